@@ -1,0 +1,26 @@
+import type { ChannelEvent, Client, Closed, Host, OptionSpecs, Payload } from '../src/types.ts'
+
+export const options = {
+  'log-max': {
+    type: 'number',
+    default: 200,
+    min: 0,
+    integer: true,
+    describe: 'characters of a text message to log; 0: none',
+  },
+} as const satisfies OptionSpecs
+
+/** One line in the log for every event, at info level; binary messages by their size alone. */
+export const setup = ({ log, options: { 'log-max': max } }: Host<typeof options>) => {
+  const about = (payload: Payload) => ({
+    bytes: Buffer.byteLength(payload),
+    ...(typeof payload === 'string' && max > 0 && { text: payload.slice(0, max) }),
+  })
+  return {
+    open: ({ id, remote, transport }: Client) => log.info({ client: id, remote, transport }, 'open'),
+    message: (payload: Payload, { id }: Client) => log.info({ client: id, ...about(payload) }, 'message'),
+    disconnect: ({ id }: Client, { code, reason, clean }: Closed) =>
+      log.info({ client: id, code, reason, clean }, 'disconnect'),
+    consumer: ({ channel, payload }: ChannelEvent) => log.info({ channel, ...about(payload) }, 'event'),
+  }
+}

@@ -1,0 +1,6 @@
+import type { Client, Host, Payload } from '../src/types.ts'
+
+/** Prints every message, with its sender's id. */
+export const setup = ({ stdout }: Host) => ({
+  message: (payload: Payload, client: Client) => stdout.write(`--MESSAGE--\n${client.id} => ${payload}\n`),
+})

@@ -1,0 +1,7 @@
+import type { ChannelEvent, Host } from '../src/types.ts'
+
+/** Prints every event of the storage's channels as one line of JSON. */
+export const setup = ({ stdout }: Host) => ({
+  consumer: ({ channel, payload }: ChannelEvent) =>
+    stdout.write(`--PUBSUB--\n${JSON.stringify({ type: 'message', channel, data: payload.toString() })}\n`),
+})

@@ -1,0 +1,6 @@
+import type { Host } from '../src/types.ts'
+
+/** Prints the bytes that every peer sends, handshakes included, as text. */
+export const setup = ({ stdout }: Host) => ({
+  data: (chunk: Buffer) => stdout.write(`--RAWDATA--\n${chunk}\n`),
+})

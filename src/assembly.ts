@@ -1,0 +1,225 @@
+import { randomUUID } from 'node:crypto'
+import type { Writable } from 'node:stream'
+import type { Logger } from 'pino'
+import { type Chains, compileChains } from './chains.ts'
+import { count, createCounters } from './counters.ts'
+import { withDeadline } from './deadline.ts'
+import { FwsError, messageOf } from './errors.ts'
+import type { PlacedFilter } from './filters.ts'
+import { Hub } from './hub.ts'
+import type { CoreOptions } from './options.ts'
+import { BoundedOutput } from './output.ts'
+import { type Plan, valuesOf } from './plan.ts'
+import { ErrorReport } from './report.ts'
+import { checkNeeds, guardStorage } from './storage.ts'
+import { repeat } from './timer.ts'
+import type { Awaitable, Counters, Handlers, Host, OpenStorage, OptionValues, Output, Storage } from './types.ts'
+
+/** What a server writes to. */
+export interface Streams {
+  readonly log: Logger
+  /** For filters that write data; absent: such a filter is refused. */
+  readonly stdout?: Writable | undefined
+}
+
+/** A filter whose setup has run. */
+export interface ReadyFilter {
+  readonly placed: PlacedFilter
+  readonly handlers: Handlers
+}
+
+/** A whole server but its listener: storage open, filters set up, chains compiled. */
+export interface Assembly {
+  readonly options: CoreOptions
+  readonly filters: readonly ReadyFilter[]
+  readonly storage: OpenStorage
+  readonly chains: Chains
+  readonly hub: Hub
+  readonly counters: Counters
+  readonly log: Logger
+  /** Told by whoever listens; part of `hub.ready`. */
+  state: 'starting' | 'listening' | 'draining'
+  /** Ends the filters' timers and closes the storage. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the storage, sets up the filters (those that others use first) and compiles the chains.
+ *
+ * @throws FwsError `ERR_STORAGE` when the storage does not open, `ERR_FILTER` when a need is not met or a setup fails;
+ * what was opened is closed again.
+ */
+export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> {
+  const options = valuesOf(plan.settings) as unknown as CoreOptions
+  const { log } = streams
+  const counters = createCounters()
+  const report = new ErrorReport(log, counters)
+  const storage = await openStorage(plan, log)
+  const timers: (() => void)[] = []
+  const close = async () => {
+    for (const stop of timers.splice(0)) stop()
+    await storage.close?.()
+  }
+  try {
+    const context: SetupContext = {
+      plan,
+      log,
+      report,
+      timers,
+      storage: guardStorage(plan.storage.name, storage),
+      stdout: outputOf(streams, counters),
+      deadline: options['filter-timeout'] * 1000,
+    }
+    for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
+    const filters = await setUpAll(plan.filters, context)
+    const chains = compileChains(
+      filters.map(({ placed, handlers }) => ({ name: placed.asked, handlers })),
+      {
+        deadline: context.deadline,
+        report: (error, where) => report.add(error, where),
+        held: () => count(counters.drops, 'on hold'),
+      },
+    )
+    const assembly: Assembly = {
+      options,
+      filters,
+      storage,
+      chains,
+      counters,
+      log,
+      state: 'starting',
+      close,
+      hub: new Hub({
+        chains,
+        limits: limitsOf(options),
+        counters,
+        log,
+        bus: storage.bus,
+        isReady: () => assembly.state === 'listening' && (storage.ready?.() ?? true),
+        reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),
+      }),
+    }
+    return assembly
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+interface SetupContext {
+  readonly plan: Plan
+  readonly log: Logger
+  readonly report: ErrorReport
+  readonly timers: (() => void)[]
+  readonly storage: Storage
+  /** @throws FwsError when the server was given no standard output. */
+  readonly stdout: () => Output
+  readonly deadline: number
+}
+
+async function openStorage({ storage: { name, module }, settings }: Plan, log: Logger): Promise<OpenStorage> {
+  const options = valuesOf(settings) as OptionValues<NonNullable<typeof module.options>>
+  try {
+    return await module.open({ options, log: log.child({ storage: name }), instance: randomUUID() })
+  } catch (error) {
+    throw error instanceof FwsError
+      ? error
+      : new FwsError('ERR_STORAGE', `storage ${name} does not open: ${messageOf(error)}`, error)
+  }
+}
+
+/** Sets up each filter after those that it uses; answers them in chain order. */
+async function setUpAll(filters: readonly PlacedFilter[], context: SetupContext): Promise<ReadyFilter[]> {
+  const apis = new Map<PlacedFilter, unknown>()
+  const ready = new Map<PlacedFilter, ReadyFilter>()
+  const setUp = async (placed: PlacedFilter): Promise<void> => {
+    if (ready.has(placed)) return
+    for (const used of placed.uses.values()) await setUp(used)
+    const { api, ...own } = await runSetup(placed, apis, context)
+    apis.set(placed, api)
+    ready.set(placed, { placed, handlers: together(placed.module, own) })
+  }
+  for (const placed of filters) await setUp(placed)
+  return filters.map(placed => ready.get(placed)!)
+}
+
+async function runSetup(
+  placed: PlacedFilter,
+  apis: ReadonlyMap<PlacedFilter, unknown>,
+  context: SetupContext,
+): Promise<Handlers & { api?: unknown }> {
+  const { module, asked, file } = placed
+  if (module.setup === undefined) return {}
+  try {
+    return (await withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')) ?? {}
+  } catch (error) {
+    throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
+  }
+}
+
+function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
+  const { plan, report, timers } = context
+  const { name, asked } = placed
+  const log = context.log.child({ filter: name })
+  return {
+    name,
+    options: valuesOf(plan.settingsOf(placed)) as Host['options'],
+    storage: context.storage,
+    log,
+    guards: plan.filters.filter(({ module }) => module.stage === 'guard').map(guard => guard.name),
+    get stdout() {
+      return context.stdout()
+    },
+    use: wanted => {
+      const used = placed.uses.get(wanted)
+      if (used === undefined)
+        throw new FwsError('ERR_FILTER', `filter ${asked} uses "${String(wanted)}" without listing it in uses`)
+      return apis.get(used) as never
+    },
+    every: (ms, run) => {
+      timers.push(repeat(ms, run, error => report.add(error, { filter: asked, chain: 'timer' })))
+    },
+  }
+}
+
+/** A module's own exports, and after them what its setup returned. */
+function together(exported: Handlers, returned: Handlers): Handlers {
+  const keys = ['connect', 'open', 'data', 'message', 'disconnect', 'consumer', 'request'] as const
+  const handlers: Record<string, unknown> = {}
+  for (const key of keys) {
+    const both = [exported[key] ?? [], returned[key] ?? []].flat()
+    if (both.length > 0) handlers[key] = both
+  }
+  const inTurn =
+    (...steps: ((() => Awaitable<void>) | undefined)[]) =>
+    async () => {
+      for (const step of steps) await step?.()
+    }
+  return {
+    ...handlers,
+    start: server =>
+      inTurn(exported.start && (() => exported.start!(server)), returned.start && (() => returned.start!(server)))(),
+    stop: inTurn(returned.stop && (() => returned.stop!()), exported.stop && (() => exported.stop!())),
+  }
+}
+
+function outputOf({ stdout }: Streams, counters: Counters): () => Output {
+  let output: Output | undefined
+  return () => {
+    if (stdout === undefined)
+      throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
+    output ??= new BoundedOutput(stdout, counters)
+    return output
+  }
+}
+
+function limitsOf(options: CoreOptions) {
+  return {
+    maxBuffered: options['max-buffered'],
+    maxBytes: options['max-buffered'],
+    maxQueued: options['max-queued'],
+    maxClients: options['max-clients'],
+    slowClients: options['slow-clients'],
+    holdTimeout: options['hold-timeout'] * 1000,
+  }
+}

@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs'
+import type { Writable } from 'node:stream'
+import { helpText, parseArgv } from './argv.ts'
+import { assemble } from './assembly.ts'
+import { FwsError, isUsageError, messageOf } from './errors.ts'
+import { explain } from './explain.ts'
+import { builtinNames, FILTER } from './loader.ts'
+import { createLogger } from './log.ts'
+import { commandOptions, coreOptions } from './options.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { createLoader, loggingOf, type RunningServer, startServer } from './server.ts'
+import { type Claim, claim } from './settings.ts'
+
+/** The process, as far as the command line needs it. */
+export interface Terminal {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** The working directory. */
+  readonly base: string
+  readonly stdout: Writable & { readonly columns?: number }
+  readonly stderr: Writable
+}
+
+/** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
+export type ExitCode = 0 | 1 | 2
+
+/** Does what the command line says; answers a server that runs, or the exit code when there is nothing to run. */
+export async function main(terminal: Terminal): Promise<RunningServer | ExitCode> {
+  try {
+    return await run(terminal)
+  } catch (error) {
+    terminal.stderr.write(`fws-server: ${describe(error)}\n`)
+    return isUsageError(error) ? 2 : 1
+  }
+}
+
+async function run({ argv, env, base, stdout }: Terminal): Promise<RunningServer | ExitCode> {
+  const asked = askedFor(argv, base)
+  if (asked.version) {
+    stdout.write(`${ownVersion()}\n`)
+    return 0
+  }
+  // --help shows what it can even where an option is missing or wrong.
+  const plan = await makePlan({ argv, env, base }, createLoader()).catch(error => {
+    if (!asked.help) throw error
+    return error instanceof FwsError && error.code === 'ERR_MODULE' ? Promise.reject(error) : undefined
+  })
+  if (asked.help) {
+    stdout.write(
+      `${await helpText(plan?.claims ?? coreClaims(), builtinNames(FILTER), Math.min(stdout.columns ?? 100, 120))}\n`,
+    )
+    return 0
+  }
+  return asked.explain
+    ? explainPlan(plan!, stdout, base)
+    : startServer(plan!, { log: await createLogger(loggingOf(plan!)), stdout })
+}
+
+/** The switches that decide what to do, looked for before anything else. */
+function askedFor(argv: readonly string[], base: string): Record<keyof typeof commandOptions, boolean> {
+  const flags = parseArgv(argv, coreClaims(), base, false)
+  const isOn = (name: string) => flags.get(name)?.value === true
+  return { help: isOn('help'), version: isOn('version'), explain: isOn('explain') }
+}
+
+async function explainPlan(plan: Plan, stdout: Writable, base: string): Promise<ExitCode> {
+  const log = await createLogger(loggingOf(plan))
+  for (const warning of plan.warnings) log.warn(warning)
+  const assembly = await assemble(plan, { log, stdout })
+  stdout.write(explain(plan, assembly, base))
+  await assembly.close()
+  return 0
+}
+
+function coreClaims(): Map<string, Claim> {
+  const claims = new Map<string, Claim>()
+  claim(claims, 'core', coreOptions)
+  claim(claims, 'core', commandOptions)
+  return claims
+}
+
+/** One clear line; where the mistake is ours and not the user's, the stack too. */
+function describe(error: unknown): string {
+  if (error instanceof FwsError) return error.message
+  return error instanceof Error ? (error.stack ?? error.message) : messageOf(error)
+}
+
+function ownVersion(): string {
+  // From source the package file is one folder up, from dist two.
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      return JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')).version
+    } catch {}
+  }
+  return 'unknown'
+}

@@ -1,0 +1,354 @@
+import { randomUUID } from 'node:crypto'
+import { FAILED, type Subject } from './chain.ts'
+import { checkCloseCode, cutReason } from './close.ts'
+import { count } from './counters.ts'
+import { isPromise } from './deadline.ts'
+import { DROP } from './drop.ts'
+import { FwsError } from './errors.ts'
+import { frame } from './frame.ts'
+import type { Hub } from './hub.ts'
+import { Mailbox, type MailboxOwner } from './mailbox.ts'
+import { Outbox, type OutboxOwner } from './outbox.ts'
+import type { Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
+import { plain, type Wire } from './wire.ts'
+
+/** Past the last filter: nothing holds the client. */
+const EVERY_FILTER = 0x3fff_ffff
+const NO_FILTER = -1
+const NO_TOPICS: ReadonlySet<string> = new Set()
+
+/** An HTTP answer in place of 101. */
+export interface Refusal {
+  readonly status: number
+  readonly reason: string | undefined
+  readonly headers: Readonly<Record<string, string>> | undefined
+}
+
+interface Ending {
+  readonly code: number
+  readonly reason: string
+}
+
+/** The one implementation of Client, over any transport: what the core knows of one peer. */
+export class ServerClient implements Client, Subject, MailboxOwner<Payload>, OutboxOwner {
+  readonly id: string
+  readonly remote: string
+  readonly handshake: Handshake | undefined
+  readonly state: ClientState = {}
+  readonly outbox: Outbox
+  readonly mailbox: Mailbox<Payload>
+  /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
+  refusal: Refusal | undefined
+  position = NO_FILTER
+  reach = EVERY_FILTER
+  readonly #hub: Hub
+  #transport: Transport | undefined
+  #codec: Codec = plain
+  #topics: Set<string> | undefined
+  #abort: AbortController | undefined
+  /** Orders of the filters that hold this client. */
+  #holders: number[] | undefined
+  #holdTimer: NodeJS.Timeout | undefined
+  /** Sends of other filters to a client on hold; they go out with its admission. */
+  #heldBack: Buffer[] | undefined
+  #heldBytes = 0
+  /** How this side ended the connection, if it did. */
+  #ending: Ending | undefined
+  /** The peer has said Close, and what waited for it has been written. */
+  #peerClosing = false
+  #gone = false
+  /** Nothing more is read. */
+  #retiring = false
+
+  constructor(hub: Hub, remote: string, handshake?: Handshake, id: string = randomUUID()) {
+    this.id = id
+    this.remote = remote
+    this.handshake = handshake
+    this.#hub = hub
+    this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
+    this.mailbox = new Mailbox(this, hub.limits)
+  }
+
+  get transport(): string {
+    return this.#transport?.name ?? 'websocket'
+  }
+
+  get server(): Hub {
+    return this.#hub
+  }
+
+  get topics(): ReadonlySet<string> {
+    return this.#topics ?? NO_TOPICS
+  }
+
+  get buffered(): number {
+    return this.outbox.unsent + this.#heldBytes
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#gone) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  get codec(): Codec {
+    return this.#codec
+  }
+
+  set codec(codec: Codec) {
+    this.#codec = codec
+    this.#hub.fanout.changeWire(this.outbox, this.#wire())
+  }
+
+  /** Opened, and neither ended by us nor lost. */
+  get isOpen(): boolean {
+    return this.#transport !== undefined && !this.#isEnding
+  }
+
+  /** Whether it takes part in broadcasts and topics. */
+  get isAdmitted(): boolean {
+    return this.isOpen && this.#holders === undefined
+  }
+
+  send(payload: Payload): void {
+    this.#hub.checkPayload('send', payload)
+    this.sendFrame(this.outbox.wire.encode(payload))
+  }
+
+  /** Sends a finished frame of this client's wire. */
+  sendFrame(finished: Buffer): void {
+    if (this.#isEnding) {
+      count(this.#hub.counters.drops, 'closed client')
+    } else if (this.#holders !== undefined && !this.#isHolderRunning()) {
+      this.#checkHeld(this.#heldBytes + finished.length, 'on hold')
+      this.#heldBack ??= []
+      this.#heldBack.push(finished)
+      this.#heldBytes += finished.length
+    } else {
+      if (!this.outbox.isOpen) this.#checkHeld(this.outbox.bytes + finished.length, 'not open yet')
+      this.#hub.fanout.send(this.outbox, finished)
+    }
+  }
+
+  answer(payload: Payload): Drop {
+    this.send(payload)
+    return DROP
+  }
+
+  drop(reason = 'filter'): Drop {
+    count(this.#hub.counters.drops, reason)
+    this.#hub.log.debug({ client: this.id, reason }, 'message dropped')
+    return DROP
+  }
+
+  refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop {
+    if (this.#transport !== undefined)
+      throw new FwsError('ERR_STATE', 'refuse() works in a connect handler only; later it is disconnect()')
+    if (!Number.isInteger(status) || status < 300 || status > 599) {
+      throw new FwsError('ERR_STATE', `refuse() takes an HTTP status from 300 to 599, received ${status}`)
+    }
+    this.refusal = { status, reason, headers }
+    return DROP
+  }
+
+  join(topic: string): void {
+    this.#topics ??= new Set()
+    if (this.#topics.has(topic)) return
+    this.#topics.add(topic)
+    if (this.isAdmitted) this.#hub.joinTopic(this, topic)
+  }
+
+  leave(topic: string): void {
+    if (!this.#topics?.delete(topic)) return
+    if (this.isAdmitted) this.#hub.leaveTopic(this, topic)
+  }
+
+  hold(): void {
+    if (this.position === NO_FILTER) {
+      throw new FwsError(
+        'ERR_STATE',
+        `hold() works while a filter handles an event of this client; client ${this.id} has none under way`,
+      )
+    }
+    if (this.#holders?.includes(this.position)) return
+    if (this.isAdmitted) this.#hub.leaveAll(this)
+    this.#holders = [...(this.#holders ?? []), this.position]
+    this.reach = Math.min(...this.#holders)
+    if (this.#transport !== undefined) this.#startHoldTimer()
+  }
+
+  admit(): void {
+    if (this.#holders === undefined) return
+    const caller = this.position === NO_FILTER ? this.reach : this.position
+    const others = this.#holders.filter(holder => holder !== caller)
+    if (others.length > 0) {
+      this.#holders = others
+      this.reach = Math.min(...others)
+      return
+    }
+    this.#release()
+    if (!this.isOpen) return
+    const held = this.#heldBack
+    this.#heldBack = undefined
+    this.#heldBytes = 0
+    if (held !== undefined) for (const finished of held) this.#hub.fanout.send(this.outbox, finished)
+    this.#hub.joinAll(this)
+  }
+
+  close(): void {
+    this.disconnect()
+  }
+
+  disconnect(code = 1000, reason = ''): void {
+    checkCloseCode(code)
+    if (this.#transport === undefined) {
+      this.refusal ??= { status: 403, reason: undefined, headers: undefined }
+      return
+    }
+    if (this.#isEnding) return
+    this.#hub.fanout.flushOne(this.outbox)
+    // Writing out may have found the client too far behind, and ended it.
+    if (this.#ending === undefined) this.#end(code, reason)
+  }
+
+  /** Everything in the mailbox is worked on first. */
+  retire(code: number, reason: string): void {
+    this.#retiring = true
+    this.#transport?.pause()
+    this.mailbox.whenIdle(() => this.disconnect(code, reason))
+  }
+
+  /** At once, without a goodbye. */
+  terminate(): void {
+    this.#transport?.destroy()
+  }
+
+  /** The peer has gone before its handshake was answered. */
+  abandoned(): void {
+    this.#gone = true
+    this.outbox.close()
+    this.#abort?.abort()
+  }
+
+  /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
+  open(transport: Transport): void {
+    this.#transport = transport
+    this.outbox.open(transport)
+    this.#hub.fanout.changeWire(this.outbox, this.#wire())
+    this.#hub.fanout.flushOne(this.outbox)
+    this.#hub.opened(this)
+    if (this.#holders === undefined) this.#hub.joinAll(this)
+    else this.#startHoldTimer()
+    const opening = this.#hub.chains.open.run(this)
+    if (isPromise(opening)) this.mailbox.begin((opening as Promise<unknown>).then(outcome => this.#afterOpen(outcome)))
+    else this.#afterOpen(opening)
+  }
+
+  receive(payload: Payload): void {
+    if (this.#isEnding) {
+      count(this.#hub.counters.drops, 'closing client')
+      return
+    }
+    this.#hub.counters.messages++
+    this.#hub.counters.bytesIn += payload.length
+    this.mailbox.receive(payload)
+  }
+
+  /** The peer said Close: what waits for it goes out before the answer. */
+  peerCloses(): void {
+    if (this.#isEnding) return
+    this.#hub.fanout.flushOne(this.outbox)
+    this.outbox.close()
+    this.#peerClosing = true
+  }
+
+  /** The transport has ended. What was received before is still worked on; then the disconnect chain runs. */
+  closed(code: number, reason: string, clean: boolean): void {
+    if (this.#gone) return
+    this.#gone = true
+    const ending = this.#ending ?? { code, reason }
+    this.#release()
+    this.#heldBack = undefined
+    this.#heldBytes = 0
+    this.outbox.close()
+    this.#hub.closed(this, ending.code)
+    this.#abort?.abort()
+    this.mailbox.whenIdle(() => this.#hub.disconnected(this, { ...ending, clean }))
+  }
+
+  handle(payload: Payload): Promise<unknown> | undefined {
+    const { message } = this.#hub.chains
+    if (message.empty) return undefined
+    const received: Message = { payload, at: Date.now() }
+    const outcome = message.run(payload, this, received)
+    return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
+  }
+
+  sizeOf(payload: Payload): number {
+    return payload.length
+  }
+
+  pause(): void {
+    this.#hub.counters.paused++
+    this.#transport?.pause()
+  }
+
+  resume(): void {
+    if (!this.#gone && !this.#retiring) this.#transport?.resume()
+  }
+
+  fellBehind(): void {
+    this.#hub.log.warn({ client: this.id, remote: this.remote }, 'client too slow, closing it')
+    count(this.#hub.counters.drops, 'slow client')
+    this.#end(1013, 'too slow')
+  }
+
+  get #isEnding(): boolean {
+    return this.#gone || this.#peerClosing || this.#ending !== undefined
+  }
+
+  #wire(): Wire {
+    return this.#hub.wires.of(this.#codec, this.#transport?.frame ?? frame)
+  }
+
+  #isHolderRunning(): boolean {
+    return this.position !== NO_FILTER && this.position <= this.reach
+  }
+
+  #checkHeld(bytes: number, state: string): void {
+    const { maxBuffered } = this.#hub.limits
+    if (bytes <= maxBuffered) return
+    const message = `client ${this.id} is ${state}: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
+    throw new FwsError('ERR_LIMIT', message)
+  }
+
+  #startHoldTimer(): void {
+    const ms = this.#hub.limits.holdTimeout
+    if (this.#holdTimer !== undefined || ms === 0) return
+    this.#holdTimer = setTimeout(() => this.disconnect(1008, 'not admitted in time'), ms)
+    this.#holdTimer.unref()
+  }
+
+  #release(): void {
+    clearTimeout(this.#holdTimer)
+    this.#holdTimer = undefined
+    this.#holders = undefined
+    this.reach = EVERY_FILTER
+  }
+
+  #afterOpen(outcome: unknown): void {
+    if (outcome === FAILED) this.disconnect(1011, 'a filter failed')
+  }
+
+  /** Nothing is sent or handled from now on but the Close frame. */
+  #end(code: number, reason: string): void {
+    this.#ending = { code, reason: cutReason(reason) }
+    this.outbox.close()
+    this.#hub.leaveAll(this)
+    const discarded = this.mailbox.discard()
+    if (discarded > 0) count(this.#hub.counters.drops, 'closing client', discarded)
+    // A paused socket would never show the peer's Close.
+    this.#transport?.resume()
+    this.#transport?.close(code, this.#ending.reason)
+  }
+}

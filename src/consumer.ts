@@ -1,0 +1,49 @@
+import { count } from './counters.ts'
+import { isPromise } from './deadline.ts'
+import type { Hub } from './hub.ts'
+import { Mailbox, type MailboxOwner } from './mailbox.ts'
+import type { Awaitable, Bus, ChannelEvent } from './types.ts'
+
+/** Feeds events from the storage's channels to the consumer chain, in order. A bus cannot be paused: past the limit events are dropped and counted. */
+export class Consumer implements MailboxOwner<ChannelEvent> {
+  readonly #hub: Hub
+  readonly #mailbox: Mailbox<ChannelEvent>
+  readonly #unsubscribe: (() => Awaitable<void>)[] = []
+
+  constructor(hub: Hub) {
+    this.#hub = hub
+    this.#mailbox = new Mailbox(this, hub.limits)
+  }
+
+  async subscribe(bus: Bus, channels: readonly string[]): Promise<void> {
+    for (const channel of channels) {
+      this.#unsubscribe.push(await bus.subscribe(channel, payload => this.#receive({ channel, payload })))
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) await unsubscribe()
+    await new Promise<void>(resolve => this.#mailbox.whenIdle(resolve))
+  }
+
+  handle(event: ChannelEvent): Promise<unknown> | undefined {
+    const outcome = this.#hub.chains.consumer.run(event, this.#hub)
+    return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
+  }
+
+  sizeOf({ payload }: ChannelEvent): number {
+    return payload.length
+  }
+
+  pause(): void {
+    this.#hub.log.warn('consumer filters fall behind, dropping events')
+  }
+
+  resume(): void {}
+
+  #receive(event: ChannelEvent): void {
+    this.#hub.counters.events++
+    if (this.#mailbox.paused) count(this.#hub.counters.drops, 'consumer behind')
+    else this.#mailbox.receive(event)
+  }
+}

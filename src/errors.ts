@@ -1,0 +1,22 @@
+/** Every error that this package raises on purpose. */
+export class FwsError extends Error {
+  override readonly name = 'FwsError'
+  /** Stable, for programs: `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`, `ERR_STORAGE`, `ERR_LISTEN`, `ERR_CLOSE_CODE`, `ERR_TIMEOUT`. */
+  readonly code: string
+
+  /** @param message - what happened, to whom, the value received, what to do; lower case, no final stop. */
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+  }
+}
+
+/** Mistakes of the person who starts the server; the command line exits 2 for these, 1 for all others. */
+export function isUsageError(error: unknown): boolean {
+  return error instanceof FwsError && /^ERR_(OPTION|CONFIG|MODULE|FILTER)$/.test(error.code)
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

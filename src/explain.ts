@@ -1,0 +1,58 @@
+import { relative } from 'node:path'
+import type { Assembly } from './assembly.ts'
+import { CHAIN_NAMES } from './chains.ts'
+import type { PlacedFilter } from './filters.ts'
+import { commandOptions } from './options.ts'
+import type { Plan } from './plan.ts'
+import type { Setting } from './settings.ts'
+
+/** What `--explain` prints: which file put which handler on which chain, and every option with its value and source. */
+export function explain(plan: Plan, { chains, filters }: Assembly, base: string): string {
+  const where = (file: string) => (file.startsWith('(') ? file : relative(base, file))
+  const lines: string[] = ['chains']
+  for (const name of CHAIN_NAMES) {
+    const { steps } = chains[name]
+    if (steps.length === 0) continue
+    lines.push(`  ${name}`)
+    for (const [i, step] of steps.entries()) {
+      const { placed } = filters[step.order]!
+      lines.push(`    ${i + 1}. ${step.filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
+    }
+  }
+  lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
+  let owner = ''
+  for (const [name, setting] of plan.settings) {
+    if (name in commandOptions) continue
+    if (setting.owner !== owner) lines.push('', `options of ${setting.owner}`)
+    owner = setting.owner
+    lines.push(optionLine(name, setting))
+  }
+  for (const filter of plan.filters) {
+    const own = [...plan.settingsOf(filter)].filter(
+      ([name, setting]) =>
+        setting !== plan.settings.get(name) && filter.options.size > 0 && name in (filter.module.options ?? {}),
+    )
+    if (own.length === 0) continue
+    lines.push('', `options of filter ${filter.asked}, at place ${plan.filters.indexOf(filter) + 1}`)
+    for (const [name, setting] of own) lines.push(optionLine(name, setting))
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function roleOf({ module, uses }: PlacedFilter): string {
+  const notes = [
+    module.stage === 'guard' ? 'guard' : '',
+    uses.size > 0 ? `uses ${[...uses.keys()].join(', ')}` : '',
+  ].filter(note => note !== '')
+  return notes.length === 0 ? '' : `  (${notes.join('; ')})`
+}
+
+function optionLine(name: string, { value, source, spec }: Setting): string {
+  const shown =
+    spec.secret && value !== undefined
+      ? '********'
+      : Array.isArray(value)
+        ? value.join(' ') || '(none)'
+        : String(value ?? '(none)')
+  return `  ${name.padEnd(26)} ${shown.padEnd(26)} ${source}`
+}

@@ -1,0 +1,127 @@
+import { type FilterRef, INLINE } from './config-file.ts'
+import { FwsError } from './errors.ts'
+import { FILTER, type LoadedModule, type Loader } from './loader.ts'
+import type { Given } from './settings.ts'
+import type { FilterModule } from './types.ts'
+
+/** A filter at its place in the chain; one module may stand at several. */
+export interface PlacedFilter {
+  /** Short name, the owner of its options. */
+  readonly name: string
+  /** As the operator wrote it. */
+  readonly asked: string
+  readonly file: string
+  readonly module: FilterModule
+  /** Options for this place alone. */
+  readonly options: ReadonlyMap<string, Given>
+  /** What it builds on, by the names that it uses. */
+  readonly uses: ReadonlyMap<string, PlacedFilter>
+}
+
+/**
+ * Loads the filters in order, and before each the ones that it uses and that nobody named.
+ *
+ * @throws FwsError `ERR_MODULE` or `ERR_FILTER`: not found, malformed, in a circle, or a guard out of order.
+ */
+export async function placeFilters(refs: readonly FilterRef[], loader: Loader): Promise<PlacedFilter[]> {
+  const named: LoadedFilter[] = []
+  for (const ref of refs) named.push(await loadFilter(ref, loader))
+  const byName = new Map<string, PlacedFilter>()
+
+  async function place(filter: LoadedFilter, path: readonly string[]): Promise<PlacedFilter> {
+    if (path.includes(filter.name)) {
+      throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${[...path, filter.name].join(' -> ')}`)
+    }
+    const uses = new Map<string, PlacedFilter>()
+    for (const name of filter.module.uses ?? []) {
+      const used = named.find(other => other.name === name) ?? (await loadFilter({ name, base: filter.base }, loader))
+      uses.set(name, byName.get(name) ?? (await place(used, [...path, filter.name])))
+    }
+    const known = filter.placed
+    if (known !== undefined) return known
+    const done: PlacedFilter = { ...filter, uses }
+    filter.placed = done
+    if (!byName.has(done.name)) byName.set(done.name, done)
+    return done
+  }
+
+  for (const filter of named) await place(filter, [])
+  const inOrder = orderAsNamed(named)
+  checkGuards(inOrder)
+  return inOrder
+}
+
+interface LoadedFilter extends Omit<PlacedFilter, 'uses'> {
+  readonly base: string
+  placed?: PlacedFilter
+}
+
+/** What the operator named keeps the operator's order; a filter that was only used stands right before its first user. */
+function orderAsNamed(named: readonly LoadedFilter[]): PlacedFilter[] {
+  const order: PlacedFilter[] = []
+  const wasNamed = new Set(named.map(filter => filter.placed))
+  const add = (filter: PlacedFilter) => {
+    for (const used of filter.uses.values()) if (!wasNamed.has(used)) add(used)
+    if (!order.includes(filter)) order.push(filter)
+  }
+  for (const filter of named) add(filter.placed!)
+  return order
+}
+
+async function loadFilter({ name, base, options }: FilterRef, loader: Loader): Promise<LoadedFilter> {
+  const loaded: LoadedModule =
+    typeof name === 'string'
+      ? await loader.load(FILTER, name, base)
+      : {
+          name: INLINE,
+          asked: INLINE,
+          file: '(given to createServer)',
+          exports: name as Readonly<Record<string, unknown>>,
+        }
+  checkShape(loaded)
+  return { ...loaded, base, module: loaded.exports as FilterModule, options: options ?? new Map() }
+}
+
+/** A module's exports come from outside: each is checked once, here. */
+function checkShape({ asked, exports }: LoadedModule): void {
+  const refuse = (key: string, wants: string): never => {
+    throw new FwsError(
+      'ERR_FILTER',
+      `filter ${asked}: its export "${key}" must be ${wants}, received ${typeof exports[key]}`,
+    )
+  }
+  const isFunction = (value: unknown) => typeof value === 'function'
+  const isTexts = (value: unknown) => Array.isArray(value) && value.every(entry => typeof entry === 'string')
+  for (const key of FILTER.keys) {
+    const handler = exports[key]
+    if (handler !== undefined && ![handler].flat().every(isFunction))
+      refuse(key, 'a function, or an array of functions')
+  }
+  for (const key of ['uses', 'needs'])
+    if (exports[key] !== undefined && !isTexts(exports[key])) refuse(key, 'an array of names')
+  if (exports.stage !== undefined && exports.stage !== 'guard') refuse('stage', '"guard" or left out')
+  const options = exports.options ?? {}
+  if (typeof options !== 'object') refuse('options', 'an object of option specifications')
+  for (const [name, spec] of Object.entries(options)) {
+    if (!['string', 'number', 'boolean', 'array'].includes((spec as { type?: string })?.type ?? '')) {
+      throw new FwsError(
+        'ERR_FILTER',
+        `filter ${asked}: option "${name}" needs a type: string, number, boolean or array`,
+      )
+    }
+  }
+}
+
+function checkGuards(filters: readonly PlacedFilter[]): void {
+  const isGuard = ({ module }: PlacedFilter) => module.stage === 'guard'
+  const firstOther = filters.findIndex(filter => !isGuard(filter))
+  const late = firstOther === -1 ? undefined : filters.slice(firstOther).find(isGuard)
+  if (late === undefined) return
+  const right = [...filters.filter(isGuard), ...filters.filter(filter => !isGuard(filter))]
+    .map(filter => filter.asked)
+    .join(' ')
+  throw new FwsError(
+    'ERR_FILTER',
+    `${late.asked} is a guard and must stand before ${filters[firstOther]!.asked}: -f ${right}`,
+  )
+}

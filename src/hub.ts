@@ -1,0 +1,186 @@
+import type { Logger } from 'pino'
+import type { Chains } from './chains.ts'
+import { ServerClient } from './client.ts'
+import { count } from './counters.ts'
+import { isPromise } from './deadline.ts'
+import { FwsError } from './errors.ts'
+import { Fanout } from './fanout.ts'
+import type { InboundLimits } from './mailbox.ts'
+import type { SendLimits } from './outbox.ts'
+import { Topic } from './topic.ts'
+import type {
+  Attached,
+  Audience,
+  Awaitable,
+  Bus,
+  Client,
+  Closed,
+  Counters,
+  Payload,
+  Server,
+  Transport,
+} from './types.ts'
+import { Wires } from './wire.ts'
+
+export interface Limits extends SendLimits, InboundLimits {
+  readonly maxClients: number
+  /** Milliseconds; 0: none. */
+  readonly holdTimeout: number
+}
+
+export interface HubHost {
+  readonly chains: Chains
+  readonly limits: Limits
+  readonly counters: Counters
+  readonly log: Logger
+  /** `undefined`: the storage has none. */
+  readonly bus: Bus | undefined
+  readonly isReady: () => boolean
+  reportCodec(error: unknown, codec: string): void
+}
+
+/** Who is here, who hears what. The Server that filters see. */
+export class Hub implements Server {
+  readonly clients = new Map<string, ServerClient>()
+  readonly chains: Chains
+  readonly limits: Limits
+  readonly counters: Counters
+  readonly log: Logger
+  readonly fanout: Fanout
+  readonly wires: Wires
+  readonly #host: HubHost
+  readonly #everyone = new Topic('everyone')
+  readonly #topics = new Map<string, Topic>()
+  /** Clients that are gone and whose disconnect chain has not ended. */
+  readonly #leaving = new Set<ServerClient>()
+  #whenEmpty: (() => void) | undefined
+
+  constructor(host: HubHost) {
+    this.#host = host
+    this.chains = host.chains
+    this.limits = host.limits
+    this.counters = host.counters
+    this.log = host.log
+    this.fanout = new Fanout(host.limits.maxBuffered)
+    this.wires = new Wires((error, codec) => host.reportCodec(error, codec.name))
+  }
+
+  get ready(): boolean {
+    return this.#host.isReady()
+  }
+
+  broadcast(payload: Payload, to: Audience = {}): void {
+    this.checkPayload('broadcast', payload)
+    const topic = to.topic === undefined ? this.#everyone : this.#topics.get(to.topic)
+    if (topic === undefined) return
+    if (to.where !== undefined) this.#broadcastWhere(topic, payload, to.where, to.except)
+    else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox)
+  }
+
+  publish(channel: string, payload: Payload): Awaitable<void> {
+    this.checkPayload('publish', payload)
+    const { bus } = this.#host
+    if (bus === undefined) throw new FwsError('ERR_STORAGE', 'publish() needs a storage with "bus"')
+    return bus.publish(channel, payload)
+  }
+
+  attach(transport: Transport): Attached {
+    const client = new ServerClient(this, transport.remote)
+    client.open(transport)
+    return {
+      client,
+      receive: payload => client.receive(payload),
+      closed: (code, reason, clean) => client.closed(code, reason, clean),
+    }
+  }
+
+  checkPayload(operation: string, payload: unknown): void {
+    if (typeof payload === 'string' || Buffer.isBuffer(payload)) return
+    const what = payload === null ? 'null' : typeof payload
+    throw new FwsError(
+      'ERR_PAYLOAD',
+      `${operation} takes a string or a Buffer, received ${what}; JSON.stringify an object`,
+    )
+  }
+
+  opened(client: ServerClient): void {
+    this.clients.set(client.id, client)
+    this.counters.opened++
+  }
+
+  joinAll(client: ServerClient): void {
+    this.fanout.join(this.#everyone, client.outbox)
+    for (const topic of client.topics) this.joinTopic(client, topic)
+  }
+
+  leaveAll(client: ServerClient): void {
+    for (const topic of [...client.outbox.topics]) this.#leave(client, topic)
+  }
+
+  joinTopic(client: ServerClient, name: string): void {
+    let topic = this.#topics.get(name)
+    if (topic === undefined) {
+      topic = new Topic(name)
+      this.#topics.set(name, topic)
+    }
+    this.fanout.join(topic, client.outbox)
+  }
+
+  leaveTopic(client: ServerClient, name: string): void {
+    const topic = this.#topics.get(name)
+    if (topic !== undefined) this.#leave(client, topic)
+  }
+
+  /** The connection has ended. */
+  closed(client: ServerClient, code: number): void {
+    this.leaveAll(client)
+    this.clients.delete(client.id)
+    this.#leaving.add(client)
+    this.counters.closed++
+    count(this.counters.closes, code)
+  }
+
+  /** All its messages have been worked on. */
+  disconnected(client: ServerClient, closed: Closed): void {
+    const outcome = this.chains.disconnect.run(client, closed)
+    if (isPromise(outcome)) (outcome as Promise<unknown>).then(() => this.#left(client))
+    else this.#left(client)
+  }
+
+  /** Settles when every client has gone and every disconnect chain has ended. */
+  empty(): Promise<void> {
+    if (this.clients.size === 0 && this.#leaving.size === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#whenEmpty = resolve
+    })
+  }
+
+  #leave(client: ServerClient, topic: Topic): void {
+    this.fanout.leave(topic, client.outbox)
+    if (topic.members.size === 0 && topic !== this.#everyone) this.#topics.delete(topic.name)
+  }
+
+  #left(client: ServerClient): void {
+    this.#leaving.delete(client)
+    if (this.clients.size === 0 && this.#leaving.size === 0) this.#whenEmpty?.()
+  }
+
+  #broadcastWhere(
+    topic: Topic,
+    payload: Payload,
+    where: (client: Client) => boolean,
+    except: Client | undefined,
+  ): void {
+    const frames = new Map<unknown, Buffer>()
+    for (const client of this.clients.values()) {
+      if (client === except || !topic.members.has(client.outbox) || !where(client)) continue
+      const { wire } = client.outbox
+      let finished = frames.get(wire)
+      if (finished === undefined) {
+        finished = wire.encode(payload)
+        frames.set(wire, finished)
+      }
+      client.sendFrame(finished)
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import { readFileSync } from 'node:fs'
+import {
+  createServer as createHttp,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TlsOptions } from 'node:tls'
+import { FAILED } from './chain.ts'
+import { count } from './counters.ts'
+import { isPromise } from './deadline.ts'
+import { DROP } from './drop.ts'
+import { FwsError, messageOf } from './errors.ts'
+import type { Hub } from './hub.ts'
+import { isHostAllowed } from './origin.ts'
+import { Tap } from './tap.ts'
+import { answer, type Upgrades } from './upgrade.ts'
+
+export interface ListenOptions {
+  readonly port: number
+  readonly host: string
+  /** Host names answered beside loopback ones, when bound to loopback. */
+  readonly hosts: readonly string[]
+  /** PEM files; both or neither. */
+  readonly key: string | undefined
+  readonly cert: string | undefined
+  /** Milliseconds for request headers; 0: no limit. */
+  readonly headersTimeout: number
+}
+
+/** Connections that may be open beside the clients: handshakes under way and plain HTTP. */
+const SPARE_CONNECTIONS = 1024
+
+/** HTTP statuses for what Node's parser complains of. */
+const PARSER_STATUS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+}
+
+/** The HTTP(S) server: requests to the request chain, upgrades to Upgrades, bytes to the data chain when there is one. */
+export class Listener {
+  readonly #hub: Hub
+  readonly #options: ListenOptions
+  readonly #http: HttpServer | HttpsServer
+
+  /** @throws FwsError `ERR_OPTION`: key or certificate cannot be used. */
+  constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
+    this.#hub = hub
+    this.#options = options
+    const settings = {
+      headersTimeout: options.headersTimeout,
+      connectionsCheckingInterval: Math.max(100, Math.min(options.headersTimeout || 30_000, 30_000) / 4),
+    }
+    this.#http =
+      options.key === undefined ? createHttp(settings) : this.#useTls(tls => createHttps({ ...settings, ...tls }))
+    this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
+    this.#http.on('request', (req, res) => this.#request(req, res))
+    this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => upgrades.handle(req, socket, head))
+    this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
+    if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
+  }
+
+  /** `ws://127.0.0.1:9000`: the address really listened on. */
+  get url(): string {
+    const { address, family, port } = this.#http.address() as AddressInfo
+    const host = family === 'IPv6' ? `[${address}]` : address
+    return `${this.#options.key === undefined ? 'ws' : 'wss'}://${host}:${port}`
+  }
+
+  /** @throws FwsError `ERR_LISTEN`: port taken, no permission, no such address. */
+  listen(): Promise<void> {
+    const { port, host } = this.#options
+    return new Promise((resolve, reject) => {
+      const refuse = (error: NodeJS.ErrnoException) => {
+        const problem = error.code === 'EADDRINUSE' ? 'the port is taken; choose another with --port' : messageOf(error)
+        reject(new FwsError('ERR_LISTEN', `cannot listen on ${host}:${port}: ${problem}`, error))
+      }
+      this.#http.once('error', refuse)
+      this.#http.listen({ port, host, backlog: 1024 }, () => {
+        this.#http.off('error', refuse)
+        this.#http.on('error', error => this.#hub.log.error({ err: error }, 'listener'))
+        resolve()
+      })
+    })
+  }
+
+  /** Takes no more connections; settles when the last one has ended. */
+  close(): Promise<void> {
+    return new Promise(resolve => {
+      this.#http.close(() => resolve())
+      this.#http.closeIdleConnections()
+    })
+  }
+
+  closeAll(): void {
+    this.#http.closeAllConnections()
+  }
+
+  /** Reads key and certificate again, for new connections; answers whether there are any. */
+  reloadTls(): boolean {
+    if (this.#options.key === undefined) return false
+    this.#useTls(tls => (this.#http as HttpsServer).setSecureContext(tls))
+    return true
+  }
+
+  #request(req: IncomingMessage, res: ServerResponse): void {
+    // A peer that resets while its answer is written.
+    res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
+    if (!isHostAllowed(req.headers.host, this.#options.host, this.#options.hosts)) {
+      count(this.#hub.counters.refusals, 403)
+      end(res, 403, `host ${req.headers.host ?? '(none)'} is not served here; see --hosts\n`)
+      return
+    }
+    const outcome = this.#hub.chains.request.run(req, res, this.#hub)
+    if (isPromise(outcome)) (outcome as Promise<unknown>).then(late => this.#finish(late, res))
+    else this.#finish(outcome, res)
+  }
+
+  #finish(outcome: unknown, res: ServerResponse): void {
+    if (outcome === FAILED && res.headersSent) res.destroy()
+    else if (outcome === FAILED) end(res, 500, 'internal error\n')
+    else if (outcome !== DROP && !res.headersSent)
+      end(res, 426, 'this is a WebSocket server\n', { Upgrade: 'websocket', Connection: 'Upgrade' })
+  }
+
+  #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+    const status = PARSER_STATUS[error.code ?? ''] ?? 400
+    count(this.#hub.counters.refusals, status)
+    this.#hub.log.debug({ code: error.code, status }, 'bad request')
+    answer(socket, status)
+  }
+
+  /** The HTTP server's own handler gets a tap in place of each socket. */
+  #tap(event: 'connection' | 'secureConnection'): void {
+    const handlers = this.#http.listeners(event)
+    this.#http.removeAllListeners(event)
+    this.#http.on(event, (socket: Socket) => {
+      const tap = new Tap(socket, this.#hub.chains.data)
+      for (const handler of handlers) handler.call(this.#http, tap)
+    })
+  }
+
+  #useTls<T>(use: (tls: TlsOptions) => T): T {
+    const { key, cert } = this.#options
+    try {
+      return use({ key: readFileSync(key!), cert: readFileSync(cert!), minVersion: 'TLSv1.2' })
+    } catch (error) {
+      throw new FwsError('ERR_OPTION', `--key ${key} and --cert ${cert} cannot be used: ${messageOf(error)}`, error)
+    }
+  }
+}
+
+function end(res: ServerResponse, status: number, body: string, headers: Record<string, string> = {}): void {
+  res.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'X-Content-Type-Options': 'nosniff',
+    ...headers,
+  })
+  res.end(body)
+}

@@ -1,0 +1,187 @@
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { extname, isAbsolute, join, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { createJiti, type Jiti } from 'jiti'
+import { FwsError, messageOf } from './errors.ts'
+import { suggest } from './nearest.ts'
+
+const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
+/** `.ts` when running from source, `.js` from dist. */
+const OWN_EXTENSION = extname(import.meta.url)
+
+/** What kind of module is looked for. */
+export interface ModuleKind {
+  readonly noun: 'filter' | 'storage'
+  /** Folder of the built-ins, beside src. */
+  readonly folder: string
+  /** Dotted prefix of the ancestor's names, and its names that are not ours with `_` for `-`. */
+  readonly ancestor: { readonly prefix: string; readonly names: Readonly<Record<string, string>> }
+  /** Exports of which a module must have at least one. */
+  readonly keys: readonly string[]
+}
+
+export const FILTER: ModuleKind = {
+  noun: 'filter',
+  folder: 'filters',
+  ancestor: {
+    prefix: 'filtered_websocket.filters.',
+    names: { broadcast_messages: 'broadcast', broadcast_messages_by_token: 'broadcast-by-token' },
+  },
+  keys: ['connect', 'open', 'data', 'message', 'disconnect', 'consumer', 'request', 'start', 'stop', 'setup'],
+}
+
+export const STORAGE: ModuleKind = {
+  noun: 'storage',
+  folder: 'storage',
+  ancestor: { prefix: 'filtered_websocket.storage_objects.', names: { default: 'memory' } },
+  keys: ['open'],
+}
+
+export interface LoadedModule {
+  /** Short name: `broadcast`, or a file's name without extension. */
+  readonly name: string
+  /** As the operator wrote it. */
+  readonly asked: string
+  readonly file: string
+  readonly exports: Readonly<Record<string, unknown>>
+}
+
+/** Finds and loads the modules that a server is made of. */
+export class Loader {
+  readonly #virtual: Readonly<Record<string, unknown>>
+  readonly #jitis = new Map<string, Jiti>()
+
+  /** @param api - what `import ... from 'filtered-websocket'` gives to modules that are not built in. */
+  constructor(api: object) {
+    this.#virtual = { 'filtered-websocket': api }
+  }
+
+  /**
+   * Loads by name: `./x`, `../x`, `/x` or a file URL is a path from `base`, with or without extension; a bare name is a
+   * built-in, else a package (`filtered-websocket-NAME` first), else a file of that name in `base`.
+   *
+   * @throws FwsError `ERR_MODULE`: not found (with every place tried), a syntax error, a throw, or no known export.
+   */
+  async load(kind: ModuleKind, asked: string, base: string): Promise<LoadedModule> {
+    const wanted = modernName(kind, asked)
+    const tried: string[] = []
+    const builtin = builtinFile(kind, wanted)
+    const file = builtin ?? (isPath(wanted) ? this.#findPath(wanted, base, tried) : this.#findBare(wanted, base, tried))
+    if (file === undefined) {
+      const hint = suggest(wanted, builtinNames(kind))
+      throw new FwsError(
+        'ERR_MODULE',
+        `no ${kind.noun} "${asked}"${hint}\ntried: ${[`built-in ${kind.folder}`, ...tried].join('\n       ')}`,
+      )
+    }
+    const module =
+      builtin === undefined ? await this.#import(kind, asked, file, base) : await import(pathToFileURL(file).href)
+    return { name: shortName(wanted), asked, file, exports: exportsOf(kind, asked, file, module) }
+  }
+
+  #findPath(name: string, base: string, tried: string[]): string | undefined {
+    const path = name.startsWith('file:') ? fileURLToPath(name) : resolve(base, name)
+    const candidates = [
+      path,
+      ...EXTENSIONS.map(extension => path + extension),
+      ...EXTENSIONS.map(extension => join(path, `index${extension}`)),
+    ]
+    const found = candidates.find(isFile)
+    if (found === undefined)
+      tried.push(`${path}(${EXTENSIONS.join('|')})`, `${join(path, 'index')}(${EXTENSIONS.join('|')})`)
+    return found
+  }
+
+  #findBare(name: string, base: string, tried: string[]): string | undefined {
+    for (const candidate of [`filtered-websocket-${name}`, name]) {
+      const found = this.#jiti(base).esmResolve(candidate, {
+        try: true,
+        parentURL: join(base, 'x.js'),
+        conditions: ['node', 'import', 'require'],
+      })
+      // A file beside the working directory is not a package; node:x is none either.
+      if (found?.startsWith('file:') && found.includes('/node_modules/')) return fileURLToPath(found)
+      tried.push(`package ${candidate} from ${base}`)
+    }
+    return this.#findPath(`./${name}`, base, tried)
+  }
+
+  async #import(kind: ModuleKind, asked: string, file: string, base: string): Promise<unknown> {
+    try {
+      return await this.#jiti(base).import(file)
+    } catch (error) {
+      const message = messageOf(error).replace(/\s*\n\s*/g, ' ')
+      const syntax = /^ParseError: (.*?) ?(\S+:\d+:\d+)/.exec(message)
+      const problem = syntax === null ? `${file} fails: ${message}` : `syntax error at ${syntax[2]}: ${syntax[1]}`
+      throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problem}`, error)
+    }
+  }
+
+  #jiti(base: string): Jiti {
+    let jiti = this.#jitis.get(base)
+    if (jiti === undefined) {
+      // No cache on disk: its place would be a folder that others on the machine may write to.
+      jiti = createJiti(join(base, 'x.js'), {
+        virtualModules: { ...this.#virtual },
+        fsCache: false,
+        interopDefault: false,
+      })
+      this.#jitis.set(base, jiti)
+    }
+    return jiti
+  }
+}
+
+/** Names of the modules that come with the package. */
+export function builtinNames(kind: ModuleKind): string[] {
+  return readdirSync(new URL(`../${kind.folder}/`, import.meta.url))
+    .filter(file => extname(file) === OWN_EXTENSION && !file.endsWith('.d.ts'))
+    .map(file => file.slice(0, -OWN_EXTENSION.length))
+    .sort()
+}
+
+function builtinFile(kind: ModuleKind, name: string): string | undefined {
+  if (!/^[a-z0-9-]+$/.test(name)) return undefined
+  const file = fileURLToPath(new URL(`../${kind.folder}/${name}${OWN_EXTENSION}`, import.meta.url))
+  return existsSync(file) ? file : undefined
+}
+
+function modernName({ ancestor }: ModuleKind, asked: string): string {
+  if (!asked.startsWith(ancestor.prefix)) return asked
+  const old = asked.slice(ancestor.prefix.length)
+  return ancestor.names[old] ?? old.replaceAll('_', '-')
+}
+
+function isPath(name: string): boolean {
+  return /^(\.{1,2}(\/|\\|$)|file:)/.test(name) || isAbsolute(name)
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+}
+
+function shortName(name: string): string {
+  const last = name
+    .replace(/\/index\.[a-z]+$|[/\\]+$/g, '')
+    .split(/[/\\]/)
+    .at(-1)!
+  const extension = EXTENSIONS.find(known => last.endsWith(known)) ?? ''
+  return last.slice(0, last.length - extension.length).replace(/^filtered-websocket-/, '')
+}
+
+/** The module's exports, or those of its default export. */
+function exportsOf(kind: ModuleKind, asked: string, file: string, module: unknown): Readonly<Record<string, unknown>> {
+  const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+  const named = isObject(module) ? module : {}
+  const found = [named, named.default]
+    .filter(isObject)
+    .find(exports => kind.keys.some(key => exports[key] !== undefined))
+  if (found !== undefined) return found
+  const names = Object.keys(named).filter(name => name !== 'default')
+  const typo = names.map(name => suggest(name, kind.keys)).find(hint => hint !== '') ?? ''
+  const has = names.length === 0 ? 'nothing' : names.join(', ')
+  throw new FwsError(
+    'ERR_MODULE',
+    `${kind.noun} ${asked} (${file}) exports none of ${kind.keys.join(', ')}; it exports ${has}${typo}`,
+  )
+}

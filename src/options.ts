@@ -1,0 +1,143 @@
+import type { OptionSpecs, OptionValues } from './types.ts'
+
+/** Every option of the core, with its default; flags, environment, config file, help, schema and docs are made from it. */
+export const coreOptions = {
+  filters: {
+    type: 'array',
+    alias: 'f',
+    default: ['broadcast', 'stdout-messages'],
+    describe: 'filters in order: built-ins, ./files or packages',
+  },
+  config: {
+    type: 'string',
+    alias: 'c',
+    normalize: true,
+    describe: 'config file: JSON with comments, same names as the flags',
+  },
+  port: {
+    type: 'number',
+    alias: 'p',
+    default: 9000,
+    min: 0,
+    max: 65_535,
+    integer: true,
+    describe: 'port to listen on; 0: any free one',
+  },
+  host: { type: 'string', default: '127.0.0.1', describe: 'address to listen on; 0.0.0.0: all of this machine' },
+  hosts: {
+    type: 'array',
+    default: [],
+    describe: 'more Host names answered when bound to loopback, as behind a proxy',
+  },
+  origins: {
+    type: 'array',
+    default: [],
+    describe: "browser origins allowed beside the server's own, such as https://example.com; *: any",
+  },
+  key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file' },
+  cert: { type: 'string', normalize: true, describe: 'TLS certificate chain, PEM file' },
+  storage: {
+    type: 'string',
+    default: 'memory',
+    describe: 'storage: memory, a ./file or a package; also STORAGE_OBJECT_MODULE',
+  },
+  'max-payload': {
+    type: 'number',
+    default: 1_048_576,
+    min: 1,
+    integer: true,
+    describe: 'bytes of one received message; a larger one closes 1009',
+  },
+  'max-buffered': {
+    type: 'number',
+    default: 1_048_576,
+    min: 1,
+    integer: true,
+    describe: 'bytes that may wait for one client, in each direction',
+  },
+  'max-queued': {
+    type: 'number',
+    default: 256,
+    min: 1,
+    integer: true,
+    describe: 'messages of one client that may wait for a filter before its socket is paused',
+  },
+  'slow-clients': {
+    type: 'string',
+    choices: ['close', 'drop'],
+    default: 'close',
+    describe: 'what a client past --max-buffered gets: close 1013, or messages dropped and counted',
+  },
+  'max-clients': {
+    type: 'number',
+    default: 10_000,
+    min: 1,
+    integer: true,
+    describe: 'clients at a time; one more is refused with 503',
+  },
+  heartbeat: {
+    type: 'number',
+    default: 30,
+    min: 0,
+    describe: 'seconds between pings; who does not answer is dropped; 0: none',
+  },
+  'filter-timeout': {
+    type: 'number',
+    default: 30,
+    min: 0,
+    describe: "seconds that a filter's promise may take; 0: for ever",
+  },
+  'handshake-timeout': {
+    type: 'number',
+    default: 10,
+    min: 0,
+    describe: 'seconds for request headers, and for all connect filters; 0: for ever',
+  },
+  'hold-timeout': {
+    type: 'number',
+    default: 10,
+    min: 0,
+    describe: 'seconds that a client may stay on hold; then closed 1008; 0: for ever',
+  },
+  drain: { type: 'number', default: 10, min: 0, describe: 'seconds to finish work and say goodbye when stopping' },
+  'log-level': {
+    type: 'string',
+    choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    default: 'info',
+    describe: 'least severe diagnostics to write to standard error',
+  },
+  'log-format': {
+    type: 'string',
+    choices: ['auto', 'pretty', 'json'],
+    default: 'auto',
+    describe: 'auto: pretty in a terminal, else JSON lines',
+  },
+} as const satisfies OptionSpecs
+
+export type CoreOptions = OptionValues<typeof coreOptions>
+
+/** Switches of the command line alone: they make no sense in a config file or the environment. */
+export const commandOptions = {
+  explain: {
+    type: 'boolean',
+    default: false,
+    describe: 'print the chains, and where every option came from, then exit',
+  },
+  help: {
+    type: 'boolean',
+    default: false,
+    alias: 'h',
+    describe: "print this help, the chosen filters' options included",
+  },
+  version: { type: 'boolean', default: false, describe: 'print the version' },
+} as const satisfies OptionSpecs
+
+/** `redis_host` and `redisHost` are `redis-host`. */
+export function kebab(name: string): string {
+  return name.replaceAll('_', '-').replace(/[A-Z]/g, (capital, at) => `${at > 0 ? '-' : ''}${capital.toLowerCase()}`)
+}
+
+/** `redis-host` is `FWS_REDIS_HOST` in the environment. */
+export function envName(option: string): string {
+  return `FWS_${option.replaceAll('-', '_').toUpperCase()}`
+}

@@ -1,0 +1,47 @@
+import { isIP } from 'node:net'
+
+/** Whether a host name or address means this machine and no other. */
+export function isLoopback(host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[|\]$/g, '')
+  return (
+    name === 'localhost' ||
+    name.endsWith('.localhost') ||
+    name === '::1' ||
+    (isIP(name) === 4 && name.startsWith('127.'))
+  )
+}
+
+/**
+ * Whether the Host header names this server. Bound to loopback, only loopback names do: a page of another name must not
+ * reach us by pointing its own name here (DNS rebinding).
+ *
+ * @param boundTo - the address listened on.
+ * @param allowed - more names, without port.
+ */
+export function isHostAllowed(header: string | undefined, boundTo: string, allowed: readonly string[]): boolean {
+  if (!isLoopback(boundTo)) return true
+  const name = parse(`http://${header ?? ''}`)?.hostname
+  return name !== undefined && (isLoopback(name) || allowed.includes(name))
+}
+
+/**
+ * Whether a browser's page may connect. No Origin: no browser, so left to the auth filters.
+ *
+ * @param allowed - exact origins, or `*`; the server's own origin is always allowed.
+ */
+export function isOriginAllowed(
+  origin: string | undefined,
+  hostHeader: string | undefined,
+  allowed: readonly string[],
+): boolean {
+  if (origin === undefined || allowed.includes('*')) return true
+  const from = parse(origin)
+  if (from === undefined) return false
+  if (allowed.some(entry => parse(entry)?.origin === from.origin)) return true
+  // Behind a proxy that ends TLS the scheme is not ours to know: host and port decide.
+  return from.host !== '' && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
+}
+
+function parse(url: string): URL | undefined {
+  return URL.canParse(url) ? new URL(url) : undefined
+}

@@ -1,0 +1,136 @@
+import type { Duplex } from 'node:stream'
+import { count } from './counters.ts'
+import type { Topic } from './topic.ts'
+import type { Counters, Transport } from './types.ts'
+import type { Wire } from './wire.ts'
+
+/** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
+const COPY_BELOW = 16_384
+
+export interface SendLimits {
+  /** Bytes that may wait unsent for one client; `limits['max-buffered']` of a filter raises it. */
+  readonly maxBuffered: number
+  /** What happens to a client that is past it. */
+  readonly slowClients: 'close' | 'drop'
+}
+
+export interface OutboxOwner {
+  /** More than the limit is unsent: called once, the outbox is closed by then. */
+  fellBehind(): void
+}
+
+/**
+ * What waits to be sent to one client: finished frames, each with its place (`seq`) among everything that this turn of
+ * the event loop sends, so that direct sends and broadcasts keep their order when they are merged.
+ */
+export class Outbox {
+  wire: Wire
+  /** Frames for this client alone. */
+  frames: Buffer[] = []
+  seqs: number[] = []
+  /** Bytes in `frames`. */
+  bytes = 0
+  /** Topics whose member this is. */
+  readonly topics: Topic[] = []
+  /** `seq` of the last broadcast that left this client out. */
+  exceptedAt = -1
+  /** In how many of the topics of flush number `flushed` it is. */
+  flushed = 0
+  sources = 0
+  readonly #owner: OutboxOwner
+  readonly #limits: SendLimits
+  readonly #counters: Counters
+  #socket: Duplex | undefined
+  /** Bytes of a message larger than the limit that is under way; only one may be. */
+  #oversize = 0
+
+  constructor(wire: Wire, limits: SendLimits, counters: Counters, owner: OutboxOwner) {
+    this.wire = wire
+    this.#limits = limits
+    this.#counters = counters
+    this.#owner = owner
+  }
+
+  get isOpen(): boolean {
+    return this.#socket !== undefined
+  }
+
+  /** Bytes not yet handed to the operating system, those of broadcasts of this turn left aside. */
+  get unsent(): number {
+    return this.bytes + (this.#socket?.writableLength ?? 0)
+  }
+
+  open(transport: Transport): void {
+    this.#socket = transport.socket
+  }
+
+  /** Forgets what waits; from now on nothing is written. */
+  close(): void {
+    this.#socket = undefined
+    this.clear()
+  }
+
+  clear(): void {
+    if (this.frames.length === 0) return
+    this.frames = []
+    this.seqs = []
+    this.bytes = 0
+  }
+
+  /** Hands one piece of `frames` finished frames to the socket. */
+  write(piece: Buffer, frames: number): void {
+    const socket = this.#writable(frames)
+    if (socket === undefined) return
+    this.#hand(socket, piece)
+    this.#settle(socket, piece.length, frames)
+  }
+
+  /** The same for several pieces, in one system call. */
+  writeAll(pieces: readonly Buffer[], bytes: number, frames: number): void {
+    if (pieces.length === 1) {
+      this.write(pieces[0]!, frames)
+      return
+    }
+    const socket = this.#writable(frames)
+    if (socket === undefined) return
+    if (bytes < COPY_BELOW) {
+      socket.write(Buffer.concat(pieces, bytes))
+    } else {
+      socket.cork()
+      for (const piece of pieces) this.#hand(socket, piece)
+      socket.uncork()
+    }
+    this.#settle(socket, bytes, frames)
+  }
+
+  #writable(frames: number): Duplex | undefined {
+    const socket = this.#socket
+    if (socket === undefined || !socket.writable) return undefined
+    // Only under the policy `drop`: a client past the limit is closed otherwise.
+    if (socket.writableLength - this.#oversize > this.#limits.maxBuffered) {
+      count(this.#counters.drops, 'slow client', frames)
+      return undefined
+    }
+    return socket
+  }
+
+  #hand(socket: Duplex, piece: Buffer): void {
+    if (piece.length <= this.#limits.maxBuffered || this.#oversize > 0) {
+      socket.write(piece)
+      return
+    }
+    this.#oversize = piece.length
+    socket.write(piece, () => {
+      this.#oversize = 0
+    })
+  }
+
+  #settle(socket: Duplex, bytes: number, frames: number): void {
+    this.#counters.bytesOut += bytes
+    this.#counters.deliveries += frames
+    if (this.#limits.slowClients === 'close' && socket.writableLength - this.#oversize > this.#limits.maxBuffered) {
+      this.close()
+      this.#owner.fellBehind()
+    }
+  }
+}

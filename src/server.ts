@@ -1,0 +1,165 @@
+import { resolve as absolute } from 'node:path'
+import type { Writable } from 'node:stream'
+import type { Logger } from 'pino'
+import { type Assembly, assemble, type Streams } from './assembly.ts'
+import { readGiven } from './config-file.ts'
+import { Consumer } from './consumer.ts'
+import { withDeadline } from './deadline.ts'
+import { DROP } from './drop.ts'
+import { FwsError, messageOf } from './errors.ts'
+import { Listener } from './listener.ts'
+import { Loader } from './loader.ts'
+import { createLogger } from './log.ts'
+import type { CoreOptions } from './options.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { sayGoodbye } from './shutdown.ts'
+import type { FilterModule, Server } from './types.ts'
+import { Upgrades } from './upgrade.ts'
+
+type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
+type FilterChoice = string | FilterModule
+
+/** Options of `createServer`: those of the command line in camelCase, and those of the chosen filters and storage. */
+export type ServerOptions = {
+  -readonly [K in keyof Omit<CoreOptions, 'filters' | 'config'> as Camel<K>]?: CoreOptions[K] | undefined
+} & {
+  /** Names, modules, or either with options for that place: `['words', { max: 5 }]`. Default: broadcast, stdout-messages. */
+  filters?: readonly (FilterChoice | readonly [FilterChoice, Readonly<Record<string, unknown>>])[]
+  /** A config file; options given here win. */
+  config?: string
+  /** Default: pino to standard error, as the command line. */
+  log?: Logger
+  /** Where filters write data. Default: nowhere; filters that need it are refused. */
+  stdout?: Writable
+  [option: string]: unknown
+}
+
+/** A server that listens. */
+export interface RunningServer extends Server {
+  /** The real address: `ws://127.0.0.1:9000`. */
+  readonly url: string
+  /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
+  close(): Promise<void>
+  /** Reads the TLS key and certificate again, for new connections. @throws FwsError and keeps the old ones. */
+  reload(): void
+}
+
+/**
+ * Starts a server.
+ *
+ * @throws FwsError `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`: what was asked for cannot be; `ERR_STORAGE`,
+ * `ERR_START`, `ERR_LISTEN`: it failed. Nothing is left running.
+ */
+export async function createServer(options: ServerOptions = {}): Promise<RunningServer> {
+  const { log, stdout, ...given } = options
+  const base = absolute('.')
+  const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
+  const chosen = log ?? (await createLogger(loggingOf(plan)))
+  return startServer(plan, { log: chosen, stdout })
+}
+
+/** A loader whose modules import this very copy of the package. */
+export function createLoader(): Loader {
+  return new Loader({ DROP, FwsError, createServer })
+}
+
+export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | 'log-format'> {
+  return {
+    'log-level': settings.get('log-level')!.value as CoreOptions['log-level'],
+    'log-format': settings.get('log-format')!.value as CoreOptions['log-format'],
+  }
+}
+
+/** Starts what was planned. */
+export async function startServer(plan: Plan, streams: Streams): Promise<RunningServer> {
+  const { log } = streams
+  for (const warning of plan.warnings) log.warn(warning)
+  const assembly = await assemble(plan, streams)
+  const { options, hub, storage } = assembly
+  const consumer = new Consumer(hub)
+  const upgrades = new Upgrades(hub, {
+    origins: options.origins,
+    maxPayload: options['max-payload'],
+    handshakeTimeout: options['handshake-timeout'] * 1000,
+    heartbeat: options.heartbeat * 1000,
+    isAccepting: () => assembly.state === 'listening',
+    host: options.host,
+    hosts: options.hosts,
+  })
+  const undo: (() => Promise<void>)[] = [() => assembly.close()]
+  const undoAll = async () => {
+    for (const step of undo.splice(0).reverse()) {
+      await withDeadline(step(), stopTimeout(options), 'stopping').catch(error => log.error({ err: error }, 'stop'))
+    }
+  }
+  let listener: Listener
+  try {
+    listener = new Listener(hub, upgrades, {
+      port: options.port,
+      host: options.host,
+      hosts: options.hosts,
+      key: options.key,
+      cert: options.cert,
+      headersTimeout: options['handshake-timeout'] * 1000,
+    })
+    undo.push(async () => upgrades.stop())
+    await startFilters(assembly, undo)
+    undo.push(() => consumer.stop())
+    if (storage.bus !== undefined && !assembly.chains.consumer.empty)
+      await consumer.subscribe(storage.bus, storage.channels ?? [])
+    await listener.listen()
+    assembly.state = 'listening'
+  } catch (error) {
+    await undoAll()
+    throw error
+  }
+  log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
+
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    assembly.state = 'draining'
+    const closed = listener.close()
+    await sayGoodbye(hub, options.drain * 1000)
+    await undoAll()
+    listener.closeAll()
+    await withDeadline(closed, 1000, 'the last connection').catch(error => log.warn(messageOf(error)))
+    log.info('stopped')
+  }
+  const { url } = listener
+  return {
+    url,
+    clients: hub.clients,
+    counters: hub.counters,
+    get ready() {
+      return hub.ready
+    },
+    broadcast: (payload, to) => hub.broadcast(payload, to),
+    publish: (channel, payload) => hub.publish(channel, payload),
+    attach: transport => hub.attach(transport),
+    close: () => {
+      closing ??= close()
+      return closing
+    },
+    reload: () => log.info(listener.reloadTls() ? 'certificate read again' : 'no certificate to read again'),
+  }
+}
+
+/** Starts the filters in order. Each can be undone as soon as its start is tried. */
+async function startFilters({ filters, hub, options }: Assembly, undo: (() => Promise<void>)[]): Promise<void> {
+  for (const { placed, handlers } of filters) {
+    undo.push(async () => handlers.stop?.())
+    try {
+      await withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start')
+    } catch (error) {
+      throw new FwsError(
+        'ERR_START',
+        `start of filter ${placed.asked} (${placed.file}) failed: ${messageOf(error)}`,
+        error,
+      )
+    }
+  }
+}
+
+function stopTimeout(options: CoreOptions): number {
+  return Math.max(1000, options.drain * 1000)
+}

@@ -1,0 +1,84 @@
+import { DROP } from '../drop.ts'
+import type { Audience, Client, Drop, Handshake, Payload, Server } from '../types.ts'
+import { plain } from '../wire.ts'
+
+/** A client that only records, for a test of one handler as a plain function. */
+export interface FakeClient extends Client {
+  readonly sent: Payload[]
+  readonly broadcasts: { readonly payload: Payload; readonly to: Audience | undefined }[]
+  readonly published: { readonly channel: string; readonly payload: Payload }[]
+  /** Reasons given to `drop`. */
+  readonly drops: (string | undefined)[]
+  readonly refused: { readonly status: number; readonly reason: string | undefined } | undefined
+  readonly disconnected: { readonly code: number; readonly reason: string } | undefined
+  readonly held: boolean
+}
+
+/** `const client = fakeClient(); echo.message('hi', client); client.sent // ['hi']` */
+export function fakeClient({
+  id = 'test',
+  remote = '127.0.0.1',
+  handshake,
+}: {
+  id?: string
+  remote?: string
+  handshake?: Handshake
+} = {}): FakeClient {
+  const topics = new Set<string>()
+  const clients = new Map<string, Client>()
+  const server = {
+    clients,
+    ready: true,
+    broadcast: (payload: Payload, to?: Audience) => void client.broadcasts.push({ payload, to }),
+    publish: (channel: string, payload: Payload) => void client.published.push({ channel, payload }),
+    attach: () => {
+      throw new Error('a fake client has no server to attach to; use testServer')
+    },
+  } as unknown as Server
+  const client = {
+    id,
+    remote,
+    handshake,
+    server,
+    topics,
+    transport: 'websocket',
+    state: {},
+    buffered: 0,
+    signal: new AbortController().signal,
+    codec: plain,
+    sent: [] as Payload[],
+    broadcasts: [] as FakeClient['broadcasts'],
+    published: [] as FakeClient['published'],
+    drops: [] as FakeClient['drops'],
+    refused: undefined as FakeClient['refused'],
+    disconnected: undefined as FakeClient['disconnected'],
+    held: false,
+    send: (payload: Payload) => void client.sent.push(payload),
+    join: (topic: string) => void topics.add(topic),
+    leave: (topic: string) => void topics.delete(topic),
+    answer: (payload: Payload): Drop => {
+      client.sent.push(payload)
+      return DROP
+    },
+    drop: (reason?: string): Drop => {
+      client.drops.push(reason)
+      return DROP
+    },
+    refuse: (status: number, reason?: string): Drop => {
+      client.refused = { status, reason }
+      return DROP
+    },
+    hold: () => {
+      client.held = true
+    },
+    admit: () => {
+      client.held = false
+    },
+    disconnect: (code = 1000, reason = '') => {
+      client.disconnected = { code, reason }
+    },
+    close: () => client.disconnect(),
+  }
+  clients.set(id, client)
+  return client
+}

@@ -1,0 +1,159 @@
+import { resolve as absolute } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { pino } from 'pino'
+import { assemble } from '../assembly.ts'
+import { FAILED } from '../chain.ts'
+import { type Refusal, ServerClient } from '../client.ts'
+import { readGiven } from '../config-file.ts'
+import { DROP } from '../drop.ts'
+import { makePlan } from '../plan.ts'
+import { createLoader, type ServerOptions } from '../server.ts'
+import type { Client, Closed, FilterModule, Handlers, Handshake, Payload, Server } from '../types.ts'
+import { MemoryTransport } from './transport.ts'
+
+export { type FakeClient, fakeClient } from './fake-client.ts'
+
+/** What a test's client says of itself. */
+export interface Caller {
+  /** Request target; default `/`. */
+  url?: string
+  headers?: Readonly<Record<string, string>>
+  protocols?: readonly string[]
+  remote?: string
+}
+
+/** A client in a test: no socket, the real chains, the real fan-out. */
+export interface TestClient {
+  readonly client: Client
+  /** Everything that it was sent, in order. */
+  readonly received: readonly Payload[]
+  /** How the server closed it; `undefined`: it is open. */
+  readonly closed: Pick<Closed, 'code' | 'reason'> | undefined
+  /** Sends a message; settles when it has been dealt with, and what it caused has been delivered. */
+  say(payload: Payload): Promise<void>
+  /** Ends the connection; settles when the disconnect chain has run. */
+  leave(code?: number, reason?: string): Promise<void>
+}
+
+/** A whole server without a listener. */
+export interface TestServer {
+  readonly server: Server
+  /** Lines in the log, parsed. */
+  readonly logged: readonly Record<string, unknown>[]
+  /** What filters wrote to standard output. */
+  readonly printed: string
+  /** @throws Refused when a connect filter refuses. */
+  connect(caller?: Caller): Promise<TestClient>
+  /** Runs the consumer chain. */
+  publish(channel: string, payload: Payload): Promise<void>
+  /** Delivers what has been sent so far. */
+  flush(): void
+  stop(): Promise<void>
+}
+
+/** A connect filter said no. */
+export class Refused extends Error {
+  readonly status: number
+  constructor({ status, reason }: Refusal) {
+    super(`refused with ${status}${reason === undefined ? '' : `: ${reason}`}`)
+    this.status = status
+  }
+}
+
+/**
+ * Runs a chain of filters without a socket: `await testServer(['rate-limit', myFilter], { 'rate-limit-messages': 2 })`.
+ *
+ * @param filters - names or modules, as for `createServer`.
+ * @param options - options of the core, the filters and the storage.
+ */
+export async function testServer(
+  filters: NonNullable<ServerOptions['filters']>,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<TestServer> {
+  const base = absolute('.')
+  const plan = await makePlan({ given: readGiven({ ...options, filters }, base), base }, createLoader())
+  const logged: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug', base: null }, { write: line => void logged.push(JSON.parse(line)) })
+  const stdout = new PassThrough()
+  let printed = ''
+  stdout.on('data', chunk => {
+    printed += chunk
+  })
+  const assembly = await assemble(plan, { log, stdout })
+  const { hub, filters: ready } = assembly
+  for (const { handlers } of ready) await handlers.start?.(hub)
+  assembly.state = 'listening'
+
+  return {
+    server: hub,
+    logged,
+    get printed() {
+      return printed
+    },
+    connect: async caller => {
+      const handshake = handshakeOf(caller ?? {})
+      const client = new ServerClient(hub, caller?.remote ?? '127.0.0.1', handshake)
+      const outcome = await assembly.chains.connect.run(client)
+      if (client.refusal !== undefined) throw new Refused(client.refusal)
+      if (outcome === FAILED || outcome === DROP)
+        throw new Refused({ status: outcome === FAILED ? 500 : 403, reason: undefined, headers: undefined })
+      const transport = new MemoryTransport(client)
+      client.open(transport)
+      return testClient(client, transport)
+    },
+    publish: async (channel, payload) => {
+      await assembly.chains.consumer.run({ channel, payload }, hub)
+      hub.fanout.flush()
+    },
+    flush: () => hub.fanout.flush(),
+    stop: async () => {
+      for (const client of [...hub.clients.values()]) client.terminate()
+      await hub.empty()
+      for (const { handlers } of ready.toReversed()) await handlers.stop?.()
+      await assembly.close()
+    },
+  }
+}
+
+/** The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`. */
+export async function setUp(
+  module: FilterModule<never>,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<Handlers> {
+  const base = absolute('.')
+  const plan = await makePlan({ given: readGiven({ ...options, filters: [module] }, base), base }, createLoader())
+  const { filters } = await assemble(plan, { log: pino({ level: 'silent' }), stdout: new PassThrough() })
+  return filters.at(-1)!.handlers
+}
+
+function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
+  const { fanout } = client.server
+  const idle = () => new Promise<void>(resolve => client.mailbox.whenIdle(resolve))
+  return {
+    client,
+    received: transport.received,
+    get closed() {
+      return transport.ending
+    },
+    say: async payload => {
+      client.receive(payload)
+      await idle()
+      fanout.flush()
+    },
+    leave: async (code = 1000, reason = '') => {
+      transport.end(code, reason)
+      await idle()
+      fanout.flush()
+    },
+  }
+}
+
+function handshakeOf({ url = '/', headers = {}, protocols = [] }: Caller): Handshake {
+  return {
+    request: undefined,
+    url: new URL(url, 'ws://test'),
+    headers: { host: 'test', ...headers },
+    protocols,
+    protocol: undefined,
+  }
+}

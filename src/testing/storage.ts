@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Awaitable, OpenStorage, Payload } from '../types.ts'
+
+/** Milliseconds within which an engine must have done what it does later: expire, deliver. */
+const PATIENCE = 5000
+
+/**
+ * The storage contract as tests, for any engine: `storageConformance('mine', () => open({ options, log, instance }))`.
+ * Capabilities that the engine does not have are left out; one that it has must keep every MUST.
+ */
+export function storageConformance(name: string, open: () => Awaitable<OpenStorage>): void {
+  describe(`storage ${name}`, () => {
+    let storage: OpenStorage
+    let unique = 0
+    const key = (what: string) => `conformance:${process.pid}:${++unique}:${what}`
+    before(async () => {
+      storage = await open()
+    })
+    after(() => storage.close?.())
+
+    it('has at least one capability', () => {
+      assert.ok(storage.sets ?? storage.values ?? storage.bus ?? storage.history)
+    })
+
+    describe('sets', () => {
+      const sets = () => storage.sets!
+      it('an unknown key is an empty set', async t => {
+        if (!storage.sets) return t.skip('no sets')
+        assert.deepEqual(await sets().get(key('none')), new Set())
+      })
+      it('keeps members once, in no order that matters', async t => {
+        if (!storage.sets) return t.skip('no sets')
+        const k = key('set')
+        for (const member of ['a', 'b', 'a']) await sets().add(k, member)
+        assert.deepEqual(new Set(await sets().get(k)), new Set(['a', 'b']))
+        await sets().remove(k, 'a')
+        await sets().remove(k, 'never there')
+        assert.deepEqual(new Set(await sets().get(k)), new Set(['b']))
+      })
+      it('hands out a copy: later changes do not show in it', async t => {
+        if (!storage.sets) return t.skip('no sets')
+        const k = key('copy')
+        await sets().add(k, 'a')
+        const copy = await sets().get(k)
+        await sets().add(k, 'b')
+        assert.deepEqual(new Set(copy), new Set(['a']))
+      })
+      it('loses no update of many at once', async t => {
+        if (!storage.sets) return t.skip('no sets')
+        const k = key('many')
+        const members = Array.from({ length: 50 }, (_, i) => `m${i}`)
+        await Promise.all(members.map(async member => sets().add(k, member)))
+        assert.deepEqual(new Set(await sets().get(k)), new Set(members))
+      })
+    })
+
+    describe('values', () => {
+      const values = () => storage.values!
+      it('set, get, delete', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('value')
+        assert.equal(await values().get(k), undefined)
+        assert.equal(await values().set(k, ''), true)
+        assert.equal(await values().get(k), '')
+        await values().set(k, 'ünï')
+        assert.equal(await values().get(k), 'ünï')
+        await values().delete(k)
+        assert.equal(await values().get(k), undefined)
+      })
+      it('ifAbsent: of many at once exactly one sets', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('absent')
+        const won = await Promise.all(
+          Array.from({ length: 20 }, async (_, i) => values().set(k, String(i), { ifAbsent: true })),
+        )
+        assert.equal(won.filter(Boolean).length, 1)
+        assert.equal(await values().get(k), String(won.indexOf(true)))
+      })
+      it('ends with its time to live', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('ttl')
+        await values().set(k, 'x', { ttlMs: 60 })
+        assert.equal(await values().get(k), 'x')
+        await until(async () => (await values().get(k)) === undefined)
+        assert.equal(await values().set(k, 'y', { ifAbsent: true }), true)
+      })
+      it('a set without a time to live ends an earlier one', async t => {
+        if (!storage.values) return t.skip('no values')
+        const [k, other] = [key('kept'), key('clock')]
+        await values().set(k, 'x', { ttlMs: 40 })
+        await values().set(k, 'y')
+        await values().set(other, 'z', { ttlMs: 80 })
+        await until(async () => (await values().get(other)) === undefined)
+        assert.equal(await values().get(k), 'y')
+      })
+      it('increments atomically, absent counting as 0', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('count')
+        const sums = await Promise.all(Array.from({ length: 50 }, async () => values().increment(k)))
+        assert.deepEqual(
+          sums.toSorted((a, b) => a - b),
+          Array.from({ length: 50 }, (_, i) => i + 1),
+        )
+        assert.equal(await values().increment(k, -60), -10)
+        assert.equal(await values().get(k), '-10')
+      })
+      it('an increment does not extend the time to live of the first', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('window')
+        await values().increment(k, 1, 80)
+        await until(async () => (await values().increment(k, 1, 80)) === 1)
+      })
+      it('refuses to increment what is no integer', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('text')
+        await values().set(k, 'abc')
+        await assert.rejects(async () => values().increment(k))
+        assert.equal(await values().get(k), 'abc')
+      })
+      it('take: of many at once exactly one gets it', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('take')
+        await values().set(k, 'once')
+        const taken = await Promise.all(Array.from({ length: 20 }, async () => values().take(k)))
+        assert.deepEqual(
+          taken.filter(value => value !== undefined),
+          ['once'],
+        )
+        assert.equal(await values().get(k), undefined)
+      })
+    })
+
+    describe('bus', () => {
+      const bus = () => storage.bus!
+      it('delivers to every subscription of the channel, once, in order, text and binary apart', async t => {
+        if (!storage.bus) return t.skip('no bus')
+        const [channel, other] = [key('channel'), key('other')]
+        const [one, two, none]: Payload[][] = [[], [], []]
+        const stops = [
+          await bus().subscribe(channel, payload => one!.push(payload)),
+          await bus().subscribe(channel, payload => two!.push(payload)),
+          await bus().subscribe(other, payload => none!.push(payload)),
+        ]
+        const sent: Payload[] = Array.from({ length: 200 }, (_, i) => (i % 2 ? `text ${i}` : Buffer.from([i, 0, 255])))
+        for (const payload of sent) await bus().publish(channel, payload)
+        await until(() => one!.length >= sent.length && two!.length >= sent.length)
+        assert.deepEqual(one, sent)
+        assert.deepEqual(two, sent)
+        assert.deepEqual(none, [])
+        for (const stop of stops) await stop()
+      })
+      it('delivers nothing after the end of a subscription', async t => {
+        if (!storage.bus) return t.skip('no bus')
+        const channel = key('ended')
+        const [ended, going]: Payload[][] = [[], []]
+        const stop = await bus().subscribe(channel, payload => ended!.push(payload))
+        const stopGoing = await bus().subscribe(channel, payload => going!.push(payload))
+        await stop()
+        await bus().publish(channel, 'late')
+        await until(() => going!.length === 1)
+        assert.deepEqual(ended, [])
+        await stopGoing()
+      })
+    })
+
+    describe('history', () => {
+      const history = () => storage.history!
+      it('reads back in order, from after an id, up to a limit', async t => {
+        if (!storage.history) return t.skip('no history')
+        const log = key('log')
+        assert.deepEqual(await history().read(log), [])
+        const ids: string[] = []
+        for (let i = 0; i < 12; i++)
+          ids.push(await history().append(log, i % 2 ? `entry ${i}` : Buffer.from([i, 0, 255])))
+        assert.deepEqual(ids.toSorted(), ids, 'ids sort in append order')
+        assert.equal(new Set(ids).size, ids.length)
+        const all = await history().read(log)
+        assert.deepEqual(
+          all.map(entry => entry.id),
+          ids,
+        )
+        assert.deepEqual(all[1]!.payload, 'entry 1')
+        assert.deepEqual(all[2]!.payload, Buffer.from([2, 0, 255]))
+        assert.ok(Math.abs(all[0]!.at - Date.now()) < 60_000)
+        assert.deepEqual(
+          (await history().read(log, { after: ids[8]! })).map(entry => entry.id),
+          ids.slice(9),
+        )
+        assert.deepEqual(
+          (await history().read(log, { after: ids[2]!, limit: 3 })).map(entry => entry.id),
+          ids.slice(3, 6),
+        )
+      })
+      it('trims up to and with an id', async t => {
+        if (!storage.history) return t.skip('no history')
+        const log = key('trim')
+        const ids: string[] = []
+        for (let i = 0; i < 5; i++) ids.push(await history().append(log, String(i)))
+        await history().trim(log, ids[2]!)
+        assert.deepEqual(
+          (await history().read(log)).map(entry => entry.id),
+          ids.slice(3),
+        )
+        assert.ok((await history().append(log, 'more')) > ids[4]!)
+      })
+    })
+  })
+}
+
+/** Waits for a condition, with a deadline. */
+async function until(condition: () => Awaitable<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE
+  while (!(await condition())) {
+    if (Date.now() > deadline) assert.fail(`nothing happened within ${PATIENCE} ms`)
+    await sleep(5)
+  }
+}

@@ -1,0 +1,338 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Logger } from 'pino'
+import type { DROP } from './drop.ts'
+
+// The contract between the core and everything that plugs into it. What a filter, a storage or a transport may rely on
+// stands here and nowhere else.
+
+export type Awaitable<T> = T | PromiseLike<T>
+export type Drop = typeof DROP
+/** A text message is a string, a binary message a Buffer. */
+export type Payload = string | Buffer
+/** `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain; anything else is an error that names the filter. */
+export type Verdict = Payload | Drop | void
+
+/** What a peer is before it is a client: bytes on a connection. */
+export interface Peer {
+  readonly id: string
+  readonly remote: string
+  close(): void
+}
+
+/** What filters keep on a client; extended by declaration merging: `interface ClientState { user?: User }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
+export interface ClientState {}
+/** What protocol filters decode from a message: `interface MessageViews { media?: Media }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
+export interface MessageViews {}
+/** What `host.use(name)` gives: `interface FilterApis { wslink: WslinkApi }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
+export interface FilterApis {}
+
+/** The HTTP request that became a WebSocket. */
+export interface Handshake {
+  /** In connect handlers only; `undefined` once the client is open. */
+  readonly request: IncomingMessage | undefined
+  readonly url: URL
+  readonly headers: IncomingHttpHeaders
+  /** Subprotocols that the client offers, in its order. */
+  readonly protocols: readonly string[]
+  /** The subprotocol to answer; unset: the client's first. Connect filters only. */
+  protocol: string | undefined
+}
+
+export interface Closed {
+  /** Close code, RFC 6455 section 7.4; 1006 when the connection was lost without a Close frame. */
+  readonly code: number
+  readonly reason: string
+  /** Whether both sides said Close. */
+  readonly clean: boolean
+}
+
+/** How payloads look to a client. A broadcast is encoded once per codec in its audience. */
+export interface Codec {
+  readonly name: string
+  /** `undefined`: this payload is not for such a client. */
+  encode(payload: Payload): Payload | undefined
+}
+
+export interface Client extends Peer {
+  readonly transport: 'websocket' | (string & {})
+  /** `undefined` on transports that have none. */
+  readonly handshake: Handshake | undefined
+  readonly server: Server
+  readonly state: ClientState
+  readonly topics: ReadonlySet<string>
+  /** Bytes accepted for sending and not yet handed to the operating system. */
+  readonly buffered: number
+  /** Aborted on disconnect; made on first use. */
+  readonly signal: AbortSignal
+  /** Payloads as they are, until a protocol filter sets its own. */
+  codec: Codec
+  /** Sends to this client through its codec; held until the client is open. */
+  send(payload: Payload): void
+  join(topic: string): void
+  leave(topic: string): void
+  /** Sends, and ends the chain. */
+  answer(payload: Payload): Drop
+  /** Ends the chain; the reason is counted and shown at debug level, so keep it one of a few fixed texts. */
+  drop(reason?: string): Drop
+  /** Connect chain only: answers the handshake with an HTTP status instead of 101. */
+  refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop
+  /** Not admitted yet: no broadcast, no topic, and its messages reach no filter after the one that holds it. */
+  hold(): void
+  /** Ends the hold of the calling filter. */
+  admit(): void
+  /** Closes after everything that was sent; code defaults to 1000. */
+  disconnect(code?: number, reason?: string): void
+}
+
+export interface Audience {
+  /** Only members of this topic. */
+  topic?: string
+  /** Everyone but this client. */
+  except?: Client
+  /** This node only; implied by `where`. */
+  local?: boolean
+  /** Only clients for which this answers true. A function cannot travel, so this node only. */
+  where?: (client: Client) => boolean
+}
+
+export interface Server {
+  /** Every opened client of this node, by id. */
+  readonly clients: ReadonlyMap<string, Client>
+  /** Listening, storage reachable, not draining. */
+  readonly ready: boolean
+  /** What has happened so far; read it whenever you like, it costs nothing to keep. */
+  readonly counters: Counters
+  /** To every admitted client, of every node, that the audience names. */
+  broadcast(payload: Payload, to?: Audience): void
+  /** Application channel: comes back through the consumer chain of every subscribed node. */
+  publish(channel: string, payload: Payload): Awaitable<void>
+  /** Makes a client of a connection that is no WebSocket; runs its open chain. */
+  attach(transport: Transport): Attached
+}
+
+/** A connection that can carry messages: what a filter hands to `server.attach`. */
+export interface Transport {
+  /** Shown as `client.transport`. */
+  readonly name: string
+  readonly remote: string
+  /** Where frames are written; its `error` event must be listened to. */
+  readonly socket: Duplex
+  /** One message as bytes on the wire. The same function for all connections of a kind, so that they share frames. */
+  readonly frame: (payload: Payload) => Buffer
+  /** Stop and restart reading; called when the client's mailbox is full and when it has room again. */
+  pause(): void
+  resume(): void
+  /** Say goodbye and end; every frame has been written. MUST lead to `closed`, soon. */
+  close(code: number, reason: string): void
+  /** End at once. MUST lead to `closed`. */
+  destroy(): void
+}
+
+/** The other end of `server.attach`: what the transport reports. */
+export interface Attached {
+  readonly client: Client
+  receive(payload: Payload): void
+  closed(code: number, reason: string, clean: boolean): void
+}
+
+/** A message as received; views are added by protocol filters. */
+export interface Message extends MessageViews {
+  readonly payload: Payload
+  /** Milliseconds since 1970, at receipt. */
+  readonly at: number
+}
+
+export interface ChannelEvent {
+  readonly channel: string
+  readonly payload: Payload
+}
+
+export type Many<F> = F | readonly F[]
+
+/** The keys that are present ARE the registration; a key may hold an array of handlers. */
+export interface Handlers {
+  /** Before the 101 answer. */
+  connect?: Many<(client: Client) => Awaitable<Drop | void>>
+  /** Once, after the handshake. */
+  open?: Many<(client: Client) => Awaitable<void>>
+  /** Every chunk of bytes from a peer, the handshake and non-WebSocket bytes included (after TLS). */
+  data?: Many<(chunk: Buffer, peer: Peer) => Awaitable<Buffer | Drop | void>>
+  /** Every complete message. */
+  message?: Many<(payload: Payload, client: Client, message: Message) => Awaitable<Verdict>>
+  /** Exactly once for each opened client. */
+  disconnect?: Many<(client: Client, closed: Closed) => Awaitable<void>>
+  /** Every event from a subscribed channel of the storage, once per process. */
+  consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
+  /** Every plain HTTP request; `DROP`: answered. */
+  request?: Many<(req: IncomingMessage, res: ServerResponse, server: Server) => Awaitable<Drop | void>>
+  /** With the server, before it listens. */
+  start?(server: Server): Awaitable<void>
+  /** In reverse order of start, also after a failed start. */
+  stop?(): Awaitable<void>
+}
+
+/** One option, in yargs' words; `secret`, `min`, `max` and `integer` are ours. `normalize` marks a path. */
+export interface OptionSpec {
+  readonly type: 'string' | 'number' | 'boolean' | 'array'
+  readonly describe: string
+  readonly default?: string | number | boolean | readonly string[]
+  readonly alias?: string
+  readonly choices?: readonly string[]
+  readonly demandOption?: true
+  /** A path: made absolute, from the working directory or the config file's folder. */
+  readonly normalize?: true
+  /** Never printed; may also come from a file named by `FWS_NAME_FILE`. */
+  readonly secret?: true
+  /** Bounds of a number, inclusive. */
+  readonly min?: number
+  readonly max?: number
+  readonly integer?: true
+}
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>
+type Value<S> = S extends { type: 'number' }
+  ? number
+  : S extends { type: 'boolean' }
+    ? boolean
+    : S extends { type: 'array' }
+      ? readonly string[]
+      : S extends { choices: readonly (infer C)[] }
+        ? C
+        : string
+type Given<S> = S extends { default: NonNullable<unknown> } | { demandOption: true } ? Value<S> : Value<S> | undefined
+export type OptionValues<S extends OptionSpecs> = { readonly [K in keyof S]: Given<S[K]> }
+
+/** What a filter's `setup` gets. */
+export interface Host<O extends OptionSpecs = OptionSpecs> {
+  readonly name: string
+  readonly options: OptionValues<O>
+  readonly storage: Storage
+  readonly log: Logger
+  /** Names of the guards in this server's chain, for filters that let peers in by another door. */
+  readonly guards: readonly string[]
+  /** Standard output, the place for data: bounded, never blocking, never failing. */
+  readonly stdout: Output
+  /** The api of a filter listed in `uses`. */
+  use<K extends keyof FilterApis>(name: K): FilterApis[K]
+  /** Repeats until the server stops; never overlaps itself, errors are contained, never keeps the process alive. */
+  every(ms: number, run: () => Awaitable<void>): void
+}
+
+/** A bounded writer. */
+export interface Output {
+  /** Writes, or counts a drop when the reader is too slow or gone. */
+  write(text: string): void
+}
+
+export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers {
+  /** Plain data, read before anything runs; names begin with the filter's name. */
+  readonly options?: O
+  /** Filters that this one builds on: loaded first, placed before it. */
+  readonly uses?: readonly string[]
+  /** Storage capabilities, checked before listening. */
+  readonly needs?: readonly Capability[]
+  /** A guard must come before every filter that is none, else the start is refused. */
+  readonly stage?: 'guard'
+  /** Raises the default of a limit that the protocol needs, in bytes; the operator's own flag wins. */
+  readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
+  setup?(host: Host<O>): Awaitable<(Handlers & { readonly api?: unknown }) | void>
+}
+
+export interface Sets {
+  get(key: string): Awaitable<ReadonlySet<string>>
+  add(key: string, member: string): Awaitable<void>
+  remove(key: string, member: string): Awaitable<void>
+}
+
+/** Every operation MUST be atomic. */
+export interface Values {
+  get(key: string): Awaitable<string | undefined>
+  /** `false`: `ifAbsent` was asked and the key was there. A set without `ttlMs` MUST end an earlier time to live. */
+  set(key: string, value: string, how?: { ttlMs?: number; ifAbsent?: boolean }): Awaitable<boolean>
+  /** Adds `by` (default 1) to an integer, absent counting as 0. `ttlMs` holds from the first increment and MUST NOT be extended by later ones. */
+  increment(key: string, by?: number, ttlMs?: number): Awaitable<number>
+  /** Reads and deletes; of several callers exactly one MUST get the value. */
+  take(key: string): Awaitable<string | undefined>
+  delete(key: string): Awaitable<void>
+}
+
+/** MUST deliver each publish at most once to a subscription, in order per publisher, the process's own included. */
+export interface Bus {
+  publish(channel: string, payload: Payload): Awaitable<void>
+  /** Answers how to unsubscribe. After that, `deliver` MUST NOT be called again. */
+  subscribe(channel: string, deliver: (payload: Payload) => void): Awaitable<() => Awaitable<void>>
+}
+
+export interface Entry {
+  readonly id: string
+  /** Milliseconds since 1970, at append. */
+  readonly at: number
+  readonly payload: Payload
+}
+
+/** Ids MUST sort in append order as strings. */
+export interface History {
+  append(log: string, payload: Payload): Awaitable<string>
+  /** Oldest first; `after` is exclusive, so a client resumes from the last id that it saw; `limit` defaults to all. */
+  read(log: string, range?: { after?: string; limit?: number }): Awaitable<readonly Entry[]>
+  /** Forgets entries up to and with this id. */
+  trim(log: string, upTo: string): Awaitable<void>
+}
+
+export interface Storage {
+  readonly sets: Sets
+  readonly values: Values
+  readonly bus: Bus
+  readonly history: History
+}
+export type Capability = keyof Storage
+
+/** What a storage module's `open` answers: any of the four capabilities. */
+export interface OpenStorage extends Partial<Storage> {
+  /** Channels that feed the consumer chain. */
+  readonly channels?: readonly string[]
+  /** Whether it can be reached now; absent: always. */
+  readonly ready?: () => boolean
+  close?(): Awaitable<void>
+}
+
+export interface StorageModule<O extends OptionSpecs = OptionSpecs> {
+  readonly options?: O
+  /** `instance` names this node among all. */
+  open(host: {
+    readonly options: OptionValues<O>
+    readonly log: Logger
+    readonly instance: string
+  }): Awaitable<OpenStorage>
+}
+
+/** Running totals of one server. */
+export interface Counters {
+  /** Clients opened and closed since the start. */
+  opened: number
+  closed: number
+  /** Messages received, and bytes in them. */
+  messages: number
+  bytesIn: number
+  /** Bytes handed to sockets, frame headers included. */
+  bytesOut: number
+  /** Messages addressed to clients: a broadcast to n clients counts n. */
+  deliveries: number
+  /** Errors contained in filters, codecs and timers. */
+  errors: number
+  /** Times that a socket was paused because its client's mailbox was full. */
+  paused: number
+  /** Events that a channel delivered. */
+  events: number
+  /** Bytes of standard output that nobody read in time. */
+  stdoutDropped: number
+  /** Messages that went no further, by reason; at most 100 reasons, the rest under `other`. */
+  readonly drops: Record<string, number>
+  /** Handshakes refused, by HTTP status. */
+  readonly refusals: Record<string, number>
+  /** Clients closed, by close code. */
+  readonly closes: Record<string, number>
+}

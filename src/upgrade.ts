@@ -1,0 +1,205 @@
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import { FAILED, type Outcome } from './chain.ts'
+import { type Refusal, ServerClient } from './client.ts'
+import { count } from './counters.ts'
+import { isPromise, withDeadline } from './deadline.ts'
+import { DROP } from './drop.ts'
+import { Heartbeat } from './heartbeat.ts'
+import type { Hub } from './hub.ts'
+import { isHostAllowed, isOriginAllowed } from './origin.ts'
+import { Tap } from './tap.ts'
+import type { Handshake } from './types.ts'
+import { bind, ClientSocket } from './websocket.ts'
+
+/** Milliseconds that a peer has to answer our Close frame. */
+const CLOSE_TIMEOUT = 10_000
+
+export interface UpgradeOptions {
+  readonly origins: readonly string[]
+  /** Bytes of one message. */
+  readonly maxPayload: number
+  /** Milliseconds for all connect filters together; 0: no limit. */
+  readonly handshakeTimeout: number
+  /** Milliseconds between pings; 0: none. */
+  readonly heartbeat: number
+  /** Whether new clients are welcome: not while draining. */
+  readonly isAccepting: () => boolean
+  /** The address listened on, and more Host names that are answered there. */
+  readonly host: string
+  readonly hosts: readonly string[]
+}
+
+type Accept = (verified: boolean) => void
+
+/** From an HTTP upgrade to an open client: checks, the connect chain, the 101 answer. */
+export class Upgrades {
+  readonly #hub: Hub
+  readonly #options: UpgradeOptions
+  readonly #wss: WebSocketServer
+  readonly #heartbeat: Heartbeat
+  /** Handshakes that have not been answered. */
+  readonly #handshakes = new WeakMap<
+    IncomingMessage,
+    { readonly client: ServerClient; readonly handshake: RequestHandshake }
+  >()
+  #pending = 0
+
+  constructor(hub: Hub, options: UpgradeOptions) {
+    this.#hub = hub
+    this.#options = options
+    this.#heartbeat = new Heartbeat(options.heartbeat)
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: options.maxPayload,
+      WebSocket: ClientSocket,
+      handleProtocols: (offered, req) => this.#protocol(offered, req),
+      // Runs when ws has found the handshake well-formed; ws then waits for `accept`.
+      verifyClient: ({ req }: { req: IncomingMessage }, accept: Accept) => this.#connect(req, accept),
+      // Known to ws, not yet to its types.
+      ...{ closeTimeout: CLOSE_TIMEOUT },
+    })
+    this.#wss.on('wsClientError', (error, socket, req) => {
+      this.#refuse(socket, { status: req.method === 'GET' ? 400 : 405, reason: error.message, headers: undefined })
+    })
+  }
+
+  /** Takes the socket of an `upgrade` event. */
+  handle(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Before anything asynchronous: a reset must not end the process.
+    socket.on('error', ignore)
+    const refusal = this.#check(req)
+    if (refusal !== undefined) this.#refuse(socket, refusal)
+    else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
+  }
+
+  stop(): void {
+    this.#heartbeat.stop()
+  }
+
+  #check(req: IncomingMessage): Refusal | undefined {
+    const { origin, host } = req.headers
+    const options = this.#options
+    if (!options.isAccepting()) return refusal(503, 'the server is shutting down', { 'Retry-After': '1' })
+    if (!isHostAllowed(host, options.host, options.hosts))
+      return refusal(403, `host ${host ?? '(none)'} is not served here; see --hosts`)
+    if (!URL.canParse(req.url ?? '', `ws://${host}`)) return refusal(400, 'bad request target')
+    if (req.headers['sec-websocket-version'] !== '13') {
+      return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
+    }
+    if (!isOriginAllowed(origin, host, options.origins))
+      return refusal(403, `origin ${origin} is not allowed; see --origins`)
+    if (this.#hub.clients.size + this.#pending >= this.#hub.limits.maxClients) {
+      return refusal(503, 'too many clients', { 'Retry-After': '5' })
+    }
+    return undefined
+  }
+
+  #connect(req: IncomingMessage, accept: Accept): void {
+    const { socket } = req
+    const peer: unknown = socket
+    const id = peer instanceof Tap ? peer.id : undefined
+    const handshake = new RequestHandshake(req)
+    const client = new ServerClient(this.#hub, socket.remoteAddress ?? '', handshake, id)
+    this.#handshakes.set(req, { client, handshake })
+    const outcome = this.#hub.chains.connect.run(client)
+    if (!isPromise(outcome)) {
+      this.#decide(client, socket, outcome as Outcome<ServerClient>, accept)
+      return
+    }
+    this.#pending++
+    const abandon = () => client.abandoned()
+    socket.once('close', abandon)
+    withDeadline(outcome as Promise<Outcome<ServerClient>>, this.#options.handshakeTimeout, 'the connect chain')
+      .then(
+        settled => this.#decide(client, socket, settled, accept),
+        () => this.#refuse(socket, refusal(503, 'the handshake took too long')),
+      )
+      .finally(() => {
+        this.#pending--
+        socket.off('close', abandon)
+      })
+  }
+
+  #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
+    if (outcome === FAILED) this.#refuse(socket, refusal(500))
+    else if (client.refusal !== undefined) this.#refuse(socket, client.refusal)
+    else if (outcome === DROP) this.#refuse(socket, refusal(403))
+    else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, 'the server is shutting down'))
+    else accept(true)
+  }
+
+  #protocol(offered: Set<string>, req: IncomingMessage): string | false {
+    const chosen = this.#handshakes.get(req)?.handshake.protocol
+    if (chosen === undefined) return offered.values().next().value ?? false
+    return offered.has(chosen) ? chosen : false
+  }
+
+  #open(ws: ClientSocket, req: IncomingMessage, socket: Duplex): void {
+    this.#heartbeat.add(ws)
+    const { client, handshake } = this.#handshakes.get(req)!
+    bind(ws, client, socket)
+    handshake.request = undefined
+  }
+
+  #refuse(socket: Duplex, { status, reason, headers }: Refusal): void {
+    count(this.#hub.counters.refusals, status)
+    this.#hub.log.debug({ status, reason }, 'handshake refused')
+    answer(socket, status, reason, headers)
+  }
+}
+
+/** Answers on a bare socket and closes it. */
+export function answer(
+  socket: Duplex,
+  status: number,
+  reason?: string,
+  headers?: Readonly<Record<string, string>>,
+): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const body = `${reason ?? STATUS_CODES[status] ?? status}\n`
+  const lines = Object.entries({
+    Connection: 'close',
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'X-Content-Type-Options': 'nosniff',
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value.replace(/[\r\n]+/g, ' ')}\r\n`)
+  socket.once('finish', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
+}
+
+function refusal(status: number, reason?: string, headers?: Record<string, string>): Refusal {
+  return { status, reason, headers }
+}
+
+function ignore(): void {}
+
+/** What filters ask of the request; the request itself is let go once the client is open: it costs 1 KiB of memory. */
+class RequestHandshake implements Handshake {
+  readonly headers: IncomingMessage['headers']
+  request: IncomingMessage | undefined
+  protocol: string | undefined
+  readonly #target: string
+
+  constructor(request: IncomingMessage) {
+    this.request = request
+    this.headers = request.headers
+    this.#target = request.url!
+  }
+
+  get url(): URL {
+    return new URL(this.#target, `ws://${this.headers.host}`)
+  }
+
+  get protocols(): readonly string[] {
+    const offered = this.headers['sec-websocket-protocol']
+    return offered === undefined ? [] : offered.split(',').map(name => name.trim())
+  }
+}

@@ -1,0 +1,57 @@
+import type { Codec, Payload, Transport } from './types.ts'
+
+const NOTHING = Buffer.alloc(0)
+
+/** Payloads as they are: the codec of a client until a filter sets another. */
+export const plain: Codec = { name: 'plain', encode: payload => payload }
+
+/**
+ * How a message looks to clients of one kind: their codec, then their transport's framing. Clients of a kind share one
+ * Wire, and so one encoding and one frame of every broadcast.
+ */
+export class Wire {
+  readonly codec: Codec
+  readonly #frame: Transport['frame']
+  readonly #onError: (error: unknown, codec: Codec) => void
+
+  constructor(codec: Codec, frame: Transport['frame'], onError: (error: unknown, codec: Codec) => void) {
+    this.codec = codec
+    this.#frame = frame
+    this.#onError = onError
+  }
+
+  /** The finished frame; empty when the payload is not for such a client, or cannot be encoded (reported). */
+  encode(payload: Payload): Buffer {
+    try {
+      const encoded = this.codec.encode(payload)
+      return encoded === undefined ? NOTHING : this.#frame(encoded)
+    } catch (error) {
+      this.#onError(error, this.codec)
+      return NOTHING
+    }
+  }
+}
+
+/** Hands out one Wire per codec and framing. */
+export class Wires {
+  readonly #known = new WeakMap<Codec, Map<Transport['frame'], Wire>>()
+  readonly #onError: (error: unknown, codec: Codec) => void
+
+  constructor(onError: (error: unknown, codec: Codec) => void) {
+    this.#onError = onError
+  }
+
+  of(codec: Codec, frame: Transport['frame']): Wire {
+    let byFrame = this.#known.get(codec)
+    if (byFrame === undefined) {
+      byFrame = new Map()
+      this.#known.set(codec, byFrame)
+    }
+    let wire = byFrame.get(frame)
+    if (wire === undefined) {
+      wire = new Wire(codec, frame, this.#onError)
+      byFrame.set(frame, wire)
+    }
+    return wire
+  }
+}

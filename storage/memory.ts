@@ -1,0 +1,183 @@
+import type {
+  Bus,
+  Entry,
+  History,
+  OpenStorage,
+  OptionSpecs,
+  OptionValues,
+  Payload,
+  Sets,
+  Values,
+} from '../src/types.ts'
+
+export const options = {
+  'memory-channels': { type: 'array', default: ['global'], describe: 'channels that feed the consumer chain' },
+  'memory-history': {
+    type: 'number',
+    default: 1000,
+    min: 1,
+    integer: true,
+    describe: 'entries that each history log keeps',
+  },
+} as const satisfies OptionSpecs
+
+/** All four capabilities, for one process, gone with it. */
+export function open({ options: chosen }: { readonly options: OptionValues<typeof options> }): OpenStorage {
+  const values = new MemoryValues()
+  return {
+    sets: new MemorySets(),
+    values,
+    bus: new MemoryBus(),
+    history: new MemoryHistory(chosen['memory-history']),
+    channels: chosen['memory-channels'],
+    close: () => values.close(),
+  }
+}
+
+class MemorySets implements Sets {
+  readonly #sets = new Map<string, Set<string>>()
+
+  get(key: string): ReadonlySet<string> {
+    return new Set(this.#sets.get(key))
+  }
+
+  add(key: string, member: string): void {
+    const set = this.#sets.get(key)
+    if (set === undefined) this.#sets.set(key, new Set([member]))
+    else set.add(member)
+  }
+
+  remove(key: string, member: string): void {
+    const set = this.#sets.get(key)
+    if (set?.delete(member) && set.size === 0) this.#sets.delete(key)
+  }
+}
+
+interface Kept {
+  readonly value: string
+  /** Milliseconds since 1970; Infinity: for ever. */
+  readonly until: number
+  readonly timer?: NodeJS.Timeout | undefined
+}
+
+/** The longest that one timer can wait; a longer life is checked on reading, and by a timer renewed. */
+const MAX_TIMER = 2 ** 31 - 1
+
+class MemoryValues implements Values {
+  readonly #kept = new Map<string, Kept>()
+
+  get(key: string): string | undefined {
+    return this.#live(key)?.value
+  }
+
+  set(key: string, value: string, { ttlMs, ifAbsent = false }: { ttlMs?: number; ifAbsent?: boolean } = {}): boolean {
+    if (ifAbsent && this.#live(key) !== undefined) return false
+    this.#keep(key, value, ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
+    return true
+  }
+
+  increment(key: string, by = 1, ttlMs?: number): number {
+    const before = this.#live(key)
+    const sum = Number(before?.value ?? 0) + by
+    if (!Number.isSafeInteger(sum)) throw new TypeError(`value "${key}" is no integer that can be increased by ${by}`)
+    const until = before?.until ?? (ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
+    this.#keep(key, String(sum), until)
+    return sum
+  }
+
+  take(key: string): string | undefined {
+    const value = this.get(key)
+    this.delete(key)
+    return value
+  }
+
+  delete(key: string): void {
+    clearTimeout(this.#kept.get(key)?.timer)
+    this.#kept.delete(key)
+  }
+
+  close(): void {
+    for (const key of [...this.#kept.keys()]) this.delete(key)
+  }
+
+  #live(key: string): Kept | undefined {
+    const kept = this.#kept.get(key)
+    if (kept === undefined || kept.until > Date.now()) return kept
+    this.delete(key)
+    return undefined
+  }
+
+  #keep(key: string, value: string, until: number): void {
+    clearTimeout(this.#kept.get(key)?.timer)
+    const timer =
+      until === Number.POSITIVE_INFINITY
+        ? undefined
+        : setTimeout(() => this.#expire(key), Math.min(until - Date.now(), MAX_TIMER))
+    timer?.unref()
+    this.#kept.set(key, { value, until, timer })
+  }
+
+  #expire(key: string): void {
+    const kept = this.#live(key)
+    if (kept !== undefined) this.#keep(key, kept.value, kept.until)
+  }
+}
+
+class MemoryBus implements Bus {
+  readonly #subscribers = new Map<string, Set<{ deliver(payload: Payload): void }>>()
+
+  /** Delivered before it returns, in the order of subscribing. */
+  publish(channel: string, payload: Payload): void {
+    for (const subscriber of [...(this.#subscribers.get(channel) ?? [])]) subscriber.deliver(payload)
+  }
+
+  subscribe(channel: string, deliver: (payload: Payload) => void): () => void {
+    const subscribers = this.#subscribers.get(channel) ?? new Set()
+    this.#subscribers.set(channel, subscribers)
+    const subscriber = { deliver }
+    subscribers.add(subscriber)
+    return () => {
+      subscriber.deliver = () => {}
+      subscribers.delete(subscriber)
+      if (subscribers.size === 0) this.#subscribers.delete(channel)
+    }
+  }
+}
+
+/** The newest entries of each log, in order. */
+class MemoryHistory implements History {
+  readonly #logs = new Map<string, Entry[]>()
+  readonly #limit: number
+  #last = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  append(log: string, payload: Payload): string {
+    const entries = this.#logs.get(log) ?? []
+    this.#logs.set(log, entries)
+    // Sorts as a string: as many digits as the largest safe integer has.
+    const id = String(++this.#last).padStart(16, '0')
+    entries.push({ id, at: Date.now(), payload: typeof payload === 'string' ? payload : Buffer.from(payload) })
+    // Trimmed at twice the limit, so that an append does not shift the whole log each time.
+    if (entries.length >= this.#limit * 2) entries.splice(0, entries.length - this.#limit)
+    return id
+  }
+
+  read(
+    log: string,
+    { after = '', limit = Number.POSITIVE_INFINITY }: { after?: string; limit?: number } = {},
+  ): readonly Entry[] {
+    return (this.#logs.get(log) ?? [])
+      .slice(-this.#limit)
+      .filter(entry => entry.id > after)
+      .slice(0, limit)
+  }
+
+  trim(log: string, upTo: string): void {
+    const left = (this.#logs.get(log) ?? []).filter(entry => entry.id > upTo)
+    if (left.length > 0) this.#logs.set(log, left)
+    else this.#logs.delete(log)
+  }
+}

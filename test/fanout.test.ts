@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { testServer } from '../src/testing/index.ts'
+import type { Client, Payload } from '../src/types.ts'
+
+/** What a property does to a server of a few clients. */
+const command = (clients: number) =>
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('broadcast' as const),
+        except: fc.option(fc.nat(clients - 1)),
+        topic: fc.option(fc.constantFrom('a', 'b', 'c')),
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), to: fc.nat(clients - 1) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constantFrom('join' as const, 'leave' as const),
+        who: fc.nat(clients - 1),
+        topic: fc.constantFrom('a', 'b', 'c'),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('codec' as const), who: fc.nat(clients - 1), shout: fc.boolean() }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('flush' as const) }) },
+  )
+
+const loud = { name: 'loud', encode: (payload: Payload) => `${payload}!` }
+const soft = { name: 'soft', encode: (payload: Payload) => `${payload}.` }
+
+describe('fanout', () => {
+  it('gives each client exactly what was meant for it, in the order sent, whatever is mixed', async () => {
+    const CLIENTS = 4
+    await fc.assert(
+      fc.asyncProperty(fc.array(command(CLIENTS), { minLength: 1, maxLength: 80 }), async commands => {
+        const server = await testServer([{ open: () => {} }])
+        const peers = await Promise.all(Array.from({ length: CLIENTS }, () => server.connect()))
+        for (const { client } of peers) client.codec = soft
+        const expected: string[][] = peers.map(() => [])
+        const deliver = (i: number, text: string) =>
+          expected[i]!.push(text + (peers[i]!.client.codec === loud ? '!' : '.'))
+        for (const [n, command] of commands.entries()) {
+          if (command.do === 'broadcast') {
+            const except = command.except === null ? undefined : peers[command.except]!.client
+            const topic = command.topic ?? undefined
+            server.server.broadcast(`${n}`, { ...(topic && { topic }), ...(except && { except }) })
+            for (const [i, { client }] of peers.entries()) {
+              if (client !== except && (topic === undefined || client.topics.has(topic))) deliver(i, `${n}`)
+            }
+          } else if (command.do === 'send') {
+            peers[command.to]!.client.send(`${n}`)
+            deliver(command.to, `${n}`)
+          } else if (command.do === 'flush') server.flush()
+          else if (command.do === 'codec') peers[command.who]!.client.codec = command.shout ? loud : soft
+          else peers[command.who]!.client[command.do](command.topic)
+        }
+        server.flush()
+        assert.deepEqual(
+          peers.map(peer => peer.received),
+          expected,
+        )
+        await server.stop()
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('encodes a broadcast once per codec in its audience, not once per client', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peers = await Promise.all(Array.from({ length: 10 }, () => server.connect()))
+    let encoded = 0
+    const counting = {
+      name: 'counting',
+      encode: (payload: Payload) => {
+        encoded++
+        return payload
+      },
+    }
+    for (const { client } of peers) client.codec = counting
+    server.server.broadcast('x')
+    server.flush()
+    assert.equal(encoded, 1)
+    assert.deepEqual(
+      peers.map(peer => peer.received),
+      Array(10).fill(['x']),
+    )
+    await server.stop()
+  })
+
+  it('leaves out clients whose codec says that a payload is not for them', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [one, two] = [await server.connect(), await server.connect()]
+    one.client.codec = { name: 'binary only', encode: payload => (typeof payload === 'string' ? undefined : payload) }
+    server.server.broadcast('text')
+    server.server.broadcast(Buffer.from('bytes'))
+    server.flush()
+    assert.deepEqual(one.received, [Buffer.from('bytes')])
+    assert.deepEqual(two.received, ['text', Buffer.from('bytes')])
+    await server.stop()
+  })
+
+  it('contains a codec that throws: its clients get nothing, the others do, and it is counted', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [one, two] = [await server.connect(), await server.connect()]
+    one.client.codec = {
+      name: 'broken',
+      encode: () => {
+        throw new Error('no')
+      },
+    }
+    server.server.broadcast('x')
+    server.flush()
+    assert.deepEqual([one.received, two.received], [[], ['x']])
+    assert.equal(server.server.counters.errors, 1)
+    await server.stop()
+  })
+
+  it('where reaches only those for whom it answers true, in order with the rest', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peers = await Promise.all(Array.from({ length: 3 }, () => server.connect()))
+    const second = peers[1]!.client
+    server.server.broadcast('all 1')
+    server.server.broadcast('some', { where: (client: Client) => client !== second })
+    server.server.broadcast('all 2')
+    server.flush()
+    assert.deepEqual(
+      peers.map(peer => peer.received),
+      [
+        ['all 1', 'some', 'all 2'],
+        ['all 1', 'all 2'],
+        ['all 1', 'some', 'all 2'],
+      ],
+    )
+    await server.stop()
+  })
+})

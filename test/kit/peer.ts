@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ClientOptions, WebSocket } from 'ws'
+import { createServer, type RunningServer, type ServerOptions } from '../../src/index.ts'
+
+/** A server on a free port, quiet, closed by the test that asked for it. */
+export async function serve(
+  t: { after(fn: () => Promise<void>): void },
+  options: ServerOptions = {},
+): Promise<RunningServer> {
+  const server = await createServer({ port: 0, logLevel: 'silent', drain: 1, ...options })
+  t.after(() => server.close())
+  return server
+}
+
+/** A real WebSocket client that keeps what it gets. */
+export class Peer {
+  readonly ws: WebSocket
+  readonly received: (string | Buffer)[] = []
+  closed: { code: number; reason: string } | undefined
+
+  constructor(ws: WebSocket) {
+    this.ws = ws
+    ws.on('message', (data, isBinary) => this.received.push(isBinary ? (data as Buffer) : String(data)))
+    ws.on('close', (code, reason) => {
+      this.closed = { code, reason: String(reason) }
+    })
+    ws.on('error', () => {})
+  }
+
+  static async open(url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<Peer> {
+    const ws = new WebSocket(url, protocols, { perMessageDeflate: false, ...options })
+    const peer = new Peer(ws)
+    await once(ws, 'open')
+    return peer
+  }
+
+  send(payload: string | Buffer): void {
+    this.ws.send(payload)
+  }
+
+  /** The first `count` messages, as soon as there are so many. */
+  async get(count: number): Promise<readonly (string | Buffer)[]> {
+    await until(() => this.received.length >= count, `${count} messages, got ${this.received.length}`)
+    return this.received.slice(0, count)
+  }
+
+  async end(): Promise<{ code: number; reason: string }> {
+    await until(() => this.closed !== undefined, 'a close')
+    return this.closed!
+  }
+}
+
+/** The HTTP status that refuses a handshake. */
+export async function refusedWith(url: string, options: ClientOptions = {}): Promise<number> {
+  const ws = new WebSocket(url, options)
+  ws.on('error', () => {})
+  const status = await Promise.race([
+    once(ws, 'unexpected-response').then(([, response]) => response.statusCode as number),
+    once(ws, 'open').then(() => 101),
+  ])
+  ws.terminate()
+  return status
+}
+
+/** Waits for a condition, with a deadline. */
+export async function until(condition: () => boolean, what = 'it', ms = 10_000): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`)
+    await sleep(2)
+  }
+}
+
+/** Bare bytes to a server; `text` is everything that it answers until it closes. */
+export async function raw(url: string, bytes: string | Buffer): Promise<{ socket: Socket; answer(): Promise<string> }> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  let text = ''
+  socket.on('data', chunk => {
+    text += chunk.toString('latin1')
+  })
+  await once(socket, 'connect')
+  socket.write(bytes)
+  const closed = once(socket, 'close')
+  return {
+    socket,
+    answer: async () => {
+      await closed
+      return text
+    },
+  }
+}
