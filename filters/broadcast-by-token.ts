@@ -1,6 +1,6 @@
-import type { Client, Drop, Host, OptionSpecs, Payload } from '../src/types.ts'
+import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
 
-declare module '../src/types.ts' {
+declare module 'filtered-websocket' {
   interface ClientState {
     token?: string
   }

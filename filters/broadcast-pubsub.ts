@@ -1,4 +1,4 @@
-import type { ChannelEvent, Server } from '../src/types.ts'
+import type { ChannelEvent, Server } from 'filtered-websocket'
 
 /** Every event of the storage's channels to everyone on this node; the other nodes get the event themselves. */
 export const consumer = ({ payload }: ChannelEvent, server: Server) => server.broadcast(payload, { local: true })

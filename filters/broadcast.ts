@@ -1,4 +1,4 @@
-import type { Client, Payload } from '../src/types.ts'
+import type { Client, Payload } from 'filtered-websocket'
 
 /** Every message to everyone but its sender. */
 export const message = (payload: Payload, client: Client) => client.server.broadcast(payload, { except: client })

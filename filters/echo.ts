@@ -1,4 +1,4 @@
-import type { Client, Payload } from '../src/types.ts'
+import type { Client, Payload } from 'filtered-websocket'
 
 /** Every message back to its sender. */
 export const message = (payload: Payload, client: Client) => client.send(payload)

@@ -1,4 +1,4 @@
-import type { ChannelEvent, Client, Closed, Host, OptionSpecs, Payload } from '../src/types.ts'
+import type { ChannelEvent, Client, Closed, Host, OptionSpecs, Payload } from 'filtered-websocket'
 
 export const options = {
   'log-max': {

@@ -1,4 +1,4 @@
-import type { Client, Drop, Host, OptionSpecs, Payload } from '../src/types.ts'
+import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
 
 export const stage = 'guard'
 

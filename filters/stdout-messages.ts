@@ -1,4 +1,4 @@
-import type { Client, Host, Payload } from '../src/types.ts'
+import type { Client, Host, Payload } from 'filtered-websocket'
 
 /** Prints every message, with its sender's id. */
 export const setup = ({ stdout }: Host) => ({

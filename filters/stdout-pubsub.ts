@@ -1,4 +1,4 @@
-import type { ChannelEvent, Host } from '../src/types.ts'
+import type { ChannelEvent, Host } from 'filtered-websocket'
 
 /** Prints every event of the storage's channels as one line of JSON. */
 export const setup = ({ stdout }: Host) => ({

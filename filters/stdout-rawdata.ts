@@ -1,4 +1,4 @@
-import type { Host } from '../src/types.ts'
+import type { Host } from 'filtered-websocket'
 
 /** Prints the bytes that every peer sends, handshakes included, as text. */
 export const setup = ({ stdout }: Host) => ({

@@ -13,7 +13,17 @@ import { type Plan, valuesOf } from './plan.ts'
 import { ErrorReport } from './report.ts'
 import { checkNeeds, guardStorage } from './storage.ts'
 import { repeat } from './timer.ts'
-import type { Awaitable, Counters, Handlers, Host, OpenStorage, OptionValues, Output, Storage } from './types.ts'
+import type {
+  Awaitable,
+  Counters,
+  Handlers,
+  Host,
+  OpenStorage,
+  OptionSpecs,
+  OptionValues,
+  Output,
+  Storage,
+} from './types.ts'
 
 /** What a server writes to. */
 export interface Streams {
@@ -118,7 +128,7 @@ interface SetupContext {
 }
 
 async function openStorage({ storage: { name, module }, settings }: Plan, log: Logger): Promise<OpenStorage> {
-  const options = valuesOf(settings) as OptionValues<NonNullable<typeof module.options>>
+  const options = ownValues(settings, module.options)
   try {
     return await module.open({ options, log: log.child({ storage: name }), instance: randomUUID() })
   } catch (error) {
@@ -126,6 +136,12 @@ async function openStorage({ storage: { name, module }, settings }: Plan, log: L
       ? error
       : new FwsError('ERR_STORAGE', `storage ${name} does not open: ${messageOf(error)}`, error)
   }
+}
+
+/** A module sees its own options and nobody else's secrets. */
+function ownValues<S extends OptionSpecs>(settings: Plan['settings'], specs: S | undefined): OptionValues<S> {
+  const names = Object.keys(specs ?? {})
+  return Object.fromEntries(names.map(name => [name, settings.get(name)?.value])) as OptionValues<S>
 }
 
 /** Sets up each filter after those that it uses; answers them in chain order. */
@@ -159,11 +175,11 @@ async function runSetup(
 
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
   const { plan, report, timers } = context
-  const { name, asked } = placed
+  const { name, asked, module } = placed
   const log = context.log.child({ filter: name })
   return {
     name,
-    options: valuesOf(plan.settingsOf(placed)) as Host['options'],
+    options: ownValues(plan.settingsOf(placed), module.options),
     storage: context.storage,
     log,
     guards: plan.filters.filter(({ module }) => module.stage === 'guard').map(guard => guard.name),

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Admission } from './admission.ts'
 import { FAILED, type Subject } from './chain.ts'
 import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
@@ -46,12 +47,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   #codec: Codec = plain
   #topics: Set<string> | undefined
   #abort: AbortController | undefined
-  /** Orders of the filters that hold this client. */
-  #holders: number[] | undefined
-  #holdTimer: NodeJS.Timeout | undefined
-  /** Sends of other filters to a client on hold; they go out with its admission. */
-  #heldBack: Buffer[] | undefined
-  #heldBytes = 0
+  /** While it is on hold. */
+  #admission: Admission | undefined
   /** How this side ended the connection, if it did. */
   #ending: Ending | undefined
   /** The peer has said Close, and what waited for it has been written. */
@@ -82,7 +79,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   get buffered(): number {
-    return this.outbox.unsent + this.#heldBytes
+    return this.outbox.unsent + (this.#admission?.bytes ?? 0)
   }
 
   get signal(): AbortSignal {
@@ -107,7 +104,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** Whether it takes part in broadcasts and topics. */
   get isAdmitted(): boolean {
-    return this.isOpen && this.#holders === undefined
+    return this.isOpen && this.#admission === undefined
   }
 
   send(payload: Payload): void {
@@ -119,13 +116,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   sendFrame(finished: Buffer): void {
     if (this.#isEnding) {
       count(this.#hub.counters.drops, 'closed client')
-    } else if (this.#holders !== undefined && !this.#isHolderRunning()) {
-      this.#checkHeld(this.#heldBytes + finished.length, 'on hold')
-      this.#heldBack ??= []
-      this.#heldBack.push(finished)
-      this.#heldBytes += finished.length
+    } else if (this.#admission !== undefined && !this.#isHolderRunning()) {
+      // What other filters send waits: a client that is not admitted receives nothing of theirs.
+      this.#checkWaiting(this.#admission.bytes + finished.length, 'on hold')
+      this.#admission.keep(finished)
     } else {
-      if (!this.outbox.isOpen) this.#checkHeld(this.outbox.bytes + finished.length, 'not open yet')
+      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length, 'not open yet')
       this.#hub.fanout.send(this.outbox, finished)
     }
   }
@@ -170,29 +166,26 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
         `hold() works while a filter handles an event of this client; client ${this.id} has none under way`,
       )
     }
-    if (this.#holders?.includes(this.position)) return
     if (this.isAdmitted) this.#hub.leaveAll(this)
-    this.#holders = [...(this.#holders ?? []), this.position]
-    this.reach = Math.min(...this.#holders)
+    this.#admission ??= new Admission()
+    this.#admission.hold(this.position)
+    this.reach = this.#admission.reach
     if (this.#transport !== undefined) this.#startHoldTimer()
   }
 
   admit(): void {
-    if (this.#holders === undefined) return
-    const caller = this.position === NO_FILTER ? this.reach : this.position
-    const others = this.#holders.filter(holder => holder !== caller)
-    if (others.length > 0) {
-      this.#holders = others
-      this.reach = Math.min(...others)
+    const admission = this.#admission
+    if (admission === undefined) return
+    if (!admission.lift(this.position === NO_FILTER ? admission.reach : this.position)) {
+      this.reach = admission.reach
       return
     }
-    this.#release()
-    if (!this.isOpen) return
-    const held = this.#heldBack
-    this.#heldBack = undefined
-    this.#heldBytes = 0
-    if (held !== undefined) for (const finished of held) this.#hub.fanout.send(this.outbox, finished)
-    this.#hub.joinAll(this)
+    this.#admission = undefined
+    this.reach = EVERY_FILTER
+    const kept = admission.stop()
+    if (this.#isEnding) return
+    for (const finished of kept) this.#hub.fanout.send(this.outbox, finished)
+    if (this.isOpen) this.#hub.joinAll(this)
   }
 
   close(): void {
@@ -237,7 +230,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.#hub.fanout.changeWire(this.outbox, this.#wire())
     this.#hub.fanout.flushOne(this.outbox)
     this.#hub.opened(this)
-    if (this.#holders === undefined) this.#hub.joinAll(this)
+    if (this.#admission === undefined) this.#hub.joinAll(this)
     else this.#startHoldTimer()
     const opening = this.#hub.chains.open.run(this)
     if (isPromise(opening)) this.mailbox.begin((opening as Promise<unknown>).then(outcome => this.#afterOpen(outcome)))
@@ -267,9 +260,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#gone) return
     this.#gone = true
     const ending = this.#ending ?? { code, reason }
-    this.#release()
-    this.#heldBack = undefined
-    this.#heldBytes = 0
+    // Still on hold: its last messages must reach no filter that they did not reach before.
+    this.#admission?.stop()
     this.outbox.close()
     this.#hub.closed(this, ending.code)
     this.#abort?.abort()
@@ -315,7 +307,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.position !== NO_FILTER && this.position <= this.reach
   }
 
-  #checkHeld(bytes: number, state: string): void {
+  #checkWaiting(bytes: number, state: string): void {
     const { maxBuffered } = this.#hub.limits
     if (bytes <= maxBuffered) return
     const message = `client ${this.id} is ${state}: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
@@ -323,17 +315,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   #startHoldTimer(): void {
-    const ms = this.#hub.limits.holdTimeout
-    if (this.#holdTimer !== undefined || ms === 0) return
-    this.#holdTimer = setTimeout(() => this.disconnect(1008, 'not admitted in time'), ms)
-    this.#holdTimer.unref()
-  }
-
-  #release(): void {
-    clearTimeout(this.#holdTimer)
-    this.#holdTimer = undefined
-    this.#holders = undefined
-    this.reach = EVERY_FILTER
+    this.#admission?.startTimer(this.#hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
   }
 
   #afterOpen(outcome: unknown): void {

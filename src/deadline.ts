@@ -13,13 +13,20 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
  * @param what - named in the error: `WHAT did not settle within N s`.
  */
 export function withDeadline<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
+  if (ms === 0) return Promise.resolve(work)
   return new Promise((resolve, reject) => {
-    const timer =
-      ms > 0
-        ? setTimeout(() => reject(new FwsError('ERR_TIMEOUT', `${what} did not settle within ${ms / 1000} s`)), ms)
-        : undefined
-    Promise.resolve(work)
-      .then(resolve, reject)
-      .finally(() => clearTimeout(timer))
+    const timer = setTimeout(() => {
+      reject(new FwsError('ERR_TIMEOUT', `${what} did not settle within ${ms / 1000} s`))
+    }, ms)
+    Promise.resolve(work).then(
+      value => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      error => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
   })
 }

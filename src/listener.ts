@@ -56,7 +56,9 @@ export class Listener {
       connectionsCheckingInterval: Math.max(100, Math.min(options.headersTimeout || 30_000, 30_000) / 4),
     }
     this.#http =
-      options.key === undefined ? createHttp(settings) : this.#useTls(tls => createHttps({ ...settings, ...tls }))
+      options.key === undefined
+        ? createHttp(settings)
+        : this.#useTls(tls => createHttps({ ...settings, ...tls, handshakeTimeout: options.headersTimeout || 120_000 }))
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
     this.#http.on('request', (req, res) => this.#request(req, res))
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => upgrades.handle(req, socket, head))

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { extname, isAbsolute, join, resolve } from 'node:path'
+import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createJiti, type Jiti } from 'jiti'
 import { FwsError, messageOf } from './errors.ts'
@@ -8,6 +8,9 @@ import { suggest } from './nearest.ts'
 const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 /** `.ts` when running from source, `.js` from dist. */
 const OWN_EXTENSION = extname(import.meta.url)
+
+/** Export conditions of a package; with `require`, so that a CommonJS-only package is found. */
+const CONDITIONS = ['node', 'import', 'require']
 
 /** What kind of module is looked for. */
 export interface ModuleKind {
@@ -94,13 +97,11 @@ export class Loader {
 
   #findBare(name: string, base: string, tried: string[]): string | undefined {
     for (const candidate of [`filtered-websocket-${name}`, name]) {
-      const found = this.#jiti(base).esmResolve(candidate, {
-        try: true,
-        parentURL: join(base, 'x.js'),
-        conditions: ['node', 'import', 'require'],
-      })
-      // A file beside the working directory is not a package; node:x is none either.
-      if (found?.startsWith('file:') && found.includes('/node_modules/')) return fileURLToPath(found)
+      if (hasPackage(candidate, base)) {
+        const parentURL = pathToFileURL(join(base, 'x.js')).href
+        const found = this.#jiti(base).esmResolve(candidate, { try: true, parentURL, conditions: CONDITIONS })
+        if (found !== undefined) return fileURLToPath(found)
+      }
       tried.push(`package ${candidate} from ${base}`)
     }
     return this.#findPath(`./${name}`, base, tried)
@@ -150,6 +151,12 @@ function modernName({ ancestor }: ModuleKind, asked: string): string {
   if (!asked.startsWith(ancestor.prefix)) return asked
   const old = asked.slice(ancestor.prefix.length)
   return ancestor.names[old] ?? old.replaceAll('_', '-')
+}
+
+/** Whether a package of this name is installed for the folder, as Node looks for it. */
+function hasPackage(name: string, base: string): boolean {
+  const parent = dirname(base)
+  return existsSync(join(base, 'node_modules', name, 'package.json')) || (parent !== base && hasPackage(name, parent))
 }
 
 function isPath(name: string): boolean {

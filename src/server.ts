@@ -36,6 +36,7 @@ export type ServerOptions = {
 
 /** A server that listens. */
 export interface RunningServer extends Server {
+  readonly log: Logger
   /** The real address: `ws://127.0.0.1:9000`. */
   readonly url: string
   /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
@@ -128,6 +129,7 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
   const { url } = listener
   return {
     url,
+    log,
     clients: hub.clients,
     counters: hub.counters,
     get ready() {

@@ -8,7 +8,7 @@ import type {
   Payload,
   Sets,
   Values,
-} from '../src/types.ts'
+} from 'filtered-websocket'
 
 export const options = {
   'memory-channels': { type: 'array', default: ['global'], describe: 'channels that feed the consumer chain' },

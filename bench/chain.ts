@@ -1,0 +1,58 @@
+// What a message costs on its way through the chain, from the transport to the last filter: no socket, nothing sent.
+import { pino } from 'pino'
+import { assemble } from '../dist/src/assembly.js'
+import { ServerClient } from '../dist/src/client.js'
+import { readGiven } from '../dist/src/config-file.js'
+import { makePlan } from '../dist/src/plan.js'
+import { createLoader } from '../dist/src/server.js'
+import { MemoryTransport } from '../dist/src/testing/transport.js'
+import type { FilterModule } from '../dist/src/types.js'
+import { median } from './processes.ts'
+
+const MESSAGES = 1_000_000
+const ROUNDS = 5
+
+const pass: FilterModule = { message: () => undefined }
+const rewrite: FilterModule = { message: payload => payload }
+const slow: FilterModule = { message: async () => undefined }
+
+const cases: Record<string, FilterModule[]> = {
+  'no message filter': [{ open: () => {} }],
+  '1 sync filter': [pass],
+  '5 sync filters': [pass, pass, pass, pass, pass],
+  '1 rewriting filter': [rewrite],
+  '1 async filter': [slow],
+}
+
+async function client(filters: FilterModule[]): Promise<ServerClient> {
+  const plan = await makePlan(
+    { given: readGiven({ filters, 'max-queued': MESSAGES, 'max-buffered': 2 ** 40 }, '.'), base: '.' },
+    createLoader(),
+  )
+  const { hub } = await assemble(plan, { log: pino({ level: 'silent' }) })
+  const client = new ServerClient(hub, 'bench')
+  client.open(new MemoryTransport(client))
+  return client
+}
+
+async function nanoseconds(filters: FilterModule[], messages: number): Promise<number> {
+  const one = await client(filters)
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < messages; i++) one.receive('hello, world')
+  await new Promise<void>(resolve => one.mailbox.whenIdle(resolve))
+  return Number(process.hrtime.bigint() - start) / messages
+}
+
+console.log(
+  `chain: nanoseconds a message, median of ${ROUNDS} alternating rounds of ${MESSAGES.toLocaleString('en')} (async: a tenth)`,
+)
+const results: Record<string, number[]> = {}
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const [name, filters] of Object.entries(cases)) {
+    const took = await nanoseconds(filters, filters.includes(slow) ? MESSAGES / 10 : MESSAGES)
+    // The first round warms up.
+    if (round > 0) results[name] = [...(results[name] ?? []), took]
+  }
+}
+for (const [name, numbers] of Object.entries(results))
+  console.log(`${name.padEnd(20)} ${median(numbers).toFixed(0).padStart(6)} ns`)
