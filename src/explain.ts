@@ -47,12 +47,12 @@ function roleOf({ module, uses }: PlacedFilter): string {
   return notes.length === 0 ? '' : `  (${notes.join('; ')})`
 }
 
-function optionLine(name: string, { value, source, spec }: Setting): string {
-  const shown =
-    spec.secret && value !== undefined
-      ? '********'
-      : Array.isArray(value)
-        ? value.join(' ') || '(none)'
-        : String(value ?? '(none)')
-  return `  ${name.padEnd(26)} ${shown.padEnd(26)} ${source}`
+function optionLine(name: string, setting: Setting): string {
+  return `  ${name.padEnd(26)} ${shownValue(setting).padEnd(26)}  ${setting.source}`
+}
+
+function shownValue({ value, spec }: Setting): string {
+  if (value === undefined) return '(none)'
+  if (spec.secret) return '********'
+  return [value].flat().join(' ') || '(none)'
 }

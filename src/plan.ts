@@ -2,14 +2,13 @@ import { parseArgv } from './argv.ts'
 import { type Config, type FilterRef, readConfig } from './config-file.ts'
 import { FwsError } from './errors.ts'
 import { type PlacedFilter, placeFilters } from './filters.ts'
-import { type LoadedModule, type Loader, STORAGE } from './loader.ts'
+import { type Loader, STORAGE } from './loader.ts'
 import { suggest } from './nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from './options.ts'
 import {
   type Claim,
   claim,
   envLayer,
-  type Given,
   type Layer,
   type OptionValue,
   resolveSettings,
@@ -17,6 +16,8 @@ import {
   unknownVariables,
 } from './settings.ts'
 import type { StorageModule } from './types.ts'
+
+const NOTHING: Layer = new Map()
 
 type Env = Readonly<Record<string, string | undefined>>
 
@@ -51,27 +52,23 @@ export async function makePlan({ argv = [], env = {}, given, base }: Sources, lo
   claim(claims, 'core', coreOptions)
   claim(claims, 'core', commandOptions)
 
-  const flags = parseArgv(argv, claims, base, false)
-  const vars = withAncestorStorage(envLayer(env, claims, base), env, base)
-  const configPath = (flags.get('config') ?? vars.get('config') ?? given?.values.get('config')) as Given | undefined
-  const config = configPath === undefined ? undefined : readConfig(pathOf(claims, configPath))
-  const layersBeforeFile = (own: Layer, own2: Layer) =>
-    [own, own2, given?.values, config?.values].filter(layer => layer !== undefined)
+  const outer = (strict: boolean): readonly Layer[] => [
+    parseArgv(argv, claims, base, strict),
+    withAncestorStorage(envLayer(env, claims, base), env, base),
+  ]
 
-  const first = layersBeforeFile(flags, vars)
-  const storage = await loadStorage(first, loader)
-  const filters = await placeFilters(filterRefs(first, given, config, base), loader)
+  const first = outer(false)
+  const config = chosenConfig(claims, [...first, given?.values ?? NOTHING])
+  const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
+  const storage = await loadStorage([...first, ...inner], loader)
+  const filters = await placeFilters(filterRefs(first, [given, config], base), loader)
   claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
   claimFilters(claims, filters)
 
-  const allFlags = parseArgv(argv, claims, base, true)
-  const allVars = withAncestorStorage(envLayer(env, claims, base), env, base)
-  const layers = layersBeforeFile(allFlags, allVars)
-  refuseUnknownKeys([given?.values, config?.values], claims)
-  for (const filter of filters) refuseUnknownKeys([ownOptions(filter)], claims)
-  const chosen = resolveSettings(claims, layers)
-  const settings = raiseLimits(chosen, filters)
-  checkTogether(valuesOf(settings) as CoreOptions)
+  const commands = outer(true)
+  for (const layer of [...inner, ...filters.map(ownOptions)]) refuseUnknownKeys(layer, claims)
+  const settings = raiseLimits(resolveSettings(claims, [...commands, ...inner]), filters)
+  checkTogether(valuesOf(settings) as unknown as CoreOptions)
   return {
     filters,
     storage,
@@ -79,9 +76,7 @@ export async function makePlan({ argv = [], env = {}, given, base }: Sources, lo
     settings,
     warnings: unknownVariables(env, claims),
     settingsOf: filter =>
-      filter.options.size === 0
-        ? settings
-        : resolveSettings(claims, [allFlags, allVars, ownOptions(filter), ...layers.slice(2)]),
+      filter.options.size === 0 ? settings : resolveSettings(claims, [...commands, ownOptions(filter), ...inner]),
   }
 }
 
@@ -90,9 +85,10 @@ export function valuesOf(settings: ReadonlyMap<string, Setting>): Record<string,
   return Object.fromEntries([...settings].map(([name, { value }]) => [name, value]))
 }
 
-function pathOf(claims: ReadonlyMap<string, Claim>, given: Given): string {
+function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Config | undefined {
   const only = new Map([['config', claims.get('config')!]])
-  return String(resolveSettings(only, [new Map([['config', given]])]).get('config')!.value)
+  const path = resolveSettings(only, layers).get('config')!.value
+  return path === undefined ? undefined : readConfig(String(path))
 }
 
 /** The ancestor's variable, under our own. */
@@ -104,28 +100,24 @@ function withAncestorStorage(layer: Layer, env: Env, base: string): Layer {
 }
 
 async function loadStorage(layers: readonly Layer[], loader: Loader): Promise<Plan['storage']> {
-  const given = layers.map(layer => layer.get('storage')).find(found => found !== undefined)
-  const asked = resolveSettings(new Map([['storage', { owner: 'core', spec: coreOptions.storage }]]), layers).get(
-    'storage',
-  )!.value
-  const loaded: LoadedModule = await loader.load(STORAGE, String(asked), given?.base ?? '.')
-  if (typeof loaded.exports.open !== 'function')
-    throw new FwsError('ERR_MODULE', `storage ${asked}: its export "open" must be a function`)
-  return { name: loaded.name, file: loaded.file, module: loaded.exports as unknown as StorageModule }
+  const only = new Map([['storage', { owner: 'core', spec: coreOptions.storage }]])
+  const asked = String(resolveSettings(only, layers).get('storage')!.value)
+  const base = layers.find(layer => layer.has('storage'))?.get('storage')?.base ?? '.'
+  const { name, file, exports } = await loader.load(STORAGE, asked, base)
+  if (typeof exports.open === 'function') return { name, file, module: exports as unknown as StorageModule }
+  throw new FwsError('ERR_MODULE', `storage ${asked}: its export "open" must be a function`)
 }
 
 /** The filters of the first source that names any. */
 function filterRefs(
-  layers: readonly Layer[],
-  given: Config | undefined,
-  config: Config | undefined,
+  outer: readonly Layer[],
+  inner: readonly (Config | undefined)[],
   base: string,
 ): readonly FilterRef[] {
-  for (const layer of layers.slice(0, 2)) {
-    const asked = layer.get('filters')
-    if (asked !== undefined) return (asked.value as readonly string[]).map(name => ({ name, base }))
-  }
-  return given?.filters ?? config?.filters ?? coreOptions.filters.default.map(name => ({ name, base }))
+  const asked = outer.map(layer => layer.get('filters')).find(given => given !== undefined)
+  if (asked !== undefined) return (asked.value as readonly string[]).map(name => ({ name, base }))
+  const configured = inner.map(config => config?.filters).find(refs => refs !== undefined)
+  return configured ?? coreOptions.filters.default.map(name => ({ name, base }))
 }
 
 function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter[]): void {
@@ -151,13 +143,12 @@ function ownOptions(filter: PlacedFilter): Layer {
   )
 }
 
-function refuseUnknownKeys(layers: readonly (Layer | undefined)[], claims: ReadonlyMap<string, Claim>): void {
-  for (const layer of layers) {
-    for (const [name, given] of layer ?? []) {
-      if (claims.has(name) && !(name in commandOptions) && (name !== 'config' || given.source === 'createServer'))
-        continue
-      throw new FwsError('ERR_CONFIG', `${given.label} is no option${suggest(name, claims.keys())}`)
-    }
+function refuseUnknownKeys(layer: Layer, claims: ReadonlyMap<string, Claim>): void {
+  for (const [name, given] of layer) {
+    const known = claims.has(name) && !(name in commandOptions)
+    // A config file cannot name another one.
+    if (known && (name !== 'config' || given.source === 'createServer')) continue
+    throw new FwsError('ERR_CONFIG', `${given.label} is no option${suggest(name, claims.keys())}`)
   }
 }
 
