@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Writable } from 'node:stream'
 import type { Logger } from 'pino'
-import { type Chains, compileChains } from './chains.ts'
+import { CHAIN_NAMES, type Chains, compileChains } from './chains.ts'
 import { count, createCounters } from './counters.ts'
 import { withDeadline } from './deadline.ts'
 import { FwsError, messageOf } from './errors.ts'
@@ -22,6 +22,7 @@ import type {
   OptionSpecs,
   OptionValues,
   Output,
+  Server,
   Storage,
 } from './types.ts'
 
@@ -200,23 +201,22 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
 
 /** A module's own exports, and after them what its setup returned. */
 function together(exported: Handlers, returned: Handlers): Handlers {
-  const keys = ['connect', 'open', 'data', 'message', 'disconnect', 'consumer', 'request'] as const
   const handlers: Record<string, unknown> = {}
-  for (const key of keys) {
+  for (const key of CHAIN_NAMES) {
     const both = [exported[key] ?? [], returned[key] ?? []].flat()
     if (both.length > 0) handlers[key] = both
   }
-  const inTurn =
-    (...steps: ((() => Awaitable<void>) | undefined)[]) =>
-    async () => {
-      for (const step of steps) await step?.()
-    }
+  const starts = [exported, returned].filter(own => own.start !== undefined)
+  const stops = [returned, exported].filter(own => own.stop !== undefined)
   return {
     ...handlers,
-    start: server =>
-      inTurn(exported.start && (() => exported.start!(server)), returned.start && (() => returned.start!(server)))(),
-    stop: inTurn(returned.stop && (() => returned.stop!()), exported.stop && (() => exported.stop!())),
+    ...(starts.length > 0 && { start: (server: Server) => inTurn(starts.map(own => () => own.start!(server))) }),
+    ...(stops.length > 0 && { stop: () => inTurn(stops.map(own => () => own.stop!())) }),
   }
+}
+
+async function inTurn(steps: readonly (() => Awaitable<void>)[]): Promise<void> {
+  for (const step of steps) await step()
 }
 
 function outputOf({ stdout }: Streams, counters: Counters): () => Output {

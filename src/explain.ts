@@ -10,15 +10,23 @@ import type { Setting } from './settings.ts'
 export function explain(plan: Plan, { chains, filters }: Assembly, base: string): string {
   const where = (file: string) => (file.startsWith('(') ? file : relative(base, file))
   const lines: string[] = ['chains']
-  for (const name of CHAIN_NAMES) {
-    const { steps } = chains[name]
-    if (steps.length === 0) continue
+  const chain = (name: string, steps: readonly { filter: string; placed: PlacedFilter }[]) => {
+    if (steps.length === 0) return
     lines.push(`  ${name}`)
-    for (const [i, step] of steps.entries()) {
-      const { placed } = filters[step.order]!
-      lines.push(`    ${i + 1}. ${step.filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
+    for (const [i, { filter, placed }] of steps.entries()) {
+      lines.push(`    ${i + 1}. ${filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
     }
   }
+  const having = (key: 'start' | 'stop') =>
+    filters.filter(({ handlers }) => handlers[key]).map(({ placed }) => ({ filter: placed.asked, placed }))
+  chain('start', having('start'))
+  for (const name of CHAIN_NAMES) {
+    chain(
+      name,
+      chains[name].steps.map(({ filter, order }) => ({ filter, placed: filters[order]!.placed })),
+    )
+  }
+  chain('stop', having('stop').toReversed())
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''
   for (const [name, setting] of plan.settings) {
