@@ -5,7 +5,7 @@ import { ServerClient } from '../dist/src/client.js'
 import { readGiven } from '../dist/src/config-file.js'
 import { makePlan } from '../dist/src/plan.js'
 import { createLoader } from '../dist/src/server.js'
-import { MemoryTransport } from '../dist/src/testing/transport.js'
+import { frame, MemoryTransport } from '../dist/src/testing/transport.js'
 import type { FilterModule } from '../dist/src/types.js'
 import { median } from './processes.ts'
 
@@ -30,7 +30,7 @@ async function client(filters: FilterModule[]): Promise<ServerClient> {
     createLoader(),
   )
   const { hub } = await assemble(plan, { log: pino({ level: 'silent' }) })
-  const client = new ServerClient(hub, 'bench')
+  const client = new ServerClient(hub, { remote: 'bench', frame })
   client.open(new MemoryTransport(client))
   return client
 }

@@ -4,39 +4,52 @@ import { main } from '../src/cli.ts'
 import type { RunningServer } from '../src/index.ts'
 
 const { argv, env, stdout, stderr } = process
-/** Milliseconds that what is already written to standard output has to reach its reader. */
+/** Milliseconds that what a server has already written has to reach its reader. */
 const LAST_WORDS = 1000
 
 // A reader that goes away ends the output, not the server.
 stdout.on('error', () => {})
 stderr.on('error', () => {})
 
-const result = await main({ argv: argv.slice(2), env, base: process.cwd(), stdout, stderr })
-if (typeof result === 'number') process.exitCode = result
-else live(result)
+let stopping = false
+let server: RunningServer | undefined
+process.on('SIGINT', stop)
+process.on('SIGTERM', stop)
 
-function live(server: RunningServer): void {
-  const { log } = server
-  let stopping = false
-  const stop = async () => {
-    // Asked twice: whoever asks does not want to wait.
-    if (stopping) process.exit(1)
-    stopping = true
-    const code = await server.close().then(
-      () => 0,
-      error => {
-        log.fatal({ err: error }, 'stopping failed')
-        return 1
-      },
-    )
-    setTimeout(() => process.exit(code), LAST_WORDS).unref()
-    stdout.write('', () => process.exit(code))
+const result = await main({ argv: argv.slice(2), env, base: process.cwd(), stdout, stderr })
+if (typeof result === 'number') {
+  // A filter's timer must not keep a process alive that has nothing to serve; what was printed is read first.
+  stdout.write('', () => stderr.write('', () => process.exit(result)))
+} else {
+  server = result
+  live(server)
+  // Asked to stop while it started.
+  if (stopping) await end(server)
+}
+
+async function stop(): Promise<void> {
+  // Asked twice: whoever asks does not want to wait.
+  if (stopping) process.exit(1)
+  stopping = true
+  if (server !== undefined) await end(server)
+}
+
+async function end(running: RunningServer): Promise<void> {
+  let code = 0
+  try {
+    await running.close()
+  } catch (error) {
+    running.log.fatal({ err: error }, 'stopping failed')
+    code = 1
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
+  setTimeout(() => process.exit(code), LAST_WORDS)
+  stdout.write('', () => stderr.write('', () => process.exit(code)))
+}
+
+function live({ log, reload }: RunningServer): void {
   process.on('SIGHUP', () => {
     try {
-      server.reload()
+      reload()
     } catch (error) {
       log.error({ err: error }, 'the old certificate stays')
     }

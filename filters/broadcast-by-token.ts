@@ -17,7 +17,7 @@ export const options = {
 export const needs = ['sets'] as const
 
 const WHOLE = /^\s*token:(\S{1,256})\s*$/
-const ANYWHERE = /token:(\S{1,256})/
+const ANYWHERE = /token:(\S{1,256})(?!\S)/
 
 /** Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. */
 export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof options>) => {

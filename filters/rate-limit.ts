@@ -46,7 +46,8 @@ export const setup = ({ options: chosen }: Host<typeof options>) => {
   const warning = `Warning: more than ${messages} messages or ${bytes} bytes a second; slow down or be closed`
 
   function isOver(usage: Usage, size: number, now: number): boolean {
-    const seconds = (now - usage.filledAt) / 1000
+    // A clock may be set back.
+    const seconds = Math.max(0, now - usage.filledAt) / 1000
     usage.filledAt = now
     usage.messages = Math.min(messages, usage.messages + seconds * messages)
     usage.bytes = Math.min(bytes, usage.bytes + seconds * bytes)

@@ -27,7 +27,13 @@ export function parseArgv(
 ): Layer {
   const ofType = (...types: string[]) =>
     [...claims].filter(([, { spec }]) => types.includes(spec.type)).map(([name]) => name)
-  const { argv: parsed } = Parser.detailed(argv.map(spell), {
+  const words = argv.map(spell)
+  // yargs takes any text after `--switch=` for true.
+  const switches = words.flatMap(word => {
+    const [, name, value] = /^--([^=]+)=(.*)$/.exec(word) ?? []
+    return claims.get(name ?? '')?.spec.type === 'boolean' ? [[name!, value] as const] : []
+  })
+  const { argv: parsed } = Parser.detailed(words, {
     alias: Object.fromEntries([...claims].flatMap(([name, { spec }]) => (spec.alias ? [[name, [spec.alias]]] : []))),
     string: ofType('string', 'number', 'array'),
     array: ofType('array'),
@@ -39,8 +45,8 @@ export function parseArgv(
       'strip-aliased': true,
     },
   })
-  const { _: words, ...flags } = parsed
-  if (strict) refuseUnknown(words.map(String), Object.keys(flags), claims)
+  const { _: strays, ...flags } = { ...parsed, ...Object.fromEntries(switches) }
+  if (strict) refuseUnknown(strays.map(String), Object.keys(flags), claims)
   const layer = new Map<string, Given>()
   for (const [name, value] of Object.entries(flags)) {
     if (!claims.has(name)) continue

@@ -3,10 +3,12 @@ import type { Writable } from 'node:stream'
 import type { Logger } from 'pino'
 import { CHAIN_NAMES, type Chains, compileChains } from './chains.ts'
 import { count, createCounters } from './counters.ts'
-import { withDeadline } from './deadline.ts'
+import { Deadlines, withDeadline } from './deadline.ts'
 import { FwsError, messageOf } from './errors.ts'
 import type { PlacedFilter } from './filters.ts'
 import { Hub } from './hub.ts'
+import { FILTER } from './loader.ts'
+import { checkReturned } from './module-shape.ts'
 import type { CoreOptions } from './options.ts'
 import { BoundedOutput } from './output.ts'
 import { type Plan, valuesOf } from './plan.ts'
@@ -67,8 +69,10 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
   const report = new ErrorReport(log, counters)
   const storage = await openStorage(plan, log)
   const timers: (() => void)[] = []
+  const deadlines = new Deadlines()
   const close = async () => {
     for (const stop of timers.splice(0)) stop()
+    deadlines.release()
     await storage.close?.()
   }
   try {
@@ -87,6 +91,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       filters.map(({ placed, handlers }) => ({ name: placed.asked, handlers })),
       {
         deadline: context.deadline,
+        deadlines,
         report: (error, where) => report.add(error, where),
         held: () => count(counters.drops, 'on hold'),
       },
@@ -167,11 +172,15 @@ async function runSetup(
 ): Promise<Handlers & { api?: unknown }> {
   const { module, asked, file } = placed
   if (module.setup === undefined) return {}
+  let returned: unknown
   try {
-    return (await withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')) ?? {}
+    returned = await withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
   } catch (error) {
     throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
   }
+  if (returned === undefined) return {}
+  checkReturned(FILTER, asked, returned)
+  return returned as Handlers
 }
 
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
@@ -224,7 +233,9 @@ function outputOf({ stdout }: Streams, counters: Counters): () => Output {
   return () => {
     if (stdout === undefined)
       throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
-    output ??= new BoundedOutput(stdout, counters)
+    output ??= new BoundedOutput(stdout, bytes => {
+      counters.stdoutDropped += bytes
+    })
     return output
   }
 }

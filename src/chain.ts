@@ -1,4 +1,4 @@
-import { isPromise, withDeadline } from './deadline.ts'
+import { type Deadlines, isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError } from './errors.ts'
 import type { Drop } from './types.ts'
@@ -53,6 +53,7 @@ export interface ChainKind<V> {
 export interface ChainHost {
   /** Milliseconds that a handler's promise may take; 0: for ever. */
   readonly deadline: number
+  readonly deadlines: Deadlines
   /** A message stopped at the filter that holds its client. */
   held(id: string): void
   report(error: unknown, where: { chain: ChainName; filter: string; id: string | undefined }): void
@@ -104,15 +105,17 @@ export class Chain<V> {
         subject.position = step.order
       }
       let verdict: unknown
+      let waits = false
       try {
         verdict = step.run(value, a, b)
+        if (verdict === undefined) continue
+        waits = isPromise(verdict)
       } catch (error) {
         this.#fail(step, error, value, a)
         if (kind.endsOnError) return this.#end(subject, FAILED)
         continue
       }
-      if (verdict === undefined) continue
-      if (isPromise(verdict)) return this.#wait(i, verdict, value, a, b)
+      if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b)
       const outcome = this.#judge(step, verdict, value, a)
       if (outcome === DROP) return this.#end(subject, DROP)
       if (outcome !== FAILED) value = outcome as V
@@ -127,7 +130,7 @@ export class Chain<V> {
     const subject = kind.subject?.(value, a)
     let outcome: Outcome<V> = FAILED
     try {
-      const verdict = await withDeadline(promise, this.#host.deadline, 'its promise')
+      const verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
       outcome = verdict === undefined ? value : this.#judge(step, verdict, value, a)
     } catch (error) {
       this.#fail(step, error, value, a)

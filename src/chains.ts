@@ -3,6 +3,7 @@ import { Chain, type ChainHost, type ChainKind, type ChainName, type Handler, ty
 import type { ServerClient } from './client.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
+import { isPayload } from './payload.ts'
 import type { ChannelEvent, Handlers, Payload, Peer } from './types.ts'
 
 /** Every chain of one server. */
@@ -31,8 +32,6 @@ export interface Registered {
   readonly name: string
   readonly handlers: Handlers
 }
-
-const isPayload = (verdict: unknown): verdict is Payload => typeof verdict === 'string' || Buffer.isBuffer(verdict)
 
 const ofClient = {
   subject: (client: ServerClient) => client,

@@ -7,7 +7,7 @@ import { explain } from './explain.ts'
 import { builtinNames, FILTER } from './loader.ts'
 import { createLogger } from './log.ts'
 import { commandOptions, coreOptions } from './options.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { draftPlan, makePlan } from './plan.ts'
 import { createLoader, loggingOf, type RunningServer, startServer } from './server.ts'
 import { type Claim, claim } from './settings.ts'
 
@@ -18,7 +18,7 @@ export interface Terminal {
   /** The working directory. */
   readonly base: string
   readonly stdout: Writable & { readonly columns?: number }
-  readonly stderr: Writable
+  readonly stderr: Writable & { readonly isTTY?: boolean }
 }
 
 /** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
@@ -34,26 +34,27 @@ export async function main(terminal: Terminal): Promise<RunningServer | ExitCode
   }
 }
 
-async function run({ argv, env, base, stdout }: Terminal): Promise<RunningServer | ExitCode> {
+async function run({ argv, env, base, stdout, stderr }: Terminal): Promise<RunningServer | ExitCode> {
   const asked = askedFor(argv, base)
   if (asked.version) {
     stdout.write(`${ownVersion()}\n`)
     return 0
   }
-  // --help shows what it can even where an option is missing or wrong.
-  const plan = await makePlan({ argv, env, base }, createLoader()).catch(error => {
-    if (!asked.help) throw error
-    return error instanceof FwsError && error.code === 'ERR_MODULE' ? Promise.reject(error) : undefined
-  })
+  const sources = { argv, env, base }
   if (asked.help) {
-    stdout.write(
-      `${await helpText(plan?.claims ?? coreClaims(), builtinNames(FILTER), Math.min(stdout.columns ?? 100, 120))}\n`,
-    )
+    // All options of the chosen modules, whether or not those given are right.
+    const { claims } = await draftPlan(sources, createLoader())
+    stdout.write(`${await helpText(claims, builtinNames(FILTER), Math.min(stdout.columns ?? 100, 120))}\n`)
     return 0
   }
-  return asked.explain
-    ? explainPlan(plan!, stdout, base)
-    : startServer(plan!, { log: await createLogger(loggingOf(plan!)), stdout })
+  const plan = await makePlan(sources, createLoader())
+  const log = await createLogger(loggingOf(plan), stderr)
+  if (!asked.explain) return startServer(plan, { log, stdout })
+  for (const warning of plan.warnings) log.warn(warning)
+  const assembly = await assemble(plan, { log, stdout })
+  stdout.write(explain(plan, assembly, base))
+  await assembly.close()
+  return 0
 }
 
 /** The switches that decide what to do, looked for before anything else. */
@@ -61,15 +62,6 @@ function askedFor(argv: readonly string[], base: string): Record<keyof typeof co
   const flags = parseArgv(argv, coreClaims(), base, false)
   const isOn = (name: string) => flags.get(name)?.value === true
   return { help: isOn('help'), version: isOn('version'), explain: isOn('explain') }
-}
-
-async function explainPlan(plan: Plan, stdout: Writable, base: string): Promise<ExitCode> {
-  const log = await createLogger(loggingOf(plan))
-  for (const warning of plan.warnings) log.warn(warning)
-  const assembly = await assemble(plan, { log, stdout })
-  stdout.write(explain(plan, assembly, base))
-  await assembly.close()
-  return 0
 }
 
 function coreClaims(): Map<string, Claim> {

@@ -6,12 +6,12 @@ import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError } from './errors.ts'
-import { frame } from './frame.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
+import { checkPayload } from './payload.ts'
 import type { Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
-import { plain, type Wire } from './wire.ts'
+import { plain } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
@@ -23,6 +23,14 @@ export interface Refusal {
   readonly status: number
   readonly reason: string | undefined
   readonly headers: Readonly<Record<string, string>> | undefined
+}
+
+/** What is known of a client before it is open. */
+export interface Origin {
+  readonly id?: string | undefined
+  readonly remote: string
+  readonly handshake?: Handshake
+  readonly frame: Transport['frame']
 }
 
 interface Ending {
@@ -43,6 +51,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   position = NO_FILTER
   reach = EVERY_FILTER
   readonly #hub: Hub
+  readonly #frame: Transport['frame']
   #transport: Transport | undefined
   #codec: Codec = plain
   #topics: Set<string> | undefined
@@ -57,11 +66,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Nothing more is read. */
   #retiring = false
 
-  constructor(hub: Hub, remote: string, handshake?: Handshake, id: string = randomUUID()) {
+  constructor(hub: Hub, { id = randomUUID(), remote, handshake, frame }: Origin) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
     this.#hub = hub
+    this.#frame = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
     this.mailbox = new Mailbox(this, hub.limits)
   }
@@ -94,7 +104,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   set codec(codec: Codec) {
     this.#codec = codec
-    this.#hub.fanout.changeWire(this.outbox, this.#wire())
+    this.#hub.fanout.changeWire(this.outbox, this.#hub.wires.of(codec, this.#frame))
   }
 
   /** Opened, and neither ended by us nor lost. */
@@ -108,7 +118,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   send(payload: Payload): void {
-    this.#hub.checkPayload('send', payload)
+    checkPayload('send', payload)
     this.sendFrame(this.outbox.wire.encode(payload))
   }
 
@@ -206,6 +216,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** Everything in the mailbox is worked on first. */
   retire(code: number, reason: string): void {
+    if (this.#isEnding) return
     this.#retiring = true
     this.#transport?.pause()
     this.mailbox.whenIdle(() => this.disconnect(code, reason))
@@ -227,7 +238,6 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   open(transport: Transport): void {
     this.#transport = transport
     this.outbox.open(transport)
-    this.#hub.fanout.changeWire(this.outbox, this.#wire())
     this.#hub.fanout.flushOne(this.outbox)
     this.#hub.opened(this)
     if (this.#admission === undefined) this.#hub.joinAll(this)
@@ -297,10 +307,6 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   get #isEnding(): boolean {
     return this.#gone || this.#peerClosing || this.#ending !== undefined
-  }
-
-  #wire(): Wire {
-    return this.#hub.wires.of(this.#codec, this.#transport?.frame ?? frame)
   }
 
   #isHolderRunning(): boolean {

@@ -15,8 +15,14 @@ export function checkCloseCode(code: number): void {
 
 /** The reason cut to what a Close frame holds, at a character's end. */
 export function cutReason(reason: string): string {
-  if (Buffer.byteLength(reason) <= MAX_REASON) return reason
-  let cut = reason
-  while (Buffer.byteLength(cut) > MAX_REASON) cut = Array.from(cut).slice(0, -1).join('')
-  return cut
+  if (reason.length <= MAX_REASON && Buffer.byteLength(reason) <= MAX_REASON) return reason
+  const bytes = Buffer.from(reason.slice(0, MAX_REASON))
+  let end = Math.min(MAX_REASON, bytes.length)
+  while (isContinuation(bytes[end])) end--
+  return bytes.toString('utf8', 0, end)
+}
+
+/** Whether a byte of UTF-8 goes on with the character before it. */
+function isContinuation(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80
 }

@@ -6,27 +6,51 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/**
- * What `work` settles to, or a rejection with `ERR_TIMEOUT` after `ms`, whichever comes first; a late result is ignored.
- *
- * @param ms - 0: wait for ever.
- * @param what - named in the error: `WHAT did not settle within N s`.
- */
+/** Waits with a deadline, and can be told to keep the process alive no longer. */
+export class Deadlines {
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #released = false
+
+  /**
+   * What `work` settles to, or a rejection with `ERR_TIMEOUT` after `ms`, whichever comes first; a late result is ignored.
+   *
+   * @param ms - 0: wait for ever.
+   * @param what - named in the error: `WHAT did not settle within N s`.
+   */
+  wait<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
+    if (ms === 0) return Promise.resolve(work)
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer)
+        reject(new FwsError('ERR_TIMEOUT', `${what} did not settle within ${ms / 1000} s`))
+      }, ms)
+      this.#timers.add(timer)
+      if (this.#released) timer.unref()
+      const done = () => {
+        clearTimeout(timer)
+        this.#timers.delete(timer)
+      }
+      Promise.resolve(work).then(
+        value => {
+          done()
+          resolve(value)
+        },
+        error => {
+          done()
+          reject(error)
+        },
+      )
+    })
+  }
+
+  /** From now on no wait keeps the process alive. */
+  release(): void {
+    this.#released = true
+    for (const timer of this.#timers) timer.unref()
+  }
+}
+
+/** One wait that nobody will release. */
 export function withDeadline<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
-  if (ms === 0) return Promise.resolve(work)
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new FwsError('ERR_TIMEOUT', `${what} did not settle within ${ms / 1000} s`))
-    }, ms)
-    Promise.resolve(work).then(
-      value => {
-        clearTimeout(timer)
-        resolve(value)
-      },
-      error => {
-        clearTimeout(timer)
-        reject(error)
-      },
-    )
-  })
+  return new Deadlines().wait(work, ms, what)
 }

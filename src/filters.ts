@@ -1,6 +1,7 @@
 import { type FilterRef, INLINE } from './config-file.ts'
 import { FwsError } from './errors.ts'
 import { FILTER, type LoadedModule, type Loader } from './loader.ts'
+import { checkShape } from './module-shape.ts'
 import type { Given } from './settings.ts'
 import type { FilterModule } from './types.ts'
 
@@ -26,7 +27,8 @@ export interface PlacedFilter {
 export async function placeFilters(refs: readonly FilterRef[], loader: Loader): Promise<PlacedFilter[]> {
   const named: LoadedFilter[] = []
   for (const ref of refs) named.push(await loadFilter(ref, loader))
-  const byName = new Map<string, PlacedFilter>()
+  /** Named and used. */
+  const all = [...named]
 
   async function place(filter: LoadedFilter, path: readonly string[]): Promise<PlacedFilter> {
     if (path.includes(filter.name)) {
@@ -34,14 +36,15 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
     }
     const uses = new Map<string, PlacedFilter>()
     for (const name of filter.module.uses ?? []) {
-      const used = named.find(other => other.name === name) ?? (await loadFilter({ name, base: filter.base }, loader))
-      uses.set(name, byName.get(name) ?? (await place(used, [...path, filter.name])))
+      const wanted = await loadFilter({ name, base: filter.base }, loader, filter.asked)
+      const used = all.find(other => other.file === wanted.file) ?? wanted
+      if (used === wanted) all.push(wanted)
+      uses.set(name, await place(used, [...path, filter.name]))
     }
     const known = filter.placed
     if (known !== undefined) return known
     const done: PlacedFilter = { ...filter, uses }
     filter.placed = done
-    if (!byName.has(done.name)) byName.set(done.name, done)
     return done
   }
 
@@ -68,48 +71,19 @@ function orderAsNamed(named: readonly LoadedFilter[]): PlacedFilter[] {
   return order
 }
 
-async function loadFilter({ name, base, options }: FilterRef, loader: Loader): Promise<LoadedFilter> {
+/** @param usedBy - the filter that asks for it, when the operator did not. */
+async function loadFilter({ name, base, options }: FilterRef, loader: Loader, usedBy?: string): Promise<LoadedFilter> {
   const loaded: LoadedModule =
     typeof name === 'string'
-      ? await loader.load(FILTER, name, base)
+      ? await loader.load(FILTER, name, base, usedBy)
       : {
           name: INLINE,
           asked: INLINE,
           file: '(given to createServer)',
           exports: name as Readonly<Record<string, unknown>>,
         }
-  checkShape(loaded)
+  checkShape(FILTER, loaded)
   return { ...loaded, base, module: loaded.exports as FilterModule, options: options ?? new Map() }
-}
-
-/** A module's exports come from outside: each is checked once, here. */
-function checkShape({ asked, exports }: LoadedModule): void {
-  const refuse = (key: string, wants: string): never => {
-    throw new FwsError(
-      'ERR_FILTER',
-      `filter ${asked}: its export "${key}" must be ${wants}, received ${typeof exports[key]}`,
-    )
-  }
-  const isFunction = (value: unknown) => typeof value === 'function'
-  const isTexts = (value: unknown) => Array.isArray(value) && value.every(entry => typeof entry === 'string')
-  for (const key of FILTER.keys) {
-    const handler = exports[key]
-    if (handler !== undefined && ![handler].flat().every(isFunction))
-      refuse(key, 'a function, or an array of functions')
-  }
-  for (const key of ['uses', 'needs'])
-    if (exports[key] !== undefined && !isTexts(exports[key])) refuse(key, 'an array of names')
-  if (exports.stage !== undefined && exports.stage !== 'guard') refuse('stage', '"guard" or left out')
-  const options = exports.options ?? {}
-  if (typeof options !== 'object') refuse('options', 'an object of option specifications')
-  for (const [name, spec] of Object.entries(options)) {
-    if (!['string', 'number', 'boolean', 'array'].includes((spec as { type?: string })?.type ?? '')) {
-      throw new FwsError(
-        'ERR_FILTER',
-        `filter ${asked}: option "${name}" needs a type: string, number, boolean or array`,
-      )
-    }
-  }
 }
 
 function checkGuards(filters: readonly PlacedFilter[]): void {

@@ -5,7 +5,7 @@ import type { ClientSocket } from './websocket.ts'
 const PARTS = 8
 
 /**
- * One timer for all connections. Each is pinged once an interval; one that has not been heard of since its last ping is
+ * One timer for all connections. Each is pinged once an interval; one that has sent no byte since its last ping is
  * terminated. A socket that we paused ourselves cannot answer, and is left alone.
  */
 export class Heartbeat {
@@ -33,10 +33,12 @@ export class Heartbeat {
 
   #beat(): void {
     for (const ws of this.#parts[this.#next]!) {
-      if (ws.isPaused) continue
-      if (!ws.isAlive) ws.terminate()
-      else if (ws.readyState === WebSocket.OPEN) {
-        ws.isAlive = false
+      if (ws.isPaused || ws.readyState !== WebSocket.OPEN) continue
+      const { bytesRead } = ws.stream!
+      if (bytesRead === ws.heard) {
+        ws.terminate()
+      } else {
+        ws.heard = bytesRead
         ws.ping()
       }
     }

@@ -7,6 +7,7 @@ import { FwsError } from './errors.ts'
 import { Fanout } from './fanout.ts'
 import type { InboundLimits } from './mailbox.ts'
 import type { SendLimits } from './outbox.ts'
+import { checkPayload } from './payload.ts'
 import { Topic } from './topic.ts'
 import type {
   Attached,
@@ -53,7 +54,7 @@ export class Hub implements Server {
   readonly #topics = new Map<string, Topic>()
   /** Clients that are gone and whose disconnect chain has not ended. */
   readonly #leaving = new Set<ServerClient>()
-  #whenEmpty: (() => void) | undefined
+  #whenEmpty: (() => void)[] = []
 
   constructor(host: HubHost) {
     this.#host = host
@@ -70,7 +71,7 @@ export class Hub implements Server {
   }
 
   broadcast(payload: Payload, to: Audience = {}): void {
-    this.checkPayload('broadcast', payload)
+    checkPayload('broadcast', payload)
     const topic = to.topic === undefined ? this.#everyone : this.#topics.get(to.topic)
     if (topic === undefined) return
     if (to.where !== undefined) this.#broadcastWhere(topic, payload, to.where, to.except)
@@ -78,14 +79,19 @@ export class Hub implements Server {
   }
 
   publish(channel: string, payload: Payload): Awaitable<void> {
-    this.checkPayload('publish', payload)
+    checkPayload('publish', payload)
     const { bus } = this.#host
     if (bus === undefined) throw new FwsError('ERR_STORAGE', 'publish() needs a storage with "bus"')
-    return bus.publish(channel, payload)
+    const published = bus.publish(channel, payload)
+    // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
+    if (isPromise(published)) {
+      published.then(undefined, error => this.log.error({ err: error, channel }, 'publish failed'))
+    }
+    return published
   }
 
   attach(transport: Transport): Attached {
-    const client = new ServerClient(this, transport.remote)
+    const client = new ServerClient(this, transport)
     client.open(transport)
     return {
       client,
@@ -94,13 +100,9 @@ export class Hub implements Server {
     }
   }
 
-  checkPayload(operation: string, payload: unknown): void {
-    if (typeof payload === 'string' || Buffer.isBuffer(payload)) return
-    const what = payload === null ? 'null' : typeof payload
-    throw new FwsError(
-      'ERR_PAYLOAD',
-      `${operation} takes a string or a Buffer, received ${what}; JSON.stringify an object`,
-    )
+  /** Whether its disconnect chain has still to end. */
+  isLeaving(client: ServerClient): boolean {
+    return this.#leaving.has(client)
   }
 
   opened(client: ServerClient): void {
@@ -151,7 +153,7 @@ export class Hub implements Server {
   empty(): Promise<void> {
     if (this.clients.size === 0 && this.#leaving.size === 0) return Promise.resolve()
     return new Promise(resolve => {
-      this.#whenEmpty = resolve
+      this.#whenEmpty.push(resolve)
     })
   }
 
@@ -162,7 +164,8 @@ export class Hub implements Server {
 
   #left(client: ServerClient): void {
     this.#leaving.delete(client)
-    if (this.clients.size === 0 && this.#leaving.size === 0) this.#whenEmpty?.()
+    if (this.clients.size > 0 || this.#leaving.size > 0) return
+    for (const resolve of this.#whenEmpty.splice(0)) resolve()
   }
 
   #broadcastWhere(

@@ -18,6 +18,7 @@ import type { Hub } from './hub.ts'
 import { isHostAllowed } from './origin.ts'
 import { Tap } from './tap.ts'
 import { answer, type Upgrades } from './upgrade.ts'
+import type { ByteStream } from './websocket.ts'
 
 export interface ListenOptions {
   readonly port: number
@@ -34,6 +35,9 @@ export interface ListenOptions {
 /** Connections that may be open beside the clients: handshakes under way and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
+/** Milliseconds for a whole plain request, its body included. */
+const REQUEST_TIMEOUT = 300_000
+
 /** HTTP statuses for what Node's parser complains of. */
 const PARSER_STATUS: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
@@ -46,22 +50,32 @@ export class Listener {
   readonly #hub: Hub
   readonly #options: ListenOptions
   readonly #http: HttpServer | HttpsServer
+  /** Sockets with requests that are being answered, and how many. */
+  readonly #answering = new Map<Duplex, number>()
+  #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION`: key or certificate cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
     this.#options = options
+    const headersTimeout = Math.ceil(options.headersTimeout)
     const settings = {
-      headersTimeout: options.headersTimeout,
-      connectionsCheckingInterval: Math.max(100, Math.min(options.headersTimeout || 30_000, 30_000) / 4),
+      headersTimeout,
+      // Node wants it no shorter than the other.
+      requestTimeout: Math.max(REQUEST_TIMEOUT, headersTimeout),
+      connectionsCheckingInterval: Math.ceil(Math.min(headersTimeout || REQUEST_TIMEOUT, 30_000) / 4),
     }
     this.#http =
       options.key === undefined
         ? createHttp(settings)
-        : this.#useTls(tls => createHttps({ ...settings, ...tls, handshakeTimeout: options.headersTimeout || 120_000 }))
+        : this.#useTls(tls => createHttps({ ...settings, ...tls, handshakeTimeout: headersTimeout || REQUEST_TIMEOUT }))
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
     this.#http.on('request', (req, res) => this.#request(req, res))
-    this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => upgrades.handle(req, socket, head))
+    this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+      // Behind a request that is still being answered: its answer would land among the frames.
+      if (this.#answering.has(socket)) socket.destroy()
+      else upgrades.handle(req, socket as ByteStream, head)
+    })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
     if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
   }
@@ -90,11 +104,13 @@ export class Listener {
     })
   }
 
-  /** Takes no more connections; settles when the last one has ended. */
+  /** Takes no more connections; settles when the requests under way have been answered. */
   close(): Promise<void> {
+    this.#http.close()
+    this.#http.closeIdleConnections()
+    if (this.#answering.size === 0) return Promise.resolve()
     return new Promise(resolve => {
-      this.#http.close(() => resolve())
-      this.#http.closeIdleConnections()
+      this.#whenAnswered = resolve
     })
   }
 
@@ -110,6 +126,8 @@ export class Listener {
   }
 
   #request(req: IncomingMessage, res: ServerResponse): void {
+    this.#countAnswer(req.socket, 1)
+    res.once('close', () => this.#countAnswer(req.socket, -1))
     // A peer that resets while its answer is written.
     res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
     if (!isHostAllowed(req.headers.host, this.#options.host, this.#options.hosts)) {
@@ -122,14 +140,29 @@ export class Listener {
     else this.#finish(outcome, res)
   }
 
+  #countAnswer(socket: Duplex, by: 1 | -1): void {
+    const requests = (this.#answering.get(socket) ?? 0) + by
+    if (requests > 0) this.#answering.set(socket, requests)
+    else this.#answering.delete(socket)
+    if (this.#answering.size === 0) this.#whenAnswered?.()
+  }
+
   #finish(outcome: unknown, res: ServerResponse): void {
     if (outcome === FAILED && res.headersSent) res.destroy()
     else if (outcome === FAILED) end(res, 500, 'internal error\n')
     else if (outcome !== DROP && !res.headersSent)
-      end(res, 426, 'this is a WebSocket server\n', { Upgrade: 'websocket', Connection: 'Upgrade' })
+      end(res, 426, 'this is a WebSocket server\n', {
+        Upgrade: 'websocket',
+        Connection: res.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close',
+      })
   }
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+    // Not HTTP at all (a reset, a TLS handshake that failed), or in the middle of an answer.
+    if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#answering.has(socket)) {
+      socket.destroy()
+      return
+    }
     const status = PARSER_STATUS[error.code ?? ''] ?? 400
     count(this.#hub.counters.refusals, status)
     this.#hub.log.debug({ code: error.code, status }, 'bad request')

@@ -63,19 +63,18 @@ export class Loader {
    * Loads by name: `./x`, `../x`, `/x` or a file URL is a path from `base`, with or without extension; a bare name is a
    * built-in, else a package (`filtered-websocket-NAME` first), else a file of that name in `base`.
    *
+   * @param usedBy - the module that asks for it, named in an error.
    * @throws FwsError `ERR_MODULE`: not found (with every place tried), a syntax error, a throw, or no known export.
    */
-  async load(kind: ModuleKind, asked: string, base: string): Promise<LoadedModule> {
+  async load(kind: ModuleKind, asked: string, base: string, usedBy?: string): Promise<LoadedModule> {
     const wanted = modernName(kind, asked)
-    const tried: string[] = []
+    const tried: string[] = isPath(wanted) ? [] : [`built-in ${kind.folder}`]
     const builtin = builtinFile(kind, wanted)
     const file = builtin ?? (isPath(wanted) ? this.#findPath(wanted, base, tried) : this.#findBare(wanted, base, tried))
     if (file === undefined) {
-      const hint = suggest(wanted, builtinNames(kind))
-      throw new FwsError(
-        'ERR_MODULE',
-        `no ${kind.noun} "${asked}"${hint}\ntried: ${[`built-in ${kind.folder}`, ...tried].join('\n       ')}`,
-      )
+      const user = usedBy === undefined ? '' : `, which ${usedBy} uses`
+      const hint = suggest(shortName(wanted), builtinNames(kind))
+      throw new FwsError('ERR_MODULE', `no ${kind.noun} "${asked}"${user}${hint}\ntried: ${tried.join('\n       ')}`)
     }
     const module =
       builtin === undefined ? await this.#import(kind, asked, file, base) : await import(pathToFileURL(file).href)
@@ -83,7 +82,11 @@ export class Loader {
   }
 
   #findPath(name: string, base: string, tried: string[]): string | undefined {
-    const path = name.startsWith('file:') ? fileURLToPath(name) : resolve(base, name)
+    const path = pathOf(name, base)
+    if (path === undefined) {
+      tried.push(name)
+      return undefined
+    }
     const candidates = [
       path,
       ...EXTENSIONS.map(extension => path + extension),
@@ -111,10 +114,7 @@ export class Loader {
     try {
       return await this.#jiti(base).import(file)
     } catch (error) {
-      const message = messageOf(error).replace(/\s*\n\s*/g, ' ')
-      const syntax = /^ParseError: (.*?) ?(\S+:\d+:\d+)/.exec(message)
-      const problem = syntax === null ? `${file} fails: ${message}` : `syntax error at ${syntax[2]}: ${syntax[1]}`
-      throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problem}`, error)
+      throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problemOf(file, error)}`, error)
     }
   }
 
@@ -153,10 +153,30 @@ function modernName({ ancestor }: ModuleKind, asked: string): string {
   return ancestor.names[old] ?? old.replaceAll('_', '-')
 }
 
+/** What went wrong while a module was loaded; a syntax error with its place. */
+function problemOf(file: string, error: unknown): string {
+  const message = messageOf(error)
+  // jiti counts columns from 0.
+  const [, text, place, column] = /^ParseError: (.*?)\s*\n\s*(.+:\d+):(\d+)/.exec(message) ?? []
+  if (text !== undefined) return `syntax error at ${place}:${Number(column) + 1}: ${text}`
+  return `${file} fails: ${message.replace(/\s*\n\s*/g, ' ')}`
+}
+
+/** A name as an absolute path; `undefined` for a file URL of another machine. */
+function pathOf(name: string, base: string): string | undefined {
+  if (!name.startsWith('file:')) return resolve(base, name)
+  try {
+    return fileURLToPath(name)
+  } catch {
+    return undefined
+  }
+}
+
 /** Whether a package of this name is installed for the folder, as Node looks for it. */
 function hasPackage(name: string, base: string): boolean {
   const parent = dirname(base)
-  return existsSync(join(base, 'node_modules', name, 'package.json')) || (parent !== base && hasPackage(name, parent))
+  const [root] = /^(@[^/]+\/)?[^/]+/.exec(name)!
+  return existsSync(join(base, 'node_modules', root, 'package.json')) || (parent !== base && hasPackage(name, parent))
 }
 
 function isPath(name: string): boolean {
@@ -184,7 +204,7 @@ function exportsOf(kind: ModuleKind, asked: string, file: string, module: unknow
     .filter(isObject)
     .find(exports => kind.keys.some(key => exports[key] !== undefined))
   if (found !== undefined) return found
-  const names = Object.keys(named).filter(name => name !== 'default')
+  const names = Object.keys(named)
   const typo = names.map(name => suggest(name, kind.keys)).find(hint => hint !== '') ?? ''
   const has = names.length === 0 ? 'nothing' : names.join(', ')
   throw new FwsError(

@@ -1,23 +1,18 @@
-import { isatty } from 'node:tty'
-import { destination, type Logger, pino } from 'pino'
+import type { Writable } from 'node:stream'
+import { type Logger, pino } from 'pino'
 import type { CoreOptions } from './options.ts'
+import { BoundedOutput } from './output.ts'
 
-const STDERR = 2
-/** Bytes of log that may wait for its reader; what comes after is dropped. */
-const MAX_WAITING = 1_048_576
-
-/** Diagnostics to standard error: pretty in a terminal, JSON lines otherwise. */
-export async function createLogger(options: Pick<CoreOptions, 'log-level' | 'log-format'>): Promise<Logger> {
-  const { 'log-level': level, 'log-format': format } = options
+/** Pretty in a terminal, JSON lines otherwise. A stalled reader costs lines, not memory, and never stops the server. */
+export async function createLogger(
+  { 'log-level': level, 'log-format': format }: Pick<CoreOptions, 'log-level' | 'log-format'>,
+  stream: Writable & { readonly isTTY?: boolean },
+): Promise<Logger> {
   const settings = { level, base: null }
-  if (format === 'json' || (format === 'auto' && !isatty(STDERR))) {
-    // Not synchronous: whoever does not read the log must not stop the server.
-    return pino(settings, destination({ fd: STDERR, sync: false, maxLength: MAX_WAITING }))
-  }
+  const output = new BoundedOutput(stream, () => {})
+  if (format === 'json' || (format === 'auto' && !stream.isTTY)) return pino(settings, output)
   // Loaded only where somebody looks.
-  const { default: pretty } = await import('pino-pretty')
-  return pino(
-    settings,
-    pretty({ destination: STDERR, sync: true, colorize: isatty(STDERR), translateTime: 'HH:MM:ss.l' }),
-  )
+  const { prettyFactory } = await import('pino-pretty')
+  const pretty = prettyFactory({ colorize: stream.isTTY === true, translateTime: 'HH:MM:ss.l' })
+  return pino(settings, { write: line => output.write(pretty(line)) })
 }

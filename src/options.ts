@@ -1,5 +1,8 @@
 import type { OptionSpecs, OptionValues } from './types.ts'
 
+/** A timer of Node holds 2^31 - 1 milliseconds. */
+const MAX_SECONDS = 2_147_483
+
 /** Every option of the core, with its default; flags, environment, config file, help, schema and docs are made from it. */
 export const coreOptions = {
   filters: {
@@ -79,27 +82,37 @@ export const coreOptions = {
     type: 'number',
     default: 30,
     min: 0,
+    max: MAX_SECONDS,
     describe: 'seconds between pings; who does not answer is dropped; 0: none',
   },
   'filter-timeout': {
     type: 'number',
     default: 30,
     min: 0,
+    max: MAX_SECONDS,
     describe: "seconds that a filter's promise may take; 0: for ever",
   },
   'handshake-timeout': {
     type: 'number',
     default: 10,
     min: 0,
+    max: MAX_SECONDS,
     describe: 'seconds for request headers, and for all connect filters; 0: for ever',
   },
   'hold-timeout': {
     type: 'number',
     default: 10,
     min: 0,
+    max: MAX_SECONDS,
     describe: 'seconds that a client may stay on hold; then closed 1008; 0: for ever',
   },
-  drain: { type: 'number', default: 10, min: 0, describe: 'seconds to finish work and say goodbye when stopping' },
+  drain: {
+    type: 'number',
+    default: 10,
+    min: 0,
+    max: MAX_SECONDS,
+    describe: 'seconds to finish work and say goodbye when stopping',
+  },
   'log-level': {
     type: 'string',
     choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -134,7 +147,10 @@ export const commandOptions = {
 
 /** `redis_host` and `redisHost` are `redis-host`. */
 export function kebab(name: string): string {
-  return name.replaceAll('_', '-').replace(/[A-Z]/g, (capital, at) => `${at > 0 ? '-' : ''}${capital.toLowerCase()}`)
+  return name
+    .replaceAll('_', '-')
+    .replace(/(?<=[a-z0-9])[A-Z]/g, capital => `-${capital}`)
+    .toLowerCase()
 }
 
 /** `redis-host` is `FWS_REDIS_HOST` in the environment. */

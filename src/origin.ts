@@ -21,7 +21,7 @@ export function isLoopback(host: string): boolean {
 export function isHostAllowed(header: string | undefined, boundTo: string, allowed: readonly string[]): boolean {
   if (!isLoopback(boundTo)) return true
   const name = parse(`http://${header ?? ''}`)?.hostname
-  return name !== undefined && (isLoopback(name) || allowed.includes(name))
+  return name !== undefined && (isLoopback(name) || allowed.some(entry => entry.toLowerCase() === name))
 }
 
 /**
@@ -37,9 +37,14 @@ export function isOriginAllowed(
   if (origin === undefined || allowed.includes('*')) return true
   const from = parse(origin)
   if (from === undefined) return false
-  if (allowed.some(entry => parse(entry)?.origin === from.origin)) return true
+  if (allowed.some(entry => originOf(parse(entry)) === originOf(from))) return true
   // Behind a proxy that ends TLS the scheme is not ours to know: host and port decide.
   return from.host !== '' && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
+}
+
+/** Of schemes that browsers do not know, such as an extension's, URL tells no origin. */
+function originOf(url: URL | undefined): string | undefined {
+  return url?.origin === 'null' ? `${url.protocol}//${url.host}` : url?.origin
 }
 
 function parse(url: string): URL | undefined {

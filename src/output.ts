@@ -1,21 +1,21 @@
 import type { Writable } from 'node:stream'
-import type { Counters, Output } from './types.ts'
+import type { Output } from './types.ts'
 
-/** Bytes that may wait for whoever reads standard output. */
+/** Bytes that may wait for whoever reads. */
 const MAX_WAITING = 1_048_576
 
 /**
- * Standard output as a bounded writer: what a stalled reader does not take is dropped whole and counted, and a reader
+ * A stream as a bounded writer: what a stalled reader does not take is dropped whole and counted, and a reader
  * that has gone (EPIPE) ends the output, not the server.
  */
 export class BoundedOutput implements Output {
   readonly #stream: Writable
-  readonly #counters: Counters
+  readonly #onDrop: (bytes: number) => void
   #gone = false
 
-  constructor(stream: Writable, counters: Counters) {
+  constructor(stream: Writable, onDrop: (bytes: number) => void) {
     this.#stream = stream
-    this.#counters = counters
+    this.#onDrop = onDrop
     stream.on('error', () => {
       this.#gone = true
     })
@@ -23,7 +23,7 @@ export class BoundedOutput implements Output {
 
   write(text: string): void {
     const bytes = Buffer.byteLength(text)
-    if (this.#gone || this.#stream.writableLength + bytes > MAX_WAITING) this.#counters.stdoutDropped += bytes
+    if (this.#gone || this.#stream.writableLength + bytes > MAX_WAITING) this.#onDrop(bytes)
     else this.#stream.write(text)
   }
 }

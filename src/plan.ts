@@ -1,25 +1,15 @@
 import { parseArgv } from './argv.ts'
 import { type Config, type FilterRef, readConfig } from './config-file.ts'
+import { type Env, readEnvironment, unknownVariables } from './environment.ts'
 import { FwsError } from './errors.ts'
 import { type PlacedFilter, placeFilters } from './filters.ts'
 import { type Loader, STORAGE } from './loader.ts'
 import { suggest } from './nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from './options.ts'
-import {
-  type Claim,
-  claim,
-  envLayer,
-  type Layer,
-  type OptionValue,
-  resolveSettings,
-  type Setting,
-  unknownVariables,
-} from './settings.ts'
-import type { StorageModule } from './types.ts'
+import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from './settings.ts'
+import type { FilterModule, StorageModule } from './types.ts'
 
 const NOTHING: Layer = new Map()
-
-type Env = Readonly<Record<string, string | undefined>>
 
 /** Everything that may say what a server is to be. */
 export interface Sources {
@@ -43,20 +33,29 @@ export interface Plan {
   settingsOf(filter: PlacedFilter): ReadonlyMap<string, Setting>
 }
 
-/**
- * Reads the sources in two passes: first which filters and which storage, then everything, strictly, with the options
- * of all of them. Flags beat environment beat config file beat defaults.
- */
-export async function makePlan({ argv = [], env = {}, given, base }: Sources, loader: Loader): Promise<Plan> {
+/** The modules that the sources name, loaded, and so all options that there are; no value but theirs is checked. */
+export interface Draft extends Pick<Plan, 'filters' | 'storage' | 'claims'> {
+  /** Command line and environment, read strictly. */
+  commands(): readonly Layer[]
+  /** Options of the API and the config file. */
+  readonly inner: readonly Layer[]
+  readonly warnings: () => readonly string[]
+}
+
+/** Reads the sources in two passes: first which filters and which storage, then everything, with all their options. */
+export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> {
+  return settle(await draftPlan(sources, loader))
+}
+
+/** The first pass. */
+export async function draftPlan({ argv = [], env = {}, given, base }: Sources, loader: Loader): Promise<Draft> {
   const claims = new Map<string, Claim>()
   claim(claims, 'core', coreOptions)
   claim(claims, 'core', commandOptions)
-
   const outer = (strict: boolean): readonly Layer[] => [
     parseArgv(argv, claims, base, strict),
-    withAncestorStorage(envLayer(env, claims, base), env, base),
+    readEnvironment(env, claims, base),
   ]
-
   const first = outer(false)
   const config = chosenConfig(claims, [...first, given?.values ?? NOTHING])
   const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
@@ -64,19 +63,26 @@ export async function makePlan({ argv = [], env = {}, given, base }: Sources, lo
   const filters = await placeFilters(filterRefs(first, [given, config], base), loader)
   claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
   claimFilters(claims, filters)
+  return { filters, storage, claims, commands: () => outer(true), inner, warnings: () => unknownVariables(env, claims) }
+}
 
-  const commands = outer(true)
-  for (const layer of [...inner, ...filters.map(ownOptions)]) refuseUnknownKeys(layer, claims)
-  const settings = raiseLimits(resolveSettings(claims, [...commands, ...inner]), filters)
+/** The second pass. Flags beat environment beat options of the API beat config file beat defaults. */
+function settle({ filters, storage, claims, commands, inner, warnings }: Draft): Plan {
+  const outer = commands()
+  for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()])
+  for (const filter of filters) refuseUnknownKeys(ownOptions(filter), Object.keys(filter.module.options ?? {}))
+  const settings = raiseLimits(resolveSettings(claims, [...outer, ...inner]), filters)
   checkTogether(valuesOf(settings) as unknown as CoreOptions)
+  const atPlace = new Map(
+    filters.map(filter => [filter, resolveSettings(claims, [...outer, ownOptions(filter), ...inner])]),
+  )
   return {
     filters,
     storage,
     claims,
     settings,
-    warnings: unknownVariables(env, claims),
-    settingsOf: filter =>
-      filter.options.size === 0 ? settings : resolveSettings(claims, [...commands, ownOptions(filter), ...inner]),
+    warnings: warnings(),
+    settingsOf: filter => (filter.options.size === 0 ? settings : atPlace.get(filter)!),
   }
 }
 
@@ -89,14 +95,6 @@ function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer
   const only = new Map([['config', claims.get('config')!]])
   const path = resolveSettings(only, layers).get('config')!.value
   return path === undefined ? undefined : readConfig(String(path))
-}
-
-/** The ancestor's variable, under our own. */
-function withAncestorStorage(layer: Layer, env: Env, base: string): Layer {
-  const value = env.STORAGE_OBJECT_MODULE
-  if (value === undefined || value === '' || layer.has('storage')) return layer
-  const label = 'STORAGE_OBJECT_MODULE'
-  return new Map([...layer, ['storage', { value, label, source: `env ${label}`, base }]])
 }
 
 async function loadStorage(layers: readonly Layer[], loader: Loader): Promise<Plan['storage']> {
@@ -114,21 +112,21 @@ function filterRefs(
   inner: readonly (Config | undefined)[],
   base: string,
 ): readonly FilterRef[] {
-  const asked = outer.map(layer => layer.get('filters')).find(given => given !== undefined)
-  if (asked !== undefined) return (asked.value as readonly string[]).map(name => ({ name, base }))
+  const only = new Map([['filters', { owner: 'core', spec: coreOptions.filters }]])
+  const asked = resolveSettings(only, outer).get('filters')!
+  if (asked.source !== 'default') return (asked.value as readonly string[]).map(name => ({ name, base }))
   const configured = inner.map(config => config?.filters).find(refs => refs !== undefined)
   return configured ?? coreOptions.filters.default.map(name => ({ name, base }))
 }
 
 function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter[]): void {
-  const files = new Map<string, string>()
+  const known = new Map<string, FilterModule>()
   for (const { name, file, module } of filters) {
-    const options = module.options ?? {}
-    // Two files of one name are two owners.
-    const known = files.get(name)
-    const owner = known === undefined || known === file ? `filter ${name}` : `filter ${name} (${file})`
-    files.set(name, known ?? file)
-    claim(claims, owner, options)
+    const first = known.get(name) ?? module
+    known.set(name, first)
+    // The same module at two places claims once; two modules of one name are two owners.
+    const owner = first.options === module.options ? `filter ${name}` : `filter ${name} (${file})`
+    claim(claims, owner, module.options ?? {})
   }
 }
 
@@ -143,12 +141,13 @@ function ownOptions(filter: PlacedFilter): Layer {
   )
 }
 
-function refuseUnknownKeys(layer: Layer, claims: ReadonlyMap<string, Claim>): void {
+function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {
   for (const [name, given] of layer) {
-    const known = claims.has(name) && !(name in commandOptions)
     // A config file cannot name another one.
-    if (known && (name !== 'config' || given.source === 'createServer')) continue
-    throw new FwsError('ERR_CONFIG', `${given.label} is no option${suggest(name, claims.keys())}`)
+    const misplaced = name in commandOptions || (name === 'config' && given.source !== 'createServer')
+    if (known.includes(name) && !misplaced) continue
+    const hint = misplaced ? '; it belongs on the command line' : suggest(name, known)
+    throw new FwsError('ERR_CONFIG', `${given.label} is no option${hint}`)
   }
 }
 

@@ -1,6 +1,6 @@
 import { resolve as absolute } from 'node:path'
 import type { Writable } from 'node:stream'
-import type { Logger } from 'pino'
+import { destination, type Logger, pino } from 'pino'
 import { type Assembly, assemble, type Streams } from './assembly.ts'
 import { readGiven } from './config-file.ts'
 import { Consumer } from './consumer.ts'
@@ -9,12 +9,14 @@ import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { Listener } from './listener.ts'
 import { Loader } from './loader.ts'
-import { createLogger } from './log.ts'
 import type { CoreOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
-import { sayGoodbye } from './shutdown.ts'
+import { drain } from './shutdown.ts'
 import type { FilterModule, Server } from './types.ts'
+import { Undo } from './undo.ts'
 import { Upgrades } from './upgrade.ts'
+
+const STDERR = 2
 
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
 type FilterChoice = string | FilterModule
@@ -55,8 +57,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Running
   const { log, stdout, ...given } = options
   const base = absolute('.')
   const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
-  const chosen = log ?? (await createLogger(loggingOf(plan)))
-  return startServer(plan, { log: chosen, stdout })
+  return startServer(plan, { log: log ?? pino({ level: loggingOf(plan)['log-level'] }, destination(STDERR)), stdout })
 }
 
 /** A loader whose modules import this very copy of the package. */
@@ -87,12 +88,8 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
     host: options.host,
     hosts: options.hosts,
   })
-  const undo: (() => Promise<void>)[] = [() => assembly.close()]
-  const undoAll = async () => {
-    for (const step of undo.splice(0).reverse()) {
-      await withDeadline(step(), stopTimeout(options), 'stopping').catch(error => log.error({ err: error }, 'stop'))
-    }
-  }
+  const undo = new Undo(log, Math.max(1000, options.drain * 1000))
+  undo.add('closing the storage', () => assembly.close())
   let listener: Listener
   try {
     listener = new Listener(hub, upgrades, {
@@ -103,15 +100,15 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
       cert: options.cert,
       headersTimeout: options['handshake-timeout'] * 1000,
     })
-    undo.push(async () => upgrades.stop())
+    undo.add('ending the heartbeat', () => upgrades.stop())
     await startFilters(assembly, undo)
-    undo.push(() => consumer.stop())
+    undo.add('ending subscriptions', () => consumer.stop())
     if (storage.bus !== undefined && !assembly.chains.consumer.empty)
       await consumer.subscribe(storage.bus, storage.channels ?? [])
     await listener.listen()
     assembly.state = 'listening'
   } catch (error) {
-    await undoAll()
+    await undo.run()
     throw error
   }
   log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
@@ -120,10 +117,10 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
   const close = async () => {
     assembly.state = 'draining'
     const closed = listener.close()
-    await sayGoodbye(hub, options.drain * 1000)
-    await undoAll()
+    upgrades.refusePending()
+    await drain(hub, options.drain * 1000, closed)
+    await undo.run()
     listener.closeAll()
-    await withDeadline(closed, 1000, 'the last connection').catch(error => log.warn(messageOf(error)))
     log.info('stopped')
   }
   const { url } = listener
@@ -146,10 +143,10 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
   }
 }
 
-/** Starts the filters in order. Each can be undone as soon as its start is tried. */
-async function startFilters({ filters, hub, options }: Assembly, undo: (() => Promise<void>)[]): Promise<void> {
+/** Starts the filters in order. Each is stopped again as soon as its start was tried. */
+export async function startFilters({ filters, hub, options }: Assembly, undo: Undo): Promise<void> {
   for (const { placed, handlers } of filters) {
-    undo.push(async () => handlers.stop?.())
+    if (handlers.stop !== undefined) undo.add(`stop of filter ${placed.asked}`, () => handlers.stop!())
     try {
       await withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start')
     } catch (error) {
@@ -160,8 +157,4 @@ async function startFilters({ filters, hub, options }: Assembly, undo: (() => Pr
       )
     }
   }
-}
-
-function stopTimeout(options: CoreOptions): number {
-  return Math.max(1000, options.drain * 1000)
 }

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { FwsError, messageOf } from './errors.ts'
+import { FwsError } from './errors.ts'
 import { suggest } from './nearest.ts'
-import { envName } from './options.ts'
 import type { OptionSpec, OptionSpecs } from './types.ts'
 
 export type OptionValue = string | number | boolean | readonly string[]
@@ -42,6 +40,14 @@ export function claim(claims: Map<string, Claim>, owner: string, specs: OptionSp
         `option --${name} is claimed by ${other.owner} and by ${owner}; rename one of them`,
       )
     }
+    const { alias } = spec
+    const holder = alias && [...claims].find(([known, { spec: its }]) => known !== name && its.alias === alias)
+    if (holder) {
+      throw new FwsError(
+        'ERR_OPTION',
+        `option -${alias} is claimed by ${holder[1].owner} and by ${owner}; rename one of them`,
+      )
+    }
     claims.set(name, { owner, spec })
   }
 }
@@ -62,56 +68,15 @@ export function resolveSettings(claims: ReadonlyMap<string, Claim>, layers: read
   return settings
 }
 
-/** Variables named after claimed options. */
-export function envLayer(
-  env: Readonly<Record<string, string | undefined>>,
-  claims: ReadonlyMap<string, Claim>,
-  base: string,
-): Layer {
-  const layer = new Map<string, Given>()
-  for (const [name, { spec }] of claims) {
-    const variable = envName(name)
-    const value = env[variable]
-    const file = spec.secret ? env[`${variable}_FILE`] : undefined
-    if (value !== undefined && file !== undefined) {
-      throw new FwsError('ERR_OPTION', `${variable} and ${variable}_FILE are both set; unset one`)
-    }
-    if (file !== undefined) {
-      layer.set(name, {
-        value: readSecret(`${variable}_FILE`, file),
-        label: `${variable}_FILE`,
-        source: `env ${variable}_FILE`,
-        base,
-      })
-    } else if (value !== undefined) {
-      const list = spec.type === 'array' ? value.split(/[\s,]+/).filter(entry => entry !== '') : value
-      layer.set(name, { value: list, label: variable, source: `env ${variable}`, base })
-    }
-  }
-  return layer
-}
-
-/** One sentence for each `FWS_` variable that nobody claims: only warnings, since orchestrators set variables of their own. */
-export function unknownVariables(
-  env: Readonly<Record<string, string | undefined>>,
-  claims: ReadonlyMap<string, Claim>,
-): string[] {
-  const known = [...claims].flatMap(([name, { spec }]) =>
-    spec.secret ? [envName(name), `${envName(name)}_FILE`] : [envName(name)],
-  )
-  return Object.keys(env)
-    .filter(variable => variable.startsWith('FWS_') && !known.includes(variable))
-    .map(variable => `environment variable ${variable} names no option${suggest(variable, known, name => name)}`)
-}
-
 /** The value as its option's type, or an error that names what was received and what is wanted. */
 function convert(spec: OptionSpec, given: Given): OptionValue {
-  const refuse = (wants: string): never => {
+  const refuse = (wants: string, hint = ''): never => {
     const received = spec.secret ? 'a secret value' : JSON.stringify(given.value)
-    throw new FwsError('ERR_OPTION', `${given.label} takes ${wants}, received ${received}`)
+    throw new FwsError('ERR_OPTION', `${given.label} takes ${wants}, received ${received}${hint}`)
   }
   const { value } = given
   if (spec.type === 'array') {
+    if (value === '') return refuse('a value that is not empty')
     const list = Array.isArray(value) ? value : [value]
     return list.map(entry =>
       typeof entry === 'string' || typeof entry === 'number' ? String(entry) : refuse('a list of strings'),
@@ -136,7 +101,7 @@ function convert(spec: OptionSpec, given: Given): OptionValue {
       if (typeof value !== 'string' && typeof value !== 'number') return refuse('a string')
       const text = String(value)
       if (spec.choices !== undefined && !spec.choices.includes(text)) {
-        return refuse(`one of ${spec.choices.join(', ')}${suggest(text, spec.choices)}`)
+        return refuse(`one of ${spec.choices.join(', ')}`, suggest(text, spec.choices))
       }
       if (text === '') return refuse('a value that is not empty')
       return spec.normalize ? resolve(given.base, text) : text
@@ -157,12 +122,4 @@ function numberWanted({ integer, min, max }: OptionSpec): string {
   const kind = integer ? 'a whole number' : 'a number'
   if (min !== undefined && max !== undefined) return `${kind} from ${min} to ${max}`
   return min === undefined ? kind : `${kind} of at least ${min}`
-}
-
-function readSecret(variable: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw new FwsError('ERR_OPTION', `${variable} names a file that cannot be read: ${messageOf(error)}`, error)
-  }
 }

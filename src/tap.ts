@@ -12,16 +12,20 @@ import type { Peer } from './types.ts'
  */
 export class Tap extends Duplex implements Peer {
   readonly id = randomUUID()
+  readonly remote: string
   readonly #socket: Socket
   readonly #chain: Chain<Buffer>
   /** The peer has sent its last byte while a chunk was still in the chain. */
   #ended = false
   #working = false
+  /** The reader of the tap has had enough for now. */
+  #full = false
 
   constructor(socket: Socket, chain: Chain<Buffer>) {
     super({ allowHalfOpen: true, autoDestroy: true, emitClose: true })
     this.#socket = socket
     this.#chain = chain
+    this.remote = socket.remoteAddress ?? ''
     socket.on('data', chunk => this.#receive(chunk))
     socket.on('end', () => this.#end())
     socket.on('error', error => this.destroy(error))
@@ -29,10 +33,6 @@ export class Tap extends Duplex implements Peer {
     socket.on('timeout', () => this.emit('timeout'))
     // Whoever takes the tap over listens for itself; until then a reset must not end the process.
     this.on('error', () => {})
-  }
-
-  get remote(): string {
-    return this.#socket.remoteAddress ?? ''
   }
 
   close(): void {
@@ -46,12 +46,12 @@ export class Tap extends Duplex implements Peer {
       return
     }
     this.#working = true
-    this.#socket.pause()
+    this.#flow()
     ;(outcome as Promise<Buffer | typeof DROP | typeof FAILED>).then(late => {
       this.#working = false
       this.#pass(late)
       if (this.#ended) this.push(null)
-      else if (!this.destroyed) this.#socket.resume()
+      else this.#flow()
     })
   }
 
@@ -59,7 +59,15 @@ export class Tap extends Duplex implements Peer {
     if (this.destroyed || outcome === DROP) return
     // A chunk is missing from the stream: nothing after it could be trusted.
     if (outcome === FAILED) this.destroy()
-    else if (!this.push(outcome as Buffer)) this.#socket.pause()
+    else if (!this.push(outcome as Buffer)) {
+      this.#full = true
+      this.#flow()
+    }
+  }
+
+  #flow(): void {
+    if (this.#working || this.#full) this.#socket.pause()
+    else this.#socket.resume()
   }
 
   #end(): void {
@@ -68,7 +76,8 @@ export class Tap extends Duplex implements Peer {
   }
 
   override _read(): void {
-    if (!this.#working) this.#socket.resume()
+    this.#full = false
+    this.#flow()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -97,6 +106,9 @@ export class Tap extends Duplex implements Peer {
   }
   get remoteAddress(): string | undefined {
     return this.#socket.remoteAddress
+  }
+  get bytesRead(): number {
+    return this.#socket.bytesRead
   }
   get remotePort(): number | undefined {
     return this.#socket.remotePort

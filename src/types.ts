@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
-import type { DROP } from './drop.ts'
+import type { Drop } from './drop.ts'
 
 // The contract between the core and everything that plugs into it. What a filter, a storage or a transport may rely on
 // stands here and nowhere else.
 
 export type Awaitable<T> = T | PromiseLike<T>
-export type Drop = typeof DROP
+export type { Drop } from './drop.ts'
 /** A text message is a string, a binary message a Buffer. */
 export type Payload = string | Buffer
 /** `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain; anything else is an error that names the filter. */

@@ -6,15 +6,17 @@ import { type Refusal, ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise, withDeadline } from './deadline.ts'
 import { DROP } from './drop.ts'
+import { frame } from './frame.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
 import { isHostAllowed, isOriginAllowed } from './origin.ts'
 import { Tap } from './tap.ts'
 import type { Handshake } from './types.ts'
-import { bind, ClientSocket } from './websocket.ts'
+import { type ByteStream, bind, ClientSocket } from './websocket.ts'
 
 /** Milliseconds that a peer has to answer our Close frame. */
 const CLOSE_TIMEOUT = 10_000
+const SHUTTING_DOWN = 'the server is shutting down'
 
 export interface UpgradeOptions {
   readonly origins: readonly string[]
@@ -44,7 +46,8 @@ export class Upgrades {
     IncomingMessage,
     { readonly client: ServerClient; readonly handshake: RequestHandshake }
   >()
-  #pending = 0
+  /** Ends of the handshakes whose connect chain has not settled. */
+  readonly #pending = new Set<() => void>()
 
   constructor(hub: Hub, options: UpgradeOptions) {
     this.#hub = hub
@@ -63,17 +66,25 @@ export class Upgrades {
       ...{ closeTimeout: CLOSE_TIMEOUT },
     })
     this.#wss.on('wsClientError', (error, socket, req) => {
-      this.#refuse(socket, { status: req.method === 'GET' ? 400 : 405, reason: error.message, headers: undefined })
+      this.#refuse(
+        socket,
+        req.method === 'GET' ? refusal(400, error.message) : refusal(405, error.message, { Allow: 'GET' }),
+      )
     })
   }
 
   /** Takes the socket of an `upgrade` event. */
-  handle(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  handle(req: IncomingMessage, socket: ByteStream, head: Buffer): void {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
     const refusal = this.#check(req)
     if (refusal !== undefined) this.#refuse(socket, refusal)
     else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
+  }
+
+  /** Refuses whoever is at the door. */
+  refusePending(): void {
+    for (const stop of this.#pending) stop()
   }
 
   stop(): void {
@@ -83,16 +94,17 @@ export class Upgrades {
   #check(req: IncomingMessage): Refusal | undefined {
     const { origin, host } = req.headers
     const options = this.#options
-    if (!options.isAccepting()) return refusal(503, 'the server is shutting down', { 'Retry-After': '1' })
+    if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
+    if (host === undefined) return refusal(400, 'no Host header')
     if (!isHostAllowed(host, options.host, options.hosts))
-      return refusal(403, `host ${host ?? '(none)'} is not served here; see --hosts`)
+      return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!URL.canParse(req.url ?? '', `ws://${host}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
     }
     if (!isOriginAllowed(origin, host, options.origins))
       return refusal(403, `origin ${origin} is not allowed; see --origins`)
-    if (this.#hub.clients.size + this.#pending >= this.#hub.limits.maxClients) {
+    if (this.#hub.clients.size + this.#pending.size >= this.#hub.limits.maxClients) {
       return refusal(503, 'too many clients', { 'Retry-After': '5' })
     }
     return undefined
@@ -103,32 +115,48 @@ export class Upgrades {
     const peer: unknown = socket
     const id = peer instanceof Tap ? peer.id : undefined
     const handshake = new RequestHandshake(req)
-    const client = new ServerClient(this.#hub, socket.remoteAddress ?? '', handshake, id)
+    const client = new ServerClient(this.#hub, { id, remote: socket.remoteAddress ?? '', handshake, frame })
     this.#handshakes.set(req, { client, handshake })
     const outcome = this.#hub.chains.connect.run(client)
     if (!isPromise(outcome)) {
       this.#decide(client, socket, outcome as Outcome<ServerClient>, accept)
       return
     }
-    this.#pending++
-    const abandon = () => client.abandoned()
+    this.#await(client, socket, outcome as Promise<Outcome<ServerClient>>, accept)
+  }
+
+  /** An async connect chain: until it settles the peer may go, time may run out, the server may stop. */
+  #await(client: ServerClient, socket: Duplex, outcome: Promise<Outcome<ServerClient>>, accept: Accept): void {
+    let over = false
+    const end = () => {
+      if (over) return false
+      over = true
+      this.#pending.delete(stop)
+      socket.off('close', abandon)
+      return true
+    }
+    const giveUp = (reason: string) => {
+      if (!end()) return
+      client.abandoned()
+      this.#refuse(socket, refusal(503, reason))
+    }
+    const stop = () => giveUp(SHUTTING_DOWN)
+    const abandon = () => {
+      if (end()) client.abandoned()
+    }
+    this.#pending.add(stop)
     socket.once('close', abandon)
-    withDeadline(outcome as Promise<Outcome<ServerClient>>, this.#options.handshakeTimeout, 'the connect chain')
-      .then(
-        settled => this.#decide(client, socket, settled, accept),
-        () => this.#refuse(socket, refusal(503, 'the handshake took too long')),
-      )
-      .finally(() => {
-        this.#pending--
-        socket.off('close', abandon)
-      })
+    withDeadline(outcome, this.#options.handshakeTimeout, 'the connect chain').then(
+      settled => end() && this.#decide(client, socket, settled, accept),
+      () => giveUp('the handshake took too long'),
+    )
   }
 
   #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
     if (outcome === FAILED) this.#refuse(socket, refusal(500))
     else if (client.refusal !== undefined) this.#refuse(socket, client.refusal)
     else if (outcome === DROP) this.#refuse(socket, refusal(403))
-    else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, 'the server is shutting down'))
+    else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, SHUTTING_DOWN))
     else accept(true)
   }
 
@@ -138,11 +166,11 @@ export class Upgrades {
     return offered.has(chosen) ? chosen : false
   }
 
-  #open(ws: ClientSocket, req: IncomingMessage, socket: Duplex): void {
+  #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
     this.#heartbeat.add(ws)
     const { client, handshake } = this.#handshakes.get(req)!
-    bind(ws, client, socket)
     handshake.request = undefined
+    bind(ws, client, socket)
   }
 
   #refuse(socket: Duplex, { status, reason, headers }: Refusal): void {
@@ -187,15 +215,17 @@ class RequestHandshake implements Handshake {
   request: IncomingMessage | undefined
   protocol: string | undefined
   readonly #target: string
+  readonly #scheme: 'ws' | 'wss'
 
   constructor(request: IncomingMessage) {
     this.request = request
     this.headers = request.headers
     this.#target = request.url!
+    this.#scheme = 'encrypted' in request.socket && request.socket.encrypted ? 'wss' : 'ws'
   }
 
   get url(): URL {
-    return new URL(this.#target, `ws://${this.headers.host}`)
+    return new URL(this.#target, `${this.#scheme}://${this.headers.host}`)
   }
 
   get protocols(): readonly string[] {

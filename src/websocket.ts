@@ -4,11 +4,15 @@ import type { ServerClient } from './client.ts'
 import { frame } from './frame.ts'
 import type { Transport } from './types.ts'
 
+/** A socket or a tap: both tell how much they have read. */
+export type ByteStream = Duplex & { readonly bytesRead: number }
+
 /** A `ws` socket that writes out what waits for its client before any Close frame, whichever side closes. */
 export class ClientSocket extends WebSocket {
   client: ServerClient | undefined
-  /** Whether anything has been heard since the last ping. */
-  isAlive = true
+  stream: ByteStream | undefined
+  /** Bytes that it had sent by the last ping; -1: none yet. */
+  heard = -1
   /** The part of the heartbeat that it is in. */
   pinged: Set<ClientSocket> | undefined
   /** The code of the Close frame that was sent first. */
@@ -52,24 +56,18 @@ export class WebSocketTransport implements Transport {
 }
 
 /** Ties a finished handshake to its client. The listeners are shared by all sockets: no closure for each. */
-export function bind(ws: ClientSocket, client: ServerClient, socket: Duplex): void {
+export function bind(ws: ClientSocket, client: ServerClient, socket: ByteStream): void {
   ws.client = client
+  ws.stream = socket
   ws.on('message', onMessage)
-  ws.on('pong', onPong)
   ws.on('error', onError)
   ws.on('close', onClose)
   client.open(new WebSocketTransport(ws, socket, client.remote))
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  const ws = this as ClientSocket
-  ws.isAlive = true
   // binaryType is the default, nodebuffer: always one Buffer.
-  ws.client!.receive(isBinary ? (data as Buffer) : (data as Buffer).toString())
-}
-
-function onPong(this: WebSocket): void {
-  ;(this as ClientSocket).isAlive = true
+  ;(this as ClientSocket).client!.receive(isBinary ? (data as Buffer) : (data as Buffer).toString())
 }
 
 /** A bad frame; ws closes with 1002, 1007, 1008 or 1009, and `onClose` follows. */

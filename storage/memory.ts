@@ -78,8 +78,10 @@ class MemoryValues implements Values {
 
   increment(key: string, by = 1, ttlMs?: number): number {
     const before = this.#live(key)
-    const sum = Number(before?.value ?? 0) + by
-    if (!Number.isSafeInteger(sum)) throw new TypeError(`value "${key}" is no integer that can be increased by ${by}`)
+    const value = before?.value ?? '0'
+    const sum = Number(value) + by
+    if (!/^-?\d+$/.test(value) || !Number.isSafeInteger(sum))
+      throw new TypeError(`value "${key}" is no integer that can be increased by ${by}`)
     const until = before?.until ?? (ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
     this.#keep(key, String(sum), until)
     return sum

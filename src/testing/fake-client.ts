@@ -1,4 +1,7 @@
+import { checkCloseCode } from '../close.ts'
+import { createCounters } from '../counters.ts'
 import { DROP } from '../drop.ts'
+import { checkPayload } from '../payload.ts'
 import type { Audience, Client, Drop, Handshake, Payload, Server } from '../types.ts'
 import { plain } from '../wire.ts'
 
@@ -29,8 +32,15 @@ export function fakeClient({
   const server = {
     clients,
     ready: true,
-    broadcast: (payload: Payload, to?: Audience) => void client.broadcasts.push({ payload, to }),
-    publish: (channel: string, payload: Payload) => void client.published.push({ channel, payload }),
+    counters: createCounters(),
+    broadcast: (payload: Payload, to?: Audience) => {
+      checkPayload('broadcast', payload)
+      client.broadcasts.push({ payload, to })
+    },
+    publish: (channel: string, payload: Payload) => {
+      checkPayload('publish', payload)
+      client.published.push({ channel, payload })
+    },
     attach: () => {
       throw new Error('a fake client has no server to attach to; use testServer')
     },
@@ -53,11 +63,14 @@ export function fakeClient({
     refused: undefined as FakeClient['refused'],
     disconnected: undefined as FakeClient['disconnected'],
     held: false,
-    send: (payload: Payload) => void client.sent.push(payload),
+    send: (payload: Payload) => {
+      checkPayload('send', payload)
+      client.sent.push(payload)
+    },
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
     answer: (payload: Payload): Drop => {
-      client.sent.push(payload)
+      client.send(payload)
       return DROP
     },
     drop: (reason?: string): Drop => {
@@ -75,6 +88,7 @@ export function fakeClient({
       client.held = false
     },
     disconnect: (code = 1000, reason = '') => {
+      checkCloseCode(code)
       client.disconnected = { code, reason }
     },
     close: () => client.disconnect(),

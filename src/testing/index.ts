@@ -5,11 +5,13 @@ import { assemble } from '../assembly.ts'
 import { FAILED } from '../chain.ts'
 import { type Refusal, ServerClient } from '../client.ts'
 import { readGiven } from '../config-file.ts'
+import { Consumer } from '../consumer.ts'
 import { DROP } from '../drop.ts'
 import { makePlan } from '../plan.ts'
-import { createLoader, type ServerOptions } from '../server.ts'
+import { createLoader, type ServerOptions, startFilters } from '../server.ts'
 import type { Client, Closed, FilterModule, Handlers, Handshake, Payload, Server } from '../types.ts'
-import { MemoryTransport } from './transport.ts'
+import { Undo } from '../undo.ts'
+import { frame, MemoryTransport } from './transport.ts'
 
 export { type FakeClient, fakeClient } from './fake-client.ts'
 
@@ -80,8 +82,19 @@ export async function testServer(
     printed += chunk
   })
   const assembly = await assemble(plan, { log, stdout })
-  const { hub, filters: ready } = assembly
-  for (const { handlers } of ready) await handlers.start?.(hub)
+  const { hub } = assembly
+  const consumer = new Consumer(hub)
+  const undo = new Undo(log, 1000)
+  undo.add('closing the storage', () => assembly.close())
+  try {
+    await startFilters(assembly, undo)
+    undo.add('ending subscriptions', () => consumer.stop())
+    if (assembly.storage.bus !== undefined)
+      await consumer.subscribe(assembly.storage.bus, assembly.storage.channels ?? [])
+  } catch (error) {
+    await undo.run()
+    throw error
+  }
   assembly.state = 'listening'
 
   return {
@@ -92,7 +105,7 @@ export async function testServer(
     },
     connect: async caller => {
       const handshake = handshakeOf(caller ?? {})
-      const client = new ServerClient(hub, caller?.remote ?? '127.0.0.1', handshake)
+      const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, frame })
       const outcome = await assembly.chains.connect.run(client)
       if (client.refusal !== undefined) throw new Refused(client.refusal)
       if (outcome === FAILED || outcome === DROP)
@@ -102,24 +115,20 @@ export async function testServer(
       return testClient(client, transport)
     },
     publish: async (channel, payload) => {
-      await assembly.chains.consumer.run({ channel, payload }, hub)
+      await consumer.handle({ channel, payload })
       hub.fanout.flush()
     },
     flush: () => hub.fanout.flush(),
     stop: async () => {
       for (const client of [...hub.clients.values()]) client.terminate()
       await hub.empty()
-      for (const { handlers } of ready.toReversed()) await handlers.stop?.()
-      await assembly.close()
+      await undo.run()
     },
   }
 }
 
 /** The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`. */
-export async function setUp(
-  module: FilterModule<never>,
-  options: Readonly<Record<string, unknown>> = {},
-): Promise<Handlers> {
+export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<Handlers> {
   const base = absolute('.')
   const plan = await makePlan({ given: readGiven({ ...options, filters: [module] }, base), base }, createLoader())
   const { filters } = await assemble(plan, { log: pino({ level: 'silent' }), stdout: new PassThrough() })
@@ -142,7 +151,7 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
     },
     leave: async (code = 1000, reason = '') => {
       transport.end(code, reason)
-      await idle()
+      while (client.server.isLeaving(client)) await new Promise(setImmediate)
       fanout.flush()
     },
   }
@@ -152,8 +161,12 @@ function handshakeOf({ url = '/', headers = {}, protocols = [] }: Caller): Hands
   return {
     request: undefined,
     url: new URL(url, 'ws://test'),
-    headers: { host: 'test', ...headers },
+    headers: { host: 'test', ...lowerCased(headers) },
     protocols,
     protocol: undefined,
   }
+}
+
+function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }

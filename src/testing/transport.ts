@@ -7,7 +7,7 @@ const BINARY = 1
 const HEADER = 5
 
 /** Kind (1 byte), length (4 bytes), payload: enough to tell frames apart again after they were joined. */
-function frame(payload: Payload): Buffer {
+export function frame(payload: Payload): Buffer {
   const body = Buffer.from(payload)
   const out = Buffer.alloc(HEADER + body.length)
   out[0] = typeof payload === 'string' ? TEXT : BINARY

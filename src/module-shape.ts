@@ -1,0 +1,66 @@
+import { FwsError } from './errors.ts'
+import type { LoadedModule, ModuleKind } from './loader.ts'
+import { suggest } from './nearest.ts'
+import { kebab } from './options.ts'
+import type { OptionSpec } from './types.ts'
+
+/** Limits that a filter may raise. */
+const LIMITS = ['max-payload', 'max-buffered']
+const HANDLER = 'must be a function, or an array of functions'
+const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
+
+/** A module's exports come from outside: each is checked once, here, with the name that is wrong. @throws FwsError `ERR_FILTER`. */
+export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): void {
+  const refuse = (problem: string): never => {
+    throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: ${problem}`)
+  }
+  const named = (key: string, wants: string) =>
+    refuse(`its export "${key}" must be ${wants}, received ${typeof exports[key]}`)
+  const wrong = wrongHandler(kind, exports)
+  if (wrong !== undefined) refuse(`its export "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
+  for (const key of ['uses', 'needs'])
+    if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
+  if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
+  for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
+    if (!LIMITS.includes(limit)) refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`)
+    if (!Number.isSafeInteger(bytes))
+      refuse(`its limit "${limit}" must be a number of bytes, received ${JSON.stringify(bytes)}`)
+  }
+  const options = exports.options ?? {}
+  if (typeof options !== 'object') named('options', 'an object of option specifications')
+  for (const [name, spec] of Object.entries(options)) checkOption(name, spec, refuse)
+}
+
+/** What a setup returned, as strictly as the module's own exports. @throws FwsError `ERR_FILTER`. */
+export function checkReturned(kind: ModuleKind, asked: string, returned: unknown): void {
+  const refuse = (problem: string): never => {
+    throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: its setup returned ${problem}`)
+  }
+  if (typeof returned !== 'object' || returned === null) refuse(`${returned}, not handlers`)
+  const exports = returned as Readonly<Record<string, unknown>>
+  const wrong = wrongHandler(kind, exports)
+  if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
+  const known = [...kind.keys, 'api']
+  const names = Object.keys(exports)
+  if (names.length === 0 || names.some(name => known.includes(name))) return
+  const hint = names.map(name => suggest(name, known)).find(found => found !== '') ?? ''
+  refuse(`none of ${known.join(', ')}, but ${names.join(', ')}${hint}`)
+}
+
+function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown>>): string | undefined {
+  const isRight = (handler: unknown) => [handler].flat().every(one => typeof one === 'function')
+  return kind.keys.find(key => exports[key] !== undefined && !isRight(exports[key]))
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every(entry => typeof entry === 'string')
+}
+
+function checkOption(name: string, spec: Partial<OptionSpec> | undefined, refuse: (problem: string) => never): void {
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) refuse(`option "${name}" must be written as its flag: "${kebab(name)}"`)
+  if (!TYPES.includes(spec?.type)) refuse(`option "${name}" needs a type: string, number, boolean or array`)
+  const value = spec?.default
+  const isRight = value === undefined || (spec?.type === 'array' ? isNames(value) : typeof value === spec?.type)
+  if (!isRight)
+    refuse(`the default of option "${name}" must be of its type, ${spec?.type}, received ${JSON.stringify(value)}`)
+}

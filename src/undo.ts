@@ -1,0 +1,30 @@
+import type { Logger } from 'pino'
+import { withDeadline } from './deadline.ts'
+import type { Awaitable } from './types.ts'
+
+/** What has been begun and must be ended: in reverse order, every step whatever the others do, each with a deadline. */
+export class Undo {
+  readonly #log: Logger
+  readonly #deadlineMs: number
+  readonly #steps: { readonly what: string; readonly end: () => Awaitable<void> }[] = []
+
+  constructor(log: Logger, deadlineMs: number) {
+    this.#log = log
+    this.#deadlineMs = deadlineMs
+  }
+
+  /** @param what - for the log, should it fail. */
+  add(what: string, end: () => Awaitable<void>): void {
+    this.#steps.push({ what, end })
+  }
+
+  async run(): Promise<void> {
+    for (const { what, end } of this.#steps.splice(0).reverse()) {
+      try {
+        await withDeadline(end(), this.#deadlineMs, what)
+      } catch (error) {
+        this.#log.error({ err: error }, `${what} failed`)
+      }
+    }
+  }
+}

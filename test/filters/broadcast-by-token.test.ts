@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type TestServer, testServer } from '../../src/testing/index.ts'
+import type { FilterModule, Sets } from '../../src/types.ts'
+
+const WARN = 40
+const registered = (token: string) => `Successfully registered with broadcast group: ${token}`
+
+/** A server with the filter, and a look into its storage. */
+async function serve(
+  t: { after(fn: () => Promise<void>): void },
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<{ server: TestServer; group(token: string): Promise<string[]> }> {
+  let sets: Sets | undefined
+  const looking: FilterModule = {
+    setup(host) {
+      sets = host.storage.sets
+    },
+  }
+  const server = await testServer(['broadcast-by-token', looking], options)
+  t.after(() => server.stop())
+  return { server, group: async token => [...(await sets!.get(`broadcast-by-token:${token}`))] }
+}
+
+describe('broadcast-by-token', () => {
+  it('registers who says token:WORD, and says so', async t => {
+    const { server, group } = await serve(t)
+    const { client, received, say } = await server.connect()
+    await say('token:blue')
+    assert.deepEqual(received, ['Successfully registered with broadcast group: blue'])
+    assert.equal(client.state.token, 'blue')
+    assert.deepEqual(await group('blue'), [client.id])
+  })
+
+  it('answers an error to who has no token, and logs it', async t => {
+    const { server } = await serve(t)
+    const { client, received, say } = await server.connect()
+    await say('hello?')
+    assert.deepEqual(received, ['Error: No token has been set'])
+    const [line] = server.logged.filter(({ level }) => level === WARN)
+    assert.deepEqual([line?.client, line?.msg], [client.id, 'message without a token'])
+  })
+
+  it('sends a message to the others of the group, and to nobody else', async t => {
+    const { server } = await serve(t)
+    const [ann, bob, eve, mallory] = await Promise.all([1, 2, 3, 4].map(() => server.connect()))
+    await ann!.say('token:blue')
+    await bob!.say('token:blue')
+    await eve!.say('token:red')
+    await ann!.say('hello blue')
+    await bob!.say(Buffer.from([0, 255]))
+    assert.deepEqual(ann!.received, [registered('blue'), Buffer.from([0, 255])])
+    assert.deepEqual(bob!.received, [registered('blue'), 'hello blue'])
+    assert.deepEqual(eve!.received, [registered('red')])
+    assert.deepEqual(mallory!.received, [])
+  })
+
+  it('leaves the former group when a client registers again', async t => {
+    const { server, group } = await serve(t)
+    const [ann, bob, eve] = [await server.connect(), await server.connect(), await server.connect()]
+    for (const peer of [ann, bob]) await peer.say('token:blue')
+    await eve.say('token:red')
+    await ann.say('token:red')
+    await bob.say('to blue')
+    await ann.say('to red')
+    assert.deepEqual(ann.received, [registered('blue'), registered('red')])
+    assert.deepEqual(bob.received, [registered('blue')])
+    assert.deepEqual(eve.received, [registered('red'), 'to red'])
+    assert.deepEqual(await group('blue'), [bob.client.id])
+    assert.deepEqual(new Set(await group('red')), new Set([ann.client.id, eve.client.id]))
+  })
+
+  it('registering with the same word again changes nothing', async t => {
+    const { server, group } = await serve(t)
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    for (const peer of [ann, bob, ann]) await peer.say('token:blue')
+    await bob.say('still there?')
+    assert.deepEqual(ann.received, [registered('blue'), registered('blue'), 'still there?'])
+    assert.deepEqual(new Set(await group('blue')), new Set([ann.client.id, bob.client.id]))
+  })
+
+  it('leaves the group with the connection', async t => {
+    const { server, group } = await serve(t)
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    for (const peer of [ann, bob]) await peer.say('token:blue')
+    await ann.leave()
+    assert.deepEqual(await group('blue'), [bob.client.id])
+    await bob.leave()
+    assert.deepEqual(await group('blue'), [])
+  })
+
+  it('a client that never registered leaves nothing behind', async t => {
+    const { server } = await serve(t)
+    await (await server.connect()).leave()
+    assert.equal(server.server.counters.errors, 0)
+  })
+
+  it('takes only a whole message for a registration: a chat line with the word in it moves nobody', async t => {
+    const { server } = await serve(t)
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    for (const peer of [ann, bob]) await peer.say('token:blue')
+    for (const line of ['say token:red to join', 'token:red please', 'mytoken:red', 'token: red', 'token:']) {
+      await ann.say(line)
+      assert.equal(bob.received.at(-1), line)
+    }
+    assert.equal(ann.client.state.token, 'blue')
+  })
+
+  it('blanks around the whole do not matter', async t => {
+    const { server } = await serve(t)
+    const { received, say } = await server.connect()
+    await say('  token:blue\r\n')
+    assert.deepEqual(received, [registered('blue')])
+  })
+
+  it('takes a binary message for a registration as well', async t => {
+    const { server } = await serve(t)
+    const { received, say } = await server.connect()
+    await say(Buffer.from('token:blue'))
+    assert.deepEqual(received, [registered('blue')])
+  })
+
+  it('messages keep their order around a registration', async t => {
+    const { server } = await serve(t)
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    await bob.say('token:blue')
+    await Promise.all(['early', 'token:blue', 'one', 'two'].map(payload => ann.say(payload)))
+    assert.deepEqual(ann.received, ['Error: No token has been set', registered('blue')])
+    assert.deepEqual(bob.received, [registered('blue'), 'one', 'two'])
+  })
+})
+
+describe('broadcast-by-token --broadcast-by-token-loose', () => {
+  const loose = { 'broadcast-by-token-loose': true }
+
+  it('finds the word anywhere in a message, as the ancestor did', async t => {
+    const { server } = await serve(t, loose)
+    const { client, received, say } = await server.connect()
+    await say('{"token:blue": 1}')
+    await say('please take my token:red thanks')
+    assert.deepEqual(received, [registered('blue":'), registered('red')])
+    assert.equal(client.state.token, 'red')
+  })
+
+  it('does not put long words that only begin alike into one group', async t => {
+    const { server } = await serve(t, loose)
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    const long = 'x'.repeat(300)
+    await ann.say(`token:${long}a`)
+    await bob.say(`token:${long}b`)
+    await ann.say('for group a alone')
+    assert.ok(!bob.received.includes('for group a alone'))
+  })
+})

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { testServer } from '../../src/testing/index.ts'
+
+describe('stdout-pubsub', () => {
+  it("prints every event, under the ancestor's heading and with its keys, as a line of JSON", async () => {
+    const server = await testServer(['stdout-pubsub'])
+    await server.publish('global', 'hello')
+    await server.publish('other', Buffer.from('bytes'))
+    await server.stop()
+    assert.equal(
+      server.printed,
+      '--PUBSUB--\n{"type":"message","channel":"global","data":"hello"}\n' +
+        '--PUBSUB--\n{"type":"message","channel":"other","data":"bytes"}\n',
+    )
+  })
+
+  it('keeps an event on one line, whatever is in it', async () => {
+    const server = await testServer(['stdout-pubsub'])
+    await server.publish('global', 'two\nlines "quoted"')
+    await server.stop()
+    assert.equal(
+      server.printed,
+      '--PUBSUB--\n{"type":"message","channel":"global","data":"two\\nlines \\"quoted\\""}\n',
+    )
+  })
+
+  it('passes events on', async t => {
+    const server = await testServer(['stdout-pubsub', 'broadcast-pubsub'])
+    t.after(() => server.stop())
+    const { received } = await server.connect()
+    await server.publish('global', 'x')
+    assert.deepEqual(received, ['x'])
+  })
+})

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { describe, it } from 'node:test'
+import { Peer, raw, serve, until } from '../kit/peer.ts'
+
+function printing() {
+  const stdout = new PassThrough()
+  let printed = ''
+  stdout.on('data', chunk => {
+    printed += chunk
+  })
+  return { stdout, printed: () => printed }
+}
+
+describe('stdout-rawdata', () => {
+  it('prints what is no WebSocket and no HTTP: echo Morgan | nc localhost 9000', async t => {
+    const { stdout, printed } = printing()
+    const server = await serve(t, { filters: ['stdout-rawdata'], stdout })
+    await (await raw(server.url, 'Morgan\n')).answer()
+    assert.equal(printed(), '--RAWDATA--\nMorgan\n\n')
+  })
+
+  it('prints the handshake, then the bytes of each frame', async t => {
+    const { stdout, printed } = printing()
+    const server = await serve(t, { filters: ['stdout-rawdata'], stdout })
+    const peer = await Peer.open(`${server.url}/room?name=ann`)
+    assert.match(printed(), /^--RAWDATA--\nGET \/room\?name=ann HTTP\/1\.1\r\n/)
+    const before = printed().length
+    peer.send('hi')
+    await until(() => printed().length > before, 'the frame')
+    const shown = printed().slice(before)
+    // FIN and opcode are no UTF-8; length 2 with the mask bit is neither.
+    assert.match(shown, /^--RAWDATA--\n\ufffd\ufffd/)
+  })
+
+  it('leaves the bytes as they are for the server', async t => {
+    const { stdout } = printing()
+    const server = await serve(t, { filters: ['stdout-rawdata', 'echo'], stdout })
+    const peer = await Peer.open(server.url)
+    const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, i) => i % 256))
+    peer.send('text')
+    peer.send(bytes)
+    assert.deepEqual(await peer.get(2), ['text', bytes])
+  })
+})

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { isHostAllowed, isLoopback, isOriginAllowed } from '../src/origin.ts'
+
+describe('isLoopback', () => {
+  for (const host of ['localhost', 'LocalHost', 'app.localhost', '127.0.0.1', '127.8.9.1', '::1', '[::1]']) {
+    it(`${host} is this machine`, () => assert.equal(isLoopback(host), true))
+  }
+  for (const host of [
+    '0.0.0.0',
+    '::',
+    '10.0.0.1',
+    '127.0.0.1.example.com',
+    '127.example.com',
+    'localhost.example.com',
+    'notlocalhost',
+    '',
+  ]) {
+    it(`${JSON.stringify(host)} may be another`, () => assert.equal(isLoopback(host), false))
+  }
+})
+
+describe('isHostAllowed, bound to loopback', () => {
+  const allowed = (header: string | undefined, more: readonly string[] = []) => isHostAllowed(header, '127.0.0.1', more)
+
+  for (const header of ['localhost', 'localhost:9000', '127.0.0.1:9000', '[::1]:9000', 'dev.localhost:1']) {
+    it(`answers Host ${header}`, () => assert.equal(allowed(header), true))
+  }
+  for (const header of ['evil.example', 'evil.example:9000', '192.168.1.2:9000', 'localhost.evil.example', '', ' ']) {
+    it(`does not answer Host ${JSON.stringify(header)}`, () => assert.equal(allowed(header), false))
+  }
+  it('does not answer a request without Host', () => assert.equal(allowed(undefined), false))
+  it('answers a name that was allowed, with any port', () => {
+    assert.equal(allowed('chat.example', ['chat.example']), true)
+    assert.equal(allowed('chat.example:8443', ['chat.example']), true)
+    assert.equal(allowed('other.example', ['chat.example']), false)
+  })
+  it('does not mind the case of an allowed name', () => {
+    assert.equal(allowed('Chat.Example', ['chat.example']), true)
+    assert.equal(allowed('chat.example', ['Chat.Example']), true)
+  })
+})
+
+describe('isHostAllowed, bound to every address', () => {
+  it('answers any name', () => {
+    assert.equal(isHostAllowed('anything.example', '0.0.0.0', []), true)
+    assert.equal(isHostAllowed(undefined, '::', []), true)
+  })
+})
+
+describe('isOriginAllowed', () => {
+  const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
+    isOriginAllowed(origin, host, list)
+
+  it('lets through a client without Origin: it is no browser', () => assert.equal(allowed(undefined), true))
+  it("allows the server's own origin", () => assert.equal(allowed('http://localhost:9000'), true))
+  it('allows its own host under https too: a proxy may end TLS', () => {
+    assert.equal(allowed('https://chat.example', [], 'chat.example'), true)
+    assert.equal(allowed('https://chat.example', [], 'chat.example:443'), true)
+  })
+  it('refuses another port, another name, a name that begins or ends alike', () => {
+    for (const origin of [
+      'http://localhost:9001',
+      'http://localhost',
+      'http://evil.example',
+      'http://localhost:9000.evil.example',
+      'http://evil.localhost:9000',
+    ]) {
+      assert.equal(allowed(origin), false, origin)
+    }
+  })
+  it('refuses the opaque origin "null" of sandboxed frames and files', () => assert.equal(allowed('null'), false))
+  it('refuses what is no origin', () => {
+    for (const origin of ['', 'localhost:9000:1', '//', '*']) assert.equal(allowed(origin), false, origin)
+  })
+  it('allows what is listed, and no other', () => {
+    const list = ['https://one.example', 'https://two.example:8443']
+    assert.equal(allowed('https://one.example', list), true)
+    assert.equal(allowed('https://one.example:443', list), true)
+    assert.equal(allowed('https://two.example:8443', list), true)
+    assert.equal(allowed('http://one.example', list), false)
+    assert.equal(allowed('https://two.example', list), false)
+    assert.equal(allowed('https://sub.one.example', list), false)
+  })
+  it('allows everything with *', () => {
+    assert.equal(allowed('http://evil.example', ['*']), true)
+    assert.equal(allowed('null', ['*']), true)
+  })
+  it('tells origins of a scheme that browsers do not know apart', () => {
+    const list = ['chrome-extension://good', 'capacitor://localhost']
+    assert.equal(allowed('chrome-extension://good', list), true)
+    assert.equal(allowed('chrome-extension://evil', list), false)
+    assert.equal(allowed('moz-extension://evil', list), false)
+  })
+  it('refuses every page when the request names no host', () => {
+    assert.equal(isOriginAllowed('http://localhost:9000', undefined, []), false)
+  })
+})

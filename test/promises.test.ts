@@ -1,0 +1,784 @@
+import assert from 'node:assert/strict'
+import { createHook } from 'node:async_hooks'
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { pino } from 'pino'
+import { main } from '../src/cli.ts'
+import type { ServerClient } from '../src/client.ts'
+import { testServer } from '../src/testing/index.ts'
+import type { Client, FilterModule, Payload } from '../src/types.ts'
+import { Peer, raw, refusedWith, serve, until } from './kit/peer.ts'
+
+const root = dirname(import.meta.dirname)
+
+/** A promise and who settles it. */
+function gate(): { readonly passed: Promise<void>; open(): void } {
+  let open = () => {}
+  const passed = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { passed, open: () => open() }
+}
+
+/** A log kept as objects. */
+function logging() {
+  const lines: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug', base: null }, { write: line => void lines.push(JSON.parse(line)) })
+  return { log, errors: () => lines.filter(({ level }) => level === 50) }
+}
+
+/** Runs a module of our source in a process of its own, where an uncaught error would show. */
+function run(script: string): { status: number | null; stdout: string; stderr: string } {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  return spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    cwd: root,
+    env,
+    encoding: 'utf8',
+    timeout: 30_000,
+  })
+}
+
+describe('promise 1: order', () => {
+  it("one connection's messages are worked on one after the other, however long a filter takes", async t => {
+    const begun: string[] = []
+    const done: string[] = []
+    let underWay = 0
+    const slow: FilterModule = {
+      async message(payload) {
+        assert.equal(++underWay, 1, 'two messages of one connection at a time')
+        begun.push(String(payload))
+        for (let n = Math.floor(Math.random() * 5); n > 0; n--) await turn()
+        underWay--
+      },
+    }
+    const server = await serve(t, { filters: [slow, { message: payload => void done.push(String(payload)) }, 'echo'] })
+    const peer = await Peer.open(server.url)
+    const sent = Array.from({ length: 300 }, (_, i) => `${i}`)
+    for (const payload of sent) peer.send(payload)
+    assert.deepEqual(await peer.get(sent.length), sent)
+    assert.deepEqual([begun, done, server.counters.errors], [sent, sent, 0])
+  })
+
+  it('a connection whose filter takes long holds up no other', async t => {
+    const { passed, open } = gate()
+    const server = await serve(t, {
+      filters: [{ message: payload => (payload === 'wait' ? passed : undefined) }, 'echo'],
+    })
+    const [slow, quick] = [await Peer.open(server.url), await Peer.open(server.url)]
+    slow.send('wait')
+    slow.send('behind it')
+    quick.send('hello')
+    assert.deepEqual(await quick.get(1), ['hello'])
+    assert.deepEqual(slow.received, [])
+    open()
+    assert.deepEqual(await slow.get(2), ['wait', 'behind it'])
+  })
+
+  it('messages that come while the open chain is at work wait for it', async t => {
+    const { passed, open } = gate()
+    const order: string[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          async open() {
+            await passed
+            order.push('opened')
+          },
+          message: payload => void order.push(String(payload)),
+        },
+        'echo',
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    peer.send('early')
+    await until(() => server.counters.messages === 1, 'the message')
+    assert.deepEqual(order, [])
+    open()
+    await peer.get(1)
+    assert.deepEqual(order, ['opened', 'early'])
+  })
+
+  it('what comes with the handshake waits for an async connect chain', async t => {
+    const server = await serve(t, { filters: [{ connect: () => turn() }, 'echo'] })
+    const peer = await Peer.open(server.url)
+    peer.send('first')
+    assert.deepEqual(await peer.get(1), ['first'])
+  })
+
+  it('what connect and open send comes before anything else, in the order sent', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          async connect(client) {
+            client.send('connect 1')
+            await turn()
+            client.send('connect 2')
+          },
+          open: client => client.send('open'),
+        },
+        { open: client => client.server.broadcast('broadcast in open') },
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    assert.deepEqual(await peer.get(4), ['connect 1', 'connect 2', 'open', 'broadcast in open'])
+  })
+
+  it('direct sends and broadcasts arrive as they were sent, up to the close', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          message(_, client) {
+            for (let i = 0; i < 300; i += 3) {
+              client.send(`${i}`)
+              client.server.broadcast(`${i + 1}`)
+              client.server.broadcast(`${i + 2}`, { where: () => true })
+            }
+            client.disconnect(4000)
+          },
+        },
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    peer.send('go')
+    assert.equal((await peer.end()).code, 4000)
+    assert.deepEqual(
+      peer.received,
+      Array.from({ length: 300 }, (_, i) => `${i}`),
+    )
+  })
+})
+
+describe('promise 2: three outcomes, and the error that is none of them', () => {
+  it('a filter passes, rewrites, drops', async t => {
+    const judge: FilterModule = {
+      message: (payload, client) =>
+        payload === 'drop' ? client.drop() : payload === 'rewrite' ? 'rewritten' : undefined,
+    }
+    const server = await serve(t, { filters: [judge, 'echo'] })
+    const peer = await Peer.open(server.url)
+    for (const payload of ['pass', 'rewrite', 'drop', 'end']) peer.send(payload)
+    assert.deepEqual(await peer.get(3), ['pass', 'rewritten', 'end'])
+    assert.equal(server.counters.errors, 0)
+  })
+
+  for (const [how, message] of [
+    [
+      'throws',
+      () => {
+        throw new Error('no')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('no'))],
+    ['answers nonsense', () => 7 as never],
+    ['answers nonsense late', () => Promise.resolve({ ok: true } as never)],
+    ['never settles', () => new Promise<void>(() => {})],
+  ] as const satisfies readonly (readonly [string, FilterModule['message']])[]) {
+    it(`a guard that ${how} is no hole: the message goes no further, and the next one is judged anew`, async t => {
+      const { log, errors } = logging()
+      const reached: Payload[] = []
+      const guard: FilterModule = { stage: 'guard', message: payload => (payload === 'good' ? undefined : message()) }
+      const server = await serve(t, {
+        filters: [guard, { message: payload => void reached.push(payload) }, 'echo'],
+        filterTimeout: 0.05,
+        log,
+      })
+      const peer = await Peer.open(server.url)
+      await until(() => server.clients.size === 1, 'the client')
+      const [id] = server.clients.keys()
+      for (const payload of ['bad', 'bad', 'good']) peer.send(payload)
+      assert.deepEqual(await peer.get(1), ['good'])
+      assert.deepEqual([reached, server.counters.errors], [['good'], 2])
+      assert.deepEqual(
+        errors().map(line => [line.filter, line.chain, line.id]),
+        [
+          ['inline', 'message', id],
+          ['inline', 'message', id],
+        ],
+      )
+    })
+
+    it(`a connect filter that ${how} refuses with 500`, async t => {
+      const { log, errors } = logging()
+      const server = await serve(t, {
+        filters: [{ connect: message as never, open: () => assert.fail('opened') }],
+        filterTimeout: 0.05,
+        log,
+      })
+      assert.equal(await refusedWith(server.url), 500)
+      assert.deepEqual([server.counters.errors, server.counters.opened, server.counters.refusals[500]], [1, 0, 1])
+      assert.equal(errors()[0]!.chain, 'connect')
+    })
+
+    it(`disconnect and consumer go on when a filter ${how}`, async t => {
+      const reached: string[] = []
+      const server = await serve(t, {
+        filters: [
+          { disconnect: message as never, consumer: message as never },
+          { disconnect: () => void reached.push('disconnect'), consumer: () => void reached.push('consumer') },
+        ],
+        filterTimeout: 0.05,
+      })
+      const peer = await Peer.open(server.url)
+      await server.publish('global', 'news')
+      await until(() => reached.length === 1, 'the consumer chain')
+      peer.ws.close()
+      await until(() => reached.length === 2, 'the disconnect chain')
+      assert.deepEqual([reached, server.counters.errors], [['consumer', 'disconnect'], 2])
+    })
+  }
+
+  it('a late result is ignored', async t => {
+    const { passed, open } = gate()
+    const reached: Payload[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          async message(payload) {
+            if (payload === 'late') await passed
+          },
+        },
+        { message: payload => void reached.push(payload) },
+        'echo',
+      ],
+      filterTimeout: 0.05,
+    })
+    const peer = await Peer.open(server.url)
+    peer.send('late')
+    peer.send('next')
+    await peer.get(1)
+    open()
+    peer.send('last')
+    assert.deepEqual(await peer.get(2), ['next', 'last'])
+    assert.deepEqual(reached, ['next', 'last'])
+  })
+
+  it('no filter takes the server down, whichever chain it fails in', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          data(chunk) {
+            if (chunk.includes('bad data')) throw new Error('data')
+          },
+          connect(client) {
+            if (client.handshake!.url.pathname === '/connect') throw new Error('connect')
+          },
+          open(client) {
+            if (client.handshake!.url.pathname === '/open') throw new Error('open')
+          },
+          message(payload) {
+            if (payload === 'message') throw new Error('message')
+          },
+          request() {
+            throw new Error('request')
+          },
+          consumer() {
+            throw new Error('consumer')
+          },
+          disconnect() {
+            throw new Error('disconnect')
+          },
+        },
+        'echo',
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    await (await raw(server.url, 'bad data')).answer()
+    assert.equal(await refusedWith(`${server.url}/connect`), 500)
+    assert.equal((await (await Peer.open(`${server.url}/open`)).end()).code, 1011)
+    peer.send('message')
+    const response = await fetch(server.url.replace('ws:', 'http:'))
+    assert.deepEqual([response.status, await response.text()], [500, 'internal error\n'])
+    await server.publish('global', 'x')
+    await until(() => server.counters.errors === 7, `every error, counted ${server.counters.errors}`)
+    peer.send('alive')
+    assert.deepEqual(await peer.get(1), ['alive'])
+  })
+
+  it('a publish that fails and that nobody waits for does not end the process', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fws-down-'))
+    try {
+      writeFileSync(
+        join(folder, 'down.mjs'),
+        `export const open = () => ({ bus: {
+          publish: () => Promise.reject(new Error('connection lost')),
+          subscribe: () => () => {},
+        } })`,
+      )
+      const { status, stdout, stderr } = run(`
+        import { createServer } from './src/index.ts'
+        import { Peer } from './test/kit/peer.ts'
+        const careless = { message(payload, client) { client.server.publish('news', payload) } }
+        const server = await createServer({ port: 0, logLevel: 'silent', drain: 1,
+          storage: ${JSON.stringify(join(folder, 'down.mjs'))}, filters: [careless, 'echo'] })
+        const peer = await Peer.open(server.url)
+        for (const payload of ['one', 'two']) {
+          peer.send(payload)
+          await peer.get(peer.received.length + 1)
+          await new Promise(resolve => setImmediate(resolve))
+        }
+        console.log('alive', ...peer.received)
+        await server.close()
+      `)
+      assert.deepEqual([stdout, status], ['alive one two\n', 0], stderr)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+})
+
+describe('promise 3: a filter pays for what it uses', () => {
+  /** Promises and timers that come to life while something runs on our stack. */
+  function born(work: () => void): string[] {
+    const types: string[] = []
+    const hook = createHook({ init: (_, type) => void types.push(type) }).enable()
+    work()
+    hook.disable()
+    return types.filter(type => type === 'PROMISE' || type === 'Timeout' || type === 'Microtask')
+  }
+
+  it('messages through a synchronous chain make no promise and no timer', async t => {
+    const seen: Payload[] = []
+    const server = await testServer([
+      { message: () => {} },
+      { message: payload => `${payload}!` },
+      { message: (payload, client) => (payload === 'x!' ? undefined : client.drop()) },
+      { message: payload => void seen.push(payload) },
+      'broadcast',
+    ])
+    t.after(() => server.stop())
+    const client = (await server.connect()).client as ServerClient
+    await server.connect()
+    assert.deepEqual(
+      born(() => {
+        for (let i = 0; i < 50; i++) client.receive('x')
+      }),
+      [],
+    )
+    assert.equal(seen.length, 50)
+    // What a promise would look like here.
+    assert.deepEqual(
+      born(() => void Promise.resolve()),
+      ['PROMISE'],
+    )
+  })
+
+  it('a filter without a promise beside one with makes none of its own', async t => {
+    const server = await testServer([{ message: payload => (payload === 'slow' ? Promise.resolve() : undefined) }])
+    t.after(() => server.stop())
+    const client = (await server.connect()).client as ServerClient
+    assert.deepEqual(
+      born(() => client.receive('quick')),
+      [],
+    )
+    assert.ok(born(() => client.receive('slow')).length > 0)
+  })
+
+  it('an empty chain counts messages, and does nothing else', async t => {
+    const server = await serve(t, { filters: [{ start: () => {} }] })
+    const peer = await Peer.open(server.url)
+    for (let i = 0; i < 1000; i++) peer.send('nobody listens')
+    await until(() => server.counters.messages === 1000, 'all messages')
+    const { bytesIn, errors, deliveries, paused, drops } = server.counters
+    assert.deepEqual(
+      { bytesIn, errors, deliveries, paused, drops: { ...drops } },
+      { bytesIn: 14_000, errors: 0, deliveries: 0, paused: 0, drops: {} },
+    )
+  })
+})
+
+describe('promise 4: bounded', () => {
+  it('a client that never reads is closed with 1013; what waited for it never passed the limit by more than one flush', async t => {
+    const MAX = 65_536
+    const codes: number[] = []
+    const server = await serve(t, {
+      filters: [{ disconnect: (_, { code }) => void codes.push(code) }],
+      maxBuffered: MAX,
+    })
+    const { hostname, port, host } = new URL(server.url)
+    const stuck = connect(Number(port), hostname)
+    t.after(async () => void stuck.destroy())
+    stuck.on('error', () => {})
+    stuck.pause()
+    stuck.write(
+      `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+    )
+    await until(() => server.clients.size === 1, 'the client')
+    const [client] = server.clients.values()
+    const piece = Buffer.alloc(16_384)
+    let most = 0
+    for (let i = 0; server.counters.drops['slow client'] === undefined; i++) {
+      assert.ok(i < 5000, 'still not closed')
+      server.broadcast(piece)
+      await turn()
+      most = Math.max(most, client!.buffered)
+    }
+    assert.ok(most <= MAX + piece.length + 100, `${most} bytes waited`)
+    assert.deepEqual(server.counters.drops, Object.assign(Object.create(null), { 'slow client': 1 }))
+    stuck.destroy()
+    await until(() => codes.length === 1, 'the disconnect chain')
+    assert.deepEqual([codes, { ...server.counters.closes }], [[1013], { 1013: 1 }])
+  })
+
+  it('a client that never stops is paused; what waits for its filter is the limit and what one read brought', async t => {
+    const { passed, open } = gate()
+    let done = 0
+    const server = await serve(t, {
+      filters: [
+        {
+          async message(payload) {
+            await passed
+            if (payload.length > 5) done++
+          },
+        },
+        { message: (payload, client) => (payload === 'ping' ? client.send('pong') : undefined) },
+      ],
+      maxQueued: 100,
+    })
+    const flood = await Peer.open(server.url)
+    const SIZE = 100
+    const COUNT = 50_000
+    for (let i = 0; i < COUNT; i++) flood.send('x'.repeat(SIZE))
+    await until(() => server.counters.paused === 1, 'the pause')
+    const { messages } = server.counters
+    const oneRead = 65_536 / (SIZE + 6)
+    assert.ok(messages <= 1 + 100 + 2 * oneRead, `${messages} messages were taken`)
+    // Others are served all the while, and nothing more is read of this one.
+    const other = await Peer.open(server.url)
+    open()
+    other.send('ping')
+    assert.deepEqual(await other.get(1), ['pong'])
+    await until(() => done === COUNT, 'all messages')
+    assert.ok(server.counters.paused > 10)
+    assert.equal(server.counters.messages, COUNT + 1)
+  })
+
+  it('nothing is read of a paused client while another one talks', async t => {
+    const { passed, open } = gate()
+    const server = await serve(t, {
+      filters: [{ message: payload => (payload.length > 5 ? passed : undefined) }, 'echo'],
+      maxQueued: 10,
+    })
+    const [flood, other] = [await Peer.open(server.url), await Peer.open(server.url)]
+    for (let i = 0; i < 50_000; i++) flood.send('x'.repeat(100))
+    await until(() => server.counters.paused === 1, 'the pause')
+    // Whatever one read brought has been parsed by now.
+    for (let i = 0; i < 3; i++) await turn()
+    const before = server.counters.messages
+    for (let i = 1; i <= 20; i++) {
+      other.send('ping')
+      await other.get(i)
+    }
+    assert.equal(server.counters.messages, before + 20)
+    open()
+  })
+
+  it('the bytes that wait for a filter have a limit as well', async t => {
+    const { passed, open } = gate()
+    const server = await serve(t, { filters: [{ message: () => passed }], maxBuffered: 65_536, maxQueued: 10_000 })
+    const flood = await Peer.open(server.url)
+    for (let i = 0; i < 1000; i++) flood.send('x'.repeat(16_384))
+    await until(() => server.counters.paused === 1, 'the pause')
+    for (let i = 0; i < 3; i++) await turn()
+    assert.ok(server.counters.messages <= 1 + 4 + 2 * 4 + 1, `${server.counters.messages} messages were taken`)
+    open()
+    await until(() => server.counters.messages === 1000, 'all messages')
+  })
+
+  it('events of a channel that come faster than consumers work are dropped and counted', async t => {
+    const { passed, open } = gate()
+    let seen = 0
+    const server = await serve(t, {
+      filters: [
+        {
+          async consumer() {
+            await passed
+            seen++
+          },
+        },
+      ],
+      maxQueued: 10,
+    })
+    for (let i = 0; i < 100; i++) await server.publish('global', 'x')
+    assert.equal(server.counters.drops['consumer behind'], 89)
+    open()
+    await until(() => seen === 11, 'what was kept')
+    await server.publish('global', 'x')
+    await until(() => seen === 12, 'the next event')
+    assert.equal(server.counters.events, 101)
+  })
+
+  it('more clients than --max-clients are refused with 503', async t => {
+    const server = await serve(t, { filters: ['echo'], maxClients: 2 })
+    const first = await Peer.open(server.url)
+    await Peer.open(server.url)
+    assert.equal(await refusedWith(server.url), 503)
+    first.ws.close()
+    await until(() => server.clients.size === 1, 'a free place')
+    await Peer.open(server.url)
+    assert.equal(server.counters.refusals[503], 1)
+  })
+
+  it('handshakes under way count as clients', async t => {
+    const [entered, decided] = [gate(), gate()]
+    const server = await serve(t, {
+      filters: [
+        {
+          connect() {
+            entered.open()
+            return decided.passed
+          },
+        },
+      ],
+      maxClients: 1,
+    })
+    const connecting = Peer.open(server.url)
+    await entered.passed
+    assert.equal(await refusedWith(server.url), 503)
+    decided.open()
+    await connecting
+    assert.deepEqual([server.clients.size, server.counters.opened], [1, 1])
+  })
+
+  it('standard output that nobody reads costs counted drops', async t => {
+    const stdout = new Writable({ write: () => {} })
+    const server = await serve(t, { filters: ['stdout-messages', 'echo'], stdout })
+    const peer = await Peer.open(server.url)
+    const large = 'x'.repeat(100_000)
+    for (let i = 1; i <= 20; i++) {
+      peer.send(large)
+      await peer.get(i)
+    }
+    assert.ok(server.counters.stdoutDropped > 900_000)
+    assert.ok(stdout.writableLength <= 1_048_576)
+  })
+})
+
+describe('promise 5: nothing global', () => {
+  it('two servers in one process never see each other', async t => {
+    const started: unknown[] = []
+    const shared: FilterModule = {
+      start: server => void started.push(server),
+      open: client => client.join('room'),
+      message(payload, client) {
+        if (payload === 'publish') return client.server.publish('global', 'published') as Promise<void>
+        client.server.broadcast(payload, { topic: 'room' })
+      },
+    }
+    const filters = [shared, 'broadcast-by-token', 'broadcast-pubsub']
+    const outputs = [new PassThrough(), new PassThrough()]
+    const [one, two] = await Promise.all(
+      outputs.map(stdout => serve(t, { filters: ['stdout-messages', ...filters], stdout })),
+    )
+    const [a, b, c] = [await Peer.open(one!.url), await Peer.open(one!.url), await Peer.open(two!.url)]
+    a.send('token:blue')
+    b.send('publish')
+    await Promise.all([a.get(3), b.get(3)])
+    c.send('token:blue')
+    await c.get(2)
+    assert.deepEqual(c.received, ['token:blue', 'Successfully registered with broadcast group: blue'])
+    c.send('last')
+    await c.get(3)
+    for (const peer of [a, b]) assert.ok(!peer.received.includes('last'))
+
+    assert.deepEqual([one!.clients.size, two!.clients.size, started.length], [2, 1, 2])
+    assert.deepEqual([one!.counters.messages, two!.counters.messages], [2, 2])
+    assert.match(String(outputs[0]!.read()), /=> publish\n/)
+    assert.doesNotMatch(String(outputs[1]!.read()), /publish/)
+
+    await one!.close()
+    c.send('still here')
+    await c.get(4)
+    assert.deepEqual([one!.ready, two!.ready], [false, true])
+  })
+
+  it('importing any file of src, filters and storage does nothing: no handle, no output, no listener, no global', () => {
+    const files = ['src', 'filters', 'storage'].flatMap(folder =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        .filter(file => file.endsWith('.ts'))
+        .map(file => `./${folder}/${file}`),
+    )
+    assert.ok(files.length > 40)
+    const { status, stdout, stderr } = run(`
+      const count = () => process.eventNames().map(name => [String(name), process.listenerCount(name)])
+      const before = { globals: Object.getOwnPropertyNames(globalThis), listeners: count(), env: { ...process.env } }
+      const changed = []
+      for (const file of ${JSON.stringify(files)}) {
+        const resources = process.getActiveResourcesInfo()
+        await import(file)
+        if (process.getActiveResourcesInfo().length > resources.length) changed.push([file, process.getActiveResourcesInfo()])
+      }
+      const after = { globals: Object.getOwnPropertyNames(globalThis), listeners: count(), env: { ...process.env } }
+      if (JSON.stringify(after) !== JSON.stringify(before)) changed.push([before.listeners, after.listeners, after.globals.filter(name => !before.globals.includes(name))])
+      if (changed.length > 0) console.log(JSON.stringify(changed))
+      process.on('exit', code => { if (code !== 0) console.log('exit', code) })
+    `)
+    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
+  })
+})
+
+describe('promise 6: refuse at start', () => {
+  /** What the command line answers, and what it writes. */
+  async function refused(folder: string, argv: string[], env: Record<string, string> = {}): Promise<string> {
+    let written = ''
+    const stderr = new Writable({
+      write(chunk, _encoding, done) {
+        written += chunk
+        done()
+      },
+    })
+    const stdout = new Writable({
+      write: chunk => assert.fail(`written to stdout: ${chunk}`),
+    })
+    const result = await main({ argv: ['-p', '0', ...argv], env, base: folder, stdout, stderr })
+    if (typeof result !== 'number') {
+      await result.close()
+      assert.fail('it started')
+    }
+    assert.equal(result, 2)
+    return written
+  }
+
+  const files: Record<string, string> = {
+    'a.mjs': `export const options = { 'a-word': { type: 'string', describe: 'a' } }\nexport const open = () => {}`,
+    'b.mjs': `export const options = { 'a-word': { type: 'string', describe: 'b' } }\nexport const open = () => {}`,
+    'keeper.mjs': `export const needs = ['history']\nexport const open = () => {}`,
+    'small.mjs': 'export const open = () => ({ sets: {} })',
+    'unknown.json': '{\n  "prot": 9000\n}',
+    'broken.json': '{\n  "port": \n}',
+  }
+
+  for (const [what, argv, sentence] of [
+    ['a wrong value', ['--max-clients', 'many'], '--max-clients takes a whole number of at least 1, received "many"'],
+    ['an unknown flag', ['--prot', '9000'], 'unknown option --prot; did you mean --port?'],
+    ['an unknown key', ['-c', 'unknown.json'], 'FOLDER/unknown.json:2:3: prot is no option; did you mean "port"?'],
+    ['JSON that does not parse', ['-c', 'broken.json'], 'FOLDER/broken.json:3:1: value expected'],
+    [
+      'a missing file',
+      ['-c', 'none.json'],
+      "cannot read config file FOLDER/none.json: ENOENT: no such file or directory, open 'FOLDER/none.json'",
+    ],
+    [
+      'a missing capability',
+      ['-f', './keeper', '--storage', './small'],
+      '-f ./keeper needs a storage with "history"; storage "small" has sets',
+    ],
+    [
+      'a name that two filters claim',
+      ['-f', './a', './b'],
+      'option --a-word is claimed by filter a and by filter b; rename one of them',
+    ],
+    [
+      'a guard out of order',
+      ['-f', 'broadcast', 'rate-limit'],
+      'rate-limit is a guard and must stand before broadcast: -f rate-limit broadcast',
+    ],
+    ['a key without a certificate', ['--key', 'key.pem'], '--key is given without --cert; TLS needs both'],
+  ] as const) {
+    it(`${what} is one clear sentence, and exit 2`, async t => {
+      const folder = mkdtempSync(join(tmpdir(), 'fws-refused-'))
+      t.after(() => rmSync(folder, { recursive: true }))
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+      assert.equal((await refused(folder, [...argv])).replaceAll(folder, 'FOLDER'), `fws-server: ${sentence}\n`)
+    })
+  }
+
+  it('a missing filter names the nearest one, and every place that was tried', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'fws-refused-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const [first, ...rest] = (await refused(folder, ['-f', 'brodcast'])).replaceAll(folder, 'FOLDER').split('\n')
+    assert.equal(first, 'fws-server: no filter "brodcast"; did you mean "broadcast"?')
+    assert.match(rest.join('\n'), /^tried: built-in filters\n +package filtered-websocket-brodcast from FOLDER\n/)
+  })
+})
+
+describe('promise 7: local life goes on', () => {
+  /** A storage whose connection is lost until the file beside it says otherwise. */
+  function downStorage(t: { after(fn: () => Promise<void>): void }): { path: string; comeBack(): void } {
+    const folder = mkdtempSync(join(tmpdir(), 'fws-storage-'))
+    t.after(async () => rmSync(folder, { recursive: true }))
+    const path = join(folder, 'down.mjs')
+    writeFileSync(
+      path,
+      `import { existsSync } from 'node:fs'
+      const lost = () => Promise.reject(new Error('connection lost'))
+      export const open = () => ({
+        channels: ['global'],
+        ready: () => existsSync(${JSON.stringify(join(folder, 'up'))}),
+        bus: { publish: lost, subscribe: () => () => {} },
+        sets: { get: lost, add: lost, remove: lost },
+      })`,
+    )
+    return { path, comeBack: () => writeFileSync(join(folder, 'up'), '') }
+  }
+
+  it('with the storage down, clients of this node reach each other, by broadcast, topic and direct send', async t => {
+    const server = await serve(t, {
+      storage: downStorage(t).path,
+      filters: [
+        { open: client => client.join('room') },
+        {
+          message(payload, client) {
+            const { server: hub } = client
+            if (payload === 'topic') return hub.broadcast('to the room', { topic: 'room' })
+            if (payload === 'direct') for (const other of hub.clients.values()) other.send('directly')
+          },
+        },
+        'broadcast',
+        'broadcast-pubsub',
+      ],
+    })
+    const [one, two] = [await Peer.open(server.url), await Peer.open(server.url)]
+    await until(() => server.clients.size === 2, 'both')
+    for (const payload of ['hello', 'topic', 'direct']) one.send(payload)
+    assert.deepEqual(await one.get(2), ['to the room', 'directly'])
+    assert.deepEqual(await two.get(5), ['hello', 'to the room', 'topic', 'directly', 'direct'])
+    assert.equal(server.counters.errors, 0)
+  })
+
+  it('the server says that it is not ready, and that it is when the storage is back', async t => {
+    const { path, comeBack } = downStorage(t)
+    const server = await serve(t, { storage: path, filters: ['echo'] })
+    assert.equal(server.ready, false)
+    const peer = await Peer.open(server.url)
+    comeBack()
+    assert.equal(server.ready, true)
+    peer.send('x')
+    assert.deepEqual(await peer.get(1), ['x'])
+  })
+
+  it('a filter that needs the storage fails for its message alone: reported, counted, and the client stays', async t => {
+    const { log, errors } = logging()
+    const server = await serve(t, {
+      storage: downStorage(t).path,
+      filters: [
+        {
+          message: (payload, client: Client) =>
+            payload === 'publish' ? client.server.publish('x', payload) : undefined,
+        },
+        'broadcast-by-token',
+      ],
+      log,
+    })
+    const peer = await Peer.open(server.url)
+    for (const payload of ['publish', 'token:blue', 'still here']) peer.send(payload)
+    await until(() => errors().length === 2, 'both errors')
+    assert.deepEqual(
+      errors().map(line => [line.filter, (line.err as Error).message]),
+      [
+        ['inline', 'connection lost'],
+        ['broadcast-by-token', 'connection lost'],
+      ],
+    )
+    peer.ws.ping()
+    await once(peer.ws, 'pong')
+    assert.equal(server.counters.errors, 2)
+  })
+})

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { storageConformance } from '../../src/testing/storage.ts'
+import { open, options } from '../../storage/memory.ts'
+
+storageConformance('memory', () =>
+  open({
+    options: {
+      'memory-channels': options['memory-channels'].default,
+      'memory-history': options['memory-history'].default,
+    },
+  }),
+)
+
+/** An engine that breaks a promise in nearly each of its operations. */
+const BROKEN = `
+  const sets = new Map(), values = new Map(), channels = new Map(), logs = new Map()
+  const setOf = key => sets.get(key) ?? sets.set(key, new Set()).get(key)
+  const turn = () => new Promise(resolve => setImmediate(resolve))
+  const endAfter = (key, ms) => ms && setTimeout(() => values.delete(key), ms)
+  let last = 8
+  export const open = () => ({
+    sets: {
+      get: setOf,
+      add: (key, member) => void setOf(key).add(member),
+      remove: () => {},
+    },
+    values: {
+      get: key => values.get(key),
+      set(key, value, { ttlMs } = {}) {
+        values.set(key, value)
+        endAfter(key, ttlMs)
+        return true
+      },
+      async increment(key, by = 1, ttlMs) {
+        const sum = Number(values.get(key) ?? 0) + by
+        if (!values.has(key)) endAfter(key, ttlMs)
+        await turn()
+        values.set(key, String(sum))
+        return sum
+      },
+      async take(key) { const value = values.get(key); await turn(); values.delete(key); return value },
+      delete: key => void values.delete(key),
+    },
+    bus: {
+      publish(channel, payload) { for (const deliver of channels.get(channel) ?? []) deliver(String(payload)) },
+      subscribe(channel, deliver) {
+        channels.set(channel, [...(channels.get(channel) ?? []), deliver])
+        return () => {}
+      },
+    },
+    history: {
+      append(log, payload) {
+        const id = String(++last)
+        logs.set(log, [...(logs.get(log) ?? []), { id, at: Date.now(), payload }])
+        return id
+      },
+      read: log => logs.get(log) ?? [],
+      trim: () => {},
+    },
+  })
+`
+
+describe('the conformance suite', () => {
+  it('finds the promises that an engine breaks, and leaves out what it does not have', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fws-conformance-'))
+    try {
+      const suite = new URL('../../src/testing/storage.ts', import.meta.url).href
+      const file = join(folder, 'broken.test.mjs')
+      writeFileSync(
+        file,
+        `import { storageConformance } from ${JSON.stringify(suite)}
+        ${BROKEN}
+        storageConformance('broken', open)
+        storageConformance('small', () => ({ sets: open().sets }))`,
+      )
+      const loader = import.meta.resolve('tsx')
+      // Without the variable by which a test runner tells its children to speak a language of their own.
+      const { NODE_TEST_CONTEXT: _, ...env } = process.env
+      const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
+        env,
+        encoding: 'utf8',
+        timeout: 60_000,
+      })
+      const failed = [...stdout.matchAll(/^\s*not ok \d+ - (.*)$/gm)].map(([, name]) => name!)
+      assert.equal(status, 1, stdout)
+      assert.deepEqual(
+        new Set(failed),
+        new Set([
+          'keeps members once, in no order that matters',
+          'hands out a copy: later changes do not show in it',
+          'ifAbsent: of many at once exactly one sets',
+          'a set without a time to live ends an earlier one',
+          'increments atomically, absent counting as 0',
+          'refuses to increment what is no integer',
+          'take: of many at once exactly one gets it',
+          'delivers to every subscription of the channel, once, in order, text and binary apart',
+          'delivers nothing after the end of a subscription',
+          'reads back in order, from after an id, up to a limit',
+          'trims up to and with an id',
+          // The suites that they stand in.
+          'sets',
+          'values',
+          'bus',
+          'history',
+          'storage broken',
+          'storage small',
+        ]),
+      )
+      assert.match(stdout, /# SKIP no values/)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+})

@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { History, Payload, Sets, Values } from '../../src/types.ts'
+import { open } from '../../storage/memory.ts'
+
+const NOW = Date.UTC(2026, 0, 1)
+/** The longest time that one timer of Node can wait. */
+const MAX_TIMER = 2 ** 31 - 1
+
+type Now<T> = {
+  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Exclude<R, PromiseLike<unknown>> : T[K]
+}
+
+/** The engine, which answers nothing but values at once. */
+function memory(history = 1000) {
+  const storage = open({ options: { 'memory-channels': ['global', 'more'], 'memory-history': history } })
+  return {
+    storage,
+    sets: storage.sets as Now<Sets>,
+    values: storage.values as Now<Values>,
+    history: storage.history as Now<History>,
+  }
+}
+
+describe('memory storage', () => {
+  it('has all four capabilities, and the channels of its option', () => {
+    const { storage } = memory()
+    assert.ok(storage.sets && storage.values && storage.bus && storage.history)
+    assert.deepEqual(storage.channels, ['global', 'more'])
+  })
+
+  it('two of them share nothing', () => {
+    const [one, two] = [memory(), memory()]
+    one.sets.add('k', 'm')
+    one.values.set('k', 'v')
+    one.history.append('k', 'p')
+    assert.deepEqual([two.sets.get('k'), two.values.get('k'), two.history.read('k')], [new Set(), undefined, []])
+  })
+})
+
+describe('memory values', () => {
+  it('end to the millisecond', t => {
+    t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+    const { values } = memory()
+    values.set('k', 'v', { ttlMs: 1000 })
+    t.mock.timers.tick(999)
+    assert.equal(values.get('k'), 'v')
+    t.mock.timers.tick(1)
+    assert.equal(values.get('k'), undefined)
+  })
+
+  it('end by their time also where the timer is late', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const { values } = memory()
+    values.set('k', 'v', { ttlMs: 60_000 })
+    t.mock.timers.tick(60_000)
+    assert.equal(values.take('k'), undefined)
+    assert.equal(values.set('k', 'w', { ifAbsent: true }), true)
+    assert.equal(values.increment('count', 1, 1000), 1)
+    t.mock.timers.tick(1000)
+    assert.equal(values.increment('count', 1, 1000), 1)
+  })
+
+  it('live longer than a timer can wait', t => {
+    t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+    const { values } = memory()
+    values.set('k', 'v', { ttlMs: 3 * MAX_TIMER })
+    for (let i = 0; i < 2; i++) {
+      t.mock.timers.tick(MAX_TIMER)
+      assert.equal(values.get('k'), 'v')
+    }
+    t.mock.timers.tick(MAX_TIMER - 1)
+    assert.equal(values.get('k'), 'v')
+    t.mock.timers.tick(1)
+    assert.equal(values.get('k'), undefined)
+  })
+
+  it('never ask for a longer timer than there is: Node would take it for one of a millisecond', t => {
+    const asked: number[] = []
+    t.mock.method(globalThis, 'setTimeout', (_: () => void, ms: number) => {
+      asked.push(ms)
+      return { unref() {} }
+    })
+    memory().values.set('k', 'v', { ttlMs: 10 * MAX_TIMER })
+    assert.deepEqual(asked, [MAX_TIMER])
+  })
+
+  it('a value set anew has its own time: the timer of the former does not end it', t => {
+    t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+    const { values } = memory()
+    values.set('k', 'old', { ttlMs: 1000 })
+    t.mock.timers.tick(900)
+    values.set('k', 'new', { ttlMs: 1000 })
+    t.mock.timers.tick(900)
+    assert.equal(values.get('k'), 'new')
+    t.mock.timers.tick(100)
+    assert.equal(values.get('k'), undefined)
+  })
+
+  it('an increment keeps the time that is left, and one of a value without a time gives it none', t => {
+    t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+    const { values } = memory()
+    values.increment('window', 1, 1000)
+    values.set('ever', '1')
+    values.increment('ever', 1, 1000)
+    t.mock.timers.tick(900)
+    assert.equal(values.increment('window', 1, 1000), 2)
+    t.mock.timers.tick(100)
+    assert.deepEqual([values.get('window'), values.get('ever')], [undefined, '2'])
+  })
+
+  it('an increment past what a number holds exactly is refused, and changes nothing', () => {
+    const { values } = memory()
+    values.set('k', String(Number.MAX_SAFE_INTEGER))
+    assert.throws(() => values.increment('k'), {
+      name: 'TypeError',
+      message: 'value "k" is no integer that can be increased by 1',
+    })
+    assert.throws(() => values.increment('other', 0.5), TypeError)
+    assert.deepEqual([values.get('k'), values.get('other')], [String(Number.MAX_SAFE_INTEGER), undefined])
+  })
+
+  it('only decimal digits are an integer: not a blank, a hexadecimal, an exponent', () => {
+    const { values } = memory()
+    for (const text of ['', ' ', '1.5', '0x10', '1e3']) {
+      values.set('k', text)
+      assert.throws(() => values.increment('k'), TypeError, JSON.stringify(text))
+    }
+  })
+
+  it('close ends their timers', t => {
+    const { storage, values } = memory()
+    const cleared = t.mock.method(globalThis, 'clearTimeout')
+    values.set('a', 'v', { ttlMs: 60_000 })
+    values.set('b', 'v', { ttlMs: 60_000 })
+    const before = cleared.mock.callCount()
+    storage.close!()
+    const ended = cleared.mock.calls.slice(before).filter(({ arguments: [timer] }) => timer !== undefined)
+    assert.equal(ended.length, 2)
+    assert.equal(values.get('a'), undefined)
+  })
+})
+
+describe('memory bus', () => {
+  it('delivers before publish returns, in the order of subscribing', () => {
+    const { storage } = memory()
+    const order: unknown[] = []
+    for (const name of ['one', 'two']) storage.bus!.subscribe('c', payload => order.push([name, payload]))
+    storage.bus!.publish('c', 'x')
+    order.push('published')
+    assert.deepEqual(order, [['one', 'x'], ['two', 'x'], 'published'])
+  })
+
+  it('a subscription that ends while an event is delivered hears no more of it', () => {
+    const { storage } = memory()
+    const heard: Payload[] = []
+    let stop = () => {}
+    storage.bus!.subscribe('c', () => stop())
+    stop = storage.bus!.subscribe('c', payload => heard.push(payload)) as () => void
+    storage.bus!.publish('c', 'x')
+    assert.deepEqual(heard, [])
+  })
+})
+
+describe('memory history', () => {
+  const texts = (history: Now<History>) => history.read('log').map(entry => entry.payload)
+
+  it('keeps the newest entries, as many as --memory-history says', () => {
+    const { history } = memory(3)
+    for (let i = 0; i < 20; i++) {
+      history.append('log', `${i}`)
+      assert.deepEqual(texts(history), Array.from({ length: 20 }, (_, n) => `${n}`).slice(Math.max(0, i - 2), i + 1))
+    }
+  })
+
+  it('keeps each log apart', () => {
+    const { history } = memory(2)
+    for (const text of ['a', 'b', 'c']) history.append('log', text)
+    history.append('other', 'x')
+    assert.deepEqual([texts(history), history.read('other').length], [['b', 'c'], 1])
+  })
+
+  it('a limit of one entry works', () => {
+    const { history } = memory(1)
+    for (const text of ['a', 'b', 'c']) history.append('log', text)
+    assert.deepEqual(texts(history), ['c'])
+  })
+
+  it('an id that has been forgotten reads on from the oldest that is left', () => {
+    const { history } = memory(2)
+    const [first] = ['a', 'b', 'c', 'd'].map(text => history.append('log', text))
+    assert.deepEqual(
+      history.read('log', { after: first! }).map(entry => entry.payload),
+      ['c', 'd'],
+    )
+  })
+
+  it('ids sort as strings past every power of ten', () => {
+    const { history } = memory(5000)
+    const ids = Array.from({ length: 1100 }, () => history.append('log', 'x'))
+    assert.deepEqual(ids.toSorted(), ids)
+  })
+
+  it('keeps a copy: a Buffer may be used again', () => {
+    const { history } = memory()
+    const bytes = Buffer.from('abc')
+    history.append('log', bytes)
+    bytes.fill(0)
+    assert.deepEqual(texts(history), [Buffer.from('abc')])
+  })
+})
