@@ -85,7 +85,7 @@ export class Hub implements Server {
     const published = bus.publish(channel, payload)
     // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
     if (isPromise(published)) {
-      published.then(undefined, error => this.log.error({ err: error, channel }, 'publish failed'))
+      published.then(undefined, error => this.log.warn({ err: error, channel }, 'publish failed'))
     }
     return published
   }
