@@ -33,7 +33,12 @@ export class Heartbeat {
 
   #beat(): void {
     for (const ws of this.#parts[this.#next]!) {
-      if (ws.isPaused || ws.readyState !== WebSocket.OPEN) continue
+      if (ws.readyState !== WebSocket.OPEN) continue
+      if (ws.isPaused || ws.stream!.isHeld) {
+        // We keep it waiting ourselves: it has a whole interval once it is heard again.
+        ws.heard = -1
+        continue
+      }
       const { bytesRead } = ws.stream!
       if (bytesRead === ws.heard) {
         ws.terminate()

@@ -52,6 +52,8 @@ export class Listener {
   readonly #http: HttpServer | HttpsServer
   /** Sockets with requests that are being answered, and how many. */
   readonly #answering = new Map<Duplex, number>()
+  /** Under TLS: every socket, since the HTTP server knows none before its handshake is done. */
+  readonly #sockets = new Set<Socket>()
   #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION`: key or certificate cannot be used. */
@@ -77,6 +79,12 @@ export class Listener {
       else upgrades.handle(req, socket as ByteStream, head)
     })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
+    if (options.key !== undefined) {
+      this.#http.on('connection', socket => {
+        this.#sockets.add(socket)
+        socket.once('close', () => this.#sockets.delete(socket))
+      })
+    }
     if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
   }
 
@@ -116,6 +124,7 @@ export class Listener {
 
   closeAll(): void {
     this.#http.closeAllConnections()
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   /** Reads key and certificate again, for new connections; answers whether there are any. */

@@ -94,7 +94,7 @@ export class Outbox {
     const socket = this.#writable(frames)
     if (socket === undefined) return
     if (bytes < COPY_BELOW) {
-      socket.write(Buffer.concat(pieces, bytes))
+      this.#hand(socket, Buffer.concat(pieces, bytes))
     } else {
       socket.cork()
       for (const piece of pieces) this.#hand(socket, piece)

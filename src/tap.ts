@@ -107,6 +107,10 @@ export class Tap extends Duplex implements Peer {
   get remoteAddress(): string | undefined {
     return this.#socket.remoteAddress
   }
+  /** A chunk is in the data chain: nothing is read meanwhile. */
+  get isHeld(): boolean {
+    return this.#working
+  }
   get bytesRead(): number {
     return this.#socket.bytesRead
   }

@@ -4,8 +4,8 @@ import type { ServerClient } from './client.ts'
 import { frame } from './frame.ts'
 import type { Transport } from './types.ts'
 
-/** A socket or a tap: both tell how much they have read. */
-export type ByteStream = Duplex & { readonly bytesRead: number }
+/** A socket, or a tap: tells how much it has read, and whether a data filter keeps it from reading. */
+export type ByteStream = Duplex & { readonly bytesRead: number; readonly isHeld?: boolean }
 
 /** A `ws` socket that writes out what waits for its client before any Close frame, whichever side closes. */
 export class ClientSocket extends WebSocket {

@@ -108,6 +108,38 @@ describe('heartbeat', () => {
     assert.equal(peer.closed, undefined)
   })
 
+  it('leaves alone a client whose bytes a data filter keeps waiting', async t => {
+    let release = () => {}
+    const released = new Promise<void>(resolve => {
+      release = resolve
+    })
+    t.after(release)
+    let isAtWork = false
+    const slow = frame(TEXT, 'slow')
+    const server = await serve(t, {
+      filters: [
+        {
+          data: async chunk => {
+            if (!chunk.equals(slow)) return
+            isAtWork = true
+            await released
+          },
+        },
+        'echo',
+      ],
+      heartbeat: HEARTBEAT,
+      drain: 0,
+    })
+    const peer = await RawPeer.open(server.url)
+    peer.send(slow)
+    await until(() => isAtWork)
+    await lifeOfTheSilent(server)
+    await lifeOfTheSilent(server)
+    assert.equal(peer.isClosed, false)
+    release()
+    await until(() => peer.frames.some(({ opcode }) => opcode === TEXT))
+  })
+
   it('watches a client behind a data filter too', async t => {
     const server = await serve(t, { filters: [{ data: () => {} }], heartbeat: HEARTBEAT })
     const alive = await Peer.open(server.url)

@@ -6,7 +6,7 @@ import { Agent, request as httpRequest } from 'node:http'
 import { createServer as createTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, it, type TestContext } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type Closed, createServer, type FilterModule, type Payload } from '../src/index.ts'
@@ -53,13 +53,6 @@ const lived = (name: string, lines: string[]): FilterModule => ({
   start: () => void lines.push(`${name} started`),
   stop: async () => void lines.push(`${name} stopped`),
 })
-
-// Whether close() itself keeps the process alive is tested in a process of its own; here a test runner does.
-let keepAlive: NodeJS.Timeout
-before(() => {
-  keepAlive = setInterval(() => {}, 1000)
-})
-after(() => clearInterval(keepAlive))
 
 describe('close()', () => {
   it('tells every client 1001, and settles once they have gone', async t => {

@@ -158,6 +158,19 @@ describe('--key and --cert', () => {
     await until(() => socket.closed, 'the end of the connection', 2000)
   })
 
+  it('leave no peer behind at close() that has not finished its TLS handshake', async t => {
+    const { files } = await certificate(t)
+    const server = await serve(t, { filters: [], ...files })
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+    t.after(() => void socket.destroy())
+    socket.on('error', () => {})
+    await once(socket.resume(), 'connect')
+    // By then the server has the other connection too.
+    await Peer.open(server.url, { rejectUnauthorized: false })
+    await server.close()
+    await until(() => socket.closed, 'the end of the connection', 1000)
+  })
+
   it('cut a peer that never finishes its request headers after handshake-timeout', async t => {
     const { files } = await certificate(t)
     const server = await serve(t, { filters: [], handshakeTimeout: 0.2, ...files })
