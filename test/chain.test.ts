@@ -296,6 +296,16 @@ for (const kind of KINDS) {
       assert.equal(error, thrown)
     })
 
+    it(`an answer that cannot even be named is an error, ${whatThen}`, async () => {
+      const nameless = Object.create({
+        get constructor() {
+          throw new Error('no constructor')
+        },
+      })
+      const { error } = await fails(() => nameless)
+      assert.ok(error instanceof Error)
+    })
+
     it('is over for the client when its last handler has run', async () => {
       const { chain } = chainOf(name, [() => {}, async () => {}])
       const [value, a, b] = kind.event()

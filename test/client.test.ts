@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Refused, type TestClient, type TestServer, testServer } from '../src/testing/index.ts'
@@ -169,6 +170,7 @@ describe('topics', () => {
     client.join('a')
     client.join('a')
     server.server.broadcast('one', { topic: 'a' })
+    client.join('a')
     client.leave('a')
     client.leave('a')
     server.server.broadcast('two', { topic: 'a' })
@@ -482,9 +484,10 @@ describe('sends to a client on hold', () => {
     const { client, received, leave } = await server.connect()
     client.send('secret')
     await leave()
+    assert.equal(client.buffered, 0)
     client.admit()
     server.flush()
-    assert.deepEqual([received, client.buffered], [[], 0])
+    assert.deepEqual(received, [])
   })
 })
 
@@ -541,6 +544,15 @@ describe('the hold deadline', () => {
     assert.equal(codeOf(peer), undefined)
     t.mock.timers.tick(1)
     assert.equal(codeOf(peer), 1008, 'holding again has not extended it')
+  })
+
+  it('is over with the admission after a hold that was asked for twice', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const server = await serve(t, [holder], { holdTimeout: 1, filterTimeout: 0 })
+    const peer = await server.connect()
+    for (const payload of ['hold', 'hold', 'admit']) await peer.say(payload)
+    t.mock.timers.tick(5000)
+    assert.equal(codeOf(peer), undefined)
   })
 
   it('0 is none', async t => {
@@ -765,6 +777,40 @@ describe('disconnect', () => {
     await peer.leave(4002, 'done')
     assert.deepEqual(told, [{ code: 4002, reason: 'done', clean: true }])
     assert.equal(peer.closed, undefined, 'the server has not closed it')
+  })
+
+  it('after the peer has left does nothing', async t => {
+    const told: number[] = []
+    const server = await serve(t, [{ disconnect: (_, { code }) => void told.push(code) }])
+    const peer = await server.connect()
+    await peer.leave(4000)
+    peer.client.disconnect(1008)
+    assert.deepEqual([codeOf(peer), told], [undefined, [4000]])
+  })
+
+  it('of a client whose last words are too much for it closes with 1013, once', async t => {
+    const server = await serve(t, [nothing], { 'max-buffered': 1000 })
+    const closes: [number, string][] = []
+    // Takes nothing that is written to it.
+    const socket = new Duplex({ read() {}, write() {} })
+    const { client, closed } = server.server.attach({
+      name: 'stuck',
+      remote: '',
+      socket,
+      frame: payload => Buffer.from(payload),
+      pause() {},
+      resume() {},
+      close: (code, reason) => void closes.push([code, reason]),
+      destroy: () => closed(1006, '', false),
+    })
+    const say = () => {
+      for (let i = 0; i < 2; i++) client.send('x'.repeat(400))
+    }
+    say()
+    server.flush()
+    say()
+    client.disconnect(4000, 'bye')
+    assert.deepEqual(closes, [[1013, 'too slow']])
   })
 
   it('in open closes with what was sent before', async t => {

@@ -599,6 +599,14 @@ describe('promise 5: nothing global', () => {
     assert.deepEqual([one!.ready, two!.ready], [false, true])
   })
 
+  it('a server that has closed leaves no listener on the output that it was given', async t => {
+    const stdout = new PassThrough()
+    const before = stdout.listenerCount('error')
+    const server = await serve(t, { filters: ['stdout-messages'], stdout })
+    await server.close()
+    assert.equal(stdout.listenerCount('error'), before)
+  })
+
   it('importing any file of src, filters and storage does nothing: no handle, no output, no listener, no global', () => {
     const files = ['src', 'filters', 'storage'].flatMap(folder =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

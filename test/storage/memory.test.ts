@@ -85,6 +85,17 @@ describe('memory values', () => {
     assert.deepEqual(asked, [MAX_TIMER])
   })
 
+  it('that live so long end by themselves, read or not: their timer is renewed', t => {
+    t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+    const setTimer = t.mock.method(globalThis, 'setTimeout')
+    memory().values.set('k', 'v', { ttlMs: 2 * MAX_TIMER + 500 })
+    for (let i = 0; i < 3; i++) t.mock.timers.tick(MAX_TIMER)
+    assert.deepEqual(
+      setTimer.mock.calls.map(({ arguments: [, ms] }) => ms),
+      [MAX_TIMER, MAX_TIMER, 500],
+    )
+  })
+
   it('a value set anew has its own time: the timer of the former does not end it', t => {
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
     const { values } = memory()
