@@ -52,7 +52,7 @@ export interface Assembly {
   readonly log: Logger
   /** Told by whoever listens; part of `hub.ready`. */
   state: 'starting' | 'listening' | 'draining'
-  /** Ends the filters' timers and closes the storage. */
+  /** Ends the filters' endings and closes the storage. */
   close(): Promise<void>
 }
 
@@ -68,10 +68,10 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
   const counters = createCounters()
   const report = new ErrorReport(log, counters)
   const storage = await openStorage(plan, log)
-  const timers: (() => void)[] = []
+  const endings: (() => void)[] = []
   const deadlines = new Deadlines()
   const close = async () => {
-    for (const stop of timers.splice(0)) stop()
+    for (const end of endings.splice(0)) end()
     deadlines.release()
     await storage.close?.()
   }
@@ -80,9 +80,11 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       plan,
       log,
       report,
-      timers,
-      storage: guardStorage(plan.storage.name, storage),
-      stdout: outputOf(streams, counters),
+      endings,
+      storage: guardStorage(plan.storage.name, storage, error =>
+        report.add(error, { filter: plan.storage.name, chain: 'bus' }),
+      ),
+      stdout: outputOf(streams, counters, endings),
       deadline: options['filter-timeout'] * 1000,
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
@@ -112,6 +114,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
         log,
         bus: storage.bus,
         isReady: () => assembly.state === 'listening' && (storage.ready?.() ?? true),
+        isAccepting: () => assembly.state !== 'draining',
         reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),
       }),
     }
@@ -126,7 +129,7 @@ interface SetupContext {
   readonly plan: Plan
   readonly log: Logger
   readonly report: ErrorReport
-  readonly timers: (() => void)[]
+  readonly endings: (() => void)[]
   readonly storage: Storage
   /** @throws FwsError when the server was given no standard output. */
   readonly stdout: () => Output
@@ -184,7 +187,7 @@ async function runSetup(
 }
 
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
-  const { plan, report, timers } = context
+  const { plan, report, endings } = context
   const { name, asked, module } = placed
   const log = context.log.child({ filter: name })
   return {
@@ -192,6 +195,10 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
     options: ownValues(plan.settingsOf(placed), module.options),
     storage: context.storage,
     log,
+    limits: {
+      'max-payload': Number(plan.settings.get('max-payload')!.value),
+      'max-buffered': Number(plan.settings.get('max-buffered')!.value),
+    },
     guards: plan.filters.filter(({ module }) => module.stage === 'guard').map(guard => guard.name),
     get stdout() {
       return context.stdout()
@@ -203,7 +210,7 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
       return apis.get(used) as never
     },
     every: (ms, run) => {
-      timers.push(repeat(ms, run, error => report.add(error, { filter: asked, chain: 'timer' })))
+      endings.push(repeat(ms, run, error => report.add(error, { filter: asked, chain: 'timer' })))
     },
   }
 }
@@ -228,14 +235,15 @@ async function inTurn(steps: readonly (() => Awaitable<void>)[]): Promise<void> 
   for (const step of steps) await step()
 }
 
-function outputOf({ stdout }: Streams, counters: Counters): () => Output {
-  let output: Output | undefined
+function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)[]): () => Output {
+  let output: BoundedOutput | undefined
   return () => {
     if (stdout === undefined)
       throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
     output ??= new BoundedOutput(stdout, bytes => {
       counters.stdoutDropped += bytes
     })
+    onClose.push(() => output?.close())
     return output
   }
 }

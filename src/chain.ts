@@ -29,6 +29,8 @@ export interface Subject {
   readonly id: string
   /** Order of the filter whose handler runs now; -1: none. */
   position: number
+  /** Whether that handler has returned and its promise is awaited. */
+  waiting: boolean
   /** Order of the last filter that this client's messages reach. */
   reach: number
 }
@@ -42,6 +44,8 @@ export interface ChainKind<V> {
   id(value: V, a: unknown): string | undefined
   /** The value that a verdict makes of the current one; `undefined`: no verdict that this chain takes. Absent: takes none. */
   rewrite?(value: V, verdict: unknown): V | undefined
+  /** Whether DROP ends the chain; otherwise it is as good as nothing. */
+  readonly drops: boolean
   /** What such a verdict may be, for the error. */
   readonly takes: string
   /** Whether a failed handler ends the chain; otherwise the next one runs. */
@@ -128,6 +132,7 @@ export class Chain<V> {
     const step = this.steps[i]!
     const kind = this.#kind
     const subject = kind.subject?.(value, a)
+    if (subject !== undefined) subject.waiting = true
     let outcome: Outcome<V> = FAILED
     try {
       const verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
@@ -135,12 +140,14 @@ export class Chain<V> {
     } catch (error) {
       this.#fail(step, error, value, a)
     }
+    if (subject !== undefined) subject.waiting = false
     if (outcome === DROP || (outcome === FAILED && kind.endsOnError)) return this.#end(subject, outcome)
     return this.#from(i + 1, outcome === FAILED ? value : (outcome as V), a, b)
   }
 
   #judge(step: Step, verdict: unknown, value: V, a: unknown): Outcome<V> {
     if (verdict === DROP) {
+      if (!this.#kind.drops) return value
       step.dropped++
       return DROP
     }
@@ -167,7 +174,11 @@ export class Chain<V> {
 
 function nameOf(value: unknown): string {
   if (value === null) return 'null'
-  if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`
   if (typeof value === 'function') return 'a function'
-  return `${typeof value} ${String(value)}`
+  if (typeof value !== 'object') return `${typeof value} ${String(value)}`
+  try {
+    return `an object (${value.constructor?.name ?? 'no prototype'})`
+  } catch {
+    return 'an object'
+  }
 }

@@ -41,18 +41,21 @@ const ofClient = {
 const connect: ChainKind<ServerClient> = {
   ...ofClient,
   name: 'connect',
+  drops: true,
   takes: 'nothing, or what client.refuse() returns',
   endsOnError: true,
 }
-const open: ChainKind<ServerClient> = { ...ofClient, name: 'open', takes: 'nothing', endsOnError: true }
+const open: ChainKind<ServerClient> = { ...ofClient, name: 'open', drops: false, takes: 'nothing', endsOnError: true }
 const disconnect: ChainKind<ServerClient> = {
   name: 'disconnect',
+  drops: false,
   id: client => client.id,
   takes: 'nothing',
   endsOnError: false,
 }
 const message: ChainKind<Payload> = {
   name: 'message',
+  drops: true,
   subject: (_, client) => client as ServerClient,
   id: (_, client) => (client as ServerClient).id,
   rewrite: (_, verdict) => (isPayload(verdict) ? verdict : undefined),
@@ -62,6 +65,7 @@ const message: ChainKind<Payload> = {
 }
 const data: ChainKind<Buffer> = {
   name: 'data',
+  drops: true,
   id: (_, peer) => (peer as Peer).id,
   rewrite: (_, verdict) => (Buffer.isBuffer(verdict) ? verdict : undefined),
   takes: 'nothing, a Buffer, or DROP',
@@ -69,6 +73,7 @@ const data: ChainKind<Buffer> = {
 }
 const consumer: ChainKind<ChannelEvent> = {
   name: 'consumer',
+  drops: true,
   id: event => `channel ${event.channel}`,
   rewrite: (event, verdict) => (isPayload(verdict) ? { ...event, payload: verdict } : undefined),
   takes: 'nothing, a string, a Buffer, or DROP',
@@ -76,6 +81,7 @@ const consumer: ChainKind<ChannelEvent> = {
 }
 const request: ChainKind<IncomingMessage> = {
   name: 'request',
+  drops: true,
   id: req => req.socket.remoteAddress,
   takes: 'nothing, or DROP when it has answered',
   endsOnError: true,

@@ -49,6 +49,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
   position = NO_FILTER
+  waiting = false
   reach = EVERY_FILTER
   readonly #hub: Hub
   readonly #frame: Transport['frame']
@@ -122,23 +123,31 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.sendFrame(this.outbox.wire.encode(payload))
   }
 
+  answer(payload: Payload): Drop {
+    checkPayload('answer', payload)
+    this.#deliver(this.outbox.wire.encode(payload), true)
+    return DROP
+  }
+
   /** Sends a finished frame of this client's wire. */
   sendFrame(finished: Buffer): void {
+    this.#deliver(finished, this.#isHolderCalling())
+  }
+
+  /**
+   * @param toHeld - whether it may reach a client on hold: what its holder sends and every answer to its messages may;
+   * all else waits, so that a client that is not admitted receives nothing.
+   */
+  #deliver(finished: Buffer, toHeld: boolean): void {
     if (this.#isEnding) {
       count(this.#hub.counters.drops, 'closed client')
-    } else if (this.#admission !== undefined && !this.#isHolderRunning()) {
-      // What other filters send waits: a client that is not admitted receives nothing of theirs.
+    } else if (this.#admission !== undefined && !toHeld) {
       this.#checkWaiting(this.#admission.bytes + finished.length, 'on hold')
       this.#admission.keep(finished)
     } else {
       if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length, 'not open yet')
       this.#hub.fanout.send(this.outbox, finished)
     }
-  }
-
-  answer(payload: Payload): Drop {
-    this.send(payload)
-    return DROP
   }
 
   drop(reason = 'filter'): Drop {
@@ -309,8 +318,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.#gone || this.#peerClosing || this.#ending !== undefined
   }
 
-  #isHolderRunning(): boolean {
-    return this.position !== NO_FILTER && this.position <= this.reach
+  /** Behind an await nobody knows who calls. */
+  #isHolderCalling(): boolean {
+    return this.position !== NO_FILTER && this.position <= this.reach && !this.waiting
   }
 
   #checkWaiting(bytes: number, state: string): void {

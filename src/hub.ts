@@ -37,6 +37,8 @@ export interface HubHost {
   /** `undefined`: the storage has none. */
   readonly bus: Bus | undefined
   readonly isReady: () => boolean
+  /** Whether new clients are welcome: not once the server stops. */
+  readonly isAccepting: () => boolean
   reportCodec(error: unknown, codec: string): void
 }
 
@@ -91,6 +93,13 @@ export class Hub implements Server {
   }
 
   attach(transport: Transport): Attached {
+    if (!this.#host.isAccepting()) throw new FwsError('ERR_STATE', 'attach() while the server is stopping')
+    if (this.clients.size >= this.limits.maxClients) {
+      throw new FwsError(
+        'ERR_LIMIT',
+        `attach() with ${this.clients.size} clients, --max-clients is ${this.limits.maxClients}`,
+      )
+    }
     const client = new ServerClient(this, transport)
     client.open(transport)
     return {

@@ -1,5 +1,5 @@
 import { FwsError } from './errors.ts'
-import type { Capability, OpenStorage, Storage } from './types.ts'
+import type { Bus, Capability, OpenStorage, Storage } from './types.ts'
 
 const CAPABILITIES: readonly Capability[] = ['sets', 'values', 'bus', 'history']
 
@@ -24,14 +24,18 @@ export function checkNeeds(
   )
 }
 
-/** The storage as filters see it: a capability that is missing says so when it is first asked for. */
-export function guardStorage(storageName: string, storage: OpenStorage): Storage {
+/**
+ * The storage as filters see it: a capability that is missing says so when it is first asked for, and a subscriber that
+ * throws keeps no other from its event.
+ */
+export function guardStorage(storageName: string, storage: OpenStorage, onError: (error: unknown) => void): Storage {
   const guarded = {}
+  const parts: OpenStorage = { ...storage, ...(storage.bus && { bus: guardBus(storage.bus, onError) }) }
   for (const capability of CAPABILITIES) {
     Object.defineProperty(guarded, capability, {
       enumerable: true,
       get: () => {
-        const found = storage[capability]
+        const found = parts[capability]
         if (found !== undefined) return found
         const has = capabilitiesOf(storage).join(', ') || 'nothing'
         throw new FwsError(
@@ -42,4 +46,18 @@ export function guardStorage(storageName: string, storage: OpenStorage): Storage
     })
   }
   return guarded as Storage
+}
+
+function guardBus(bus: Bus, onError: (error: unknown) => void): Bus {
+  return {
+    publish: (channel, payload) => bus.publish(channel, payload),
+    subscribe: (channel, deliver) =>
+      bus.subscribe(channel, payload => {
+        try {
+          deliver(payload)
+        } catch (error) {
+          onError(error)
+        }
+      }),
+  }
 }

@@ -74,7 +74,7 @@ export interface Client extends Peer {
   send(payload: Payload): void
   join(topic: string): void
   leave(topic: string): void
-  /** Sends, and ends the chain. */
+  /** Sends, and ends the chain. To a client on hold too, so a guard answers with it behind an `await`. */
   answer(payload: Payload): Drop
   /** Ends the chain; the reason is counted and shown at debug level, so keep it one of a few fixed texts. */
   drop(reason?: string): Drop
@@ -110,7 +110,11 @@ export interface Server {
   broadcast(payload: Payload, to?: Audience): void
   /** Application channel: comes back through the consumer chain of every subscribed node. */
   publish(channel: string, payload: Payload): Awaitable<void>
-  /** Makes a client of a connection that is no WebSocket; runs its open chain. */
+  /**
+   * Makes a client of a connection that is no WebSocket; runs its open chain.
+   *
+   * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops: end the connection then.
+   */
   attach(transport: Transport): Attached
 }
 
@@ -211,6 +215,8 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly options: OptionValues<O>
   readonly storage: Storage
   readonly log: Logger
+  /** The limits that hold, in bytes: to be announced where a protocol does so. */
+  readonly limits: Readonly<{ 'max-payload': number; 'max-buffered': number }>
   /** Names of the guards in this server's chain, for filters that let peers in by another door. */
   readonly guards: readonly string[]
   /** Standard output, the place for data: bounded, never blocking, never failing. */

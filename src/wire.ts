@@ -1,3 +1,5 @@
+import { FwsError } from './errors.ts'
+import { isPayload } from './payload.ts'
 import type { Codec, Payload, Transport } from './types.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -24,7 +26,13 @@ export class Wire {
   encode(payload: Payload): Buffer {
     try {
       const encoded = this.codec.encode(payload)
-      return encoded === undefined ? NOTHING : this.#frame(encoded)
+      if (encoded === undefined) return NOTHING
+      if (isPayload(encoded)) return this.#frame(encoded)
+      const { name } = this.codec
+      throw new FwsError(
+        'ERR_PAYLOAD',
+        `codec ${name} encodes to a string, a Buffer or undefined, received ${typeof encoded}`,
+      )
     } catch (error) {
       this.#onError(error, this.codec)
       return NOTHING

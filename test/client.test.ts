@@ -118,7 +118,7 @@ describe('send', () => {
         message: `${operation} takes a string or a Buffer, received ${called}; JSON.stringify an object`,
       })
       assert.throws(() => client.send(wrong), refused('send'))
-      assert.throws(() => client.answer(wrong), refused('send'))
+      assert.throws(() => client.answer(wrong), refused('answer'))
       assert.throws(() => server.server.broadcast(wrong), refused('broadcast'))
       assert.throws(() => server.server.broadcast(wrong, { topic: 'nobody is here' }), refused('broadcast'))
       assert.throws(() => server.server.publish('global', wrong), refused('publish'))
@@ -468,6 +468,28 @@ describe('sends to a client on hold', () => {
     server.server.broadcast('news')
     server.flush()
     assert.deepEqual(received, ['welcome', 'from open', 'from elsewhere', 'you are in', 'news'])
+  })
+
+  it('wait also while their holder awaits; what it answers does not', async t => {
+    const { passed, open } = gate()
+    const server = await serve(t, [
+      {
+        open: client => client.hold(),
+        async message(_, client) {
+          await passed
+          return client.answer('checked')
+        },
+      },
+    ])
+    const { client, received, say } = await server.connect()
+    const said = say('secret')
+    client.send('for members only')
+    open()
+    await said
+    assert.deepEqual(received, ['checked'])
+    client.admit()
+    server.flush()
+    assert.deepEqual(received, ['checked', 'for members only'])
   })
 
   it('are bounded by --max-buffered', async t => {

@@ -110,6 +110,6 @@ describe('README, followed from a clone in an empty folder', () => {
   }
 
   for (const { name } of files.filter(file => /^server\./.test(file.name))) {
-    it(`node ${name} ends well`, () => runToEnd(`node ${name}`))
+    it(`node ${name} ends well`, async () => assert.ok(await runToEnd(`node ${name}`)))
   }
 })

@@ -127,12 +127,17 @@ export async function testServer(
   }
 }
 
-/** The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`. */
+/** The handlers of one filter, its setup run with these options; `stop` ends its timers too: `const { message } = await setUp(words, { 'words-max': 5 })`. */
 export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<Handlers> {
   const base = absolute('.')
   const plan = await makePlan({ given: readGiven({ ...options, filters: [module] }, base), base }, createLoader())
-  const { filters } = await assemble(plan, { log: pino({ level: 'silent' }), stdout: new PassThrough() })
-  return filters.at(-1)!.handlers
+  const assembly = await assemble(plan, { log: pino({ level: 'silent' }), stdout: new PassThrough() })
+  const { handlers } = assembly.filters.at(-1)!
+  const stop = async () => {
+    await handlers.stop?.()
+    await assembly.close()
+  }
+  return { ...handlers, stop }
 }
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
