@@ -49,7 +49,8 @@ async function end(running: RunningServer): Promise<void> {
 function live({ log, reload }: RunningServer): void {
   process.on('SIGHUP', () => {
     try {
-      reload()
+      // Without a certificate it means what it means to any program: the terminal has been closed.
+      if (!reload()) stop()
     } catch (error) {
       log.error({ err: error }, 'the old certificate stays')
     }

@@ -1,4 +1,4 @@
-import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
 
 declare module 'filtered-websocket' {
   interface ClientState {
@@ -22,6 +22,8 @@ const ANYWHERE = /token:(\S{1,256})(?!\S)/
 /** Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. */
 export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof options>) => {
   const pattern = chosen['broadcast-by-token-loose'] ? ANYWHERE : WHOLE
+  /** Clients that the log has mentioned. */
+  const warned = new WeakSet<Client>()
   const key = (token: string) => `broadcast-by-token:${token}`
 
   async function leave(client: Client): Promise<void> {
@@ -32,12 +34,12 @@ export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof o
     await sets.remove(key(token), client.id)
   }
 
-  async function register(client: Client, token: string): Promise<Drop> {
+  async function register(client: Client, token: string): Promise<void> {
     await leave(client)
     client.state.token = token
     client.join(key(token))
     await sets.add(key(token), client.id)
-    return client.answer(`Successfully registered with broadcast group: ${token}`)
+    client.send(`Successfully registered with broadcast group: ${token}`)
   }
 
   return {
@@ -46,8 +48,9 @@ export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof o
       if (asked !== undefined) return register(client, asked)
       const { token } = client.state
       if (token !== undefined) return client.server.broadcast(payload, { topic: key(token), except: client })
-      log.warn({ client: client.id }, 'message without a token')
-      return client.answer('Error: No token has been set')
+      if (!warned.has(client)) log.warn({ client: client.id }, 'message without a token')
+      warned.add(client)
+      client.send('Error: No token has been set')
     },
     disconnect: leave,
   }

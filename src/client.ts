@@ -262,7 +262,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
       return
     }
     this.#hub.counters.messages++
-    this.#hub.counters.bytesIn += payload.length
+    this.#hub.counters.bytesIn += Buffer.byteLength(payload)
     this.mailbox.receive(payload)
   }
 
@@ -296,7 +296,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   sizeOf(payload: Payload): number {
-    return payload.length
+    return Buffer.byteLength(payload)
   }
 
   pause(): void {

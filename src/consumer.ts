@@ -32,7 +32,7 @@ export class Consumer implements MailboxOwner<ChannelEvent> {
   }
 
   sizeOf({ payload }: ChannelEvent): number {
-    return payload.length
+    return Buffer.byteLength(payload)
   }
 
   pause(): void {

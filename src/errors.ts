@@ -1,7 +1,11 @@
 /** Every error that this package raises on purpose. */
 export class FwsError extends Error {
   override readonly name = 'FwsError'
-  /** Stable, for programs: `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`, `ERR_STORAGE`, `ERR_LISTEN`, `ERR_CLOSE_CODE`, `ERR_TIMEOUT`. */
+  /**
+   * Stable, for programs. What was asked for cannot be: `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`. Starting
+   * failed: `ERR_STORAGE`, `ERR_START`, `ERR_LISTEN`. A filter is wrong: `ERR_PAYLOAD`, `ERR_VERDICT`, `ERR_CLOSE_CODE`,
+   * `ERR_STATE`, `ERR_LIMIT`, `ERR_TIMEOUT`.
+   */
   readonly code: string
 
   /** @param message - what happened, to whom, the value received, what to do; lower case, no final stop. */

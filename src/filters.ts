@@ -1,6 +1,7 @@
+import { dirname, isAbsolute } from 'node:path'
 import { type FilterRef, INLINE } from './config-file.ts'
 import { FwsError } from './errors.ts'
-import { FILTER, type LoadedModule, type Loader } from './loader.ts'
+import { FILTER, isPath, type LoadedModule, type Loader } from './loader.ts'
 import { checkShape } from './module-shape.ts'
 import type { Given } from './settings.ts'
 import type { FilterModule } from './types.ts'
@@ -36,7 +37,7 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
     }
     const uses = new Map<string, PlacedFilter>()
     for (const name of filter.module.uses ?? []) {
-      const wanted = await loadFilter({ name, base: filter.base }, loader, filter.asked)
+      const wanted = await loadFilter({ name, base: baseOf(name, filter) }, loader, filter.asked)
       const used = all.find(other => other.file === wanted.file) ?? wanted
       if (used === wanted) all.push(wanted)
       uses.set(name, await place(used, [...path, filter.name]))
@@ -52,6 +53,11 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
   const inOrder = orderAsNamed(named)
   checkGuards(inOrder)
   return inOrder
+}
+
+/** A path starts from the file that names it, as an import does; a package is looked for where the operator's are. */
+function baseOf(name: string, { file, base }: LoadedFilter): string {
+  return isPath(name) && isAbsolute(file) ? dirname(file) : base
 }
 
 interface LoadedFilter extends Omit<PlacedFilter, 'uses'> {

@@ -159,11 +159,13 @@ export class Listener {
   #finish(outcome: unknown, res: ServerResponse): void {
     if (outcome === FAILED && res.headersSent) res.destroy()
     else if (outcome === FAILED) end(res, 500, 'internal error\n')
-    else if (outcome !== DROP && !res.headersSent)
+    else if (outcome !== DROP && !res.headersSent) {
+      count(this.#hub.counters.refusals, 426)
       end(res, 426, 'this is a WebSocket server\n', {
         Upgrade: 'websocket',
         Connection: res.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close',
       })
+    }
   }
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {

@@ -179,7 +179,7 @@ function hasPackage(name: string, base: string): boolean {
   return existsSync(join(base, 'node_modules', root, 'package.json')) || (parent !== base && hasPackage(name, parent))
 }
 
-function isPath(name: string): boolean {
+export function isPath(name: string): boolean {
   return /^(\.{1,2}(\/|\\|$)|file:)/.test(name) || isAbsolute(name)
 }
 

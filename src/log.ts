@@ -13,6 +13,6 @@ export async function createLogger(
   if (format === 'json' || (format === 'auto' && !stream.isTTY)) return pino(settings, output)
   // Loaded only where somebody looks.
   const { prettyFactory } = await import('pino-pretty')
-  const pretty = prettyFactory({ colorize: stream.isTTY === true, translateTime: 'HH:MM:ss.l' })
+  const pretty = prettyFactory({ colorize: stream.isTTY === true, singleLine: true, translateTime: 'HH:MM:ss.l' })
   return pino(settings, { write: line => output.write(pretty(line)) })
 }

@@ -1,5 +1,5 @@
 import { parseArgv } from './argv.ts'
-import { type Config, type FilterRef, readConfig } from './config-file.ts'
+import { type Config, type FilterRef, INLINE, readConfig } from './config-file.ts'
 import { type Env, readEnvironment, unknownVariables } from './environment.ts'
 import { FwsError } from './errors.ts'
 import { type PlacedFilter, placeFilters } from './filters.ts'
@@ -131,14 +131,14 @@ function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter
 }
 
 /** Options of one place may leave out the filter's name: `["words", {"max": 5}]`. */
-function ownOptions(filter: PlacedFilter): Layer {
-  const own = Object.keys(filter.module.options ?? {})
-  return new Map(
-    [...filter.options].map(([name, value]) => [
-      own.includes(`${filter.name}-${name}`) ? `${filter.name}-${name}` : name,
-      value,
-    ]),
-  )
+function ownOptions({ name: filter, module, options }: PlacedFilter): Layer {
+  const own = Object.keys(module.options ?? {})
+  const fullName = (name: string) => {
+    if (own.includes(name)) return name
+    const named = own.filter(known => (filter === INLINE ? known.endsWith(`-${name}`) : known === `${filter}-${name}`))
+    return named.length === 1 ? named[0]! : name
+  }
+  return new Map([...options].map(([name, value]) => [fullName(name), value]))
 }
 
 function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {

@@ -1,6 +1,7 @@
+import { createWriteStream } from 'node:fs'
 import { resolve as absolute } from 'node:path'
 import type { Writable } from 'node:stream'
-import { destination, type Logger, pino } from 'pino'
+import type { Logger } from 'pino'
 import { type Assembly, assemble, type Streams } from './assembly.ts'
 import { readGiven } from './config-file.ts'
 import { Consumer } from './consumer.ts'
@@ -9,6 +10,7 @@ import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { Listener } from './listener.ts'
 import { Loader } from './loader.ts'
+import { createLogger } from './log.ts'
 import type { CoreOptions } from './options.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { drain } from './shutdown.ts'
@@ -43,8 +45,12 @@ export interface RunningServer extends Server {
   readonly url: string
   /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
   close(): Promise<void>
-  /** Reads the TLS key and certificate again, for new connections. @throws FwsError and keeps the old ones. */
-  reload(): void
+  /**
+   * Reads the TLS key and certificate again, for new connections; answers whether there are any.
+   *
+   * @throws FwsError `ERR_OPTION`, and keeps the old ones.
+   */
+  reload(): boolean
 }
 
 /**
@@ -57,7 +63,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Running
   const { log, stdout, ...given } = options
   const base = absolute('.')
   const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
-  return startServer(plan, { log: log ?? pino({ level: loggingOf(plan)['log-level'] }, destination(STDERR)), stdout })
+  const chosen = log ?? (await createLogger(loggingOf(plan), createWriteStream('', { fd: STDERR, autoClose: false })))
+  return startServer(plan, { log: chosen, stdout })
 }
 
 /** A loader whose modules import this very copy of the package. */
@@ -139,7 +146,11 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
       closing ??= close()
       return closing
     },
-    reload: () => log.info(listener.reloadTls() ? 'certificate read again' : 'no certificate to read again'),
+    reload: () => {
+      const reloaded = listener.reloadTls()
+      if (reloaded) log.info('certificate read again')
+      return reloaded
+    },
   }
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hub } from './hub.ts'
 
+const SHUTTING_DOWN = 'server is shutting down'
 /** Clients told at a time; their reconnects come as paced as their goodbyes. */
 const BATCH = 200
 /** Part of the drain time over which the goodbyes are spread, when there are many. */
@@ -25,6 +26,8 @@ export async function drain(hub: Hub, drainMs: number, others: Promise<void>): P
   }
   const left = [...hub.clients.values()]
   hub.log.warn({ clients: left.length }, 'drain time is over, terminating')
+  for (const client of left) client.disconnect(1001, SHUTTING_DOWN)
+  await new Promise(setImmediate)
   for (const client of left) client.terminate()
   // A client whose filter never settles is left behind.
   await Promise.race([hub.empty(), sleep(LAST_CHAINS)])
@@ -35,6 +38,6 @@ async function tellAll(hub: Hub, drainMs: number): Promise<void> {
   const pause = Math.min(100, (drainMs * SPREAD * BATCH) / clients.length)
   for (let i = 0; i < clients.length; i += BATCH) {
     if (i > 0) await sleep(pause * (0.5 + Math.random()))
-    for (const client of clients.slice(i, i + BATCH)) client.retire(1001, 'server is shutting down')
+    for (const client of clients.slice(i, i + BATCH)) client.retire(1001, SHUTTING_DOWN)
   }
 }

@@ -46,6 +46,7 @@ export class Upgrades {
     IncomingMessage,
     { readonly client: ServerClient; readonly handshake: RequestHandshake }
   >()
+  #warnedAt = 0
   /** Ends of the handshakes whose connect chain has not settled. */
   readonly #pending = new Set<() => void>()
 
@@ -161,9 +162,10 @@ export class Upgrades {
   }
 
   #protocol(offered: Set<string>, req: IncomingMessage): string | false {
-    const chosen = this.#handshakes.get(req)?.handshake.protocol
-    if (chosen === undefined) return offered.values().next().value ?? false
-    return offered.has(chosen) ? chosen : false
+    const { handshake } = this.#handshakes.get(req)!
+    // Browsers give up when none of what they offer is answered.
+    handshake.protocol ??= offered.values().next().value
+    return handshake.protocol !== undefined && offered.has(handshake.protocol) ? handshake.protocol : false
   }
 
   #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
@@ -175,7 +177,10 @@ export class Upgrades {
 
   #refuse(socket: Duplex, { status, reason, headers }: Refusal): void {
     count(this.#hub.counters.refusals, status)
-    this.#hub.log.debug({ status, reason }, 'handshake refused')
+    // A page that may not connect is the operator's first puzzle; a flood of them is not to fill the log.
+    const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
+    if (isFirst) this.#warnedAt = Date.now()
+    this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason }, 'handshake refused')
     answer(socket, status, reason, headers)
   }
 }

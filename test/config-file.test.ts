@@ -289,7 +289,8 @@ describe('a server by its config file', { concurrency: 3 }, () => {
       }
       ann.send('hello')
       assert.equal((await bob.get(2))[1], 'hello')
-      await until(() => /^--MESSAGE--\n\S+ => hello\n$/.test(server.stdout), 'the printed message')
+      const printed = /^(--MESSAGE--\n\S+ => token:tea\n){2}--MESSAGE--\n\S+ => hello\n$/
+      await until(() => printed.test(server.stdout), 'the printed messages')
     })
   }
 

@@ -220,7 +220,7 @@ export const message = (payload: Payload, client: Client) => client.sendd(payloa
       status: 426,
       received: ['HEY!'],
       code: 'ERR_OPTION',
-      kinds: ['object', 'object', 'function', 'function'],
+      kinds: ['function', 'function', 'function', 'function'],
     })
   })
 })

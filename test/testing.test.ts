@@ -310,7 +310,7 @@ describe('setUp', () => {
       stop: () => void order.push('stop'),
     })
     const client = fakeClient()
-    for (const handler of [handlers.message ?? []].flat()) handler('x', client, { payload: 'x', at: 0 })
+    handlers.message?.('x', client, { payload: 'x', at: 0 })
     await handlers.start?.(client.server)
     await handlers.stop?.()
     assert.deepEqual(order, ['exported', 'returned', 'start', 'stop'])

@@ -2,7 +2,7 @@ import { resolve as absolute } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pino } from 'pino'
 import { assemble } from '../assembly.ts'
-import { FAILED } from '../chain.ts'
+import { FAILED, type Handler } from '../chain.ts'
 import { type Refusal, ServerClient } from '../client.ts'
 import { readGiven } from '../config-file.ts'
 import { Consumer } from '../consumer.ts'
@@ -127,8 +127,15 @@ export async function testServer(
   }
 }
 
-/** The handlers of one filter, its setup run with these options; `stop` ends its timers too: `const { message } = await setUp(words, { 'words-max': 5 })`. */
-export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<Handlers> {
+type One<F> = F extends readonly (infer H)[] ? H : F
+/** A filter's handlers, each as one function. */
+export type SetUp = { [K in keyof Handlers]: One<NonNullable<Handlers[K]>> }
+
+/**
+ * The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`.
+ * `stop` ends its timers too. Several handlers of a key are called in turn; the answer is the last one's.
+ */
+export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<SetUp> {
   const base = absolute('.')
   const plan = await makePlan({ given: readGiven({ ...options, filters: [module] }, base), base }, createLoader())
   const assembly = await assemble(plan, { log: pino({ level: 'silent' }), stdout: new PassThrough() })
@@ -137,7 +144,12 @@ export async function setUp(module: FilterModule, options: Readonly<Record<strin
     await handlers.stop?.()
     await assembly.close()
   }
-  return { ...handlers, stop }
+  const each = Object.entries(handlers).map(([key, handler]) => [key, inOne([handler].flat() as Handler[])])
+  return { ...Object.fromEntries(each), stop }
+}
+
+function inOne(handlers: readonly Handler[]): Handler {
+  return (...args) => handlers.map(handler => handler(...args)).at(-1)
 }
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
