@@ -220,7 +220,7 @@ export const message = (payload: Payload, client: Client) => client.sendd(payloa
       status: 426,
       received: ['HEY!'],
       code: 'ERR_OPTION',
-      kinds: ['function', 'function', 'function', 'function'],
+      kinds: ['function', 'object', 'function', 'function'],
     })
   })
 })
