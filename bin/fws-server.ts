@@ -46,15 +46,17 @@ async function end(running: RunningServer): Promise<void> {
   stdout.write('', () => stderr.write('', () => process.exit(code)))
 }
 
-function live({ log, reload }: RunningServer): void {
-  process.on('SIGHUP', () => {
-    try {
-      // Without a certificate it means what it means to any program: the terminal has been closed.
-      if (!reload()) stop()
-    } catch (error) {
-      log.error({ err: error }, 'the old certificate stays')
-    }
-  })
+function live({ log, reload, url }: RunningServer): void {
+  // Without a certificate SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
+  if (url.startsWith('wss:')) {
+    process.on('SIGHUP', () => {
+      try {
+        reload()
+      } catch (error) {
+        log.error({ err: error }, 'the old certificate stays')
+      }
+    })
+  }
   // A promise or a timer that a filter left behind: its error reaches no chain, and still no filter takes the server down.
   process.on('unhandledRejection', error => log.fatal({ err: error }, 'a promise was left behind and rejected'))
   process.on('uncaughtException', error => log.fatal({ err: error }, 'an error was thrown outside every chain'))

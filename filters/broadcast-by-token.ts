@@ -16,8 +16,10 @@ export const options = {
 
 export const needs = ['sets'] as const
 
-const WHOLE = /^\s*token:(\S{1,256})\s*$/
-const ANYWHERE = /token:(\S{1,256})(?!\S)/
+/** Characters. */
+const MAX_TOKEN = 256
+const WHOLE = /^\s*token:(\S+)\s*$/
+const ANYWHERE = /token:(\S+)/
 
 /** Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. */
 export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof options>) => {
@@ -45,7 +47,7 @@ export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof o
   return {
     message(payload: Payload, client: Client) {
       const asked = pattern.exec(payload.toString())?.[1]
-      if (asked !== undefined) return register(client, asked)
+      if (asked !== undefined && asked.length <= MAX_TOKEN) return register(client, asked)
       const { token } = client.state
       if (token !== undefined) return client.server.broadcast(payload, { topic: key(token), except: client })
       if (!warned.has(client)) log.warn({ client: client.id }, 'message without a token')

@@ -11,6 +11,15 @@ export class Admission {
     return Math.min(...this.#holders)
   }
 
+  /** The holder, if there is just one. */
+  get only(): number | undefined {
+    return this.#holders.length === 1 ? this.#holders[0] : undefined
+  }
+
+  isHeldBy(order: number): boolean {
+    return this.#holders.includes(order)
+  }
+
   /** Bytes of frames that wait. */
   get bytes(): number {
     return this.#bytes

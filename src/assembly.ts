@@ -52,7 +52,7 @@ export interface Assembly {
   readonly log: Logger
   /** Told by whoever listens; part of `hub.ready`. */
   state: 'starting' | 'listening' | 'draining'
-  /** Ends the filters' endings and closes the storage. */
+  /** Lets go of standard output, and closes the storage. */
   close(): Promise<void>
 }
 
@@ -86,6 +86,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       ),
       stdout: outputOf(streams, counters, endings),
       deadline: options['filter-timeout'] * 1000,
+      deadlines,
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
     const filters = await setUpAll(plan.filters, context)
@@ -95,7 +96,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
         deadline: context.deadline,
         deadlines,
         report: (error, where) => report.add(error, where),
-        held: () => count(counters.drops, 'on hold'),
+        held: ({ reach }) => count(counters.drops, reach < 0 ? 'closing client' : 'on hold'),
       },
     )
     const assembly: Assembly = {
@@ -134,6 +135,7 @@ interface SetupContext {
   /** @throws FwsError when the server was given no standard output. */
   readonly stdout: () => Output
   readonly deadline: number
+  readonly deadlines: Deadlines
 }
 
 async function openStorage({ storage: { name, module }, settings }: Plan, log: Logger): Promise<OpenStorage> {
@@ -210,7 +212,14 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
       return apis.get(used) as never
     },
     every: (ms, run) => {
-      endings.push(repeat(ms, run, error => report.add(error, { filter: asked, chain: 'timer' })))
+      endings.push(
+        repeat(
+          ms,
+          run,
+          work => context.deadlines.wait(work, context.deadline, 'a run of every()'),
+          error => report.add(error, { filter: asked, chain: 'timer' }),
+        ),
+      )
     },
   }
 }
@@ -240,10 +249,13 @@ function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)
   return () => {
     if (stdout === undefined)
       throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
-    output ??= new BoundedOutput(stdout, bytes => {
-      counters.stdoutDropped += bytes
-    })
-    onClose.push(() => output?.close())
+    if (output === undefined) {
+      const made = new BoundedOutput(stdout, bytes => {
+        counters.stdoutDropped += bytes
+      })
+      onClose.push(() => made.close())
+      output = made
+    }
     return output
   }
 }

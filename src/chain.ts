@@ -58,8 +58,8 @@ export interface ChainHost {
   /** Milliseconds that a handler's promise may take; 0: for ever. */
   readonly deadline: number
   readonly deadlines: Deadlines
-  /** A message stopped at the filter that holds its client. */
-  held(id: string): void
+  /** A message goes no further: its client is on hold, or being closed. */
+  held(subject: Subject): void
   report(error: unknown, where: { chain: ChainName; filter: string; id: string | undefined }): void
 }
 
@@ -103,7 +103,7 @@ export class Chain<V> {
       const step = steps[i]!
       if (subject !== undefined) {
         if (kind.gated && step.order > subject.reach) {
-          this.#host.held(subject.id)
+          this.#host.held(subject)
           break
         }
         subject.position = step.order

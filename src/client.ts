@@ -26,7 +26,7 @@ export interface Refusal {
 }
 
 /** What is known of a client before it is open. */
-export interface Origin {
+export interface Arrival {
   readonly id?: string | undefined
   readonly remote: string
   readonly handshake?: Handshake
@@ -64,10 +64,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** The peer has said Close, and what waited for it has been written. */
   #peerClosing = false
   #gone = false
+  /** Its open chain has begun: only then does its disconnect chain run. */
+  #isOpened = false
   /** Nothing more is read. */
   #retiring = false
 
-  constructor(hub: Hub, { id = randomUUID(), remote, handshake, frame }: Origin) {
+  constructor(hub: Hub, { id = randomUUID(), remote, handshake, frame }: Arrival) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
@@ -110,7 +112,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** Opened, and neither ended by us nor lost. */
   get isOpen(): boolean {
-    return this.#transport !== undefined && !this.#isEnding
+    return this.#isOpened && !this.#isEnding
   }
 
   /** Whether it takes part in broadcasts and topics. */
@@ -142,10 +144,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#isEnding) {
       count(this.#hub.counters.drops, 'closed client')
     } else if (this.#admission !== undefined && !toHeld) {
-      this.#checkWaiting(this.#admission.bytes + finished.length, 'on hold')
-      this.#admission.keep(finished)
+      this.#keep(this.#admission, finished)
     } else {
-      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length, 'not open yet')
+      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length)
       this.#hub.fanout.send(this.outbox, finished)
     }
   }
@@ -179,29 +180,36 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   hold(): void {
-    if (this.position === NO_FILTER) {
-      throw new FwsError(
-        'ERR_STATE',
-        `hold() works while a filter handles an event of this client; client ${this.id} has none under way`,
-      )
+    const holder = this.position
+    if (holder === NO_FILTER) {
+      const message = `hold() works while a filter handles an event of this client; client ${this.id} has none under way`
+      throw new FwsError('ERR_STATE', message)
     }
     if (this.isAdmitted) this.#hub.leaveAll(this)
     this.#admission ??= new Admission()
-    this.#admission.hold(this.position)
+    this.#admission.hold(holder)
     this.reach = this.#admission.reach
-    if (this.#transport !== undefined) this.#startHoldTimer()
+    if (this.isOpen) this.#startHoldTimer()
   }
 
   admit(): void {
     const admission = this.#admission
     if (admission === undefined) return
-    if (!admission.lift(this.position === NO_FILTER ? admission.reach : this.position)) {
+    // Behind an await, or outside of every handler, nobody knows who calls.
+    const caller = this.position === NO_FILTER || this.waiting ? (admission.only ?? this.position) : this.position
+    if (!admission.isHeldBy(caller)) {
+      if (caller !== NO_FILTER) return
+      const message = `client ${this.id} is held by several filters: admit() it in a handler of the one that holds it`
+      throw new FwsError('ERR_STATE', message)
+    }
+    if (!admission.lift(caller)) {
       this.reach = admission.reach
       return
     }
     this.#admission = undefined
-    this.reach = EVERY_FILTER
     const kept = admission.stop()
+    if (this.#ending !== undefined) return
+    this.reach = EVERY_FILTER
     if (this.#isEnding) return
     for (const finished of kept) this.#hub.fanout.send(this.outbox, finished)
     if (this.isOpen) this.#hub.joinAll(this)
@@ -211,16 +219,16 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.disconnect()
   }
 
-  disconnect(code = 1000, reason = ''): void {
+  disconnect(code = 1000, reason = ''): Drop {
     checkCloseCode(code)
     if (this.#transport === undefined) {
       this.refusal ??= { status: 403, reason: undefined, headers: undefined }
-      return
+    } else if (!this.#isEnding) {
+      this.#hub.fanout.flushOne(this.outbox)
+      // Writing out may have found the client too far behind, and ended it.
+      if (this.#ending === undefined) this.#end(code, reason)
     }
-    if (this.#isEnding) return
-    this.#hub.fanout.flushOne(this.outbox)
-    // Writing out may have found the client too far behind, and ended it.
-    if (this.#ending === undefined) this.#end(code, reason)
+    return DROP
   }
 
   /** Everything in the mailbox is worked on first. */
@@ -246,14 +254,14 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
   open(transport: Transport): void {
     this.#transport = transport
-    this.outbox.open(transport)
-    this.#hub.fanout.flushOne(this.outbox)
-    this.#hub.opened(this)
-    if (this.#admission === undefined) this.#hub.joinAll(this)
-    else this.#startHoldTimer()
-    const opening = this.#hub.chains.open.run(this)
-    if (isPromise(opening)) this.mailbox.begin((opening as Promise<unknown>).then(outcome => this.#afterOpen(outcome)))
-    else this.#afterOpen(opening)
+    const opening = this.#runOpen(transport)
+    if (opening !== undefined) this.mailbox.begin(opening)
+  }
+
+  /** The same once the caller is done, so that nothing of it happens before the caller knows its client. */
+  openSoon(transport: Transport): void {
+    this.#transport = transport
+    this.mailbox.begin(Promise.resolve().then(() => this.#runOpen(transport)))
   }
 
   receive(payload: Payload): void {
@@ -282,8 +290,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     // Still on hold: its last messages must reach no filter that they did not reach before.
     this.#admission?.stop()
     this.outbox.close()
-    this.#hub.closed(this, ending.code)
     this.#abort?.abort()
+    if (!this.#isOpened) return
+    this.#hub.closed(this, ending.code)
     this.mailbox.whenIdle(() => this.#hub.disconnected(this, { ...ending, clean }))
   }
 
@@ -314,6 +323,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.#end(1013, 'too slow')
   }
 
+  #runOpen(transport: Transport): Promise<unknown> | undefined {
+    if (this.#isEnding) return undefined
+    this.#isOpened = true
+    this.outbox.open(transport)
+    this.#hub.fanout.flushOne(this.outbox)
+    this.#hub.opened(this)
+    if (this.#admission === undefined) this.#hub.joinAll(this)
+    else this.#startHoldTimer()
+    const outcome = this.#hub.chains.open.run(this)
+    if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
+    this.#afterOpen(outcome)
+    return undefined
+  }
+
   get #isEnding(): boolean {
     return this.#gone || this.#peerClosing || this.#ending !== undefined
   }
@@ -323,10 +346,18 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.position !== NO_FILTER && this.position <= this.reach && !this.waiting
   }
 
-  #checkWaiting(bytes: number, state: string): void {
+  /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
+  #keep(admission: Admission, finished: Buffer): void {
+    const { maxBuffered, slowClients } = this.#hub.limits
+    if (admission.bytes + finished.length <= maxBuffered) admission.keep(finished)
+    else if (slowClients === 'close' && this.isOpen) this.fellBehind()
+    else count(this.#hub.counters.drops, 'slow client')
+  }
+
+  #checkWaiting(bytes: number): void {
     const { maxBuffered } = this.#hub.limits
     if (bytes <= maxBuffered) return
-    const message = `client ${this.id} is ${state}: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
+    const message = `client ${this.id} is not open yet: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
     throw new FwsError('ERR_LIMIT', message)
   }
 
@@ -341,6 +372,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Nothing is sent or handled from now on but the Close frame. */
   #end(code: number, reason: string): void {
     this.#ending = { code, reason: cutReason(reason) }
+    // Not even the message that is under way goes on.
+    this.reach = NO_FILTER
     this.outbox.close()
     this.#hub.leaveAll(this)
     const discarded = this.mailbox.discard()

@@ -97,10 +97,13 @@ export class Fanout {
       topic.flushing = topic.batch
       topic.batch = undefined
     }
-    if (dirty.length > 1) this.#countSources(dirty)
-    for (const topic of dirty) this.#flushTopic(topic, dirty.length === 1)
-    for (const outbox of touched) if (outbox.frames.length > 0) this.flushOne(outbox)
-    for (const topic of dirty) topic.flushing = undefined
+    try {
+      if (dirty.length > 1) this.#countSources(dirty)
+      for (const topic of dirty) this.#flushTopic(topic, dirty.length === 1)
+      for (const outbox of touched) if (outbox.frames.length > 0) this.flushOne(outbox)
+    } finally {
+      for (const topic of dirty) topic.flushing = undefined
+    }
   }
 
   #flushTopic(topic: Topic, alone: boolean): void {
@@ -141,7 +144,7 @@ export class Fanout {
       if (batch === undefined) continue
       batches.push(batch)
       sinces.push(topic.members.get(outbox)!)
-      topic.members.set(outbox, this.#seq)
+      topic.members.set(outbox, batch.seqs.at(-1)!)
     }
     const next: number[] = new Array(batches.length).fill(0)
     let nextOwn = 0

@@ -31,16 +31,18 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
   /** Named and used. */
   const all = [...named]
 
-  async function place(filter: LoadedFilter, path: readonly string[]): Promise<PlacedFilter> {
-    if (path.includes(filter.name)) {
-      throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${[...path, filter.name].join(' -> ')}`)
+  async function place(filter: LoadedFilter, path: readonly LoadedFilter[]): Promise<PlacedFilter> {
+    const again = path.findIndex(user => user.file === filter.file)
+    if (again !== -1) {
+      const circle = [...path.slice(again), filter].map(({ name }) => name).join(' -> ')
+      throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${circle}`)
     }
     const uses = new Map<string, PlacedFilter>()
     for (const name of filter.module.uses ?? []) {
       const wanted = await loadFilter({ name, base: baseOf(name, filter) }, loader, filter.asked)
       const used = all.find(other => other.file === wanted.file) ?? wanted
       if (used === wanted) all.push(wanted)
-      uses.set(name, await place(used, [...path, filter.name]))
+      uses.set(name, await place(used, [...path, filter]))
     }
     const known = filter.placed
     if (known !== undefined) return known
@@ -51,7 +53,7 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
 
   for (const filter of named) await place(filter, [])
   const inOrder = orderAsNamed(named)
-  checkGuards(inOrder)
+  checkGuards(inOrder, new Set(named.map(filter => filter.placed!)))
   return inOrder
 }
 
@@ -92,16 +94,18 @@ async function loadFilter({ name, base, options }: FilterRef, loader: Loader, us
   return { ...loaded, base, module: loaded.exports as FilterModule, options: options ?? new Map() }
 }
 
-function checkGuards(filters: readonly PlacedFilter[]): void {
+function checkGuards(filters: readonly PlacedFilter[], named: ReadonlySet<PlacedFilter>): void {
   const isGuard = ({ module }: PlacedFilter) => module.stage === 'guard'
-  const firstOther = filters.findIndex(filter => !isGuard(filter))
+  // What only guards use stands among them.
+  const servesGuards = (filter: PlacedFilter) =>
+    !named.has(filter) && filters.filter(user => [...user.uses.values()].includes(filter)).every(isGuard)
+  const belongsFirst = (filter: PlacedFilter) => isGuard(filter) || servesGuards(filter)
+  const firstOther = filters.findIndex(filter => !belongsFirst(filter))
   const late = firstOther === -1 ? undefined : filters.slice(firstOther).find(isGuard)
   if (late === undefined) return
-  const right = [...filters.filter(isGuard), ...filters.filter(filter => !isGuard(filter))]
+  const right = [...filters.filter(belongsFirst), ...filters.filter(filter => !belongsFirst(filter))]
+    .filter(filter => named.has(filter) || isGuard(filter))
     .map(filter => filter.asked)
-    .join(' ')
-  throw new FwsError(
-    'ERR_FILTER',
-    `${late.asked} is a guard and must stand before ${filters[firstOther]!.asked}: -f ${right}`,
-  )
+  const before = filters[firstOther]!.asked
+  throw new FwsError('ERR_FILTER', `${late.asked} is a guard and must stand before ${before}: -f ${right.join(' ')}`)
 }

@@ -86,9 +86,7 @@ export class Hub implements Server {
     if (bus === undefined) throw new FwsError('ERR_STORAGE', 'publish() needs a storage with "bus"')
     const published = bus.publish(channel, payload)
     // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
-    if (isPromise(published)) {
-      published.then(undefined, error => this.log.warn({ err: error, channel }, 'publish failed'))
-    }
+    if (isPromise(published)) published.then(undefined, () => count(this.counters.drops, 'publish failed'))
     return published
   }
 
@@ -100,12 +98,13 @@ export class Hub implements Server {
         `attach() with ${this.clients.size} clients, --max-clients is ${this.limits.maxClients}`,
       )
     }
-    const client = new ServerClient(this, transport)
-    client.open(transport)
+    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame })
+    client.openSoon(transport)
     return {
       client,
       receive: payload => client.receive(payload),
-      closed: (code, reason, clean) => client.closed(code, reason, clean),
+      // Never from within a call of ours to the transport: it may be in the middle of a flush.
+      closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),
     }
   }
 

@@ -54,6 +54,7 @@ export class Listener {
   readonly #answering = new Map<Duplex, number>()
   /** Under TLS: every socket, since the HTTP server knows none before its handshake is done. */
   readonly #sockets = new Set<Socket>()
+  readonly #watched = new WeakSet<Duplex>()
   #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION`: key or certificate cannot be used. */
@@ -149,7 +150,12 @@ export class Listener {
     else this.#finish(outcome, res)
   }
 
-  #countAnswer(socket: Duplex, by: 1 | -1): void {
+  #countAnswer(socket: Duplex, by: number): void {
+    if (!this.#watched.has(socket)) {
+      this.#watched.add(socket)
+      // Answers that wait behind another never hear that their connection has ended.
+      socket.once('close', () => this.#countAnswer(socket, -Infinity))
+    }
     const requests = (this.#answering.get(socket) ?? 0) + by
     if (requests > 0) this.#answering.set(socket, requests)
     else this.#answering.delete(socket)

@@ -203,7 +203,8 @@ function exportsOf(kind: ModuleKind, asked: string, file: string, module: unknow
   const found = [named, named.default]
     .filter(isObject)
     .find(exports => kind.keys.some(key => exports[key] !== undefined))
-  if (found !== undefined) return found
+  // What a module says of itself beside a default export holds for it too.
+  if (found !== undefined) return found === named ? named : { ...named, ...found }
   const names = Object.keys(named)
   const typo = names.map(name => suggest(name, kind.keys)).find(hint => hint !== '') ?? ''
   const has = names.length === 0 ? 'nothing' : names.join(', ')

@@ -1,11 +1,13 @@
 import { FwsError } from './errors.ts'
 import type { LoadedModule, ModuleKind } from './loader.ts'
-import { suggest } from './nearest.ts'
+import { nearest, suggest } from './nearest.ts'
 import { kebab } from './options.ts'
 import type { OptionSpec } from './types.ts'
 
 /** Limits that a filter may raise. */
 const LIMITS = ['max-payload', 'max-buffered']
+/** Keys that hold one function and no array of them. */
+const ALONE = ['start', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
 const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
 
@@ -18,6 +20,9 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
     refuse(`its export "${key}" must be ${wants}, received ${typeof exports[key]}`)
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`its export "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
+  const functions = Object.keys(exports).filter(name => typeof exports[name] === 'function')
+  const meant = typo(functions, kind.keys)
+  if (meant !== undefined) refuse(`it exports "${meant}"${suggest(meant, kind.keys)}`)
   for (const key of ['uses', 'needs'])
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
@@ -40,16 +45,23 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   const exports = returned as Readonly<Record<string, unknown>>
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
-  const known = [...kind.keys, 'api']
+  const known = [...kind.keys.filter(key => key !== 'setup'), 'api']
   const names = Object.keys(exports)
-  if (names.length === 0 || names.some(name => known.includes(name))) return
+  if (names.every(name => known.includes(name))) return
   const hint = names.map(name => suggest(name, known)).find(found => found !== '') ?? ''
-  refuse(`none of ${known.join(', ')}, but ${names.join(', ')}${hint}`)
+  const strangers = names.filter(name => !known.includes(name))
+  refuse(`${strangers.join(', ')}, of ${known.join(', ')} none${hint}`)
 }
 
 function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown>>): string | undefined {
-  const isRight = (handler: unknown) => [handler].flat().every(one => typeof one === 'function')
-  return kind.keys.find(key => exports[key] !== undefined && !isRight(exports[key]))
+  const isRight = (key: string, handler: unknown) =>
+    (ALONE.includes(key) ? [handler] : [handler].flat()).every(one => typeof one === 'function')
+  return kind.keys.find(key => exports[key] !== undefined && !isRight(key, exports[key]))
+}
+
+/** A name that is no key but was surely meant to be one. */
+function typo(names: readonly string[], known: readonly string[]): string | undefined {
+  return names.find(name => !known.includes(name) && nearest(name, known) !== undefined)
 }
 
 function isNames(value: unknown): boolean {

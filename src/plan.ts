@@ -4,6 +4,7 @@ import { type Env, readEnvironment, unknownVariables } from './environment.ts'
 import { FwsError } from './errors.ts'
 import { type PlacedFilter, placeFilters } from './filters.ts'
 import { type Loader, STORAGE } from './loader.ts'
+import { checkShape } from './module-shape.ts'
 import { suggest } from './nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from './options.ts'
 import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from './settings.ts'
@@ -101,9 +102,9 @@ async function loadStorage(layers: readonly Layer[], loader: Loader): Promise<Pl
   const only = new Map([['storage', { owner: 'core', spec: coreOptions.storage }]])
   const asked = String(resolveSettings(only, layers).get('storage')!.value)
   const base = layers.find(layer => layer.has('storage'))?.get('storage')?.base ?? '.'
-  const { name, file, exports } = await loader.load(STORAGE, asked, base)
-  if (typeof exports.open === 'function') return { name, file, module: exports as unknown as StorageModule }
-  throw new FwsError('ERR_MODULE', `storage ${asked}: its export "open" must be a function`)
+  const loaded = await loader.load(STORAGE, asked, base)
+  checkShape(STORAGE, loaded)
+  return { name: loaded.name, file: loaded.file, module: loaded.exports as unknown as StorageModule }
 }
 
 /** The filters of the first source that names any. */
@@ -164,7 +165,12 @@ function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFil
   return settings
 }
 
-function checkTogether({ key, cert }: CoreOptions): void {
+function checkTogether({ key, cert, origins }: CoreOptions): void {
+  const wrong = origins.find(origin => origin !== '*' && !URL.canParse(origin))
+  if (wrong !== undefined) {
+    throw new FwsError('ERR_OPTION', `--origins takes * or origins such as https://example.com, received "${wrong}"`)
+  }
+
   if ((key === undefined) === (cert === undefined)) return
   const [has, lacks] = key === undefined ? ['cert', 'key'] : ['key', 'cert']
   throw new FwsError('ERR_OPTION', `--${has} is given without --${lacks}; TLS needs both`)

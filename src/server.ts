@@ -27,7 +27,7 @@ type FilterChoice = string | FilterModule
 export type ServerOptions = {
   -readonly [K in keyof Omit<CoreOptions, 'filters' | 'config'> as Camel<K>]?: CoreOptions[K] | undefined
 } & {
-  /** Names, modules, or either with options for that place: `['words', { max: 5 }]`. Default: broadcast, stdout-messages. */
+  /** Names, modules, or either with options for that place: `['words', { max: 5 }]`. Default: broadcast, and with `stdout` stdout-messages. */
   filters?: readonly (FilterChoice | readonly [FilterChoice, Readonly<Record<string, unknown>>])[]
   /** A config file; options given here win. */
   config?: string
@@ -62,6 +62,8 @@ export interface RunningServer extends Server {
 export async function createServer(options: ServerOptions = {}): Promise<RunningServer> {
   const { log, stdout, ...given } = options
   const base = absolute('.')
+  // The default of the command line prints; without a standard output there is nothing to print to.
+  if (stdout === undefined && given.config === undefined) given.filters ??= ['broadcast']
   const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
   const chosen = log ?? (await createLogger(loggingOf(plan), createWriteStream('', { fd: STDERR, autoClose: false })))
   return startServer(plan, { log: chosen, stdout })

@@ -30,12 +30,12 @@ export function checkNeeds(
  */
 export function guardStorage(storageName: string, storage: OpenStorage, onError: (error: unknown) => void): Storage {
   const guarded = {}
-  const parts: OpenStorage = { ...storage, ...(storage.bus && { bus: guardBus(storage.bus, onError) }) }
+  const bus = storage.bus && guardBus(storage.bus, onError)
   for (const capability of CAPABILITIES) {
     Object.defineProperty(guarded, capability, {
       enumerable: true,
       get: () => {
-        const found = parts[capability]
+        const found = capability === 'bus' ? bus : storage[capability]
         if (found !== undefined) return found
         const has = capabilitiesOf(storage).join(', ') || 'nothing'
         throw new FwsError(

@@ -29,10 +29,11 @@ export class Batch {
     for (const wire of wires) {
       let frames = this.#frames.get(wire)
       if (frames === undefined) {
-        // The first client of its kind joined during this turn: what came before is not for it.
-        frames = new Array(this.seqs.length).fill(NOTHING)
+        frames = []
         this.#frames.set(wire, frames)
       }
+      // While there was no member of this kind, nothing was framed for it.
+      while (frames.length < this.seqs.length) frames.push(NOTHING)
       const frame = wire.encode(payload)
       frames.push(frame)
       bytes += frame.length

@@ -64,7 +64,7 @@ export interface Client extends Peer {
   readonly server: Server
   readonly state: ClientState
   readonly topics: ReadonlySet<string>
-  /** Bytes accepted for sending and not yet handed to the operating system. */
+  /** Bytes accepted for sending and not yet handed to the operating system; broadcasts of this turn are not in it yet. */
   readonly buffered: number
   /** Aborted on disconnect; made on first use. */
   readonly signal: AbortSignal
@@ -80,12 +80,15 @@ export interface Client extends Peer {
   drop(reason?: string): Drop
   /** Connect chain only: answers the handshake with an HTTP status instead of 101. */
   refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop
-  /** Not admitted yet: no broadcast, no topic, and its messages reach no filter after the one that holds it. */
+  /**
+   * Not admitted yet: no broadcast, no topic, and its messages reach no filter after the one that holds it. Open and
+   * disconnect handlers of all filters run all the same.
+   */
   hold(): void
-  /** Ends the hold of the calling filter. */
+  /** Ends the hold: of the only holder, or among several of the one whose handler runs, else throws `ERR_STATE`. */
   admit(): void
-  /** Closes after everything that was sent; code defaults to 1000. */
-  disconnect(code?: number, reason?: string): void
+  /** Closes after everything that was sent, and ends the chain; code defaults to 1000. */
+  disconnect(code?: number, reason?: string): Drop
 }
 
 export interface Audience {
@@ -130,7 +133,7 @@ export interface Transport {
   /** Stop and restart reading; called when the client's mailbox is full and when it has room again. */
   pause(): void
   resume(): void
-  /** Say goodbye and end; every frame has been written. MUST lead to `closed`, soon. */
+  /** Say goodbye and end; every frame has been written. MUST lead to `closed`, soon. Never called before `attach` returns. */
   close(code: number, reason: string): void
   /** End at once. MUST lead to `closed`. */
   destroy(): void

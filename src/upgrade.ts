@@ -99,7 +99,7 @@ export class Upgrades {
     if (host === undefined) return refusal(400, 'no Host header')
     if (!isHostAllowed(host, options.host, options.hosts))
       return refusal(403, `host ${host} is not served here; see --hosts`)
-    if (!URL.canParse(req.url ?? '', `ws://${host}`)) return refusal(400, 'bad request target')
+    if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
     }
@@ -154,9 +154,8 @@ export class Upgrades {
   }
 
   #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
-    if (outcome === FAILED) this.#refuse(socket, refusal(500))
-    else if (client.refusal !== undefined) this.#refuse(socket, client.refusal)
-    else if (outcome === DROP) this.#refuse(socket, refusal(403))
+    const refused = refusalOf(client, outcome)
+    if (refused !== undefined) this.#refuse(socket, refused)
     else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, SHUTTING_DOWN))
     else accept(true)
   }
@@ -183,6 +182,12 @@ export class Upgrades {
     this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason }, 'handshake refused')
     answer(socket, status, reason, headers)
   }
+}
+
+/** What a connect chain's outcome means for the handshake; `undefined`: welcome. A failed filter is no refusal of its own. */
+export function refusalOf({ refusal: asked }: ServerClient, outcome: Outcome<ServerClient>): Refusal | undefined {
+  if (outcome === FAILED) return refusal(500)
+  return asked ?? (outcome === DROP ? refusal(403) : undefined)
 }
 
 /** Answers on a bare socket and closes it. */
@@ -230,7 +235,7 @@ class RequestHandshake implements Handshake {
   }
 
   get url(): URL {
-    return new URL(this.#target, `${this.#scheme}://${this.headers.host}`)
+    return new URL(`${this.#scheme}://${this.headers.host}${this.#target}`)
   }
 
   get protocols(): readonly string[] {

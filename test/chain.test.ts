@@ -36,7 +36,7 @@ function compile(filters: readonly Handlers[], deadline = 0): Compiled {
     {
       deadline,
       deadlines: new Deadlines(),
-      held: id => held.push(id),
+      held: ({ id }) => held.push(id),
       report: (error, where) => reported.push({ error: error as FwsError, ...where }),
     },
   )

@@ -174,7 +174,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
   })
 
   it('says of every option its value and where it came from', async t => {
-    const cwd = folder(t, { 'my.json': '{ "drain": 7, "origins": ["a", "b"] }' })
+    const cwd = folder(t, { 'my.json': '{ "drain": 7, "origins": ["http://a", "http://b"] }' })
     const { stdout } = await run(['-p', '0', '-c', 'my.json', '--explain'], { cwd, env: { FWS_HEARTBEAT: '5' } })
     const options = explained(stdout)
     assert.deepEqual(
@@ -186,7 +186,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
         ['config', join(cwd, 'my.json'), 'flag'],
         ['heartbeat', '5', 'env FWS_HEARTBEAT'],
         ['drain', '7', 'my.json'],
-        ['origins', 'a b', 'my.json'],
+        ['origins', 'http://a http://b', 'my.json'],
         ['max-clients', '10000', 'default'],
         ['hosts', '(none)', 'default'],
         ['key', '(none)', 'default'],

@@ -39,7 +39,7 @@ describe('a config file', () => {
     ['comments of both kinds', '{ // one\n  /* two\n lines */ "drain": 7 // three\n}'],
     ['lines that begin with #', '# first\n{\n#\n"drain": 7\n# "host": "x",\n}\n# last'],
     ['lines that begin with #, ended as on Windows', '# first\r\n{\r\n# {\r\n"drain": 7\r\n}\r\n'],
-    ['trailing commas', '{ "origins": ["a", "b",], "drain": 7, }'],
+    ['trailing commas', '{ "origins": ["http://a", "http://b",], "drain": 7, }'],
     ['a byte order mark', '\uFEFF{ "drain": 7 }'],
     ['$schema', '{ "$schema": "./config.schema.json", "drain": 7 }'],
     ['a string where a number is meant', '{ "drain": "7" }'],
@@ -53,7 +53,7 @@ describe('a config file', () => {
   }
 
   it('may hold a # inside a string', async t => {
-    assert.deepEqual((await read(t, '{ "origins": ["#a", "b"] }')).get('origins'), ['#a b', 'my.json'])
+    assert.deepEqual((await read(t, '{ "hosts": ["#a", "b"] }')).get('hosts'), ['#a b', 'my.json'])
   })
 
   it('turns switches on by a list of flags, in any spelling', async t => {

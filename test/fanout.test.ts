@@ -17,7 +17,7 @@ const command = (clients: number) =>
     },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), to: fc.nat(clients - 1) }) },
     {
-      weight: 2,
+      weight: 6,
       arbitrary: fc.record({
         do: fc.constantFrom('join' as const, 'leave' as const),
         who: fc.nat(clients - 1),
@@ -41,7 +41,7 @@ describe('fanout', () => {
       fc.asyncProperty(fc.array(command(CLIENTS), { minLength: 1, maxLength: 80 }), async commands => {
         const server = await testServer([{ open: () => {} }])
         const peers = await Promise.all(Array.from({ length: CLIENTS }, () => server.connect()))
-        for (const { client } of peers) client.codec = soft
+        for (const [i, { client }] of peers.entries()) client.codec = i % 2 ? soft : loud
         const expected: string[][] = peers.map(() => [])
         const deliver = (i: number, text: string) =>
           expected[i]!.push(text + (peers[i]!.client.codec === loud ? '!' : '.'))
@@ -69,6 +69,31 @@ describe('fanout', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  it('keeps to whom a broadcast was for when a kind of client leaves a topic and comes back within a turn', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    ann.client.codec = loud
+    for (const { client } of [ann, bob]) client.join('t')
+    const say = (text: string, except?: Client) =>
+      server.server.broadcast(text, { topic: 't', ...(except && { except }) })
+    say('1')
+    ann.client.leave('t')
+    say('2')
+    ann.client.join('t')
+    say('3')
+    say('not for ann', ann.client)
+    say('5')
+    server.flush()
+    assert.deepEqual(
+      [ann.received, bob.received],
+      [
+        ['1!', '3!', '5!'],
+        ['1', '2', '3', 'not for ann', '5'],
+      ],
+    )
+    await server.stop()
   })
 
   it('encodes a broadcast once per codec in its audience, not once per client', async () => {

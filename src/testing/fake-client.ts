@@ -84,14 +84,15 @@ export function fakeClient({
     hold: () => {
       client.held = true
     },
-    admit: () => {
+    admit: (): void => {
       client.held = false
     },
-    disconnect: (code = 1000, reason = '') => {
+    disconnect: (code = 1000, reason = ''): Drop => {
       checkCloseCode(code)
       client.disconnected = { code, reason }
+      return DROP
     },
-    close: () => client.disconnect(),
+    close: () => void client.disconnect(),
   }
   clients.set(id, client)
   return client

@@ -2,15 +2,15 @@ import { resolve as absolute } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pino } from 'pino'
 import { assemble } from '../assembly.ts'
-import { FAILED, type Handler } from '../chain.ts'
+import type { Handler } from '../chain.ts'
 import { type Refusal, ServerClient } from '../client.ts'
 import { readGiven } from '../config-file.ts'
 import { Consumer } from '../consumer.ts'
-import { DROP } from '../drop.ts'
 import { makePlan } from '../plan.ts'
 import { createLoader, type ServerOptions, startFilters } from '../server.ts'
 import type { Client, Closed, FilterModule, Handlers, Handshake, Payload, Server } from '../types.ts'
 import { Undo } from '../undo.ts'
+import { refusalOf } from '../upgrade.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
 export { type FakeClient, fakeClient } from './fake-client.ts'
@@ -107,9 +107,8 @@ export async function testServer(
       const handshake = handshakeOf(caller ?? {})
       const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, frame })
       const outcome = await assembly.chains.connect.run(client)
-      if (client.refusal !== undefined) throw new Refused(client.refusal)
-      if (outcome === FAILED || outcome === DROP)
-        throw new Refused({ status: outcome === FAILED ? 500 : 403, reason: undefined, headers: undefined })
+      const refused = refusalOf(client, outcome)
+      if (refused !== undefined) throw new Refused(refused)
       const transport = new MemoryTransport(client)
       client.open(transport)
       return testClient(client, transport)
@@ -133,7 +132,7 @@ export type SetUp = { [K in keyof Handlers]: One<NonNullable<Handlers[K]>> }
 
 /**
  * The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`.
- * `stop` ends its timers too. Several handlers of a key are called in turn; the answer is the last one's.
+ * `stop` ends its timers too. Several handlers of a key are called in turn, until one answers.
  */
 export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<SetUp> {
   const base = absolute('.')
@@ -149,7 +148,13 @@ export async function setUp(module: FilterModule, options: Readonly<Record<strin
 }
 
 function inOne(handlers: readonly Handler[]): Handler {
-  return (...args) => handlers.map(handler => handler(...args)).at(-1)
+  return (...args) => {
+    for (const handler of handlers) {
+      const verdict = handler(...args)
+      if (verdict !== undefined) return verdict
+    }
+    return undefined
+  }
 }
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
