@@ -46,11 +46,8 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
   const known = [...kind.keys.filter(key => key !== 'setup'), 'api']
-  const names = Object.keys(exports)
-  if (names.every(name => known.includes(name))) return
-  const hint = names.map(name => suggest(name, known)).find(found => found !== '') ?? ''
-  const strangers = names.filter(name => !known.includes(name))
-  refuse(`${strangers.join(', ')}, of ${known.join(', ')} none${hint}`)
+  const stranger = Object.keys(exports).find(name => !known.includes(name))
+  if (stranger !== undefined) refuse(`"${stranger}", which is none of ${known.join(', ')}${suggest(stranger, known)}`)
 }
 
 function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown>>): string | undefined {

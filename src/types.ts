@@ -165,13 +165,13 @@ export interface Handlers {
   /** Before the 101 answer. */
   connect?: Many<(client: Client) => Awaitable<Drop | void>>
   /** Once, after the handshake. */
-  open?: Many<(client: Client) => Awaitable<void>>
+  open?: Many<(client: Client) => Awaitable<Drop | void>>
   /** Every chunk of bytes from a peer, the handshake and non-WebSocket bytes included (after TLS). */
   data?: Many<(chunk: Buffer, peer: Peer) => Awaitable<Buffer | Drop | void>>
   /** Every complete message. */
   message?: Many<(payload: Payload, client: Client, message: Message) => Awaitable<Verdict>>
   /** Exactly once for each opened client. */
-  disconnect?: Many<(client: Client, closed: Closed) => Awaitable<void>>
+  disconnect?: Many<(client: Client, closed: Closed) => Awaitable<Drop | void>>
   /** Every event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
   /** Every plain HTTP request; `DROP`: answered. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import * as broadcast from '../filters/broadcast.ts'
 import { Refused, type TestClient, type TestServer, testServer } from '../src/testing/index.ts'
 import type { Client, FilterModule, Payload } from '../src/types.ts'
 import { until } from './kit/peer.ts'
@@ -713,6 +714,18 @@ describe('refuse', () => {
 })
 
 describe('disconnect', () => {
+  for (const [how, message] of [
+    ['returned', (_: Payload, client: Client) => client.disconnect(1008)],
+    ['not returned', (_: Payload, client: Client) => void client.disconnect(1008)],
+  ] as const) {
+    it(`ends the chain, ${how}: a guard that closes a client lets nothing of it through`, async t => {
+      const server = await serve(t, [{ message }, broadcast])
+      const [ann, bob] = [await server.connect(), await server.connect()]
+      await ann.say('bad')
+      assert.deepEqual([ann.closed?.code, bob.received], [1008, []])
+    })
+  }
+
   it('closes after everything that was sent, with 1000 unless told otherwise', async t => {
     const server = await serve(t, [nothing])
     const [one, two] = [await server.connect(), await server.connect()]

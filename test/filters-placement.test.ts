@@ -15,7 +15,7 @@ import { makePlan, type Plan } from '../src/plan.ts'
 import { createLoader } from '../src/server.ts'
 import { type TestServer, testServer } from '../src/testing/index.ts'
 import type { FilterModule, Host } from '../src/types.ts'
-import { Peer } from './kit/peer.ts'
+import { Peer, until } from './kit/peer.ts'
 
 declare module 'filtered-websocket' {
   interface FilterApis {
@@ -290,6 +290,11 @@ describe('needs', () => {
 })
 
 describe('stage', () => {
+  it('lets a guard build on a filter that is none, which then stands among the guards', async () => {
+    const server = await testServer([{ stage: 'guard', uses: ['echo'], message: () => undefined }, 'broadcast'])
+    await server.stop()
+  })
+
   const guard: FilterModule = { ...nothing, stage: 'guard' }
   beforeEach(() => {
     for (const name of ['jwt', 'allow'])
@@ -626,6 +631,25 @@ describe('start and stop', () => {
 })
 
 describe('host.every', () => {
+  it('goes on after a run that never settles, and says so', async () => {
+    let runs = 0
+    const server = await testServer(
+      [
+        {
+          setup: host => {
+            host.every(5, () => (runs++ === 0 ? new Promise(() => {}) : undefined))
+            return { open: () => {} }
+          },
+        },
+      ],
+      { 'filter-timeout': 0.03 },
+    )
+    await until(() => runs > 2)
+    assert.equal(server.server.counters.errors, 1)
+    assert.match(JSON.stringify(server.logged), /a run of every\(\) did not settle within 0\.03 s/)
+    await server.stop()
+  })
+
   const every = (run: () => unknown, ms = 100): FilterModule => ({
     setup: host => host.every(ms, run as () => void),
     ...nothing,

@@ -451,6 +451,16 @@ describe('the loader refuses', { concurrency: 3 }, () => {
       'export const setup = () => ({ mesage: () => {} })',
       /^.*\.\/x\.ts.*mesage.*did you mean "message"\?$/,
     ],
+    [
+      'a setup that returns a wrong key beside a right one',
+      'export const setup = () => ({ open: () => {}, mesage: () => {} })',
+      /^filter \.\/x\.ts: .*mesage.*did you mean "message"\?$/,
+    ],
+    [
+      'a wrong key beside a right one',
+      'export const open = () => {}\nexport const mesage = () => {}',
+      /^filter \.\/x\.ts: it exports "mesage"; did you mean "message"\?$/,
+    ],
     ['a setup that returns what is no object', 'export const setup = () => 5', /^.*\.\/x\.ts.*setup.*(number|5).*$/],
     [
       'a limit that there is not',

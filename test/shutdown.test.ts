@@ -457,6 +457,21 @@ describe('many clients', () => {
 })
 
 describe('plain HTTP and close()', () => {
+  it('do not wait for pipelined requests whose connection has gone', async t => {
+    let requests = 0
+    const never = {
+      request: () => {
+        requests++
+        return new Promise<void>(() => {})
+      },
+    }
+    const server = await serve(t, { filters: [never], drain: 30 })
+    const { socket } = await raw(server.url, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(20))
+    await until(() => requests > 1)
+    socket.resetAndDestroy()
+    assert.ok((await seconds(server.close())) < 2)
+  })
+
   const page: FilterModule = { request: (_, res) => void res.end('page') }
 
   it('do not wait for keep-alive connections', async t => {

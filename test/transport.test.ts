@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net'
+import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { createServer } from '../src/index.ts'
 import type { Client, Closed, FilterModule, Payload, Server, Transport } from '../src/types.ts'
@@ -261,6 +262,51 @@ describe('a filter that brings another transport', () => {
     await line.get(2)
     server.broadcast('for members too')
     assert.deepEqual(await line.get(3), ['no', 'welcome', 'for members too'])
+  })
+
+  it('gives its clients ids of the core, whatever the connection calls itself', async t => {
+    const server = await serve(t, { filters: ['echo'] })
+    const stuck = () => ({
+      id: 'mine',
+      name: 'stuck',
+      remote: '',
+      socket: new Duplex({ read() {}, write() {} }),
+      frame: lineFrame,
+      pause() {},
+      resume() {},
+      close: () => {},
+      destroy: () => {},
+    })
+    const attached = [server.attach(stuck()), server.attach(stuck())]
+    await until(() => server.clients.size === 2)
+    assert.notEqual(attached[0]!.client.id, 'mine')
+    for (const { closed } of attached) closed(1006, '', false)
+    await until(() => server.clients.size === 0)
+  })
+
+  it('knows its client before an open filter closes it again', async t => {
+    const gone: Closed[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          open: client => client.disconnect(4000, 'not today'),
+          disconnect: (_, closed) => void gone.push(closed),
+        },
+      ],
+    })
+    const attached = server.attach({
+      name: 'shy',
+      remote: '',
+      socket: new Duplex({ read() {}, write() {} }),
+      frame: lineFrame,
+      pause() {},
+      resume() {},
+      close: (code, reason) => attached.closed(code, reason, true),
+      destroy: () => attached.closed(1006, '', false),
+    })
+    await until(() => gone.length === 1)
+    assert.deepEqual(gone, [{ code: 4000, reason: 'not today', clean: true }])
+    assert.equal(server.clients.size, 0)
   })
 
   it('is closed after the last frame', async t => {
