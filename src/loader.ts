@@ -93,8 +93,11 @@ export class Loader {
       ...EXTENSIONS.map(extension => join(path, `index${extension}`)),
     ]
     const found = candidates.find(isFile)
-    if (found === undefined)
-      tried.push(`${path}(${EXTENSIONS.join('|')})`, `${join(path, 'index')}(${EXTENSIONS.join('|')})`)
+    if (found === undefined) {
+      const isWhole = EXTENSIONS.includes(extname(path))
+      const endings = `(${EXTENSIONS.join('|')})`
+      tried.push(...(isWhole ? [path] : [path + endings, join(path, 'index') + endings]))
+    }
     return found
   }
 
