@@ -54,6 +54,8 @@ export interface Assembly {
   state: 'starting' | 'listening' | 'draining'
   /** Lets go of standard output, and closes the storage. */
   close(): Promise<void>
+  /** Ends the filters' timers; to be called before the filters are stopped. */
+  endTimers(): void
 }
 
 /**
@@ -69,8 +71,13 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
   const report = new ErrorReport(log, counters)
   const storage = await openStorage(plan, log)
   const endings: (() => void)[] = []
+  const timers: (() => void)[] = []
+  const endTimers = () => {
+    for (const end of timers.splice(0)) end()
+  }
   const deadlines = new Deadlines()
   const close = async () => {
+    endTimers()
     for (const end of endings.splice(0)) end()
     deadlines.release()
     await storage.close?.()
@@ -80,7 +87,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       plan,
       log,
       report,
-      endings,
+      timers,
       storage: guardStorage(plan.storage.name, storage, error =>
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
@@ -108,6 +115,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       log,
       state: 'starting',
       close,
+      endTimers,
       hub: new Hub({
         chains,
         limits: limitsOf(options),
@@ -130,7 +138,7 @@ interface SetupContext {
   readonly plan: Plan
   readonly log: Logger
   readonly report: ErrorReport
-  readonly endings: (() => void)[]
+  readonly timers: (() => void)[]
   readonly storage: Storage
   /** @throws FwsError when the server was given no standard output. */
   readonly stdout: () => Output
@@ -189,7 +197,7 @@ async function runSetup(
 }
 
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
-  const { plan, report, endings } = context
+  const { plan, report, timers } = context
   const { name, asked, module } = placed
   const log = context.log.child({ filter: name })
   return {
@@ -212,7 +220,7 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
       return apis.get(used) as never
     },
     every: (ms, run) => {
-      endings.push(
+      timers.push(
         repeat(
           ms,
           run,

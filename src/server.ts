@@ -111,6 +111,7 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
     await startFilters(assembly, undo)
+    undo.add('ending timers', () => assembly.endTimers())
     undo.add('ending subscriptions', () => consumer.stop())
     if (storage.bus !== undefined && !assembly.chains.consumer.empty)
       await consumer.subscribe(storage.bus, storage.channels ?? [])

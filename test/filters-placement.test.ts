@@ -655,6 +655,15 @@ describe('host.every', () => {
     ...nothing,
   })
 
+  it('has ended when its filter is stopped', async t => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    let runs = 0
+    const filter = every(() => void runs++)
+    const server = await testServer([{ ...filter, stop: () => t.mock.timers.tick(1000) }])
+    await server.stop()
+    assert.equal(runs, 0)
+  })
+
   it('repeats until the server stops', async t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     let runs = 0

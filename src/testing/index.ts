@@ -88,6 +88,7 @@ export async function testServer(
   undo.add('closing the storage', () => assembly.close())
   try {
     await startFilters(assembly, undo)
+    undo.add('ending timers', () => assembly.endTimers())
     undo.add('ending subscriptions', () => consumer.stop())
     if (assembly.storage.bus !== undefined)
       await consumer.subscribe(assembly.storage.bus, assembly.storage.channels ?? [])
