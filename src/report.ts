@@ -32,6 +32,16 @@ export class ErrorReport {
       this.#recent.set(key, recent)
     }
     if (recent.lines++ >= LINES_PER_SECOND) recent.suppressed++
-    else this.#log.error({ ...where, err: error }, `filter ${where.filter} failed in its ${where.chain} handler`)
+    else this.#write(error, where)
+  }
+
+  /** Anything may be thrown, even what throws again when it is looked at. */
+  #write(error: unknown, where: { readonly filter: string; readonly chain: string }): void {
+    const text = `filter ${where.filter} failed in its ${where.chain} handler`
+    try {
+      this.#log.error({ ...where, err: error }, text)
+    } catch {
+      this.#log.error(where, `${text}, with an error that cannot be shown`)
+    }
   }
 }

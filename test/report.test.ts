@@ -75,4 +75,17 @@ describe('error report', () => {
       ['filter noisy failed in its open handler', 'filter quiet failed in its message handler'],
     )
   })
+
+  it('survives an error that throws when it is looked at', () => {
+    const lines: string[] = []
+    const log = pino({ base: null }, { write: line => void lines.push(line) })
+    const report = new ErrorReport(log, createCounters())
+    const nasty = {
+      get message() {
+        throw new Error('looked at')
+      },
+    }
+    report.add(nasty, { filter: 'nasty', chain: 'message' })
+    assert.match(lines.join(''), /filter nasty failed in its message handler, with an error that cannot be shown/)
+  })
 })
