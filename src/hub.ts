@@ -108,6 +108,11 @@ export class Hub implements Server {
     }
   }
 
+  /** Clients here, and those gone whose messages are still worked on: they take memory too. */
+  get population(): number {
+    return this.clients.size + this.#leaving.size
+  }
+
   /** Whether its disconnect chain has still to end. */
   isLeaving(client: ServerClient): boolean {
     return this.#leaving.has(client)

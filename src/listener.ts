@@ -35,6 +35,8 @@ export interface ListenOptions {
 /** Connections that may be open beside the clients: handshakes under way and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
+/** Requests of one connection that may wait for their answers; who pipelines more and does not read is cut off. */
+const MAX_PIPELINED = 32
 /** Milliseconds for a whole plain request, its body included. */
 const REQUEST_TIMEOUT = 300_000
 
@@ -136,6 +138,10 @@ export class Listener {
   }
 
   #request(req: IncomingMessage, res: ServerResponse): void {
+    if ((this.#answering.get(req.socket) ?? 0) >= MAX_PIPELINED) {
+      req.socket.destroy()
+      return
+    }
     this.#countAnswer(req.socket, 1)
     res.once('close', () => this.#countAnswer(req.socket, -1))
     // A peer that resets while its answer is written.

@@ -105,7 +105,7 @@ export class Upgrades {
     }
     if (!isOriginAllowed(origin, host, options.origins))
       return refusal(403, `origin ${origin} is not allowed; see --origins`)
-    if (this.#hub.clients.size + this.#pending.size >= this.#hub.limits.maxClients) {
+    if (this.#hub.population + this.#pending.size >= this.#hub.limits.maxClients) {
       return refusal(503, 'too many clients', { 'Retry-After': '5' })
     }
     return undefined
@@ -180,7 +180,13 @@ export class Upgrades {
     const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
     if (isFirst) this.#warnedAt = Date.now()
     this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason }, 'handshake refused')
-    answer(socket, status, reason, headers)
+    try {
+      answer(socket, status, reason, headers)
+    } catch (error) {
+      // A filter's reason or header that cannot be written: the socket ends all the same.
+      this.#hub.log.error({ err: error, status }, 'refusal cannot be written')
+      socket.destroy()
+    }
   }
 }
 
@@ -208,7 +214,7 @@ export function answer(
     'Content-Length': String(Buffer.byteLength(body)),
     'X-Content-Type-Options': 'nosniff',
     ...headers,
-  }).map(([name, value]) => `${name}: ${value.replace(/[\r\n]+/g, ' ')}\r\n`)
+  }).map(([name, value]) => `${name}: ${String(value).replace(/[\r\n]+/g, ' ')}\r\n`)
   socket.once('finish', () => socket.destroy())
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
 }
