@@ -155,6 +155,8 @@ export class Upgrades {
 
   #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
     const refused = refusalOf(client, outcome)
+    // What a filter took for this client it gives back on the signal: no disconnect chain will run.
+    if (refused !== undefined) client.abandoned()
     if (refused !== undefined) this.#refuse(socket, refused)
     else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, SHUTTING_DOWN))
     else accept(true)
