@@ -1,0 +1,181 @@
+import { redisBinary } from './redis-binary.ts'
+import { command, type Reply } from './redis-command.ts'
+import { eventually, type RedisConfig, type RedisOptions, type RedisServer, startOwn } from './redis-process.ts'
+
+export type { RedisConfig, RedisOptions, RedisServer, RedisTls } from './redis-process.ts'
+
+/**
+ * Why a test cannot have a server of its own, for `skip`; false: it can. With neither a binary nor REDIS_URL nothing is
+ * skipped: such tests fail with what to do.
+ */
+export const skipWithoutOwn: string | false =
+  redisBinary() === undefined && process.env.REDIS_URL
+    ? 'needs a server of its own: there is REDIS_URL, but no redis-server or valkey-server on the PATH'
+    : false
+
+/** Starts a Redis without persistence on loopback; with no binary and no options it is that of REDIS_URL, which may hold keys of others. */
+export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
+  if (skipWithoutOwn === false) return startOwn(options)
+  if (Object.keys(options).length > 0) throw new Error(skipWithoutOwn)
+  return givenRedis(process.env.REDIS_URL!)
+}
+
+function givenRedis(url: string): RedisServer {
+  const notOurs = () => {
+    throw new Error(skipWithoutOwn || 'not ours')
+  }
+  return {
+    port: Number(new URL(url).port || 6379),
+    url,
+    pid: undefined,
+    command: (...args) => command(url, args),
+    pause: notOurs,
+    resume: notOurs,
+    kill: notOurs,
+    restart: notOurs,
+    stop: async () => {},
+  }
+}
+
+export interface RedisCluster {
+  /** Three masters, each with a third of the slots; one that is killed comes back with its slots by `restart`. */
+  readonly nodes: readonly RedisServer[]
+  readonly urls: readonly string[]
+  stop(): Promise<void>
+}
+
+/** A Redis Cluster in which every node finds everything in order. */
+export async function startRedisCluster(): Promise<RedisCluster> {
+  const config = { 'cluster-enabled': 'yes', 'cluster-config-file': 'nodes.conf', 'cluster-node-timeout': '2000' }
+  const nodes: RedisServer[] = []
+  try {
+    for (let i = 0; i < 3; i++) nodes.push(await startOwn({ config }))
+    for (const [i, node] of nodes.entries()) {
+      const [first, end] = [slot(i), slot(i + 1)]
+      await node.command('CLUSTER', 'ADDSLOTS', ...Array.from({ length: end - first }, (_, n) => String(first + n)))
+      await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))
+    }
+    for (const node of nodes.slice(1)) await node.command('CLUSTER', 'MEET', '127.0.0.1', String(nodes[0]!.port))
+    await eventually(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), 'a whole cluster')
+  } catch (error) {
+    await stopAll(nodes)
+    throw error
+  }
+  return { nodes, urls: nodes.map(({ url }) => url), stop: () => stopAll(nodes) }
+}
+
+const slot = (third: number) => Math.floor((16_384 * third) / 3)
+
+async function isWhole(node: RedisServer): Promise<boolean> {
+  const info = String(await node.command('CLUSTER', 'INFO'))
+  return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3')
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface SentinelSet {
+  /** The name of the master, for the sentinels. */
+  readonly name: string
+  readonly sentinels: readonly Address[]
+  /** Who began as what. */
+  readonly master: RedisServer
+  readonly replica: RedisServer
+  /** As the sentinels tell. */
+  currentMaster(): Promise<Address>
+  /** Kills the current master; resolves when all sentinels name the other and it takes writes. The killed one may `restart`: ten seconds later it is its replica. */
+  failover(): Promise<Address>
+  stop(): Promise<void>
+}
+
+/** A master, its replica, and three sentinels that know both and each other; they need 0.5 s to miss one. */
+export async function startSentinelSet(): Promise<SentinelSet> {
+  const name = 'fws'
+  const all: RedisServer[] = []
+  const add = async (config: RedisConfig, ...args: string[]) => {
+    const server = await startOwn({ config }, args)
+    all.push(server)
+    return server
+  }
+  try {
+    const master = await add({})
+    const replica = await add({ replicaof: `127.0.0.1 ${master.port}` })
+    // A sentinel asks a master for its replicas at once, and then only after ten seconds.
+    await eventually(async () => String(await replica.command('INFO')).includes('master_link_status:up'), 'a replica')
+    const monitor = {
+      'sentinel monitor': `${name} 127.0.0.1 ${master.port} 2`,
+      'sentinel down-after-milliseconds': `${name} 500`,
+      'sentinel failover-timeout': `${name} 2000`,
+    }
+    const sentinels = [
+      await add(monitor, '--sentinel'),
+      await add(monitor, '--sentinel'),
+      await add(monitor, '--sentinel'),
+    ]
+    await eventually(async () => (await Promise.all(sentinels.map(seesAll))).every(Boolean), 'sentinels')
+    return new Sentinels(name, sentinels, master, replica)
+  } catch (error) {
+    await stopAll(all)
+    throw error
+  }
+
+  async function seesAll(sentinel: RedisServer): Promise<boolean> {
+    const fields = fieldsOf(await sentinel.command('SENTINEL', 'MASTER', name))
+    return (
+      fields.get('num-slaves') === '1' && fields.get('num-other-sentinels') === '2' && fields.get('flags') === 'master'
+    )
+  }
+}
+
+/** A flat list of names and values. */
+function fieldsOf(reply: Reply): ReadonlyMap<string, string> {
+  const list = reply as string[]
+  return new Map(list.flatMap((field, i) => (i % 2 === 0 ? [[field, list[i + 1]!] as const] : [])))
+}
+
+class Sentinels implements SentinelSet {
+  readonly name: string
+  readonly sentinels: readonly Address[]
+  readonly master: RedisServer
+  readonly replica: RedisServer
+  readonly #processes: readonly RedisServer[]
+
+  constructor(name: string, processes: readonly RedisServer[], master: RedisServer, replica: RedisServer) {
+    this.name = name
+    this.sentinels = processes.map(({ port }) => ({ host: '127.0.0.1', port }))
+    this.master = master
+    this.replica = replica
+    this.#processes = processes
+  }
+
+  async currentMaster(): Promise<Address> {
+    const [host, port] = await Promise.any(this.#processes.map(sentinel => this.#masterOf(sentinel)))
+    return { host: host!, port: Number(port) }
+  }
+
+  async #masterOf(sentinel: RedisServer): Promise<readonly string[]> {
+    return (await sentinel.command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.name)) as string[]
+  }
+
+  async failover(): Promise<Address> {
+    const { port } = await this.currentMaster()
+    const [old, next] = port === this.master.port ? [this.master, this.replica] : [this.replica, this.master]
+    await old.kill()
+    await eventually(async () => {
+      const named = await Promise.all(this.#processes.map(sentinel => this.#masterOf(sentinel)))
+      const [role] = (await next.command('ROLE')) as string[]
+      return role === 'master' && named.every(([, port]) => Number(port) === next.port)
+    }, `port ${next.port} as master`)
+    return { host: '127.0.0.1', port: next.port }
+  }
+
+  async stop(): Promise<void> {
+    await stopAll([...this.#processes, this.master, this.replica])
+  }
+}
+
+async function stopAll(servers: readonly RedisServer[]): Promise<void> {
+  await Promise.all(servers.map(server => server.stop()))
+}
