@@ -69,7 +69,8 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
   const { log } = streams
   const counters = createCounters()
   const report = new ErrorReport(log, counters)
-  const storage = await openStorage(plan, log)
+  const instance = randomUUID()
+  const storage = await openStorage(plan, log, instance)
   const endings: (() => void)[] = []
   const timers: (() => void)[] = []
   const endTimers = () => {
@@ -122,7 +123,14 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
         counters,
         log,
         bus: storage.bus,
-        isReady: () => assembly.state === 'listening' && (storage.ready?.() ?? true),
+        carrier: storage.carrier,
+        instance,
+        checks: () => ({
+          listening: assembly.state !== 'starting',
+          accepting: assembly.state !== 'draining',
+          storage: storage.ready?.() ?? true,
+        }),
+        storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
         reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),
       }),
@@ -146,10 +154,14 @@ interface SetupContext {
   readonly deadlines: Deadlines
 }
 
-async function openStorage({ storage: { name, module }, settings }: Plan, log: Logger): Promise<OpenStorage> {
+async function openStorage(
+  { storage: { name, module }, settings }: Plan,
+  log: Logger,
+  instance: string,
+): Promise<OpenStorage> {
   const options = ownValues(settings, module.options)
   try {
-    return await module.open({ options, log: log.child({ storage: name }), instance: randomUUID() })
+    return await module.open({ options, log: log.child({ storage: name }), instance })
   } catch (error) {
     throw error instanceof FwsError
       ? error

@@ -19,6 +19,7 @@ export interface Step {
   /** Its place in `-f`, counted from 0. */
   readonly order: number
   readonly run: Handler
+  calls: number
   rewritten: number
   dropped: number
   failed: number
@@ -110,6 +111,7 @@ export class Chain<V> {
       }
       let verdict: unknown
       let waits = false
+      step.calls++
       try {
         verdict = step.run(value, a, b)
         if (verdict === undefined) continue

@@ -4,7 +4,7 @@ import type { ServerClient } from './client.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { isPayload } from './payload.ts'
-import type { ChannelEvent, Handlers, Payload, Peer } from './types.ts'
+import type { ChannelEvent, HandlerCounts, Handlers, Payload, Peer } from './types.ts'
 
 /** Every chain of one server. */
 export interface Chains {
@@ -101,6 +101,11 @@ export function compileChains(filters: readonly Registered[], host: ChainHost): 
   }
 }
 
+/** Every handler, and what came of its calls so far. */
+export function handlersOf(chains: Chains): readonly HandlerCounts[] {
+  return CHAIN_NAMES.flatMap(chain => chains[chain].steps.map(({ run: _, ...counts }) => ({ chain, ...counts })))
+}
+
 function stepsOf(
   name: ChainName,
   filters: readonly Registered[],
@@ -111,6 +116,7 @@ function stepsOf(
       filter,
       order,
       run: wrap(handler as Handler),
+      calls: 0,
       rewritten: 0,
       dropped: 0,
       failed: 0,

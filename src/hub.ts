@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
-import type { Chains } from './chains.ts'
+import { type Chains, handlersOf } from './chains.ts'
 import { ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { FwsError } from './errors.ts'
+import { Fabric } from './fabric.ts'
 import { Fanout } from './fanout.ts'
 import type { InboundLimits } from './mailbox.ts'
 import type { SendLimits } from './outbox.ts'
@@ -14,9 +15,12 @@ import type {
   Audience,
   Awaitable,
   Bus,
+  Carrier,
+  Checks,
   Client,
   Closed,
   Counters,
+  HandlerCounts,
   Payload,
   Server,
   Transport,
@@ -36,7 +40,12 @@ export interface HubHost {
   readonly log: Logger
   /** `undefined`: the storage has none. */
   readonly bus: Bus | undefined
-  readonly isReady: () => boolean
+  /** `undefined`: this node is alone. */
+  readonly carrier: Carrier | undefined
+  /** UUID of this node. */
+  readonly instance: string
+  readonly checks: () => Checks
+  readonly storageMetrics: () => Readonly<Record<string, number>>
   /** Whether new clients are welcome: not once the server stops. */
   readonly isAccepting: () => boolean
   reportCodec(error: unknown, codec: string): void
@@ -51,6 +60,8 @@ export class Hub implements Server {
   readonly log: Logger
   readonly fanout: Fanout
   readonly wires: Wires
+  /** The way to the other nodes, if there may be any. */
+  readonly fabric: Fabric | undefined
   readonly #host: HubHost
   readonly #everyone = new Topic('everyone')
   readonly #topics = new Map<string, Topic>()
@@ -66,17 +77,37 @@ export class Hub implements Server {
     this.log = host.log
     this.fanout = new Fanout(host.limits.maxBuffered)
     this.wires = new Wires((error, codec) => host.reportCodec(error, codec.name))
+    const { carrier } = host
+    if (carrier !== undefined) {
+      const deliver = (topic: string | undefined, payload: Payload) => this.#broadcastHere(topic, payload)
+      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver })
+    }
   }
 
   get ready(): boolean {
-    return this.#host.isReady()
+    const { listening, accepting, storage } = this.checks
+    return listening && accepting && storage
+  }
+
+  get checks(): Checks {
+    return this.#host.checks()
+  }
+
+  get handlers(): readonly HandlerCounts[] {
+    return handlersOf(this.chains)
+  }
+
+  get storageMetrics(): Readonly<Record<string, number>> {
+    return this.#host.storageMetrics()
   }
 
   broadcast(payload: Payload, to: Audience = {}): void {
     checkPayload('broadcast', payload)
-    const topic = to.topic === undefined ? this.#everyone : this.#topics.get(to.topic)
+    const { where } = to
+    if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload)
+    const topic = this.#topicOf(to.topic)
     if (topic === undefined) return
-    if (to.where !== undefined) this.#broadcastWhere(topic, payload, to.where, to.except)
+    if (where !== undefined) this.#broadcastWhere(topic, payload, where, to.except)
     else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox)
   }
 
@@ -137,6 +168,7 @@ export class Hub implements Server {
     if (topic === undefined) {
       topic = new Topic(name)
       this.#topics.set(name, topic)
+      this.fabric?.listen(name)
     }
     this.fanout.join(topic, client.outbox)
   }
@@ -172,13 +204,25 @@ export class Hub implements Server {
 
   #leave(client: ServerClient, topic: Topic): void {
     this.fanout.leave(topic, client.outbox)
-    if (topic.members.size === 0 && topic !== this.#everyone) this.#topics.delete(topic.name)
+    if (topic.members.size > 0 || topic === this.#everyone) return
+    this.#topics.delete(topic.name)
+    this.fabric?.ignore(topic.name)
   }
 
   #left(client: ServerClient): void {
     this.#leaving.delete(client)
     if (this.clients.size > 0 || this.#leaving.size > 0) return
     for (const resolve of this.#whenEmpty.splice(0)) resolve()
+  }
+
+  #topicOf(name: string | undefined): Topic | undefined {
+    return name === undefined ? this.#everyone : this.#topics.get(name)
+  }
+
+  /** What another node has broadcast. */
+  #broadcastHere(name: string | undefined, payload: Payload): void {
+    const topic = this.#topicOf(name)
+    if (topic !== undefined) this.fanout.broadcast(topic, payload)
   }
 
   #broadcastWhere(

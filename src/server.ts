@@ -99,6 +99,7 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
   })
   const undo = new Undo(log, Math.max(1000, options.drain * 1000))
   undo.add('closing the storage', () => assembly.close())
+  undo.add('sending to other nodes', () => hub.fabric?.flush())
   let listener: Listener
   try {
     listener = new Listener(hub, upgrades, {
@@ -110,6 +111,7 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
       headersTimeout: options['handshake-timeout'] * 1000,
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
+    await hub.fabric?.start()
     await startFilters(assembly, undo)
     undo.add('ending timers', () => assembly.endTimers())
     undo.add('ending subscriptions', () => consumer.stop())
@@ -141,6 +143,15 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
     counters: hub.counters,
     get ready() {
       return hub.ready
+    },
+    get checks() {
+      return hub.checks
+    },
+    get handlers() {
+      return hub.handlers
+    },
+    get storageMetrics() {
+      return hub.storageMetrics
     },
     broadcast: (payload, to) => hub.broadcast(payload, to),
     publish: (channel, payload) => hub.publish(channel, payload),

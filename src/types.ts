@@ -7,6 +7,7 @@ import type { Drop } from './drop.ts'
 // stands here and nowhere else.
 
 export type Awaitable<T> = T | PromiseLike<T>
+export type { Logger } from 'pino'
 export type { Drop } from './drop.ts'
 /** A text message is a string, a binary message a Buffer. */
 export type Payload = string | Buffer
@@ -105,8 +106,13 @@ export interface Audience {
 export interface Server {
   /** Every opened client of this node, by id. */
   readonly clients: ReadonlyMap<string, Client>
-  /** Listening, storage reachable, not draining. */
+  /** Every one of `checks`. */
   readonly ready: boolean
+  readonly checks: Checks
+  /** Every handler on every chain, in order, and what came of its calls. */
+  readonly handlers: readonly HandlerCounts[]
+  /** What the storage tells of itself, by names such as `reconnects_total`. */
+  readonly storageMetrics: Readonly<Record<string, number>>
   /** What has happened so far; read it whenever you like, it costs nothing to keep. */
   readonly counters: Counters
   /** To every admitted client, of every node, that the audience names. */
@@ -119,6 +125,27 @@ export interface Server {
    * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops: end the connection then.
    */
   attach(transport: Transport): Attached
+}
+
+/** What a server needs to be of use. */
+export interface Checks {
+  readonly listening: boolean
+  /** Not draining. */
+  readonly accepting: boolean
+  /** What is sent to the storage arrives. */
+  readonly storage: boolean
+}
+
+/** Calls of one handler; those that are in no other total have passed, or are still under way. */
+export interface HandlerCounts {
+  readonly chain: string
+  /** The filter's name as the operator wrote it, and its place in `-f` from 0. */
+  readonly filter: string
+  readonly order: number
+  readonly calls: number
+  readonly rewritten: number
+  readonly dropped: number
+  readonly failed: number
 }
 
 /** A connection that can carry messages: what a filter hands to `server.attach`. */
@@ -299,18 +326,37 @@ export interface Storage {
 }
 export type Capability = keyof Storage
 
+/**
+ * Carries bytes between the nodes of one server. MUST deliver each envelope at most once to every node that listens to
+ * its channel, in order per sender, and SHOULD bring a node its own only if that comes cheaper. Channels are made of
+ * user data: any text.
+ */
+export interface Carrier {
+  /** Called once, before anything else. */
+  start(deliver: (channel: string, envelope: Buffer) => void): void
+  /** MUST NOT throw, wait or keep more than a bounded number of bytes: `false` when it cannot be carried now, and is lost. */
+  send(channel: string, envelope: Buffer): boolean
+  /** MUST NOT throw or reject; settles when envelopes are heard, or when that cannot be known now and will come by itself. */
+  listen(channel: string): Awaitable<void>
+  ignore(channel: string): void
+}
+
 /** What a storage module's `open` answers: any of the four capabilities. */
 export interface OpenStorage extends Partial<Storage> {
   /** Channels that feed the consumer chain. */
   readonly channels?: readonly string[]
+  /** The way to the other nodes; absent: there are none. */
+  readonly carrier?: Carrier
   /** Whether it can be reached now; absent: always. */
   readonly ready?: () => boolean
+  /** Numbers for metrics, by names such as `reconnects_total`: read now and then, so they should cost nothing to keep. */
+  readonly metrics?: () => Readonly<Record<string, number>>
   close?(): Awaitable<void>
 }
 
 export interface StorageModule<O extends OptionSpecs = OptionSpecs> {
   readonly options?: O
-  /** `instance` names this node among all. */
+  /** `instance` names this node among all: a UUID. */
   open(host: {
     readonly options: OptionValues<O>
     readonly log: Logger
@@ -336,6 +382,14 @@ export interface Counters {
   paused: number
   /** Events that a channel delivered. */
   events: number
+  /** Messages handed to the storage for other nodes, and those that it could not take. */
+  nodesOut: number
+  nodesUnsent: number
+  /** Messages that came from other nodes; those of which a gap in their numbers tells that they never came. */
+  nodesIn: number
+  nodesLost: number
+  /** What came from other nodes and could not be read. */
+  nodesRefused: number
   /** Bytes of standard output that nobody read in time. */
   stdoutDropped: number
   /** Messages that went no further, by reason; at most 100 reasons, the rest under `other`. */

@@ -32,6 +32,9 @@ export function fakeClient({
   const server = {
     clients,
     ready: true,
+    checks: { listening: true, accepting: true, storage: true },
+    handlers: [],
+    storageMetrics: {},
     counters: createCounters(),
     broadcast: (payload: Payload, to?: Audience) => {
       checkPayload('broadcast', payload)

@@ -87,6 +87,7 @@ export async function testServer(
   const undo = new Undo(log, 1000)
   undo.add('closing the storage', () => assembly.close())
   try {
+    await hub.fabric?.start()
     await startFilters(assembly, undo)
     undo.add('ending timers', () => assembly.endTimers())
     undo.add('ending subscriptions', () => consumer.stop())

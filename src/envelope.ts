@@ -1,0 +1,76 @@
+import type { Payload } from './types.ts'
+
+/** Version of the layout below. A node reads no other. */
+const VERSION = 1
+const NODE_AT = 1
+const NODE_BYTES = 16
+const FIRST_AT = NODE_AT + NODE_BYTES
+const FIRST_BYTES = 6
+const HEAD_BYTES = FIRST_AT + FIRST_BYTES
+/** Of one message: its kind, its length. */
+const ENTRY_BYTES = 5
+const TEXT = 0
+const BINARY = 1
+
+/**
+ * What one node tells the others in one turn of the event loop about one topic. As bytes, numbers big-endian:
+ * 1 version, 16 node, 6 `first`; then for each message 1 kind (0 text, 1 binary), 4 length, the payload.
+ */
+export interface Envelope {
+  /** Who sent it: 16 bytes as Latin-1. */
+  readonly node: string
+  /** How many messages this node had sent to this topic before. */
+  readonly first: number
+  readonly payloads: readonly Payload[]
+}
+
+/** A node's id as it stands in envelopes. */
+export function nodeBytes(uuid: string): Buffer {
+  return Buffer.from(uuid.replaceAll('-', ''), 'hex')
+}
+
+export function writeEnvelope(node: Buffer, first: number, payloads: readonly Payload[]): Buffer {
+  let size = HEAD_BYTES
+  for (const payload of payloads) size += ENTRY_BYTES + Buffer.byteLength(payload)
+  const envelope = Buffer.allocUnsafe(size)
+  envelope[0] = VERSION
+  node.copy(envelope, NODE_AT)
+  envelope.writeUIntBE(first, FIRST_AT, FIRST_BYTES)
+  let at = HEAD_BYTES
+  for (const payload of payloads) {
+    const start = at + ENTRY_BYTES
+    const isText = typeof payload === 'string'
+    const length = isText ? envelope.write(payload, start) : payload.copy(envelope, start)
+    envelope[at] = isText ? TEXT : BINARY
+    envelope.writeUInt32BE(length, at + 1)
+    at = start + length
+  }
+  return envelope
+}
+
+/** Whether a node wrote it itself; asked first, as a bus brings every node its own envelopes too. */
+export function isFrom(node: Buffer, envelope: Buffer): boolean {
+  return envelope.length > FIRST_AT && node.compare(envelope, NODE_AT, FIRST_AT) === 0
+}
+
+/** The envelope, or one sentence that says why it cannot be read. */
+export function readEnvelope(bytes: Buffer): Envelope | string {
+  if (bytes[0] !== VERSION)
+    return `envelope of version ${bytes[0] ?? 'none'}, this node reads ${VERSION}; are all nodes of one release?`
+  if (bytes.length < HEAD_BYTES) return 'envelope cut short in its head'
+  const payloads: Payload[] = []
+  let at = HEAD_BYTES
+  while (at < bytes.length) {
+    const start = at + ENTRY_BYTES
+    if (start > bytes.length) return 'envelope cut short between messages'
+    const end = start + bytes.readUInt32BE(at + 1)
+    if (end > bytes.length) return 'envelope cut short in a message'
+    payloads.push(bytes[at] === TEXT ? bytes.toString('utf8', start, end) : bytes.subarray(start, end))
+    at = end
+  }
+  return {
+    node: bytes.toString('latin1', NODE_AT, FIRST_AT),
+    first: bytes.readUIntBE(FIRST_AT, FIRST_BYTES),
+    payloads,
+  }
+}

@@ -1,0 +1,169 @@
+import type { Logger } from 'pino'
+import { isFrom, nodeBytes, readEnvelope, writeEnvelope } from './envelope.ts'
+import type { Awaitable, Carrier, Counters, Payload } from './types.ts'
+
+/** Messages of one turn that may wait before they travel. */
+const MAX_MESSAGES = 1024
+/** Topics whose messages are numbered; the one longest unused begins anew. */
+const MAX_NUMBERED = 10_000
+/** Nodes that are followed in one topic. */
+const MAX_NODES = 1000
+/** Milliseconds over which losses are summed to one line in the log. */
+const LOG_EVERY = 1000
+
+const EVERYONE = 'all'
+
+export interface FabricHost {
+  readonly carrier: Carrier
+  /** UUID of this node. */
+  readonly instance: string
+  readonly counters: Counters
+  readonly log: Logger
+  /** Bytes of one turn that may wait before they travel. */
+  readonly maxBytes: number
+  /** A message of another node. `undefined`: for everyone. */
+  deliver(topic: string | undefined, payload: Payload): void
+}
+
+/**
+ * Makes the nodes of a server one: what is broadcast here reaches the members on every other node, at most once and in
+ * order. The broadcasts of one turn of the event loop to one topic travel together. Messages are numbered for each
+ * topic, so that the others know what they missed; what comes behind its turn is dropped rather than delivered late.
+ */
+export class Fabric {
+  readonly #host: FabricHost
+  readonly #node: Buffer
+  /** What this turn has broadcast so far. */
+  #batches = new Map<string, Payload[]>()
+  #messages = 0
+  #bytes = 0
+  #scheduled = false
+  /** How many messages were sent to each topic. */
+  readonly #sent = new Map<string, number>()
+  /** For each topic that is listened to: the number of the next message of each node. */
+  readonly #heard = new Map<string, Map<string, number>>()
+  /** Not yet in the log. */
+  #lost = 0
+  #refused = new Set<string>()
+  readonly #flushLater = () => this.flush()
+
+  constructor(host: FabricHost) {
+    this.#host = host
+    this.#node = nodeBytes(host.instance)
+  }
+
+  /** Settles when broadcasts to everyone are heard. */
+  start(): Awaitable<void> {
+    this.#host.carrier.start((channel, bytes) => this.#receive(channel, bytes))
+    return this.#listen(EVERYONE)
+  }
+
+  /** From the first member of a topic on this node. */
+  listen(topic: string): void {
+    void this.#listen(channelOf(topic))
+  }
+
+  /** From the last member on. */
+  ignore(topic: string): void {
+    const channel = channelOf(topic)
+    this.#heard.delete(channel)
+    this.#host.carrier.ignore(channel)
+  }
+
+  /** To the other nodes, at the end of this turn of the event loop. */
+  add(topic: string | undefined, payload: Payload): void {
+    const channel = channelOf(topic)
+    // Whoever sent a Buffer may change it before the end of the turn.
+    const kept = typeof payload === 'string' ? payload : Buffer.from(payload)
+    const batch = this.#batches.get(channel)
+    if (batch === undefined) this.#batches.set(channel, [kept])
+    else batch.push(kept)
+    this.#bytes += kept.length
+    if (++this.#messages >= MAX_MESSAGES || this.#bytes >= this.#host.maxBytes) this.flush()
+    else if (!this.#scheduled) {
+      this.#scheduled = true
+      setImmediate(this.#flushLater)
+    }
+  }
+
+  /** Sends what waits. */
+  flush(): void {
+    this.#scheduled = false
+    if (this.#messages === 0) return
+    const batches = this.#batches
+    this.#batches = new Map()
+    this.#messages = 0
+    this.#bytes = 0
+    for (const [channel, payloads] of batches) this.#send(channel, payloads)
+  }
+
+  #listen(channel: string): Awaitable<void> {
+    this.#heard.set(channel, new Map())
+    return this.#host.carrier.listen(channel)
+  }
+
+  #send(channel: string, payloads: readonly Payload[]): void {
+    const { carrier, counters } = this.#host
+    const first = this.#sent.get(channel) ?? 0
+    // Set anew, so that it stands last: the first of a Map is the one longest unused.
+    this.#sent.delete(channel)
+    this.#sent.set(channel, first + payloads.length)
+    if (this.#sent.size > MAX_NUMBERED) forgetOldest(this.#sent)
+    if (carrier.send(channel, writeEnvelope(this.#node, first, payloads))) counters.nodesOut += payloads.length
+    else counters.nodesUnsent += payloads.length
+  }
+
+  #receive(channel: string, bytes: Buffer): void {
+    const heard = this.#heard.get(channel)
+    if (heard === undefined || isFrom(this.#node, bytes)) return
+    const envelope = readEnvelope(bytes)
+    if (typeof envelope === 'string') {
+      this.#refuse(envelope)
+      return
+    }
+    const { node, first, payloads } = envelope
+    const next = heard.get(node)
+    if (next === undefined && heard.size >= MAX_NODES) forgetOldest(heard)
+    if (next !== undefined && first !== 0) {
+      if (first < next) return
+      if (first > next) this.#miss(first - next)
+    }
+    heard.set(node, first + payloads.length)
+    this.#host.counters.nodesIn += payloads.length
+    const topic = topicOf(channel)
+    for (const payload of payloads) this.#host.deliver(topic, payload)
+  }
+
+  #miss(messages: number): void {
+    this.#host.counters.nodesLost += messages
+    this.#lost += messages
+    if (this.#lost > messages) return
+    setTimeout(() => {
+      this.#host.log.warn({ lost: this.#lost }, 'messages of other nodes were lost')
+      this.#lost = 0
+    }, LOG_EVERY).unref()
+  }
+
+  /** Once for each reason: a node of another release may send thousands a second. */
+  #refuse(why: string): void {
+    this.#host.counters.nodesRefused++
+    if (this.#refused.has(why)) return
+    this.#refused.add(why)
+    this.#host.log.error(`message of another node refused: ${why}`)
+  }
+}
+
+function channelOf(topic: string | undefined): string {
+  return topic === undefined ? EVERYONE : `topic:${topic}`
+}
+
+function topicOf(channel: string): string | undefined {
+  return channel === EVERYONE ? undefined : channel.slice('topic:'.length)
+}
+
+function forgetOldest(map: Map<string, number>): void {
+  for (const key of map.keys()) {
+    map.delete(key)
+    return
+  }
+}
