@@ -1,0 +1,37 @@
+import type { Carrier } from 'filtered-websocket'
+import type { Connection } from './connection.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+/** The way between nodes: a channel a topic, in a Redis Cluster a sharded one. */
+export class RedisCarrier implements Carrier {
+  readonly #connection: Connection
+  readonly #subscriptions: Subscriptions
+  readonly #prefix: string
+  #deliver: (channel: string, envelope: Buffer) => void = () => {}
+
+  constructor(connection: Connection, subscriptions: Subscriptions, prefix: string) {
+    this.#connection = connection
+    this.#subscriptions = subscriptions
+    this.#prefix = prefix
+  }
+
+  start(deliver: (channel: string, envelope: Buffer) => void): void {
+    this.#deliver = deliver
+  }
+
+  send(channel: string, envelope: Buffer): boolean {
+    const command = this.#connection.isCluster ? 'SPUBLISH' : 'PUBLISH'
+    const sent = this.#connection.publish(command, this.#prefix + channel, envelope)
+    // A lost answer is counted by the connection; sent again it might arrive twice.
+    sent?.catch(() => {})
+    return sent !== undefined
+  }
+
+  listen(channel: string): Promise<void> {
+    return this.#subscriptions.listen(this.#prefix + channel, envelope => this.#deliver(channel, envelope))
+  }
+
+  ignore(channel: string): void {
+    void this.#subscriptions.ignore(this.#prefix + channel)
+  }
+}

@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import type { RedisOptions as IoredisOptions } from 'ioredis'
+import type { RedisOptions } from '../redis.ts'
+
+/** Options of ioredis, with the shape of replies that its overloads ask for. */
+export type ConnectOptions = IoredisOptions & { replyMapping?: 'legacy' }
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where Redis is, and how to be let in. */
+export interface Target {
+  /** For messages; without secrets. */
+  readonly label: string
+  /** Nodes of a Redis Cluster by which the others are found. */
+  readonly cluster: readonly Address[] | undefined
+  readonly connect: ConnectOptions
+}
+
+const SENTINEL_PORT = 26_379
+const REDIS_PORT = 6379
+
+/** @throws Error when an option does not say what it should; no secret is in the message. */
+export function targetOf(options: RedisOptions): Target {
+  const auth = {
+    ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
+    ...(options['redis-password'] !== undefined && { password: options['redis-password'] }),
+  }
+  const tls = tlsOf(options)
+  const cluster = addressesOf('redis-cluster', options['redis-cluster'], REDIS_PORT)
+  const sentinels = addressesOf('redis-sentinels', options['redis-sentinels'], SENTINEL_PORT)
+  const given = [cluster.length > 0 && '--redis-cluster', sentinels.length > 0 && '--redis-sentinels']
+    .concat(options['redis-url'] !== undefined && '--redis-url')
+    .filter(Boolean)
+  if (given.length > 1) throw new Error(`${given.join(' and ')} each say where Redis is; give one`)
+  if (cluster.length > 0) return { label: `cluster ${labelOf(cluster)}`, cluster, connect: { ...auth, ...tls } }
+  if (sentinels.length > 0) {
+    const name = options['redis-sentinel-name']
+    const password = options['redis-sentinel-password']
+    return {
+      label: `${name} of sentinels ${labelOf(sentinels)}`,
+      cluster: undefined,
+      connect: {
+        ...auth,
+        ...tls,
+        sentinels: [...sentinels],
+        name,
+        ...(password !== undefined && { sentinelPassword: password }),
+        ...(tls.tls !== undefined && { sentinelTLS: tls.tls, enableTLSForSentinelMode: true }),
+      },
+    }
+  }
+  const url = options['redis-url']
+  if (url !== undefined) return ofUrl(url, auth, tls)
+  const address = { host: options['redis-host'], port: options['redis-port'] }
+  return { label: labelOf([address]), cluster: undefined, connect: { ...address, ...auth, ...tls } }
+}
+
+function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const db = Number(url?.pathname.slice(1) || '0')
+  if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || !Number.isInteger(db))
+    throw new Error('--redis-url takes redis://[user:password@]host[:port][/db], or rediss:// for TLS')
+  const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }
+  return {
+    label: labelOf([address]),
+    cluster: undefined,
+    connect: {
+      ...address,
+      db,
+      ...auth,
+      ...(url.username !== '' && { username: decodeURIComponent(url.username) }),
+      ...(url.password !== '' && { password: decodeURIComponent(url.password) }),
+      ...(url.protocol === 'rediss:' && { tls: {} }),
+      ...tls,
+    },
+  }
+}
+
+function tlsOf(options: RedisOptions): Pick<ConnectOptions, 'tls'> {
+  const file = options['redis-tls-ca']
+  if (file === undefined) return options['redis-tls'] ? { tls: {} } : {}
+  try {
+    return { tls: { ca: readFileSync(file) } }
+  } catch (error) {
+    throw new Error(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+function addressesOf(option: string, texts: readonly string[], defaultPort: number): readonly Address[] {
+  return texts.map(text => {
+    const [, host, port = String(defaultPort)] = /^(?:redis:\/\/)?(\[[^\]]+\]|[^:/@\s]+)(?::(\d+))?$/.exec(text) ?? []
+    if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
+      throw new Error(`--${option} takes host:port, received "${text}"`)
+    return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
+  })
+}
+
+function labelOf(addresses: readonly Address[]): string {
+  return addresses.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)).join(', ')
+}
