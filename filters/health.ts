@@ -1,0 +1,90 @@
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
+import type { Host, OptionSpecs, Server } from 'filtered-websocket'
+import { metricsOf } from './health/metrics.ts'
+
+export const options = {
+  'health-port': {
+    type: 'number',
+    default: 9001,
+    min: 0,
+    max: 65_535,
+    integer: true,
+    describe: 'port of /healthz, /readyz and /metrics; 0: any free one',
+  },
+  'health-host': {
+    type: 'string',
+    default: '127.0.0.1',
+    describe: 'address of that port; it has no password, so keep it off public networks',
+  },
+} as const satisfies OptionSpecs
+
+/** Connections at a time: those who probe and scrape are few. */
+const MAX_CONNECTIONS = 64
+const TIMEOUT_MS = 10_000
+
+/**
+ * A port for those who look after the server: `/healthz` (the process lives), `/readyz` (200, or 503 with the checks that
+ * fail), `/metrics` (Prometheus text format).
+ */
+export const setup = ({ options: chosen, log }: Host<typeof options>) => {
+  const host = chosen['health-host']
+  let http: HttpServer | undefined
+  let metrics: ReturnType<typeof metricsOf> | undefined
+
+  async function answer(req: IncomingMessage, res: ServerResponse, server: Server): Promise<void> {
+    if (!isHostAllowed(req.headers.host, host)) return send(res, 403, 'this Host is not answered')
+    if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'GET only')
+    switch (req.url?.split('?')[0]) {
+      case '/healthz':
+        return send(res, 200, 'ok')
+      case '/readyz': {
+        const { ready, checks } = server
+        return send(res, ready ? 200 : 503, JSON.stringify({ ready, checks }), 'application/json')
+      }
+      case '/metrics':
+        return send(res, 200, await metrics!.text(), metrics!.contentType)
+      default:
+        return send(res, 404, '/healthz, /readyz or /metrics')
+    }
+  }
+
+  return {
+    async start(server: Server): Promise<void> {
+      metrics = metricsOf(server)
+      http = createServer({ headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS }, (req, res) => {
+        answer(req, res, server).catch(error => {
+          log.error({ err: error }, 'health request failed')
+          send(res, 500, 'failed')
+        })
+      })
+      http.maxConnections = MAX_CONNECTIONS
+      http.setTimeout(TIMEOUT_MS)
+      const listening = http
+      await new Promise<void>((resolve, reject) => {
+        listening.once('error', reject)
+        listening.listen(chosen['health-port'], host, resolve)
+      })
+      const { address, port } = listening.address() as { address: string; port: number }
+      log.info({ url: `http://${isIP(address) === 6 ? `[${address}]` : address}:${port}` }, 'health answers')
+    },
+    stop(): void {
+      metrics?.stop()
+      http?.close()
+      http?.closeAllConnections()
+    },
+  }
+}
+
+function send(res: ServerResponse, status: number, body: string, type = 'text/plain; charset=utf-8'): void {
+  res.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(`${body}\n`)
+}
+
+/** On loopback a page of another name must not get here by pointing its name at this machine (DNS rebinding). */
+function isHostAllowed(header: string | undefined, boundTo: string): boolean {
+  return !isLoopback(boundTo) || isLoopback(header?.replace(/:\d+$/, '') ?? '')
+}
+
+function isLoopback(name: string): boolean {
+  return name === 'localhost' || name === '::1' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'))
+}

@@ -1,0 +1,124 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Server } from 'filtered-websocket'
+import { Counter, Gauge, Registry } from 'prom-client'
+
+/** Milliseconds between two looks at the event loop. */
+const RESOLUTION = 20
+const NANOSECONDS = 1e9
+
+/** A server's numbers for Prometheus. All of them are read when they are asked for, and counted anyway. */
+export function metricsOf(server: Server) {
+  const registry = new Registry()
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
+  delay.enable()
+
+  const total = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+  const totals = <L extends string>(
+    name: string,
+    help: string,
+    labelNames: L[],
+    read: () => Iterable<[Record<L, string>, number]>,
+  ) =>
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const [labels, value] of read()) this.inc(labels, value)
+      },
+    })
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  const byLabel = <L extends string>(label: L, values: Readonly<Record<string, number>>) =>
+    Object.entries(values).map(([key, value]): [Record<L, string>, number] => [
+      { [label]: key } as Record<L, string>,
+      value,
+    ])
+
+  const { counters } = server
+  gauge('fws_ready', '1: every check of /readyz is good', () => Number(server.ready))
+  gauge('fws_clients', 'clients that are open', () => server.clients.size)
+  gauge('fws_outbox_bytes', 'bytes accepted for sending and not yet handed to the operating system', () => {
+    let bytes = 0
+    for (const client of server.clients.values()) bytes += client.buffered
+    return bytes
+  })
+  total('fws_opened_total', 'clients opened', () => counters.opened)
+  totals('fws_closed_total', 'clients closed, by close code', ['code'], () => byLabel('code', counters.closes))
+  totals('fws_refused_total', 'handshakes refused, by HTTP status', ['status'], () =>
+    byLabel('status', counters.refusals),
+  )
+  total('fws_messages_received_total', 'messages from clients', () => counters.messages)
+  total('fws_received_bytes_total', 'bytes in messages from clients', () => counters.bytesIn)
+  total(
+    'fws_deliveries_total',
+    'messages handed to sockets: a broadcast to n clients counts n',
+    () => counters.deliveries,
+  )
+  total('fws_sent_bytes_total', 'bytes handed to sockets, frame headers included', () => counters.bytesOut)
+  totals('fws_drops_total', 'messages that went no further, by reason', ['reason'], () =>
+    byLabel('reason', counters.drops),
+  )
+  total('fws_errors_total', 'errors contained in filters, codecs and timers', () => counters.errors)
+  total('fws_paused_total', 'times that a socket was paused because its mailbox was full', () => counters.paused)
+  total('fws_events_total', 'events from channels of the storage', () => counters.events)
+  total('fws_stdout_dropped_bytes_total', 'bytes of standard output nobody read in time', () => counters.stdoutDropped)
+  total('fws_nodes_sent_total', 'messages handed to the storage for other nodes', () => counters.nodesOut)
+  total(
+    'fws_nodes_unsent_total',
+    'messages for other nodes that the storage could not take',
+    () => counters.nodesUnsent,
+  )
+  total('fws_nodes_received_total', 'messages from other nodes', () => counters.nodesIn)
+  total('fws_nodes_lost_total', 'messages of other nodes that never came', () => counters.nodesLost)
+  total('fws_nodes_refused_total', 'messages of other nodes that could not be read', () => counters.nodesRefused)
+  totals(
+    'fws_handler_calls_total',
+    'calls of handlers by outcome; passed includes those under way',
+    ['chain', 'filter', 'place', 'outcome'],
+    () =>
+      server.handlers.flatMap(({ chain, filter, order, calls, rewritten, dropped, failed }) => {
+        const passed = calls - rewritten - dropped - failed
+        return Object.entries({ passed, rewritten, dropped, failed }).map(
+          ([outcome, value]): [Record<'chain' | 'filter' | 'place' | 'outcome', string>, number] => [
+            { chain, filter, place: String(order + 1), outcome },
+            value,
+          ],
+        )
+      }),
+  )
+  gauge('fws_event_loop_lag_seconds', 'longest that the event loop was held up since the last scrape', () => {
+    const longest = delay.max
+    delay.reset()
+    return Math.max(0, longest / NANOSECONDS - RESOLUTION / 1000)
+  })
+  gauge('fws_resident_memory_bytes', 'memory of the process', () => process.memoryUsage.rss())
+  for (const name of Object.keys(server.storageMetrics)) {
+    const make = name.endsWith('_total') ? total : gauge
+    make(`fws_storage_${name}`, 'told by the storage', () => server.storageMetrics[name] ?? 0)
+  }
+
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    stop: () => delay.disable(),
+  }
+}
