@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import { folder, type Launched, launch } from './kit/cli.ts'
+import { Peer, until } from './kit/peer.ts'
+import { type RedisServer, skipWithoutOwn, startRedis } from './kit/redis.ts'
+
+/** Tells who is in a set, as any node sees it: `who KEY`. */
+const WHO = `export const needs = ['sets']
+export const setup = ({ storage }) => ({
+  message: async (payload, client) => {
+    const [, key] = /^who (.*)$/.exec(payload) ?? []
+    if (key === undefined) return
+    return client.answer(JSON.stringify([...(await storage.sets.get(key))]))
+  },
+})`
+
+/** Says what it is told on an application channel. */
+const SHOUT = `export const message = async (payload, client) => {
+  await client.server.publish('global', payload)
+  return client.drop()
+}`
+
+const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
+
+describe('nodes of one server', { skip: skipWithoutOwn }, () => {
+  let shared: RedisServer
+  before(async () => {
+    shared = await startRedis()
+  })
+  after(() => shared.stop())
+
+  let group = 0
+  /** Real processes, real clients; every test has keys and an application channel of its own. */
+  async function nodes(t: TestContext, count: number, filters: readonly string[], redis = shared, args: string[] = []) {
+    const key = `group${++group}`
+    const start = () =>
+      launch(t, ['-p', '0', '-f', ...filters, '--redis-url', redis.url, '--redis-key', key, ...QUICK, ...args], {
+        env: { STORAGE_OBJECT_MODULE: 'redis' },
+        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT }),
+      })
+    const started: Launched[] = []
+    for (let i = 0; i < count; i++) started.push(await start())
+    return { key, nodes: started, start }
+  }
+  const open = (node: Launched) => Peer.open(node.url)
+  const logged = (node: Launched, text: string) => node.logged().filter(({ msg }) => String(msg).includes(text))
+
+  it('a broadcast reaches every client of every node but the sender, once and in order', async t => {
+    const { nodes: all } = await nodes(t, 3, ['broadcast'])
+    const [ann, bob, cy, dan] = await Promise.all([all[0]!, all[0]!, all[1]!, all[2]!].map(open))
+    const sent = Array.from({ length: 500 }, (_, i) => (i % 2 ? `text ${i}` : Buffer.from([i, i >> 8, 255])))
+    for (const payload of sent) ann!.send(payload)
+    for (const peer of [bob!, cy!, dan!]) assert.deepEqual(await peer.get(sent.length), sent)
+    cy!.send('answer')
+    for (const peer of [ann!, dan!]) await until(() => peer.received.at(-1) === 'answer')
+    assert.deepEqual(ann!.received, ['answer'])
+    assert.equal(cy!.received.length, sent.length)
+  })
+  it('a token group is one group on all nodes, and any node knows its members', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./who.js', 'broadcast-by-token'])
+    const [ann, bob, eve] = await Promise.all([all[0]!, all[1]!, all[1]!].map(open))
+    ann!.send('token:friends')
+    bob!.send('token:friends')
+    eve!.send('token:others')
+    for (const peer of [ann!, bob!, eve!]) await peer.get(1)
+    await until(async () => {
+      eve!.send('who broadcast-by-token:friends')
+      const before = eve!.received.length
+      await eve!.get(before + 1)
+      return JSON.parse(String(eve!.received.at(-1))).length === 2
+    })
+    const before = eve!.received.length
+    // The subscription to the topic follows the registration.
+    await until(() => {
+      ann!.send('to friends')
+      return bob!.received.at(-1) === 'to friends'
+    })
+    assert.equal(eve!.received.length, before)
+    bob!.ws.close()
+    await until(async () => {
+      eve!.send('who broadcast-by-token:friends')
+      const count = eve!.received.length
+      await eve!.get(count + 1)
+      return JSON.parse(String(eve!.received.at(-1))).length === 1
+    })
+  })
+  it('redis-cli PUBLISH global reaches every browser on every node exactly once', async t => {
+    const { nodes: all } = await nodes(t, 2, ['broadcast-pubsub'])
+    const peers = await Promise.all([all[0]!, all[0]!, all[1]!].map(open))
+    await shared.command('PUBLISH', 'global', 'hello')
+    await shared.command('PUBLISH', 'global', 'again')
+    for (const peer of peers) assert.deepEqual(await peer.get(2), ['hello', 'again'])
+  })
+  it('what a filter publishes feeds the consumer chain of every node, its own included; binary stays binary', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./shout.js', 'broadcast-pubsub'], await own(t))
+    const peers = await Promise.all([all[0]!, all[1]!].map(open))
+    peers[0]!.send('text')
+    peers[0]!.send(Buffer.from('bytes'))
+    for (const peer of peers) assert.deepEqual(await peer.get(2), ['text', Buffer.from('bytes')])
+  })
+  it('nodes with another --redis-key are another server', async t => {
+    const [one, two] = [await nodes(t, 1, ['broadcast']), await nodes(t, 1, ['broadcast'])]
+    const [ann, bob] = [await open(one.nodes[0]!), await open(two.nodes[0]!)]
+    const cy = await open(one.nodes[0]!)
+    ann.send('hello')
+    await cy.get(1)
+    assert.deepEqual(bob.received, [])
+  })
+  it('a node that is killed: its members are gone within the lease, whoever asks, and nothing of it stays', async t => {
+    const { key, nodes: all } = await nodes(t, 3, ['./who.js', 'broadcast-by-token'])
+    const [ann, bob, cy] = await Promise.all(all.map(open))
+    ann!.send('token:x')
+    bob!.send('token:x')
+    cy!.send('token:x')
+    for (const peer of [ann!, bob!, cy!]) await peer.get(1)
+    const members = async (peer: Peer) => {
+      const before = peer.received.length
+      peer.send('who broadcast-by-token:x')
+      await until(() => String(peer.received.slice(before).at(-1) ?? '').startsWith('['))
+      return JSON.parse(String(peer.received.at(-1))).length
+    }
+    await until(async () => (await members(bob!)) === 3 && (await members(cy!)) === 3)
+    all[0]!.child.kill('SIGKILL')
+    const killed = Date.now()
+    await until(async () => (await members(bob!)) === 2 && (await members(cy!)) === 2)
+    assert.ok(Date.now() - killed < 1500 + 500, `${Date.now() - killed} ms with a lease of 1,500`)
+    // Two owners are left, and their keys.
+    await until(async () => ((await shared.command('SMEMBERS', `${key}:owners`)) as string[]).length === 2)
+    await until(async () => ((await shared.command('KEYS', `${key}:*`)) as string[]).length === 8)
+    await Promise.all([all[1]!.stop(), all[2]!.stop()])
+    assert.deepEqual(await shared.command('KEYS', `${key}:*`), [])
+  })
+  it('a paused node that comes back is a member again', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./who.js', 'broadcast-by-token'])
+    const [ann, bob] = await Promise.all(all.map(open))
+    for (const peer of [ann!, bob!]) peer.send('token:x')
+    for (const peer of [ann!, bob!]) await peer.get(1)
+    const members = async () => {
+      const before = bob!.received.length
+      bob!.send('who broadcast-by-token:x')
+      await bob!.get(before + 1)
+      return JSON.parse(String(bob!.received.at(-1))).length
+    }
+    await until(async () => (await members()) === 2)
+    all[0]!.child.kill('SIGSTOP')
+    await until(async () => (await members()) === 1)
+    all[0]!.child.kill('SIGCONT')
+    await until(async () => (await members()) === 2)
+    assert.equal(logged(all[0]!, 'sets of this node written again').length, 1)
+  })
+  it('Redis killed and back, empty: local clients never notice, the nodes find each other again by themselves', async t => {
+    const redis = await own(t)
+    const { nodes: all } = await nodes(t, 2, ['./who.js', 'broadcast-by-token'], redis)
+    const [ann, bob, cy] = await Promise.all([all[0]!, all[0]!, all[1]!].map(open))
+    for (const peer of [ann!, bob!, cy!]) peer.send('token:x')
+    for (const peer of [ann!, bob!, cy!]) await peer.get(1)
+    await redis.kill()
+    await until(() => all.every(node => logged(node, 'is lost').length === 1))
+    ann!.send('while down')
+    await until(() => bob!.received.at(-1) === 'while down')
+    const late = await open(all[0]!)
+    late.send('token:x')
+    await late.get(1)
+    late.send('from one that came while down')
+    await until(() => bob!.received.at(-1) === 'from one that came while down')
+    await redis.restart()
+    await until(() => all.every(node => logged(node, 'is back').length === 1))
+    await until(() => {
+      late.send('to all nodes')
+      return cy!.received.at(-1) === 'to all nodes'
+    })
+    assert.ok(!cy!.received.includes('while down'))
+    cy!.send('who broadcast-by-token:x')
+    await until(() => String(cy!.received.at(-1)).startsWith('['))
+    assert.equal(JSON.parse(String(cy!.received.at(-1))).length, 4)
+    // Once for each time, however often the client library tried again.
+    for (const node of all) assert.equal(logged(node, 'is lost').length, 1)
+  })
+  it('a failed node stops as it should while Redis is down', async t => {
+    const redis = await own(t)
+    const { nodes: all } = await nodes(t, 1, ['broadcast'], redis)
+    const peer = await open(all[0]!)
+    await redis.kill()
+    await until(() => logged(all[0]!, 'is lost').length === 1)
+    const ended = all[0]!.stop()
+    assert.deepEqual(await peer.end(), { code: 1001, reason: 'server is shutting down' })
+    assert.equal((await ended).code, 0)
+  })
+
+  async function own(t: TestContext): Promise<RedisServer> {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    return redis
+  }
+})
