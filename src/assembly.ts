@@ -163,9 +163,10 @@ async function openStorage(
   try {
     return await module.open({ options, log: log.child({ storage: name }), instance })
   } catch (error) {
-    throw error instanceof FwsError
-      ? error
-      : new FwsError('ERR_STORAGE', `storage ${name} does not open: ${messageOf(error)}`, error)
+    if (error instanceof FwsError) throw error
+    const isOption = (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
+    const message = `storage ${name} does not open: ${messageOf(error)}`
+    throw isOption ? new FwsError('ERR_OPTION', messageOf(error), error) : new FwsError('ERR_STORAGE', message, error)
   }
 }
 

@@ -356,7 +356,10 @@ export interface OpenStorage extends Partial<Storage> {
 
 export interface StorageModule<O extends OptionSpecs = OptionSpecs> {
   readonly options?: O
-  /** `instance` names this node among all: a UUID. */
+  /**
+   * `instance` names this node among all: a UUID. MUST reject when it cannot be used, and let go of everything then; an
+   * error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2), any other a failure (exit 1).
+   */
   open(host: {
     readonly options: OptionValues<O>
     readonly log: Logger

@@ -108,26 +108,26 @@ export class Connection {
    * @throws Error when Redis cannot be reached, or lets this user not in.
    */
   async start(wait: boolean): Promise<void> {
-    const ready = Promise.all(this.#clients.map(client => this.#untilReady(client)))
+    let isTold = false
+    let judge = () => {}
     const failed = new Promise<never>((_, reject) => {
-      const check = () => {
-        if (!wait || REFUSED.test(this.#lastError)) reject(new Error(`redis at ${this.label}: ${this.#lastError}`))
-        else this.#host.log.warn(`waiting for redis at ${this.label}: ${this.#lastError}`)
+      judge = () => {
+        const problem = `redis at ${this.label}: ${this.#lastError}`
+        if (!wait || REFUSED.test(this.#lastError)) reject(new Error(problem))
+        else if (!isTold) this.#host.log.warn(`waiting for ${problem}`)
+        isTold = true
       }
-      for (const client of this.#clients) {
-        client.once('close', check)
-        // Being let in comes after connecting, and a wrong password never gets better.
-        client.on('close', () => REFUSED.test(this.#lastError) && check())
-      }
-      if (!wait) sleep(this.#host.timeoutMs, undefined, { ref: false }).then(check)
+      if (!wait) sleep(this.#host.timeoutMs, undefined, { ref: false }).then(judge)
     })
+    this.onLost(judge)
     try {
-      await Promise.race([ready, failed])
+      await Promise.race([Promise.all(this.#clients.map(client => this.#untilReady(client))), failed])
     } catch (error) {
       await this.close()
       throw error
+    } finally {
+      for (const client of this.#clients) client.off('close', judge)
     }
-    for (const client of this.#clients) client.removeAllListeners('close')
     this.commands.on('ready', () => {
       this.#reconnects++
       this.#lastError = SILENT

@@ -22,7 +22,7 @@ export interface Target {
 const SENTINEL_PORT = 26_379
 const REDIS_PORT = 6379
 
-/** @throws Error when an option does not say what it should; no secret is in the message. */
+/** @throws Error `ERR_OPTION` when an option does not say what it should; no secret is in the message. */
 export function targetOf(options: RedisOptions): Target {
   const auth = {
     ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
@@ -34,7 +34,7 @@ export function targetOf(options: RedisOptions): Target {
   const given = [cluster.length > 0 && '--redis-cluster', sentinels.length > 0 && '--redis-sentinels']
     .concat(options['redis-url'] !== undefined && '--redis-url')
     .filter(Boolean)
-  if (given.length > 1) throw new Error(`${given.join(' and ')} each say where Redis is; give one`)
+  if (given.length > 1) throw wrong(`${given.join(' and ')} each say where Redis is; give one`)
   if (cluster.length > 0) return { label: `cluster ${labelOf(cluster)}`, cluster, connect: { ...auth, ...tls } }
   if (sentinels.length > 0) {
     const name = options['redis-sentinel-name']
@@ -62,7 +62,7 @@ function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target 
   const url = URL.canParse(text) ? new URL(text) : undefined
   const db = Number(url?.pathname.slice(1) || '0')
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || !Number.isInteger(db))
-    throw new Error('--redis-url takes redis://[user:password@]host[:port][/db], or rediss:// for TLS')
+    throw wrong('--redis-url takes redis://[user:password@]host[:port][/db], or rediss:// for TLS')
   const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }
   return {
     label: labelOf([address]),
@@ -85,7 +85,7 @@ function tlsOf(options: RedisOptions): Pick<ConnectOptions, 'tls'> {
   try {
     return { tls: { ca: readFileSync(file) } }
   } catch (error) {
-    throw new Error(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
+    throw wrong(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
   }
 }
 
@@ -93,11 +93,16 @@ function addressesOf(option: string, texts: readonly string[], defaultPort: numb
   return texts.map(text => {
     const [, host, port = String(defaultPort)] = /^(?:redis:\/\/)?(\[[^\]]+\]|[^:/@\s]+)(?::(\d+))?$/.exec(text) ?? []
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
-      throw new Error(`--${option} takes host:port, received "${text}"`)
+      throw wrong(`--${option} takes host:port, received "${text}"`)
     return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
   })
 }
 
 function labelOf(addresses: readonly Address[]): string {
   return addresses.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)).join(', ')
+}
+
+/** The core takes it for what it is: the operator's mistake, exit 2. */
+function wrong(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
 }
