@@ -642,7 +642,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     })
     const argv = ['-p', '0', '-f', './one.js', './two.js', '--filter-timeout', '1']
     const server = new Launched(argv, { cwd })
-    t.after(() => server.destroy())
+    t.after(() => server.kill())
     await until(() => server.logged().some(({ msg }) => msg === 'starting'))
     await server.stop()
     assert.ok(server.logged().some(({ msg }) => msg === 'one has stopped'))

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Writable } from 'node:stream'
 import { main } from '../../src/cli.ts'
-import { until } from './peer.ts'
+import { Peer, until } from './peer.ts'
 
 /** The repository. */
 export const root = join(import.meta.dirname, '../..')
@@ -96,7 +96,9 @@ class Collected extends Writable {
 /** Starts a server, which must come to listen; ended after the test. */
 export async function launch(t: Test, argv: readonly string[], where: Where & Wiring = {}): Promise<Launched> {
   const server = new Launched(argv, where)
-  t.after(() => server.destroy())
+  t.after(async () => {
+    await server.kill()
+  })
   await until(
     () => server.listening() || server.child.exitCode !== null,
     `a server, got ${JSON.stringify(server.stderr)}`,
@@ -164,15 +166,33 @@ export class Launched extends Command {
     return this.logged().find(({ msg }) => String(msg).startsWith('listening on '))!.url as string
   }
 
+  get pid(): number {
+    return this.child.pid!
+  }
+
+  /** A client of it; its connection ends with the server. */
+  connect(): Promise<Peer> {
+    return Peer.open(this.url)
+  }
+
+  /** Stops the process: connections stay, the system still accepts new ones, nothing is answered. */
+  pause(): void {
+    this.child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.child.kill('SIGCONT')
+  }
+
   /** Asks it to stop, and waits until it has. */
   stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     this.child.kill(signal)
     return this.ended()
   }
 
-  async destroy(): Promise<void> {
-    this.child.kill('SIGKILL')
-    await this.ended()
+  /** Ends it as a crash would: nothing is said to anybody. Also paused, and twice. */
+  kill(): Promise<Ended> {
+    return this.stop('SIGKILL')
   }
 }
 
