@@ -75,7 +75,7 @@ export type RedisOptions = OptionValues<typeof options>
 /**
  * All four capabilities on Redis 6.2 or newer (7 for Redis Cluster), and the way between the nodes of one server.
  *
- * @throws Error when Redis cannot be reached, or refuses the password.
+ * @throws Error when Redis cannot be reached, refuses the password, or is too old.
  */
 export async function open({
   options: chosen,
@@ -95,6 +95,7 @@ export async function open({
     maxPendingBytes: chosen['redis-buffer'],
   })
   await connection.start(chosen['redis-wait'])
+  await checkVersion(connection)
   const channels = new Subscriptions(connection, 'plain', log)
   const shards = connection.isCluster ? new Subscriptions(connection, 'sharded', log) : channels
   const canary = new Canary(connection, { channels, shards, log, timeoutMs, channel: `${key}:canary:${instance}` })
@@ -132,4 +133,15 @@ export async function open({
     metrics: () => ({ ...connection.metrics(), canary_age_seconds: canary.ageMs / 1000 }),
     close,
   }
+}
+
+/** Better now than at the first command that an old server does not know. */
+async function checkVersion(connection: Connection): Promise<void> {
+  // A user may be let in and not be told.
+  const info = await connection.run('INFO', 'server').catch(() => '')
+  const [, version = '', major, minor] = /^redis_version:((\d+)\.(\d+)\S*)/m.exec(String(info)) ?? []
+  const [least, needed] = connection.isCluster ? [7, '7 for Redis Cluster'] : [6.2, '6.2']
+  if (version === '' || Number(`${major}.${minor}`) >= least) return
+  await connection.close()
+  throw new Error(`redis at ${connection.label} is version ${version}, this needs ${needed} or newer`)
 }

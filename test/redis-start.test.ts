@@ -42,6 +42,7 @@ describe('options of storage redis', () => {
       ['--redis-cluster', 'a:1', '--redis-sentinels', 'b:2'],
       /--redis-cluster and --redis-sentinels/,
     ],
+    ['a key with braces', ['--redis-key', 'a{b}'], /--redis-key takes a word without braces, received "a\{b\}"/],
     ['an authority that is not there', ['--redis-tls-ca', '/none.pem'], /--redis-tls-ca \/none\.pem cannot be read/],
   ] as const) {
     it(`${what} is refused in one sentence`, async () => {
@@ -114,7 +115,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
   it('with --redis-wait it says once that it waits, and starts when Redis is there', async t => {
     const free = await freePort()
     const server = new Launched(argv('--redis-port', String(free), '--redis-wait', '--log-format', 'json'), { env })
-    t.after(() => server.destroy())
+    t.after(() => server.kill())
     const waiting = () => server.logged().filter(({ msg }) => /^waiting for redis at /.test(String(msg)))
     await until(() => waiting().length > 0)
     assert.match(String(waiting()[0]!.msg), /: connect ECONNREFUSED/)

@@ -57,6 +57,7 @@ export class Connection {
       autoResubscribe: false,
       retryStrategy: retryDelay,
       sentinelRetryStrategy: retryDelay,
+      sentinelCommandTimeout: host.timeoutMs,
     }
     if (target.cluster !== undefined) {
       this.commands = new Cluster([...target.cluster], {
@@ -128,15 +129,17 @@ export class Connection {
     } finally {
       for (const client of this.#clients) client.off('close', judge)
     }
-    this.commands.on('ready', () => {
+    this.listener.on('ready', () => {
       this.#reconnects++
+    })
+    this.onReady(() => {
       this.#lastError = SILENT
     })
   }
 
-  /** Calls back whenever connections were made anew. */
+  /** Calls back whenever connections were made anew, and all are up. */
   onReady(listen: () => void): void {
-    this.listener.on('ready', listen)
+    for (const client of this.#clients) client.on('ready', () => this.isUp && listen())
   }
 
   onLost(listen: () => void): void {
@@ -179,7 +182,11 @@ export class Connection {
 
   /** Makes all connections anew, for one that looks alive and is not. */
   reset(): void {
-    for (const client of this.#clients) client.disconnect(true)
+    for (const client of this.#clients) {
+      // While it connects, ioredis must not be disturbed: it would give up for good.
+      if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
+      else if (client.status === 'end' && !this.#isClosing) client.connect().catch(error => this.#failed(error))
+    }
   }
 
   /** Lets go of Redis once it has answered what is under way. */

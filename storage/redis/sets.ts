@@ -86,7 +86,7 @@ export class LeasedSets implements Sets {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#renewing
-    if (this.#epoch === 0 || !this.#connection.isUp) return
+    if (this.#epoch === 0 || !this.#host.isReached()) return
     await this.#sweep(this.#owner).catch(() => {})
   }
 

@@ -53,18 +53,17 @@ export class Subscriptions {
 
   /** Tells Redis what has changed since it was last told. */
   async tell(): Promise<void> {
+    for (const channel of this.#changed) {
+      if (this.#wanted.has(channel) === this.#told.has(channel)) this.#changed.delete(channel)
+    }
     if (this.#connection.listener.status !== 'ready') return
     const add: string[] = []
     const drop: string[] = []
     for (const channel of this.#changed) {
-      const isWanted = this.#wanted.has(channel)
-      if (isWanted === this.#told.has(channel)) continue
-      if (isWanted) {
+      if (this.#told.delete(channel)) drop.push(channel)
+      else {
         add.push(channel)
         this.#told.add(channel)
-      } else {
-        drop.push(channel)
-        this.#told.delete(channel)
       }
     }
     this.#changed.clear()

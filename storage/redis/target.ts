@@ -24,6 +24,9 @@ const REDIS_PORT = 6379
 
 /** @throws Error `ERR_OPTION` when an option does not say what it should; no secret is in the message. */
 export function targetOf(options: RedisOptions): Target {
+  const key = options['redis-key']
+  // What stands in braces decides the slot of a key in a cluster; sets.ts has its own.
+  if (!/^[^{}\s]+$/.test(key)) throw wrong(`--redis-key takes a word without braces, received "${key}"`)
   const auth = {
     ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
     ...(options['redis-password'] !== undefined && { password: options['redis-password'] }),

@@ -165,7 +165,8 @@ class Sentinels implements SentinelSet {
     await old.kill()
     await eventually(async () => {
       const named = await Promise.all(this.#processes.map(sentinel => this.#masterOf(sentinel)))
-      const [role] = (await next.command('ROLE')) as string[]
+      // One that is being promoted drops its clients.
+      const [role] = (await next.command('ROLE').catch(() => [])) as string[]
       return role === 'master' && named.every(([, port]) => Number(port) === next.port)
     }, `port ${next.port} as master`)
     return { host: '127.0.0.1', port: next.port }
