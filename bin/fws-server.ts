@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import process from 'node:process'
-import { main } from '../src/cli.ts'
+import { describe, main } from '../src/cli.ts'
 import type { RunningServer } from '../src/index.ts'
 
 const { argv, env, stdout, stderr } = process
@@ -13,10 +13,19 @@ stderr.on('error', () => {})
 
 let stopping = false
 let server: RunningServer | undefined
+const starting = new AbortController()
 process.on('SIGINT', stop)
 process.on('SIGTERM', stop)
+// A promise or a timer that a filter left behind: its error reaches no chain, and still no filter takes the server down.
+process.on('unhandledRejection', error => lament(error, 'a promise was left behind and rejected'))
+process.on('uncaughtException', error => lament(error, 'an error was thrown outside every chain'))
+// Node would end without a word. A server that listens never comes here.
+process.on('beforeExit', () =>
+  starting.abort(new Error('its promise never settles: nothing is left that it could wait for')),
+)
 
-const result = await main({ argv: argv.slice(2), env, base: process.cwd(), stdout, stderr })
+const { signal } = starting
+const result = await main({ argv: argv.slice(2), env, base: process.cwd(), stdout, stderr, signal })
 if (typeof result === 'number') {
   // A filter's timer must not keep a process alive that has nothing to serve; what was printed is read first.
   stdout.write('', () => stderr.write('', () => process.exit(result)))
@@ -31,6 +40,7 @@ async function stop(): Promise<void> {
   // Asked twice: whoever asks does not want to wait.
   if (stopping) process.exit(1)
   stopping = true
+  starting.abort()
   if (server !== undefined) await end(server)
 }
 
@@ -57,7 +67,10 @@ function live({ log, reload, url }: RunningServer): void {
       }
     })
   }
-  // A promise or a timer that a filter left behind: its error reaches no chain, and still no filter takes the server down.
-  process.on('unhandledRejection', error => log.fatal({ err: error }, 'a promise was left behind and rejected'))
-  process.on('uncaughtException', error => log.fatal({ err: error }, 'an error was thrown outside every chain'))
+}
+
+/** Until there is a server there is no log. */
+function lament(error: unknown, what: string): void {
+  if (server === undefined) stderr.write(`fws-server: ${what}: ${describe(error)}\n`)
+  else server.log.fatal({ err: error }, what)
 }

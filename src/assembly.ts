@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream'
 import type { Logger } from 'pino'
 import { CHAIN_NAMES, type Chains, compileChains } from './chains.ts'
 import { count, createCounters } from './counters.ts'
-import { Deadlines, withDeadline } from './deadline.ts'
+import { Deadlines, unlessAborted, withDeadline } from './deadline.ts'
 import { FwsError, messageOf } from './errors.ts'
 import type { PlacedFilter } from './filters.ts'
 import { Hub } from './hub.ts'
@@ -61,16 +61,17 @@ export interface Assembly {
 /**
  * Opens the storage, sets up the filters (those that others use first) and compiles the chains.
  *
+ * @param signal - ends the wait for a module that hangs.
  * @throws FwsError `ERR_STORAGE` when the storage does not open, `ERR_FILTER` when a need is not met or a setup fails;
  * what was opened is closed again.
  */
-export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> {
+export async function assemble(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<Assembly> {
   const options = valuesOf(plan.settings) as unknown as CoreOptions
   const { log } = streams
   const counters = createCounters()
   const report = new ErrorReport(log, counters)
   const instance = randomUUID()
-  const storage = await openStorage(plan, log, instance)
+  const storage = await openStorage(plan, log, instance, signal)
   const endings: (() => void)[] = []
   const timers: (() => void)[] = []
   const endTimers = () => {
@@ -95,6 +96,7 @@ export async function assemble(plan: Plan, streams: Streams): Promise<Assembly> 
       stdout: outputOf(streams, counters, endings),
       deadline: options['filter-timeout'] * 1000,
       deadlines,
+      signal,
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
     const filters = await setUpAll(plan.filters, context)
@@ -152,16 +154,19 @@ interface SetupContext {
   readonly stdout: () => Output
   readonly deadline: number
   readonly deadlines: Deadlines
+  readonly signal: AbortSignal | undefined
 }
 
 async function openStorage(
   { storage: { name, module }, settings }: Plan,
   log: Logger,
   instance: string,
+  signal: AbortSignal | undefined,
 ): Promise<OpenStorage> {
   const options = ownValues(settings, module.options)
   try {
-    return await module.open({ options, log: log.child({ storage: name }), instance })
+    const host = { options, log: log.child({ storage: name }), instance }
+    return await unlessAborted(module.open(host), signal)
   } catch (error) {
     if (error instanceof FwsError) throw error
     const isOption = (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
@@ -200,7 +205,8 @@ async function runSetup(
   if (module.setup === undefined) return {}
   let returned: unknown
   try {
-    returned = await withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
+    const work = withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
+    returned = await unlessAborted(work, context.signal)
   } catch (error) {
     throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
   }

@@ -19,6 +19,8 @@ export interface Terminal {
   readonly base: string
   readonly stdout: Writable & { readonly columns?: number }
   readonly stderr: Writable & { readonly isTTY?: boolean }
+  /** Ends a start that hangs: aborted without a reason when asked to stop, else with an Error that says what is wrong. */
+  readonly signal?: AbortSignal
 }
 
 /** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
@@ -29,12 +31,16 @@ export async function main(terminal: Terminal): Promise<RunningServer | ExitCode
   try {
     return await run(terminal)
   } catch (error) {
-    terminal.stderr.write(`fws-server: ${describe(error)}\n`)
+    const { stderr, signal } = terminal
+    const aborted = signal?.aborted === true && stemsFrom(error, signal.reason)
+    const asked = aborted && signal.reason.name === 'AbortError'
+    stderr.write(`fws-server: ${asked ? 'stopped while it started' : describe(error)}\n`)
+    if (aborted) return asked ? 0 : 1
     return isUsageError(error) ? 2 : 1
   }
 }
 
-async function run({ argv, env, base, stdout, stderr }: Terminal): Promise<RunningServer | ExitCode> {
+async function run({ argv, env, base, stdout, stderr, signal }: Terminal): Promise<RunningServer | ExitCode> {
   const asked = askedFor(argv, base)
   if (asked.version) {
     stdout.write(`${ownVersion()}\n`)
@@ -43,15 +49,15 @@ async function run({ argv, env, base, stdout, stderr }: Terminal): Promise<Runni
   const sources = { argv, env, base }
   if (asked.help) {
     // All options of the chosen modules, whether or not those given are right.
-    const { claims } = await draftPlan(sources, createLoader())
+    const { claims } = await draftPlan(sources, createLoader(signal))
     stdout.write(`${await helpText(claims, builtinNames(FILTER), Math.min(stdout.columns ?? 100, 120))}\n`)
     return 0
   }
-  const plan = await makePlan(sources, createLoader())
+  const plan = await makePlan(sources, createLoader(signal))
   const log = await createLogger(loggingOf(plan), stderr)
-  if (!asked.explain) return startServer(plan, { log, stdout })
+  if (!asked.explain) return startServer(plan, { log, stdout }, signal)
   for (const warning of plan.warnings) log.warn(warning)
-  const assembly = await assemble(plan, { log, stdout })
+  const assembly = await assemble(plan, { log, stdout }, signal)
   stdout.write(explain(plan, assembly, base))
   await assembly.close()
   return 0
@@ -71,8 +77,12 @@ function coreClaims(): Map<string, Claim> {
   return claims
 }
 
+function stemsFrom(error: unknown, reason: unknown): boolean {
+  return error === reason || (error instanceof Error && error.cause !== undefined && stemsFrom(error.cause, reason))
+}
+
 /** One clear line; where the mistake is ours and not the user's, the stack too. */
-function describe(error: unknown): string {
+export function describe(error: unknown): string {
   if (error instanceof FwsError) return error.message
   return error instanceof Error ? (error.stack ?? error.message) : messageOf(error)
 }

@@ -50,6 +50,19 @@ export class Deadlines {
   }
 }
 
+/** What `work` settles to, or a rejection with the signal's reason as soon as it is aborted; a late result is ignored. */
+export function unlessAborted<T>(work: Awaitable<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return Promise.resolve(work)
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort)
+    Promise.resolve(work)
+      .finally(() => signal.removeEventListener('abort', abort))
+      .then(resolve, reject)
+  })
+}
+
 /** One wait that nobody will release. */
 export function withDeadline<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
   return new Deadlines().wait(work, ms, what)

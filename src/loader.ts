@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createJiti, type Jiti } from 'jiti'
+import { unlessAborted } from './deadline.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { suggest } from './nearest.ts'
 
@@ -52,11 +53,16 @@ export interface LoadedModule {
 /** Finds and loads the modules that a server is made of. */
 export class Loader {
   readonly #virtual: Readonly<Record<string, unknown>>
+  readonly #signal: AbortSignal | undefined
   readonly #jitis = new Map<string, Jiti>()
 
-  /** @param api - what `import ... from 'filtered-websocket'` gives to modules that are not built in. */
-  constructor(api: object) {
+  /**
+   * @param api - what `import ... from 'filtered-websocket'` gives to modules that are not built in.
+   * @param signal - ends the wait for a module that hangs.
+   */
+  constructor(api: object, signal?: AbortSignal) {
     this.#virtual = { 'filtered-websocket': api }
+    this.#signal = signal
   }
 
   /**
@@ -115,7 +121,7 @@ export class Loader {
 
   async #import(kind: ModuleKind, asked: string, file: string, base: string): Promise<unknown> {
     try {
-      return await this.#jiti(base).import(file)
+      return await unlessAborted(this.#jiti(base).import(file), this.#signal)
     } catch (error) {
       throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problemOf(file, error)}`, error)
     }

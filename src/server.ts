@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { type Assembly, assemble, type Streams } from './assembly.ts'
 import { readGiven } from './config-file.ts'
 import { Consumer } from './consumer.ts'
-import { withDeadline } from './deadline.ts'
+import { unlessAborted, withDeadline } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { Listener } from './listener.ts'
@@ -70,8 +70,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Running
 }
 
 /** A loader whose modules import this very copy of the package. */
-export function createLoader(): Loader {
-  return new Loader({ DROP, FwsError, createServer })
+export function createLoader(signal?: AbortSignal): Loader {
+  return new Loader({ DROP, FwsError, createServer }, signal)
 }
 
 export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | 'log-format'> {
@@ -81,11 +81,15 @@ export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | '
   }
 }
 
-/** Starts what was planned. */
-export async function startServer(plan: Plan, streams: Streams): Promise<RunningServer> {
+/**
+ * Starts what was planned.
+ *
+ * @param signal - ends the wait for a module that hangs; what was started is undone.
+ */
+export async function startServer(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<RunningServer> {
   const { log } = streams
   for (const warning of plan.warnings) log.warn(warning)
-  const assembly = await assemble(plan, streams)
+  const assembly = await assemble(plan, streams, signal)
   const { options, hub, storage } = assembly
   const consumer = new Consumer(hub)
   const upgrades = new Upgrades(hub, {
@@ -112,11 +116,11 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
     await hub.fabric?.start()
-    await startFilters(assembly, undo)
+    await startFilters(assembly, undo, signal)
     undo.add('ending timers', () => assembly.endTimers())
     undo.add('ending subscriptions', () => consumer.stop())
     if (storage.bus !== undefined && !assembly.chains.consumer.empty)
-      await consumer.subscribe(storage.bus, storage.channels ?? [])
+      await unlessAborted(consumer.subscribe(storage.bus, storage.channels ?? []), signal)
     await listener.listen()
     assembly.state = 'listening'
   } catch (error) {
@@ -169,11 +173,15 @@ export async function startServer(plan: Plan, streams: Streams): Promise<Running
 }
 
 /** Starts the filters in order. Each is stopped again as soon as its start was tried. */
-export async function startFilters({ filters, hub, options }: Assembly, undo: Undo): Promise<void> {
+export async function startFilters(
+  { filters, hub, options }: Assembly,
+  undo: Undo,
+  signal?: AbortSignal,
+): Promise<void> {
   for (const { placed, handlers } of filters) {
     if (handlers.stop !== undefined) undo.add(`stop of filter ${placed.asked}`, () => handlers.stop!())
     try {
-      await withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start')
+      await unlessAborted(withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start'), signal)
     } catch (error) {
       throw new FwsError(
         'ERR_START',

@@ -648,6 +648,54 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.ok(server.logged().some(({ msg }) => msg === 'one has stopped'))
   })
 
+  const hanging: readonly (readonly [what: string, code: (hang: string) => string, argv: readonly string[]])[] = [
+    ['import', hang => `${hang}\nexport const message = () => {}`, ['-f', './one.js', './hangs.js']],
+    ['setup', hang => `export const setup = async () => { ${hang} }`, ['-f', './one.js', './hangs.js']],
+    ['start', hang => `export const start = async () => { ${hang} }`, ['-f', './one.js', './hangs.js']],
+    ['open', hang => `export const open = async () => { ${hang} }`, ['-f', './one.js', '--storage', './hangs.js']],
+  ]
+  for (const [what, code, argv] of hanging) {
+    const files = (hang: string) => ({
+      'one.js': "export const setup = ({ log }) => ({ start() {}, stop: () => log.info('one has stopped') })",
+      'hangs.js': code(hang),
+    })
+
+    it(`stops at once when the signal comes while the ${what} of a module hangs`, async t => {
+      const hang = "setInterval(() => {}, 1000); console.error('hanging'); await new Promise(() => {})"
+      const server = new Launched(['-p', '0', '--filter-timeout', '0', ...argv], { cwd: folder(t, files(hang)) })
+      t.after(() => server.destroy())
+      await until(() => server.stderr.includes('hanging\n'))
+      const { code, stderr } = await server.stop()
+      assert.equal(code, 0)
+      assert.match(stderr, /\nfws-server: stopped while it started\n$/)
+      if (what === 'start') assert.ok(server.logged().some(({ msg }) => msg === 'one has stopped'))
+    })
+
+    it(`fails with exit 1 and one line when the ${what} of a module waits for nothing`, async t => {
+      const cwd = folder(t, files('await new Promise(() => {})'))
+      const { code, stderr } = await run(['-p', '0', '--filter-timeout', '0', ...argv], { cwd })
+      assert.equal(code, 1)
+      assert.match(
+        stderr,
+        /^fws-server: .*hangs.*: its promise never settles: nothing is left that it could wait for$/m,
+      )
+    })
+  }
+
+  it('lives on when a filter leaves a rejection or a throwing timer behind while it starts', async t => {
+    const cwd = folder(t, {
+      'stray.js': `Promise.reject(new Error('stray promise'))
+        export const start = () => new Promise(started => {
+          setTimeout(() => { throw new Error('stray timer') })
+          setTimeout(started, 20)
+        })`,
+    })
+    const server = await launch(t, ['-p', '0', '-f', './stray.js'], { cwd })
+    assert.match(server.stderr, /^fws-server: a promise was left behind and rejected: Error: stray promise\n/m)
+    assert.match(server.stderr, /^fws-server: an error was thrown outside every chain: Error: stray timer\n/m)
+    assert.equal((await server.stop()).code, 0)
+  })
+
   it('lives on when the reader of its output goes away', async t => {
     const head = spawn('head', ['-n', '1'], { stdio: ['pipe', 'pipe', 'inherit'] })
     const headEnded = once(head, 'close')
