@@ -72,10 +72,11 @@ function settle({ filters, storage, claims, commands, inner, warnings }: Draft):
   const outer = commands()
   for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()])
   for (const filter of filters) refuseUnknownKeys(ownOptions(filter), Object.keys(filter.module.options ?? {}))
-  const settings = raiseLimits(resolveSettings(claims, [...outer, ...inner]), filters)
+  const demanded = withoutThoseOfPlaces(claims, filters)
+  const settings = raiseLimits(resolveSettings(demanded, [...outer, ...inner]), filters)
   checkTogether(valuesOf(settings) as unknown as CoreOptions)
   const atPlace = new Map(
-    filters.map(filter => [filter, resolveSettings(claims, [...outer, ownOptions(filter), ...inner])]),
+    filters.map(filter => [filter, resolveSettings(demanded, [...outer, ownOptions(filter), ...inner])]),
   )
   return {
     filters,
@@ -140,6 +141,23 @@ function ownOptions({ name: filter, module, options }: PlacedFilter): Layer {
     return named.length === 1 ? named[0]! : name
   }
   return new Map([...options].map(([name, value]) => [fullName(name), value]))
+}
+
+/** The claims, but a required option that every place of its filter gives for itself is required nowhere else. */
+function withoutThoseOfPlaces(
+  claims: ReadonlyMap<string, Claim>,
+  filters: readonly PlacedFilter[],
+): ReadonlyMap<string, Claim> {
+  const isGiven = (name: string) => {
+    const places = filters.filter(({ module }) => Object.hasOwn(module.options ?? {}, name))
+    return places.length > 0 && places.every(place => ownOptions(place).has(name))
+  }
+  return new Map(
+    [...claims].map(([name, claim]) => {
+      const { demandOption, ...spec } = claim.spec
+      return [name, demandOption && isGiven(name) ? { ...claim, spec } : claim]
+    }),
+  )
 }
 
 function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {

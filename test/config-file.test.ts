@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { parse } from 'jsonc-parser'
 import { generate } from 'selfsigned'
-import { explained, folder, inside, launch, root, run } from './kit/cli.ts'
+import { explained, folder, inside, launch, refusalInside, root, run } from './kit/cli.ts'
 import { Peer, until } from './kit/peer.ts'
 
 type Test = Parameters<typeof folder>[0]
@@ -231,6 +231,23 @@ describe('a server by its config file', { concurrency: 3 }, () => {
     const peer = await Peer.open(server.url)
     peer.send('>')
     assert.deepEqual(await peer.get(1), ['>azb'])
+  })
+
+  it('may give a required option at each place of a filter', async t => {
+    const vault = `export const options = { 'vault-key': { type: 'string', demandOption: true, describe: 'what opens it' } }
+      export const setup = ({ options }) => ({ message: payload => payload + options['vault-key'] })`
+    const files = (second: string) => ({
+      'vault.js': vault,
+      'my.json': `{ "port": 0, "filters": [["./vault", { "key": "a" }], ${second}, "echo"] }`,
+    })
+    const server = await launch(t, ['-c', 'my.json'], { cwd: folder(t, files('["./vault", { "vault-key": "b" }]')) })
+    const peer = await Peer.open(server.url)
+    peer.send('>')
+    assert.deepEqual(await peer.get(1), ['>ab'])
+    const base = folder(t, files('"./vault"'))
+    assert.equal(await refusalInside(['-c', 'my.json'], base), 'filter vault needs --vault-key: what opens it')
+    const { code } = await inside(['-c', 'my.json', '--vault-key', 'c', '--explain'], base)
+    assert.equal(code, 0)
   })
 
   it('puts the command line before the options of a place', async t => {
