@@ -1,11 +1,12 @@
 import { FwsError } from './errors.ts'
 import type { LoadedModule, ModuleKind } from './loader.ts'
 import { nearest, suggest } from './nearest.ts'
-import { kebab } from './options.ts'
+import { coreOptions, kebab } from './options.ts'
+import { checkNumber, numberWanted } from './settings.ts'
 import type { OptionSpec } from './types.ts'
 
 /** Limits that a filter may raise. */
-const LIMITS = ['max-payload', 'max-buffered']
+const LIMITS = ['max-payload', 'max-buffered'] as const
 /** Keys that hold one function and no array of them. */
 const ALONE = ['start', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
@@ -27,9 +28,11 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
-    if (!LIMITS.includes(limit)) refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`)
-    if (!Number.isSafeInteger(bytes))
-      refuse(`its limit "${limit}" must be a number of bytes, received ${JSON.stringify(bytes)}`)
+    const known = LIMITS.find(name => name === limit)
+    const spec: OptionSpec =
+      known === undefined ? refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`) : coreOptions[known]
+    if (typeof bytes !== 'number' || checkNumber(spec, bytes) === undefined)
+      refuse(`its limit "${limit}" takes ${numberWanted(spec)}, received ${JSON.stringify(bytes)}`)
   }
   const options = exports.options ?? {}
   if (typeof options !== 'object') named('options', 'an object of option specifications')

@@ -3,6 +3,9 @@ import type { OptionSpecs, OptionValues } from './types.ts'
 /** A timer of Node holds 2^31 - 1 milliseconds. */
 const MAX_SECONDS = 2_147_483
 
+/** A text of so many bytes is the longest string that V8 makes; ws takes 2^31 and more for no limit or a wrong one. */
+const MAX_PAYLOAD = 536_870_888
+
 /** Every option of the core, with its default; flags, environment, config file, help, schema and docs are made from it. */
 export const coreOptions = {
   filters: {
@@ -48,8 +51,9 @@ export const coreOptions = {
     type: 'number',
     default: 1_048_576,
     min: 1,
+    max: MAX_PAYLOAD,
     integer: true,
-    describe: 'bytes of one received message; a larger one closes 1009',
+    describe: `bytes of one received message, up to ${MAX_PAYLOAD}; a larger one closes 1009`,
   },
   'max-buffered': {
     type: 'number',

@@ -109,7 +109,8 @@ function convert(spec: OptionSpec, given: Given): OptionValue {
   }
 }
 
-function checkNumber(spec: OptionSpec, value: unknown): number | undefined {
+/** The number that is meant; `undefined`: none, or not one that the option takes. */
+export function checkNumber(spec: OptionSpec, value: unknown): number | undefined {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   if (typeof number !== 'number' || !Number.isFinite(number)) return undefined
   if (spec.integer && !Number.isInteger(number)) return undefined
@@ -118,7 +119,8 @@ function checkNumber(spec: OptionSpec, value: unknown): number | undefined {
   return number
 }
 
-function numberWanted({ integer, min, max }: OptionSpec): string {
+/** What such an option takes, for an error. */
+export function numberWanted({ integer, min, max }: OptionSpec): string {
   const kind = integer ? 'a whole number' : 'a number'
   if (min !== undefined && max !== undefined) return `${kind} from ${min} to ${max}`
   return min === undefined ? kind : `${kind} of at least ${min}`

@@ -470,7 +470,17 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     [
       'a limit that is no number',
       "export const limits = { 'max-payload': 'many' }\nexport const message = () => {}",
-      /^.*\.\/x\.ts.*max-payload.*$/,
+      /^filter \.\/x\.ts: its limit "max-payload" takes a whole number from 1 to 536870888, received "many"$/,
+    ],
+    [
+      'a limit beyond what may be set',
+      "export const limits = { 'max-payload': 2 ** 31 }\nexport const message = () => {}",
+      /^filter \.\/x\.ts: its limit "max-payload" takes a whole number from 1 to 536870888, received 2147483648$/,
+    ],
+    [
+      'a limit of less than one byte',
+      "export const limits = { 'max-buffered': -1 }\nexport const message = () => {}",
+      /^filter \.\/x\.ts: its limit "max-buffered" takes a whole number of at least 1, received -1$/,
     ],
     [
       'an alias that is taken',

@@ -32,7 +32,7 @@ describe('testServer', () => {
       message: 'option max-payloat is no option; did you mean "max-payload"?',
     })
     await assert.rejects(testServer(['echo'], { 'max-payload': 'big' }), {
-      message: 'option max-payload takes a whole number of at least 1, received "big"',
+      message: 'option max-payload takes a whole number from 1 to 536870888, received "big"',
     })
   })
 
