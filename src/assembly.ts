@@ -27,12 +27,13 @@ import type {
   Server,
   Storage,
 } from './types.ts'
+import { visible } from './visible.ts'
 
 /** What a server writes to. */
 export interface Streams {
   readonly log: Logger
-  /** For filters that write data; absent: such a filter is refused. */
-  readonly stdout?: Writable | undefined
+  /** For filters that write data, bytes as they are unless it is a terminal; absent: such a filter is refused. */
+  readonly stdout?: (Writable & { readonly isTTY?: boolean }) | undefined
 }
 
 /** A filter whose setup has run. */
@@ -272,7 +273,7 @@ async function inTurn(steps: readonly (() => Awaitable<void>)[]): Promise<void> 
 }
 
 function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)[]): () => Output {
-  let output: BoundedOutput | undefined
+  let output: Output | undefined
   return () => {
     if (stdout === undefined)
       throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
@@ -281,7 +282,7 @@ function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)
         counters.stdoutDropped += bytes
       })
       onClose.push(() => made.close())
-      output = made
+      output = stdout.isTTY ? { write: text => made.write(visible(text)) } : made
     }
     return output
   }

@@ -2,6 +2,7 @@ import type { Writable } from 'node:stream'
 import { type Logger, pino } from 'pino'
 import type { CoreOptions } from './options.ts'
 import { BoundedOutput } from './output.ts'
+import { visible } from './visible.ts'
 
 /** Pretty in a terminal, JSON lines otherwise. A stalled reader costs lines, not memory, and never stops the server. */
 export async function createLogger(
@@ -14,5 +15,6 @@ export async function createLogger(
   // Loaded only where somebody looks.
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({ colorize: stream.isTTY === true, singleLine: true, translateTime: 'HH:MM:ss.l' })
-  return pino(settings, { write: line => output.write(pretty(line)) })
+  const shown = (_: string, value: unknown) => (typeof value === 'string' ? visible(value) : value)
+  return pino(settings, { write: line => output.write(pretty(JSON.parse(line, shown))) })
 }
