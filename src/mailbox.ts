@@ -4,6 +4,9 @@ export interface InboundLimits {
   readonly maxBytes: number
 }
 
+/** Items in a row after which the event loop gets a turn; work that brings more work, such as a consumer that publishes to its own channel, would never end. */
+const IN_A_ROW = 1000
+
 /** What a mailbox drives. */
 export interface MailboxOwner<T> {
   /** Answers a promise, which never rejects, while the item is being worked on. */
@@ -27,6 +30,7 @@ export class Mailbox<T> {
   #queue: T[] = []
   #head = 0
   #bytes = 0
+  #inARow = 0
   #busy = false
   #paused = false
   #whenIdle: (() => void)[] | undefined
@@ -88,6 +92,11 @@ export class Mailbox<T> {
 
   #drain(): void {
     while (this.#head < this.#queue.length) {
+      if (this.#inARow++ === IN_A_ROW) {
+        this.#inARow = 0
+        setImmediate(() => this.#drain())
+        return
+      }
       const item = this.#queue[this.#head++]!
       this.#bytes -= this.#owner.sizeOf(item)
       this.#forgetWorked()
@@ -95,6 +104,7 @@ export class Mailbox<T> {
       if (!this.#work(item)) return
     }
     this.#reset()
+    this.#inARow = 0
     this.#busy = false
     const then = this.#whenIdle
     this.#whenIdle = undefined

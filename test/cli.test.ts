@@ -697,6 +697,18 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
+  it('serves on while a consumer filter feeds itself', async t => {
+    const cwd = folder(t, {
+      'mill.js': `export const consumer = ({ channel }, server) => void server.publish(channel, 'again')
+        export const message = (payload, client) => void client.server.publish('global', payload)`,
+    })
+    const server = await launch(t, ['-p', '0', '-f', './mill.js', 'echo'], { cwd })
+    const peer = await Peer.open(server.url)
+    for (const text of ['one', 'two', 'three']) peer.send(text)
+    assert.deepEqual(await peer.get(3), ['one', 'two', 'three'])
+    assert.equal((await server.stop()).code, 0)
+  })
+
   it('lives on when the reader of its output goes away', async t => {
     const head = spawn('head', ['-n', '1'], { stdio: ['pipe', 'pipe', 'inherit'] })
     const headEnded = once(head, 'close')

@@ -139,6 +139,64 @@ describe('mailbox', () => {
   })
 })
 
+describe('mailbox whose work brings more work', () => {
+  const LAST = 5000
+
+  for (const [how, done] of [
+    ['at once', undefined],
+    ['within the same turn', Promise.resolve()],
+  ] as const) {
+    it(`of items that are done ${how} lets the event loop turn, and keeps the order`, async () => {
+      const begun: number[] = []
+      const mailbox: Mailbox<number> = new Mailbox<number>(
+        {
+          handle: item => {
+            begun.push(item)
+            if (item < LAST) mailbox.receive(item + 1)
+            return done
+          },
+          sizeOf: () => 1,
+          pause: () => {},
+          resume: () => {},
+        },
+        { maxQueued: 1000, maxBytes: 1_000_000 },
+      )
+      mailbox.receive(1)
+      await turn()
+      const { length } = begun
+      assert.ok(length >= 1000 && length < LAST / 2, `${length} before the first turn`)
+      mailbox.receive(LAST + 1)
+      await new Promise<void>(resolve => mailbox.whenIdle(resolve))
+      assert.equal(begun.length, LAST + 1)
+      assert.deepEqual(
+        begun.filter(item => item <= LAST),
+        Array.from({ length: LAST }, (_, i) => i + 1),
+      )
+      assert.ok(begun.indexOf(LAST + 1) <= length + 1)
+    })
+  }
+
+  it('may be discarded in such a pause', async () => {
+    let begun = 0
+    const mailbox: Mailbox<number> = new Mailbox<number>(
+      {
+        handle: () => {
+          if (++begun < LAST) mailbox.receive(0)
+          return undefined
+        },
+        sizeOf: () => 1,
+        pause: () => {},
+        resume: () => {},
+      },
+      { maxQueued: 1000, maxBytes: 1_000_000 },
+    )
+    mailbox.receive(0)
+    assert.equal(mailbox.discard(), 1)
+    await new Promise<void>(resolve => mailbox.whenIdle(resolve))
+    assert.ok(begun < LAST)
+  })
+})
+
 describe('mailbox at its limit', () => {
   it('pauses once when as many items wait as may, and resumes at half', async () => {
     const desk = new Desk({ maxQueued: 4 })
@@ -348,7 +406,7 @@ describe('a mailbox that is never empty', () => {
     for (let i = 0; i < 2000; i++) {
       receive()
       finish()
-      await Promise.resolve().then(() => {})
+      await turn()
       assert.ok(mailbox.waiting > 0, 'something always waits')
     }
     await turn()
