@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import {
+  createScanner,
   findNodeAtLocation,
   getNodeValue,
   type Node,
@@ -12,6 +13,10 @@ import { FwsError, messageOf } from './errors.ts'
 import { kebab } from './options.ts'
 import type { Given } from './settings.ts'
 import type { FilterModule } from './types.ts'
+
+/** Bytes of a config file, and levels of brackets in it: far beyond any that is meant. */
+const MAX_BYTES = 1_048_576
+const MAX_DEPTH = 100
 
 /** The name of a filter that was given as a module. */
 export const INLINE = 'inline'
@@ -41,12 +46,13 @@ export interface Config {
 export function readConfig(path: string): Config {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readRegular(path)
   } catch (error) {
     throw new FwsError('ERR_CONFIG', `cannot read config file ${path}: ${messageOf(error)}`, error)
   }
   // Blanked, not removed, so that positions stay true; other tools' byte order mark too.
   const json = text.replace(/^\uFEFF/, ' ').replace(/^#.*$/gm, line => ' '.repeat(line.length))
+  refuseDeep(path, json)
   const errors: ParseError[] = []
   const root = parseTree(json, errors, { allowTrailingComma: true })
   const [error] = errors
@@ -60,6 +66,32 @@ export function readConfig(path: string): Config {
     base: dirname(path),
     at: node => `${path}:${position(json, node.offset)}`,
   })
+}
+
+/** Neither waits for the writer of a pipe nor reads a device without end. */
+function readRegular(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const stats = fstatSync(file)
+    if (!stats.isFile()) throw new Error('it is no regular file')
+    if (stats.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`)
+    return readFileSync(file, 'utf8')
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The parser calls itself once a level, and would end with the stack. */
+function refuseDeep(path: string, json: string): void {
+  const scanner = createScanner(json, true)
+  let depth = 0
+  for (scanner.scan(); scanner.getTokenOffset() < json.length; scanner.scan()) {
+    const first = json[scanner.getTokenOffset()]
+    if (first === '{' || first === '[') depth++
+    else if (first === '}' || first === ']') depth--
+    if (depth > MAX_DEPTH)
+      throw new FwsError('ERR_CONFIG', `${path}: nested ${depth} levels deep; a config file needs a few`)
+  }
 }
 
 /** Options given to the API: the same object as in a config file, modules allowed among its filters. */

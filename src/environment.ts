@@ -15,7 +15,7 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
   const set = (name: string, variable: string, value: unknown) =>
     layer.set(name, { value, label: variable, source: `env ${variable}`, base })
   for (const [name, { spec }] of claims) {
-    if (name in commandOptions) continue
+    if (Object.hasOwn(commandOptions, name)) continue
     const variable = envName(name)
     const value = env[variable]
     const fileVariable = `${variable}_FILE`
@@ -34,7 +34,7 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
 /** One sentence for each `FWS_` variable that nobody claims: only warnings, since orchestrators set variables of their own. */
 export function unknownVariables(env: Env, claims: ReadonlyMap<string, Claim>): string[] {
   const known = [...claims]
-    .filter(([name]) => !(name in commandOptions))
+    .filter(([name]) => !Object.hasOwn(commandOptions, name))
     .flatMap(([name, { spec }]) => (spec.secret ? [envName(name), `${envName(name)}_FILE`] : [envName(name)]))
   return Object.keys(env)
     .filter(variable => variable.startsWith('FWS_') && !known.includes(variable))

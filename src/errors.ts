@@ -22,5 +22,18 @@ export function isUsageError(error: unknown): boolean {
 
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  try {
+    return String(error instanceof Error ? error.message : error)
+  } catch {
+    return 'a value that cannot be shown'
+  }
+}
+
+/** A value that was received, as it would be written: `"abc"`, `[1,2]`. */
+export function shown(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? messageOf(value)
+  } catch {
+    return messageOf(value)
+  }
 }

@@ -30,7 +30,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''
   for (const [name, setting] of plan.settings) {
-    if (name in commandOptions) continue
+    if (Object.hasOwn(commandOptions, name)) continue
     if (setting.owner !== owner) lines.push('', `options of ${setting.owner}`)
     owner = setting.owner
     lines.push(optionLine(name, setting))
@@ -38,7 +38,9 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
   for (const filter of plan.filters) {
     const own = [...plan.settingsOf(filter)].filter(
       ([name, setting]) =>
-        setting !== plan.settings.get(name) && filter.options.size > 0 && name in (filter.module.options ?? {}),
+        setting !== plan.settings.get(name) &&
+        filter.options.size > 0 &&
+        Object.hasOwn(filter.module.options ?? {}, name),
     )
     if (own.length === 0) continue
     lines.push('', `options of filter ${filter.asked}, at place ${plan.filters.indexOf(filter) + 1}`)

@@ -73,6 +73,7 @@ export class Loader {
    * @throws FwsError `ERR_MODULE`: not found (with every place tried), a syntax error, a throw, or no known export.
    */
   async load(kind: ModuleKind, asked: string, base: string, usedBy?: string): Promise<LoadedModule> {
+    if (asked === '') throw new FwsError('ERR_MODULE', `a ${kind.noun} needs a name, received ""`)
     const wanted = modernName(kind, asked)
     const tried: string[] = isPath(wanted) ? [] : [`built-in ${kind.folder}`]
     const builtin = builtinFile(kind, wanted)
@@ -159,7 +160,7 @@ function builtinFile(kind: ModuleKind, name: string): string | undefined {
 function modernName({ ancestor }: ModuleKind, asked: string): string {
   if (!asked.startsWith(ancestor.prefix)) return asked
   const old = asked.slice(ancestor.prefix.length)
-  return ancestor.names[old] ?? old.replaceAll('_', '-')
+  return Object.hasOwn(ancestor.names, old) ? ancestor.names[old]! : old.replaceAll('_', '-')
 }
 
 /** What went wrong while a module was loaded; a syntax error with its place. */
@@ -193,7 +194,12 @@ export function isPath(name: string): boolean {
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+  try {
+    return statSync(path).isFile()
+  } catch {
+    // Whatever keeps it from being one: not there, too long a name, a NUL byte, a file where a folder is meant.
+    return false
+  }
 }
 
 function shortName(name: string): string {

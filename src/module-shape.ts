@@ -1,4 +1,4 @@
-import { FwsError } from './errors.ts'
+import { FwsError, messageOf, shown } from './errors.ts'
 import type { LoadedModule, ModuleKind } from './loader.ts'
 import { nearest, suggest } from './nearest.ts'
 import { coreOptions, kebab } from './options.ts'
@@ -32,7 +32,7 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
     const spec: OptionSpec =
       known === undefined ? refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`) : coreOptions[known]
     if (typeof bytes !== 'number' || checkNumber(spec, bytes) === undefined)
-      refuse(`its limit "${limit}" takes ${numberWanted(spec)}, received ${JSON.stringify(bytes)}`)
+      refuse(`its limit "${limit}" takes ${numberWanted(spec)}, received ${shown(bytes)}`)
   }
   const options = exports.options ?? {}
   if (typeof options !== 'object') named('options', 'an object of option specifications')
@@ -44,7 +44,7 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   const refuse = (problem: string): never => {
     throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: its setup returned ${problem}`)
   }
-  if (typeof returned !== 'object' || returned === null) refuse(`${returned}, not handlers`)
+  if (typeof returned !== 'object' || returned === null) refuse(`${messageOf(returned)}, not handlers`)
   const exports = returned as Readonly<Record<string, unknown>>
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
@@ -73,6 +73,5 @@ function checkOption(name: string, spec: Partial<OptionSpec> | undefined, refuse
   if (!TYPES.includes(spec?.type)) refuse(`option "${name}" needs a type: string, number, boolean or array`)
   const value = spec?.default
   const isRight = value === undefined || (spec?.type === 'array' ? isNames(value) : typeof value === spec?.type)
-  if (!isRight)
-    refuse(`the default of option "${name}" must be of its type, ${spec?.type}, received ${JSON.stringify(value)}`)
+  if (!isRight) refuse(`the default of option "${name}" must be of its type, ${spec?.type}, received ${shown(value)}`)
 }

@@ -163,7 +163,7 @@ function withoutThoseOfPlaces(
 function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {
   for (const [name, given] of layer) {
     // A config file cannot name another one.
-    const misplaced = name in commandOptions || (name === 'config' && given.source !== 'createServer')
+    const misplaced = Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
     if (known.includes(name) && !misplaced) continue
     const hint = misplaced ? '; it belongs on the command line' : suggest(name, known)
     throw new FwsError('ERR_CONFIG', `${given.label} is no option${hint}`)

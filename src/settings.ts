@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { FwsError } from './errors.ts'
+import { FwsError, shown } from './errors.ts'
 import { suggest } from './nearest.ts'
 import type { OptionSpec, OptionSpecs } from './types.ts'
 
@@ -71,7 +71,7 @@ export function resolveSettings(claims: ReadonlyMap<string, Claim>, layers: read
 /** The value as its option's type, or an error that names what was received and what is wanted. */
 function convert(spec: OptionSpec, given: Given): OptionValue {
   const refuse = (wants: string, hint = ''): never => {
-    const received = spec.secret ? 'a secret value' : JSON.stringify(given.value)
+    const received = spec.secret ? 'a secret value' : shown(given.value)
     throw new FwsError('ERR_OPTION', `${given.label} takes ${wants}, received ${received}${hint}`)
   }
   const { value } = given

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { parse } from 'jsonc-parser'
@@ -101,6 +102,10 @@ describe('a config file', () => {
 describe('a config file is refused', () => {
   for (const [what, text, sentence] of [
     ['with an unknown key', '{\n  "prot": 1\n}', 'my.json:2:3: prot is no option; did you mean "port"?'],
+    ['with a key that every object has', '{ "constructor": 1 }', 'my.json:1:3: constructor is no option'],
+    ['with __proto__', '{ "__proto__": 1 }', 'my.json:1:3: __proto__ is no option'],
+    ['nested without end', '['.repeat(100_000), 'my.json: nested 101 levels deep; a config file needs a few'],
+    ['larger than any', ' '.repeat(1_048_577), 'cannot read config file my.json: it is larger than 1048576 bytes'],
     ['with a key far from any', '{ "colour": 1 }', 'my.json:1:3: colour is no option'],
     ['with an unknown flag', '{ "flags": [\n"verbose"] }', 'my.json:2:1: verbose is no option'],
     ["with another filter's option", '{ "rate-limit-bytes": 1 }', 'my.json:1:3: rate-limit-bytes is no option'],
@@ -207,6 +212,18 @@ describe('a config file is refused', () => {
       stderr,
       `fws-server: cannot read config file ${base}/nope.json: ENOENT: no such file or directory, open '${base}/nope.json'\n`,
     )
+  })
+
+  it('when it is no file, without waiting for a writer or reading without end', async t => {
+    const base = folder(t)
+    execFileSync('mkfifo', [join(base, 'pipe')])
+    for (const path of ['.', 'pipe', '/dev/zero', '/dev/null']) {
+      const { code, stderr } = await run(['-c', path], { cwd: base })
+      assert.deepEqual(
+        { code, stderr },
+        { code: 2, stderr: `fws-server: cannot read config file ${resolve(base, path)}: it is no regular file\n` },
+      )
+    }
   })
 
   it('when two are named', async t => {

@@ -335,6 +335,31 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     assert.match(await refusalInside(['-f', './dir'], cwd), /^no filter "\.\/dir"\n/)
   })
 
+  it('an empty name', async t => {
+    const cwd = folder(t, { 'index.js': says('x') })
+    assert.equal(await refusalInside(['-f', ''], cwd), 'a filter needs a name, received ""')
+  })
+
+  for (const name of [
+    'constructor',
+    '__proto__',
+    './constructor',
+    'filtered_websocket.filters.constructor',
+    'filtered_websocket.filters.__proto__',
+    './file.js/x',
+    '/dev/null',
+    `./${'long'.repeat(100)}`,
+    'nul\0byte',
+    './nul\0byte',
+    'file:///nul%00byte',
+  ]) {
+    it(`the name ${JSON.stringify(name.slice(0, 40))}, where there is nothing`, async t => {
+      const cwd = folder(t, { 'file.js': says('x') })
+      assert.ok((await refusalInside(['-f', name], cwd)).startsWith(`no filter "${name}"`))
+      assert.ok((await refusalInside(['--storage', name], cwd)).startsWith(`no storage "${name}"`))
+    })
+  }
+
   it('a filter that another uses and that there is not, naming both', async t => {
     const cwd = folder(t, { 'mine.js': "export const uses = ['echos']\nexport const message = () => {}" })
     const [first] = (await refusalInside(['-f', './mine.js'], cwd)).split('\n')
@@ -460,6 +485,21 @@ describe('the loader refuses', { concurrency: 3 }, () => {
       'a wrong key beside a right one',
       'export const open = () => {}\nexport const mesage = () => {}',
       /^filter \.\/x\.ts: it exports "mesage"; did you mean "message"\?$/,
+    ],
+    [
+      'a setup that returns a symbol',
+      "export const setup = () => Symbol('no')",
+      /^filter \.\/x\.ts: its setup returned Symbol\(no\), not handlers$/,
+    ],
+    [
+      'a setup that throws what cannot be shown',
+      'export const setup = () => { throw Object.create(null) }',
+      /^setup of filter \.\/x\.ts .* failed: a value that cannot be shown$/,
+    ],
+    [
+      'a limit that is no number, nor to be written as JSON',
+      "export const limits = { 'max-payload': 5n }\nexport const message = () => {}",
+      /^filter \.\/x\.ts: its limit "max-payload" takes a whole number from 1 to 536870888, received 5$/,
     ],
     ['a setup that returns what is no object', 'export const setup = () => 5', /^.*\.\/x\.ts.*setup.*(number|5).*$/],
     [
