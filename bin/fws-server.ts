@@ -2,6 +2,7 @@
 import process from 'node:process'
 import { describe, main } from '../src/cli.ts'
 import type { RunningServer } from '../src/index.ts'
+import { logError, Quota } from '../src/report.ts'
 
 const { argv, env, stdout, stderr } = process
 /** Milliseconds that what a server has already written has to reach its reader. */
@@ -10,6 +11,9 @@ const LAST_WORDS = 1000
 // A reader that goes away ends the output, not the server.
 stdout.on('error', () => {})
 stderr.on('error', () => {})
+
+/** Errors outside every chain: lines in a minute of each kind. */
+const strays = new Quota(10, 60_000)
 
 let stopping = false
 let server: RunningServer | undefined
@@ -49,7 +53,7 @@ async function end(running: RunningServer): Promise<void> {
   try {
     await running.close()
   } catch (error) {
-    running.log.fatal({ err: error }, 'stopping failed')
+    logError(running.log, 'fatal', error, 'stopping failed')
     code = 1
   }
   setTimeout(() => process.exit(code), LAST_WORDS)
@@ -63,7 +67,7 @@ function live({ log, reload, url }: RunningServer): void {
       try {
         reload()
       } catch (error) {
-        log.error({ err: error }, 'the old certificate stays')
+        logError(log, 'error', error, 'the old certificate stays')
       }
     })
   }
@@ -71,6 +75,8 @@ function live({ log, reload, url }: RunningServer): void {
 
 /** Until there is a server there is no log. */
 function lament(error: unknown, what: string): void {
+  const { isOver, suppressed } = strays.take(what)
+  if (isOver) return
   if (server === undefined) stderr.write(`fws-server: ${what}: ${describe(error)}\n`)
-  else server.log.fatal({ err: error }, what)
+  else logError(server.log, 'fatal', error, what, suppressed > 0 ? { suppressed } : {})
 }

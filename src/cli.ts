@@ -83,8 +83,12 @@ function stemsFrom(error: unknown, reason: unknown): boolean {
 
 /** One clear line; where the mistake is ours and not the user's, the stack too. */
 export function describe(error: unknown): string {
-  if (error instanceof FwsError) return error.message
-  return error instanceof Error ? (error.stack ?? error.message) : messageOf(error)
+  try {
+    if (error instanceof Error && !(error instanceof FwsError)) return String(error.stack ?? error.message)
+  } catch {
+    // Its message will do.
+  }
+  return messageOf(error)
 }
 
 function ownVersion(): string {

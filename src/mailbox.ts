@@ -52,7 +52,7 @@ export class Mailbox<T> {
   /** Messages wait until this work has ended. */
   begin(work: Promise<unknown>): void {
     this.#busy = true
-    work.then(() => this.#drain())
+    this.#drainAfter(work)
   }
 
   receive(item: T): void {
@@ -78,8 +78,14 @@ export class Mailbox<T> {
     this.#busy = true
     const pending = this.#owner.handle(item)
     if (pending === undefined) return true
-    pending.then(() => this.#drain())
+    this.#drainAfter(pending)
     return false
+  }
+
+  /** Work that fails after all must not keep everything behind it waiting for ever. */
+  #drainAfter(work: Promise<unknown>): void {
+    const drain = () => this.#drain()
+    work.then(drain, drain)
   }
 
   #enqueue(item: T): void {

@@ -4,11 +4,51 @@ import type { Counters } from './types.ts'
 /** Lines in the log for one filter's errors in one second; all are counted. */
 const LINES_PER_SECOND = 5
 
+/** Room for so many lines of each kind in a window of time; the rest are counted. */
+export class Quota {
+  readonly #lines: number
+  readonly #windowMs: number
+  readonly #recent = new Map<string, { window: number; lines: number; suppressed: number }>()
+
+  constructor(lines: number, windowMs: number) {
+    this.#lines = lines
+    this.#windowMs = windowMs
+  }
+
+  /** Whether there is no room; `suppressed`: with the first line of a window, for how many there was none before. */
+  take(kind: string): { isOver: boolean; suppressed: number } {
+    const window = Math.floor(Date.now() / this.#windowMs)
+    const last = this.#recent.get(kind)
+    if (last?.window !== window) {
+      this.#recent.set(kind, { window, lines: 1, suppressed: 0 })
+      return { isOver: false, suppressed: last?.suppressed ?? 0 }
+    }
+    const isOver = last.lines++ >= this.#lines
+    if (isOver) last.suppressed++
+    return { isOver, suppressed: 0 }
+  }
+}
+
+/** Anything may be thrown, even what throws again when it is looked at. */
+export function logError(
+  log: Logger,
+  level: 'error' | 'fatal',
+  error: unknown,
+  text: string,
+  where: Readonly<Record<string, unknown>> = {},
+): void {
+  try {
+    log[level]({ ...where, err: error }, text)
+  } catch {
+    log[level](where, `${text}, with an error that cannot be shown`)
+  }
+}
+
 /** The one way of errors that filters make: counted, logged with who and where, and no flood of the log. */
 export class ErrorReport {
   readonly #log: Logger
   readonly #counters: Counters
-  readonly #recent = new Map<string, { second: number; lines: number; suppressed: number }>()
+  readonly #quota = new Quota(LINES_PER_SECOND, 1000)
 
   constructor(log: Logger, counters: Counters) {
     this.#log = log
@@ -21,27 +61,9 @@ export class ErrorReport {
     where: { readonly filter: string; readonly chain: string; readonly id?: string | undefined },
   ): void {
     this.#counters.errors++
-    const key = `${where.filter} ${where.chain}`
-    const second = Math.floor(Date.now() / 1000)
-    let recent = this.#recent.get(key)
-    if (recent === undefined || recent.second !== second) {
-      const suppressed = recent?.suppressed ?? 0
-      if (suppressed > 0)
-        this.#log.error({ filter: where.filter, chain: where.chain, suppressed }, 'more errors of the same filter')
-      recent = { second, lines: 0, suppressed: 0 }
-      this.#recent.set(key, recent)
-    }
-    if (recent.lines++ >= LINES_PER_SECOND) recent.suppressed++
-    else this.#write(error, where)
-  }
-
-  /** Anything may be thrown, even what throws again when it is looked at. */
-  #write(error: unknown, where: { readonly filter: string; readonly chain: string }): void {
-    const text = `filter ${where.filter} failed in its ${where.chain} handler`
-    try {
-      this.#log.error({ ...where, err: error }, text)
-    } catch {
-      this.#log.error(where, `${text}, with an error that cannot be shown`)
-    }
+    const { filter, chain } = where
+    const { isOver, suppressed } = this.#quota.take(`${filter} ${chain}`)
+    if (suppressed > 0) this.#log.error({ filter, chain, suppressed }, 'more errors of the same filter')
+    if (!isOver) logError(this.#log, 'error', error, `filter ${filter} failed in its ${chain} handler`, where)
   }
 }

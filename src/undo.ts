@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { withDeadline } from './deadline.ts'
+import { logError } from './report.ts'
 import type { Awaitable } from './types.ts'
 
 /** What has been begun and must be ended: in reverse order, every step whatever the others do, each with a deadline. */
@@ -23,7 +24,7 @@ export class Undo {
       try {
         await withDeadline(end(), this.#deadlineMs, what)
       } catch (error) {
-        this.#log.error({ err: error }, `${what} failed`)
+        logError(this.#log, 'error', error, `${what} failed`)
       }
     }
   }

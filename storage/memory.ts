@@ -128,9 +128,10 @@ class MemoryValues implements Values {
 class MemoryBus implements Bus {
   readonly #subscribers = new Map<string, Set<{ deliver(payload: Payload): void }>>()
 
-  /** Delivered before it returns, in the order of subscribing. */
+  /** Delivered before it returns, in the order of subscribing; binary data to each as its own, for what one changes is no other's. */
   publish(channel: string, payload: Payload): void {
-    for (const subscriber of [...(this.#subscribers.get(channel) ?? [])]) subscriber.deliver(payload)
+    for (const subscriber of [...(this.#subscribers.get(channel) ?? [])])
+      subscriber.deliver(typeof payload === 'string' ? payload : Buffer.from(payload))
   }
 
   subscribe(channel: string, deliver: (payload: Payload) => void): () => void {

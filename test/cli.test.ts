@@ -697,6 +697,47 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
+  it('lives on when what is left behind cannot even be shown', async t => {
+    const nasty = "Object.create(null, { message: { get() { throw new Error('looked at') } } })"
+    const cwd = folder(t, {
+      'nasty.js': `const leave = () => { Promise.reject(${nasty}); setTimeout(() => { throw ${nasty} }) }
+        leave()
+        export const message = leave`,
+    })
+    const server = await launch(t, ['-p', '0', '-f', './nasty.js', 'echo'], { cwd })
+    const peer = await Peer.open(server.url)
+    peer.send('one')
+    await peer.get(1)
+    const left = (level: number) =>
+      server
+        .logged()
+        .filter(line => line.level === level)
+        .map(({ msg }) => msg)
+    await until(() => left(60).length === 2, `two lines, got ${server.stderr}`)
+    assert.deepEqual(left(60), [
+      'a promise was left behind and rejected, with an error that cannot be shown',
+      'an error was thrown outside every chain, with an error that cannot be shown',
+    ])
+    assert.match(server.stderr, /^fws-server: a promise was left behind and rejected: a value that cannot be shown\n/m)
+    assert.equal((await server.stop()).code, 0)
+  })
+
+  it('writes ten errors a minute that were left behind, of each kind', async t => {
+    const cwd = folder(t, {
+      'leaky.js': `export const message = () => {
+        for (let i = 0; i < 50; i++) Promise.reject(new Error('leak'))
+        for (let i = 0; i < 50; i++) setTimeout(() => { throw new Error('leak') })
+      }`,
+    })
+    const server = await launch(t, ['-p', '0', '-f', './leaky.js', 'echo'], { cwd })
+    const peer = await Peer.open(server.url)
+    peer.send('one')
+    await peer.get(1)
+    const { code } = await server.stop()
+    assert.equal(code, 0)
+    assert.equal(server.logged().filter(({ level }) => level === 60).length, 20)
+  })
+
   it('serves on while a consumer filter feeds itself', async t => {
     const cwd = folder(t, {
       'mill.js': `export const consumer = ({ channel }, server) => void server.publish(channel, 'again')

@@ -197,6 +197,30 @@ describe('mailbox whose work brings more work', () => {
   })
 })
 
+describe('mailbox with work that fails', () => {
+  it('goes on, though no owner should let it', async () => {
+    const begun: string[] = []
+    const mailbox = new Mailbox<string>(
+      {
+        handle: item => {
+          begun.push(item)
+          return Promise.reject(new Error('no'))
+        },
+        sizeOf: () => 1,
+        pause: () => {},
+        resume: () => {},
+      },
+      { maxQueued: 10, maxBytes: 10 },
+    )
+    mailbox.begin(Promise.reject(new Error('no')))
+    for (const item of ['a', 'b']) mailbox.receive(item)
+    await turn()
+    assert.deepEqual(begun, ['a', 'b'])
+    mailbox.receive('c')
+    assert.deepEqual(begun, ['a', 'b', 'c'])
+  })
+})
+
 describe('mailbox at its limit', () => {
   it('pauses once when as many items wait as may, and resumes at half', async () => {
     const desk = new Desk({ maxQueued: 4 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { createCounters } from '../src/counters.ts'
-import { ErrorReport } from '../src/report.ts'
+import { ErrorReport, Quota } from '../src/report.ts'
 
 function reporting() {
   const lines: Record<string, unknown>[] = []
@@ -12,6 +12,27 @@ function reporting() {
 }
 
 const ERROR_LEVEL = 50
+
+describe('quota', () => {
+  it('has so many in a window of time for each key, and says then how many more there were', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
+    const quota = new Quota(2, 60_000)
+    const take = () => quota.take('a')
+    assert.deepEqual(
+      [take(), take(), take(), take()].map(({ isOver }) => isOver),
+      [false, false, true, true],
+    )
+    assert.deepEqual(quota.take('b'), { isOver: false, suppressed: 0 })
+    t.mock.timers.tick(60_000)
+    assert.deepEqual(
+      [take(), take()],
+      [
+        { isOver: false, suppressed: 2 },
+        { isOver: false, suppressed: 0 },
+      ],
+    )
+  })
+})
 
 describe('error report', () => {
   it('logs who failed, where, for whom, and how', () => {

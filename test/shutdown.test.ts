@@ -265,6 +265,24 @@ describe('close()', () => {
     )
   })
 
+  it('goes on stopping when what a filter throws cannot even be shown', async t => {
+    const { storage, log, lines } = await loggedStorage(t)
+    const nasty = {
+      get message() {
+        throw new Error('looked at')
+      },
+    }
+    const filters = [lived('first', lines), { stop: () => Promise.reject(nasty) }]
+    const server = await createServer({ port: 0, filters, storage, log })
+    await server.close()
+    assert.deepEqual(lines.slice(-4), [
+      'stop of filter inline failed, with an error that cannot be shown',
+      'first stopped',
+      'storage closed',
+      'stopped',
+    ])
+  })
+
   it('may be called twice, and does everything once', async t => {
     const lines: string[] = []
     const server = await serve(t, { filters: [lived('only', lines)] })

@@ -29,6 +29,20 @@ describe('memory storage', () => {
     assert.deepEqual(storage.channels, ['global', 'more'])
   })
 
+  it('gives every subscriber binary data of its own', async () => {
+    const { storage } = memory()
+    const received: Payload[] = []
+    for (let i = 0; i < 2; i++) {
+      await storage.bus!.subscribe('c', payload => {
+        received.push(String(payload))
+        if (typeof payload !== 'string') payload.fill(0)
+      })
+    }
+    const sent = Buffer.from('data')
+    await storage.bus!.publish('c', sent)
+    assert.deepEqual([...received, String(sent)], ['data', 'data', 'data'])
+  })
+
   it('two of them share nothing', () => {
     const [one, two] = [memory(), memory()]
     one.sets.add('k', 'm')
