@@ -27,6 +27,7 @@ import type {
   Server,
   Storage,
 } from './types.ts'
+import { Undo } from './undo.ts'
 import { visible } from './visible.ts'
 
 /** What a server writes to. */
@@ -40,6 +41,8 @@ export interface Streams {
 export interface ReadyFilter {
   readonly placed: PlacedFilter
   readonly handlers: Handlers
+  /** Whether its setup ran or its start was tried, so that it is to be stopped. */
+  begun: boolean
 }
 
 /** A whole server but its listener: storage open, filters set up, chains compiled. */
@@ -64,7 +67,7 @@ export interface Assembly {
  *
  * @param signal - ends the wait for a module that hangs.
  * @throws FwsError `ERR_STORAGE` when the storage does not open, `ERR_FILTER` when a need is not met or a setup fails;
- * what was opened is closed again.
+ * what was opened is closed again, and filters that were set up are stopped.
  */
 export async function assemble(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<Assembly> {
   const options = valuesOf(plan.settings) as unknown as CoreOptions
@@ -85,6 +88,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
     deadlines.release()
     await storage.close?.()
   }
+  const ready = new Map<PlacedFilter, ReadyFilter>()
   try {
     const context: SetupContext = {
       plan,
@@ -100,7 +104,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       signal,
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
-    const filters = await setUpAll(plan.filters, context)
+    const filters = await setUpAll(plan.filters, context, ready)
     const chains = compileChains(
       filters.map(({ placed, handlers }) => ({ name: placed.asked, handlers })),
       {
@@ -140,9 +144,22 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
     }
     return assembly
   } catch (error) {
-    await close()
+    const undo = new Undo(log, options.drain * 1000)
+    undo.add('closing the storage', close)
+    addStops({ filters: [...ready.values()], endTimers }, undo)
+    await undo.run()
     throw error
   }
+}
+
+/** Has every filter that has begun by then stopped, in reverse order, and before that the timers of all. */
+export function addStops({ filters, endTimers }: Pick<Assembly, 'filters' | 'endTimers'>, undo: Undo): void {
+  for (const filter of filters) {
+    const { placed, handlers } = filter
+    if (handlers.stop !== undefined)
+      undo.add(`stop of filter ${placed.asked}`, () => (filter.begun ? handlers.stop!() : undefined))
+  }
+  undo.add('ending timers', endTimers)
 }
 
 interface SetupContext {
@@ -182,16 +199,20 @@ function ownValues<S extends OptionSpecs>(settings: Plan['settings'], specs: S |
   return Object.fromEntries(names.map(name => [name, settings.get(name)?.value])) as OptionValues<S>
 }
 
-/** Sets up each filter after those that it uses; answers them in chain order. */
-async function setUpAll(filters: readonly PlacedFilter[], context: SetupContext): Promise<ReadyFilter[]> {
+/** Sets up each filter after those that it uses; answers them in chain order, and puts each into `ready` as soon as it is. */
+async function setUpAll(
+  filters: readonly PlacedFilter[],
+  context: SetupContext,
+  ready: Map<PlacedFilter, ReadyFilter>,
+): Promise<ReadyFilter[]> {
   const apis = new Map<PlacedFilter, unknown>()
-  const ready = new Map<PlacedFilter, ReadyFilter>()
   const setUp = async (placed: PlacedFilter): Promise<void> => {
     if (ready.has(placed)) return
     for (const used of placed.uses.values()) await setUp(used)
     const { api, ...own } = await runSetup(placed, apis, context)
     apis.set(placed, api)
-    ready.set(placed, { placed, handlers: together(placed.module, own) })
+    const handlers = together(placed.module, own)
+    ready.set(placed, { placed, handlers, begun: placed.module.setup !== undefined })
   }
   for (const placed of filters) await setUp(placed)
   return filters.map(placed => ready.get(placed)!)

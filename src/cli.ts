@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { helpText, parseArgv } from './argv.ts'
-import { assemble } from './assembly.ts'
+import { addStops, assemble } from './assembly.ts'
 import { FwsError, isUsageError, messageOf } from './errors.ts'
 import { explain } from './explain.ts'
 import { builtinNames, FILTER } from './loader.ts'
@@ -10,6 +10,7 @@ import { commandOptions, coreOptions } from './options.ts'
 import { draftPlan, makePlan } from './plan.ts'
 import { createLoader, loggingOf, type RunningServer, startServer } from './server.ts'
 import { type Claim, claim } from './settings.ts'
+import { Undo } from './undo.ts'
 
 /** The process, as far as the command line needs it. */
 export interface Terminal {
@@ -59,7 +60,10 @@ async function run({ argv, env, base, stdout, stderr, signal }: Terminal): Promi
   for (const warning of plan.warnings) log.warn(warning)
   const assembly = await assemble(plan, { log, stdout }, signal)
   stdout.write(explain(plan, assembly, base))
-  await assembly.close()
+  const undo = new Undo(log, assembly.options.drain * 1000)
+  undo.add('closing the storage', () => assembly.close())
+  addStops(assembly, undo)
+  await undo.run()
   return 0
 }
 

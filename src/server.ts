@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { resolve as absolute } from 'node:path'
 import type { Writable } from 'node:stream'
 import type { Logger } from 'pino'
-import { type Assembly, assemble, type Streams } from './assembly.ts'
+import { type Assembly, addStops, assemble, type Streams } from './assembly.ts'
 import { readGiven } from './config-file.ts'
 import { Consumer } from './consumer.ts'
 import { unlessAborted, withDeadline } from './deadline.ts'
@@ -101,9 +101,10 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     host: options.host,
     hosts: options.hosts,
   })
-  const undo = new Undo(log, Math.max(1000, options.drain * 1000))
+  const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())
   undo.add('sending to other nodes', () => hub.fabric?.flush())
+  addStops(assembly, undo)
   let listener: Listener
   try {
     listener = new Listener(hub, upgrades, {
@@ -115,9 +116,8 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       headersTimeout: options['handshake-timeout'] * 1000,
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
-    await hub.fabric?.start()
-    await startFilters(assembly, undo, signal)
-    undo.add('ending timers', () => assembly.endTimers())
+    await unlessAborted(hub.fabric?.start(), signal)
+    await startFilters(assembly, signal)
     undo.add('ending subscriptions', () => consumer.stop())
     if (storage.bus !== undefined && !assembly.chains.consumer.empty)
       await unlessAborted(consumer.subscribe(storage.bus, storage.channels ?? []), signal)
@@ -172,14 +172,11 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   }
 }
 
-/** Starts the filters in order. Each is stopped again as soon as its start was tried. */
-export async function startFilters(
-  { filters, hub, options }: Assembly,
-  undo: Undo,
-  signal?: AbortSignal,
-): Promise<void> {
-  for (const { placed, handlers } of filters) {
-    if (handlers.stop !== undefined) undo.add(`stop of filter ${placed.asked}`, () => handlers.stop!())
+/** Starts the filters in order. */
+export async function startFilters({ filters, hub, options }: Assembly, signal?: AbortSignal): Promise<void> {
+  for (const filter of filters) {
+    const { placed, handlers } = filter
+    filter.begun = true
     try {
       await unlessAborted(withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start'), signal)
     } catch (error) {

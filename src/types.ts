@@ -205,7 +205,7 @@ export interface Handlers {
   request?: Many<(req: IncomingMessage, res: ServerResponse, server: Server) => Awaitable<Drop | void>>
   /** With the server, before it listens. */
   start?(server: Server): Awaitable<void>
-  /** In reverse order of start, also after a failed start. */
+  /** In reverse order of start; also when the start fails, if the setup ran or the start was tried. */
   stop?(): Awaitable<void>
 }
 

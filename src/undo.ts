@@ -3,6 +3,9 @@ import { withDeadline } from './deadline.ts'
 import { logError } from './report.ts'
 import type { Awaitable } from './types.ts'
 
+/** Milliseconds that a step has at least, however short the drain time. */
+const LEAST = 1000
+
 /** What has been begun and must be ended: in reverse order, every step whatever the others do, each with a deadline. */
 export class Undo {
   readonly #log: Logger
@@ -11,7 +14,7 @@ export class Undo {
 
   constructor(log: Logger, deadlineMs: number) {
     this.#log = log
-    this.#deadlineMs = deadlineMs
+    this.#deadlineMs = Math.max(LEAST, deadlineMs)
   }
 
   /** @param what - for the log, should it fail. */

@@ -233,6 +233,22 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
     })
   }
 
+  it('stops the filters that it has set up', async t => {
+    const cwd = folder(t, {
+      'noted.js':
+        "export const setup = ({ log }) => ({ start() { log.info('started') }, stop: () => log.info('stopped') })",
+    })
+    const { code, stderr } = await run(['-f', './noted.js', '--explain'], { cwd })
+    assert.equal(code, 0)
+    assert.deepEqual(
+      stderr
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line).msg),
+      ['stopped'],
+    )
+  })
+
   it('exits even where a setup has left a timer running', async t => {
     const cwd = folder(t, { 'busy.js': 'export const setup = () => void setInterval(() => {}, 1000)' })
     const { code } = await run(['-f', './busy.js', '--explain'], { cwd })

@@ -566,6 +566,36 @@ describe('a start that fails', () => {
     assert.deepEqual(lines, ['storage opened', 'first started', 'second stopped', 'first stopped', 'storage closed'])
   })
 
+  it('stops every filter whose setup ran, those too whose start was never tried', async t => {
+    const { storage, log, lines } = await loggedStorage(t)
+    const setUp = (name: string): FilterModule => ({
+      setup: ({ every }) => {
+        lines.push(`${name} set up`)
+        every(1, () => void (lines.includes(`${name} stopped`) && lines.push(`${name} ticks`)))
+        return { stop: () => void lines.push(`${name} stopped`) }
+      },
+    })
+    const failing: FilterModule = { start: () => Promise.reject(new Error('no luck')) }
+    const filters = [setUp('first'), failing, setUp('last'), lived('never tried', lines)]
+    await assert.rejects(createServer({ port: 0, filters, storage, log }), { code: 'ERR_START' })
+    assert.deepEqual(lines, [
+      'storage opened',
+      'first set up',
+      'last set up',
+      'last stopped',
+      'first stopped',
+      'storage closed',
+    ])
+  })
+
+  it('because of TLS stops every filter whose setup ran', async t => {
+    const { storage, log, lines } = await loggedStorage(t)
+    const filters: FilterModule[] = [{ setup: () => ({ stop: () => void lines.push('stopped') }) }]
+    const tls = { key: 'nope.pem', cert: 'nope.pem' }
+    await assert.rejects(createServer({ port: 0, filters, storage, log, ...tls }), { code: 'ERR_OPTION' })
+    assert.deepEqual(lines, ['storage opened', 'stopped', 'storage closed'])
+  })
+
   it('because the port is taken says so, and stops everything', async t => {
     const { storage, log, lines } = await loggedStorage(t)
     const taken = createTcp().listen(0, '127.0.0.1')
@@ -577,6 +607,18 @@ describe('a start that fails', () => {
       message: `cannot listen on 127.0.0.1:${port}: the port is taken; choose another with --port`,
     })
     assert.deepEqual(lines, ['storage opened', 'only started', 'only stopped', 'storage closed'])
+  })
+
+  it('in setup stops the filters whose setup ran before, whether or not one of them can', async t => {
+    const { storage, log, lines } = await loggedStorage(t)
+    const filters: FilterModule[] = [
+      { setup: () => ({ stop: () => void lines.push('first stopped') }) },
+      { setup: () => ({ stop: () => Promise.reject(new Error('no')) }) },
+      { setup: () => Promise.reject(new Error('no luck')), stop: () => void lines.push('its own cleaning up') },
+      { setup: () => void lines.push('never set up') },
+    ]
+    await assert.rejects(createServer({ port: 0, filters, storage, log }), { code: 'ERR_FILTER' })
+    assert.deepEqual(lines, ['storage opened', 'stop of filter inline failed', 'first stopped', 'storage closed'])
   })
 
   it('in setup closes the storage', async t => {

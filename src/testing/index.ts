@@ -1,7 +1,7 @@
 import { resolve as absolute } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pino } from 'pino'
-import { assemble } from '../assembly.ts'
+import { addStops, assemble } from '../assembly.ts'
 import type { Handler } from '../chain.ts'
 import { type Refusal, ServerClient } from '../client.ts'
 import { readGiven } from '../config-file.ts'
@@ -86,10 +86,10 @@ export async function testServer(
   const consumer = new Consumer(hub)
   const undo = new Undo(log, 1000)
   undo.add('closing the storage', () => assembly.close())
+  addStops(assembly, undo)
   try {
     await hub.fabric?.start()
-    await startFilters(assembly, undo)
-    undo.add('ending timers', () => assembly.endTimers())
+    await startFilters(assembly)
     undo.add('ending subscriptions', () => consumer.stop())
     if (assembly.storage.bus !== undefined)
       await consumer.subscribe(assembly.storage.bus, assembly.storage.channels ?? [])
