@@ -680,7 +680,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     it(`stops at once when the signal comes while the ${what} of a module hangs`, async t => {
       const hang = "setInterval(() => {}, 1000); console.error('hanging'); await new Promise(() => {})"
       const server = new Launched(['-p', '0', '--filter-timeout', '0', ...argv], { cwd: folder(t, files(hang)) })
-      t.after(() => server.destroy())
+      t.after(() => server.kill())
       await until(() => server.stderr.includes('hanging\n'))
       const { code, stderr } = await server.stop()
       assert.equal(code, 0)
