@@ -30,6 +30,8 @@ export interface ListenOptions {
   readonly cert: string | undefined
   /** Milliseconds for request headers; 0: no limit. */
   readonly headersTimeout: number
+  /** Milliseconds that a plain connection may be silent, or leave its answer unread. */
+  readonly idleTimeout: number
 }
 
 /** Connections that may be open beside the clients: handshakes under way and plain HTTP. */
@@ -80,6 +82,11 @@ export class Listener {
       // Behind a request that is still being answered: its answer would land among the frames.
       if (this.#answering.has(socket)) socket.destroy()
       else upgrades.handle(req, socket as ByteStream, head)
+    })
+    this.#http.timeout = options.idleTimeout
+    this.#http.on('timeout', (socket: Duplex) => {
+      // Nothing to read and a filter at work: the silence is ours, and filters have a deadline of their own.
+      if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy()
     })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
     if (options.key !== undefined) {

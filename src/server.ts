@@ -19,6 +19,8 @@ import { Undo } from './undo.ts'
 import { Upgrades } from './upgrade.ts'
 
 const STDERR = 2
+/** What a timer of Node holds, in milliseconds. */
+const MAX_TIMER = 2_147_483_647
 
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
 type FilterChoice = string | FilterModule
@@ -114,6 +116,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       key: options.key,
       cert: options.cert,
       headersTimeout: options['handshake-timeout'] * 1000,
+      idleTimeout: idleTimeoutOf(options),
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
     await unlessAborted(hub.fabric?.start(), signal)
@@ -170,6 +173,11 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       return reloaded
     },
   }
+}
+
+/** Two heartbeats, after which a lost client is noticed too, or one minute; never before the time for the headers is over. */
+function idleTimeoutOf({ heartbeat, 'handshake-timeout': handshake }: CoreOptions): number {
+  return Math.min(MAX_TIMER, Math.ceil(1000 * Math.max(2 * (heartbeat || 30), 2 * handshake)))
 }
 
 /** Starts the filters in order. */
