@@ -16,6 +16,14 @@ import { type ByteStream, bind, ClientSocket } from './websocket.ts'
 
 /** Milliseconds that a peer has to answer our Close frame. */
 const CLOSE_TIMEOUT = 10_000
+/**
+ * A message may come in so many fragments, and in so many reads of its socket, whatever their size; a larger one in as
+ * many of these sizes as fill --max-payload. A TCP segment holds 536 bytes and more. Each piece costs far more memory
+ * than its bytes.
+ */
+const MIN_PIECES = 1024
+const MIN_FRAGMENT = 4096
+const MIN_CHUNK = 512
 const SHUTTING_DOWN = 'the server is shutting down'
 
 export interface UpgradeOptions {
@@ -64,7 +72,11 @@ export class Upgrades {
       // Runs when ws has found the handshake well-formed; ws then waits for `accept`.
       verifyClient: ({ req }: { req: IncomingMessage }, accept: Accept) => this.#connect(req, accept),
       // Known to ws, not yet to its types.
-      ...{ closeTimeout: CLOSE_TIMEOUT },
+      ...{
+        closeTimeout: CLOSE_TIMEOUT,
+        maxFragments: Math.max(MIN_PIECES, Math.ceil(options.maxPayload / MIN_FRAGMENT)),
+        maxBufferedChunks: Math.max(MIN_PIECES, Math.ceil(options.maxPayload / MIN_CHUNK)),
+      },
     })
     this.#wss.on('wsClientError', (error, socket, req) => {
       this.#refuse(
