@@ -8,9 +8,19 @@ const { argv, env, stdout, stderr } = process
 /** Milliseconds that what a server has already written has to reach its reader. */
 const LAST_WORDS = 1000
 
+/** What Node does not tell of its streams over a terminal; elsewhere it may not be there. */
+interface TerminalStream {
+  readonly isTTY?: boolean
+  readonly _handle?: { setBlocking?(blocking: boolean): void }
+}
+
 // A reader that goes away ends the output, not the server.
 stdout.on('error', () => {})
 stderr.on('error', () => {})
+
+// To a terminal Node writes synchronously: one that was stopped with Ctrl-S would stop the server. A file stream over it
+// would keep the process from ending instead, since an exit waits for the thread that writes.
+for (const { isTTY, _handle } of [stdout, stderr] as readonly TerminalStream[]) if (isTTY) _handle?.setBlocking?.(false)
 
 /** Errors outside every chain: lines in a minute of each kind. */
 const strays = new Quota(10, 60_000)
