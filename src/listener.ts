@@ -4,6 +4,7 @@ import {
   type Server as HttpServer,
   type IncomingMessage,
   type ServerResponse,
+  STATUS_CODES,
 } from 'node:http'
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -177,7 +178,7 @@ export class Listener {
 
   #finish(outcome: unknown, res: ServerResponse): void {
     if (outcome === FAILED && res.headersSent) res.destroy()
-    else if (outcome === FAILED) end(res, 500, 'internal error\n')
+    else if (outcome === FAILED) end(res, 500, 'internal error\n', { Connection: 'close' })
     else if (outcome !== DROP && !res.headersSent) {
       count(this.#hub.counters.refusals, 426)
       end(res, 426, 'this is a WebSocket server\n', {
@@ -220,7 +221,9 @@ export class Listener {
 }
 
 function end(res: ServerResponse, status: number, body: string, headers: Record<string, string> = {}): void {
-  res.writeHead(status, {
+  // What a filter has set was meant for its own answer: its Content-Length would not be ours.
+  for (const name of res.getHeaderNames()) res.removeHeader(name)
+  res.writeHead(status, STATUS_CODES[status] ?? '', {
     'Content-Type': 'text/plain; charset=utf-8',
     'X-Content-Type-Options': 'nosniff',
     ...headers,

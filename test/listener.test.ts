@@ -113,3 +113,34 @@ describe('requests that are pipelined', () => {
     assert.equal((await answer()).match(/^page/gm)?.length, 41)
   })
 })
+
+describe('a request whose filter fails', () => {
+  it('is answered with nothing of what that filter had set, and its connection closed', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          request: (_, res) => {
+            res.statusMessage = 'Fine'
+            res.setHeader('Content-Length', '3')
+            res.setHeader('Set-Cookie', 'session=secret')
+            throw new Error('no')
+          },
+        },
+      ],
+    })
+    const { answer } = await raw(server.url, REQUEST.repeat(2))
+    const text = await answer()
+    assert.match(text, /^HTTP\/1.1 500 Internal Server Error\r\n.*\r\n\r\n.*internal error\n.*$/s)
+    assert.match(text, /^Connection: close\r$/m)
+    assert.doesNotMatch(text, /Content-Length: 3|Set-Cookie|HTTP.*HTTP/s)
+  })
+
+  it('is not answered with the length that a filter has set which then passed it on', async t => {
+    const request = (_: unknown, res: ServerResponse) => void res.setHeader('Content-Length', '3')
+    const server = await serve(t, { filters: [{ request }] })
+    const { answer } = await raw(server.url, LAST_REQUEST)
+    const text = await answer()
+    assert.match(text, /^HTTP\/1.1 426 .*this is a WebSocket server\n/s)
+    assert.doesNotMatch(text, /Content-Length: 3/)
+  })
+})
