@@ -140,6 +140,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
         reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),
+        reportTransport: (error, transport, id) => report.add(error, { filter: transport, chain: 'transport', id }),
       }),
     }
     return assembly

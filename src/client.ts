@@ -235,13 +235,27 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   retire(code: number, reason: string): void {
     if (this.#isEnding) return
     this.#retiring = true
-    this.#transport?.pause()
+    this.#flow('pause')
     this.mailbox.whenIdle(() => this.disconnect(code, reason))
   }
 
   /** At once, without a goodbye. */
   terminate(): void {
-    this.#transport?.destroy()
+    try {
+      this.#transport?.destroy()
+    } catch (error) {
+      this.#hub.transportFailed(error, this)
+      // It will not tell that it has ended.
+      queueMicrotask(() => this.closed(1006, '', false))
+      this.#transport?.socket.destroy()
+    }
+  }
+
+  /** Its transport threw. The caller, who may be at work for other clients, hears nothing of it: this client ends. */
+  transportFailed(error: unknown): void {
+    this.#hub.transportFailed(error, this)
+    if (this.#ending === undefined) this.#finish({ code: 1006, reason: '' })
+    this.terminate()
   }
 
   /** The peer has gone before its handshake was answered. */
@@ -310,11 +324,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   pause(): void {
     this.#hub.counters.paused++
-    this.#transport?.pause()
+    this.#flow('pause')
   }
 
   resume(): void {
-    if (!this.#gone && !this.#retiring) this.#transport?.resume()
+    if (!this.#gone && !this.#retiring) this.#flow('resume')
   }
 
   fellBehind(): void {
@@ -369,17 +383,34 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (outcome === FAILED) this.disconnect(1011, 'a filter failed')
   }
 
-  /** Nothing is sent or handled from now on but the Close frame. */
+  #flow(operation: 'pause' | 'resume'): void {
+    try {
+      this.#transport?.[operation]()
+    } catch (error) {
+      this.transportFailed(error)
+    }
+  }
+
   #end(code: number, reason: string): void {
-    this.#ending = { code, reason: cutReason(reason) }
+    const ending = { code, reason: cutReason(reason) }
+    this.#finish(ending)
+    try {
+      // A paused socket would never show the peer's Close.
+      this.#transport?.resume()
+      this.#transport?.close(code, ending.reason)
+    } catch (error) {
+      this.transportFailed(error)
+    }
+  }
+
+  /** Nothing is sent or handled from now on but the Close frame. */
+  #finish(ending: Ending): void {
+    this.#ending = ending
     // Not even the message that is under way goes on.
     this.reach = NO_FILTER
     this.outbox.close()
     this.#hub.leaveAll(this)
     const discarded = this.mailbox.discard()
     if (discarded > 0) count(this.#hub.counters.drops, 'closing client', discarded)
-    // A paused socket would never show the peer's Close.
-    this.#transport?.resume()
-    this.#transport?.close(code, this.#ending.reason)
   }
 }

@@ -49,6 +49,7 @@ export interface HubHost {
   /** Whether new clients are welcome: not once the server stops. */
   readonly isAccepting: () => boolean
   reportCodec(error: unknown, codec: string): void
+  reportTransport(error: unknown, transport: string, id: string): void
 }
 
 /** Who is here, who hears what. The Server that filters see. */
@@ -176,6 +177,10 @@ export class Hub implements Server {
   leaveTopic(client: ServerClient, name: string): void {
     const topic = this.#topics.get(name)
     if (topic !== undefined) this.#leave(client, topic)
+  }
+
+  transportFailed(error: unknown, { transport, id }: Client): void {
+    this.#host.reportTransport(error, transport, id)
   }
 
   /** The connection has ended. */

@@ -17,6 +17,8 @@ export interface SendLimits {
 export interface OutboxOwner {
   /** More than the limit is unsent: called once, the outbox is closed by then. */
   fellBehind(): void
+  /** Its socket threw when it was written to. */
+  transportFailed(error: unknown): void
 }
 
 /**
@@ -81,7 +83,12 @@ export class Outbox {
   write(piece: Buffer, frames: number): void {
     const socket = this.#writable(frames)
     if (socket === undefined) return
-    this.#hand(socket, piece)
+    try {
+      this.#hand(socket, piece)
+    } catch (error) {
+      this.#owner.transportFailed(error)
+      return
+    }
     this.#settle(socket, piece.length, frames)
   }
 
@@ -93,12 +100,17 @@ export class Outbox {
     }
     const socket = this.#writable(frames)
     if (socket === undefined) return
-    if (bytes < COPY_BELOW) {
-      this.#hand(socket, Buffer.concat(pieces, bytes))
-    } else {
-      socket.cork()
-      for (const piece of pieces) this.#hand(socket, piece)
-      socket.uncork()
+    try {
+      if (bytes < COPY_BELOW) {
+        this.#hand(socket, Buffer.concat(pieces, bytes))
+      } else {
+        socket.cork()
+        for (const piece of pieces) this.#hand(socket, piece)
+        socket.uncork()
+      }
+    } catch (error) {
+      this.#owner.transportFailed(error)
+      return
     }
     this.#settle(socket, bytes, frames)
   }

@@ -137,9 +137,13 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     assembly.state = 'draining'
     const closed = listener.close()
     upgrades.refusePending()
-    await drain(hub, options.drain * 1000, closed)
-    await undo.run()
-    listener.closeAll()
+    try {
+      await drain(hub, options.drain * 1000, closed)
+    } finally {
+      for (const client of hub.clients.values()) client.terminate()
+      await undo.run()
+      listener.closeAll()
+    }
     log.info('stopped')
   }
   const { url } = listener

@@ -148,7 +148,7 @@ export interface HandlerCounts {
   readonly failed: number
 }
 
-/** A connection that can carry messages: what a filter hands to `server.attach`. */
+/** A connection that can carry messages: what a filter hands to `server.attach`. One that throws loses its client (1006), and is reported. */
 export interface Transport {
   /** Shown as `client.transport`. */
   readonly name: string

@@ -27,7 +27,7 @@ export class Wire {
     try {
       const encoded = this.codec.encode(payload)
       if (encoded === undefined) return NOTHING
-      if (isPayload(encoded)) return this.#frame(encoded)
+      if (isPayload(encoded)) return checkFrame(this.#frame(encoded))
       const { name } = this.codec
       throw new FwsError(
         'ERR_PAYLOAD',
@@ -38,6 +38,11 @@ export class Wire {
       return NOTHING
     }
   }
+}
+
+function checkFrame(framed: unknown): Buffer {
+  if (Buffer.isBuffer(framed)) return framed
+  throw new FwsError('ERR_PAYLOAD', `the frame of a transport is a Buffer, received ${typeof framed}`)
 }
 
 /** Hands out one Wire per codec and framing. */

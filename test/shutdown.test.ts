@@ -283,6 +283,23 @@ describe('close()', () => {
     ])
   })
 
+  it('stops the filters and frees the port even when the drain itself fails', async t => {
+    const { opened } = gate(t)
+    const lines: string[] = []
+    const write = (line: string) => {
+      if (line.includes('drain time is over')) throw new Error('the log is full')
+    }
+    const filters = [{ message: () => opened, ...lived('filter', lines) }]
+    const server = await createServer({ port: 0, drain: 0.05, filters, log: pino({}, { write }) })
+    const peer = await Peer.open(server.url)
+    peer.send('keeps the server busy')
+    await until(() => server.counters.messages === 1)
+    await assert.rejects(server.close(), /the log is full/)
+    assert.deepEqual(lines, ['filter started', 'filter stopped'])
+    await assert.rejects(Peer.open(server.url), { code: 'ECONNREFUSED' })
+    await peer.end()
+  })
+
   it('may be called twice, and does everything once', async t => {
     const lines: string[] = []
     const server = await serve(t, { filters: [lived('only', lines)] })

@@ -431,3 +431,141 @@ describe('a filter that brings another transport', () => {
     assert.match((await line.get(1))[0]!, /^Warning: more than 1 messages/)
   })
 })
+
+/** What a connection of a user's filter may fail in. */
+type Failing = 'write' | 'pause' | 'resume' | 'close' | 'destroy'
+
+/** A connection that throws where it is told to. */
+function broken(failing: readonly Failing[], end: () => void = () => {}): Transport {
+  const may = (operation: Failing) => {
+    if (failing.includes(operation)) throw new Error(`no ${operation}`)
+  }
+  return {
+    name: 'broken',
+    remote: '',
+    socket: new Duplex({
+      read() {},
+      write(_chunk, _encoding, done) {
+        may('write')
+        done()
+      },
+    }),
+    frame: lineFrame,
+    pause: () => may('pause'),
+    resume: () => may('resume'),
+    close() {
+      may('close')
+      end()
+    },
+    destroy() {
+      may('destroy')
+      end()
+    },
+  }
+}
+
+describe('a transport that throws', () => {
+  const cases: readonly (readonly [
+    what: string,
+    failing: readonly Failing[],
+    errors: number,
+    use: (client: Client, receive: (payload: Payload) => void, open: () => void) => void,
+    closed: Closed,
+  ])[] = [
+    ['when it is written to', ['write'], 1, () => {}, { code: 1006, reason: '', clean: false }],
+    [
+      'when it is paused',
+      ['pause'],
+      1,
+      (_, receive, open) => {
+        for (const payload of ['1', '2', '3']) receive(payload)
+        open()
+      },
+      { code: 1006, reason: '', clean: false },
+    ],
+    [
+      'when it is resumed',
+      ['resume'],
+      1,
+      (_, receive, open) => {
+        for (const payload of ['1', '2', '3']) receive(payload)
+        open()
+      },
+      { code: 1006, reason: '', clean: false },
+    ],
+    [
+      'when it is closed',
+      ['close'],
+      1,
+      client => client.disconnect(4000, 'enough'),
+      { code: 4000, reason: 'enough', clean: false },
+    ],
+    [
+      'whatever it is asked',
+      ['write', 'pause', 'resume', 'close', 'destroy'],
+      2,
+      () => {},
+      { code: 1006, reason: '', clean: false },
+    ],
+  ]
+
+  for (const [what, failing, errors, use, expected] of cases) {
+    it(`${what} loses its client, and harms nobody else`, async t => {
+      let open = () => {}
+      const opened = new Promise<void>(resolve => {
+        open = resolve
+      })
+      const ended: Closed[] = []
+      const server = await serve(t, {
+        filters: [
+          {
+            message: (_, client) => (client.transport === 'broken' ? opened : undefined),
+            disconnect: (_, closed) => void ended.push(closed),
+          },
+          'broadcast',
+        ],
+        maxQueued: 2,
+      })
+      const { client, receive, closed } = server.attach(broken(failing, () => closed(1006, '', false)))
+      await until(() => server.clients.size === 1)
+      const peers = [await Peer.open(server.url), await Peer.open(server.url)]
+      await until(() => server.clients.size === 3)
+      use(client, receive, open)
+      for (const news of ['one', 'two', 'three']) server.broadcast(news)
+      for (const peer of peers) assert.deepEqual((await peer.get(3)).slice(-3), ['one', 'two', 'three'])
+      open()
+      await until(() => ended.length === 1, 'the disconnect chain')
+      assert.deepEqual(ended, [expected])
+      assert.deepEqual([server.counters.errors, server.clients.size], [errors, 2])
+    })
+  }
+
+  it('does not keep the server from stopping', async () => {
+    const stopped: string[] = []
+    const server = await createServer({
+      port: 0,
+      logLevel: 'silent',
+      drain: 5,
+      filters: [{ stop: () => void stopped.push('filter') }],
+    })
+    server.attach(broken(['write', 'pause', 'resume', 'close', 'destroy']))
+    const peer = await Peer.open(server.url)
+    await until(() => server.clients.size === 2)
+    await server.close()
+    assert.deepEqual(await peer.end(), { code: 1001, reason: 'server is shutting down' })
+    assert.deepEqual([stopped, server.clients.size], [['filter'], 0])
+  })
+
+  for (const nonsense of ['a string', undefined, null, 42]) {
+    it(`frames to ${JSON.stringify(nonsense)} gets nothing, and harms nobody else`, async t => {
+      const server = await serve(t, { filters: [] })
+      const { closed } = server.attach({ ...broken([]), frame: () => nonsense as never })
+      const peer = await Peer.open(server.url)
+      await until(() => server.clients.size === 2)
+      server.broadcast('news')
+      assert.deepEqual(await peer.get(1), ['news'])
+      assert.equal(server.counters.errors, 1)
+      closed(1006, '', false)
+    })
+  }
+})
