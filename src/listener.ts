@@ -24,7 +24,7 @@ import type { ByteStream } from './websocket.ts'
 export interface ListenOptions {
   readonly port: number
   readonly host: string
-  /** Host names answered beside loopback ones, when bound to loopback. */
+  /** Host names answered beside loopback ones. */
   readonly hosts: readonly string[]
   /** PEM files; both or neither. */
   readonly key: string | undefined
@@ -59,6 +59,8 @@ export class Listener {
   readonly #answering = new Map<Duplex, number>()
   /** Under TLS: every socket, since the HTTP server knows none before its handshake is done. */
   readonly #sockets = new Set<Socket>()
+  /** The address listened on. */
+  #boundTo = ''
   readonly #watched = new WeakSet<Duplex>()
   #whenAnswered: (() => void) | undefined
 
@@ -117,10 +119,17 @@ export class Listener {
       this.#http.once('error', refuse)
       this.#http.listen({ port, host, backlog: 1024 }, () => {
         this.#http.off('error', refuse)
+        // Whether it is loopback its name does not tell: a machine's own name may lead there, too.
+        this.#boundTo = (this.#http.address() as AddressInfo).address
         this.#http.on('error', error => this.#hub.log.error({ err: error }, 'listener'))
         resolve()
       })
     })
+  }
+
+  /** Whether a request for this Host is answered. */
+  isHostAllowed(header: string | undefined): boolean {
+    return isHostAllowed(header, this.#boundTo, this.#options.hosts)
   }
 
   /** Takes no more connections; settles when the requests under way have been answered. */
@@ -154,7 +163,7 @@ export class Listener {
     res.once('close', () => this.#countAnswer(req.socket, -1))
     // A peer that resets while its answer is written.
     res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
-    if (!isHostAllowed(req.headers.host, this.#options.host, this.#options.hosts)) {
+    if (!this.isHostAllowed(req.headers.host)) {
       count(this.#hub.counters.refusals, 403)
       end(res, 403, `host ${req.headers.host ?? '(none)'} is not served here; see --hosts\n`)
       return

@@ -33,7 +33,7 @@ export const coreOptions = {
   hosts: {
     type: 'array',
     default: [],
-    describe: 'more Host names answered when bound to loopback, as behind a proxy',
+    describe: 'Host names answered beside loopback ones, as behind a proxy; none given: all, unless bound to loopback',
   },
   origins: {
     type: 'array',

@@ -1,25 +1,28 @@
 import { isIP } from 'node:net'
 
-/** Whether a host name or address means this machine and no other. */
+/** Whether a host name or address, however it is spelt, means this machine and no other. */
 export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[|\]$/g, '')
+  // The URL knows one spelling of each address.
+  const name = parse(`http://${isIP(host) === 6 ? `[${host}]` : host}`)?.hostname
+  if (name === undefined) return false
   return (
     name === 'localhost' ||
     name.endsWith('.localhost') ||
-    name === '::1' ||
+    name === '[::1]' ||
+    /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(name) ||
     (isIP(name) === 4 && name.startsWith('127.'))
   )
 }
 
 /**
  * Whether the Host header names this server. Bound to loopback, only loopback names do: a page of another name must not
- * reach us by pointing its own name here (DNS rebinding).
+ * reach us by pointing its own name here (DNS rebinding). Bound to another address any name does, unless some are given.
  *
  * @param boundTo - the address listened on.
  * @param allowed - more names, without port.
  */
 export function isHostAllowed(header: string | undefined, boundTo: string, allowed: readonly string[]): boolean {
-  if (!isLoopback(boundTo)) return true
+  if (allowed.length === 0 && !isLoopback(boundTo)) return true
   const name = parse(`http://${header ?? ''}`)?.hostname
   return name !== undefined && (isLoopback(name) || allowed.some(entry => entry.toLowerCase() === name))
 }

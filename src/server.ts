@@ -100,8 +100,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     handshakeTimeout: options['handshake-timeout'] * 1000,
     heartbeat: options.heartbeat * 1000,
     isAccepting: () => assembly.state === 'listening',
-    host: options.host,
-    hosts: options.hosts,
+    isHostAllowed: host => listener.isHostAllowed(host),
   })
   const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())

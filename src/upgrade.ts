@@ -9,7 +9,7 @@ import { DROP } from './drop.ts'
 import { frame } from './frame.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
-import { isHostAllowed, isOriginAllowed } from './origin.ts'
+import { isOriginAllowed } from './origin.ts'
 import { Tap } from './tap.ts'
 import type { Handshake } from './types.ts'
 import { type ByteStream, bind, ClientSocket } from './websocket.ts'
@@ -36,9 +36,8 @@ export interface UpgradeOptions {
   readonly heartbeat: number
   /** Whether new clients are welcome: not while draining. */
   readonly isAccepting: () => boolean
-  /** The address listened on, and more Host names that are answered there. */
-  readonly host: string
-  readonly hosts: readonly string[]
+  /** Whether a handshake for this Host is answered. */
+  readonly isHostAllowed: (host: string) => boolean
 }
 
 type Accept = (verified: boolean) => void
@@ -109,8 +108,7 @@ export class Upgrades {
     const options = this.#options
     if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
     if (host === undefined) return refusal(400, 'no Host header')
-    if (!isHostAllowed(host, options.host, options.hosts))
-      return refusal(403, `host ${host} is not served here; see --hosts`)
+    if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Client, DROP, type Payload } from '../src/index.ts'
@@ -11,6 +12,8 @@ const get = (url: string, headers: Readonly<Record<string, string>> = {}) => {
   const lines = Object.entries({ Host: new URL(url).host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   return `GET / HTTP/1.0\r\n${lines.join('')}\r\n`
 }
+
+const hasIpv6 = Object.values(networkInterfaces()).some(addresses => addresses?.some(({ family }) => family === 'IPv6'))
 
 /** A promise, and who settles it. */
 function gate(): { opened: Promise<void>; open(): void } {
@@ -352,7 +355,41 @@ describe('the Host, on a loopback bind', () => {
     assert.equal((await ask(server.url, handshake(server.url, { Host: 'chat.example' }))).status, 101)
   })
 
-  it('is not looked at when the server listens beyond loopback', async t => {
+  for (const bind of ['localhost', '127.1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1']) {
+    const isSixth = bind.includes(':')
+    const skip = isSixth && !hasIpv6 && 'needs IPv6'
+    it(`of another name is refused however loopback is spelt: --host ${bind}`, { skip }, async t => {
+      const server = await serve(t, { filters: [], host: bind })
+      const port = Number(/\d+$/.exec(server.url)![0])
+      for (const [bytes, status] of [
+        [handshake('ws://evil.example'), 403],
+        [get('ws://evil.example'), 403],
+        [handshake('ws://localhost'), 101],
+      ] as const) {
+        const socket = connect(port, isSixth ? bind : '127.0.0.1')
+        socket.write(bytes)
+        const [chunk] = await once(socket, 'data')
+        assert.match(String(chunk), new RegExp(`^HTTP/1.1 ${status} `))
+        socket.destroy()
+      }
+    })
+  }
+
+  it('must be in --hosts when the server listens beyond loopback and there are some', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0', hosts: ['chat.example'] })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    for (const [host, upgrade, plain] of [
+      ['chat.example', 101, 426],
+      ['localhost', 101, 426],
+      ['evil.example', 403, 403],
+      ['10.0.0.1', 403, 403],
+    ] as const) {
+      assert.equal((await ask(url, handshake(url, { Host: host }))).status, upgrade, host)
+      assert.equal((await ask(url, get(url, { Host: host }))).status, plain, host)
+    }
+  })
+
+  it('is not looked at when the server listens beyond loopback, and no --hosts are given', async t => {
     const server = await serve(t, { filters: [], host: '0.0.0.0' })
     const url = `ws://127.0.0.1:${new URL(server.url).port}`
     assert.equal((await ask(url, handshake(url, { Host: 'chat.example' }))).status, 101)

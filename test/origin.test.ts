@@ -3,7 +3,19 @@ import { describe, it } from 'node:test'
 import { isHostAllowed, isLoopback, isOriginAllowed } from '../src/origin.ts'
 
 describe('isLoopback', () => {
-  for (const host of ['localhost', 'LocalHost', 'app.localhost', '127.0.0.1', '127.8.9.1', '::1', '[::1]']) {
+  for (const host of [
+    'localhost',
+    'LocalHost',
+    'app.localhost',
+    '127.0.0.1',
+    '127.8.9.1',
+    '127.1',
+    '::1',
+    '[::1]',
+    '0:0:0:0:0:0:0:1',
+    '::ffff:127.0.0.1',
+    '[::ffff:7f00:1]',
+  ]) {
     it(`${host} is this machine`, () => assert.equal(isLoopback(host), true))
   }
   for (const host of [
@@ -14,6 +26,9 @@ describe('isLoopback', () => {
     '127.example.com',
     'localhost.example.com',
     'notlocalhost',
+    '::ffff:10.0.0.1',
+    '::7f00:1',
+    '1::1',
     '',
   ]) {
     it(`${JSON.stringify(host)} may be another`, () => assert.equal(isLoopback(host), false))
@@ -45,6 +60,12 @@ describe('isHostAllowed, bound to every address', () => {
   it('answers any name', () => {
     assert.equal(isHostAllowed('anything.example', '0.0.0.0', []), true)
     assert.equal(isHostAllowed(undefined, '::', []), true)
+  })
+  it('answers none but those that are listed, and loopback ones, once there is a list', () => {
+    const answered = ['chat.example', 'localhost', '127.0.0.1:9000', 'other.example', '10.0.0.1', undefined].map(
+      header => isHostAllowed(header, '0.0.0.0', ['chat.example']),
+    )
+    assert.deepEqual(answered, [true, true, true, false, false, false])
   })
 })
 
