@@ -18,7 +18,7 @@ import { FwsError, messageOf } from './errors.ts'
 import type { Hub } from './hub.ts'
 import { isHostAllowed } from './origin.ts'
 import { Tap } from './tap.ts'
-import { answer, type Upgrades } from './upgrade.ts'
+import { answer, hasTooManyFields, TOO_MANY_FIELDS, type Upgrades } from './upgrade.ts'
 import type { ByteStream } from './websocket.ts'
 
 export interface ListenOptions {
@@ -79,6 +79,8 @@ export class Listener {
       options.key === undefined
         ? createHttp(settings)
         : this.#useTls(tls => createHttps({ ...settings, ...tls, handshakeTimeout: headersTimeout || REQUEST_TIMEOUT }))
+    // None are cut off silently: who sends too many is refused.
+    this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
     this.#http.on('request', (req, res) => this.#request(req, res))
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -163,6 +165,11 @@ export class Listener {
     res.once('close', () => this.#countAnswer(req.socket, -1))
     // A peer that resets while its answer is written.
     res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
+    if (hasTooManyFields(req)) {
+      count(this.#hub.counters.refusals, 431)
+      end(res, 431, `${TOO_MANY_FIELDS}\n`, { Connection: 'close' })
+      return
+    }
     if (!this.isHostAllowed(req.headers.host)) {
       count(this.#hub.counters.refusals, 403)
       end(res, 403, `host ${req.headers.host ?? '(none)'} is not served here; see --hosts\n`)

@@ -24,6 +24,8 @@ const CLOSE_TIMEOUT = 10_000
 const MIN_PIECES = 1024
 const MIN_FRAGMENT = 4096
 const MIN_CHUNK = 512
+const MAX_HEADER_FIELDS = 100
+export const TOO_MANY_FIELDS = `more than ${MAX_HEADER_FIELDS} header fields`
 const SHUTTING_DOWN = 'the server is shutting down'
 
 export interface UpgradeOptions {
@@ -107,6 +109,7 @@ export class Upgrades {
     const { origin, host } = req.headers
     const options = this.#options
     if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
+    if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS)
     if (host === undefined) return refusal(400, 'no Host header')
     if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
@@ -200,6 +203,11 @@ export class Upgrades {
       socket.destroy()
     }
   }
+}
+
+/** Each costs far more memory than its bytes, for as long as its client is here. */
+export function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.length > 2 * MAX_HEADER_FIELDS
 }
 
 /** What a connect chain's outcome means for the handshake; `undefined`: welcome. A failed filter is no refusal of its own. */

@@ -48,6 +48,23 @@ describe('malformed HTTP', () => {
     assert.equal((await ask(server.url, handshake(server.url, { Padding: 'x'.repeat(20_000) }))).status, 431)
   })
 
+  it('with more than 100 header fields is answered with 431, plain or handshake', async t => {
+    const server = await serve(t, { filters: [], origins: ['http://page.example'] })
+    const fields = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`a${i}`, '']))
+    const own = handshake(server.url).match(/: /g)!.length
+    const [most, more] = [fields(100 - own), fields(101 - own)]
+    assert.equal((await ask(server.url, handshake(server.url, most))).status, 101)
+    const upgrade = await ask(server.url, handshake(server.url, more))
+    assert.deepEqual([upgrade.status, upgrade.body], [431, 'more than 100 header fields\n'])
+    const plain = await ask(server.url, handshake(server.url, { ...more, Upgrade: undefined, b: '' }, 'GET / HTTP/1.0'))
+    assert.deepEqual([plain.status, plain.body], [431, 'more than 100 header fields\n'])
+    assert.equal(plain.headers.connection, 'close')
+    // Node alone would cut the last ones off and say nothing, an Origin among them.
+    const hidden = handshake(server.url, { ...fields(1500), Origin: 'http://evil.example' })
+    assert.equal((await ask(server.url, hidden)).status, 431)
+    assert.deepEqual({ ...server.counters.refusals }, { 431: 3 })
+  })
+
   it('with a target that is no path is answered with 400: it would name another host', async t => {
     const server = await serve(t, { filters: [] })
     const answer = await ask(server.url, handshake(server.url, {}, 'GET http://other.example/ HTTP/1.1'))
