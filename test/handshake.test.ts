@@ -15,6 +15,13 @@ const get = (url: string, headers: Readonly<Record<string, string>> = {}) => {
 
 const hasIpv6 = Object.values(networkInterfaces()).some(addresses => addresses?.some(({ family }) => family === 'IPv6'))
 
+/** Throws when it is made a string. */
+const unprintable = {
+  toString() {
+    throw new Error('no')
+  },
+}
+
 /** A promise, and who settles it. */
 function gate(): { opened: Promise<void>; open(): void } {
   let open = () => {}
@@ -425,6 +432,21 @@ describe('max-clients', () => {
     assert.equal(await refusedWith(server.url), 101)
   })
 
+  it('counts clients that are gone and whose messages are still worked on', async t => {
+    const { opened, open } = gate()
+    t.after(open)
+    const server = await serve(t, { filters: [{ message: () => opened }], maxClients: 1 })
+    const peer = await Peer.open(server.url)
+    peer.send('takes memory')
+    await until(() => server.counters.messages === 1)
+    peer.ws.terminate()
+    await until(() => server.clients.size === 0)
+    assert.equal(await refusedWith(server.url), 503)
+    open()
+    await turn()
+    assert.equal(await refusedWith(server.url), 101)
+  })
+
   it('counts handshakes that are under way', async t => {
     const { opened, open } = gate()
     let connecting = false
@@ -472,6 +494,36 @@ describe('a connect filter', () => {
     assert.equal(answer.headers['set-cookie'], undefined)
     assert.equal(answer.headers.location, '/a Set-Cookie: b=c')
   })
+
+  for (const [how, reason, headers] of [
+    ['a reason', unprintable as never, {}],
+    ['a header', 'no', { 'X-Why': unprintable as never }],
+  ] as const) {
+    it(`that refuses with ${how} that cannot be written has its connection ended all the same`, async t => {
+      const server = await serve(t, { filters: [{ connect: client => client.refuse(403, reason, headers) }] })
+      const { socket } = await raw(server.url, handshake(server.url))
+      await until(() => socket.closed, 'the end of the connection', 2000)
+      assert.deepEqual([socket.bytesRead, { ...server.counters.refusals }], [0, { 403: 1 }])
+    })
+  }
+
+  for (const [how, connect] of [
+    ['refuses', (client: Client) => client.refuse(403)],
+    ['refuses later', async (client: Client) => client.refuse(403)],
+    ['drops', () => DROP],
+    ['disconnects', (client: Client) => client.disconnect()],
+    ['fails', () => assert.fail('no')],
+  ] as const) {
+    it(`that ${how} has the signal of its client aborted, so that all filters let go of it`, async t => {
+      const signals: AbortSignal[] = []
+      const server = await serve(t, { filters: [{ connect: ({ signal }) => void signals.push(signal) }, { connect }] })
+      await ask(server.url, handshake(server.url))
+      assert.deepEqual(
+        signals.map(({ aborted }) => aborted),
+        [true],
+      )
+    })
+  }
 
   it('may take its time to refuse', async t => {
     const server = await serve(t, {
