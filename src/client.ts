@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { Admission } from './admission.ts'
 import { FAILED, type Subject } from './chain.ts'
 import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
-import { FwsError } from './errors.ts'
+import { FwsError, messageOf } from './errors.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
@@ -163,6 +164,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (!Number.isInteger(status) || status < 300 || status > 599) {
       throw new FwsError('ERR_STATE', `refuse() takes an HTTP status from 300 to 599, received ${status}`)
     }
+    if (headers !== undefined) checkHeaders(headers)
     this.refusal = { status, reason, headers }
     return DROP
   }
@@ -412,5 +414,17 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.#hub.leaveAll(this)
     const discarded = this.mailbox.discard()
     if (discarded > 0) count(this.#hub.counters.drops, 'closing client', discarded)
+  }
+}
+
+/** @throws FwsError `ERR_STATE`: one that cannot be written, or would be taken for several. */
+function checkHeaders(headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      validateHeaderName(name)
+      validateHeaderValue(name, value)
+    } catch (error) {
+      throw new FwsError('ERR_STATE', `refuse() takes headers as HTTP has them: ${messageOf(error)}`, error)
+    }
   }
 }

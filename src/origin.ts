@@ -14,6 +14,11 @@ export function isLoopback(host: string): boolean {
   )
 }
 
+/** Whether it is a Host header at all: a name or address, perhaps a port (RFC 9110, section 7.2), and nothing else that a URL may have. */
+export function isHostHeader(header: string): boolean {
+  return /^(?:[\w.~%!$&'()*+,;=-]+|\[[\da-f:.]+\])(?::\d*)?$/i.test(header)
+}
+
 /**
  * Whether the Host header names this server. Bound to loopback, only loopback names do: a page of another name must not
  * reach us by pointing its own name here (DNS rebinding). Bound to another address any name does, unless some are given.

@@ -9,7 +9,7 @@ import { DROP } from './drop.ts'
 import { frame } from './frame.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
-import { isOriginAllowed } from './origin.ts'
+import { isHostHeader, isOriginAllowed } from './origin.ts'
 import { Tap } from './tap.ts'
 import type { Handshake } from './types.ts'
 import { type ByteStream, bind, ClientSocket } from './websocket.ts'
@@ -24,6 +24,8 @@ const CLOSE_TIMEOUT = 10_000
 const MIN_PIECES = 1024
 const MIN_FRAGMENT = 4096
 const MIN_CHUNK = 512
+/** An answer without a body (RFC 9110, section 6.4.1). */
+const NOT_MODIFIED = 304
 const MAX_HEADER_FIELDS = 100
 export const TOO_MANY_FIELDS = `more than ${MAX_HEADER_FIELDS} header fields`
 const SHUTTING_DOWN = 'the server is shutting down'
@@ -106,11 +108,12 @@ export class Upgrades {
   }
 
   #check(req: IncomingMessage): Refusal | undefined {
-    const { origin, host } = req.headers
+    const { origin, host = '' } = req.headers
     const options = this.#options
     if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
     if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS)
-    if (host === undefined) return refusal(400, 'no Host header')
+    const malformed = malformedOf(req)
+    if (malformed !== undefined) return refusal(400, malformed)
     if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
@@ -198,11 +201,24 @@ export class Upgrades {
     try {
       answer(socket, status, reason, headers)
     } catch (error) {
-      // A filter's reason or header that cannot be written: the socket ends all the same.
+      // A filter's reason that cannot be written: the socket ends all the same.
       this.#hub.log.error({ err: error, status }, 'refusal cannot be written')
       socket.destroy()
     }
   }
+}
+
+/** What is wrong with the request before it is looked at as a handshake, in one sentence. */
+function malformedOf({ headers, headersDistinct, httpVersion }: IncomingMessage): string | undefined {
+  // RFC 6455, section 4.1.
+  if (httpVersion !== '1.1') return `a WebSocket handshake is HTTP/1.1, received HTTP/${httpVersion}`
+  // What follows the headers would be taken for frames.
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
+    return 'a WebSocket handshake has no body'
+  if (headers.host === undefined) return 'no Host header'
+  // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
+  if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
+  return undefined
 }
 
 /** Each costs far more memory than its bytes, for as long as its client is here. */
@@ -227,14 +243,16 @@ export function answer(
     socket.destroy()
     return
   }
-  const body = `${reason ?? STATUS_CODES[status] ?? status}\n`
+  const body = status === NOT_MODIFIED ? '' : `${reason ?? STATUS_CODES[status] ?? status}\n`
   const lines = Object.entries({
     Connection: 'close',
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': String(Buffer.byteLength(body)),
-    'X-Content-Type-Options': 'nosniff',
+    ...(status !== NOT_MODIFIED && {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Content-Length': String(Buffer.byteLength(body)),
+      'X-Content-Type-Options': 'nosniff',
+    }),
     ...headers,
-  }).map(([name, value]) => `${name}: ${String(value).replace(/[\r\n]+/g, ' ')}\r\n`)
+  }).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.once('finish', () => socket.destroy())
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
 }

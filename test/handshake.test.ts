@@ -173,6 +173,39 @@ describe('upgrade headers', () => {
     assert.doesNotMatch(await answer(), /101 Switching Protocols.*HTTP\/1\.1 200/s)
   })
 
+  for (const [what, bytes] of [
+    ['of HTTP/1.0', (url: string) => handshake(url, {}, 'GET / HTTP/1.0')],
+    ['with a body', (url: string) => `${handshake(url, { 'Content-Length': '4' })}body`],
+    ['with a chunked body', (url: string) => `${handshake(url, { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`],
+    ['with two Hosts', (url: string) => handshake(url, { host: 'localhost' })],
+    ...['', 'local host', 'user@localhost', 'localhost/path', 'localhost:port', '[::1', 'a,b@c', 'h\u00f6st'].map(
+      host => [`with the Host ${JSON.stringify(host)}`, (url: string) => handshake(url, { Host: host })] as const,
+    ),
+  ] as const) {
+    it(`${what} are refused with 400`, async t => {
+      const server = await serve(t, { filters: [], host: '0.0.0.0', handshakeTimeout: 2 })
+      const url = `ws://127.0.0.1:${new URL(server.url).port}`
+      assert.equal((await ask(url, bytes(url))).status, 400)
+      assert.deepEqual([{ ...server.counters.refusals }, server.counters.opened], [{ 400: 1 }, 0])
+    })
+  }
+
+  it('with an empty body, and any right Host, are taken', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0' })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    for (const host of [
+      'a',
+      'a.example:80',
+      '10.0.0.1:9000',
+      '[::1]:9000',
+      'my_host-1.example',
+      'a.example:',
+      'a.example.',
+    ]) {
+      assert.equal((await ask(url, handshake(url, { Host: host, 'Content-Length': '0' }))).status, 101, host)
+    }
+  })
+
   it('that are right are answered with 101 and the accept key of RFC 6455', async t => {
     const server = await serve(t, { filters: [] })
     const answer = await ask(server.url, handshake(server.url))
@@ -486,26 +519,47 @@ describe('a connect filter', () => {
     assert.deepEqual([answer.status, answer.body], [404, 'Not Found\n'])
   })
 
-  it('cannot split the answer with what it puts into a header', async t => {
-    const server = await serve(t, {
-      filters: [{ connect: client => client.refuse(302, 'x', { Location: '/a\r\nSet-Cookie: b=c' }) }],
-    })
-    const answer = await ask(server.url, handshake(server.url))
-    assert.equal(answer.headers['set-cookie'], undefined)
-    assert.equal(answer.headers.location, '/a Set-Cookie: b=c')
-  })
-
-  for (const [how, reason, headers] of [
-    ['a reason', unprintable as never, {}],
-    ['a header', 'no', { 'X-Why': unprintable as never }],
+  for (const [what, headers] of [
+    ['a line break in a header', { Location: '/a\r\nSet-Cookie: b=c' }],
+    ['a line break in the name of a header', { 'X\r\nSet-Cookie': 'b=c' }],
+    ['a header without a name', { '': 'x' }],
+    ['a header that cannot be written', { 'X-Why': unprintable as never }],
   ] as const) {
-    it(`that refuses with ${how} that cannot be written has its connection ended all the same`, async t => {
-      const server = await serve(t, { filters: [{ connect: client => client.refuse(403, reason, headers) }] })
-      const { socket } = await raw(server.url, handshake(server.url))
-      await until(() => socket.closed, 'the end of the connection', 2000)
-      assert.deepEqual([socket.bytesRead, { ...server.counters.refusals }], [0, { 403: 1 }])
+    it(`that refuses with ${what} fails, and nothing of it is written`, async t => {
+      const server = await serve(t, {
+        filters: [
+          {
+            connect: client => {
+              assert.throws(() => client.refuse(302, 'x', headers), {
+                code: 'ERR_STATE',
+                message: /^refuse\(\) takes headers/,
+              })
+              return client.refuse(302, 'x', headers)
+            },
+          },
+        ],
+      })
+      const answer = await ask(server.url, handshake(server.url))
+      assert.deepEqual([answer.status, answer.headers['set-cookie']], [500, undefined])
+      assert.equal(server.counters.errors, 1)
     })
   }
+
+  it('that refuses with 304 gets no body written, whatever its reason', async t => {
+    const server = await serve(t, {
+      filters: [{ connect: client => client.refuse(304, 'as before', { ETag: '"1"' }) }],
+    })
+    const { status, headers, body } = await ask(server.url, handshake(server.url))
+    assert.deepEqual([status, body, headers.etag], [304, '', '"1"'])
+    assert.deepEqual([headers['content-length'], headers['content-type']], [undefined, undefined])
+  })
+
+  it('that refuses with a reason that cannot be written has its connection ended all the same', async t => {
+    const server = await serve(t, { filters: [{ connect: client => client.refuse(403, unprintable as never) }] })
+    const { socket } = await raw(server.url, handshake(server.url))
+    await until(() => socket.closed, 'the end of the connection', 2000)
+    assert.deepEqual([socket.bytesRead, { ...server.counters.refusals }], [0, { 403: 1 }])
+  })
 
   for (const [how, connect] of [
     ['refuses', (client: Client) => client.refuse(403)],
