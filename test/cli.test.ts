@@ -83,6 +83,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'broadcast-by-token',
       'broadcast-pubsub',
       'echo',
+      'health',
       'log',
       'rate-limit',
       'stdout-messages',
