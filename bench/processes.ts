@@ -7,8 +7,13 @@ const hasTaskset = spawnSync('taskset', ['-c', '0', 'true']).status === 0
 
 function start(script: string, args: readonly string[], core: number, execArgv: readonly string[] = []): ChildProcess {
   const child = fork(join(import.meta.dirname, script), args, { execArgv: ['--import', 'tsx', ...execArgv] })
-  if (hasTaskset) spawnSync('taskset', ['-a', '-c', '-p', String(core), String(child.pid)])
+  pin(child.pid!, core)
   return child
+}
+
+/** Keeps all threads of a process on one core. */
+export function pin(pid: number, core: number): void {
+  if (hasTaskset) spawnSync('taskset', ['-a', '-c', '-p', String(core), String(pid)])
 }
 
 async function answer<T>(child: ChildProcess): Promise<T> {
@@ -35,13 +40,16 @@ export async function withServer<T>(
 }
 
 /** Puts load on a port; answers what it measured. */
-export async function load<T>(
-  port: number,
-  options: Readonly<Record<string, string | number>>,
-  whileOpen?: () => Promise<void>,
-): Promise<T> {
-  const args = Object.entries({ port, ...options }).map(([name, value]) => `--${name}=${value}`)
-  const child = start('load.ts', args, 1)
+export function load<T>(port: number, options: LoadOptions, whileOpen?: () => Promise<void>): Promise<T> {
+  return runLoad('load.ts', { port, ...options }, whileOpen)
+}
+
+type LoadOptions = Readonly<Record<string, string | number>>
+
+/** Runs a script that puts load on servers; answers what it measured. */
+export async function runLoad<T>(script: string, options: LoadOptions, whileOpen?: () => Promise<void>): Promise<T> {
+  const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
+  const child = start(script, args, 1)
   try {
     const result = await answer<T>(child)
     await whileOpen?.()
