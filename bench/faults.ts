@@ -1,0 +1,336 @@
+// What is lost, doubled and reordered between two nodes while something happens to Redis, to the way there or to a node:
+// real processes, a real Redis, a proxy between it and each node. Prints a table for docs/delivery.md. `--only NAME`: one row.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { Launched } from '../test/kit/cli.ts'
+import { type FaultProxy, startFaultProxy } from '../test/kit/fault-proxy.ts'
+import { Peer, until } from '../test/kit/peer.ts'
+import { type RedisServer, type SentinelSet, startRedis, startSentinelSet } from '../test/kit/redis.ts'
+
+/** Messages a second. */
+const RATE = 200
+/** Clients of each node; one of the first is the sender. */
+const CLIENTS = 3
+/** Milliseconds without a fault, before it and, whole again, behind it: longer than --redis-timeout. */
+const CALM = 1500
+/** Milliseconds within which everything must be whole again. */
+const DEADLINE = 20_000
+/** Both nodes are ready and the last message is no older than this: whole. */
+const FRESH = 500
+
+interface Scene {
+  readonly redis: RedisServer
+  /** Between each node and Redis. */
+  readonly proxies: readonly FaultProxy[]
+  readonly sentinels: SentinelSet | undefined
+  /** A message of so many bytes more. */
+  sendLarge(bytes: number): void
+  /** Kills the node without the sender. */
+  killNode(): Promise<void>
+  /** Starts it again; does not wait for it. */
+  startNode(): void
+}
+
+/** Each resolves when the fault has ended. */
+const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
+  none: () => sleep(2000),
+  'Redis killed, back empty after 2 s': async ({ redis }) => {
+    await redis.kill()
+    await sleep(2000)
+    await redis.restart()
+  },
+  'Redis paused 10 s': async ({ redis }) => {
+    redis.pause()
+    await sleep(10_000)
+    redis.resume()
+  },
+  'TCP cut': async ({ proxies }) => {
+    for (const proxy of proxies) proxy.cut()
+  },
+  'TCP refused 5 s': async ({ proxies }) => {
+    for (const proxy of proxies) proxy.refuse()
+    await sleep(5000)
+    await Promise.all(proxies.map(proxy => proxy.accept()))
+  },
+  'half-open 20 s': async ({ proxies }) => {
+    for (const proxy of proxies) proxy.halfOpen()
+    await sleep(20_000)
+    for (const proxy of proxies) proxy.resume()
+  },
+  'delay 200 ms for 5 s': async ({ proxies }) => {
+    for (const proxy of proxies) proxy.delay(200)
+    await sleep(5000)
+    for (const proxy of proxies) proxy.delay(0)
+  },
+  'reply lost': async ({ proxies: [ofSender] }) => {
+    ofSender!.dropReplies()
+    await sleep(500)
+    ofSender!.resume()
+  },
+  'Redis cuts slow listeners for 2 s': async ({ redis, sendLarge }) => {
+    const limit = 'client-output-buffer-limit'
+    await redis.command('CONFIG', 'SET', limit, 'pubsub 32kb 16kb 1')
+    for (let i = 0; i < 8; i++) {
+      sendLarge(65_536)
+      await sleep(250)
+    }
+    await redis.command('CONFIG', 'SET', limit, 'pubsub 32mb 8mb 60')
+  },
+  'node killed, started again after 1 s': async ({ killNode, startNode }) => {
+    await killNode()
+    await sleep(1000)
+    startNode()
+  },
+  'Sentinel failover': ({ sentinels }) => sentinels!.failover(),
+}
+
+/** One connection of a client, and the number of the first message that it must get. */
+interface Session {
+  readonly peer: Peer
+  readonly from: number
+}
+
+interface Row {
+  readonly fault: string
+  readonly sent: number
+  /** Messages that all clients of the sender's node got. */
+  readonly local: number
+  readonly localLost: number
+  /** Messages that all clients of the other node got that were there. */
+  readonly remote: number
+  readonly lost: number
+  /** As the nodes counted: not sent, never came, sent without an answer (may have arrived; canaries count too). */
+  readonly told: readonly number[]
+  readonly duplicated: number
+  readonly reordered: number
+  /** Seconds; `undefined`: not before the deadline. */
+  readonly recovered: number | undefined
+}
+
+async function measure(fault: string): Promise<Row> {
+  const undo: (() => unknown)[] = []
+  try {
+    return await withScene(fault, undo)
+  } finally {
+    for (const step of undo.reverse()) await step()
+  }
+}
+
+async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
+  const sentinels = fault.startsWith('Sentinel') ? await startSentinelSet() : undefined
+  const redis = sentinels?.master ?? (await startRedis())
+  undo.push(() => (sentinels ?? redis).stop())
+  const proxies: FaultProxy[] = []
+  const nodes: Launched[] = []
+  const startNode = (i: number) => {
+    const where =
+      sentinels === undefined
+        ? ['--redis-url', `redis://127.0.0.1:${proxies[i]!.port}`]
+        : ['--redis-sentinels', ...sentinels.sentinels.map(addressOf), '--redis-sentinel-name', sentinels.name]
+    const what = ['-p', '0', '-f', 'health', 'broadcast', '--health-port', '0', '--storage', 'redis']
+    const node = new Launched([...what, '--redis-timeout', '1', ...where], {})
+    nodes[i] = node
+    undo.push(() => node.destroy())
+  }
+  for (const i of [0, 1]) {
+    proxies[i] = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
+    undo.push(() => proxies[i]!.stop())
+    startNode(i)
+  }
+  for (const node of nodes) await until(() => node.listening(), `a node, got ${node.stderr}`)
+
+  let sent = 0
+  const openAll = (node: Launched): Promise<Session[]> =>
+    Promise.all(Array.from({ length: CLIENTS }, async () => ({ peer: await Peer.open(node.url), from: sent })))
+  const [sender, ...locals] = await openAll(nodes[0]!)
+  /** Those that have ended, too. */
+  const remotes = await openAll(nodes[1]!)
+  let present = remotes
+  undo.push(() => {
+    for (const { peer } of [sender!, ...locals, ...remotes]) peer.ws.terminate()
+  })
+
+  const sentAt: number[] = []
+  const send = (padding = '') => {
+    sentAt.push(performance.now())
+    sender!.peer.send(`${sent++} ${padding}`)
+  }
+  const start = performance.now()
+  let large = 0
+  const sending = setInterval(() => {
+    while (sent - large < ((performance.now() - start) / 1000) * RATE) send()
+  }, 1000 / RATE)
+  undo.push(() => clearInterval(sending))
+
+  let reopening: Promise<unknown> = Promise.resolve()
+  const scene: Scene = {
+    redis,
+    proxies,
+    sentinels,
+    sendLarge: bytes => {
+      large++
+      send('x'.repeat(bytes))
+    },
+    killNode: async () => {
+      await nodes[1]!.destroy()
+      await Promise.all(remotes.map(({ peer }) => peer.end()))
+      present = []
+    },
+    startNode: () => {
+      startNode(1)
+      reopening = until(() => nodes[1]!.listening(), 'the node again').then(async () => {
+        present = await openAll(nodes[1]!)
+        remotes.push(...present)
+      })
+      // Awaited behind the fault.
+      reopening.catch(() => {})
+    },
+  }
+  await sleep(CALM)
+  await faults[fault]!(scene)
+  const ended = performance.now()
+  const isWhole = async () =>
+    present.length > 0 &&
+    present.every(
+      ({ peer }) => (sentAt[numberOf(peer.received.at(-1))] ?? 0) > Math.max(ended, performance.now() - FRESH),
+    ) &&
+    (await Promise.all(nodes.map(isReady))).every(Boolean)
+  const whole = await stable(isWhole)
+  await reopening
+  clearInterval(sending)
+  const hasLast = ({ peer }: Session) => numberOf(peer.received.at(-1)) === sent - 1
+  await until(() => [...locals, ...present].every(hasLast), 'the last message', 2000).catch(() => {})
+
+  const verdicts = { local: locals.map(one => judge(one, sent)), remote: remotes.map(one => judge(one, sent)) }
+  const all = [...verdicts.local, ...verdicts.remote]
+  const lost = new Set(verdicts.remote.flatMap(({ missing }) => missing))
+  const told = await Promise.all(nodes.map(toldBy))
+  return {
+    fault,
+    sent,
+    local: Math.min(...verdicts.local.map(({ seen }) => seen.size)),
+    remote: new Set(verdicts.remote.flatMap(({ seen }) => [...seen].filter(n => !lost.has(n)))).size,
+    localLost: new Set(verdicts.local.flatMap(({ missing }) => missing)).size,
+    lost: lost.size,
+    told: COUNTED.map((_, i) => told.reduce((sum, counts) => sum + counts[i]!, 0)),
+    // The sender is left out by its own node: what it gets has come back from the other.
+    duplicated: all.reduce((sum, { duplicated }) => sum + duplicated, sender!.peer.received.length),
+    reordered: all.reduce((sum, { reordered }) => sum + reordered, 0),
+    recovered: whole === undefined ? undefined : Math.max(0, whole - ended) / 1000,
+  }
+}
+
+function addressOf({ host, port }: { host: string; port: number }): string {
+  return `${host}:${port}`
+}
+
+function numberOf(message: string | Buffer | undefined): number {
+  return Number.parseInt(String(message), 10)
+}
+
+/** When it began to be so for good; `undefined`: not before the deadline. */
+async function stable(condition: () => Promise<boolean>): Promise<number | undefined> {
+  const deadline = performance.now() + DEADLINE
+  let since: number | undefined
+  while (performance.now() < deadline) {
+    const asked = performance.now()
+    since = (await condition()) ? (since ?? asked) : undefined
+    if (since !== undefined && asked - since > CALM) return since
+    await sleep(20)
+  }
+  return undefined
+}
+
+/** A connection that ended told its client by that: it is owed what it was sent until then, without gaps. */
+function judge({ peer, from }: Session, sent: number) {
+  const seen = new Set<number>()
+  let highest = -1
+  let duplicated = 0
+  let reordered = 0
+  for (const n of peer.received.map(numberOf)) {
+    if (seen.has(n)) duplicated++
+    else if (n < highest) reordered++
+    seen.add(n)
+    highest = Math.max(highest, n)
+  }
+  const to = peer.closed === undefined ? sent : highest + 1
+  const missing: number[] = []
+  for (let n = from; n < to; n++) if (!seen.has(n)) missing.push(n)
+  return { seen, missing, duplicated, reordered }
+}
+
+function healthOf(node: Launched): string {
+  return String(node.logged().find(({ msg }) => msg === 'health answers')?.url)
+}
+
+async function isReady(node: Launched): Promise<boolean> {
+  return fetch(`${healthOf(node)}/readyz`).then(
+    ({ status }) => status === 200,
+    () => false,
+  )
+}
+
+const COUNTED = ['fws_nodes_unsent_total', 'fws_nodes_lost_total', 'fws_storage_unanswered_publishes_total']
+
+async function toldBy(node: Launched): Promise<readonly number[]> {
+  const text = await (await fetch(`${healthOf(node)}/metrics`)).text()
+  return COUNTED.map(name => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1]))
+}
+
+function wrongWith({ localLost, lost, told, duplicated, reordered, recovered }: Row): readonly string[] {
+  const [unsent, missed, unanswered] = told as [number, number, number]
+  // Both nodes may tell of the same loss: one of them must know of all.
+  const known = Math.max(missed, unsent + unanswered)
+  return [
+    localLost > 0 && `${localLost} messages lost on the sender's own node`,
+    duplicated > 0 && `${duplicated} duplicated`,
+    reordered > 0 && `${reordered} reordered`,
+    lost > known && `${lost} lost, ${known} told`,
+    recovered === undefined && `not whole again within ${DEADLINE / 1000} s`,
+  ].filter(problem => problem !== false)
+}
+
+async function redisVersion(): Promise<string> {
+  const redis = await startRedis()
+  try {
+    return /redis_version:(\S+)/.exec(String(await redis.command('INFO', 'server')))![1]!
+  } finally {
+    await redis.stop()
+  }
+}
+
+const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const { only } = values
+const chosen = Object.keys(faults).filter(name => only === undefined || name.startsWith(only))
+if (chosen.length === 0) throw new Error(`--only ${only}: there are ${Object.keys(faults).join('; ')}`)
+const date = new Date().toISOString().slice(0, 10)
+console.log(
+  `${date}, Node ${process.versions.node}, Redis ${await redisVersion()}, ${RATE} messages a second, \`--redis-timeout 1\`:\n`,
+)
+console.log(
+  '| fault | sent | delivered local | delivered remote | lost remote | told lost: unsent + missed + unanswered | duplicated | reordered | seconds to recover |',
+)
+console.log('|---|---|---|---|---|---|---|---|---|')
+const problems: string[] = []
+for (const fault of chosen) {
+  const row = await measure(fault).catch(error => {
+    problems.push(`${fault}: ${error.message}`)
+  })
+  if (row === undefined) continue
+  const { sent, local, remote, lost, told, duplicated, reordered, recovered } = row
+  const cells = [
+    fault,
+    sent,
+    local,
+    remote,
+    lost,
+    told.join(' + '),
+    duplicated,
+    reordered,
+    recovered?.toFixed(1) ?? 'no',
+  ]
+  console.log(`| ${cells.join(' | ')} |`)
+  problems.push(...wrongWith(row).map(problem => `${fault}: ${problem}`))
+}
+for (const problem of problems) console.error(problem)
+if (problems.length > 0) process.exitCode = 1
