@@ -69,7 +69,7 @@ async function measure(name: string, inflight: number): Promise<Measured> {
       seconds: scale.seconds,
     })
   } finally {
-    await Promise.all(nodes.map(node => node.destroy()))
+    await Promise.all(nodes.map(node => node.kill()))
     await redis.stop()
   }
 }

@@ -130,7 +130,7 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
     const what = ['-p', '0', '-f', 'health', 'broadcast', '--health-port', '0', '--storage', 'redis']
     const node = new Launched([...what, '--redis-timeout', '1', ...where], {})
     nodes[i] = node
-    undo.push(() => node.destroy())
+    undo.push(() => node.kill())
   }
   for (const i of [0, 1]) {
     proxies[i] = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
@@ -172,7 +172,7 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
       send('x'.repeat(bytes))
     },
     killNode: async () => {
-      await nodes[1]!.destroy()
+      await nodes[1]!.kill()
       await Promise.all(remotes.map(({ peer }) => peer.end()))
       present = []
     },
