@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Peer, until } from './kit/peer.ts'
+import { type RedisServer, startRedis } from './kit/redis.ts'
 
 const root = dirname(import.meta.dirname)
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -25,10 +26,15 @@ describe('README, followed from a clone in an empty folder', () => {
   const clone = join(folder, 'filtered-websocket')
   // The port of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env
-  const env = { ...inherited, FWS_PORT: '0', FWS_LOG_LEVEL: 'info' }
-  after(() => rmSync(folder, { recursive: true, force: true }))
+  const env: Record<string, string | undefined> = { ...inherited, FWS_PORT: '0', FWS_LOG_LEVEL: 'info' }
+  let redis: RedisServer
+  after(async () => {
+    rmSync(folder, { recursive: true, force: true })
+    await redis.stop()
+  })
 
-  before(() => {
+  before(async () => {
+    redis = await startRedis()
     const install = commands.slice(0, commands.indexOf('npx fws-server'))
     assert.equal(install.length, 3, 'clone, cd, install')
     execFileSync('git', ['clone', '-q', root, clone], { stdio: 'inherit' })
@@ -39,8 +45,10 @@ describe('README, followed from a clone in an empty folder', () => {
 
   /** Starts a command; `stop` ends it and all that it started. */
   function start(command: string) {
-    const [program, ...args] = command.split(' ')
-    const child = spawn(program!, args, { cwd: clone, env, detached: true })
+    const words = command.split(' ')
+    const set = words.filter(word => /^[A-Z_]+=/.test(word)).map(word => word.split('=') as [string, string])
+    const [program, ...args] = words.slice(set.length)
+    const child = spawn(program!, args, { cwd: clone, env: { ...env, ...Object.fromEntries(set) }, detached: true })
     const said = { stdout: '', stderr: '', code: undefined as number | null | undefined }
     child.stdout.on('data', chunk => {
       said.stdout += chunk
@@ -96,6 +104,20 @@ describe('README, followed from a clone in an empty folder', () => {
         await peer.end()
       }))
   }
+
+  it('the two servers with Redis are one', async () => {
+    const [first, second] = commands.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
+    env.FWS_REDIS_URL = redis.url
+    env.FWS_HEALTH_PORT = '0'
+    // A port of its own in the README; here any free one.
+    await whileRunning(first!, one =>
+      whileRunning(second!.replace('-p 9002', '-p 0'), async two => {
+        const [ann, bob] = [await Peer.open(one), await Peer.open(two)]
+        ann.send('hello')
+        assert.deepEqual(await bob.get(1), ['hello'])
+      }),
+    )
+  })
 
   it('npx fws-server prints what one client says, and the other gets it', () =>
     whileRunning('npx fws-server', async (url, said) => {
