@@ -53,7 +53,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   waiting = false
   reach = EVERY_FILTER
   readonly #hub: Hub
-  readonly #frame: Transport['frame']
+  #frame: Transport['frame']
   #transport: Transport | undefined
   #codec: Codec = plain
   #topics: Set<string> | undefined
@@ -270,6 +270,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
   open(transport: Transport): void {
     this.#transport = transport
+    if (transport.frame !== this.#frame) {
+      // As the handshake negotiated; what connect filters sent is framed already, as everybody can read it.
+      this.#frame = transport.frame
+      this.codec = this.#codec
+    }
     const opening = this.#runOpen(transport)
     if (opening !== undefined) this.mailbox.begin(opening)
   }

@@ -47,6 +47,18 @@ export const coreOptions = {
     default: 'memory',
     describe: 'storage: memory, a ./file or a package; also STORAGE_OBJECT_MODULE',
   },
+  compress: {
+    type: 'boolean',
+    default: false,
+    describe: 'compress messages for clients that can (permessage-deflate); a broadcast once for all of them',
+  },
+  'compress-threshold': {
+    type: 'number',
+    default: 1024,
+    min: 0,
+    integer: true,
+    describe: 'bytes from which on a message is compressed',
+  },
   'max-payload': {
     type: 'number',
     default: 1_048_576,

@@ -97,6 +97,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const upgrades = new Upgrades(hub, {
     origins: options.origins,
     maxPayload: options['max-payload'],
+    compressFrom: options.compress ? options['compress-threshold'] : undefined,
     handshakeTimeout: options['handshake-timeout'] * 1000,
     heartbeat: options.heartbeat * 1000,
     isAccepting: () => assembly.state === 'listening',

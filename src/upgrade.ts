@@ -5,6 +5,7 @@ import { FAILED, type Outcome } from './chain.ts'
 import { type Refusal, ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise, withDeadline } from './deadline.ts'
+import { Deflate } from './deflate.ts'
 import { DROP } from './drop.ts'
 import { frame } from './frame.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -34,6 +35,8 @@ export interface UpgradeOptions {
   readonly origins: readonly string[]
   /** Bytes of one message. */
   readonly maxPayload: number
+  /** Bytes from which on messages are compressed for clients that can; `undefined`: none is. */
+  readonly compressFrom: number | undefined
   /** Milliseconds for all connect filters together; 0: no limit. */
   readonly handshakeTimeout: number
   /** Milliseconds between pings; 0: none. */
@@ -55,8 +58,9 @@ export class Upgrades {
   /** Handshakes that have not been answered. */
   readonly #handshakes = new WeakMap<
     IncomingMessage,
-    { readonly client: ServerClient; readonly handshake: RequestHandshake }
+    { readonly client: ServerClient; readonly handshake: RequestHandshake; extensions?: string }
   >()
+  readonly #deflate: Deflate | undefined
   #warnedAt = 0
   /** Ends of the handshakes whose connect chain has not settled. */
   readonly #pending = new Set<() => void>()
@@ -65,10 +69,15 @@ export class Upgrades {
     this.#hub = hub
     this.#options = options
     this.#heartbeat = new Heartbeat(options.heartbeat)
+    if (options.compressFrom !== undefined) this.#deflate = new Deflate(options.compressFrom)
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      perMessageDeflate: false,
+      // Without context takeover no client costs a window of memory between its messages, in either direction.
+      perMessageDeflate: this.#deflate !== undefined && {
+        serverNoContextTakeover: true,
+        clientNoContextTakeover: true,
+      },
       maxPayload: options.maxPayload,
       WebSocket: ClientSocket,
       handleProtocols: (offered, req) => this.#protocol(offered, req),
@@ -86,6 +95,10 @@ export class Upgrades {
         socket,
         req.method === 'GET' ? refusal(400, error.message) : refusal(405, error.message, { Allow: 'GET' }),
       )
+    })
+    this.#wss.on('headers', (headers, req) => {
+      const extensions = headers.find(header => header.startsWith('Sec-WebSocket-Extensions:'))
+      if (extensions !== undefined) this.#handshakes.get(req)!.extensions = extensions
     })
   }
 
@@ -187,9 +200,9 @@ export class Upgrades {
 
   #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
     this.#heartbeat.add(ws)
-    const { client, handshake } = this.#handshakes.get(req)!
+    const { client, handshake, extensions } = this.#handshakes.get(req)!
     handshake.request = undefined
-    bind(ws, client, socket)
+    bind(ws, client, socket, this.#deflate?.frameFor(extensions) ?? frame)
   }
 
   #refuse(socket: Duplex, { status, reason, headers }: Refusal): void {

@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { type RawData, WebSocket } from 'ws'
 import type { ServerClient } from './client.ts'
-import { frame } from './frame.ts'
 import type { Transport } from './types.ts'
 
 /** A socket, or a tap: tells how much it has read, and whether a data filter keeps it from reading. */
@@ -32,13 +31,14 @@ export class WebSocketTransport implements Transport {
   readonly name = 'websocket'
   readonly remote: string
   readonly socket: Duplex
-  readonly frame = frame
+  readonly frame: Transport['frame']
   readonly #ws: ClientSocket
 
-  constructor(ws: ClientSocket, socket: Duplex, remote: string) {
+  constructor(ws: ClientSocket, socket: Duplex, remote: string, frame: Transport['frame']) {
     this.#ws = ws
     this.socket = socket
     this.remote = remote
+    this.frame = frame
   }
 
   pause(): void {
@@ -56,13 +56,13 @@ export class WebSocketTransport implements Transport {
 }
 
 /** Ties a finished handshake to its client. The listeners are shared by all sockets: no closure for each. */
-export function bind(ws: ClientSocket, client: ServerClient, socket: ByteStream): void {
+export function bind(ws: ClientSocket, client: ServerClient, socket: ByteStream, frame: Transport['frame']): void {
   ws.client = client
   ws.stream = socket
   ws.on('message', onMessage)
   ws.on('error', onError)
   ws.on('close', onClose)
-  client.open(new WebSocketTransport(ws, socket, client.remote))
+  client.open(new WebSocketTransport(ws, socket, client.remote, frame))
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
