@@ -7,6 +7,7 @@ import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
+import { flat } from './flat.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
@@ -44,7 +45,6 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   readonly id: string
   readonly remote: string
   readonly handshake: Handshake | undefined
-  readonly state: ClientState = {}
   readonly outbox: Outbox
   readonly mailbox: Mailbox<Payload>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
@@ -52,6 +52,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   position = NO_FILTER
   waiting = false
   reach = EVERY_FILTER
+  #state: ClientState | undefined
   readonly #hub: Hub
   #frame: Transport['frame']
   #transport: Transport | undefined
@@ -70,7 +71,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Nothing more is read. */
   #retiring = false
 
-  constructor(hub: Hub, { id = randomUUID(), remote, handshake, frame }: Arrival) {
+  constructor(hub: Hub, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
@@ -78,6 +79,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.#frame = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
     this.mailbox = new Mailbox(this, hub.limits)
+  }
+
+  get state(): ClientState {
+    this.#state ??= {}
+    return this.#state
   }
 
   get transport(): string {

@@ -49,9 +49,7 @@ export class Fanout {
   send(outbox: Outbox, frame: Buffer): void {
     if (frame.length === 0) return
     if (outbox.isOpen && outbox.frames.length === 0) this.#touched.push(outbox)
-    outbox.frames.push(frame)
-    outbox.seqs.push(++this.#seq)
-    outbox.bytes += frame.length
+    outbox.add(frame, ++this.#seq)
     if (!outbox.isOpen) return
     this.#schedule()
     if (outbox.frames.length >= MAX_FRAMES || outbox.bytes >= this.#maxBytes) this.flushOne(outbox)

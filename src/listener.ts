@@ -82,13 +82,16 @@ export class Listener {
     // None are cut off silently: who sends too many is refused.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
-    this.#http.on('request', (req, res) => this.#request(req, res))
+    this.#http.on('request', (req, res) => {
+      // Here and not for every connection: until the headers are complete they have a deadline of their own, and a timer costs memory.
+      req.socket.setTimeout(options.idleTimeout)
+      this.#request(req, res)
+    })
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Behind a request that is still being answered: its answer would land among the frames.
       if (this.#answering.has(socket)) socket.destroy()
       else upgrades.handle(req, socket as ByteStream, head)
     })
-    this.#http.timeout = options.idleTimeout
     this.#http.on('timeout', (socket: Duplex) => {
       // Nothing to read and a filter at work: the silence is ours, and filters have a deadline of their own.
       if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy()

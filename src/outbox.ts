@@ -7,6 +7,11 @@ import type { Wire } from './wire.ts'
 /** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
 const COPY_BELOW = 16_384
 
+/** Shared by all that have nothing to send: most, most of the time. */
+const NO_FRAMES: readonly Buffer[] = []
+const NO_SEQS: readonly number[] = []
+const NO_TOPICS: Topic[] = []
+
 export interface SendLimits {
   /** Bytes that may wait unsent for one client; `limits['max-buffered']` of a filter raises it. */
   readonly maxBuffered: number
@@ -28,12 +33,12 @@ export interface OutboxOwner {
 export class Outbox {
   wire: Wire
   /** Frames for this client alone. */
-  frames: Buffer[] = []
-  seqs: number[] = []
+  frames: readonly Buffer[] = NO_FRAMES
+  seqs: readonly number[] = NO_SEQS
   /** Bytes in `frames`. */
   bytes = 0
   /** Topics whose member this is. */
-  readonly topics: Topic[] = []
+  topics: Topic[] = NO_TOPICS
   /** `seq` of the last broadcast that left this client out. */
   exceptedAt = -1
   /** In how many of the topics of flush number `flushed` it is. */
@@ -66,6 +71,17 @@ export class Outbox {
     this.#socket = transport.socket
   }
 
+  add(frame: Buffer, seq: number): void {
+    if (this.frames.length === 0) {
+      this.frames = [frame]
+      this.seqs = [seq]
+    } else {
+      ;(this.frames as Buffer[]).push(frame)
+      ;(this.seqs as number[]).push(seq)
+    }
+    this.bytes += frame.length
+  }
+
   /** Forgets what waits; from now on nothing is written. */
   close(): void {
     this.#socket = undefined
@@ -74,8 +90,8 @@ export class Outbox {
 
   clear(): void {
     if (this.frames.length === 0) return
-    this.frames = []
-    this.seqs = []
+    this.frames = NO_FRAMES
+    this.seqs = NO_SEQS
     this.bytes = 0
   }
 

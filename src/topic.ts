@@ -82,7 +82,9 @@ export class Topic {
 
   add(outbox: Outbox, seq: number): void {
     this.members.set(outbox, seq)
-    outbox.topics.push(this)
+    // An array that was pushed to has room for 17.
+    if (outbox.topics.length === 0) outbox.topics = [this]
+    else outbox.topics.push(this)
     this.countWire(outbox.wire, 1)
   }
 

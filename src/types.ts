@@ -36,6 +36,7 @@ export interface Handshake {
   /** In connect handlers only; `undefined` once the client is open. */
   readonly request: IncomingMessage | undefined
   readonly url: URL
+  /** Read anew each time once the client is open. */
   readonly headers: IncomingHttpHeaders
   /** Subprotocols that the client offers, in its order. */
   readonly protocols: readonly string[]
