@@ -307,6 +307,25 @@ describe('a fault proxy', () => {
     assert.deepEqual([client.text, client.ended], ['', false])
   })
 
+  it('resumed, it is done with one that had left before its answers came', async t => {
+    const { proxy, open } = await setup(t)
+    const [client, served] = await open()
+    proxy.pause()
+    served.socket.write('one')
+    await turns()
+    served.socket.write('two')
+    await turns()
+    client.socket.destroy()
+    await until(() => proxy.connections === 0, 'the end')
+    proxy.resume()
+    await until(() => served.ended, 'an end')
+    let isStopped = false
+    proxy.stop().then(() => {
+      isStopped = true
+    })
+    await until(() => isStopped, 'a stop', 2000)
+  })
+
   it('stops twice, also refused and with dead connections', async t => {
     const { proxy, open, dial } = await setup(t)
     const [client, served] = await open()

@@ -155,8 +155,9 @@ class Link {
     this.open = false
     for (const flow of this.#flows) flow.end()
     for (const socket of this.#sockets) {
-      // One that is connecting would connect first.
-      if (socket.connecting) socket.destroy()
+      // One that is connecting would connect first, one that is ending cannot be reset and would never close.
+      const isEnding = socket.writableEnded && !socket.writableFinished
+      if (socket.connecting || isEnding) socket.destroy()
       else if (!socket.destroyed) socket.resetAndDestroy()
     }
   }
