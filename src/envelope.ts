@@ -2,7 +2,10 @@ import type { Payload } from './types.ts'
 
 /** Version of the layout below. A node reads no other. */
 const VERSION = 1
-const NODE_AT = 1
+const FLAGS_AT = 1
+/** Numbers of this topic were forgotten: what lies before `first` tells nothing. */
+const ANEW = 1
+const NODE_AT = 2
 const NODE_BYTES = 16
 const FIRST_AT = NODE_AT + NODE_BYTES
 const FIRST_BYTES = 6
@@ -14,13 +17,15 @@ const BINARY = 1
 
 /**
  * What one node tells the others in one turn of the event loop about one topic. As bytes, numbers big-endian:
- * 1 version, 16 node, 6 `first`; then for each message 1 kind (0 text, 1 binary), 4 length, the payload.
+ * 1 version, 1 flags (1: `anew`), 16 node, 6 `first`; then for each message 1 kind (0 text, 1 binary), 4 length, the payload.
  */
 export interface Envelope {
   /** Who sent it: 16 bytes as Latin-1. */
   readonly node: string
-  /** How many messages this node had sent to this topic before. */
+  /** Number of the first message: one more than that of the last one before it that this node sent to this topic. */
   readonly first: number
+  /** The node begins to count: what it had sent before cannot be told from `first`. */
+  readonly anew: boolean
   readonly payloads: readonly Payload[]
 }
 
@@ -29,11 +34,15 @@ export function nodeBytes(uuid: string): Buffer {
   return Buffer.from(uuid.replaceAll('-', ''), 'hex')
 }
 
-export function writeEnvelope(node: Buffer, first: number, payloads: readonly Payload[]): Buffer {
+export function writeEnvelope(
+  node: Buffer,
+  { first, anew, payloads }: Pick<Envelope, 'first' | 'anew' | 'payloads'>,
+): Buffer {
   let size = HEAD_BYTES
   for (const payload of payloads) size += ENTRY_BYTES + Buffer.byteLength(payload)
   const envelope = Buffer.allocUnsafe(size)
   envelope[0] = VERSION
+  envelope[FLAGS_AT] = anew ? ANEW : 0
   node.copy(envelope, NODE_AT)
   envelope.writeUIntBE(first, FIRST_AT, FIRST_BYTES)
   let at = HEAD_BYTES
@@ -71,6 +80,7 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
   return {
     node: bytes.toString('latin1', NODE_AT, FIRST_AT),
     first: bytes.readUIntBE(FIRST_AT, FIRST_BYTES),
+    anew: (bytes[FLAGS_AT]! & ANEW) !== 0,
     payloads,
   }
 }

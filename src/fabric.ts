@@ -8,6 +8,8 @@ const MAX_MESSAGES = 1024
 const MAX_NUMBERED = 10_000
 /** Nodes that are followed in one topic. */
 const MAX_NODES = 1000
+/** Milliseconds between two signs of life to everyone. */
+const BEAT = 2000
 /** Milliseconds over which losses are summed to one line in the log. */
 const LOG_EVERY = 1000
 
@@ -29,6 +31,8 @@ export interface FabricHost {
  * Makes the nodes of a server one: what is broadcast here reaches the members on every other node, at most once and in
  * order. The broadcasts of one turn of the event loop to one topic travel together. Messages are numbered for each
  * topic, so that the others know what they missed; what comes behind its turn is dropped rather than delivered late.
+ * Now and then an envelope without a message tells the number of the next one to everyone: so nodes know of each other,
+ * and notice what they missed even if nothing follows.
  */
 export class Fabric {
   readonly #host: FabricHost
@@ -38,8 +42,11 @@ export class Fabric {
   #messages = 0
   #bytes = 0
   #scheduled = false
-  /** How many messages were sent to each topic. */
+  /** For each topic: the number of the next message to it. */
   readonly #sent = new Map<string, number>()
+  /** With which number a topic begins whose number was forgotten, or never known: past all that it may have had. */
+  #begin = 0
+  #beat: NodeJS.Timeout | undefined
   /** For each topic that is listened to: the number of the next message of each node. */
   readonly #heard = new Map<string, Map<string, number>>()
   /** Not yet in the log. */
@@ -55,7 +62,16 @@ export class Fabric {
   /** Settles when broadcasts to everyone are heard. */
   start(): Awaitable<void> {
     this.#host.carrier.start((channel, bytes) => this.#receive(channel, bytes))
+    this.#beat = setInterval(() => this.#send(EVERYONE, []), BEAT)
+    this.#beat.unref()
+    this.#send(EVERYONE, [])
     return this.#listen(EVERYONE)
+  }
+
+  /** Sends what waits, for the last time. */
+  stop(): void {
+    clearInterval(this.#beat)
+    this.flush()
   }
 
   /** From the first member of a topic on this node. */
@@ -104,12 +120,14 @@ export class Fabric {
 
   #send(channel: string, payloads: readonly Payload[]): void {
     const { carrier, counters } = this.#host
-    const first = this.#sent.get(channel) ?? 0
+    const known = this.#sent.get(channel)
+    const first = known ?? this.#begin
     // Set anew, so that it stands last: the first of a Map is the one longest unused.
     this.#sent.delete(channel)
     this.#sent.set(channel, first + payloads.length)
-    if (this.#sent.size > MAX_NUMBERED) forgetOldest(this.#sent)
-    if (carrier.send(channel, writeEnvelope(this.#node, first, payloads))) counters.nodesOut += payloads.length
+    if (this.#sent.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, forgetOldest(this.#sent)!)
+    const envelope = writeEnvelope(this.#node, { first, anew: known === undefined, payloads })
+    if (carrier.send(channel, envelope)) counters.nodesOut += payloads.length
     else counters.nodesUnsent += payloads.length
   }
 
@@ -121,12 +139,12 @@ export class Fabric {
       this.#refuse(envelope)
       return
     }
-    const { node, first, payloads } = envelope
+    const { node, first, anew, payloads } = envelope
     const next = heard.get(node)
     if (next === undefined && heard.size >= MAX_NODES) forgetOldest(heard)
-    if (next !== undefined && first !== 0) {
+    if (next !== undefined) {
       if (first < next) return
-      if (first > next) this.#miss(first - next)
+      if (first > next && !anew) this.#miss(first - next)
     }
     heard.set(node, first + payloads.length)
     this.#host.counters.nodesIn += payloads.length
@@ -161,9 +179,11 @@ function topicOf(channel: string): string | undefined {
   return channel === EVERYONE ? undefined : channel.slice('topic:'.length)
 }
 
-function forgetOldest(map: Map<string, number>): void {
-  for (const key of map.keys()) {
+/** Answers the number that was forgotten. */
+function forgetOldest(map: Map<string, number>): number | undefined {
+  for (const [key, number] of map) {
     map.delete(key)
-    return
+    return number
   }
+  return undefined
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
+import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { type Client, DROP } from '../src/index.ts'
@@ -50,7 +50,15 @@ describe('a connection that is idle', () => {
     it(`is kept while a filter is at work on its request or its handshake${name}`, async t => {
       const { opened, open } = gate()
       t.after(async () => open())
-      const request = async (_: unknown, res: ServerResponse) => {
+      let isOver = false
+      const request = async (req: IncomingMessage, res: ServerResponse) => {
+        if (req.url === '/unread') {
+          res.on('close', () => {
+            isOver = true
+          })
+          res.end(LARGE)
+          return DROP
+        }
         await opened
         res.end('late')
         return DROP
@@ -60,9 +68,12 @@ describe('a connection that is idle', () => {
       const { socket, answer } = await raw(server.url, '')
       socket.write(LAST_REQUEST)
       const knocking = await RawPeer.knock(server.url)
-      // A connection that came later and says nothing: by its end the time is over for the others.
+      // A connection that came later and does not read: by its end the time is over for the others.
       const clock = await raw(server.url, '')
-      await clock.answer()
+      clock.socket.pause()
+      clock.socket.write(REQUEST.replace('/', '/unread'))
+      await until(() => isOver, 'the end of the clock', 5000)
+      clock.socket.destroy()
       open()
       assert.match(await answer(), /^HTTP\/1.1 200 .*late$/s)
       await until(() => knocking.head !== '' || knocking.isClosed)
@@ -71,15 +82,28 @@ describe('a connection that is idle', () => {
     })
   }
 
-  it('is no longer watched for it once it is a client', async t => {
+  it('is no longer watched for it once it is a client, though it made a request before', async t => {
     let socket: Socket | undefined
+    const timeouts: unknown[] = []
+    const request = (_: unknown, res: ServerResponse) => {
+      timeouts.push(res.socket!.timeout)
+      res.end('page')
+      return DROP
+    }
     const connect = (client: Client) => {
       socket = client.handshake!.request!.socket
-      assert.equal(socket.timeout, 60_000)
     }
-    const server = await serve(t, { filters: [{ connect }] })
-    await Peer.open(server.url)
+    const server = await serve(t, { filters: [{ request, connect }] })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    t.after(() => agent.destroy())
+    await new Promise<void>(resolve => {
+      get(server.url.replace('ws:', 'http:'), { agent }, res => res.resume().on('end', resolve))
+    })
+    const peer = await Peer.open(server.url, { agent })
+    assert.deepEqual(timeouts, [60_000])
     assert.equal(socket!.timeout, 0)
+    peer.send('still here')
+    await until(() => server.counters.messages === 1)
   })
 })
 

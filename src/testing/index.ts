@@ -86,6 +86,7 @@ export async function testServer(
   const consumer = new Consumer(hub)
   const undo = new Undo(log, 1000)
   undo.add('closing the storage', () => assembly.close())
+  undo.add('sending to other nodes', () => hub.fabric?.stop())
   addStops(assembly, undo)
   try {
     await hub.fabric?.start()

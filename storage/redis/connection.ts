@@ -8,6 +8,8 @@ import type { ConnectOptions, Target } from './target.ts'
 const MAX_RETRY_DELAY = 1000
 /** Milliseconds that a stop waits for Redis to answer what is under way. */
 const LAST_ANSWERS = 1000
+/** Milliseconds that a connection which is given up has to close. */
+const LAST_BYTES = 100
 /** What is known of a failure while there was none but silence. */
 const SILENT = 'no answer'
 /** What no waiting mends. */
@@ -50,6 +52,7 @@ export class Connection {
       connectionName: host.name,
       lazyConnect: true,
       connectTimeout: host.timeoutMs,
+      disconnectTimeout: LAST_BYTES,
       // Resent commands would be executed twice; subscriptions.ts subscribes again.
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
@@ -72,6 +75,7 @@ export class Connection {
           ...target.connect,
           connectionName: host.name,
           connectTimeout: host.timeoutMs,
+          disconnectTimeout: LAST_BYTES,
         },
       })
       this.listener = this.commands
