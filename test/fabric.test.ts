@@ -103,6 +103,117 @@ describe('fabric', () => {
   it('brings a broadcast to every other node and not back', () => {
     const { wire, a, b } = two()
     const c = wire.node('00000000-0000-4000-8000-000000000003')
+    a.fabric.add(undefined, 'hello')
+    a.fabric.flush()
+    assert.deepEqual([a.got, b.got, c.got], [[], [[undefined, 'hello']], [[undefined, 'hello']]])
+    assert.deepEqual([a.counters.nodesOut, b.counters.nodesIn], [1, 1])
+  })
+  it('what one turn broadcasts to a topic travels as one envelope, at the end of the turn', async () => {
+    const { wire, a, b } = two()
+    b.fabric.listen('x')
+    for (let i = 0; i < 5; i++) a.fabric.add('x', `${i}`)
+    a.fabric.add(undefined, 'all')
+    assert.equal(wire.sent.length, 0)
+    await new Promise(setImmediate)
+    assert.deepEqual(
+      wire.sent.map(([channel]) => channel),
+      ['topic:x', 'all'],
+    )
+    assert.deepEqual(
+      b.got.map(([, payload]) => payload),
+      ['0', '1', '2', '3', '4', 'all'],
+    )
+  })
+  it('a turn that sends very much does not keep it all', () => {
+    const { wire, a } = two()
+    for (let i = 0; i < 3; i++) a.fabric.add(undefined, 'x'.repeat(600))
+    assert.equal(wire.sent.length, 1)
+    for (let i = 0; i < 1100; i++) a.fabric.add(undefined, '')
+    assert.equal(wire.sent.length, 2)
+  })
+  it('a Buffer is as it was when it was sent', () => {
+    const { a, b } = two()
+    const bytes = Buffer.from('first')
+    a.fabric.add(undefined, bytes)
+    bytes.fill(0)
+    a.fabric.flush()
+    assert.deepEqual(b.got, [[undefined, Buffer.from('first')]])
+  })
+  it('a topic is heard from the first member to the last', () => {
+    const { a, b } = two()
+    const say = (text: string) => {
+      a.fabric.add('x', text)
+      a.fabric.flush()
+    }
+    say('before')
+    b.fabric.listen('x')
+    say('during')
+    b.fabric.ignore('x')
+    say('after')
+    assert.deepEqual(b.got, [['x', 'during']])
+    assert.deepEqual([...b.listening], ['all'])
+  })
+  it('everyone is no topic of that name', () => {
+    const { a, b } = two()
+    for (const topic of ['all', '', 'topic:all']) a.fabric.add(topic, 'not for everyone')
+    a.fabric.flush()
+    assert.deepEqual(b.got, [])
+  })
+  it('what was lost shows as a gap: counted by message, and in the log once', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { wire, a, b } = two()
+    const say = (count: number) => {
+      for (let i = 0; i < count; i++) a.fabric.add(undefined, `${i}`)
+      a.fabric.flush()
+    }
+    say(1)
+    wire.arrives = () => []
+    say(2)
+    wire.isUp = false
+    say(3)
+    wire.isUp = true
+    wire.arrives = bytes => [bytes]
+    say(1)
+    assert.equal(a.counters.nodesUnsent, 3)
+    assert.equal(b.counters.nodesLost, 5)
+    assert.equal(b.counters.nodesIn, 2)
+    assert.deepEqual(b.logged, [])
+    t.mock.timers.tick(1000)
+    assert.deepEqual(
+      b.logged.map(({ msg, lost }) => [msg, lost]),
+      [['messages of other nodes were lost', 5]],
+    )
+  })
+  it('a node that joins late has lost nothing', () => {
+    const { a, b } = two()
+    a.fabric.add('x', 'before')
+    a.fabric.flush()
+    b.fabric.listen('x')
+    a.fabric.add('x', 'after')
+    a.fabric.flush()
+    assert.equal(b.counters.nodesLost, 0)
+  })
+  it('what comes twice or behind its turn is not delivered again', () => {
+    const { wire, a, b } = two()
+    const seen: Buffer[] = []
+    wire.arrives = bytes => {
+      seen.push(bytes)
+      return seen.length === 3 ? [seen[2]!, seen[1]!, seen[2]!] : seen.length === 2 ? [] : [bytes]
+    }
+    for (const text of ['1', '2', '3']) {
+      a.fabric.add(undefined, text)
+      a.fabric.flush()
+    }
+    assert.deepEqual(
+      b.got.map(([, payload]) => payload),
+      ['1', '3'],
+    )
+    assert.equal(b.counters.nodesLost, 1)
+  })
+  it('what was lost is noticed though nothing follows, and though its node was never heard before', t => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    const { wire, a, b } = two()
+    const c = wire.node('00000000-0000-4000-8000-000000000003')
     const lose = (count: number) => {
       wire.arrives = () => []
       for (let i = 0; i < count; i++) b.fabric.add(undefined, `${i}`)
