@@ -20,20 +20,22 @@ export const options = {
 } as const satisfies OptionSpecs
 
 /** Connections at a time: those who probe and scrape are few. */
-const MAX_CONNECTIONS = 64
-const TIMEOUT_MS = 10_000
+const MAX_CONNECTIONS = 256
+const TIMEOUT_MS = 5000
+const TIMEOUTS = { headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS, connectionsCheckingInterval: 1000 }
 
 /**
  * A port for those who look after the server: `/healthz` (the process lives), `/readyz` (200, or 503 with the checks that
  * fail), `/metrics` (Prometheus text format).
  */
 export const setup = ({ options: chosen, log }: Host<typeof options>) => {
-  const host = chosen['health-host']
+  /** What is really listened on. */
+  let boundTo = ''
   let http: HttpServer | undefined
   let metrics: ReturnType<typeof metricsOf> | undefined
 
   async function answer(req: IncomingMessage, res: ServerResponse, server: Server): Promise<void> {
-    if (!isHostAllowed(req.headers.host, host)) return send(res, 403, 'this Host is not answered')
+    if (!isHostAllowed(req.headers.host, boundTo)) return send(res, 403, 'this Host is not answered')
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'GET only')
     switch (req.url?.split('?')[0]) {
       case '/healthz':
@@ -52,7 +54,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   return {
     async start(server: Server): Promise<void> {
       metrics = metricsOf(server)
-      http = createServer({ headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS }, (req, res) => {
+      http = createServer(TIMEOUTS, (req, res) => {
         answer(req, res, server).catch(error => {
           log.error({ err: error }, 'health request failed')
           send(res, 500, 'failed')
@@ -63,9 +65,11 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       const listening = http
       await new Promise<void>((resolve, reject) => {
         listening.once('error', reject)
-        listening.listen(chosen['health-port'], host, resolve)
+        listening.listen(chosen['health-port'], chosen['health-host'], resolve)
       })
       const { address, port } = listening.address() as { address: string; port: number }
+      boundTo = address
+      listening.on('error', error => log.error({ err: error }, 'health port'))
       log.info({ url: `http://${isIP(address) === 6 ? `[${address}]` : address}:${port}` }, 'health answers')
     },
     stop(): void {
@@ -82,9 +86,15 @@ function send(res: ServerResponse, status: number, body: string, type = 'text/pl
 
 /** On loopback a page of another name must not get here by pointing its name at this machine (DNS rebinding). */
 function isHostAllowed(header: string | undefined, boundTo: string): boolean {
-  return !isLoopback(boundTo) || isLoopback(header?.replace(/:\d+$/, '') ?? '')
+  if (!isLoopback(boundTo)) return true
+  const url = `http://${header ?? ''}`
+  return URL.canParse(url) && isLoopback(new URL(url).hostname)
 }
 
 function isLoopback(name: string): boolean {
-  return name === 'localhost' || name === '::1' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'))
+  const bare = name
+    .toLowerCase()
+    .replace(/^\[|\]$|\.$/g, '')
+    .replace(/^::ffff:(?=\d+\.)/, '')
+  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
 }

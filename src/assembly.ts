@@ -133,7 +133,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         carrier: storage.carrier,
         instance,
         checks: () => ({
-          listening: assembly.state !== 'starting',
+          listening: assembly.state === 'listening',
           accepting: assembly.state !== 'draining',
           storage: storage.ready?.() ?? true,
         }),

@@ -12,6 +12,8 @@ const FIRST_BYTES = 6
 const HEAD_BYTES = FIRST_AT + FIRST_BYTES
 /** Of one message: its kind, its length. */
 const ENTRY_BYTES = 5
+/** A node sends no more at once. */
+export const MAX_MESSAGES = 1024
 const TEXT = 0
 const BINARY = 1
 
@@ -74,6 +76,7 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
     if (start > bytes.length) return 'envelope cut short between messages'
     const end = start + bytes.readUInt32BE(at + 1)
     if (end > bytes.length) return 'envelope cut short in a message'
+    if (payloads.length === MAX_MESSAGES) return `envelope of more than ${MAX_MESSAGES} messages`
     payloads.push(bytes[at] === TEXT ? bytes.toString('utf8', start, end) : bytes.subarray(start, end))
     at = end
   }

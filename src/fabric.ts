@@ -1,11 +1,11 @@
 import type { Logger } from 'pino'
-import { isFrom, nodeBytes, readEnvelope, writeEnvelope } from './envelope.ts'
+import { isFrom, MAX_MESSAGES, nodeBytes, readEnvelope, writeEnvelope } from './envelope.ts'
 import type { Awaitable, Carrier, Counters, Payload } from './types.ts'
 
-/** Messages of one turn that may wait before they travel. */
-const MAX_MESSAGES = 1024
 /** Topics whose messages are numbered; the one longest unused begins anew. */
 const MAX_NUMBERED = 10_000
+/** Messages that can have been lost at once; a larger gap is no number of a node of ours. */
+const MAX_GAP = 1e9
 /** Nodes that are followed in one topic. */
 const MAX_NODES = 1000
 /** Milliseconds between two signs of life to everyone. */
@@ -144,6 +144,10 @@ export class Fabric {
     if (next === undefined && heard.size >= MAX_NODES) forgetOldest(heard)
     if (next !== undefined) {
       if (first < next) return
+      if (first - next > MAX_GAP) {
+        this.#refuse('envelope with a number that cannot be')
+        return
+      }
       if (first > next && !anew) this.#miss(first - next)
     }
     heard.set(node, first + payloads.length)

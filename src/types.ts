@@ -130,6 +130,7 @@ export interface Server {
 
 /** What a server needs to be of use. */
 export interface Checks {
+  /** Connections are taken. */
   readonly listening: boolean
   /** Not draining. */
   readonly accepting: boolean

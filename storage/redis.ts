@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger, OpenStorage, OptionSpecs, OptionValues } from 'filtered-websocket'
 import { RedisBus } from './redis/bus.ts'
 import { Canary } from './redis/canary.ts'
@@ -50,9 +51,9 @@ export const options = {
   'redis-buffer': {
     type: 'number',
     default: 8_388_608,
-    min: 1024,
+    min: 1_048_576,
     integer: true,
-    describe: 'bytes that may be under way to Redis; more is not sent, and counted',
+    describe: 'bytes that may be under way to Redis, 2 KiB more for each message; more is not sent, and counted',
   },
   'redis-history': {
     type: 'number',
@@ -69,6 +70,9 @@ export const options = {
     describe: 'seconds after its last entry that a history log is gone; 0: never',
   },
 } as const satisfies OptionSpecs
+
+/** Milliseconds that a stop waits for Redis to forget this node's sets. */
+const LAST_WORDS = 500
 
 export type RedisOptions = OptionValues<typeof options>
 
@@ -108,7 +112,8 @@ export async function open({
   })
   const close = async () => {
     canary.stop()
-    await sets.close()
+    // Redis may be silent, and a stop has no time for it: then the lease ends by itself.
+    await Promise.race([sets.close(), sleep(LAST_WORDS, undefined, { ref: false })])
     await connection.close()
   }
   try {
@@ -129,8 +134,13 @@ export async function open({
     bus: new RedisBus(connection, channels, `${key}:`),
     carrier: new RedisCarrier(connection, shards, `${key}:`),
     channels: chosen['redis-channels'],
-    ready: () => canary.isFresh,
-    metrics: () => ({ ...connection.metrics(), canary_age_seconds: canary.ageMs / 1000 }),
+    ready: () => canary.isFresh && channels.refused === 0 && shards.refused === 0,
+    metrics: () => ({
+      ...connection.metrics(),
+      canary_age_seconds: canary.ageMs / 1000,
+      refused_subscriptions: shards === channels ? channels.refused : channels.refused + shards.refused,
+      sets_incomplete: Number(!sets.isComplete),
+    }),
     close,
   }
 }

@@ -79,7 +79,7 @@ describe('health', () => {
     const closed = server.close()
     const { status, body } = await get('/readyz')
     assert.equal(status, 503)
-    assert.deepEqual(JSON.parse(body), { ready: false, checks: { listening: true, accepting: false, storage: true } })
+    assert.deepEqual(JSON.parse(body), { ready: false, checks: { listening: false, accepting: false, storage: true } })
     assert.equal((await get('/healthz')).status, 200)
     release()
     await closed
@@ -160,7 +160,7 @@ describe('health', () => {
     for (const host of ['evil.example', 'evil.example:9001', 'localhost.evil.example']) {
       assert.equal((await get('/metrics', { host })).status, 403, host)
     }
-    for (const host of ['localhost', 'localhost:1', '127.0.0.1:9001', '[::1]:9001']) {
+    for (const host of ['localhost', 'LOCALHOST', 'localhost.', 'localhost:1', '127.0.0.1:9001', '[::1]:9001']) {
       assert.equal((await get('/healthz', { host })).status, 200, host)
     }
     const open = await withHealth(t, { healthHost: '0.0.0.0' })

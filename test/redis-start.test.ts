@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { generate } from 'selfsigned'
 import { explained, folder, Launched, launch, run } from './kit/cli.ts'
+import { startFaultProxy } from './kit/fault-proxy.ts'
 import { Peer, until } from './kit/peer.ts'
 import { freePort } from './kit/port.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from './kit/redis.ts'
@@ -42,7 +43,20 @@ describe('options of storage redis', () => {
       ['--redis-cluster', 'a:1', '--redis-sentinels', 'b:2'],
       /--redis-cluster and --redis-sentinels/,
     ],
-    ['a key with braces', ['--redis-key', 'a{b}'], /--redis-key takes a word without braces, received "a\{b\}"/],
+    ['a key with braces', ['--redis-key', 'a{b}'], /--redis-key takes a word of .*, received "a\{b\}"/],
+    ['a key with a colon', ['--redis-key', 'a:b'], /--redis-key takes a word of .*, received "a:b"/],
+    ['a database', ['--redis-url', 'redis://x/2'], /--redis-url takes no database/],
+    [
+      'a bad % in a password',
+      ['--redis-url', 'redis://:topsecret%zz@x'],
+      /--redis-url: a % in user or password is written %25/,
+    ],
+    [
+      'a password in a list',
+      ['--redis-cluster', 'u:topsecret@a:1'],
+      /--redis-cluster takes host:port, received a user or password/,
+    ],
+    ['a channel of the nodes', ['--redis-channels', 'fws:all'], /--redis-channels: "fws:all" is reserved/],
     ['an authority that is not there', ['--redis-tls-ca', '/none.pem'], /--redis-tls-ca \/none\.pem cannot be read/],
   ] as const) {
     it(`${what} is refused in one sentence`, async () => {
@@ -66,11 +80,23 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
   it("takes the ancestor's spellings", async t => {
     const server = await launch(
       t,
-      [...argv(), '--redis_host', '127.0.0.1', `--redis_port=${port()}`, '--redis_channels', 'one', 'two'],
+      [
+        '-p',
+        '0',
+        '-f',
+        'broadcast-pubsub',
+        '--redis_host',
+        '127.0.0.1',
+        `--redis_port=${port()}`,
+        '--redis_channels',
+        'one',
+        'two',
+      ],
       { env: { STORAGE_OBJECT_MODULE: 'filtered_websocket.storage_objects.redis' } },
     )
-    await Peer.open(server.url)
-    await until(async () => ((await redis.command('PUBSUB', 'CHANNELS', 'fws:canary:*')) as unknown[]).length === 1)
+    const peer = await Peer.open(server.url)
+    for (const channel of ['global', 'one', 'two']) await redis.command('PUBLISH', channel, channel)
+    assert.deepEqual(await peer.get(2), ['one', 'two'])
   })
   it('user and password from flags and from a file; neither is ever printed', async t => {
     const cwd = folder(t, { password: 'topsecret\n' })
@@ -111,6 +137,19 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     const { code, stderr } = await run(argv('--redis-port', String(port), '--redis-timeout', '0.5'), { env })
     assert.equal(code, 1)
     assert.match(stderr, /redis at 127\.0\.0\.1:\d+: no answer/)
+  })
+  it('with --redis-wait a half-open connection does not hold it up for ever', async t => {
+    const proxy = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
+    t.after(() => proxy.stop())
+    proxy.halfOpen()
+    const server = new Launched(
+      argv('--redis-port', String(proxy.port), '--redis-wait', '--redis-timeout', '0.3', '--log-format', 'json'),
+      { env },
+    )
+    t.after(() => server.kill())
+    await until(() => server.logged().some(({ msg }) => /^waiting for redis at .*: no answer$/.test(String(msg))))
+    proxy.resume()
+    await until(() => server.listening())
   })
   it('with --redis-wait it says once that it waits, and starts when Redis is there', async t => {
     const free = await freePort()

@@ -25,7 +25,7 @@ describe('redis cluster', { skip: skipWithoutOwn }, () => {
 
 /** A node of its own keys, closed after the test. */
 async function node(t: TestContext, chosen: Chosen = {}): Promise<OpenedRedis> {
-  const storage = await openRedis({ 'redis-url': redis.url, 'redis-key': keyOf(t), ...chosen })
+  const storage = await openRedis({ 'redis-port': redis.port, 'redis-key': keyOf(t), ...chosen })
   t.after(() => storage.close?.())
   return storage
 }
@@ -70,6 +70,39 @@ describe('redis bus', () => {
     await assert.rejects(async () => bus!.publish('mine:all', 'x'), error)
     await assert.rejects(async () => bus!.subscribe('mine:all', () => {}), error)
     await bus!.publish('mine', 'x')
+  })
+  it('a channel that Redis refuses is an error, and takes no other with it', async t => {
+    await redis.command(
+      'ACL',
+      'SETUSER',
+      'narrow',
+      'on',
+      '>p',
+      '~*',
+      '+@all',
+      'resetchannels',
+      `&${keyOf(t)}:*`,
+      '&allowed',
+    )
+    const { bus, carrier, ready, metrics, logged } = await node(t, { 'redis-user': 'narrow', 'redis-password': 'p' })
+    await assert.rejects(async () => bus!.subscribe('forbidden', () => {}), /redis refuses channel "forbidden": NOPERM/)
+    const got: unknown[] = []
+    const stops = await Promise.allSettled([
+      bus!.subscribe('forbidden too', () => {}),
+      bus!.subscribe('allowed', payload => got.push(payload)),
+      carrier!.listen('topic:x'),
+    ])
+    assert.deepEqual(
+      stops.map(({ status }) => status),
+      ['rejected', 'fulfilled', 'fulfilled'],
+    )
+    await redis.command('PUBLISH', 'allowed', 'hello')
+    await until(() => got.length === 1)
+    const count = async () => ((await redis.command('PUBSUB', 'NUMSUB', `${keyOf(t)}:topic:x`)) as unknown[])[1]
+    assert.equal(await count(), 1)
+    assert.equal(ready!(), true)
+    assert.equal(metrics!().refused_subscriptions, 0)
+    assert.doesNotMatch(JSON.stringify(logged), /forbidden/)
   })
   it('subscribes once for many subscribers, and no longer than there is one', async t => {
     const { bus } = await node(t)
@@ -121,6 +154,17 @@ describe('redis carrier', () => {
     await a!.carrier.listen('topic:y')
     assert.deepEqual([await count('topic:x'), await count('topic:y')], [0, 1])
   })
+  it('topics that differ in what UTF-8 cannot carry are topics of their own', async t => {
+    const [a, b] = await two(t)
+    const names = ['x\ud800', 'x\ud801', 'x\ufffd']
+    for (const name of names) await b!.carrier.listen(`topic:${name}`)
+    for (const name of names) a!.carrier.send(`topic:${name}`, Buffer.from(JSON.stringify(name)))
+    await until(() => b!.got.length >= 3)
+    assert.deepEqual(
+      b!.got,
+      names.map(name => [`topic:${name}`, JSON.stringify(name)]),
+    )
+  })
   it('10,000 topics in one turn cost a few commands', async t => {
     const [a] = await two(t)
     const calls = async () =>
@@ -135,13 +179,16 @@ describe('redis carrier', () => {
   it('takes no more than --redis-buffer, and takes again when Redis has answered', {
     skip: skipWithoutOwn,
   }, async t => {
-    const { carrier, metrics } = await node(t, { 'redis-buffer': 100_000 })
-    const envelope = Buffer.alloc(30_000)
+    const { carrier, metrics } = await node(t, { 'redis-buffer': 1_048_576 })
+    const envelope = Buffer.alloc(300_000)
     assert.deepEqual(
       Array.from({ length: 5 }, () => carrier!.send('topic:x', envelope)),
       [true, true, true, false, false],
     )
-    assert.ok(metrics!().pending_bytes! >= 90_000)
+    assert.ok(metrics!().pending_bytes! >= 900_000)
+    await until(() => metrics!().pending_bytes === 0)
+    assert.equal(carrier!.send('topic:x', Buffer.alloc(2_000_000)), true, 'one that is larger goes alone')
+    assert.equal(carrier!.send('topic:x', envelope), false)
     await until(() => metrics!().pending_bytes === 0)
     assert.equal(carrier!.send('topic:x', envelope), true)
   })

@@ -47,6 +47,29 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await sets().add(k, 'b')
         assert.deepEqual(new Set(copy), new Set(['a']))
       })
+      it('tells names and members apart that differ in any way', async t => {
+        if (!storage.sets) return t.skip('no sets')
+        const odd = [
+          '',
+          ' ',
+          '\0',
+          '\ud800',
+          '\ud801',
+          '\ufffd',
+          '\0"\\ud800"',
+          '{',
+          '}',
+          '{}',
+          '*',
+          '\r\n',
+          '__proto__',
+          'ünï',
+        ]
+        const base = key('odd')
+        for (const name of odd) await sets().add(`${base}:${name}`, name)
+        for (const name of odd)
+          assert.deepEqual(new Set(await sets().get(`${base}:${name}`)), new Set([name]), JSON.stringify(name))
+      })
       it('loses no update of many at once', async t => {
         if (!storage.sets) return t.skip('no sets')
         const k = key('many')
@@ -105,6 +128,12 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         )
         assert.equal(await values().increment(k, -60), -10)
         assert.equal(await values().get(k), '-10')
+      })
+      it('increments large numbers exactly', async t => {
+        if (!storage.values) return t.skip('no values')
+        const k = key('large')
+        await values().set(k, '1795234377478123')
+        assert.equal(await values().increment(k), 1_795_234_377_478_124)
       })
       it('an increment does not extend the time to live of the first', async t => {
         if (!storage.values) return t.skip('no values')

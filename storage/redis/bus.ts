@@ -38,26 +38,33 @@ export class RedisBus implements Bus {
     await published
   }
 
-  async subscribe(channel: string, deliver: (payload: Payload) => void): Promise<() => Promise<void>> {
+  /** @throws Error when Redis refuses the channel to this user. */
+  async subscribe(channel: string, deliver: (payload: Payload) => void): Promise<() => void> {
     this.#refuseReserved(channel)
     const known = this.#channels.get(channel) ?? this.#listen(channel)
     const subscriber = { call: deliver }
     known.deliver.add(subscriber)
-    await known.listening
-    return async () => {
+    const unsubscribe = () => {
       subscriber.call = () => {}
       known.deliver.delete(subscriber)
       if (known.deliver.size > 0 || this.#channels.get(channel) !== known) return
       this.#channels.delete(channel)
-      await this.#subscriptions.ignore(channel)
+      this.#subscriptions.ignore(channel)
     }
+    await known.listening
+    const refusal = this.#subscriptions.refusalOf(channel)
+    if (refusal === undefined) return unsubscribe
+    unsubscribe()
+    throw new Error(`redis refuses channel "${channel}": ${refusal}`)
   }
 
   #listen(channel: string): Channel {
     const subscribers: Channel['deliver'] = new Set()
     const listening = this.#subscriptions.listen(channel, bytes => {
       const payload = payloadOf(bytes)
-      for (const subscriber of [...subscribers]) subscriber.call(payload)
+      // One that changes its bytes must not change those of the others.
+      for (const subscriber of [...subscribers])
+        subscriber.call(typeof payload === 'string' ? payload : Buffer.from(payload))
     })
     const made = { deliver: subscribers, listening }
     this.#channels.set(channel, made)

@@ -9,6 +9,8 @@ import type { Subscriptions } from './subscriptions.ts'
 const INTERVAL = 1000
 /** Of the timeout, without an answer, after which connections are made anew. */
 const RESET_AFTER = 3
+/** Of the interval: a tick that comes later than that was held up by this process, which tells nothing of Redis. */
+const HELD_UP = 2
 
 export interface CanaryHost {
   readonly channels: Subscriptions
@@ -41,7 +43,7 @@ export class Canary {
   #timer: NodeJS.Timeout | undefined
   /** What arrives must have been sent after this. */
   #since = 0
-  #resetAt = 0
+  #tickedAt = 0
   /** Whether the log was told that it is lost. */
   #isLost = false
   #whenFresh: (() => void)[] = []
@@ -51,7 +53,6 @@ export class Canary {
     this.#host = host
     connection.onLost(() => {
       this.#since = performance.now()
-      this.#judge()
     })
     connection.onReady(() => this.#send())
   }
@@ -75,14 +76,17 @@ export class Canary {
    */
   async start(): Promise<void> {
     const { timeoutMs } = this.#host
-    this.#resetAt = performance.now()
-    this.#timer = setInterval(() => this.#tick(), Math.min(INTERVAL, timeoutMs / 3))
+    const interval = Math.min(INTERVAL, timeoutMs / 3)
+    this.#tickedAt = performance.now()
+    this.#timer = setInterval(() => this.#tick(interval), interval)
     this.#timer.unref()
     let late: NodeJS.Timeout | undefined
     await new Promise<void>((resolve, reject) => {
-      const { label, lastError } = this.#connection
-      const message = `redis at ${label} is connected, but no message comes back within ${timeoutMs / 1000} s: ${lastError}`
-      late = setTimeout(() => reject(new Error(message)), timeoutMs)
+      late = setTimeout(() => {
+        const { label, lastError } = this.#connection
+        const seconds = timeoutMs / 1000
+        reject(new Error(`redis at ${label} is connected, but no message comes back within ${seconds} s: ${lastError}`))
+      }, timeoutMs)
       this.#whenFresh.push(resolve)
       this.#send()
     }).finally(() => clearTimeout(late))
@@ -93,12 +97,13 @@ export class Canary {
     this.#timer = undefined
   }
 
-  #tick(): void {
-    this.#judge()
-    const resetMs = this.#host.timeoutMs * RESET_AFTER
-    if (this.ageMs > resetMs && performance.now() - this.#resetAt > resetMs) {
-      this.#resetAt = performance.now()
-      this.#connection.reset()
+  #tick(interval: number): void {
+    const now = performance.now()
+    const isHeldUp = now - this.#tickedAt > interval * HELD_UP
+    this.#tickedAt = now
+    if (!isHeldUp) {
+      this.#judge()
+      if (this.ageMs > this.#host.timeoutMs * RESET_AFTER) this.#connection.reset()
     }
     void this.#host.channels.tell()
     void this.#host.shards.tell()
@@ -109,7 +114,7 @@ export class Canary {
     this.#plan()
     const now = String(performance.now())
     for (const { channel, command } of this.#flights.values()) {
-      this.#connection.publish(command, channel, now)?.catch(() => {})
+      this.#connection.publish(command, channel, now, true)?.catch(() => {})
     }
   }
 
@@ -130,7 +135,7 @@ export class Canary {
     for (const [name, flight] of this.#flights) {
       const isStray = flight.command === 'SPUBLISH' && owners[calculateSlot(flight.channel)] !== name
       if (!isStray || masters.size === 0) continue
-      void flight.subscriptions.ignore(flight.channel)
+      flight.subscriptions.ignore(flight.channel)
       this.#flights.delete(name)
     }
   }
@@ -142,8 +147,11 @@ export class Canary {
     // Not fresh until the first has arrived.
     this.#since = Math.max(this.#since, flight.arrived)
     const listening = flight.subscriptions.listen(flight.channel, sent => {
-      flight.arrived = Math.max(flight.arrived, Number(sent))
-      this.#judge()
+      const at = Number(sent)
+      // Others may publish here too, whatever they mean by it.
+      if (!(at > flight.arrived && at <= performance.now())) return
+      flight.arrived = at
+      if (this.isFresh) this.#judge()
     })
     void listening.then(() => this.#send())
   }

@@ -1,6 +1,7 @@
 import type { Carrier } from 'filtered-websocket'
 import type { Connection } from './connection.ts'
 import type { Subscriptions } from './subscriptions.ts'
+import { portable } from './text.ts'
 
 /** The way between nodes: a channel a topic, in a Redis Cluster a sharded one. */
 export class RedisCarrier implements Carrier {
@@ -21,17 +22,21 @@ export class RedisCarrier implements Carrier {
 
   send(channel: string, envelope: Buffer): boolean {
     const command = this.#connection.isCluster ? 'SPUBLISH' : 'PUBLISH'
-    const sent = this.#connection.publish(command, this.#prefix + channel, envelope)
+    const sent = this.#connection.publish(command, this.#nameOf(channel), envelope)
     // A lost answer is counted by the connection; sent again it might arrive twice.
     sent?.catch(() => {})
     return sent !== undefined
   }
 
   listen(channel: string): Promise<void> {
-    return this.#subscriptions.listen(this.#prefix + channel, envelope => this.#deliver(channel, envelope))
+    return this.#subscriptions.listen(this.#nameOf(channel), envelope => this.#deliver(channel, envelope))
   }
 
   ignore(channel: string): void {
-    void this.#subscriptions.ignore(this.#prefix + channel)
+    this.#subscriptions.ignore(this.#nameOf(channel))
+  }
+
+  #nameOf(channel: string): string {
+    return this.#prefix + portable(channel)
   }
 }

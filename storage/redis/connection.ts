@@ -7,9 +7,13 @@ import type { ConnectOptions, Target } from './target.ts'
 /** Milliseconds between two tries to connect, at most; each with jitter, so that nodes do not come back all at once. */
 const MAX_RETRY_DELAY = 1000
 /** Milliseconds that a stop waits for Redis to answer what is under way. */
-const LAST_ANSWERS = 1000
+const LAST_ANSWERS = 300
 /** Milliseconds that a connection which is given up has to close. */
 const LAST_BYTES = 100
+/** Of the timeout, between two times that all connections are made anew. */
+const RESET_PAUSE = 3
+/** Bytes that a command under way takes beside its arguments: measured, 2 KiB with its command, promise and timer. */
+const COMMAND_BYTES = 2048
 /** What is known of a failure while there was none but silence. */
 const SILENT = 'no answer'
 /** What no waiting mends. */
@@ -21,78 +25,66 @@ export interface ConnectionHost {
   readonly timeoutMs: number
   /** Shown by CLIENT LIST. */
   readonly name: string
-  /** Bytes of publishes that may wait for Redis. */
+  /** Bytes of commands that may wait for Redis. */
   readonly maxPendingBytes: number
 }
 
+type Client = Redis | Cluster
+export type Kind = 'plain' | 'sharded'
+type Deliver = (channel: string, payload: Buffer) => void
+
+/** One command for commands and one that listens; for a Redis Cluster one for both, to each of its nodes. */
+interface Clients {
+  readonly commands: Client
+  readonly listener: Client
+  /** Bytes of commands that wait for an answer. */
+  pendingBytes: number
+}
+
 /**
- * Two connections to Redis, one for commands and one that listens (for a Redis Cluster: to each of its nodes). Nothing is
- * ever sent twice: a command whose answer was lost fails, and what cannot be sent now is not kept for later.
+ * The connections to Redis. Nothing is ever sent twice: a command whose answer was lost fails, and what cannot be sent
+ * now is not kept for later.
  */
 export class Connection {
-  readonly commands: Redis | Cluster
-  /** Where subscriptions live. */
-  readonly listener: Redis | Cluster
   readonly isCluster: boolean
   readonly label: string
+  readonly #target: Target
   readonly #host: ConnectionHost
-  #pendingBytes = 0
+  readonly #onReady: (() => void)[] = []
+  readonly #onLost: ((listenerToo: boolean) => void)[] = []
+  readonly #deliver: Partial<Record<Kind, Deliver>> = {}
+  #clients: Clients
+  #isLost = false
   #reconnects = 0
   /** Publishes that failed behind the point of no return: they may have arrived. */
   #unanswered = 0
   #lastError = SILENT
+  #resetAt = performance.now()
+  #isStarted = false
   #isClosing = false
 
   constructor(target: Target, host: ConnectionHost) {
-    this.#host = host
     this.label = target.label
     this.isCluster = target.cluster !== undefined
-    const connect: ConnectOptions = {
-      ...target.connect,
-      connectionName: host.name,
-      lazyConnect: true,
-      connectTimeout: host.timeoutMs,
-      disconnectTimeout: LAST_BYTES,
-      // Resent commands would be executed twice; subscriptions.ts subscribes again.
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      enableOfflineQueue: false,
-      autoResubscribe: false,
-      retryStrategy: retryDelay,
-      sentinelRetryStrategy: retryDelay,
-      sentinelCommandTimeout: host.timeoutMs,
-    }
-    if (target.cluster !== undefined) {
-      this.commands = new Cluster([...target.cluster], {
-        lazyConnect: true,
-        shardedSubscribers: true,
-        // As above: after a lost connection a command must fail, not be sent to another node.
-        retryDelayOnFailover: 0,
-        slotsRefreshTimeout: host.timeoutMs,
-        slotsRefreshInterval: 5000,
-        clusterRetryStrategy: retryDelay,
-        redisOptions: {
-          ...target.connect,
-          connectionName: host.name,
-          connectTimeout: host.timeoutMs,
-          disconnectTimeout: LAST_BYTES,
-        },
-      })
-      this.listener = this.commands
-    } else {
-      this.commands = new Redis(connect)
-      this.listener = new Redis(connect)
-    }
-    for (const client of this.#clients) {
-      client.on('error', error => this.#failed(error))
-      client.on('node error', error => this.#failed(error))
-      client.on('nodeError', error => this.#failed(error))
-    }
+    this.#target = target
+    this.#host = host
+    this.#clients = this.#make()
+  }
+
+  /** For commands that `run` and `publish` are not enough for. */
+  get commands(): Client {
+    return this.#clients.commands
+  }
+
+  /** Where subscriptions live. */
+  get listener(): Client {
+    return this.#clients.listener
   }
 
   /** Connected, as far as one can know without asking: a canary knows better. */
   get isUp(): boolean {
-    return this.commands.status === 'ready' && this.listener.status === 'ready' && !this.#isClosing
+    const { commands, listener } = this.#clients
+    return commands.status === 'ready' && listener.status === 'ready' && !this.#isClosing
   }
 
   /** What was last heard of a failure. */
@@ -104,7 +96,7 @@ export class Connection {
     return {
       reconnects_total: this.#reconnects,
       unanswered_publishes_total: this.#unanswered,
-      pending_bytes: this.#pendingBytes,
+      pending_bytes: this.#clients.pendingBytes,
     }
   }
 
@@ -113,104 +105,210 @@ export class Connection {
    * @throws Error when Redis cannot be reached, or lets this user not in.
    */
   async start(wait: boolean): Promise<void> {
-    let isTold = false
-    let judge = () => {}
-    const failed = new Promise<never>((_, reject) => {
-      judge = () => {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#connect()
+        break
+      } catch {
         const problem = `redis at ${this.label}: ${this.#lastError}`
-        if (!wait || REFUSED.test(this.#lastError)) reject(new Error(problem))
-        else if (!isTold) this.#host.log.warn(`waiting for ${problem}`)
-        isTold = true
+        if (!wait || REFUSED.test(this.#lastError)) {
+          await this.close()
+          throw new Error(problem)
+        }
+        if (tries === 1) this.#host.log.warn(`waiting for ${problem}`)
+        await sleep(retryDelay(tries))
+        this.#replace()
       }
-      if (!wait) sleep(this.#host.timeoutMs, undefined, { ref: false }).then(judge)
-    })
-    this.onLost(judge)
-    try {
-      await Promise.race([Promise.all(this.#clients.map(client => this.#untilReady(client))), failed])
-    } catch (error) {
-      await this.close()
-      throw error
-    } finally {
-      for (const client of this.#clients) client.off('close', judge)
     }
-    this.listener.on('ready', () => {
-      this.#reconnects++
-    })
-    this.onReady(() => {
-      this.#lastError = SILENT
-    })
+    this.#isStarted = true
   }
 
   /** Calls back whenever connections were made anew, and all are up. */
   onReady(listen: () => void): void {
-    for (const client of this.#clients) client.on('ready', () => this.isUp && listen())
+    this.#onReady.push(listen)
   }
 
-  onLost(listen: () => void): void {
-    for (const client of this.#clients) client.on('close', listen)
+  /** Calls back when a connection is lost; with it the subscriptions, if it was the one that listens. */
+  onLost(listen: (listenerToo: boolean) => void): void {
+    this.#onLost.push(listen)
+  }
+
+  /** Hears all channels of a kind that are subscribed to. */
+  onMessage(kind: Kind, deliver: Deliver): void {
+    this.#deliver[kind] = deliver
   }
 
   /**
    * One command, by its name in the documentation of Redis.
    *
-   * @throws Error when Redis refuses it, is not reached, or does not answer in time: it may have been executed then.
+   * @throws RefusedError when Redis answers with an error; Error when it is not reached, or does not answer in time: the
+   * command may have been executed then.
    */
   run(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
-    return this.#answer(command, () => this.commands.call(command, ...args))
+    return this.#answer(command, sizeOf(args), () => this.commands.call(command, ...args))
   }
 
   /** The same with Buffers where `run` answers text. */
   runBuffer(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
-    return this.#answer(command, () => this.commands.callBuffer(command, ...args))
+    return this.#answer(command, sizeOf(args), () => this.commands.callBuffer(command, ...args))
   }
 
-  /** Publishes, never twice; `undefined` when Redis is not reached or too much waits for it. */
-  publish(command: 'PUBLISH' | 'SPUBLISH', channel: string, payload: string | Buffer): Promise<void> | undefined {
-    const size = Buffer.byteLength(payload)
-    if (!this.isUp || this.#pendingBytes + size > this.#host.maxPendingBytes) return undefined
+  /**
+   * Publishes, never twice; `undefined` when Redis is not reached or too much waits for it.
+   *
+   * @param evenIfFull - for what tells whether messages arrive.
+   */
+  publish(
+    command: 'PUBLISH' | 'SPUBLISH',
+    channel: string,
+    payload: string | Buffer,
+    evenIfFull = false,
+  ): Promise<void> | undefined {
+    const clients = this.#clients
+    const size = sizeOf([channel, payload])
+    if (!this.isUp || !(evenIfFull || this.#hasRoom(size))) return undefined
     // Over the same node of a cluster each time, or messages of one publisher would overtake each other.
     const node = command === 'PUBLISH' && this.isCluster ? ownerOf(this.commands as Cluster, channel) : this.commands
     if (node === undefined) return undefined
-    this.#pendingBytes += size
+    clients.pendingBytes += size
     return node.call(command, channel, payload).then(
       () => {
-        this.#pendingBytes -= size
+        clients.pendingBytes -= size
       },
       error => {
-        this.#pendingBytes -= size
+        clients.pendingBytes -= size
         this.#unanswered++
-        throw withoutArguments(command, error)
+        throw this.#noted(command, error)
       },
     )
   }
 
-  /** Makes all connections anew, for one that looks alive and is not. */
+  /** Makes all connections anew, for those that look alive and are not; not more often than makes sense. */
   reset(): void {
-    for (const client of this.#clients) {
-      // While it connects, ioredis must not be disturbed: it would give up for good.
-      if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
-      else if (client.status === 'end' && !this.#isClosing) client.connect().catch(error => this.#failed(error))
-    }
+    const now = performance.now()
+    if (this.#isClosing || now - this.#resetAt < this.#host.timeoutMs * RESET_PAUSE) return
+    this.#resetAt = now
+    this.#isLost = true
+    this.#replace()
+    for (const lost of this.#onLost) lost(true)
+    this.#connect().catch(() => {})
   }
 
   /** Lets go of Redis once it has answered what is under way. */
   async close(): Promise<void> {
     this.#isClosing = true
-    const isReady = this.commands.status === 'ready'
-    if (isReady)
-      await Promise.race([this.commands.quit().catch(() => {}), sleep(LAST_ANSWERS, undefined, { ref: false })])
-    for (const client of this.#clients) client.disconnect()
+    const { commands } = this.#clients
+    if (commands.status === 'ready')
+      await Promise.race([commands.quit().catch(() => {}), sleep(LAST_ANSWERS, undefined, { ref: false })])
+    this.#disconnect(this.#clients)
   }
 
-  get #clients(): readonly (Redis | Cluster)[] {
-    return this.listener === this.commands ? [this.commands] : [this.commands, this.listener]
+  #make(): Clients {
+    const { connect, cluster } = this.#target
+    const { name, timeoutMs } = this.#host
+    const common: ConnectOptions = {
+      ...connect,
+      connectionName: name,
+      connectTimeout: timeoutMs,
+      disconnectTimeout: LAST_BYTES,
+    }
+    if (cluster !== undefined) {
+      const both = new Cluster([...cluster], {
+        lazyConnect: true,
+        shardedSubscribers: true,
+        // After a lost connection a command must fail, not be sent to another node.
+        retryDelayOnFailover: 0,
+        slotsRefreshTimeout: timeoutMs,
+        slotsRefreshInterval: 5000,
+        clusterRetryStrategy: retryDelay,
+        // A certificate is for a name; ioredis would ask for its address and connect to that.
+        ...(connect.tls !== undefined && {
+          dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
+        }),
+        redisOptions: common,
+      })
+      return this.#watch({ commands: both, listener: both, pendingBytes: 0 })
+    }
+    const options: ConnectOptions = {
+      ...common,
+      lazyConnect: true,
+      // Resent commands would be executed twice; subscriptions.ts subscribes again.
+      autoResendUnfulfilledCommands: false,
+      autoResubscribe: false,
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      retryStrategy: retryDelay,
+      sentinelRetryStrategy: retryDelay,
+      sentinelCommandTimeout: timeoutMs,
+    }
+    return this.#watch({ commands: new Redis(options), listener: new Redis(options), pendingBytes: 0 })
   }
 
-  #untilReady(client: Redis | Cluster): Promise<void> {
-    return new Promise(resolve => {
-      client.once('ready', resolve)
-      client.connect().catch(error => this.#failed(error))
+  #watch(clients: Clients): Clients {
+    const isCurrent = () => clients === this.#clients && !this.#isClosing
+    for (const client of setOf(clients)) {
+      for (const event of ['error', 'node error', 'nodeError'])
+        client.on(event, (error: Error) => isCurrent() && this.#failed(error))
+      client.on('close', () => isCurrent() && this.#lost(client === clients.listener))
+      client.on('ready', () => isCurrent() && this.#ready())
+    }
+    for (const [event, kind] of [
+      ['messageBuffer', 'plain'],
+      ['smessageBuffer', 'sharded'],
+    ] as const) {
+      clients.listener.on(event, (channel: Buffer, payload: Buffer) => {
+        if (isCurrent()) this.#deliver[kind]?.(channel.toString(), payload)
+      })
+    }
+    return clients
+  }
+
+  #lost(isListener: boolean): void {
+    this.#isLost = true
+    if (this.#lastError === SILENT) this.#lastError = 'connection closed'
+    for (const lost of this.#onLost) lost(isListener)
+  }
+
+  #ready(): void {
+    if (!this.isUp) return
+    if (this.#isLost && this.#isStarted) this.#reconnects++
+    this.#isLost = false
+    this.#lastError = SILENT
+    for (const ready of this.#onReady) ready()
+  }
+
+  /** Rejects with the first failure; after that ioredis goes on trying by itself. */
+  async #connect(): Promise<void> {
+    const clients = setOf(this.#clients)
+    const late = new AbortController()
+    const timeout = sleep(this.#host.timeoutMs, undefined, { signal: late.signal }).then(() => {
+      throw new Error(SILENT)
     })
+    timeout.catch(() => {})
+    const ready = clients.map(async client => {
+      const becomesReady = new Promise(resolve => client.once('ready', resolve))
+      await client.connect().catch(error => {
+        this.#failed(error)
+        throw error
+      })
+      await becomesReady
+    })
+    try {
+      await Promise.race([Promise.all(ready), timeout])
+    } finally {
+      late.abort()
+    }
+  }
+
+  /** A client that is told to reconnect at the wrong moment never comes back; a new one has no past. */
+  #replace(): void {
+    const old = this.#clients
+    this.#clients = this.#make()
+    this.#disconnect(old)
+  }
+
+  #disconnect(clients: Clients): void {
+    for (const client of setOf(clients)) client.disconnect()
   }
 
   /** ioredis repeats itself while it reconnects; the canary decides what the log is told. */
@@ -221,28 +319,57 @@ export class Connection {
     this.#host.log.debug({ reason: message }, 'redis connection')
   }
 
-  async #answer(command: string, send: () => Promise<unknown>): Promise<unknown> {
+  /** One that is larger than all the room may be under way alone. */
+  #hasRoom(size: number): boolean {
+    const { pendingBytes } = this.#clients
+    return pendingBytes === 0 || pendingBytes + size <= this.#host.maxPendingBytes
+  }
+
+  async #answer(command: string, size: number, send: () => Promise<unknown>): Promise<unknown> {
+    const clients = this.#clients
     if (!this.isUp) throw new Error(`redis at ${this.label} is not reached: ${this.#lastError}`)
+    if (!this.#hasRoom(size)) throw new Error(`redis ${command}: more than --redis-buffer waits for an answer`)
+    clients.pendingBytes += size
+    const answer = send().finally(() => {
+      clients.pendingBytes -= size
+    })
     const timer = new AbortController()
     const late = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
       throw new Error(`no answer within ${this.#host.timeoutMs / 1000} s`)
     })
     late.catch(() => {})
     try {
-      return await Promise.race([send(), late])
+      return await Promise.race([answer, late])
     } catch (error) {
-      // A master that became a replica: what it is told goes nowhere.
-      if (/^READONLY/.test((error as Error).message)) this.reset()
-      throw withoutArguments(command, error as Error)
+      throw this.#noted(command, error as Error)
     } finally {
       timer.abort()
     }
   }
+
+  /** The errors of ioredis carry the arguments of their command, which belong into no log. */
+  #noted(command: string, { name, message: full }: Error): Error {
+    // So does Redis when it does not know a command.
+    const message = full.replace(/, with args beginning with.*/s, '')
+    // A master that became a replica: what it is told goes nowhere.
+    if (message.startsWith('READONLY')) this.reset()
+    if (name !== 'ReplyError') return new Error(`redis ${command}: ${message}`)
+    this.#lastError = message
+    return new RefusedError(`redis ${command}: ${message}`)
+  }
 }
 
-/** The errors of ioredis carry the arguments of their command, which belong into no log. */
-function withoutArguments(command: string, { message }: Error): Error {
-  return new Error(`redis ${command}: ${message}`)
+/** Redis has answered, with an error: the connection is well, the command is not. */
+export class RefusedError extends Error {}
+
+function setOf({ commands, listener }: Clients): readonly Client[] {
+  return listener === commands ? [commands] : [commands, listener]
+}
+
+function sizeOf(args: readonly (string | number | Buffer)[]): number {
+  let size = COMMAND_BYTES
+  for (const arg of args) size += typeof arg === 'number' ? 8 : Buffer.byteLength(arg)
+  return size
 }
 
 function retryDelay(times: number): number {

@@ -1,5 +1,6 @@
 import type { Entry, History, Payload } from 'filtered-websocket'
 import type { Connection } from './connection.ts'
+import { portable } from './text.ts'
 
 /** Fields of a stream entry: which one it is tells what the payload was. */
 const TEXT = 't'
@@ -32,14 +33,16 @@ export class RedisHistory implements History {
   async append(log: string, payload: Payload): Promise<string> {
     const { key, entries, ttlMs } = this.#limits
     const field = typeof payload === 'string' ? TEXT : BINARY
-    return sortable(String(await this.#connection.run('EVAL', APPEND, 1, key + log, entries, ttlMs, field, payload)))
+    return sortable(
+      String(await this.#connection.run('EVAL', APPEND, 1, key + portable(log), entries, ttlMs, field, payload)),
+    )
   }
 
   async read(log: string, { after, limit }: { after?: string; limit?: number } = {}): Promise<readonly Entry[]> {
     if (limit !== undefined && limit < 1) return []
     const start = after === undefined || after === '' ? '-' : `(${streamId(after)}`
     const count = limit === undefined || limit === Number.POSITIVE_INFINITY ? [] : ['COUNT', Math.floor(limit)]
-    const found = await this.#connection.runBuffer('XRANGE', this.#limits.key + log, start, '+', ...count)
+    const found = await this.#connection.runBuffer('XRANGE', this.#limits.key + portable(log), start, '+', ...count)
     return (found as [Buffer, [Buffer, Buffer]][]).map(([id, [field, value]]) => ({
       id: sortable(id.toString()),
       at: Number(id.toString().split('-')[0]),
@@ -49,7 +52,7 @@ export class RedisHistory implements History {
 
   async trim(log: string, upTo: string): Promise<void> {
     const [ms, number] = streamId(upTo).split('-')
-    await this.#connection.run('XTRIM', this.#limits.key + log, 'MINID', `${ms}-${Number(number) + 1}`)
+    await this.#connection.run('XTRIM', this.#limits.key + portable(log), 'MINID', `${ms}-${Number(number) + 1}`)
   }
 }
 

@@ -1,8 +1,10 @@
 import type { Logger, Sets } from 'filtered-websocket'
-import type { Connection } from './connection.ts'
+import { chunksOf } from './chunks.ts'
+import { type Connection, RefusedError } from './connection.ts'
+import { original, portable } from './text.ts'
 
 /** Sets that are written before the lease is renewed in between. */
-const CHUNK = 500
+const CHUNK = 100
 /** Other nodes that are looked at whenever the lease is renewed. */
 const SAMPLE = 3
 
@@ -36,10 +38,13 @@ export class LeasedSets implements Sets {
   readonly #host: LeaseHost
   readonly #mine = new Map<string, Set<string>>()
   #epoch = 0
-  /** Redis may not have all of `#mine`. */
+  /** Redis may not have all of `#mine`, or have more: commands were lost. */
   #isStale = false
+  /** Redis refused a part of `#mine`. */
+  #isIncomplete = false
   #timer: NodeJS.Timeout | undefined
   #renewing: Promise<void> | undefined
+  #sweeping: Promise<void> | undefined
 
   constructor(connection: Connection, host: LeaseHost) {
     this.#connection = connection
@@ -51,6 +56,11 @@ export class LeasedSets implements Sets {
     await this.#register()
     this.#timer = setInterval(() => void this.#renewSoon(), this.#host.leaseMs / 3)
     this.#timer.unref()
+  }
+
+  /** Whether Redis has all that this node added. */
+  get isComplete(): boolean {
+    return !this.#isStale && !this.#isIncomplete
   }
 
   async get(name: string): Promise<ReadonlySet<string>> {
@@ -77,7 +87,7 @@ export class LeasedSets implements Sets {
     if (members.size === 0) this.#mine.delete(name)
     const owner = this.#owner
     await this.#write([
-      ['SREM', this.#membersKey(name, owner), member],
+      ['SREM', this.#membersKey(name, owner), portable(member)],
       ...(members.size === 0 ? this.#leaving(name, owner) : []),
     ])
   }
@@ -107,7 +117,8 @@ export class LeasedSets implements Sets {
     if (this.#epoch === 0 || !this.#connection.isUp) return
     const kept = await this.#connection.run('SET', this.#leaseKey(this.#owner), 1, 'XX', 'PX', this.#host.leaseMs)
     if (kept === null || this.#isStale) await this.#register()
-    await this.#sweepDead()
+    else if (this.#isIncomplete) await this.#writeAll(this.#owner)
+    this.#inBackground(() => this.#sweepDead())
   }
 
   /** Writes everything under a new name, and only then gives up the old one. */
@@ -116,21 +127,42 @@ export class LeasedSets implements Sets {
     this.#epoch++
     this.#isStale = false
     const owner = this.#owner
-    const lease = ['SET', this.#leaseKey(owner), 1, 'PX', this.#host.leaseMs] as const
-    await this.#connection.run(...lease)
+    await this.#connection.run('SET', this.#leaseKey(owner), 1, 'PX', this.#host.leaseMs)
     await this.#connection.run('SADD', this.#key('owners'), owner)
-    const names = [...this.#mine.keys()]
-    for (let i = 0; i < names.length; i += CHUNK) {
-      const chunk = names.slice(i, i + CHUNK).flatMap(name => {
+    await this.#writeAll(owner)
+    if (this.#epoch === 1) return
+    this.#host.log.info({ sets: this.#mine.size }, 'redis sets of this node written again')
+    this.#inBackground(async () => {
+      await this.#sweep(before)
+      // What was added while others had swept already is in no list of names.
+      for (const names of chunksOf([...this.#mine.keys()], CHUNK))
+        await this.#runAll(names.map(name => ['DEL', this.#membersKey(name, before)]))
+    })
+  }
+
+  /** One sweep at a time, and never in the way of the lease. */
+  #inBackground(sweep: () => Promise<void>): void {
+    this.#sweeping = (this.#sweeping ?? Promise.resolve()).then(sweep).catch(error => {
+      this.#host.log.debug({ reason: (error as Error).message }, 'redis sweep')
+    })
+  }
+
+  async #writeAll(owner: string): Promise<void> {
+    this.#isIncomplete = false
+    for (const names of chunksOf([...this.#mine.keys()], CHUNK)) {
+      // It takes time, and a lease that has ended in between must stay so: others are sweeping already.
+      const kept = await this.#connection.run('SET', this.#leaseKey(owner), 1, 'XX', 'PX', this.#host.leaseMs)
+      if (kept === null) {
+        this.#isStale = true
+        return
+      }
+      const commands = names.flatMap(name => {
         // Read when it is written: members may have come and gone meanwhile.
         const members = this.#mine.get(name)
         return members === undefined ? [] : [...this.#entering(name, owner), this.#adding(name, owner, ...members)]
       })
-      await this.#runAll([lease, ...chunk])
+      await this.#write(commands)
     }
-    if (this.#epoch === 1) return
-    this.#host.log.info({ sets: names.length }, 'redis sets of this node written again')
-    await this.#sweep(before)
   }
 
   async #othersOf(name: string): Promise<readonly string[]> {
@@ -143,12 +175,12 @@ export class LeasedSets implements Sets {
             this.#connection.run('EXISTS', this.#leaseKey(owner)),
             this.#connection.run('SMEMBERS', this.#membersKey(name, owner)),
           ])
-          return isAlive === 1 ? (members as string[]) : []
+          return isAlive === 1 ? (members as string[]).map(original) : []
         }),
       )
       return found.flat()
     } catch (error) {
-      this.#host.log.debug({ set: name, reason: (error as Error).message }, 'redis set answered from this node alone')
+      this.#host.log.debug({ reason: (error as Error).message }, 'redis set answered from this node alone')
       return []
     }
   }
@@ -172,8 +204,8 @@ export class LeasedSets implements Sets {
       cursor = next
       await this.#runAll(
         names.flatMap(name => [
-          ['SREM', this.#setKey(name), owner],
-          ['DEL', this.#membersKey(name, owner)],
+          ['SREM', this.#setKey(original(name)), owner],
+          ['DEL', this.#membersKey(original(name), owner)],
         ]),
       )
     } while (cursor !== '0')
@@ -183,29 +215,38 @@ export class LeasedSets implements Sets {
 
   /** Never fails: what Redis did not get is written again with the next lease. */
   async #write(commands: readonly Command[]): Promise<void> {
-    try {
-      await this.#runAll(commands)
-    } catch (error) {
-      this.#failed(error as Error)
+    if (!this.#host.isReached()) {
+      this.#isStale = true
+      return
     }
+    const failed = await this.#runAll(commands)
+    if (failed !== undefined) this.#failed(failed)
   }
 
   #failed(error: Error): void {
     // Once: until it is mended everything else fails the same way.
-    if (!this.#isStale && this.#connection.isUp)
+    if (this.isComplete && this.#connection.isUp)
       this.#host.log.warn({ reason: error.message }, 'redis sets could not be written, will be written again')
-    this.#isStale = true
+    if (error instanceof RefusedError) this.#isIncomplete = true
+    else this.#isStale = true
   }
 
-  /** In order: they go over one connection, in a cluster one for each of the keys. */
-  async #runAll(commands: readonly Command[]): Promise<void> {
-    await Promise.all(commands.map(([command, ...args]) => this.#connection.run(command, ...args)))
+  /**
+   * All of them, whatever becomes of the others; in order, as they go over one connection, in a cluster one for each of
+   * the keys. Answers the gravest failure.
+   */
+  async #runAll(commands: readonly Command[]): Promise<Error | undefined> {
+    const outcomes = await Promise.allSettled(
+      commands.map(([command, ...args]) => this.#connection.run(command, ...args)),
+    )
+    const errors = outcomes.flatMap(outcome => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))
+    return errors.find(error => !(error instanceof RefusedError)) ?? errors[0]
   }
 
   #entering(name: string, owner: string): readonly Command[] {
     // In this order: a node that dies in between leaves nothing that is not swept.
     return [
-      ['SADD', this.#namesKey(owner), name],
+      ['SADD', this.#namesKey(owner), portable(name)],
       ['SADD', this.#setKey(name), owner],
     ]
   }
@@ -213,12 +254,12 @@ export class LeasedSets implements Sets {
   #leaving(name: string, owner: string): readonly Command[] {
     return [
       ['SREM', this.#setKey(name), owner],
-      ['SREM', this.#namesKey(owner), name],
+      ['SREM', this.#namesKey(owner), portable(name)],
     ]
   }
 
   #adding(name: string, owner: string, ...members: readonly string[]): Command {
-    return ['SADD', this.#membersKey(name, owner), ...members]
+    return ['SADD', this.#membersKey(name, owner), ...members.map(portable)]
   }
 
   #key(rest: string): string {
@@ -234,11 +275,11 @@ export class LeasedSets implements Sets {
   }
 
   #setKey(name: string): string {
-    return this.#key(`set:{${name}}`)
+    return this.#key(`set:{${portable(name)}}`)
   }
 
   #membersKey(name: string, owner: string): string {
-    return this.#key(`set:{${name}}:${owner}`)
+    return this.#key(`set:{${portable(name)}}:${owner}`)
   }
 }
 

@@ -1,13 +1,10 @@
 import type { Logger } from 'filtered-websocket'
 import type { Redis } from 'ioredis'
-import type { Connection } from './connection.ts'
+import { chunksOf } from './chunks.ts'
+import type { Connection, Kind } from './connection.ts'
 
 /** Channels that one SUBSCRIBE names. */
 const CHUNK = 1000
-
-interface Wanted {
-  readonly deliver: (payload: Buffer) => void
-}
 
 /**
  * The channels that are to be heard, and what Redis has been told of them. All changes of one turn of the event loop
@@ -15,40 +12,51 @@ interface Wanted {
  */
 export class Subscriptions {
   readonly #connection: Connection
-  readonly #kind: 'plain' | 'sharded'
+  readonly #kind: Kind
   readonly #log: Logger
-  readonly #wanted = new Map<string, Wanted>()
+  readonly #wanted = new Map<string, (payload: Buffer) => void>()
   /** What Redis was told to send. */
   readonly #told = new Set<string>()
   readonly #changed = new Set<string>()
+  /** Channels that Redis refuses to this user, and why; they are asked for alone, so as not to take others with them. */
+  readonly #refused = new Map<string, string>()
   #soon: Promise<void> | undefined
-  #isRefused = false
 
-  constructor(connection: Connection, kind: 'plain' | 'sharded', log: Logger) {
+  constructor(connection: Connection, kind: Kind, log: Logger) {
     this.#connection = connection
     this.#kind = kind
     this.#log = log
-    connection.listener.on(kind === 'plain' ? 'messageBuffer' : 'smessageBuffer', (channel: Buffer, payload: Buffer) =>
-      this.#wanted.get(channel.toString())?.deliver(payload),
-    )
-    // A cluster's own subscribers are kept and moved by ioredis.
-    if (connection.isCluster) return
-    connection.onLost(() => this.#told.clear())
+    connection.onMessage(kind, (channel, payload) => this.#wanted.get(channel)?.(payload))
+    connection.onLost(listenerToo => {
+      // A cluster's subscribers are kept and moved by ioredis, for as long as it is the same client.
+      if (listenerToo) this.#told.clear()
+    })
     connection.onReady(() => {
       for (const channel of this.#wanted.keys()) this.#changed.add(channel)
       void this.tell()
     })
   }
 
-  /** Settles when Redis has confirmed, or cannot now: it is told again as soon as it can be. */
+  /** How many channels Redis refuses. */
+  get refused(): number {
+    return this.#refused.size
+  }
+
+  /** Why Redis refuses a channel, if it does. */
+  refusalOf(channel: string): string | undefined {
+    return this.#refused.get(channel)
+  }
+
+  /** Settles when Redis has answered, or cannot now: it is told again as soon as it can be. */
   listen(channel: string, deliver: (payload: Buffer) => void): Promise<void> {
-    this.#wanted.set(channel, { deliver })
+    this.#wanted.set(channel, deliver)
     return this.#change(channel)
   }
 
-  ignore(channel: string): Promise<void> {
+  ignore(channel: string): void {
     this.#wanted.delete(channel)
-    return this.#change(channel)
+    this.#refused.delete(channel)
+    void this.#change(channel)
   }
 
   /** Tells Redis what has changed since it was last told. */
@@ -59,17 +67,19 @@ export class Subscriptions {
     if (this.#connection.listener.status !== 'ready') return
     const add: string[] = []
     const drop: string[] = []
+    const alone: string[] = []
     for (const channel of this.#changed) {
       if (this.#told.delete(channel)) drop.push(channel)
       else {
-        add.push(channel)
         this.#told.add(channel)
+        if (this.#refused.has(channel)) alone.push(channel)
+        else add.push(channel)
       }
     }
     this.#changed.clear()
     const size = this.#kind === 'plain' ? CHUNK : 1
     const drops = chunksOf(drop, size).map(channels => this.#unsubscribe(channels))
-    const adds = chunksOf(add, size).map(channels => this.#subscribe(channels))
+    const adds = [...chunksOf(add, size), ...chunksOf(alone, 1)].map(channels => this.#subscribe(channels))
     await Promise.all([...drops, ...adds])
   }
 
@@ -86,23 +96,31 @@ export class Subscriptions {
     const { listener } = this.#connection
     try {
       await (this.#kind === 'plain' ? listener.subscribe(...channels) : (listener as Redis).ssubscribe(...channels))
-      this.#isRefused = false
+      for (const channel of channels) this.#refused.delete(channel)
     } catch (error) {
-      this.#failed(channels, error as Error)
+      await this.#failed(channels, error as Error)
     }
   }
 
   /** To be told again later: by the reconnect, or by the next tick of the canary. */
-  #failed(channels: readonly string[], error: Error): void {
+  async #failed(channels: readonly string[], { name, message }: Error): Promise<void> {
+    const isRefusal = name === 'ReplyError' && message.startsWith('NOPERM')
+    if (isRefusal && channels.length > 1) {
+      // One that is refused takes all of its command with it.
+      await Promise.all(channels.map(channel => this.#subscribe([channel])))
+      return
+    }
     for (const channel of channels) {
       this.#told.delete(channel)
-      this.#changed.add(channel)
+      if (this.#wanted.has(channel)) this.#changed.add(channel)
     }
     // ioredis keeps a sharded channel even when it could not subscribe; keeping it twice would leak.
     if (this.#kind === 'sharded') void this.#unsubscribe(channels)
-    if (!this.#connection.isUp || this.#isRefused) return
-    this.#isRefused = true
-    this.#log.error({ channels: channels.slice(0, 3), reason: error.message }, 'redis refuses a subscription')
+    if (!isRefusal) return
+    const [channel] = channels
+    if (this.#refused.size === 0)
+      this.#log.error({ reason: message }, 'redis refuses a subscription, messages do not arrive')
+    if (this.#wanted.has(channel!)) this.#refused.set(channel!, message)
   }
 
   async #unsubscribe(channels: readonly string[]): Promise<void> {
@@ -113,10 +131,4 @@ export class Subscriptions {
       // The connection is gone, and with it the subscription.
     }
   }
-}
-
-function chunksOf<T>(items: readonly T[], size: number): T[][] {
-  const chunks: T[][] = []
-  for (let i = 0; i < items.length; i += size) chunks.push(items.slice(i, i + size))
-  return chunks
 }

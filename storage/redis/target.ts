@@ -25,8 +25,12 @@ const REDIS_PORT = 6379
 /** @throws Error `ERR_OPTION` when an option does not say what it should; no secret is in the message. */
 export function targetOf(options: RedisOptions): Target {
   const key = options['redis-key']
-  // What stands in braces decides the slot of a key in a cluster; sets.ts has its own.
-  if (!/^[^{}\s]+$/.test(key)) throw wrong(`--redis-key takes a word without braces, received "${key}"`)
+  // Braces decide the slot of a key in a cluster; with a colon one server's channels could be another's.
+  if (!/^[\w.-]+$/.test(key))
+    throw wrong(`--redis-key takes a word of letters, digits, "-", "_" and ".", received "${key}"`)
+  const reserved = options['redis-channels'].find(channel => channel.startsWith(`${key}:`))
+  if (reserved !== undefined)
+    throw wrong(`--redis-channels: "${reserved}" is reserved, as all that begin with --redis-key and a colon`)
   const auth = {
     ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
     ...(options['redis-password'] !== undefined && { password: options['redis-password'] }),
@@ -63,22 +67,30 @@ export function targetOf(options: RedisOptions): Target {
 
 function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  const db = Number(url?.pathname.slice(1) || '0')
-  if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || !Number.isInteger(db))
-    throw wrong('--redis-url takes redis://[user:password@]host[:port][/db], or rediss:// for TLS')
+  if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
+    throw wrong('--redis-url takes redis://[user:password@]host[:port], or rediss:// for TLS')
+  if (!/^\/?0?$/.test(url.pathname))
+    throw wrong('--redis-url takes no database: channels have none; servers are told apart by --redis-key')
   const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }
   return {
     label: labelOf([address]),
     cluster: undefined,
     connect: {
       ...address,
-      db,
       ...auth,
-      ...(url.username !== '' && { username: decodeURIComponent(url.username) }),
-      ...(url.password !== '' && { password: decodeURIComponent(url.password) }),
+      ...(url.username !== '' && { username: decoded(url.username) }),
+      ...(url.password !== '' && { password: decoded(url.password) }),
       ...(url.protocol === 'rediss:' && { tls: {} }),
       ...tls,
     },
+  }
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw wrong('--redis-url: a % in user or password is written %25')
   }
 }
 
@@ -96,7 +108,9 @@ function addressesOf(option: string, texts: readonly string[], defaultPort: numb
   return texts.map(text => {
     const [, host, port = String(defaultPort)] = /^(?:redis:\/\/)?(\[[^\]]+\]|[^:/@\s]+)(?::(\d+))?$/.exec(text) ?? []
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
-      throw wrong(`--${option} takes host:port, received "${text}"`)
+      throw wrong(
+        `--${option} takes host:port, received ${text.includes('@') ? 'a user or password, which has an option of its own' : `"${text}"`}`,
+      )
     return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
   })
 }

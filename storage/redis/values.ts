@@ -1,12 +1,13 @@
 import type { Values } from 'filtered-websocket'
 import type { Connection } from './connection.ts'
+import { portable } from './text.ts'
 
 /** The time to live is that of the first increment. */
 const INCREMENT = `
 local isNew = redis.call('EXISTS', KEYS[1]) == 0
-local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
+redis.call('INCRBY', KEYS[1], ARGV[1])
 if isNew and ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return tostring(sum)`
+return redis.call('GET', KEYS[1])`
 
 /** Strings with PX, NX, INCRBY and GETDEL. */
 export class RedisValues implements Values {
@@ -19,26 +20,26 @@ export class RedisValues implements Values {
   }
 
   async get(key: string): Promise<string | undefined> {
-    return textOf(await this.#connection.run('GET', this.#prefix + key))
+    return textOf(await this.#connection.run('GET', this.#prefix + portable(key)))
   }
 
   async set(key: string, value: string, { ttlMs, ifAbsent = false }: { ttlMs?: number; ifAbsent?: boolean } = {}) {
     const how = [...(ttlMs === undefined ? [] : ['PX', wholeMs(ttlMs)]), ...(ifAbsent ? ['NX'] : [])]
-    return (await this.#connection.run('SET', this.#prefix + key, value, ...how)) !== null
+    return (await this.#connection.run('SET', this.#prefix + portable(key), value, ...how)) !== null
   }
 
   async increment(key: string, by = 1, ttlMs?: number): Promise<number> {
     if (!Number.isSafeInteger(by)) throw new TypeError(`value "${key}" is increased by an integer, received ${by}`)
     const ttl = ttlMs === undefined ? '' : wholeMs(ttlMs)
-    return Number(await this.#connection.run('EVAL', INCREMENT, 1, this.#prefix + key, by, ttl))
+    return Number(await this.#connection.run('EVAL', INCREMENT, 1, this.#prefix + portable(key), by, ttl))
   }
 
   async take(key: string): Promise<string | undefined> {
-    return textOf(await this.#connection.run('GETDEL', this.#prefix + key))
+    return textOf(await this.#connection.run('GETDEL', this.#prefix + portable(key)))
   }
 
   async delete(key: string): Promise<void> {
-    await this.#connection.run('DEL', this.#prefix + key)
+    await this.#connection.run('DEL', this.#prefix + portable(key))
   }
 }
 
