@@ -1,5 +1,6 @@
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
+import { FwsError, messageOf } from './errors.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import type { Awaitable, Bus, ChannelEvent } from './types.ts'
@@ -15,9 +16,14 @@ export class Consumer implements MailboxOwner<ChannelEvent> {
     this.#mailbox = new Mailbox(this, hub.limits)
   }
 
+  /** @throws FwsError `ERR_STORAGE`: a channel cannot be heard. */
   async subscribe(bus: Bus, channels: readonly string[]): Promise<void> {
     for (const channel of channels) {
-      this.#unsubscribe.push(await bus.subscribe(channel, payload => this.#receive({ channel, payload })))
+      try {
+        this.#unsubscribe.push(await bus.subscribe(channel, payload => this.#receive({ channel, payload })))
+      } catch (error) {
+        throw new FwsError('ERR_STORAGE', `channel "${channel}" cannot be heard: ${messageOf(error)}`, error)
+      }
     }
   }
 

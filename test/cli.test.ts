@@ -54,6 +54,8 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'key',
       'cert',
       'storage',
+      'compress',
+      'compress-threshold',
       'max-payload',
       'max-buffered',
       'max-queued',

@@ -119,6 +119,16 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     assert.match(stderr, /redis at 127\.0\.0\.1:\d+: WRONGPASS/)
     assert.doesNotMatch(stderr, /topsecret/)
   })
+  it('a channel that Redis refuses to this user fails the start in one sentence', async () => {
+    await redis.command('ACL', 'SETUSER', 'narrow', 'on', '>p', '~*', '+@all', 'resetchannels', '&fws:*')
+    const { code, stderr } = await run(
+      ['-p', '0', '-f', 'broadcast-pubsub', '--redis-port', port(), '--redis-user', 'narrow', '--redis-password', 'p'],
+      { env },
+    )
+    assert.equal(code, 1)
+    assert.match(stderr, /channel "global" cannot be heard: redis refuses channel "global": NOPERM/)
+    assert.doesNotMatch(stderr, /\n {4}at /)
+  })
   it('a refused connection is one clear sentence, exit 1', async () => {
     const free = String(await freePort())
     const { code, stdout, stderr } = await run(argv('--redis-port', free), { env })

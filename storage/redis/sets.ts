@@ -42,6 +42,8 @@ export class LeasedSets implements Sets {
   #isStale = false
   /** Redis refused a part of `#mine`. */
   #isIncomplete = false
+  /** The log knows that they are not complete. */
+  #isTold = false
   #timer: NodeJS.Timeout | undefined
   #renewing: Promise<void> | undefined
   #sweeping: Promise<void> | undefined
@@ -118,6 +120,7 @@ export class LeasedSets implements Sets {
     const kept = await this.#connection.run('SET', this.#leaseKey(this.#owner), 1, 'XX', 'PX', this.#host.leaseMs)
     if (kept === null || this.#isStale) await this.#register()
     else if (this.#isIncomplete) await this.#writeAll(this.#owner)
+    if (this.isComplete) this.#isTold = false
     this.#inBackground(() => this.#sweepDead())
   }
 
@@ -224,9 +227,11 @@ export class LeasedSets implements Sets {
   }
 
   #failed(error: Error): void {
-    // Once: until it is mended everything else fails the same way.
-    if (this.isComplete && this.#connection.isUp)
+    // Once: until it is mended everything fails the same way.
+    if (!this.#isTold && this.#connection.isUp) {
+      this.#isTold = true
       this.#host.log.warn({ reason: error.message }, 'redis sets could not be written, will be written again')
+    }
     if (error instanceof RefusedError) this.#isIncomplete = true
     else this.#isStale = true
   }
