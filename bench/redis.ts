@@ -1,8 +1,12 @@
 // What one Redis carries: envelopes a second from one publisher to several nodes, and what each costs it. Raw sockets, so that
 // Redis on its one core is what is measured. For docs/scaling.md.
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { nodeBytes, writeEnvelope } from '../dist/src/envelope.js'
+import { Launched } from '../test/kit/cli.ts'
+import { until } from '../test/kit/peer.ts'
 import { startRedis } from '../test/kit/redis.ts'
 import { pin } from './processes.ts'
 
@@ -90,5 +94,50 @@ for (const size of [128, 1024, 16_384]) {
     console.log(
       `| ${nodes} | ${size} B | ${round(published)} | ${round(delivered)} | ${round(mega)} | ${Math.round(cpu * 100)}% |`,
     )
+  }
+}
+
+// What an envelope costs the node that gets it: parsed, and handed to one client of it.
+console.log('\n| envelopes of one message | CPU of the node for each | envelopes a second at one whole core |')
+console.log('|---|---|---|')
+for (const size of [64, 1024]) {
+  const runs: number[] = []
+  for (let i = 0; i < 3; i++) runs.push(await costOfEnvelope(size))
+  const cost = runs.sort((a, b) => a - b)[1]!
+  console.log(`| ${size} B | ${(cost * 1e6).toFixed(1)} µs | ${round(1 / cost)} |`)
+}
+
+/** CPU seconds. */
+async function costOfEnvelope(size: number): Promise<number> {
+  const COUNT = 100_000
+  const IN_FLIGHT = 200
+  const redis = await startRedis()
+  const node = new Launched(['-p', '0', '-f', 'broadcast', '--storage', 'redis', '--redis-url', redis.url], {})
+  try {
+    await until(() => node.listening())
+    pin(redis.pid!, 0)
+    pin(node.pid, 0)
+    const peer = await node.connect()
+    let got = 0
+    peer.ws.removeAllListeners('message')
+    peer.ws.on('message', () => got++)
+    const publisher = await open(redis.port)
+    publisher.on('data', () => {})
+    const id = nodeBytes(randomUUID())
+    const payload = 'x'.repeat(size)
+    const before = cpuSeconds(node.pid)
+    for (let sent = 0; sent < COUNT; sent++) {
+      const envelope = writeEnvelope(id, { first: sent, anew: false, payloads: [payload] })
+      publisher.write(`*3\r\n${bulk('PUBLISH')}${bulk(CHANNEL)}$${envelope.length}\r\n`)
+      publisher.write(envelope)
+      publisher.write('\r\n')
+      if (sent % IN_FLIGHT === 0) await until(() => got >= sent - IN_FLIGHT)
+    }
+    await until(() => got === COUNT)
+    publisher.destroy()
+    return (cpuSeconds(node.pid) - before) / COUNT
+  } finally {
+    await node.kill()
+    await redis.stop()
   }
 }
