@@ -1,5 +1,4 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { memoryUsage } from 'node:process'
 import type { Server } from 'filtered-websocket'
 import { Counter, Gauge, Registry } from 'prom-client'
 
@@ -111,7 +110,7 @@ export function metricsOf(server: Server) {
     delay.reset()
     return Math.max(0, longest / NANOSECONDS - RESOLUTION / 1000)
   })
-  gauge('fws_resident_memory_bytes', 'memory of the process', () => memoryUsage.rss())
+  gauge('fws_resident_memory_bytes', 'memory of the process', () => process.memoryUsage.rss())
   for (const name of Object.keys(server.storageMetrics)) {
     const make = name.endsWith('_total') ? total : gauge
     make(`fws_storage_${name}`, 'told by the storage', () => server.storageMetrics[name] ?? 0)
