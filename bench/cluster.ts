@@ -8,7 +8,9 @@ import { parseArgs } from 'node:util'
 import { Launched } from '../test/kit/cli.ts'
 import { until } from '../test/kit/peer.ts'
 import { startRedis } from '../test/kit/redis.ts'
-import { median, pin, runLoad } from './processes.ts'
+import type { Measured } from './load.ts'
+import { load, pin } from './processes.ts'
+import { median } from './results.ts'
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } })
 const scale = values.quick
@@ -16,19 +18,6 @@ const scale = values.quick
   : { clients: 500, rounds: Number(process.env.ROUNDS ?? 3), inflight: [1, 16, 64], warmup: 1, seconds: 3 }
 const SIZE = 64
 const NODES = 2
-
-interface Measured {
-  /** Deliveries a second over all clients. */
-  readonly rate: number
-  /** Milliseconds from the sender on one node to clients of the other. */
-  readonly p50: number
-  readonly p99: number
-  /** CPU seconds for a million deliveries. */
-  readonly nodesCpu: number
-  readonly redisCpu: number
-  /** Share of the time in which the load itself had no pause: near 1 it is what is measured. */
-  readonly busy: number
-}
 
 const contestants: Readonly<Record<string, (redis: string) => Launched>> = {
   fws: redis => new Launched(['-p', '0', '-f', 'broadcast', '--storage', 'redis', '--redis-url', redis], {}),
@@ -57,17 +46,22 @@ async function measure(name: string, inflight: number): Promise<Measured> {
       await until(() => node.listening() || node.child.exitCode !== null)
       if (!node.listening()) throw new Error(node.stderr)
     }
-    return await runLoad<Measured>('cluster-load.ts', {
-      protocol: name,
-      nodes: nodes.map(({ url }) => url).join(','),
-      pids: nodes.map(({ child }) => child.pid).join(','),
-      redis: redis.pid!,
+    const [measured] = await load({
+      dialect: name === 'socket.io' ? 'socket.io' : 'plain',
+      urls: nodes.map(({ url }) => url),
       clients: scale.clients,
+      rooms: 1,
+      audience: 'others',
       size: SIZE,
-      inflight,
+      check: true,
+      paces: [{ inflight }],
       warmup: scale.warmup,
       seconds: scale.seconds,
+      watch: { nodes: nodes.map(({ pid }) => pid), redis: [redis.pid!] },
     })
+    const { lost, doubled, reordered } = measured!
+    if (lost + doubled + reordered > 0) throw new Error(JSON.stringify({ name, lost, doubled, reordered }))
+    return measured!
   } finally {
     await Promise.all(nodes.map(node => node.kill()))
     await redis.stop()
@@ -88,14 +82,18 @@ for (const inflight of scale.inflight) {
   for (let round = 0; round < scale.rounds; round++)
     for (const name of names) results[name] = [...(results[name] ?? []), await measure(name, inflight)]
   console.log(`${inflight} in flight`)
-  const middle = (name: string, key: keyof Measured) => median(results[name]!.map(one => one[key]))
+  const middle = (name: string, of: (one: Measured) => number) => median(results[name]!.map(of))
+  /** CPU seconds for a million deliveries. */
+  const cpu = (name: string, process: string) => middle(name, one => one.cpu[process]! / (one.rate / 1e6))
   for (const name of names) {
-    const [rate, p50, p99, nodesCpu, redisCpu, busy] = (
-      ['rate', 'p50', 'p99', 'nodesCpu', 'redisCpu', 'busy'] as const
-    ).map(key => middle(name, key))
     console.log(
-      `  ${name.padEnd(9)} ${Math.round(rate!).toLocaleString('en').padStart(10)} deliveries/s, across nodes p50 ${p50!.toFixed(2)} ms p99 ${p99!.toFixed(2)} ms, CPU s a million: nodes ${nodesCpu!.toFixed(2)} Redis ${redisCpu!.toFixed(3)}, load ${Math.round(busy! * 100)}% busy`,
+      `  ${name.padEnd(9)} ${Math.round(middle(name, ({ rate }) => rate))
+        .toLocaleString('en')
+        .padStart(
+          10,
+        )} deliveries/s, across nodes p50 ${middle(name, ({ p50 }) => p50).toFixed(2)} ms p99 ${middle(name, ({ p99 }) => p99).toFixed(2)} ms, CPU s a million: nodes ${cpu(name, 'nodes').toFixed(2)} Redis ${cpu(name, 'redis').toFixed(3)}, load ${Math.round(middle(name, ({ busy }) => busy) * 100)}% busy`,
     )
   }
-  if (names.length > 1) console.log(`  ratio ${(middle('fws', 'rate') / middle('socket.io', 'rate')).toFixed(1)}`)
+  const rate = ({ rate }: Measured) => rate
+  if (names.length > 1) console.log(`  ratio ${(middle('fws', rate) / middle('socket.io', rate)).toFixed(1)}`)
 }

@@ -1,86 +1,240 @@
-// The load: many raw WebSocket connections in one process. Received bytes are counted, not decoded, so that the load can
-// take more than any server sends.
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import { parseArgs } from 'node:util'
+// The load generator: many raw connections in one process, for one server or several nodes, driven by one Job. Closed loop
+// (`inflight`) for throughput, open loop (`rate`) for latency: there the time counts from when a message was due, so that
+// a server that falls behind does not slow its own measurement. With `check` every message of every client is checked.
+import { readFileSync } from 'node:fs'
+import { Connection, type Shape } from './connection.ts'
+import { Histogram } from './histogram.ts'
+import { Room } from './room.ts'
+import { type Dialect, documents, Template } from './template.ts'
 
-const { values } = parseArgs({
-  options: {
-    port: { type: 'string' },
-    clients: { type: 'string', default: '1000' },
-    size: { type: 'string', default: '64' },
-    inflight: { type: 'string', default: '16' },
-    seconds: { type: 'string', default: '3' },
-    mode: { type: 'string', default: 'fanout' },
-  },
-})
-const clients = Number(values.clients)
-const size = Number(values.size)
-const inflight = Number(values.inflight)
-const seconds = Number(values.seconds)
+/** Handshakes under way at a time. */
+const OPENING = 64
+/** Milliseconds: no delivery for so long and the rest is lost; after so many in all it is unfinished. */
+const QUIET = 1000
+const PATIENCE = 3000
+/** An open loop wakes so many milliseconds early and spins: timers are no finer. */
+const EARLY = 2
 
-const HANDSHAKE = [
-  'GET / HTTP/1.1',
-  'Host: 127.0.0.1',
-  'Connection: Upgrade',
-  'Upgrade: websocket',
-  'Sec-WebSocket-Version: 13',
-  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-  '\r\n',
-].join('\r\n')
-
-async function open(): Promise<Socket> {
-  const socket = connect({ port: Number(values.port), host: '127.0.0.1', noDelay: true })
-  socket.write(HANDSHAKE)
-  let answer = ''
-  while (!answer.includes('\r\n\r\n')) answer += (await once(socket, 'data'))[0].toString('latin1')
-  if (!answer.startsWith('HTTP/1.1 101')) throw new Error(answer)
-  return socket
+export interface Job {
+  readonly dialect: Dialect
+  /** Each gets `clients`; with several, latency is that of the other nodes' clients. */
+  readonly urls: readonly string[]
+  readonly clients: number
+  /** Clients are dealt to so many rooms, each with one sender. */
+  readonly rooms: number
+  readonly audience: 'others' | 'everyone'
+  /** Bytes of payload. */
+  readonly size: number
+  readonly json?: boolean
+  readonly deflate?: boolean
+  readonly check?: boolean
+  /** One after the other; after the last the connections stay open until the process is ended. */
+  readonly paces: readonly Pace[]
+  /** Seconds of each pace, before and while it is measured. */
+  readonly warmup?: number
+  readonly seconds?: number
+  /** Clients in the first room that never read. */
+  readonly stalled?: number
+  /** Bytes of one read at most. */
+  readonly readBytes?: number
+  /** The server never stops sending, whatever it is sent: nothing is waited for. */
+  readonly isEndless?: boolean
+  /** Processes whose CPU time is of interest, by a name of their own. */
+  readonly watch?: Readonly<Record<string, readonly number[]>>
 }
 
-/** A masked text frame of `length` bytes of payload; the mask is 0, so that the bytes are the text. */
-function clientFrame(length: number): Buffer {
-  const header =
-    length < 126 ? Buffer.from([0x81, 0x80 | length]) : Buffer.from([0x81, 0x80 | 126, length >> 8, length & 255])
-  return Buffer.concat([header, Buffer.alloc(4), Buffer.alloc(length, 'x')])
+/** In flight in each room, or a second. */
+export type Pace = { readonly inflight: number } | { readonly rate: number }
+
+export interface Opened {
+  readonly opened: number
+  readonly seconds: number
 }
 
-const sockets: Socket[] = []
-while (sockets.length < clients) {
-  const batch = Math.min(50, clients - sockets.length)
-  sockets.push(...(await Promise.all(Array.from({ length: batch }, open))))
+export interface Measured {
+  /** Deliveries a second, over all clients. */
+  readonly rate: number
+  /** Bytes of one delivery on the wire, its header included. */
+  readonly wireBytes: number
+  /** Milliseconds; with `check` only. */
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+  /** Open loop: milliseconds by which the load itself sent too late, 99th percentile. */
+  readonly late: number
+  /** Closed loop: share of the time in which the load did not wait; near 1 the load is what is measured. */
+  readonly busy: number
+  readonly lost: number
+  readonly doubled: number
+  readonly reordered: number
+  /** Deliveries that were still coming when patience ended. */
+  readonly unfinished: number
+  /** CPU seconds of those watched, for each second. */
+  readonly cpu: Readonly<Record<string, number>>
 }
 
-if (values.mode === 'idle') {
-  process.send?.({ open: sockets.length })
-  await once(process, 'message')
-  process.exit(0)
+const job: Job = JSON.parse(process.argv[2]!)
+const { warmup = 0.5, seconds = 2, watch = {}, check = false } = job
+const template = new Template(job.json ? documents(job.size) : ['0'.repeat(8).padEnd(job.size, 'x')], job.dialect)
+const shape: Shape = {
+  dialect: job.dialect,
+  template,
+  deflate: job.deflate ?? false,
+  readBuffer: Buffer.allocUnsafe(job.readBytes ?? 65_536),
+}
+const connections: Connection[] = []
+const rooms: Room[] = []
+
+async function openAll(): Promise<Opened> {
+  const start = performance.now()
+  const wanted = job.urls.flatMap(url => Array.from({ length: job.clients }, (_, i) => ({ url, room: i % job.rooms })))
+  let next = 0
+  const openSome = async () => {
+    while (next < wanted.length) {
+      const i = next++
+      const { url, room } = wanted[i]!
+      connections[i] = new Connection(url, job.rooms > 1 ? String(room) : undefined, shape)
+      await connections[i].opened
+    }
+  }
+  await Promise.all(Array.from({ length: OPENING }, openSome))
+  const took = performance.now() - start
+  for (let i = 0; i < job.rooms; i++) rooms.push(new Room(connections[i]!, template))
+  for (const [i, connection] of connections.entries()) {
+    const room = rooms[(i % job.clients) % job.rooms]!
+    const isMeasured = job.urls.length === 1 || i >= job.clients
+    if (job.audience === 'everyone' || connection !== room.sender) room.add(connection, check, isMeasured)
+  }
+  for (let i = 0; i < (job.stalled ?? 0); i++) {
+    const stalled = new Connection(job.urls[0]!, undefined, shape)
+    await stalled.opened
+    stalled.socket.removeAllListeners('close').on('error', () => {})
+    stalled.socket.pause()
+  }
+  return { opened: connections.length, seconds: took / 1000 }
 }
 
-const frame = clientFrame(size)
-const serverFrame = frame.length - 4
-const perMessage = (values.mode === 'echo' ? 1 : clients - 1) * serverFrame
-let received = 0
-let sent = 0
-const sender = sockets[0]!
+async function measure(pace: Pace): Promise<Measured> {
+  const latencies = new Histogram()
+  const lateness = new Histogram()
+  const stop = 'rate' in pace ? openLoop(pace.rate, lateness) : closedLoop(pace.inflight)
+  await passed(warmup * 1000)
+  if (check) for (const room of rooms) room.measure(latencies)
+  const before = snapshot()
+  await passed(seconds * 1000)
+  const after = snapshot()
+  stop()
+  const unfinished = !job.isEndless && (await drain())
+  if (check) for (const room of rooms) room.measured()
+  const missing = sum(room => room.missing)
+  const span = (after.at - before.at) / 1000
+  const deliveries = after.deliveries - before.deliveries
+  return {
+    rate: deliveries / span,
+    wireBytes: (after.bytes - before.bytes) / deliveries,
+    p50: latencies.percentile(0.5) / 1000,
+    p99: latencies.percentile(0.99) / 1000,
+    max: latencies.count > 0 ? latencies.max / 1000 : Number.NaN,
+    late: lateness.percentile(0.99) / 1000,
+    busy:
+      'rate' in pace ? Number.NaN : performance.eventLoopUtilization(after.utilization, before.utilization).utilization,
+    // One doubled and one lost would cancel out in what is missing.
+    lost: unfinished
+      ? sum(room => room.disorder.gaps)
+      : Math.max(
+          0,
+          missing,
+          sum(room => room.disorder.gaps),
+        ),
+    doubled: check ? sum(room => room.disorder.doubled) : Math.max(0, -missing),
+    reordered: sum(room => room.disorder.reordered),
+    unfinished: unfinished ? missing : 0,
+    cpu: Object.fromEntries(Object.keys(watch).map(name => [name, (after.cpu[name]! - before.cpu[name]!) / span])),
+  }
+}
 
-function fill(): void {
-  const missing = inflight - (sent - Math.floor(received / perMessage))
-  if (missing <= 0) return
-  sent += missing
-  sender.write(missing === 1 ? frame : Buffer.concat(Array(missing).fill(frame)))
+function closedLoop(inflight: number): () => void {
+  for (const room of rooms) {
+    room.inflight = inflight
+    room.fill()
+  }
+  return () => {
+    for (const room of rooms) room.inflight = 0
+  }
 }
-for (const socket of sockets) {
-  socket.on('data', (chunk: Buffer) => {
-    received += chunk.length
-    fill()
-  })
+
+/** All rooms keep the same schedule. */
+function openLoop(rate: number, lateness: Histogram): () => void {
+  const period = 1000 / rate
+  const start = performance.now()
+  let sent = 0
+  let isOver = false
+  const tick = () => {
+    if (isOver) return
+    const now = performance.now()
+    const due = Math.floor((now - start) / period) + 1
+    if (due > sent) {
+      lateness.record((now - start - sent * period) * 1000)
+      for (const room of rooms) room.send(due - sent, start + sent * period, period)
+      sent = due
+    }
+    const left = start + sent * period - performance.now()
+    if (left > EARLY) setTimeout(tick, left - EARLY)
+    else setImmediate(tick)
+  }
+  tick()
+  return () => {
+    isOver = true
+  }
 }
-fill()
-await new Promise(resolve => setTimeout(resolve, 500))
-const before = received
-const start = performance.now()
-await new Promise(resolve => setTimeout(resolve, seconds * 1000))
-const took = (performance.now() - start) / 1000
-process.send?.({ deliveries: (received - before) / serverFrame / took })
-process.exit(0)
+
+/** Waits for what is under way; answers whether it was still coming at the end. */
+async function drain(): Promise<boolean> {
+  const start = performance.now()
+  let missing = sum(room => room.missing)
+  let progress = start
+  while (missing > 0 && performance.now() - progress < QUIET) {
+    if (performance.now() - start > PATIENCE) return true
+    await passed(10)
+    const now = sum(room => room.missing)
+    if (now < missing) progress = performance.now()
+    missing = now
+  }
+  return false
+}
+
+function snapshot() {
+  return {
+    at: performance.now(),
+    deliveries: sum(room => room.received),
+    bytes: connections.reduce((total, { bytes }) => total + bytes, 0),
+    utilization: performance.eventLoopUtilization(),
+    cpu: Object.fromEntries(Object.entries(watch).map(([name, pids]) => [name, cpuSeconds(pids)])),
+  }
+}
+
+/** So far (proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms). */
+function cpuSeconds(pids: readonly number[]): number {
+  if (process.platform !== 'linux') return Number.NaN
+  let ticks = 0
+  for (const pid of pids) {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
+    ticks += Number(fields[11]) + Number(fields[12])
+  }
+  return ticks / 100
+}
+
+function sum(of: (room: Room) => number): number {
+  return rooms.reduce((total, room) => total + of(room), 0)
+}
+
+function passed(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}
+
+process.send!(await openAll())
+if (job.paces.length > 0) {
+  const results: Measured[] = []
+  for (const pace of job.paces) results.push(await measure(pace))
+  process.send!(results)
+}

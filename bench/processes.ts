@@ -1,70 +1,110 @@
-// Starts servers and loads as processes of their own, on cores of their own where `taskset` exists.
-import { type ChildProcess, fork, spawnSync } from 'node:child_process'
+// Starts servers and the load as processes of their own, on cores of their own where `taskset` exists.
+import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Job, Measured, Opened } from './load.ts'
 
-const hasTaskset = spawnSync('taskset', ['-c', '0', 'true']).status === 0
+const SERVER_CORE = 0
+const LOAD_CORE = 1
+/** Milliseconds for a server to come to listen. */
+const STARTUP = 20_000
 
-function start(script: string, args: readonly string[], core: number, execArgv: readonly string[] = []): ChildProcess {
-  const child = fork(join(import.meta.dirname, script), args, { execArgv: ['--import', 'tsx', ...execArgv] })
-  pin(child.pid!, core)
-  return child
-}
+const hasTaskset = spawnSync('taskset', ['-c', String(LOAD_CORE), 'true']).status === 0
 
 /** Keeps all threads of a process on one core. */
 export function pin(pid: number, core: number): void {
   if (hasTaskset) spawnSync('taskset', ['-a', '-c', '-p', String(core), String(pid)])
 }
 
-async function answer<T>(child: ChildProcess): Promise<T> {
-  const [message] = await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(([code]) => Promise.reject(new Error(`exited with ${code}`))),
-  ])
-  return message as T
+export interface Served {
+  readonly url: string
+  readonly pid: number
 }
 
-/** Runs `work` against a server that lives for it alone. */
-export async function withServer<T>(
-  name: string,
-  filter: string,
-  work: (port: number, server: ChildProcess) => Promise<T>,
-): Promise<T> {
-  const server = start('servers.ts', [name, filter], 0, ['--expose-gc'])
+/** Runs `work` against a server that lives for it alone, and tells its `ws://` address on standard error. */
+export async function withServer<T>(command: readonly string[], work: (server: Served) => Promise<T>): Promise<T> {
+  const [program, ...args] = hasTaskset ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
+  const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   try {
-    const { port } = await answer<{ port: number }>(server)
-    return await work(port, server)
+    return await work({ url: await address(child), pid: child.pid! })
   } finally {
-    server.kill('SIGKILL')
+    if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit')
   }
 }
 
-/** Puts load on a port; answers what it measured. */
-export function load<T>(port: number, options: LoadOptions, whileOpen?: () => Promise<void>): Promise<T> {
-  return runLoad('load.ts', { port, ...options }, whileOpen)
+async function address(child: ChildProcess): Promise<string> {
+  let text = ''
+  const heard = new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no server within ${STARTUP} ms: ${text}`)), STARTUP)
+    child.once('error', reject).once('exit', code => reject(new Error(`the server ended with ${code}: ${text}`)))
+    child.stderr!.setEncoding('utf8').on('data', chunk => {
+      if (text.length < 10_000) text += chunk
+      const url = /ws:\/\/127\.0\.0\.1:\d+/.exec(text)?.[0]
+      if (url === undefined) return
+      clearTimeout(timer)
+      resolve(url)
+    })
+  })
+  return heard
 }
 
-type LoadOptions = Readonly<Record<string, string | number>>
+export interface Load {
+  readonly opened: Opened
+  /** One for each pace. */
+  results(): Promise<readonly Measured[]>
+}
 
-/** Runs a script that puts load on servers; answers what it measured. */
-export async function runLoad<T>(script: string, options: LoadOptions, whileOpen?: () => Promise<void>): Promise<T> {
-  const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
-  const child = start(script, args, 1)
+/** Runs `work` once all clients of the job are open; they are gone after it. */
+export async function withLoad<T>(job: Job, work: (load: Load) => Promise<T>): Promise<T> {
+  const child = start('load.ts', [JSON.stringify(job)], LOAD_CORE)
   try {
-    const result = await answer<T>(child)
-    await whileOpen?.()
-    return result
+    const [opened, results] = [answer<Opened>(child), answer<readonly Measured[]>(child, 2)]
+    results.catch(() => {})
+    return await work({ opened: await opened, results: () => results })
   } finally {
-    child.kill('SIGKILL')
+    if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit')
   }
 }
 
-/** The server's resident memory, in bytes, after a garbage collection. */
-export async function memoryOf(server: ChildProcess): Promise<number> {
-  server.send('memory')
-  return (await answer<{ rss: number }>(server)).rss
+/** Runs the whole job; answers what was measured at each pace. */
+export function load(job: Job): Promise<readonly Measured[]> {
+  return withLoad(job, ({ results }) => results())
 }
 
-export function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!
+/** Runs a script on the servers' core; answers the one message that it sends. */
+export async function runScript<T>(script: string): Promise<T> {
+  const child = start(script, [], SERVER_CORE)
+  return answer<T>(child)
+}
+
+function start(script: string, args: readonly string[], core: number): ChildProcess {
+  const child = fork(join(import.meta.dirname, script), args, {
+    execArgv: ['--import', import.meta.resolve('tsx')],
+    // NaN survives.
+    serialization: 'advanced',
+  })
+  pin(child.pid!, core)
+  return child
+}
+
+/** The message that comes as number `nth`. */
+function answer<T>(child: ChildProcess, nth = 1): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let heard = 0
+    child.on('message', message => {
+      if (++heard === nth) resolve(message as T)
+    })
+    child.once('exit', code => reject(new Error(`the load ended with ${code}`)))
+  })
+}
+
+/** Bytes of resident memory after a garbage collection; NaN where there is no /proc. */
+export async function residentMemory(pid: number): Promise<number> {
+  if (process.platform !== 'linux') return Number.NaN
+  for (let i = 0; i < 2; i++) {
+    process.kill(pid, 'SIGUSR2')
+    await new Promise(resolve => setTimeout(resolve, 500))
+  }
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) * 1024
 }

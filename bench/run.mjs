@@ -1,11 +1,30 @@
-// `npm run bench`: every benchmark, one after the other; `npm run bench -- fanout`: the named ones.
+// The benchmarks: `run.mjs` for the headline rows, `--full` for everything, `run.mjs NAME...` for scenarios by name.
+// `--only ours,ws`, `--rounds N`, `--seconds N`, `--clients N`, `--idle N`, `--save FILE`. The peers are installed at first use.
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { register } from 'tsx/esm/api'
 
-const named = process.argv.slice(2)
-for (const name of named.length > 0 ? named : ['chain', 'fanout', 'memory']) {
-  const { status } = spawnSync(process.execPath, ['--import', 'tsx', join(import.meta.dirname, `${name}.ts`)], {
-    stdio: 'inherit',
-  })
-  if (status !== 0) process.exit(status ?? 1)
+const here = import.meta.dirname
+const only = process.argv.find((arg, i) => arg.startsWith('--only=') || process.argv[i - 1] === '--only')
+const needsPeers = only === undefined || /socket\.io|bun/.test(only)
+
+if (!existsSync(join(here, '../dist'))) fail('not built: npm run build')
+if (needsPeers && !existsSync(join(here, 'node_modules'))) run('npm', ['ci', '--prefix', here])
+// Where npm runs no install scripts, Bun's own has not put the binary in its place.
+const bun = join(here, 'node_modules/.bin/bun')
+if (needsPeers && spawnSync(bun, ['--version']).status !== 0)
+  run(process.execPath, [join(here, 'node_modules/bun/install.js')])
+
+register()
+await import('./suite.ts')
+
+function run(command, args) {
+  const { status } = spawnSync(command, args, { stdio: 'inherit' })
+  if (status !== 0) fail(`${command} ${args.join(' ')} ended with ${status}`)
+}
+
+function fail(message) {
+  console.error(message)
+  process.exit(1)
 }

@@ -1,0 +1,93 @@
+// What a run leaves in `bench/results/`: every reading of every round, with machine and versions.
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, release, totalmem } from 'node:os'
+import { dirname, join } from 'node:path'
+import { contestants } from './contestants.ts'
+import type { Pattern, Reading, Scale } from './measure.ts'
+
+const folder = join(import.meta.dirname, 'results')
+
+export interface Row {
+  readonly scenario: string
+  readonly row: string
+  readonly unit: Reading['unit']
+  /** Of each contestant: one value a round. */
+  readonly rounds: Record<string, number[]>
+  /** Of each contestant: the shares of the time in which the load and the server were busy. */
+  readonly busy: Record<string, { readonly load: number; readonly server: number }[]>
+  readonly pattern?: Pattern
+  /** The most that the load can take of this pattern. */
+  ceiling?: number
+}
+
+export interface Results {
+  readonly date: string
+  readonly command: string
+  readonly commit: string
+  readonly machine: Readonly<Record<string, string | number>>
+  readonly versions: Readonly<Record<string, string>>
+  readonly scale: Scale
+  readonly rounds: number
+  readonly rows: Row[]
+}
+
+export function newResults(names: readonly string[], scale: Scale, rounds: number): Results {
+  const { stdout } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' })
+  const machine = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    system: `${process.platform} ${release()}`,
+    /** Processes that ran before the start: above 0.5, something else had the processors too. */
+    loadAverage: Number(loadavg()[0]!.toFixed(2)),
+  }
+  const versions = Object.fromEntries(names.map(name => [name, contestants[name]!.version()]))
+  return {
+    date: new Date().toISOString(),
+    command: `node bench/run.mjs ${process.argv.slice(2).join(' ')}`.trim(),
+    commit: stdout?.trim() ?? '',
+    machine,
+    versions: { node: process.versions.node, ...versions },
+    scale,
+    rounds,
+    rows: [],
+  }
+}
+
+export function add(results: Results, scenario: string, name: string, reading: Reading): void {
+  const { row, unit, value, busy, pattern } = reading
+  let found = results.rows.find(known => known.scenario === scenario && known.row === row)
+  if (found === undefined) {
+    found = { scenario, row, unit, rounds: {}, busy: {}, ...(pattern && { pattern }) }
+    results.rows.push(found)
+  }
+  found.rounds[name] = [...(found.rounds[name] ?? []), value]
+  if (busy !== undefined) found.busy[name] = [...(found.busy[name] ?? []), busy]
+}
+
+/** NaN: not measured. */
+export function median(numbers: readonly number[] = []): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
+}
+
+/** Ours against another's, of their medians. */
+export function ratio({ rounds }: Row, to: string): number {
+  return median(rounds.ours) / median(rounds[to])
+}
+
+export function save(
+  results: Results,
+  path = join(folder, `${results.date.slice(0, 16).replaceAll(':', '')}.json`),
+): string {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`)
+  return path
+}
+
+/** The newest that has been kept. */
+export function newest(): Results {
+  const files = readdirSync(folder).filter(file => file.endsWith('.json'))
+  if (files.length === 0) throw new Error('no results yet: npm run bench')
+  return JSON.parse(readFileSync(join(folder, files.sort().at(-1)!), 'utf8'))
+}

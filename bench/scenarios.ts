@@ -1,0 +1,165 @@
+// What is measured. Each scenario runs once a round for each contestant, against servers started for it alone.
+import { canCompress } from './contestants.ts'
+import { busy, faults, inFlight, latencies, type Reading, type Scale, serve, throughput } from './measure.ts'
+import { load, residentMemory, runScript, withLoad } from './processes.ts'
+
+export interface Scenario {
+  readonly about: string
+  /** Default: everybody. */
+  readonly who?: readonly string[]
+  /** Answers nothing if this contestant cannot. */
+  run(name: string, scale: Scale, round: number): Promise<readonly Reading[]>
+}
+
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  fanout: {
+    about: 'one sends, 1,000 receive; closed loop',
+    async run(name, scale, round) {
+      const readings: Reading[] = []
+      for (const size of scale.isFull ? [64, 1024] : [64]) {
+        for (const kind of scale.isFull ? (['broadcast', 'everyone'] as const) : (['broadcast'] as const)) {
+          const audience = kind === 'everyone' ? 'everyone' : 'others'
+          const shape = { size, clients: scale.clients, rooms: 1, audience } as const
+          const row = `${size} B, sender ${kind === 'everyone' ? 'included' : 'excluded'}`
+          readings.push(...(await throughput(name, { kind }, shape, [1, 16, 64], row, scale, round)))
+        }
+      }
+      return readings
+    },
+  },
+
+  rooms: {
+    about: '1,000 clients in 100 rooms, one of each room sends to the others; in flight for each room',
+    run(name, scale, round) {
+      const shape = { size: 64, clients: scale.clients, rooms: scale.clients / 10, audience: 'others' } as const
+      return throughput(name, { kind: 'rooms' }, shape, [1, 16], '64 B', scale, round)
+    },
+  },
+
+  echo: {
+    about: '100 clients, each gets its own messages back; in flight for each client',
+    run(name, scale, round) {
+      const clients = scale.clients / 10
+      const shape = { size: 64, clients, rooms: clients, audience: 'everyone' } as const
+      return throughput(name, { kind: 'echo' }, shape, [1, 16], '64 B', scale, round)
+    },
+  },
+
+  latency: {
+    about:
+      '1,000 clients, broadcasts on a fixed schedule (open loop); from when a message was due to each arrival, or to the end where it never came',
+    run(name, scale) {
+      return serve(name, { kind: 'broadcast' }, scale, async (_, job) => {
+        const readings: Reading[] = []
+        for (const rate of scale.isFull ? [100, 1000] : [1000]) {
+          const [measured] = await load({ ...job, check: true, size: 64, paces: [{ rate }] })
+          const row = `${rate} a second`
+          readings.push(...latencies(row, measured!), faults(row, measured!))
+          // Short of rate times clients: it cannot keep up, and its latencies are those of a queue that grows.
+          readings.push({ row: `${row}, delivered`, unit: 'deliveries/s', value: measured!.rate })
+          readings.push({ row: `${row}, load itself late, p99`, unit: 'ms', value: measured!.late })
+        }
+        return readings
+      })
+    },
+  },
+
+  connect: {
+    about: 'handshakes a second, 64 under way at a time; of Socket.IO with its own connect packets',
+    run(name, scale) {
+      return serve(name, { kind: 'broadcast' }, scale, async (_, job) => {
+        const { opened, seconds } = await withLoad(
+          { ...job, clients: 2 * scale.clients, paces: [] },
+          async load => load.opened,
+        )
+        const pattern = { clients: opened, size: 64, inflight: 0 }
+        return [{ row: `${opened} clients`, unit: 'clients/s', value: opened / seconds, pattern }]
+      })
+    },
+  },
+
+  memory: {
+    about: 'idle clients: resident memory above that of the empty server, after a garbage collection',
+    run(name, scale) {
+      return serve(name, { kind: 'broadcast', collects: true }, scale, async ({ pid }, job) => {
+        const empty = await residentMemory(pid)
+        const idle = { ...job, clients: scale.idleClients, paces: [] }
+        const full = await withLoad(idle, () => residentMemory(pid))
+        return [
+          { row: 'empty server', unit: 'MiB', value: empty / 2 ** 20 },
+          {
+            row: `${scale.idleClients.toLocaleString('en')} idle clients`,
+            unit: 'KiB a client',
+            value: (full - empty) / scale.idleClients / 1024,
+          },
+        ]
+      })
+    },
+  },
+
+  chain: {
+    about: 'pass-through filters in front: what one message costs without any socket, and what they take of a fan-out',
+    who: ['ours'],
+    async run(name, scale) {
+      const nanoseconds = await runScript<Readonly<Record<string, number>>>('chain.ts')
+      const readings: Reading[] = Object.entries(nanoseconds).map(([row, value]) => ({
+        row,
+        unit: 'ns a message',
+        value,
+      }))
+      let without = 0
+      for (const passing of [0, 1, 5, 10]) {
+        const rate = await serve(name, { kind: 'broadcast', passing }, scale, async (_, job) => {
+          const [measured] = await load({ ...job, paces: [{ inflight: 16 }] })
+          return measured!.rate
+        })
+        if (passing === 0) without = rate
+        else readings.push({ row: `${passing} filters, of fan-out`, unit: '%', value: 100 * (1 - rate / without) })
+      }
+      return readings
+    },
+  },
+
+  deflate: {
+    about: '1,000 clients that negotiated permessage-deflate, 1 KiB of JSON',
+    async run(name, scale) {
+      if (name === 'ours' && !canCompress()) return []
+      return serve(name, { kind: 'broadcast', deflate: true }, scale, async (_, job) => {
+        const paces = [1, 16].map(inflight => ({ inflight }))
+        const results = await load({ ...job, size: 1024, json: true, deflate: true, paces })
+        return results.flatMap((measured, i): Reading[] => [
+          { row: inFlight(paces[i]!), unit: 'deliveries/s', value: measured.rate, busy: busy(measured) },
+          { row: `${inFlight(paces[i]!)}, on the wire`, unit: 'bytes', value: measured.wireBytes },
+        ])
+      })
+    },
+  },
+
+  'slow-client': {
+    about:
+      'one more client that never reads: latency of the 1,000 others at 50 messages of 8 KiB a second; then memory while 10 others take all they can',
+    async run(name, scale) {
+      const readings: Reading[] = []
+      for (const stalled of [0, 1]) {
+        const row = stalled === 0 ? 'without' : 'with one'
+        await serve(name, { kind: 'broadcast' }, scale, async ({ url }, job) => {
+          const seconds = 5 * scale.seconds
+          const paced = { ...job, urls: [url], size: 8192, check: true, stalled, seconds, paces: [{ rate: 50 }] }
+          const [measured] = await load(paced)
+          readings.push(...latencies(row, measured!), faults(row, measured!))
+        })
+        await serve(name, { kind: 'broadcast', collects: true }, scale, async ({ pid }, job) => {
+          const few = Math.min(10, scale.clients)
+          const flood = { ...job, clients: few, size: 8192, stalled, paces: [{ inflight: 16 }] }
+          const grown = await withLoad(flood, async ({ results }) => {
+            const before = await residentMemory(pid)
+            await results()
+            return (await residentMemory(pid)) - before
+          })
+          readings.push({ row: `${row}, memory grown by`, unit: 'MiB', value: grown / 2 ** 20 })
+        })
+      }
+      return readings
+    },
+  },
+}

@@ -1,0 +1,33 @@
+// No WebSocket server: answers every handshake with the same bytes and, once it receives anything, writes finished frames
+// to all connections as fast as they take them. What the load generator can read from it is its ceiling.
+// `source.mjs SIZE`: bytes of payload.
+import { createServer } from 'node:net'
+
+const size = Number(process.argv[2])
+/** The number that a message carries stays 0; the load does not look at it here. */
+const payload = Buffer.alloc(size, '0')
+const header = size < 126 ? [0x81, size] : [0x81, 126, size >> 8, size & 255]
+const frame = Buffer.concat([Buffer.from(header), payload])
+const block = Buffer.concat(Array(Math.ceil(65_536 / frame.length)).fill(frame))
+const ANSWER = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+
+const sockets = []
+const server = createServer({ noDelay: true }, socket => {
+  sockets.push(socket)
+  socket.on('error', () => {})
+  socket.once('data', () => {
+    socket.write(ANSWER)
+    socket.once('data', () => sockets.forEach(pump))
+  })
+})
+server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 }, () =>
+  console.error(`listening on ws://127.0.0.1:${server.address().port}`),
+)
+
+function pump(socket) {
+  const fill = () => {
+    while (socket.write(block));
+  }
+  socket.on('drain', fill)
+  fill()
+}

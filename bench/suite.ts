@@ -1,0 +1,129 @@
+// Runs scenarios, all contestants in turn within each round; prints medians and ratios. Fails if a message of ours was lost,
+// doubled or reordered. See run.mjs for the command.
+import { parseArgs } from 'node:util'
+import { contestants } from './contestants.ts'
+import { ceiling, LESS, type Scale } from './measure.ts'
+import { add, median, newResults, type Row, ratio, save } from './results.ts'
+import { type Scenario, scenarios } from './scenarios.ts'
+
+/** Above this share of its own ceiling, or while it is that busy and the server less, the load may be what was measured. */
+const BOUND = 0.8
+/** A server that has its core for this share of the time is what was measured, however busy the load. */
+const SATURATED = 0.9
+const HEADLINE = ['fanout', 'rooms', 'echo', 'latency']
+/** Processes that want a processor while nothing of ours runs. */
+const QUIET = 0.5
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    full: { type: 'boolean', default: false },
+    only: { type: 'string', default: Object.keys(contestants).join(',') },
+    rounds: { type: 'string', default: '3' },
+    clients: { type: 'string', default: '1000' },
+    idle: { type: 'string', default: '10000' },
+    seconds: { type: 'string' },
+    save: { type: 'string' },
+  },
+})
+
+const names = values.only.split(',')
+const chosen = positionals.length > 0 ? positionals : values.full ? Object.keys(scenarios) : HEADLINE
+check('contestant', names, contestants)
+check('scenario', chosen, scenarios)
+const seconds = Number(values.seconds ?? (values.full ? 3 : 1))
+const scale: Scale = {
+  clients: Number(values.clients),
+  idleClients: Number(values.idle),
+  seconds,
+  warmup: seconds / 3,
+  isFull: values.full,
+}
+const rounds = Number(values.rounds)
+const results = newResults(names, scale, rounds)
+
+console.log(
+  `${Object.entries(results.versions)
+    .map(entry => entry.join(' '))
+    .join(
+      ', ',
+    )}\n${Object.values(results.machine).slice(0, -1).join(', ')}; medians of ${rounds} alternating rounds of ${seconds} s`,
+)
+if ((results.machine.loadAverage as number) > QUIET)
+  console.log(
+    `warning: the load average is ${results.machine.loadAverage}; something else runs, and the numbers are worth little`,
+  )
+for (const name of chosen) await run(name, scenarios[name]!)
+// A single scenario is a look, not a record.
+if (values.save !== undefined || positionals.length === 0) console.log(`\n${save(results, values.save)}`)
+
+const broken = results.rows.filter(({ unit, rounds }) => unit === 'faults' && rounds.ours?.some(count => count > 0))
+for (const { scenario, row, rounds } of broken) console.error(`failed: ${scenario}, ${row}: ${rounds.ours}`)
+if (broken.length > 0) process.exitCode = 1
+
+function check(what: string, given: readonly string[], known: Readonly<Record<string, unknown>>): void {
+  for (const name of given) {
+    if (Object.hasOwn(known, name)) continue
+    console.error(`no ${what} ${name}; there are ${Object.keys(known).join(', ')}`)
+    process.exit(2)
+  }
+}
+
+async function run(title: string, scenario: Scenario): Promise<void> {
+  const running = names.filter(name => scenario.who?.includes(name) ?? true)
+  if (running.length === 0) return
+  console.log(`\n${title}: ${scenario.about}`)
+  for (let round = 0; round < rounds; round++) {
+    for (const name of running) {
+      const readings = await scenario.run(name, scale, round)
+      if (readings.length === 0 && round === 0) console.log(`  ${name} cannot do this yet`)
+      for (const reading of readings) add(results, title, name, reading)
+    }
+  }
+  const rows = results.rows.filter(row => row.scenario === title)
+  for (const row of rows) if (row.pattern !== undefined) row.ceiling = await ceiling(row.pattern, scale)
+  print(rows, running)
+}
+
+function print(rows: readonly Row[], running: readonly string[]): void {
+  const others = running.filter(name => name !== 'ours')
+  const table = [['', ...running, ...others.map(name => `ours/${name}`), '', 'load can take', 'load idle']]
+  for (const row of rows) {
+    table.push([
+      row.row,
+      ...running.map(name => `${number(median(row.rounds[name]))}${isBound(row, name) ? '*' : ''}`),
+      ...others.map(name => (row.unit === 'faults' ? '' : number(ratio(row, name)))),
+      `${row.unit}${LESS.has(row.unit) ? ', less is better' : ''}`,
+      row.ceiling === undefined ? '' : number(row.ceiling),
+      running.map(name => idle(row, name)).join(' '),
+    ])
+  }
+  const widths = table[0]!.map((_, column) => Math.max(...table.map(cells => cells[column]!.length)))
+  for (const cells of table) {
+    const line = cells.map((cell, i) =>
+      i === 0 || i === cells.length - 3 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!),
+    )
+    console.log(`  ${line.join('  ')}`.trimEnd())
+  }
+  if (rows.some(row => running.some(name => isBound(row, name))))
+    console.log(
+      `  * above ${BOUND * 100}% of what the load can take, or the load was busier than the server: the server may do more`,
+    )
+}
+
+/** Of the load, in percent; NaN in an open loop, which spins. */
+function idle({ busy }: Row, name: string): string {
+  const share = 1 - median(busy[name]?.map(({ load }) => load))
+  return Number.isNaN(share) ? '' : `${Math.round(share * 100)}%`
+}
+
+function isBound({ rounds, busy, ceiling = Number.POSITIVE_INFINITY }: Row, name: string): boolean {
+  const load = median(busy[name]?.map(share => share.load))
+  const server = median(busy[name]?.map(share => share.server))
+  return (load > BOUND && !(server > SATURATED)) || median(rounds[name]) > BOUND * ceiling
+}
+
+function number(value: number): string {
+  if (Number.isNaN(value)) return '-'
+  return value.toLocaleString('en', value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 })
+}

@@ -1,0 +1,68 @@
+// The messages that the load sends, as frames.
+
+/** What stands around a message: nothing, or Socket.IO's packets (socket.io/docs/v4/engine-io-protocol, socket-io-protocol). */
+export type Dialect = 'plain' | 'socket.io'
+
+export const TEXT = 1
+/** Digits of the number that a message carries. */
+export const DIGITS = 8
+const ZERO = 0x30
+const MASK = Buffer.from([0x12, 0x34, 0x56, 0x78])
+
+/** A masked frame of a client. */
+export function clientFrame(opcode: number, text: string): Buffer {
+  const payload = Buffer.from(text)
+  const { length } = payload
+  const header = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 255]
+  return Buffer.concat([Buffer.from([0x80 | opcode, ...header]), MASK, payload.map((byte, i) => byte ^ MASK[i & 3]!)])
+}
+
+/** Messages of one size, each with a number of its own in eight digits. */
+export class Template {
+  readonly #frames: readonly Buffer[]
+  readonly #textAt: number
+  readonly numberAt: number
+  readonly length: number
+
+  /** @param texts - of one length, used in turn; each has eight zeros where the number goes. */
+  constructor(texts: readonly string[], dialect: Dialect) {
+    const isJson = texts[0]!.startsWith('{')
+    const [before, after] = dialect === 'plain' ? ['', ''] : isJson ? ['42["m",', ']'] : ['42["m","', '"]']
+    const packets = texts.map(text => before + text + after)
+    this.length = packets[0]!.length
+    this.numberAt = packets[0]!.indexOf('0'.repeat(DIGITS))
+    this.#frames = packets.map(packet => clientFrame(TEXT, packet))
+    this.#textAt = this.#frames[0]!.length - this.length
+  }
+
+  /** A masked frame with this number. */
+  frame(number: number): Buffer {
+    const frame = Buffer.from(this.#frames[number % this.#frames.length]!)
+    for (let i = this.numberAt + DIGITS - 1, rest = number; i >= this.numberAt; i--, rest = Math.floor(rest / 10))
+      frame[this.#textAt + i] = (ZERO + (rest % 10)) ^ MASK[i & 3]!
+    return frame
+  }
+}
+
+export function numberIn(bytes: Buffer, at: number): number {
+  let number = 0
+  for (let i = at; i < at + DIGITS; i++) number = number * 10 + bytes[i]! - ZERO
+  return number
+}
+
+/** Texts as applications send them: the same keys, other values. */
+export function documents(size: number): string[] {
+  let seed = 1
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 0x7fff_ffff
+    return seed % below
+  }
+  return Array.from({ length: 64 }, () => {
+    const items: string[] = []
+    const text = () => `{"n":"00000000","type":"positions","items":[${items.join(',')}],"pad":"`
+    const item = () =>
+      `{"id":${100_000 + random(899_999)},"x":${random(1e4) / 100},"y":${random(1e4) / 100},"name":"user-${random(1e6).toString(36)}"}`
+    for (let next = item(); text().length + next.length + 3 <= size; next = item()) items.push(next)
+    return `${text()}${'-'.repeat(Math.max(0, size - text().length - 2))}"}`
+  })
+}
