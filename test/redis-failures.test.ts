@@ -4,6 +4,7 @@ import type { RunningServer, ServerOptions } from '../src/index.ts'
 import { type FaultProxy, startFaultProxy } from './kit/fault-proxy.ts'
 import { Peer, serve, until } from './kit/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis, startRedisCluster, startSentinelSet } from './kit/redis.ts'
+import { openRedis } from './kit/redis-storage.ts'
 
 /** Seconds; three times that, and a connection that is silent is made anew. */
 const TIMEOUT = 0.4
@@ -119,6 +120,16 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     proxy.resume()
     await until(() => server.ready)
   })
+  it('sets are whole as soon as Redis is back, empty, and not only with the next lease', async t => {
+    const redis = await own(t)
+    const chosen = { 'redis-port': redis.port, 'redis-timeout': TIMEOUT, 'redis-lease': 60 }
+    const [a, b] = [await openRedis(chosen), await openRedis(chosen)]
+    t.after(() => Promise.all([a.close?.(), b.close?.()]))
+    await a.sets!.add('room', 'ann')
+    await redis.restart()
+    await until(() => a.ready!() && b.ready!(), 'both ready')
+    await until(async () => (await b.sets!.get('room')).has('ann'), 'the member of the other node', 5000)
+  })
   it('a PUBLISH whose answer was lost is not sent again', async t => {
     const { redis, proxy, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, { redisPort: redis.port })]
@@ -166,7 +177,8 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
   })
   it('a master that becomes a replica is no reason to reconnect all the time', async t => {
     const { redis, at } = await proxied(t)
-    const one = await node(t, at)
+    // Its lease is renewed every third of a second, which a replica refuses.
+    const one = await node(t, { ...at, redisLease: 1 })
     const before = one.server.storageMetrics.reconnects_total!
     await redis.command('REPLICAOF', '127.0.0.1', '1')
     for (let i = 0; i < 30; i++) {

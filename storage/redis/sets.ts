@@ -164,7 +164,8 @@ export class LeasedSets implements Sets {
         const members = this.#mine.get(name)
         return members === undefined ? [] : [...this.#entering(name, owner), this.#adding(name, owner, ...members)]
       })
-      await this.#write(commands)
+      // Not `#write`: after a reconnect it is known to be reached only once a canary has come.
+      await this.#try(commands)
     }
   }
 
@@ -222,6 +223,10 @@ export class LeasedSets implements Sets {
       this.#isStale = true
       return
     }
+    await this.#try(commands)
+  }
+
+  async #try(commands: readonly Command[]): Promise<void> {
     const failed = await this.#runAll(commands)
     if (failed !== undefined) this.#failed(failed)
   }
