@@ -39,7 +39,8 @@ const BROKEN = `
       async increment(key, by = 1, ttlMs) {
         const sum = Number(values.get(key) ?? 0) + by
         if (!values.has(key)) endAfter(key, ttlMs)
-        await turn()
+        // Not with a time to live: its end in this very turn would break one promise more, now and then.
+        if (ttlMs === undefined) await turn()
         values.set(key, String(sum))
         return sum
       },
