@@ -1,14 +1,16 @@
 import type { Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import { Selection } from './selection.ts'
 import { Batch, type Run, type Topic } from './topic.ts'
 import type { Payload } from './types.ts'
 import type { Wire } from './wire.ts'
 
-/** Messages that may wait in one turn of the event loop, for one client or for all, before they are written at once. */
+/** Messages that may wait, for one client or for all, before they are written at once. */
 const MAX_FRAMES = 1024
 
 /**
- * Sends nothing at once: it collects what one turn of the event loop sends, then writes once to each client.
+ * Sends nothing at once: it collects what one turn of the event loop sends, under load that of a few (`Pace`), then writes
+ * once to each client.
  *
  * k broadcasts to n clients are framed k times and joined once; then every client is handed the same buffer, n writes in
  * all. Clients that differ (a direct send among the broadcasts, left out by `except`, member of two topics, joined in
@@ -23,8 +25,10 @@ export class Fanout {
   #touched: Outbox[] = []
   #frames = 0
   #bytes = 0
-  #scheduled = false
-  readonly #flushLater = () => this.flush()
+  #isEmpty = true
+  /** The end of the turn is going to write. */
+  #isScheduled = false
+  readonly #pace = new Pace()
 
   /** @param maxBytes - of broadcasts or of one client's frames that may wait within a turn. */
   constructor(maxBytes: number) {
@@ -83,14 +87,15 @@ export class Fanout {
 
   /** Writes everything that waits. */
   flush(): void {
-    if (!this.#scheduled) return
+    if (this.#isEmpty) return
+    this.#pace.begin()
     const dirty = this.#dirty
     const touched = this.#touched
     this.#dirty = []
     this.#touched = []
     this.#frames = 0
     this.#bytes = 0
-    this.#scheduled = false
+    this.#isEmpty = true
     for (const topic of dirty) {
       topic.flushing = topic.batch
       topic.batch = undefined
@@ -101,6 +106,7 @@ export class Fanout {
       for (const outbox of touched) if (outbox.frames.length > 0) this.flushOne(outbox)
     } finally {
       for (const topic of dirty) topic.flushing = undefined
+      this.#pace.end()
     }
   }
 
@@ -170,8 +176,18 @@ export class Fanout {
   }
 
   #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    setImmediate(this.#flushLater)
+    this.#isEmpty = false
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(this.#endTurn)
+  }
+
+  readonly #endTurn = () => {
+    if (!this.#isEmpty && this.#pace.waits(this.#seq)) {
+      setImmediate(this.#endTurn)
+      return
+    }
+    this.#isScheduled = false
+    this.flush()
   }
 }
