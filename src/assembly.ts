@@ -188,10 +188,14 @@ async function openStorage(
     return await unlessAborted(module.open(host), signal)
   } catch (error) {
     if (error instanceof FwsError) throw error
-    const isOption = (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
     const message = `storage ${name} does not open: ${messageOf(error)}`
-    throw isOption ? new FwsError('ERR_OPTION', messageOf(error), error) : new FwsError('ERR_STORAGE', message, error)
+    throw isOptionError(error) ? new FwsError('ERR_OPTION', messageOf(error), error) : new FwsError('ERR_STORAGE', message, error)
   }
+}
+
+/** Whether a module complains of what the operator wrote. */
+function isOptionError(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
 }
 
 /** A module sees its own options and nobody else's secrets. */
@@ -231,6 +235,7 @@ async function runSetup(
     const work = withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
     returned = await unlessAborted(work, context.signal)
   } catch (error) {
+    if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${asked}: ${messageOf(error)}`, error)
     throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
   }
   if (returned === undefined) return {}
@@ -277,7 +282,7 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
 /** A module's own exports, and after them what its setup returned. */
 function together(exported: Handlers, returned: Handlers): Handlers {
   const handlers: Record<string, unknown> = {}
-  for (const key of CHAIN_NAMES) {
+  for (const key of [...CHAIN_NAMES, 'permit'] as const) {
     const both = [exported[key] ?? [], returned[key] ?? []].flat()
     if (both.length > 0) handlers[key] = both
   }

@@ -1,6 +1,7 @@
 import { type Deadlines, isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError } from './errors.ts'
+import { isForbidden } from './permits.ts'
 import type { Drop } from './types.ts'
 
 /** A handler failed; it has been reported. None of the three outcomes of a filter. */
@@ -34,6 +35,8 @@ export interface Subject {
   waiting: boolean
   /** Order of the last filter that this client's messages reach. */
   reach: number
+  /** A filter let it want what it may not. */
+  forbidden(why: string): void
 }
 
 /** How one chain differs from the others. */
@@ -61,7 +64,7 @@ export interface ChainHost {
   readonly deadlines: Deadlines
   /** A message goes no further: its client is on hold, or being closed. */
   held(subject: Subject): void
-  report(error: unknown, where: { chain: ChainName; filter: string; id: string | undefined }): void
+  report(error: unknown, where: { chain: ChainName | 'permit'; filter: string; id: string | undefined }): void
 }
 
 /**
@@ -117,8 +120,8 @@ export class Chain<V> {
         if (verdict === undefined) continue
         waits = isPromise(verdict)
       } catch (error) {
-        this.#fail(step, error, value, a)
-        if (kind.endsOnError) return this.#end(subject, FAILED)
+        const outcome = this.#fail(step, error, value, a)
+        if (kind.endsOnError) return this.#end(subject, outcome)
         continue
       }
       if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b)
@@ -140,7 +143,7 @@ export class Chain<V> {
       const verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
       outcome = verdict === undefined ? value : this.#judge(step, verdict, value, a)
     } catch (error) {
-      this.#fail(step, error, value, a)
+      outcome = this.#fail(step, error, value, a)
     }
     if (subject !== undefined) subject.waiting = false
     if (outcome === DROP || (outcome === FAILED && kind.endsOnError)) return this.#end(subject, outcome)
@@ -156,16 +159,23 @@ export class Chain<V> {
     const next = this.#kind.rewrite?.(value, verdict)
     if (next === undefined) {
       const message = `returned ${nameOf(verdict)}; a ${this.name} handler returns ${this.#kind.takes}`
-      this.#fail(step, new FwsError('ERR_VERDICT', message), value, a)
-      return FAILED
+      return this.#fail(step, new FwsError('ERR_VERDICT', message), value, a)
     }
     step.rewritten++
     return next
   }
 
-  #fail(step: Step, error: unknown, value: V, a: unknown): void {
+  /** A client that wants what it may not is no failure of the filter. */
+  #fail(step: Step, error: unknown, value: V, a: unknown): Drop | typeof FAILED {
+    const subject = this.#kind.subject?.(value, a)
+    if (subject !== undefined && this.#kind.drops && isForbidden(error)) {
+      step.dropped++
+      subject.forbidden(error.message)
+      return DROP
+    }
     step.failed++
     this.#host.report(error, { chain: this.name, filter: step.filter, id: this.#kind.id(value, a) })
+    return FAILED
   }
 
   #end(subject: Subject | undefined, outcome: Outcome<V>): Outcome<V> {

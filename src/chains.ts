@@ -4,6 +4,7 @@ import type { ServerClient } from './client.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { isPayload } from './payload.ts'
+import { Permits } from './permits.ts'
 import type { ChannelEvent, HandlerCounts, Handlers, Payload, Peer } from './types.ts'
 
 /** Every chain of one server. */
@@ -15,6 +16,7 @@ export interface Chains {
   readonly disconnect: Chain<ServerClient>
   readonly consumer: Chain<ChannelEvent>
   readonly request: Chain<IncomingMessage>
+  readonly permits: Permits
 }
 
 export const CHAIN_NAMES: readonly ChainName[] = [
@@ -98,6 +100,7 @@ export function compileChains(filters: readonly Registered[], host: ChainHost): 
     disconnect: chain(disconnect),
     consumer: chain(consumer),
     request: new Chain(request, stepsOf('request', filters, endsWhenAnswered), host),
+    permits: new Permits(filters, host),
   }
 }
 

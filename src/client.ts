@@ -12,7 +12,8 @@ import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
 import { checkPayload } from './payload.ts'
-import type { Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
+import { forbidden } from './permits.ts'
+import type { Access, Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
 import { plain } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
@@ -49,6 +50,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   readonly mailbox: Mailbox<Payload>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
+  identity: string | undefined
   position = NO_FILTER
   waiting = false
   reach = EVERY_FILTER
@@ -178,6 +180,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   join(topic: string): void {
     this.#topics ??= new Set()
     if (this.#topics.has(topic)) return
+    if (!this.may('join', topic)) throw forbidden({ action: 'join', topic })
     this.#topics.add(topic)
     if (this.isAdmitted) this.#hub.joinTopic(this, topic)
   }
@@ -185,6 +188,16 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   leave(topic: string): void {
     if (!this.#topics?.delete(topic)) return
     if (this.isAdmitted) this.#hub.leaveTopic(this, topic)
+  }
+
+  may(action: Access['action'], topic?: string): boolean {
+    return this.#hub.chains.permits.allows({ action, topic }, this)
+  }
+
+  forbidden(why: string): void {
+    count(this.#hub.counters.drops, 'forbidden')
+    this.#hub.log.debug({ client: this.id, identity: this.identity }, why)
+    if (this.isOpen) this.answer(`Error: ${why}`)
   }
 
   hold(): void {
@@ -324,10 +337,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   handle(payload: Payload): Promise<unknown> | undefined {
-    const { message } = this.#hub.chains
+    const { message, permits } = this.#hub.chains
     if (message.empty) return undefined
     const received: Message = { payload, at: Date.now() }
-    const outcome = message.run(payload, this, received)
+    const outcome = permits.empty
+      ? message.run(payload, this, received)
+      : permits.speak(this, () => message.run(payload, this, received))
     return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
   }
 

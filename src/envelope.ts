@@ -1,3 +1,4 @@
+import { type Order, readOrder } from './order.ts'
 import type { Payload } from './types.ts'
 
 /** Version of the layout below. A node reads no other. */
@@ -16,10 +17,14 @@ const ENTRY_BYTES = 5
 export const MAX_MESSAGES = 1024
 const TEXT = 0
 const BINARY = 1
+const ORDER = 2
+
+/** What travels: messages, and orders to disconnect, in the order given. */
+export type Parcel = Payload | Order
 
 /**
  * What one node tells the others in one turn of the event loop about one topic. As bytes, numbers big-endian:
- * 1 version, 1 flags (1: `anew`), 16 node, 6 `first`; then for each message 1 kind (0 text, 1 binary), 4 length, the payload.
+ * 1 version, 1 flags (1: `anew`), 16 node, 6 `first`; then for each parcel 1 kind (0 text, 1 binary, 2 an order as JSON), 4 length, the bytes.
  */
 export interface Envelope {
   /** Who sent it: 16 bytes as Latin-1. */
@@ -28,7 +33,7 @@ export interface Envelope {
   readonly first: number
   /** The node begins to count: what it had sent before cannot be told from `first`. */
   readonly anew: boolean
-  readonly payloads: readonly Payload[]
+  readonly parcels: readonly Parcel[]
 }
 
 /** A node's id as it stands in envelopes. */
@@ -38,25 +43,43 @@ export function nodeBytes(uuid: string): Buffer {
 
 export function writeEnvelope(
   node: Buffer,
-  { first, anew, payloads }: Pick<Envelope, 'first' | 'anew' | 'payloads'>,
+  { first, anew, parcels }: Pick<Envelope, 'first' | 'anew' | 'parcels'>,
 ): Buffer {
   let size = HEAD_BYTES
-  for (const payload of payloads) size += ENTRY_BYTES + Buffer.byteLength(payload)
+  for (const parcel of parcels) size += ENTRY_BYTES + sizeOf(parcel)
   const envelope = Buffer.allocUnsafe(size)
   envelope[0] = VERSION
   envelope[FLAGS_AT] = anew ? ANEW : 0
   node.copy(envelope, NODE_AT)
   envelope.writeUIntBE(first, FIRST_AT, FIRST_BYTES)
   let at = HEAD_BYTES
-  for (const payload of payloads) {
+  for (const parcel of parcels) {
     const start = at + ENTRY_BYTES
-    const isText = typeof payload === 'string'
-    const length = isText ? envelope.write(payload, start) : payload.copy(envelope, start)
-    envelope[at] = isText ? TEXT : BINARY
+    const content = contentOf(parcel)
+    const length = typeof content === 'string' ? envelope.write(content, start) : content.copy(envelope, start)
+    envelope[at] = kindOf(parcel)
     envelope.writeUInt32BE(length, at + 1)
     at = start + length
   }
   return envelope
+}
+
+/** Bytes of it as it travels. */
+export function sizeOf(parcel: Parcel): number {
+  return Buffer.byteLength(contentOf(parcel))
+}
+
+function contentOf(parcel: Parcel): Payload {
+  return kindOf(parcel) === ORDER ? JSON.stringify(parcel) : (parcel as Payload)
+}
+
+function kindOf(parcel: Parcel): number {
+  if (typeof parcel === 'string') return TEXT
+  return isOrder(parcel) ? ORDER : BINARY
+}
+
+export function isOrder(parcel: Parcel): parcel is Order {
+  return typeof parcel !== 'string' && !Buffer.isBuffer(parcel)
 }
 
 /** Whether a node wrote it itself; asked first, as a bus brings every node its own envelopes too. */
@@ -69,21 +92,28 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
   if (bytes[0] !== VERSION)
     return `envelope of version ${bytes[0] ?? 'none'}, this node reads ${VERSION}; are all nodes of one release?`
   if (bytes.length < HEAD_BYTES) return 'envelope cut short in its head'
-  const payloads: Payload[] = []
+  const parcels: Parcel[] = []
   let at = HEAD_BYTES
   while (at < bytes.length) {
     const start = at + ENTRY_BYTES
     if (start > bytes.length) return 'envelope cut short between messages'
     const end = start + bytes.readUInt32BE(at + 1)
     if (end > bytes.length) return 'envelope cut short in a message'
-    if (payloads.length === MAX_MESSAGES) return `envelope of more than ${MAX_MESSAGES} messages`
-    payloads.push(bytes[at] === TEXT ? bytes.toString('utf8', start, end) : bytes.subarray(start, end))
+    if (parcels.length === MAX_MESSAGES) return `envelope of more than ${MAX_MESSAGES} messages`
+    const parcel = readParcel(bytes[at]!, bytes.subarray(start, end))
+    if (parcel === undefined) return 'envelope with an order that cannot be obeyed'
+    parcels.push(parcel)
     at = end
   }
   return {
     node: bytes.toString('latin1', NODE_AT, FIRST_AT),
     first: bytes.readUIntBE(FIRST_AT, FIRST_BYTES),
     anew: (bytes[FLAGS_AT]! & ANEW) !== 0,
-    payloads,
+    parcels,
   }
+}
+
+function readParcel(kind: number, content: Buffer): Parcel | undefined {
+  if (kind === ORDER) return readOrder(content.toString())
+  return kind === TEXT ? content.toString() : content
 }

@@ -4,7 +4,7 @@ export class FwsError extends Error {
   /**
    * Stable, for programs. What was asked for cannot be: `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`. Starting
    * failed: `ERR_STORAGE`, `ERR_START`, `ERR_LISTEN`. A filter is wrong: `ERR_PAYLOAD`, `ERR_VERDICT`, `ERR_CLOSE_CODE`,
-   * `ERR_STATE`, `ERR_LIMIT`, `ERR_TIMEOUT`.
+   * `ERR_STATE`, `ERR_LIMIT`, `ERR_TIMEOUT`. A client may not: `ERR_FORBIDDEN`.
    */
   readonly code: string
 

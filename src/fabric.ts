@@ -1,5 +1,15 @@
 import type { Logger } from 'pino'
-import { isFrom, MAX_MESSAGES, nodeBytes, readEnvelope, writeEnvelope } from './envelope.ts'
+import {
+  isFrom,
+  isOrder,
+  MAX_MESSAGES,
+  nodeBytes,
+  type Parcel,
+  readEnvelope,
+  sizeOf,
+  writeEnvelope,
+} from './envelope.ts'
+import type { Order } from './order.ts'
 import type { Awaitable, Carrier, Counters, Payload } from './types.ts'
 
 /** Topics whose messages are numbered; the one longest unused begins anew. */
@@ -25,6 +35,8 @@ export interface FabricHost {
   readonly maxBytes: number
   /** A message of another node. `undefined`: for everyone. */
   deliver(topic: string | undefined, payload: Payload): void
+  /** An order that was given on another node. */
+  obey(order: Order): void
 }
 
 /**
@@ -38,7 +50,7 @@ export class Fabric {
   readonly #host: FabricHost
   readonly #node: Buffer
   /** What this turn has broadcast so far. */
-  #batches = new Map<string, Payload[]>()
+  #batches = new Map<string, Parcel[]>()
   #messages = 0
   #bytes = 0
   #scheduled = false
@@ -88,13 +100,20 @@ export class Fabric {
 
   /** To the other nodes, at the end of this turn of the event loop. */
   add(topic: string | undefined, payload: Payload): void {
-    const channel = channelOf(topic)
     // Whoever sent a Buffer may change it before the end of the turn.
-    const kept = typeof payload === 'string' ? payload : Buffer.from(payload)
+    this.#add(channelOf(topic), typeof payload === 'string' ? payload : Buffer.from(payload))
+  }
+
+  /** To the nodes that it concerns, behind what was broadcast to the same clients. */
+  order(order: Order): void {
+    this.#add('topic' in order.target ? channelOf(order.target.topic) : EVERYONE, order)
+  }
+
+  #add(channel: string, parcel: Parcel): void {
     const batch = this.#batches.get(channel)
-    if (batch === undefined) this.#batches.set(channel, [kept])
-    else batch.push(kept)
-    this.#bytes += kept.length
+    if (batch === undefined) this.#batches.set(channel, [parcel])
+    else batch.push(parcel)
+    this.#bytes += sizeOf(parcel)
     if (++this.#messages >= MAX_MESSAGES || this.#bytes >= this.#host.maxBytes) this.flush()
     else if (!this.#scheduled) {
       this.#scheduled = true
@@ -110,7 +129,7 @@ export class Fabric {
     this.#batches = new Map()
     this.#messages = 0
     this.#bytes = 0
-    for (const [channel, payloads] of batches) this.#send(channel, payloads)
+    for (const [channel, parcels] of batches) this.#send(channel, parcels)
   }
 
   #listen(channel: string): Awaitable<void> {
@@ -118,17 +137,17 @@ export class Fabric {
     return this.#host.carrier.listen(channel)
   }
 
-  #send(channel: string, payloads: readonly Payload[]): void {
+  #send(channel: string, parcels: readonly Parcel[]): void {
     const { carrier, counters } = this.#host
     const known = this.#sent.get(channel)
     const first = known ?? this.#begin
     // Set anew, so that it stands last: the first of a Map is the one longest unused.
     this.#sent.delete(channel)
-    this.#sent.set(channel, first + payloads.length)
+    this.#sent.set(channel, first + parcels.length)
     if (this.#sent.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, forgetOldest(this.#sent)!)
-    const envelope = writeEnvelope(this.#node, { first, anew: known === undefined, payloads })
-    if (carrier.send(channel, envelope)) counters.nodesOut += payloads.length
-    else counters.nodesUnsent += payloads.length
+    const envelope = writeEnvelope(this.#node, { first, anew: known === undefined, parcels })
+    if (carrier.send(channel, envelope)) counters.nodesOut += parcels.length
+    else counters.nodesUnsent += parcels.length
   }
 
   #receive(channel: string, bytes: Buffer): void {
@@ -139,7 +158,7 @@ export class Fabric {
       this.#refuse(envelope)
       return
     }
-    const { node, first, anew, payloads } = envelope
+    const { node, first, anew, parcels } = envelope
     const next = heard.get(node)
     if (next === undefined && heard.size >= MAX_NODES) forgetOldest(heard)
     if (next !== undefined) {
@@ -150,10 +169,13 @@ export class Fabric {
       }
       if (first > next && !anew) this.#miss(first - next)
     }
-    heard.set(node, first + payloads.length)
-    this.#host.counters.nodesIn += payloads.length
+    heard.set(node, first + parcels.length)
+    this.#host.counters.nodesIn += parcels.length
     const topic = topicOf(channel)
-    for (const payload of payloads) this.#host.deliver(topic, payload)
+    for (const parcel of parcels) {
+      if (isOrder(parcel)) this.#host.obey(parcel)
+      else this.#host.deliver(topic, parcel)
+    }
   }
 
   #miss(messages: number): void {

@@ -7,6 +7,7 @@ import { FwsError } from './errors.ts'
 import { Fabric } from './fabric.ts'
 import { Fanout } from './fanout.ts'
 import type { InboundLimits } from './mailbox.ts'
+import { checkOrder, type Order } from './order.ts'
 import type { SendLimits } from './outbox.ts'
 import { checkPayload } from './payload.ts'
 import { Topic } from './topic.ts'
@@ -23,6 +24,7 @@ import type {
   HandlerCounts,
   Payload,
   Server,
+  Target,
   Transport,
 } from './types.ts'
 import { Wires } from './wire.ts'
@@ -81,7 +83,8 @@ export class Hub implements Server {
     const { carrier } = host
     if (carrier !== undefined) {
       const deliver = (topic: string | undefined, payload: Payload) => this.#broadcastHere(topic, payload)
-      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver })
+      const obey = (order: Order) => this.#disconnectHere(order)
+      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, obey })
     }
   }
 
@@ -105,6 +108,7 @@ export class Hub implements Server {
   broadcast(payload: Payload, to: Audience = {}): void {
     checkPayload('broadcast', payload)
     const { where } = to
+    if (!this.chains.permits.empty) this.chains.permits.checkSpeaker(to.topic)
     if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload)
     const topic = this.#topicOf(to.topic)
     if (topic === undefined) return
@@ -120,6 +124,12 @@ export class Hub implements Server {
     // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
     if (isPromise(published)) published.then(undefined, () => count(this.counters.drops, 'publish failed'))
     return published
+  }
+
+  disconnect(target: Target, code = 1000, reason = ''): void {
+    const order = checkOrder({ target, code, reason })
+    this.fabric?.order(order)
+    this.#disconnectHere(order)
   }
 
   attach(transport: Transport): Attached {
@@ -228,6 +238,14 @@ export class Hub implements Server {
   #broadcastHere(name: string | undefined, payload: Payload): void {
     const topic = this.#topicOf(name)
     if (topic !== undefined) this.fanout.broadcast(topic, payload)
+  }
+
+  #disconnectHere({ target, code, reason }: Order): void {
+    const names = (client: ServerClient) => {
+      if ('id' in target) return client.id === target.id
+      return 'sub' in target ? client.identity === target.sub : client.topics.has(target.topic)
+    }
+    for (const client of [...this.clients.values()]) if (names(client)) client.disconnect(code, reason)
   }
 
   #broadcastWhere(

@@ -166,6 +166,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     },
     broadcast: (payload, to) => hub.broadcast(payload, to),
     publish: (channel, payload) => hub.publish(channel, payload),
+    disconnect: (target, code, reason) => hub.disconnect(target, code, reason),
     attach: transport => hub.attach(transport),
     close: () => {
       closing ??= close()

@@ -65,6 +65,8 @@ export interface Client extends Peer {
   readonly handshake: Handshake | undefined
   readonly server: Server
   readonly state: ClientState
+  /** Who the peer has proven to be, such as a token's `sub`; set by the filter that authenticates it. */
+  identity: string | undefined
   readonly topics: ReadonlySet<string>
   /** Bytes accepted for sending and not yet handed to the operating system; broadcasts of this turn are not in it yet. */
   readonly buffered: number
@@ -74,8 +76,11 @@ export interface Client extends Peer {
   codec: Codec
   /** Sends to this client through its codec; held until the client is open. */
   send(payload: Payload): void
+  /** @throws FwsError `ERR_FORBIDDEN` if it may not. Not caught by the filter, it ends the chain, and the client is told. */
   join(topic: string): void
   leave(topic: string): void
+  /** Whether every guard's `permit` agrees. `topic` left out: everyone. */
+  may(action: Access['action'], topic?: string): boolean
   /** Sends, and ends the chain. To a client on hold too, so a guard answers with it behind an `await`. */
   answer(payload: Payload): Drop
   /** Ends the chain; the reason is counted and shown at debug level, so keep it one of a few fixed texts. */
@@ -92,6 +97,15 @@ export interface Client extends Peer {
   /** Closes after everything that was sent, and ends the chain; code defaults to 1000. */
   disconnect(code?: number, reason?: string): Drop
 }
+
+/** What a client wants with a topic; `undefined`: with everyone. */
+export interface Access {
+  readonly action: 'join' | 'publish'
+  readonly topic: string | undefined
+}
+
+/** Clients to disconnect: one, all of an identity, or all members of a topic. */
+export type Target = { readonly id: string } | { readonly sub: string } | { readonly topic: string }
 
 export interface Audience {
   /** Only members of this topic. */
@@ -116,10 +130,20 @@ export interface Server {
   readonly storageMetrics: Readonly<Record<string, number>>
   /** What has happened so far; read it whenever you like, it costs nothing to keep. */
   readonly counters: Counters
-  /** To every admitted client, of every node, that the audience names. */
+  /**
+   * To every admitted client, of every node, that the audience names.
+   *
+   * @throws FwsError `ERR_FORBIDDEN` in the handling of a message whose client may not publish there. Not caught by the
+   * filter, it ends the chain, and the client is told.
+   */
   broadcast(payload: Payload, to?: Audience): void
   /** Application channel: comes back through the consumer chain of every subscribed node. */
   publish(channel: string, payload: Payload): Awaitable<void>
+  /**
+   * Disconnects the target's clients on every node, after everything that was sent; as any broadcast it may be lost on
+   * its way to another node. Code defaults to 1000.
+   */
+  disconnect(target: Target, code?: number, reason?: string): void
   /**
    * Makes a client of a connection that is no WebSocket; runs its open chain.
    *
@@ -201,6 +225,8 @@ export interface Handlers {
   message?: Many<(payload: Payload, client: Client, message: Message) => Awaitable<Verdict>>
   /** Exactly once for each opened client. */
   disconnect?: Many<(client: Client, closed: Closed) => Awaitable<Drop | void>>
+  /** Whether a client may join a topic, or publish to it. Every such handler has to answer true; one that fails refuses. */
+  permit?: Many<(access: Access, client: Client) => boolean>
   /** Every event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
   /** Every plain HTTP request; `DROP`: answered. */

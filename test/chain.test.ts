@@ -13,11 +13,11 @@ import type { Handlers } from '../src/types.ts'
 const EVERY_FILTER = 1000
 
 /** What a chain knows of a client. */
-const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER })
+const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, forbidden: () => {} })
 
 interface Reported {
   readonly error: FwsError
-  readonly chain: ChainName
+  readonly chain: ChainName | 'permit'
   readonly filter: string
   readonly id: string | undefined
 }

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { createCounters } from '../src/counters.ts'
 import { nodeBytes, readEnvelope, writeEnvelope } from '../src/envelope.ts'
 import { Fabric } from '../src/fabric.ts'
+import type { Order } from '../src/order.ts'
 import type { Carrier, Counters, Payload } from '../src/types.ts'
 import { until } from './kit/peer.ts'
 
@@ -15,21 +16,31 @@ const asLatin1 = ann.toString('latin1')
 describe('envelope', () => {
   it('carries text and binary, in order', () => {
     const payloads = ['', 'ünï', Buffer.from([0, 255]), Buffer.alloc(0), 'x'.repeat(70_000)]
-    assert.deepEqual(readEnvelope(writeEnvelope(ann, { first: 2 ** 40, anew: true, payloads })), {
+    assert.deepEqual(readEnvelope(writeEnvelope(ann, { first: 2 ** 40, anew: true, parcels: payloads })), {
       node: asLatin1,
       first: 2 ** 40,
       anew: true,
-      payloads,
+      parcels: payloads,
     })
   })
+  it('carries orders to disconnect, and no other', () => {
+    const order = { target: { sub: 'ann' }, code: 4403, reason: 'ünwanted' }
+    const envelope = writeEnvelope(ann, { first: 1, anew: false, parcels: ['before', order] })
+    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, anew: false, parcels: ['before', order] })
+    const wrong = { ...order, code: 1006 }
+    assert.equal(
+      readEnvelope(writeEnvelope(ann, { first: 1, anew: false, parcels: [wrong] })),
+      'envelope with an order that cannot be obeyed',
+    )
+  })
   it('of another version is refused with both versions', () => {
-    const envelope = writeEnvelope(ann, { first: 0, anew: false, payloads: ['x'] })
+    const envelope = writeEnvelope(ann, { first: 0, anew: false, parcels: ['x'] })
     envelope[0] = 2
     assert.equal(readEnvelope(envelope), 'envelope of version 2, this node reads 1; are all nodes of one release?')
     assert.match(String(readEnvelope(Buffer.alloc(0))), /version none/)
   })
   it('cut anywhere is refused or ends between two messages', () => {
-    const whole = writeEnvelope(ann, { first: 0, anew: false, payloads: ['one', Buffer.from('two')] })
+    const whole = writeEnvelope(ann, { first: 0, anew: false, parcels: ['one', Buffer.from('two')] })
     const uncut = [24, 24 + 5 + 3]
     for (let end = 1; end < whole.length; end++) {
       const read = readEnvelope(whole.subarray(0, end))
@@ -42,6 +53,7 @@ interface Node {
   readonly fabric: Fabric
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
+  readonly obeyed: Order[]
   readonly logged: Record<string, unknown>[]
   readonly listening: Set<string>
 }
@@ -59,6 +71,7 @@ class Wire {
     const node = {
       counters: createCounters(),
       got: [] as [string | undefined, Payload][],
+      obeyed: [] as Order[],
       logged: [] as Record<string, unknown>[],
       listening,
       deliver: (_: string, __: Buffer) => {},
@@ -85,6 +98,7 @@ class Wire {
       log: pino({ base: null }, { write: line => void node.logged.push(JSON.parse(line)) }),
       maxBytes: 1000,
       deliver: (topic, payload) => node.got.push([topic, payload]),
+      obey: order => node.obeyed.push(order),
     })
     const made = Object.assign(node, { fabric })
     this.nodes.push(made)
@@ -100,6 +114,19 @@ function two() {
 }
 
 describe('fabric', () => {
+  it('brings an order to the nodes that it concerns', () => {
+    const { a, b } = two()
+    const ofTopic = { target: { topic: 'room' }, code: 1000, reason: '' }
+    const ofClient = { target: { id: 'x' }, code: 4000, reason: 'why' }
+    a.fabric.order(ofTopic)
+    a.fabric.order(ofClient)
+    a.fabric.flush()
+    assert.deepEqual(b.obeyed, [ofClient], 'nobody there is in the room')
+    b.fabric.listen('room')
+    a.fabric.order(ofTopic)
+    a.fabric.flush()
+    assert.deepEqual(b.obeyed, [ofClient, ofTopic])
+  })
   it('brings a broadcast to every other node and not back', () => {
     const { wire, a, b } = two()
     const c = wire.node('00000000-0000-4000-8000-000000000003')

@@ -2,7 +2,7 @@ import { checkCloseCode } from '../close.ts'
 import { createCounters } from '../counters.ts'
 import { DROP } from '../drop.ts'
 import { checkPayload } from '../payload.ts'
-import type { Audience, Client, Drop, Handshake, Payload, Server } from '../types.ts'
+import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../types.ts'
 import { plain } from '../wire.ts'
 
 /** A client that only records, for a test of one handler as a plain function. */
@@ -15,6 +15,8 @@ export interface FakeClient extends Client {
   readonly refused: { readonly status: number; readonly reason: string | undefined } | undefined
   readonly disconnected: { readonly code: number; readonly reason: string } | undefined
   readonly held: boolean
+  /** Orders given to `server.disconnect`. */
+  readonly orders: { readonly target: Target; readonly code: number | undefined }[]
 }
 
 /** `const client = fakeClient(); echo.message('hi', client); client.sent // ['hi']` */
@@ -44,6 +46,7 @@ export function fakeClient({
       checkPayload('publish', payload)
       client.published.push({ channel, payload })
     },
+    disconnect: (target: Target, code?: number) => void client.orders.push({ target, code }),
     attach: () => {
       throw new Error('a fake client has no server to attach to; use testServer')
     },
@@ -66,6 +69,9 @@ export function fakeClient({
     refused: undefined as FakeClient['refused'],
     disconnected: undefined as FakeClient['disconnected'],
     held: false,
+    identity: undefined as string | undefined,
+    orders: [] as FakeClient['orders'],
+    may: () => true,
     send: (payload: Payload) => {
       checkPayload('send', payload)
       client.sent.push(payload)
