@@ -81,6 +81,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     const { stdout } = await run(['--help'])
     const list = /Built-in filters: ([^.]*)\./.exec(stdout)![1]!.split(/,\s+/)
     assert.deepEqual(list, [
+      'allow',
       'broadcast',
       'broadcast-by-token',
       'broadcast-pubsub',

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { readRule } from '../../filters/allow/rule.ts'
+import { setup } from '../../filters/allow.ts'
+import { fakeClient } from '../../src/testing/index.ts'
+import type { Access, Client, Host } from '../../src/types.ts'
+import { folder, launch, run } from '../kit/cli.ts'
+import { Peer } from '../kit/peer.ts'
+
+/** A client with these claims, as an authenticating filter leaves it. */
+function clientOf({ sub, ...claims }: Record<string, unknown> = {}): Client {
+  const client = fakeClient()
+  client.identity = sub as string | undefined
+  return Object.assign(client, { state: { user: claims } })
+}
+
+const allows = (rules: string[], claims: Record<string, unknown>, action: Access['action'], topic?: string) =>
+  setup({ options: { 'allow-rules': rules } } as unknown as Host<never>).permit({ action, topic }, clientOf(claims))
+
+describe('allow', () => {
+  it('refuses what no rule allows', () => {
+    assert.equal(allows(['user join lobby'], {}, 'join', 'lobby'), false)
+    assert.equal(allows(['user join lobby'], { sub: 'ann' }, 'join', 'lobby'), true)
+    assert.equal(allows(['user join lobby'], { sub: 'ann' }, 'publish', 'lobby'), false)
+    assert.equal(allows(['user join lobby', 'anyone publish lobby'], {}, 'publish', 'lobby'), true)
+  })
+
+  it('knows clients by a claim, or by one of its values', () => {
+    const rules = ['role=admin join,publish **']
+    for (const [role, expected] of [
+      ['admin', true],
+      [['user', 'admin'], true],
+      ['administrator', false],
+      [['user'], false],
+      [{ admin: true }, false],
+      [undefined, false],
+    ] as const)
+      assert.equal(allows(rules, { role }, 'publish', 'a/b'), expected, JSON.stringify(role))
+    assert.equal(allows(['level=3 join x'], { level: 3 }, 'join', 'x'), true)
+    assert.equal(allows(['constructor=Object join x'], {}, 'join', 'x'), false)
+  })
+
+  it('takes sub from the identity, not from what else a token says', () => {
+    const client = Object.assign(clientOf({ sub: 'ann' }), { state: { user: { sub: 'bob' } } })
+    const { permit } = setup({ options: { 'allow-rules': ['user join ${sub}'] } } as unknown as Host<never>)
+    assert.equal(permit({ action: 'join', topic: 'ann' }, client), true)
+    assert.equal(permit({ action: 'join', topic: 'bob' }, client), false)
+  })
+
+  it('asks a rule of its own for what is said to everyone', () => {
+    assert.equal(allows(['anyone publish **'], {}, 'publish'), false)
+    assert.equal(allows(['anyone publish @everyone'], {}, 'publish'), true)
+    assert.equal(allows(['anyone publish @everyone'], {}, 'publish', 'a'), false)
+  })
+
+  for (const [pattern, topic, expected] of [
+    ['chat/*', 'chat/one', true],
+    ['chat/*', 'chat/', true],
+    ['chat/*', 'chat', false],
+    ['chat/*', 'chat/one/two', false],
+    ['chat/**', 'chat/one/two', true],
+    ['chat/**', 'chat', false],
+    ['**', 'anything/at/all', true],
+    ['*', 'a/b', false],
+    ['a*b*c', 'abc', true],
+    ['a*b*c', 'a1b2c', true],
+    ['a*b*c', 'acb', false],
+    ['a*a', 'a', false],
+    ['*ab*ab', 'ab', false],
+    ['.*', 'xx', false],
+    ['user/${sub}', 'user/ann', true],
+    ['user/${sub}', 'user/bob', false],
+    ['user/${sub}-*', 'user/ann-1', true],
+    ['user/${team}', 'user/red*', true],
+    ['user/${team}', 'user/redish', false],
+    ['user/${path}/**', 'user/a/b/c', false],
+    ['user/${empty}', 'user/', false],
+    ['user/${missing}', 'user/undefined', false],
+    ['user/${list}', 'user/x', false],
+    ['user/${__proto__}', 'user/[object Object]', false],
+  ] as const)
+    it(`${pattern} ${expected ? 'is' : 'is not'} ${topic}`, () => {
+      const claims = { sub: 'ann', team: 'red*', path: 'a/b', empty: '', list: ['x'] }
+      assert.equal(allows([`anyone join ${pattern}`], claims, 'join', topic), expected)
+    })
+
+  for (const [rule, why] of [
+    ['everybody join x', '"everybody" is none of anyone, user, CLAIM=VALUE'],
+    ['user jion x', '"jion" is neither join nor publish'],
+    ['user join, x', '"" is neither join nor publish'],
+    ['user join', 'no topic'],
+    ['', '"" is none of anyone, user, CLAIM=VALUE'],
+    ['user join a/**/b', '"**" that is not the last of "a/**/b"'],
+    ['user join a**', '"**" that is not the last of "a**"'],
+  ] as const)
+    it(`refuses the rule "${rule}"`, () => {
+      assert.throws(() => readRule(rule), {
+        message: `--allow-rules: ${why} in "${rule}"; a rule is such as "user join,publish chat/*"`,
+      })
+    })
+
+  it('takes no longer for a topic that is made to take long', () => {
+    const start = performance.now()
+    assert.equal(allows([`anyone join ${'a*'.repeat(50)}b`], {}, 'join', 'a'.repeat(100_000)), false)
+    assert.ok(performance.now() - start < 1000)
+  })
+
+  it('keeps clients of the command line to the rules of its config file', async t => {
+    const cwd = folder(t, {
+      'fws.json': JSON.stringify({ filters: ['allow', 'broadcast'], allow_rules: ['anyone publish lobby'] }),
+    })
+    const server = await launch(t, ['-p', '0', '-c', 'fws.json'], { cwd })
+    const ann = await Peer.open(server.url)
+    ann.send('hello')
+    assert.deepEqual(await ann.get(1), ['Error: not allowed to publish to everyone'])
+  })
+
+  it('does not start without a rule, or with a wrong one', async t => {
+    const bare = await run(['-f', 'allow', 'broadcast'], { cwd: folder(t, {}) })
+    assert.equal(bare.code, 2)
+    assert.match(bare.stderr, /filter allow needs --allow-rules: /)
+    const wrong = await run(['-f', 'allow', 'broadcast', '--allow-rules', 'user sing x'], { cwd: folder(t, {}) })
+    assert.equal(wrong.code, 2)
+    assert.match(wrong.stderr, /filter allow: --allow-rules: "sing" is neither join nor publish in "user sing x"/)
+  })
+})
