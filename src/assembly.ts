@@ -189,7 +189,9 @@ async function openStorage(
   } catch (error) {
     if (error instanceof FwsError) throw error
     const message = `storage ${name} does not open: ${messageOf(error)}`
-    throw isOptionError(error) ? new FwsError('ERR_OPTION', messageOf(error), error) : new FwsError('ERR_STORAGE', message, error)
+    throw isOptionError(error)
+      ? new FwsError('ERR_OPTION', messageOf(error), error)
+      : new FwsError('ERR_STORAGE', message, error)
   }
 }
 

@@ -20,6 +20,19 @@ const SHOUT = `export const message = async (payload, client) => {
   return client.drop()
 }`
 
+/** `am NAME` gives an identity, `kick NAME` ends all that have it, `close TOPIC` all of the topic, `enter TOPIC` joins it. */
+const BOUNCER = `export const message = (payload, client) => {
+  const [verb, name] = payload.split(' ')
+  if (verb === 'am') client.identity = name
+  else if (verb === 'enter') client.join(name)
+  else if (verb === 'kick') client.server.disconnect({ sub: name }, 4403, 'out')
+  else if (verb === 'close') {
+    client.server.broadcast('closing time', { topic: name })
+    client.server.disconnect({ topic: name }, 4000)
+  }
+  return client.answer('done')
+}`
+
 const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
 
 describe('nodes of one server', { skip: skipWithoutOwn }, () => {
@@ -36,7 +49,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     const start = () =>
       launch(t, ['-p', '0', '-f', ...filters, '--redis-url', redis.url, '--redis-key', key, ...QUICK, ...args], {
         env: { STORAGE_OBJECT_MODULE: 'redis' },
-        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT }),
+        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT, 'bouncer.js': BOUNCER }),
       })
     const started: Launched[] = []
     for (let i = 0; i < count; i++) started.push(await start())
@@ -97,6 +110,22 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     peers[0]!.send('text')
     peers[0]!.send(Buffer.from('bytes'))
     for (const peer of peers) assert.deepEqual(await peer.get(2), ['text', Buffer.from('bytes')])
+  })
+  it('an identity, or a topic, is disconnected on every node, behind what it was sent', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./bouncer.js'], await own(t))
+    const [ann, here, there, other] = await Promise.all([all[0]!, all[0]!, all[1]!, all[1]!].map(open))
+    for (const peer of [here!, there!]) peer.send('am bob')
+    other!.send('enter room')
+    for (const peer of [here!, there!, other!]) await peer.get(1)
+    ann!.send('kick bob')
+    for (const peer of [here!, there!]) assert.deepEqual(await peer.end(), { code: 4403, reason: 'out' })
+    // The subscription to the topic follows the join.
+    await until(() => {
+      ann!.send('close room')
+      return other!.closed !== undefined
+    })
+    assert.equal(other!.closed?.code, 4000)
+    assert.equal(other!.received.at(-1), 'closing time')
   })
   it('nodes with another --redis-key are another server', async t => {
     const [one, two] = [await nodes(t, 1, ['broadcast']), await nodes(t, 1, ['broadcast'])]

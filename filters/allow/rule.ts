@@ -46,7 +46,7 @@ function whoOf(word: string): ((client: Client, claims: Claims) => boolean) | un
 
 type Pattern = (topic: string, claims: Claims) => boolean
 
-/** `/` parts a topic; `*` is any text within a part, `**` at the end any parts, `${claim}` that claim's value as it is. */
+/** `/` parts a topic; `*` is any text within a part, `**` at the end any parts, `{claim}` that claim's value as it is. */
 function patternOf(text: string): Pattern | undefined {
   if (text === EVERYONE) return topic => topic === EVERYONE
   const parts = text.split('/')
@@ -90,7 +90,7 @@ function partOf(text: string): Pattern {
 /** `undefined`: the client has no such claim, or one that would reach into another part. */
 function fill(literal: string, claims: Claims): string | undefined {
   let isComplete = true
-  const filled = literal.replace(/\$\{([^}]*)\}/g, (_, name: string) => {
+  const filled = literal.replace(/\{([^{}]*)\}/g, (_, name: string) => {
     const value = textOf(claimOf(claims, name))
     if (value === undefined || value === '' || value.includes('/')) isComplete = false
     return value ?? ''

@@ -42,7 +42,7 @@ describe('allow', () => {
 
   it('takes sub from the identity, not from what else a token says', () => {
     const client = Object.assign(clientOf({ sub: 'ann' }), { state: { user: { sub: 'bob' } } })
-    const { permit } = setup({ options: { 'allow-rules': ['user join ${sub}'] } } as unknown as Host<never>)
+    const { permit } = setup({ options: { 'allow-rules': ['user join {sub}'] } } as unknown as Host<never>)
     assert.equal(permit({ action: 'join', topic: 'ann' }, client), true)
     assert.equal(permit({ action: 'join', topic: 'bob' }, client), false)
   })
@@ -68,16 +68,16 @@ describe('allow', () => {
     ['a*a', 'a', false],
     ['*ab*ab', 'ab', false],
     ['.*', 'xx', false],
-    ['user/${sub}', 'user/ann', true],
-    ['user/${sub}', 'user/bob', false],
-    ['user/${sub}-*', 'user/ann-1', true],
-    ['user/${team}', 'user/red*', true],
-    ['user/${team}', 'user/redish', false],
-    ['user/${path}/**', 'user/a/b/c', false],
-    ['user/${empty}', 'user/', false],
-    ['user/${missing}', 'user/undefined', false],
-    ['user/${list}', 'user/x', false],
-    ['user/${__proto__}', 'user/[object Object]', false],
+    ['user/{sub}', 'user/ann', true],
+    ['user/{sub}', 'user/bob', false],
+    ['user/{sub}-*', 'user/ann-1', true],
+    ['user/{team}', 'user/red*', true],
+    ['user/{team}', 'user/redish', false],
+    ['user/{path}/**', 'user/a/b/c', false],
+    ['user/{empty}', 'user/', false],
+    ['user/{missing}', 'user/undefined', false],
+    ['user/{list}', 'user/x', false],
+    ['user/{__proto__}', 'user/[object Object]', false],
   ] as const)
     it(`${pattern} ${expected ? 'is' : 'is not'} ${topic}`, () => {
       const claims = { sub: 'ann', team: 'red*', path: 'a/b', empty: '', list: ['x'] }
