@@ -17,7 +17,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
       lines.push(`    ${i + 1}. ${filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
     }
   }
-  const having = (key: 'start' | 'stop') =>
+  const having = (key: 'start' | 'permit' | 'stop') =>
     filters.filter(({ handlers }) => handlers[key]).map(({ placed }) => ({ filter: placed.asked, placed }))
   chain('start', having('start'))
   for (const name of CHAIN_NAMES) {
@@ -26,6 +26,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
       chains[name].steps.map(({ filter, order }) => ({ filter, placed: filters[order]!.placed })),
     )
   }
+  chain('permit', having('permit'))
   chain('stop', having('stop').toReversed())
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''

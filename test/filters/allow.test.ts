@@ -115,6 +115,12 @@ describe('allow', () => {
     assert.deepEqual(await ann.get(1), ['Error: not allowed to publish to everyone'])
   })
 
+  it('is named by --explain', async t => {
+    const args = ['-f', 'allow', 'broadcast', '--allow-rules', 'user join x', '--explain']
+    const { stdout } = await run(args, { cwd: folder(t, {}) })
+    assert.match(stdout, /\n {2}permit\n {4}1\. allow .*\(guard\)\n/)
+  })
+
   it('does not start without a rule, or with a wrong one', async t => {
     const bare = await run(['-f', 'allow', 'broadcast'], { cwd: folder(t, {}) })
     assert.equal(bare.code, 2)
