@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { Admission } from './admission.ts'
 import { FAILED, type Subject } from './chain.ts'
 import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
-import { FwsError, messageOf } from './errors.ts'
+import { FwsError } from './errors.ts'
 import { flat } from './flat.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
 import { checkPayload } from './payload.ts'
 import { forbidden } from './permits.ts'
+import { checkRefusal, type Refusal } from './refusal.ts'
 import type { Access, Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
 import { plain } from './wire.ts'
 
@@ -20,13 +20,6 @@ import { plain } from './wire.ts'
 const EVERY_FILTER = 0x3fff_ffff
 const NO_FILTER = -1
 const NO_TOPICS: ReadonlySet<string> = new Set()
-
-/** An HTTP answer in place of 101. */
-export interface Refusal {
-  readonly status: number
-  readonly reason: string | undefined
-  readonly headers: Readonly<Record<string, string>> | undefined
-}
 
 /** What is known of a client before it is open. */
 export interface Arrival {
@@ -169,11 +162,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop {
     if (this.#transport !== undefined)
       throw new FwsError('ERR_STATE', 'refuse() works in a connect handler only; later it is disconnect()')
-    if (!Number.isInteger(status) || status < 300 || status > 599) {
-      throw new FwsError('ERR_STATE', `refuse() takes an HTTP status from 300 to 599, received ${status}`)
-    }
-    if (headers !== undefined) checkHeaders(headers)
-    this.refusal = { status, reason, headers }
+    const asked = { status, reason, headers }
+    checkRefusal(asked)
+    this.refusal = asked
     return DROP
   }
 
@@ -440,17 +431,5 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.#hub.leaveAll(this)
     const discarded = this.mailbox.discard()
     if (discarded > 0) count(this.#hub.counters.drops, 'closing client', discarded)
-  }
-}
-
-/** @throws FwsError `ERR_STATE`: one that cannot be written, or would be taken for several. */
-function checkHeaders(headers: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(headers)) {
-    try {
-      validateHeaderName(name)
-      validateHeaderValue(name, value)
-    } catch (error) {
-      throw new FwsError('ERR_STATE', `refuse() takes headers as HTTP has them: ${messageOf(error)}`, error)
-    }
   }
 }

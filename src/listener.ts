@@ -15,10 +15,12 @@ import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
+import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import type { Hub } from './hub.ts'
 import { isHostAllowed } from './origin.ts'
+import { answer } from './refusal.ts'
 import { Tap } from './tap.ts'
-import { answer, hasTooManyFields, TOO_MANY_FIELDS, type Upgrades } from './upgrade.ts'
+import type { Upgrades } from './upgrade.ts'
 import type { ByteStream } from './websocket.ts'
 
 export interface ListenOptions {

@@ -1,19 +1,18 @@
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import { FAILED, type Outcome } from './chain.ts'
-import { type Refusal, ServerClient } from './client.ts'
+import type { Outcome } from './chain.ts'
+import { ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise, withDeadline } from './deadline.ts'
 import { Deflate } from './deflate.ts'
-import { DROP } from './drop.ts'
-import { flat } from './flat.ts'
 import { frame } from './frame.ts'
+import { hasTooManyFields, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
-import { isHostHeader, isOriginAllowed } from './origin.ts'
+import { isOriginAllowed } from './origin.ts'
+import { answer, type Refusal, refusal, refusalOf } from './refusal.ts'
 import { Tap } from './tap.ts'
-import type { Handshake } from './types.ts'
 import { type ByteStream, bind, ClientSocket } from './websocket.ts'
 
 /** Milliseconds that a peer has to answer our Close frame. */
@@ -26,10 +25,6 @@ const CLOSE_TIMEOUT = 10_000
 const MIN_PIECES = 1024
 const MIN_FRAGMENT = 4096
 const MIN_CHUNK = 512
-/** An answer without a body (RFC 9110, section 6.4.1). */
-const NOT_MODIFIED = 304
-const MAX_HEADER_FIELDS = 100
-export const TOO_MANY_FIELDS = `more than ${MAX_HEADER_FIELDS} header fields`
 const SHUTTING_DOWN = 'the server is shutting down'
 
 export interface UpgradeOptions {
@@ -184,7 +179,7 @@ export class Upgrades {
   }
 
   #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
-    const refused = refusalOf(client, outcome)
+    const refused = refusalOf(client.refusal, outcome)
     // What a filter took for this client it gives back on the signal: no disconnect chain will run.
     if (refused !== undefined) client.abandoned()
     if (refused !== undefined) this.#refuse(socket, refused)
@@ -222,93 +217,4 @@ export class Upgrades {
   }
 }
 
-/** What is wrong with the request before it is looked at as a handshake, in one sentence. */
-function malformedOf({ headers, headersDistinct, httpVersion }: IncomingMessage): string | undefined {
-  // RFC 6455, section 4.1.
-  if (httpVersion !== '1.1') return `a WebSocket handshake is HTTP/1.1, received HTTP/${httpVersion}`
-  // What follows the headers would be taken for frames.
-  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
-    return 'a WebSocket handshake has no body'
-  if (headers.host === undefined) return 'no Host header'
-  // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
-  if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
-  return undefined
-}
-
-/** Each costs far more memory than its bytes, for as long as its client is here. */
-export function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
-  return rawHeaders.length > 2 * MAX_HEADER_FIELDS
-}
-
-/** What a connect chain's outcome means for the handshake; `undefined`: welcome. A failed filter is no refusal of its own. */
-export function refusalOf({ refusal: asked }: ServerClient, outcome: Outcome<ServerClient>): Refusal | undefined {
-  if (outcome === FAILED) return refusal(500)
-  return asked ?? (outcome === DROP ? refusal(403) : undefined)
-}
-
-/** Answers on a bare socket and closes it. */
-export function answer(
-  socket: Duplex,
-  status: number,
-  reason?: string,
-  headers?: Readonly<Record<string, string>>,
-): void {
-  if (!socket.writable) {
-    socket.destroy()
-    return
-  }
-  const body = status === NOT_MODIFIED ? '' : `${reason ?? STATUS_CODES[status] ?? status}\n`
-  const lines = Object.entries({
-    Connection: 'close',
-    ...(status !== NOT_MODIFIED && {
-      'Content-Type': 'text/plain; charset=utf-8',
-      'Content-Length': String(Buffer.byteLength(body)),
-      'X-Content-Type-Options': 'nosniff',
-    }),
-    ...headers,
-  }).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
-}
-
-function refusal(status: number, reason?: string, headers?: Record<string, string>): Refusal {
-  return { status, reason, headers }
-}
-
 function ignore(): void {}
-
-/** What filters ask of the request; the request itself is let go once the client is open: it costs 1 KiB of memory. */
-class RequestHandshake implements Handshake {
-  request: IncomingMessage | undefined
-  protocol: string | undefined
-  /** The headers as JSON, once the request is gone: half as large as the object. */
-  #headers = ''
-  readonly #target: string
-  readonly #scheme: 'ws' | 'wss'
-
-  constructor(request: IncomingMessage) {
-    this.request = request
-    this.#target = request.url!
-    this.#scheme = 'encrypted' in request.socket && request.socket.encrypted ? 'wss' : 'ws'
-  }
-
-  get headers(): IncomingMessage['headers'] {
-    return this.request?.headers ?? JSON.parse(this.#headers)
-  }
-
-  /** Lets go of the request. */
-  letGo(): void {
-    // Node reads headers as Latin-1.
-    this.#headers = flat(JSON.stringify(this.headers))
-    this.request = undefined
-  }
-
-  get url(): URL {
-    return new URL(`${this.#scheme}://${this.headers.host}${this.#target}`)
-  }
-
-  get protocols(): readonly string[] {
-    const offered = this.headers['sec-websocket-protocol']
-    return offered === undefined ? [] : offered.split(',').map(name => name.trim())
-  }
-}

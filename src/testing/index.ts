@@ -3,14 +3,14 @@ import { PassThrough } from 'node:stream'
 import { pino } from 'pino'
 import { addStops, assemble } from '../assembly.ts'
 import type { Handler } from '../chain.ts'
-import { type Refusal, ServerClient } from '../client.ts'
+import { ServerClient } from '../client.ts'
 import { readGiven } from '../config-file.ts'
 import { Consumer } from '../consumer.ts'
 import { makePlan } from '../plan.ts'
+import { type Refusal, refusalOf } from '../refusal.ts'
 import { createLoader, type ServerOptions, startFilters } from '../server.ts'
 import type { Client, Closed, FilterModule, Handlers, Handshake, Payload, Server } from '../types.ts'
 import { Undo } from '../undo.ts'
-import { refusalOf } from '../upgrade.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
 export { type FakeClient, fakeClient } from './fake-client.ts'
@@ -110,7 +110,7 @@ export async function testServer(
       const handshake = handshakeOf(caller ?? {})
       const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, frame })
       const outcome = await assembly.chains.connect.run(client)
-      const refused = refusalOf(client, outcome)
+      const refused = refusalOf(client.refusal, outcome)
       if (refused !== undefined) throw new Refused(refused)
       const transport = new MemoryTransport(client)
       client.open(transport)
