@@ -1,4 +1,4 @@
-// Compiles bin, src, filters and storage to dist, with types.
+// Compiles bin, src, filters, storage and client to dist, with types.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
