@@ -88,6 +88,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'echo',
       'health',
       'log',
+      'pages',
       'rate-limit',
       'stdout-messages',
       'stdout-pubsub',

@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type IncomingMessage, request } from 'node:http'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { folder, refusal } from '../kit/cli.ts'
+import { Peer, serve } from '../kit/peer.ts'
+
+type Test = Parameters<typeof folder>[0]
+
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+/** As `fetch`, but the path goes out as it stands. */
+async function get(base: string, path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Answer> {
+  const { hostname, port } = new URL(base)
+  const req = request({ hostname, port, path, headers, method, agent: false }).end()
+  const [res] = (await once(req, 'response')) as [IncomingMessage]
+  let body = ''
+  for await (const chunk of res.setEncoding('latin1')) body += chunk
+  return { status: res.statusCode!, headers: res.headers, body }
+}
+
+const TEXT = '0123456789'.repeat(100)
+const SECRET = 'top secret'
+
+/** A root with everything that the tests ask for, and a secret beside it. */
+function site(t: Test): string {
+  const base = folder(t, {
+    'secret.txt': SECRET,
+    'root-of-another/secret.txt': SECRET,
+    'root/index.html': '<h1>home</h1>',
+    'root/app.js': 'app()',
+    'root/text.txt': TEXT,
+    'root/packed.txt': TEXT,
+    'root/ünïcode + space.txt': 'odd',
+    'root/sub/index.html': '<h1>sub</h1>',
+    'root/empty/.keep': '',
+    'root/.env': SECRET,
+    'root/.git/config': SECRET,
+    'root/.well-known/security.txt': 'mail',
+    'root/uploads/evil.html': '{{ name }}<script>evil()</script>',
+  })
+  const root = join(base, 'root')
+  writeFileSync(join(root, 'packed.txt.br'), brotliCompressSync(TEXT))
+  writeFileSync(join(root, 'packed.txt.gz'), gzipSync(TEXT))
+  symlinkSync(join(base, 'secret.txt'), join(root, 'link.txt'))
+  symlinkSync(base, join(root, 'up'))
+  symlinkSync(join(root, 'text.txt'), join(root, 'inner.txt'))
+  return root
+}
+
+async function pages(t: Test, options: Record<string, unknown> = {}) {
+  const root = site(t)
+  const { url } = await serve(t, { filters: ['pages', 'echo'], pagesRoot: root, ...options })
+  return { root, ws: url, http: url.replace('ws:', 'http:') }
+}
+
+describe('pages', () => {
+  let http: string
+  let ws: string
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    const made = await pages({ after: end => void ends.push(end) } as Test)
+    http = made.http
+    ws = made.ws
+  })
+  after(async () => {
+    for (const end of ends.toReversed()) await end()
+  })
+
+  it('serves files by their type, and the index of a folder, beside the WebSocket', async () => {
+    for (const [path, type, body] of [
+      ['/', 'text/html; charset=utf-8', '<h1>home</h1>'],
+      ['/index.html?x=1', 'text/html; charset=utf-8', '<h1>home</h1>'],
+      ['/sub/', 'text/html; charset=utf-8', '<h1>sub</h1>'],
+      ['/app.js', 'text/javascript; charset=utf-8', 'app()'],
+      ['/%C3%BCn%C3%AFcode%20+%20space.txt', 'text/plain; charset=utf-8', 'odd'],
+      ['/.well-known/security.txt', 'text/plain; charset=utf-8', 'mail'],
+      ['/inner.txt', 'text/plain; charset=utf-8', TEXT],
+    ] as const) {
+      const answer = await get(http, path)
+      assert.deepEqual([answer.status, answer.headers['content-type'], answer.body], [200, type, body], path)
+    }
+    const peer = await Peer.open(ws)
+    peer.send('hello')
+    assert.deepEqual(await peer.get(1), ['hello'])
+  })
+
+  it('leads to a folder with a slash, and never to another server', async () => {
+    const { status, headers } = await get(http, '/sub?x=1')
+    assert.deepEqual([status, headers.location], [301, '/sub/?x=1'])
+    assert.equal((await get(http, '//sub')).headers.location, '/sub/')
+  })
+
+  it('answers HEAD as GET without a body, 405 to other methods, 404 to what is not there', async () => {
+    const head = await get(http, '/text.txt', {}, 'HEAD')
+    assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, String(TEXT.length), ''])
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
+      const { status, headers } = await get(http, '/text.txt', {}, method)
+      assert.deepEqual([status, headers.allow], [405, 'GET, HEAD'], method)
+    }
+    for (const path of ['/nothing', '/empty/', '/text.txt/', '/index.html/', '/nothing.html', '/sub/nothing'])
+      assert.deepEqual([(await get(http, path)).status, path], [404, path])
+  })
+
+  it('tells the browser to trust nothing else', async () => {
+    for (const path of ['/', '/app.js', '/nothing']) {
+      const { headers } = await get(http, path)
+      assert.match(String(headers['content-security-policy']), /^default-src 'self'; .*frame-ancestors 'none'$/)
+      assert.equal(headers['x-content-type-options'], 'nosniff')
+      assert.equal(headers['referrer-policy'], 'no-referrer')
+    }
+  })
+
+  it('answers 304 to who has it already', async () => {
+    const { headers } = await get(http, '/text.txt')
+    assert.equal(headers['cache-control'], 'no-cache')
+    assert.equal((await get(http, '/text.txt', { 'If-None-Match': headers.etag! })).status, 304)
+    assert.equal((await get(http, '/text.txt', { 'If-Modified-Since': headers['last-modified']! })).status, 304)
+    assert.equal((await get(http, '/text.txt', { 'If-None-Match': '"other"' })).status, 200)
+    assert.equal((await get(http, '/text.txt', { 'If-Match': '"other"' })).status, 412)
+  })
+
+  for (const [range, status, contentRange, body] of [
+    ['bytes=0-9', 206, 'bytes 0-9/1000', TEXT.slice(0, 10)],
+    ['bytes=990-', 206, 'bytes 990-999/1000', TEXT.slice(990)],
+    ['bytes=-5', 206, 'bytes 995-999/1000', TEXT.slice(-5)],
+    ['bytes=0-5000', 206, 'bytes 0-999/1000', TEXT],
+    ['bytes=1000-', 416, 'bytes */1000', undefined],
+    ['bytes=5-1', 416, 'bytes */1000', undefined],
+    ['bytes=0-1,5-6', 200, undefined, TEXT],
+    ['lines=0-1', 200, undefined, TEXT],
+    ['nonsense', 200, undefined, TEXT],
+  ] as const)
+    it(`range ${range} is ${status}`, async () => {
+      const answer = await get(http, '/text.txt', { Range: range })
+      assert.equal(answer.status, status)
+      assert.equal(answer.headers['content-range'], contentRange)
+      if (body !== undefined) assert.equal(answer.body, body)
+    })
+
+  it('answers a range of another version with the whole', async () => {
+    const { headers } = await get(http, '/text.txt')
+    const range = { Range: 'bytes=0-1', 'If-Range': headers['last-modified']! }
+    assert.equal((await get(http, '/text.txt', range)).status, 206)
+    const old = { Range: 'bytes=0-1', 'If-Range': 'Thu, 01 Jan 1970 00:00:00 GMT' }
+    assert.equal((await get(http, '/text.txt', old)).status, 200)
+  })
+
+  for (const [accepts, coding] of [
+    ['gzip, deflate, br', 'br'],
+    ['gzip', 'gzip'],
+    ['br;q=0, gzip;q=0.5', 'gzip'],
+    ['br;q=0.0, gzip;q=0', undefined],
+    ['identity', undefined],
+    ['brotli', undefined],
+    ['', undefined],
+  ] as const)
+    it(`sends ${coding ?? 'no'} copy to who accepts "${accepts}"`, async () => {
+      const answer = await get(http, '/packed.txt', { 'Accept-Encoding': accepts })
+      assert.equal(answer.headers['content-encoding'], coding)
+      assert.equal(answer.headers['content-type'], 'text/plain; charset=utf-8')
+      assert.equal(answer.headers.vary, 'Accept-Encoding')
+      assert.equal(answer.body.length === TEXT.length, coding === undefined)
+    })
+
+  it('leaves nobody out of the root, by whatever path', async () => {
+    const ups = ['..', '%2e%2e', '.%2e', '%2E.', '..%00', '%c0%ae%c0%ae', '%252e%252e', '..;', '....', '%u002e%u002e']
+    const slashes = ['/', '%2f', '\\', '%5c', '//', '/./', '%252f']
+    const targets = ['secret.txt', 'root-of-another/secret.txt', 'etc/passwd']
+    const payloads = ups.flatMap(up =>
+      slashes.flatMap(slash => targets.flatMap(target => [1, 2, 8].map(n => `/${`${up}${slash}`.repeat(n)}${target}`))),
+    )
+    payloads.push(
+      '/link.txt',
+      '/up/secret.txt',
+      '/up/up/secret.txt',
+      '/.env',
+      '/%2eenv',
+      '/.git/config',
+      '/sub/../.env',
+    )
+    payloads.push(
+      '/root/../../secret.txt',
+      '/sub/..%2f..%2fsecret.txt',
+      '/%00',
+      '/text.txt%00.html',
+      '/%',
+      '/%zz',
+      '/con:',
+    )
+    payloads.push('http://127.0.0.1/secret.txt', `/${'a'.repeat(5000)}`, `/${'a/'.repeat(2000)}`, '/file:///etc/passwd')
+    assert.ok(payloads.length >= 200, String(payloads.length))
+    for (const path of payloads) {
+      const { status, body } = await get(http, path)
+      assert.ok([400, 404].includes(status), `${path}: ${status}`)
+      assert.ok(!body.includes(SECRET) && !body.includes('root:'), path)
+    }
+  })
+
+  it('serves the client library', async () => {
+    const { status, headers, body } = await get(http, '/fws/client.js')
+    assert.deepEqual([status, headers['content-type']], [200, 'text/javascript; charset=utf-8'])
+    const [, part] = /from '\.\/(\w+\.js)'/.exec(body)!
+    assert.equal((await get(http, `/fws/${part}`)).status, 200)
+  })
+})
+
+describe('pages, by its options', () => {
+  it('renders pages with variables, escaped, and asks the browser to come back for them', async t => {
+    const { root, http } = await pages(t, { pagesVar: ['title=<b>&', 'port=9000'] })
+    writeFileSync(join(root, 'index.html'), '<h1>{{ title }}</h1>{% include "part.html" %}{{ missing }}')
+    writeFileSync(join(root, 'part.html'), '<p>{{ port }}</p>')
+    const page = await get(http, '/')
+    assert.equal(page.body, '<h1>&lt;b&gt;&amp;</h1><p>9000</p>')
+    assert.equal((await get(http, '/', { 'If-None-Match': `W/${page.headers.etag}` })).status, 304)
+    assert.equal((await get(http, '/', {}, 'HEAD')).body, '')
+    writeFileSync(join(root, 'index.html'), '{{ broken')
+    const broken = await get(http, '/')
+    assert.deepEqual([broken.status, broken.body], [500, 'internal error\n'])
+  })
+
+  it('mounts folders of strangers, which run nothing and render nothing, by whatever path', async t => {
+    const { root, http } = await pages(t, { pagesMount: ['/files=uploads'], pagesVar: ['name=ann'] })
+    for (const path of ['/files/evil.html', '/uploads/evil.html']) {
+      const { status, headers, body } = await get(http, path)
+      assert.deepEqual([status, body], [200, '{{ name }}<script>evil()</script>'], path)
+      assert.match(String(headers['content-security-policy']), /^sandbox; default-src 'none'/)
+    }
+    mkdirSync(join(root, 'uploads/new'))
+    writeFileSync(join(root, 'uploads/new/late.txt'), 'late')
+    assert.equal((await get(http, '/files/new/late.txt')).body, 'late')
+    assert.equal((await get(http, '/files/../secret.txt')).status, 404)
+  })
+
+  it('answers unknown paths with the index, but not unknown files, where the page is an application', async t => {
+    const { http } = await pages(t, { pagesSpa: true })
+    assert.equal((await get(http, '/users/7')).body, '<h1>home</h1>')
+    assert.equal((await get(http, '/missing.js')).status, 404)
+  })
+
+  it('has a page of its own for what is not there', async t => {
+    const { root, http } = await pages(t)
+    writeFileSync(join(root, '404.html'), '<h1>lost</h1>')
+    const { status, body } = await get(http, '/nothing', { Range: 'bytes=0-1' })
+    assert.deepEqual([status, body], [404, '<h1>lost</h1>'])
+  })
+
+  it('lets files be kept, and pages not', async t => {
+    const { http } = await pages(t, { pagesMaxAge: 60 })
+    assert.equal((await get(http, '/app.js')).headers['cache-control'], 'public, max-age=60')
+    assert.equal((await get(http, '/')).headers['cache-control'], 'no-cache')
+  })
+
+  for (const [args, sentence] of [
+    [[], /filter pages needs --pages-root: /],
+    [['--pages-root', 'nowhere'], /--pages-root takes a folder, received ".*nowhere"/],
+    [['--pages-root', '.', '--pages-mount', 'x'], /--pages-mount takes \/URL=DIR, received "x"/],
+    [['--pages-root', '.', '--pages-mount', '/x=nowhere'], /--pages-mount takes a folder, received ".*nowhere"/],
+    [['--pages-root', '.', '--pages-var', '7=x'], /--pages-var takes NAME=VALUE, received "7=x"/],
+  ] as const)
+    it(`does not start with ${args.join(' ') || 'no root'}`, async t => {
+      assert.match(await refusal(['-f', 'pages', ...args], { cwd: folder(t) }), sentence)
+    })
+})
