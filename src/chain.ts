@@ -35,8 +35,8 @@ export interface Subject {
   waiting: boolean
   /** Order of the last filter that this client's messages reach. */
   reach: number
-  /** A filter let it want what it may not. */
-  forbidden(why: string): void
+  /** It wanted what it may not. */
+  tellForbidden(why: string): void
 }
 
 /** How one chain differs from the others. */
@@ -168,9 +168,9 @@ export class Chain<V> {
   /** A client that wants what it may not is no failure of the filter. */
   #fail(step: Step, error: unknown, value: V, a: unknown): Drop | typeof FAILED {
     const subject = this.#kind.subject?.(value, a)
-    if (subject !== undefined && this.#kind.drops && isForbidden(error)) {
+    if (subject !== undefined && isForbidden(error)) {
       step.dropped++
-      subject.forbidden(error.message)
+      subject.tellForbidden(error.message)
       return DROP
     }
     step.failed++

@@ -5,15 +5,26 @@ import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
-import { FwsError } from './errors.ts'
+import { FwsError, shown } from './errors.ts'
 import { flat } from './flat.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
 import { checkPayload } from './payload.ts'
-import { forbidden } from './permits.ts'
 import { checkRefusal, type Refusal } from './refusal.ts'
-import type { Access, Client, ClientState, Codec, Drop, Handshake, Message, Payload, Transport } from './types.ts'
+import { Speaker } from './speaker.ts'
+import type {
+  Access,
+  Client,
+  ClientState,
+  Codec,
+  Drop,
+  Handshake,
+  Message,
+  Payload,
+  Server,
+  Transport,
+} from './types.ts'
 import { plain } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
@@ -43,12 +54,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   readonly mailbox: Mailbox<Payload>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
-  identity: string | undefined
   position = NO_FILTER
   waiting = false
   reach = EVERY_FILTER
   #state: ClientState | undefined
-  readonly #hub: Hub
+  #identity: string | undefined
+  readonly hub: Hub
+  #speaker: Speaker | undefined
   #frame: Transport['frame']
   #transport: Transport | undefined
   #codec: Codec = plain
@@ -70,7 +82,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.id = id
     this.remote = remote
     this.handshake = handshake
-    this.#hub = hub
+    this.hub = hub
     this.#frame = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
     this.mailbox = new Mailbox(this, hub.limits)
@@ -85,8 +97,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.#transport?.name ?? 'websocket'
   }
 
-  get server(): Hub {
-    return this.#hub
+  get server(): Server {
+    if (this.hub.chains.permits.empty) return this.hub
+    this.#speaker ??= new Speaker(this.hub, this)
+    return this.#speaker
+  }
+
+  get identity(): string | undefined {
+    return this.#identity
+  }
+
+  set identity(identity: string | undefined) {
+    if (identity !== undefined && (typeof identity !== 'string' || identity === ''))
+      throw new FwsError('ERR_STATE', `an identity is a text or undefined, received ${shown(identity)}`)
+    this.#identity = identity
   }
 
   get topics(): ReadonlySet<string> {
@@ -109,7 +133,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   set codec(codec: Codec) {
     this.#codec = codec
-    this.#hub.fanout.changeWire(this.outbox, this.#hub.wires.of(codec, this.#frame))
+    this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, this.#frame))
   }
 
   /** Opened, and neither ended by us nor lost. */
@@ -144,18 +168,18 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
    */
   #deliver(finished: Buffer, toHeld: boolean): void {
     if (this.#isEnding) {
-      count(this.#hub.counters.drops, 'closed client')
+      count(this.hub.counters.drops, 'closed client')
     } else if (this.#admission !== undefined && !toHeld) {
       this.#keep(this.#admission, finished)
     } else {
       if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length)
-      this.#hub.fanout.send(this.outbox, finished)
+      this.hub.fanout.send(this.outbox, finished)
     }
   }
 
   drop(reason = 'filter'): Drop {
-    count(this.#hub.counters.drops, reason)
-    this.#hub.log.debug({ client: this.id, reason }, 'message dropped')
+    count(this.hub.counters.drops, reason)
+    this.hub.log.debug({ client: this.id, reason }, 'message dropped')
     return DROP
   }
 
@@ -169,25 +193,26 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   join(topic: string): void {
+    if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `join() takes a topic, received ${shown(topic)}`)
+    if (this.#topics?.has(topic)) return
+    this.hub.chains.permits.check({ action: 'join', topic }, this)
     this.#topics ??= new Set()
-    if (this.#topics.has(topic)) return
-    if (!this.may('join', topic)) throw forbidden({ action: 'join', topic })
     this.#topics.add(topic)
-    if (this.isAdmitted) this.#hub.joinTopic(this, topic)
+    if (this.isAdmitted) this.hub.joinTopic(this, topic)
   }
 
   leave(topic: string): void {
     if (!this.#topics?.delete(topic)) return
-    if (this.isAdmitted) this.#hub.leaveTopic(this, topic)
+    if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
   may(action: Access['action'], topic?: string): boolean {
-    return this.#hub.chains.permits.allows({ action, topic }, this)
+    return this.hub.chains.permits.allow({ action, topic }, this)
   }
 
-  forbidden(why: string): void {
-    count(this.#hub.counters.drops, 'forbidden')
-    this.#hub.log.debug({ client: this.id, identity: this.identity }, why)
+  tellForbidden(why: string): void {
+    count(this.hub.counters.drops, 'forbidden')
+    this.hub.log.debug({ client: this.id, identity: this.identity }, why)
     if (this.isOpen) this.answer(`Error: ${why}`)
   }
 
@@ -197,7 +222,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
       const message = `hold() works while a filter handles an event of this client; client ${this.id} has none under way`
       throw new FwsError('ERR_STATE', message)
     }
-    if (this.isAdmitted) this.#hub.leaveAll(this)
+    if (this.isAdmitted) this.hub.leaveAll(this)
     this.#admission ??= new Admission()
     this.#admission.hold(holder)
     this.reach = this.#admission.reach
@@ -223,8 +248,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#ending !== undefined) return
     this.reach = EVERY_FILTER
     if (this.#isEnding) return
-    for (const finished of kept) this.#hub.fanout.send(this.outbox, finished)
-    if (this.isOpen) this.#hub.joinAll(this)
+    for (const finished of kept) this.hub.fanout.send(this.outbox, finished)
+    if (this.isOpen) this.hub.joinAll(this)
   }
 
   close(): void {
@@ -236,7 +261,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#transport === undefined) {
       this.refusal ??= { status: 403, reason: undefined, headers: undefined }
     } else if (!this.#isEnding) {
-      this.#hub.fanout.flushOne(this.outbox)
+      this.hub.fanout.flushOne(this.outbox)
       // Writing out may have found the client too far behind, and ended it.
       if (this.#ending === undefined) this.#end(code, reason)
     }
@@ -256,7 +281,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     try {
       this.#transport?.destroy()
     } catch (error) {
-      this.#hub.transportFailed(error, this)
+      this.hub.transportFailed(error, this)
       // It will not tell that it has ended.
       queueMicrotask(() => this.closed(1006, '', false))
       this.#transport?.socket.destroy()
@@ -265,7 +290,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** Its transport threw. The caller, who may be at work for other clients, hears nothing of it: this client ends. */
   transportFailed(error: unknown): void {
-    this.#hub.transportFailed(error, this)
+    this.hub.transportFailed(error, this)
     if (this.#ending === undefined) this.#finish({ code: 1006, reason: '' })
     this.terminate()
   }
@@ -297,18 +322,18 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   receive(payload: Payload): void {
     if (this.#isEnding) {
-      count(this.#hub.counters.drops, 'closing client')
+      count(this.hub.counters.drops, 'closing client')
       return
     }
-    this.#hub.counters.messages++
-    this.#hub.counters.bytesIn += Buffer.byteLength(payload)
+    this.hub.counters.messages++
+    this.hub.counters.bytesIn += Buffer.byteLength(payload)
     this.mailbox.receive(payload)
   }
 
   /** The peer said Close: what waits for it goes out before the answer. */
   peerCloses(): void {
     if (this.#isEnding) return
-    this.#hub.fanout.flushOne(this.outbox)
+    this.hub.fanout.flushOne(this.outbox)
     this.outbox.close()
     this.#peerClosing = true
   }
@@ -323,17 +348,15 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.outbox.close()
     this.#abort?.abort()
     if (!this.#isOpened) return
-    this.#hub.closed(this, ending.code)
-    this.mailbox.whenIdle(() => this.#hub.disconnected(this, { ...ending, clean }))
+    this.hub.closed(this, ending.code)
+    this.mailbox.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
   }
 
   handle(payload: Payload): Promise<unknown> | undefined {
-    const { message, permits } = this.#hub.chains
+    const { message } = this.hub.chains
     if (message.empty) return undefined
     const received: Message = { payload, at: Date.now() }
-    const outcome = permits.empty
-      ? message.run(payload, this, received)
-      : permits.speak(this, () => message.run(payload, this, received))
+    const outcome = message.run(payload, this, received)
     return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
   }
 
@@ -342,7 +365,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   pause(): void {
-    this.#hub.counters.paused++
+    this.hub.counters.paused++
     this.#flow('pause')
   }
 
@@ -351,20 +374,21 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   fellBehind(): void {
-    this.#hub.log.warn({ client: this.id, remote: this.remote }, 'client too slow, closing it')
-    count(this.#hub.counters.drops, 'slow client')
+    this.hub.log.warn({ client: this.id, remote: this.remote }, 'client too slow, closing it')
+    count(this.hub.counters.drops, 'slow client')
     this.#end(1013, 'too slow')
   }
 
   #runOpen(transport: Transport): Promise<unknown> | undefined {
+    this.hub.arriving.delete(this)
     if (this.#isEnding) return undefined
     this.#isOpened = true
     this.outbox.open(transport)
-    this.#hub.fanout.flushOne(this.outbox)
-    this.#hub.opened(this)
-    if (this.#admission === undefined) this.#hub.joinAll(this)
+    this.hub.fanout.flushOne(this.outbox)
+    this.hub.opened(this)
+    if (this.#admission === undefined) this.hub.joinAll(this)
     else this.#startHoldTimer()
-    const outcome = this.#hub.chains.open.run(this)
+    const outcome = this.hub.chains.open.run(this)
     if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
     this.#afterOpen(outcome)
     return undefined
@@ -381,25 +405,26 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
   #keep(admission: Admission, finished: Buffer): void {
-    const { maxBuffered, slowClients } = this.#hub.limits
+    const { maxBuffered, slowClients } = this.hub.limits
     if (admission.bytes + finished.length <= maxBuffered) admission.keep(finished)
     else if (slowClients === 'close' && this.isOpen) this.fellBehind()
-    else count(this.#hub.counters.drops, 'slow client')
+    else count(this.hub.counters.drops, 'slow client')
   }
 
   #checkWaiting(bytes: number): void {
-    const { maxBuffered } = this.#hub.limits
+    const { maxBuffered } = this.hub.limits
     if (bytes <= maxBuffered) return
     const message = `client ${this.id} is not open yet: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
     throw new FwsError('ERR_LIMIT', message)
   }
 
   #startHoldTimer(): void {
-    this.#admission?.startTimer(this.#hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
+    this.#admission?.startTimer(this.hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
   }
 
   #afterOpen(outcome: unknown): void {
     if (outcome === FAILED) this.disconnect(1011, 'a filter failed')
+    else if (outcome === DROP) this.disconnect(1008, 'not allowed')
   }
 
   #flow(operation: 'pause' | 'resume'): void {
@@ -428,8 +453,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     // Not even the message that is under way goes on.
     this.reach = NO_FILTER
     this.outbox.close()
-    this.#hub.leaveAll(this)
+    this.hub.leaveAll(this)
     const discarded = this.mailbox.discard()
-    if (discarded > 0) count(this.#hub.counters.drops, 'closing client', discarded)
+    if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
   }
 }

@@ -100,9 +100,14 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
     const end = start + bytes.readUInt32BE(at + 1)
     if (end > bytes.length) return 'envelope cut short in a message'
     if (parcels.length === MAX_MESSAGES) return `envelope of more than ${MAX_MESSAGES} messages`
-    const parcel = readParcel(bytes[at]!, bytes.subarray(start, end))
-    if (parcel === undefined) return 'envelope with an order that cannot be obeyed'
-    parcels.push(parcel)
+    const kind = bytes[at]
+    if (kind === TEXT) parcels.push(bytes.toString('utf8', start, end))
+    else if (kind === BINARY) parcels.push(bytes.subarray(start, end))
+    else {
+      const order = kind === ORDER ? readOrder(bytes.toString('utf8', start, end)) : undefined
+      if (order === undefined) return `envelope with a parcel of kind ${kind} that cannot be read`
+      parcels.push(order)
+    }
     at = end
   }
   return {
@@ -111,9 +116,4 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
     anew: (bytes[FLAGS_AT]! & ANEW) !== 0,
     parcels,
   }
-}
-
-function readParcel(kind: number, content: Buffer): Parcel | undefined {
-  if (kind === ORDER) return readOrder(content.toString())
-  return kind === TEXT ? content.toString() : content
 }

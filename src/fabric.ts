@@ -104,9 +104,10 @@ export class Fabric {
     this.#add(channelOf(topic), typeof payload === 'string' ? payload : Buffer.from(payload))
   }
 
-  /** To the nodes that it concerns, behind what was broadcast to the same clients. */
+  /** Behind what was broadcast before. To every node: clients on hold are members of topics that nobody listens to yet. */
   order(order: Order): void {
-    this.#add('topic' in order.target ? channelOf(order.target.topic) : EVERYONE, order)
+    this.flush()
+    this.#add(EVERYONE, order)
   }
 
   #add(channel: string, parcel: Parcel): void {

@@ -28,11 +28,12 @@ export class Fanout {
   #isEmpty = true
   /** The end of the turn is going to write. */
   #isScheduled = false
-  readonly #pace = new Pace()
+  readonly #pace: Pick<Pace, 'waits' | 'begin' | 'end'>
 
   /** @param maxBytes - of broadcasts or of one client's frames that may wait within a turn. */
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, pace: Pick<Pace, 'waits' | 'begin' | 'end'> = new Pace()) {
     this.#maxBytes = maxBytes
+    this.#pace = pace
   }
 
   /** To every member of the topic. */

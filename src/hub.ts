@@ -57,6 +57,8 @@ export interface HubHost {
 /** Who is here, who hears what. The Server that filters see. */
 export class Hub implements Server {
   readonly clients = new Map<string, ServerClient>()
+  /** Not open yet: their connect chain is under way, or their transport has just been attached. */
+  readonly arriving = new Set<ServerClient>()
   readonly chains: Chains
   readonly limits: Limits
   readonly counters: Counters
@@ -108,7 +110,6 @@ export class Hub implements Server {
   broadcast(payload: Payload, to: Audience = {}): void {
     checkPayload('broadcast', payload)
     const { where } = to
-    if (!this.chains.permits.empty) this.chains.permits.checkSpeaker(to.topic)
     if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload)
     const topic = this.#topicOf(to.topic)
     if (topic === undefined) return
@@ -128,7 +129,8 @@ export class Hub implements Server {
 
   disconnect(target: Target, code = 1000, reason = ''): void {
     const order = checkOrder({ target, code, reason })
-    this.fabric?.order(order)
+    const isHereAlone = 'id' in order.target && this.clients.has(order.target.id)
+    if (!isHereAlone) this.fabric?.order(order)
     this.#disconnectHere(order)
   }
 
@@ -141,6 +143,7 @@ export class Hub implements Server {
       )
     }
     const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame })
+    this.arriving.add(client)
     client.openSoon(transport)
     return {
       client,
@@ -241,11 +244,13 @@ export class Hub implements Server {
   }
 
   #disconnectHere({ target, code, reason }: Order): void {
-    const names = (client: ServerClient) => {
+    const isMeant = (client: ServerClient) => {
       if ('id' in target) return client.id === target.id
       return 'sub' in target ? client.identity === target.sub : client.topics.has(target.topic)
     }
-    for (const client of [...this.clients.values()]) if (names(client)) client.disconnect(code, reason)
+    const one = 'id' in target ? this.clients.get(target.id) : undefined
+    const candidates = one === undefined ? [...this.arriving, ...this.clients.values()] : [one]
+    for (const client of candidates) if (isMeant(client)) client.disconnect(code, reason)
   }
 
   #broadcastWhere(

@@ -1,4 +1,4 @@
-import { checkCloseCode } from './close.ts'
+import { checkCloseCode, cutReason } from './close.ts'
 import { FwsError, shown } from './errors.ts'
 import type { Target } from './types.ts'
 
@@ -12,16 +12,16 @@ export interface Order {
 const TARGETS = ['id', 'sub', 'topic']
 
 /**
- * The order, whoever gave it.
+ * The order, as a copy of its own: it may be sent later.
  *
  * @throws FwsError `ERR_STATE`: not exactly one target, or `ERR_CLOSE_CODE`.
  */
-export function checkOrder({ target, code, reason }: Order): Order {
-  const keys = Object.keys(target ?? {}) as (keyof Target)[]
-  if (keys.length !== 1 || !TARGETS.includes(keys[0]!) || typeof target[keys[0]!] !== 'string')
+export function checkOrder({ target, code, reason = '' }: Order): Order {
+  const [[kind = '', value] = [], ...more] = Object.entries(target ?? {})
+  if (more.length > 0 || !TARGETS.includes(kind) || typeof value !== 'string')
     throw new FwsError('ERR_STATE', `disconnect() takes one of { id }, { sub }, { topic }, received ${shown(target)}`)
   checkCloseCode(code)
-  return { target, code, reason: String(reason) }
+  return { target: { [kind]: value } as unknown as Target, code, reason: cutReason(String(reason)) }
 }
 
 /** An order as another node wrote it; `undefined`: not one that can be obeyed. */

@@ -5,6 +5,8 @@ const PATIENCE = 1 / 8
 const QUIET = 1 / 32
 /** Writings without a wait after a wait that brought nothing. */
 const REST = 16
+/** Milliseconds that nothing waits longer than, however long the last writing took. */
+const LONGEST = 5
 
 /**
  * When to write what has been collected: at once, unless messages come faster than they can be written out one by one.
@@ -49,8 +51,9 @@ export class Pace {
       this.#sentLast = sent
       this.#lastAt = now
     }
-    if (now - this.#since < this.#took * PATIENCE && now - this.#lastAt < this.#took * QUIET) return true
-    if (this.#sentLast === this.#sentFirst) this.#resting = REST
+    if (now - this.#since < Math.min(this.#took * PATIENCE, LONGEST) && now - this.#lastAt < this.#took * QUIET)
+      return true
+    if (this.#sentLast === this.#sentFirst) this.#resting = REST + 1
     return false
   }
 

@@ -1,6 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ChainHost } from './chain.ts'
 import type { Registered } from './chains.ts'
+import { isPromise } from './deadline.ts'
 import { FwsError } from './errors.ts'
 import type { Access, Client, Handlers } from './types.ts'
 
@@ -11,15 +11,10 @@ interface Step {
   readonly run: Permit
 }
 
-/**
- * What clients may hear and say: every `permit` handler has to agree. Where there is none everything is allowed, and
- * costs nothing.
- */
+/** What clients may hear and say: every `permit` handler has to agree. Where there is none everything is allowed. */
 export class Permits {
   readonly #steps: readonly Step[]
   readonly #host: Pick<ChainHost, 'report'>
-  /** The client whose message is being handled, behind every `await` of its filters too. */
-  readonly #speakers = new AsyncLocalStorage<Client>()
 
   constructor(filters: readonly Registered[], host: Pick<ChainHost, 'report'>) {
     this.#steps = filters.flatMap(({ name: filter, handlers }) =>
@@ -33,38 +28,39 @@ export class Permits {
   }
 
   /** Whoever fails to agree refuses. */
-  allows(access: Access, client: Client): boolean {
-    return this.#steps.every(step => {
-      try {
-        const verdict = step.run(access, client)
-        if (typeof verdict === 'boolean') return verdict
-        throw new FwsError('ERR_VERDICT', `returned ${typeof verdict}; a permit handler returns true or false`)
-      } catch (error) {
-        this.#host.report(error, { chain: 'permit', filter: step.filter, id: client.id })
-        return false
-      }
-    })
+  allow(access: Access, client: Client): boolean {
+    return this.#steps.every(step => this.#ask(step, access, client))
   }
 
-  /** Runs the handlers of a client's message: what they broadcast, the client says. */
-  speak<T>(client: Client, handle: () => T): T {
-    return this.#speakers.run(client, handle)
+  /** @throws FwsError `ERR_FORBIDDEN`. */
+  check(access: Access, client: Client): void {
+    if (!this.empty && !this.allow(access, client)) throw forbidden(access)
   }
 
-  /** @throws FwsError `ERR_FORBIDDEN` if a client is speaking that must not. */
-  checkSpeaker(topic: string | undefined): void {
-    const speaker = this.#speakers.getStore()
-    if (speaker !== undefined && !this.allows({ action: 'publish', topic }, speaker))
-      throw forbidden({ action: 'publish', topic })
+  #ask({ filter, run }: Step, access: Access, client: Client): boolean {
+    try {
+      const verdict: unknown = run(access, client)
+      if (typeof verdict === 'boolean') return verdict
+      // Nobody waits for it, so its rejection must not end the process.
+      if (isPromise(verdict)) verdict.then(undefined, () => {})
+      throw new FwsError('ERR_VERDICT', `returned ${typeof verdict}; a permit handler returns true or false`)
+    } catch (error) {
+      this.#host.report(error, { chain: 'permit', filter, id: client.id })
+      return false
+    }
   }
 }
 
-/** The error behind which a chain ends and its client is told; any other would be the filter's failure. */
-export function forbidden({ action, topic }: Access): FwsError {
-  const what = topic === undefined ? 'everyone' : JSON.stringify(topic.length > 100 ? `${topic.slice(0, 100)}…` : topic)
-  return new FwsError('ERR_FORBIDDEN', `not allowed to ${action === 'join' ? 'join' : 'publish to'} ${what}`)
+/** Characters of a topic in an answer. */
+const SHOWN = 100
+
+function forbidden({ action, topic }: Access): FwsError {
+  const cut = topic !== undefined && topic.length > SHOWN ? `${topic.slice(0, SHOWN)}…` : topic
+  const where = cut === undefined ? 'everyone' : JSON.stringify(cut)
+  return new FwsError('ERR_FORBIDDEN', `not allowed to ${action === 'join' ? 'join' : 'publish to'} ${where}`)
 }
 
-export function isForbidden(error: unknown): error is FwsError {
-  return error instanceof FwsError && error.code === 'ERR_FORBIDDEN'
+/** Whether a client wanted what it may not; any other error is the filter's failure. */
+export function isForbidden(error: unknown): error is Error {
+  return error instanceof Error && (error as { code?: unknown }).code === 'ERR_FORBIDDEN'
 }

@@ -157,6 +157,7 @@ export class Upgrades {
     const end = () => {
       if (over) return false
       over = true
+      this.#hub.arriving.delete(client)
       this.#pending.delete(stop)
       socket.off('close', abandon)
       return true
@@ -170,6 +171,7 @@ export class Upgrades {
     const abandon = () => {
       if (end()) client.abandoned()
     }
+    this.#hub.arriving.add(client)
     this.#pending.add(stop)
     socket.once('close', abandon)
     withDeadline(outcome, this.#options.handshakeTimeout, 'the connect chain').then(

@@ -73,7 +73,7 @@ function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
 /** A bad frame; ws closes with 1002, 1007, 1008 or 1009, and `onClose` follows. */
 function onError(this: WebSocket, error: Error): void {
   const { client } = this as ClientSocket
-  client!.server.log.debug({ client: client!.id, err: error }, 'bad frame')
+  client!.hub.log.debug({ client: client!.id, err: error }, 'bad frame')
 }
 
 function onClose(this: WebSocket, code: number, reason: Buffer): void {

@@ -30,7 +30,7 @@ describe('envelope', () => {
     const wrong = { ...order, code: 1006 }
     assert.equal(
       readEnvelope(writeEnvelope(ann, { first: 1, anew: false, parcels: [wrong] })),
-      'envelope with an order that cannot be obeyed',
+      'envelope with a parcel of kind 2 that cannot be read',
     )
   })
   it('of another version is refused with both versions', () => {
@@ -54,6 +54,8 @@ interface Node {
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
   readonly obeyed: Order[]
+  /** Messages and orders as they came. */
+  readonly seen: (Payload | Order)[]
   readonly logged: Record<string, unknown>[]
   readonly listening: Set<string>
 }
@@ -72,6 +74,7 @@ class Wire {
       counters: createCounters(),
       got: [] as [string | undefined, Payload][],
       obeyed: [] as Order[],
+      seen: [] as (Payload | Order)[],
       logged: [] as Record<string, unknown>[],
       listening,
       deliver: (_: string, __: Buffer) => {},
@@ -97,8 +100,14 @@ class Wire {
       counters: node.counters,
       log: pino({ base: null }, { write: line => void node.logged.push(JSON.parse(line)) }),
       maxBytes: 1000,
-      deliver: (topic, payload) => node.got.push([topic, payload]),
-      obey: order => node.obeyed.push(order),
+      deliver: (topic, payload) => {
+        node.got.push([topic, payload])
+        node.seen.push(payload)
+      },
+      obey: order => {
+        node.obeyed.push(order)
+        node.seen.push(order)
+      },
     })
     const made = Object.assign(node, { fabric })
     this.nodes.push(made)
@@ -114,18 +123,30 @@ function two() {
 }
 
 describe('fabric', () => {
-  it('brings an order to the nodes that it concerns', () => {
+  it('brings an order behind what was broadcast before it, to whomever, and before what comes after', () => {
+    const { a, b } = two()
+    b.fabric.listen('room')
+    const order = { target: { sub: 'ann' }, code: 1000, reason: '' }
+    a.fabric.add(undefined, 'to all')
+    a.fabric.add('room', 'last words')
+    a.fabric.order(order)
+    a.fabric.add('room', 'later')
+    a.fabric.flush()
+    assert.deepEqual(b.seen, ['to all', 'last words', order, 'later'])
+  })
+  it('refuses a parcel of a kind that it does not know', () => {
+    const envelope = writeEnvelope(ann, { first: 0, anew: false, parcels: ['x'] })
+    envelope[24] = 9
+    assert.equal(readEnvelope(envelope), 'envelope with a parcel of kind 9 that cannot be read')
+  })
+  it('brings an order to every other node', () => {
     const { a, b } = two()
     const ofTopic = { target: { topic: 'room' }, code: 1000, reason: '' }
     const ofClient = { target: { id: 'x' }, code: 4000, reason: 'why' }
     a.fabric.order(ofTopic)
     a.fabric.order(ofClient)
     a.fabric.flush()
-    assert.deepEqual(b.obeyed, [ofClient], 'nobody there is in the room')
-    b.fabric.listen('room')
-    a.fabric.order(ofTopic)
-    a.fabric.flush()
-    assert.deepEqual(b.obeyed, [ofClient, ofTopic])
+    assert.deepEqual(b.obeyed, [ofTopic, ofClient])
   })
   it('brings a broadcast to every other node and not back', () => {
     const { wire, a, b } = two()

@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { createCounters } from '../src/counters.ts'
+import { Fanout } from '../src/fanout.ts'
+import { Outbox } from '../src/outbox.ts'
 import { testServer } from '../src/testing/index.ts'
-import type { Client, Payload } from '../src/types.ts'
+import { Topic } from '../src/topic.ts'
+import type { Client, Payload, Transport } from '../src/types.ts'
+import { plain, Wires } from '../src/wire.ts'
+
+const owner = { fellBehind: () => assert.fail(), transportFailed: (error: unknown) => assert.ifError(error) }
+const wire = new Wires(error => assert.ifError(error)).of(plain, payload => Buffer.from(payload))
 
 /** What a property does to a server of a few clients. */
 const command = (clients: number) =>
@@ -35,6 +45,29 @@ const loud = { name: 'loud', encode: (payload: Payload) => `${payload}!` }
 const soft = { name: 'soft', encode: (payload: Payload) => `${payload}.` }
 
 describe('fanout', () => {
+  it('writes what several turns sent at once, as long as its pace tells it to wait', async () => {
+    let turns = 3
+    const fanout = new Fanout(1000, { waits: () => turns-- > 0, begin: () => {}, end: () => {} })
+    const socket = new PassThrough()
+    const written: string[] = []
+    socket.on('data', chunk => written.push(String(chunk)))
+    const outbox = new Outbox(wire, { maxBuffered: 1000, slowClients: 'close' }, createCounters(), owner)
+    outbox.open({ socket } as unknown as Transport)
+    const topic = new Topic('all')
+    fanout.join(topic, outbox)
+    for (let i = 0; i < 4; i++) {
+      fanout.broadcast(topic, `${i}`)
+      assert.deepEqual(written, [])
+      await turn()
+    }
+    await turn()
+    assert.deepEqual(written, ['0123'])
+    fanout.broadcast(topic, 'x')
+    fanout.flush()
+    await turn()
+    assert.deepEqual(written, ['0123', 'x'])
+  })
+
   it('gives each client exactly what was meant for it, in the order sent, whatever is mixed', async () => {
     const CLIENTS = 4
     await fc.assert(

@@ -37,43 +37,52 @@ describe('the pace of writing', () => {
   })
 
   it('waits as long as messages come, at most an eighth of what the last writing took', () => {
-    write(160)
+    write(32)
     assert.equal(
       wait(ms => ms),
-      20,
+      4,
+    )
+  })
+
+  it('waits no longer than 5 ms, however long that was', () => {
+    write(4000)
+    assert.equal(
+      wait(ms => ms),
+      5,
     )
   })
 
   it('writes when no message has come for a thirty-second of it', () => {
-    write(160)
+    write(32)
     assert.equal(
-      wait(ms => Math.min(ms, 7)),
-      7 + 5,
+      wait(ms => Math.min(ms, 2)),
+      2 + 1,
     )
   })
 
   it('rests for 16 writings after a wait that brought nothing', () => {
-    write(160)
+    write(32)
     assert.equal(
       wait(() => 1),
-      5,
+      1,
     )
+    write(32)
     for (let i = 0; i < 16; i++) {
       assert.equal(
         wait(() => 1),
         0,
       )
-      write(160)
+      write(32)
     }
     assert.equal(
       wait(ms => ms),
-      20,
+      4,
     )
   })
 
   it('does not wait when the load is over', () => {
-    write(160)
-    now += 161
+    write(32)
+    now += 33
     assert.equal(
       wait(ms => ms),
       0,
@@ -81,13 +90,13 @@ describe('the pace of writing', () => {
   })
 
   it('begins anew after each writing, also one that came before the end of the wait', () => {
-    write(160)
+    write(32)
     assert.equal(pace.waits(1), true)
     now += 3
-    write(160)
+    write(32)
     assert.equal(
       wait(ms => 1 + ms),
-      20,
+      4,
     )
   })
 })

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { setTimeout as passed } from 'node:timers/promises'
 import { testServer } from '../src/testing/index.ts'
 import type { Access, Client, FilterModule, Payload } from '../src/types.ts'
+import { until } from './kit/peer.ts'
 
 /** `join T`, `leave T`, `say T`, `later T` (says behind an await), `all`: what clients ask for. */
 const rooms: FilterModule = {
@@ -48,12 +49,41 @@ describe('permits', () => {
     await stop()
   })
 
-  it('bind clients only: the server itself may publish anywhere', async () => {
-    const { server, connect, flush, stop } = await testServer([only(), rooms])
-    const ann = await connect()
+  it('bind what clients say: the server, and events of channels, go anywhere', async () => {
+    const relay: FilterModule = {
+      message: (payload, client) => client.server.publish('global', payload),
+      consumer: async ({ payload }, server) => {
+        await passed(1)
+        server.broadcast(payload)
+      },
+    }
+    const { server, connect, flush, stop } = await testServer([only(), relay])
+    const [ann, bob] = [await connect(), await connect()]
     server.broadcast('news')
     flush()
     assert.deepEqual(ann.received, ['news'])
+    await Promise.all([ann.say('one'), bob.say('two')])
+    await until(() => ann.received.length === 3)
+    assert.deepEqual(ann.received, ['news', 'one', 'two'])
+    assert.equal(server.counters.errors, 0)
+    await stop()
+  })
+
+  it('bind each client to its own rights, whose message ever runs first', async () => {
+    const ofBoss: FilterModule = { permit: (_, client) => client.identity === 'boss' }
+    const queue: FilterModule = {
+      // Ann's handler begins, the boss's is done while it waits.
+      message: async (payload, client) => {
+        if (client.identity !== 'boss') await passed(5)
+        client.server.broadcast(payload)
+      },
+    }
+    const { connect, stop } = await testServer([ofBoss, queue])
+    const [ann, boss] = [await connect(), await connect()]
+    boss.client.identity = 'boss'
+    await Promise.all([ann.say('mine'), boss.say('ours')])
+    assert.deepEqual(ann.received, ['ours', 'Error: not allowed to publish to everyone'])
+    assert.deepEqual(boss.received, ['ours'])
     await stop()
   })
 
@@ -71,6 +101,7 @@ describe('permits', () => {
     ['throws', () => assert.fail('broken')],
     ['answers nothing', () => undefined],
     ['answers a promise', async () => true],
+    ['answers a promise that rejects', () => Promise.reject(new Error('broken'))],
   ] as const)
     it(`refuse when one of them ${what}`, async () => {
       const { server, connect, stop } = await testServer([{ permit: permit as never }, rooms])
@@ -87,6 +118,15 @@ describe('permits', () => {
     await stop()
   })
 
+  it('close the client that an open filter lets join where it may not', async () => {
+    const { server, connect, stop } = await testServer([only(), { open: client => client.join('a') }])
+    const { closed, received } = await connect()
+    assert.deepEqual(closed, { code: 1008, reason: 'not allowed' })
+    assert.deepEqual(received, ['Error: not allowed to join "a"'])
+    assert.equal(server.counters.errors, 0)
+    await stop()
+  })
+
   it('leave a long topic out of the answer', async () => {
     const { connect, stop } = await testServer([only(), rooms])
     const ann = await connect()
@@ -94,6 +134,17 @@ describe('permits', () => {
     assert.equal(ann.received[0], `Error: not allowed to join "${'x'.repeat(100)}…"`)
     await stop()
   })
+})
+
+it('an identity is a text, or none', async () => {
+  const { connect, stop } = await testServer(['echo'])
+  const { client } = await connect()
+  client.identity = 'ann'
+  for (const wrong of [null, '', 0, {}])
+    assert.throws(() => Object.assign(client, { identity: wrong }), { code: 'ERR_STATE' })
+  assert.equal(client.identity, 'ann')
+  client.identity = undefined
+  await stop()
 })
 
 describe('server.disconnect', () => {
@@ -120,6 +171,36 @@ describe('server.disconnect', () => {
     assert.equal(cy.closed?.code, 1000)
     assert.deepEqual(cy.received, ['last words'])
     assert.equal(server.clients.size, 0)
+    await stop()
+  })
+
+  it('ends clients on hold, and those whose handshake is under way', async () => {
+    const holding: FilterModule = {
+      connect: async client => {
+        client.identity = 'late'
+        if (client.handshake!.url.pathname === '/slow') await passed(20)
+      },
+      open: client => {
+        client.join('room')
+        client.hold()
+      },
+    }
+    const { server, connect, stop } = await testServer([holding])
+    const held = await connect()
+    server.disconnect({ topic: 'room' }, 4000)
+    assert.equal(held.closed?.code, 4000)
+    const slow = connect({ url: '/slow' })
+    server.disconnect({ sub: 'late' }, 4001)
+    await assert.rejects(slow, /403/)
+    await stop()
+  })
+
+  it('keeps to what it was told, whatever becomes of the object', async () => {
+    const { server, peers, stop } = await setUp()
+    const target = { id: peers[0].client.id }
+    server.disconnect(target)
+    target.id = peers[1].client.id
+    assert.equal(server.clients.size, 2)
     await stop()
   })
 

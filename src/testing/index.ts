@@ -109,7 +109,9 @@ export async function testServer(
     connect: async caller => {
       const handshake = handshakeOf(caller ?? {})
       const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, frame })
+      hub.arriving.add(client)
       const outcome = await assembly.chains.connect.run(client)
+      hub.arriving.delete(client)
       const refused = refusalOf(client.refusal, outcome)
       if (refused !== undefined) throw new Refused(refused)
       const transport = new MemoryTransport(client)
@@ -161,7 +163,7 @@ function inOne(handlers: readonly Handler[]): Handler {
 }
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
-  const { fanout } = client.server
+  const { fanout } = client.hub
   const idle = () => new Promise<void>(resolve => client.mailbox.whenIdle(resolve))
   return {
     client,
@@ -176,7 +178,7 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
     },
     leave: async (code = 1000, reason = '') => {
       transport.end(code, reason)
-      while (client.server.isLeaving(client)) await new Promise(setImmediate)
+      while (client.hub.isLeaving(client)) await new Promise(setImmediate)
       fanout.flush()
     },
   }
