@@ -24,7 +24,7 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
       throw new FwsError('ERR_OPTION', `${variable} and ${fileVariable} are both set; unset one`)
     }
     if (file !== undefined) set(name, fileVariable, readSecret(fileVariable, file))
-    else if (value !== undefined) set(name, variable, spec.type === 'array' ? listOf(value) : value)
+    else if (value !== undefined) set(name, variable, spec.type === 'array' ? listOf(value, spec.separator) : value)
   }
   const storage = env[ANCESTOR_STORAGE]
   if (storage && !layer.has('storage')) set('storage', ANCESTOR_STORAGE, storage)
@@ -41,9 +41,13 @@ export function unknownVariables(env: Env, claims: ReadonlyMap<string, Claim>): 
     .map(variable => `environment variable ${variable} names no option${suggest(variable, known, name => name)}`)
 }
 
-/** Entries apart by blanks or commas; an empty variable stays one, to be refused. */
-function listOf(value: string): string | readonly string[] {
-  return value.trim() === '' ? value : value.split(/[\s,]+/).filter(entry => entry !== '')
+/** An empty variable stays one, to be refused. */
+function listOf(value: string, separator: string | RegExp = /[\s,]+/): string | readonly string[] {
+  if (value.trim() === '') return value
+  return value
+    .split(separator)
+    .map(entry => entry.trim())
+    .filter(entry => entry !== '')
 }
 
 function readSecret(variable: string, path: string): string {

@@ -237,7 +237,7 @@ export interface Handlers {
   stop?(): Awaitable<void>
 }
 
-/** One option, in yargs' words; `secret`, `min`, `max` and `integer` are ours. `normalize` marks a path. */
+/** One option, in yargs' words; `separator`, `secret`, `min`, `max` and `integer` are ours. `normalize` marks a path. */
 export interface OptionSpec {
   readonly type: 'string' | 'number' | 'boolean' | 'array'
   readonly describe: string
@@ -247,6 +247,8 @@ export interface OptionSpec {
   readonly demandOption?: true
   /** A path: made absolute, from the working directory or the config file's folder. */
   readonly normalize?: true
+  /** Between the entries of an array in the environment; default: blanks and commas. */
+  readonly separator?: string
   /** Never printed; may also come from a file named by `FWS_NAME_FILE`. */
   readonly secret?: true
   /** Bounds of a number, inclusive. */

@@ -40,6 +40,19 @@ describe('allow', () => {
     assert.equal(allows(['constructor=Object join x'], {}, 'join', 'x'), false)
   })
 
+  it('knows a user by its identity alone', () => {
+    assert.equal(
+      allows(['user join x', 'anyone join of/{sub}'], { sub: undefined }, 'join', 'x'),
+      false,
+    )
+    const impostor = Object.assign(clientOf(), { state: { user: { sub: 'root' } } })
+    const { permit } = setup({
+      options: { 'allow-rules': ['user join x', 'sub=root join y', 'anyone join {sub}'] },
+    } as unknown as Host<never>)
+    for (const topic of ['x', 'y', 'root', 'undefined'])
+      assert.equal(permit({ action: 'join', topic }, impostor), false)
+  })
+
   it('takes sub from the identity, not from what else a token says', () => {
     const client = Object.assign(clientOf({ sub: 'ann' }), { state: { user: { sub: 'bob' } } })
     const { permit } = setup({ options: { 'allow-rules': ['user join {sub}'] } } as unknown as Host<never>)
@@ -77,10 +90,20 @@ describe('allow', () => {
     ['user/{empty}', 'user/', false],
     ['user/{missing}', 'user/undefined', false],
     ['user/{list}', 'user/x', false],
+    ['user/{https://ex.com/team}', 'user/blue', true],
+    ['user/{a*b}', 'user/star', true],
     ['user/{__proto__}', 'user/[object Object]', false],
   ] as const)
     it(`${pattern} ${expected ? 'is' : 'is not'} ${topic}`, () => {
-      const claims = { sub: 'ann', team: 'red*', path: 'a/b', empty: '', list: ['x'] }
+      const claims = {
+        sub: 'ann',
+        team: 'red*',
+        path: 'a/b',
+        empty: '',
+        list: ['x'],
+        'https://ex.com/team': 'blue',
+        'a*b': 'star',
+      }
       assert.equal(allows([`anyone join ${pattern}`], claims, 'join', topic), expected)
     })
 
@@ -90,8 +113,12 @@ describe('allow', () => {
     ['user join, x', '"" is neither join nor publish'],
     ['user join', 'no topic'],
     ['', '"" is none of anyone, user, CLAIM=VALUE'],
-    ['user join a/**/b', '"**" that is not the last of "a/**/b"'],
-    ['user join a**', '"**" that is not the last of "a**"'],
+    ['user join a/**/b', '"**" that is not the end of "a/**/b"'],
+    ['user join a**b', '"**" that is not the end of "a**b"'],
+    ['user join user/{sub', 'a brace that encloses no claim in "user/{sub"'],
+    ['user join user/{}', 'a brace that encloses no claim in "user/{}"'],
+    ['user join user/sub}', 'a brace that encloses no claim in "user/sub}"'],
+    ['user join @everyone', '@everyone cannot be joined'],
   ] as const)
     it(`refuses the rule "${rule}"`, () => {
       assert.throws(() => readRule(rule), {
@@ -99,10 +126,24 @@ describe('allow', () => {
       })
     })
 
-  it('takes no longer for a topic that is made to take long', () => {
+  it('takes no longer for a topic that is made to take long, and none that is too long', () => {
+    const rules = [`anyone join ${'*ab'.repeat(300)}*c*`, `anyone join ${'*/'.repeat(500)}x`]
     const start = performance.now()
-    assert.equal(allows([`anyone join ${'a*'.repeat(50)}b`], {}, 'join', 'a'.repeat(100_000)), false)
+    for (let i = 0; i < 100; i++) {
+      assert.equal(allows(rules, {}, 'join', 'a'.repeat(1024)), false)
+      assert.equal(allows(rules, {}, 'join', 'ab'.repeat(512)), false)
+      assert.equal(allows(rules, {}, 'join', '/'.repeat(1024)), false)
+    }
     assert.ok(performance.now() - start < 1000)
+    assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1024)), true)
+    assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1025)), false)
+  })
+
+  it('takes its rules from the environment too', async t => {
+    const env = { FWS_ALLOW_RULES: 'anyone publish lobby; user join,publish chat/*' }
+    const { code, stdout } = await run(['-f', 'allow', 'broadcast', '--explain'], { cwd: folder(t), env })
+    assert.equal(code, 0)
+    assert.match(stdout, /allow-rules +anyone publish lobby user join,publish chat\/\* +env FWS_ALLOW_RULES/)
   })
 
   it('keeps clients of the command line to the rules of its config file', async t => {
