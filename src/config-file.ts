@@ -1,4 +1,3 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import {
   createScanner,
@@ -11,11 +10,11 @@ import {
 } from 'jsonc-parser'
 import { FwsError, messageOf } from './errors.ts'
 import { kebab } from './options.ts'
+import { readRegular } from './regular-file.ts'
 import type { Given } from './settings.ts'
 import type { FilterModule } from './types.ts'
 
-/** Bytes of a config file, and levels of brackets in it: far beyond any that is meant. */
-const MAX_BYTES = 1_048_576
+/** Levels of brackets: far beyond any that is meant. */
 const MAX_DEPTH = 100
 
 /** The name of a filter that was given as a module. */
@@ -66,19 +65,6 @@ export function readConfig(path: string): Config {
     base: dirname(path),
     at: node => `${path}:${position(json, node.offset)}`,
   })
-}
-
-/** Neither waits for the writer of a pipe nor reads a device without end. */
-function readRegular(path: string): string {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  try {
-    const stats = fstatSync(file)
-    if (!stats.isFile()) throw new Error('it is no regular file')
-    if (stats.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`)
-    return readFileSync(file, 'utf8')
-  } finally {
-    closeSync(file)
-  }
 }
 
 /** The parser calls itself once a level, and would end with the stack. */

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { FwsError, messageOf } from './errors.ts'
 import { suggest } from './nearest.ts'
 import { commandOptions, envName } from './options.ts'
+import { readRegular } from './regular-file.ts'
 import type { Claim, Given, Layer } from './settings.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
@@ -52,7 +52,7 @@ function listOf(value: string, separator: string | RegExp = /[\s,]+/): string | 
 
 function readSecret(variable: string, path: string): string {
   try {
-    return readFileSync(path, 'utf8').trim()
+    return readRegular(path).trim()
   } catch (error) {
     throw new FwsError('ERR_OPTION', `${variable} names a file that cannot be read: ${messageOf(error)}`, error)
   }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import {
   createServer as createHttp,
   type Server as HttpServer,
@@ -19,6 +18,7 @@ import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import type { Hub } from './hub.ts'
 import { isHostAllowed } from './origin.ts'
 import { answer } from './refusal.ts'
+import { readRegular } from './regular-file.ts'
 import { Tap } from './tap.ts'
 import type { Upgrades } from './upgrade.ts'
 import type { ByteStream } from './websocket.ts'
@@ -234,7 +234,7 @@ export class Listener {
   #useTls<T>(use: (tls: TlsOptions) => T): T {
     const { key, cert } = this.#options
     try {
-      return use({ key: readFileSync(key!), cert: readFileSync(cert!), minVersion: 'TLSv1.2' })
+      return use({ key: readRegular(key!), cert: readRegular(cert!), minVersion: 'TLSv1.2' })
     } catch (error) {
       throw new FwsError('ERR_OPTION', `--key ${key} and --cert ${cert} cannot be used: ${messageOf(error)}`, error)
     }
