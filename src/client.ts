@@ -136,6 +136,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, this.#frame))
   }
 
+  /** Whether it has a transport: then its end leads to `closed`. */
+  get isBound(): boolean {
+    return this.#transport !== undefined
+  }
+
   /** Opened, and neither ended by us nor lost. */
   get isOpen(): boolean {
     return this.#isOpened && !this.#isEnding

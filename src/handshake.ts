@@ -52,6 +52,7 @@ export function malformedOf({ headers, headersDistinct, httpVersion }: IncomingM
   if (headers.host === undefined) return 'no Host header'
   // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
   if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
+  if ((headersDistinct.origin?.length ?? 0) > 1) return 'more than one Origin header'
   return undefined
 }
 

@@ -38,7 +38,14 @@ export const coreOptions = {
   origins: {
     type: 'array',
     default: [],
-    describe: "browser origins allowed beside the server's own, such as https://example.com; *: any",
+    describe:
+      "browser origins allowed beside the server's own, such as https://example.com or https://*.example.com; *: any",
+  },
+  'trust-proxy': {
+    type: 'array',
+    default: [],
+    describe:
+      'proxies whose X-Forwarded-For tells the address of a client: addresses, ranges such as 10.0.0.0/8, loopback',
   },
   key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file' },
   cert: { type: 'string', normalize: true, describe: 'TLS certificate chain, PEM file' },

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { OriginPattern } from './origin-pattern.ts'
 
 /** Whether a host name or address, however it is spelt, means this machine and no other. */
 export function isLoopback(host: string): boolean {
@@ -35,24 +36,23 @@ export function isHostAllowed(header: string | undefined, boundTo: string, allow
 /**
  * Whether a browser's page may connect. No Origin: no browser, so left to the auth filters.
  *
- * @param allowed - exact origins, or `*`; the server's own origin is always allowed.
+ * @param allowed - origins beside the server's own, which is always allowed.
  */
 export function isOriginAllowed(
   origin: string | undefined,
   hostHeader: string | undefined,
-  allowed: readonly string[],
+  allowed: readonly OriginPattern[],
 ): boolean {
-  if (origin === undefined || allowed.includes('*')) return true
-  const from = parse(origin)
-  if (from === undefined) return false
-  if (allowed.some(entry => originOf(parse(entry)) === originOf(from))) return true
+  if (origin === undefined) return true
+  const from = originUrl(origin)
+  if (allowed.some(matches => matches(from, origin))) return true
   // Behind a proxy that ends TLS the scheme is not ours to know: host and port decide.
-  return from.host !== '' && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
+  return from !== undefined && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
 }
 
-/** Of schemes that browsers do not know, such as an extension's, URL tells no origin. */
-function originOf(url: URL | undefined): string | undefined {
-  return url?.origin === 'null' ? `${url.protocol}//${url.host}` : url?.origin
+/** An origin as browsers write it: scheme, host and perhaps port. What only a URL may have, such as a user, is no origin. */
+export function originUrl(text: string): URL | undefined {
+  return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]+$/i.test(text) ? parse(text) : undefined
 }
 
 function parse(url: string): URL | undefined {

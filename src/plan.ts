@@ -7,6 +7,8 @@ import { type Loader, STORAGE } from './loader.ts'
 import { checkShape } from './module-shape.ts'
 import { suggest } from './nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from './options.ts'
+import { readOriginPattern } from './origin-pattern.ts'
+import { readProxies } from './proxies.ts'
 import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from './settings.ts'
 import type { FilterModule, StorageModule } from './types.ts'
 
@@ -183,12 +185,11 @@ function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFil
   return settings
 }
 
-function checkTogether({ key, cert, origins }: CoreOptions): void {
-  const wrong = origins.find(origin => origin !== '*' && !URL.canParse(origin))
-  if (wrong !== undefined) {
-    throw new FwsError('ERR_OPTION', `--origins takes * or origins such as https://example.com, received "${wrong}"`)
-  }
-
+/** What a value's type cannot tell. */
+function checkTogether(options: CoreOptions): void {
+  options.origins.forEach(readOriginPattern)
+  readProxies(options['trust-proxy'])
+  const { key, cert } = options
   if ((key === undefined) === (cert === undefined)) return
   const [has, lacks] = key === undefined ? ['cert', 'key'] : ['key', 'cert']
   throw new FwsError('ERR_OPTION', `--${has} is given without --${lacks}; TLS needs both`)

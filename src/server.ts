@@ -12,7 +12,9 @@ import { Listener } from './listener.ts'
 import { Loader } from './loader.ts'
 import { createLogger } from './log.ts'
 import type { CoreOptions } from './options.ts'
+import { readOriginPattern } from './origin-pattern.ts'
 import { makePlan, type Plan } from './plan.ts'
+import { readProxies } from './proxies.ts'
 import { drain } from './shutdown.ts'
 import type { FilterModule, Server } from './types.ts'
 import { Undo } from './undo.ts'
@@ -95,7 +97,8 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const { options, hub, storage } = assembly
   const consumer = new Consumer(hub)
   const upgrades = new Upgrades(hub, {
-    origins: options.origins,
+    origins: options.origins.map(readOriginPattern),
+    proxies: readProxies(options['trust-proxy']),
     maxPayload: options['max-payload'],
     compressFrom: options.compress ? options['compress-threshold'] : undefined,
     handshakeTimeout: options['handshake-timeout'] * 1000,

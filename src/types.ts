@@ -17,6 +17,7 @@ export type Verdict = Payload | Drop | void
 /** What a peer is before it is a client: bytes on a connection. */
 export interface Peer {
   readonly id: string
+  /** Its address; a client's behind a `--trust-proxy` is the one that the proxy tells. IPv4 is never written as IPv6. */
   readonly remote: string
   close(): void
 }

@@ -11,6 +11,8 @@ import { hasTooManyFields, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
 import { isOriginAllowed } from './origin.ts'
+import type { OriginPattern } from './origin-pattern.ts'
+import type { Proxies } from './proxies.ts'
 import { answer, type Refusal, refusal, refusalOf } from './refusal.ts'
 import { Tap } from './tap.ts'
 import { type ByteStream, bind, ClientSocket } from './websocket.ts'
@@ -28,7 +30,8 @@ const MIN_CHUNK = 512
 const SHUTTING_DOWN = 'the server is shutting down'
 
 export interface UpgradeOptions {
-  readonly origins: readonly string[]
+  readonly origins: readonly OriginPattern[]
+  readonly proxies: Proxies
   /** Bytes of one message. */
   readonly maxPayload: number
   /** Bytes from which on messages are compressed for clients that can; `undefined`: none is. */
@@ -89,6 +92,7 @@ export class Upgrades {
     this.#wss.on('wsClientError', (error, socket, req) => {
       this.#refuse(
         socket,
+        this.#remoteOf(req),
         req.method === 'GET' ? refusal(400, error.message) : refusal(405, error.message, { Allow: 'GET' }),
       )
     })
@@ -103,7 +107,7 @@ export class Upgrades {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
     const refusal = this.#check(req)
-    if (refusal !== undefined) this.#refuse(socket, refusal)
+    if (refusal !== undefined) this.#refuse(socket, this.#remoteOf(req), refusal)
     else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
   }
 
@@ -141,7 +145,7 @@ export class Upgrades {
     const peer: unknown = socket
     const id = peer instanceof Tap ? peer.id : undefined
     const handshake = new RequestHandshake(req)
-    const client = new ServerClient(this.#hub, { id, remote: socket.remoteAddress ?? '', handshake, frame })
+    const client = new ServerClient(this.#hub, { id, remote: this.#remoteOf(req), handshake, frame })
     this.#handshakes.set(req, { client, handshake })
     const outcome = this.#hub.chains.connect.run(client)
     if (!isPromise(outcome)) {
@@ -165,7 +169,7 @@ export class Upgrades {
     const giveUp = (reason: string) => {
       if (!end()) return
       client.abandoned()
-      this.#refuse(socket, refusal(503, reason))
+      this.#refuse(socket, client.remote, refusal(503, reason))
     }
     const stop = () => giveUp(SHUTTING_DOWN)
     const abandon = () => {
@@ -181,12 +185,13 @@ export class Upgrades {
   }
 
   #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
-    const refused = refusalOf(client.refusal, outcome)
-    // What a filter took for this client it gives back on the signal: no disconnect chain will run.
-    if (refused !== undefined) client.abandoned()
-    if (refused !== undefined) this.#refuse(socket, refused)
-    else if (!this.#options.isAccepting()) this.#refuse(socket, refusal(503, SHUTTING_DOWN))
-    else accept(true)
+    const refused =
+      refusalOf(client.refusal, outcome) ?? (this.#options.isAccepting() ? undefined : refusal(503, SHUTTING_DOWN))
+    if (refused === undefined) accept(true)
+    // What a filter took for this client it gives back on the signal: no disconnect chain will run. Nor will it when ws has
+    // found that the socket ended meanwhile.
+    if (!client.isBound) client.abandoned()
+    if (refused !== undefined) this.#refuse(socket, client.remote, refused)
   }
 
   #protocol(offered: Set<string>, req: IncomingMessage): string | false {
@@ -203,12 +208,16 @@ export class Upgrades {
     bind(ws, client, socket, this.#deflate?.frameFor(extensions) ?? frame)
   }
 
-  #refuse(socket: Duplex, { status, reason, headers }: Refusal): void {
+  #remoteOf(req: IncomingMessage): string {
+    return this.#options.proxies.remoteOf(req.socket.remoteAddress, req.headersDistinct['x-forwarded-for']?.join(','))
+  }
+
+  #refuse(socket: Duplex, remote: string, { status, reason, headers }: Refusal): void {
     count(this.#hub.counters.refusals, status)
     // A page that may not connect is the operator's first puzzle; a flood of them is not to fill the log.
     const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
     if (isFirst) this.#warnedAt = Date.now()
-    this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason }, 'handshake refused')
+    this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason, remote }, 'handshake refused')
     try {
       answer(socket, status, reason, headers)
     } catch (error) {

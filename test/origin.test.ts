@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { isHostAllowed, isLoopback, isOriginAllowed } from '../src/origin.ts'
+import { readOriginPattern } from '../src/origin-pattern.ts'
 
 describe('isLoopback', () => {
   for (const host of [
@@ -71,7 +72,7 @@ describe('isHostAllowed, bound to every address', () => {
 
 describe('isOriginAllowed', () => {
   const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
-    isOriginAllowed(origin, host, list)
+    isOriginAllowed(origin, host, list.map(readOriginPattern))
 
   it('lets through a client without Origin: it is no browser', () => assert.equal(allowed(undefined), true))
   it("allows the server's own origin", () => assert.equal(allowed('http://localhost:9000'), true))
@@ -112,6 +113,39 @@ describe('isOriginAllowed', () => {
     assert.equal(allowed('chrome-extension://good', list), true)
     assert.equal(allowed('chrome-extension://evil', list), false)
     assert.equal(allowed('moz-extension://evil', list), false)
+  })
+  it('allows "null" when it is listed, and nothing else by that', () => {
+    assert.equal(allowed('null', ['null']), true)
+    for (const origin of ['NULL', 'http://null', 'file://', '']) assert.equal(allowed(origin, ['null']), false, origin)
+  })
+  it('refuses spoofs of what is listed', () => {
+    for (const origin of [
+      'https://good.example@evil.example',
+      'https://evil@good.example',
+      'https://good.example:443@evil.example',
+      'https://good.example.',
+      'https://good.example/',
+      'https://good.example/path',
+      'https://good.example?',
+      'https://good.example#',
+      'https://good%2eexample',
+      'https://good.exam\tple',
+      'https:good.example',
+      'https:///good.example',
+      'https:\\\\good.example',
+      'https://good.example, https://evil.example',
+      'https://evil.example, https://good.example',
+      ' https://good.example',
+      'https://xn--good-example',
+      'https://göod.example',
+    ]) {
+      assert.equal(allowed(origin, ['https://good.example']), false, origin)
+    }
+  })
+  it('does not mind the case, and knows a name by its punycode', () => {
+    assert.equal(allowed('HTTPS://Good.Example', ['https://good.example']), true)
+    assert.equal(allowed('https://xn--bcher-kva.example', ['https://bücher.example']), true)
+    assert.equal(allowed('https://bucher.example', ['https://bücher.example']), false)
   })
   it('refuses every page when the request names no host', () => {
     assert.equal(isOriginAllowed('http://localhost:9000', undefined, []), false)

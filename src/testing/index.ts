@@ -113,7 +113,10 @@ export async function testServer(
       const outcome = await assembly.chains.connect.run(client)
       hub.arriving.delete(client)
       const refused = refusalOf(client.refusal, outcome)
-      if (refused !== undefined) throw new Refused(refused)
+      if (refused !== undefined) {
+        client.abandoned()
+        throw new Refused(refused)
+      }
       const transport = new MemoryTransport(client)
       client.open(transport)
       return testClient(client, transport)
