@@ -8,8 +8,10 @@ import {
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TlsOptions } from 'node:tls'
+import type { TLSSocket, TlsOptions } from 'node:tls'
+import { certificateProblem, readAuthorities } from './certificate.ts'
 import { FAILED } from './chain.ts'
+import { badCertificate } from './certificate.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
@@ -31,6 +33,9 @@ export interface ListenOptions {
   /** PEM files; both or neither. */
   readonly key: string | undefined
   readonly cert: string | undefined
+  /** PEM file of the authorities that clients' certificates are checked against; `undefined`: they are asked for none. */
+  readonly ca: string | undefined
+  readonly clientCert: 'required' | 'optional'
   /** Milliseconds for request headers; 0: no limit. */
   readonly headersTimeout: number
   /** Milliseconds that a plain connection may be silent, or leave its answer unread. */
@@ -154,7 +159,7 @@ export class Listener {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Reads key and certificate again, for new connections; answers whether there are any. */
+  /** Reads key, certificate and authorities again, for new connections; answers whether there are any. */
   reloadTls(): boolean {
     if (this.#options.key === undefined) return false
     this.#useTls(tls => (this.#http as HttpsServer).setSecureContext(tls))
@@ -173,6 +178,12 @@ export class Listener {
     if (hasTooManyFields(req)) {
       count(this.#hub.counters.refusals, 431)
       end(res, 431, `${TOO_MANY_FIELDS}\n`, { Connection: 'close' })
+      return
+    }
+    const problem = certificateProblem(req.socket)
+    if (problem !== undefined) {
+      count(this.#hub.counters.refusals, 403)
+      end(res, 403, `${badCertificate(problem)}\n`, { Connection: 'close' })
       return
     }
     if (!this.isHostAllowed(req.headers.host)) {
@@ -212,6 +223,9 @@ export class Listener {
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
     // Not HTTP at all (a reset, a TLS handshake that failed), or in the middle of an answer.
     if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#answering.has(socket)) {
+      // Its address it no longer knows.
+      const { authorizationError: problem } = socket as TLSSocket
+      if (problem) this.#hub.log.debug({ problem }, 'client certificate refused')
       socket.destroy()
       return
     }
@@ -232,9 +246,14 @@ export class Listener {
   }
 
   #useTls<T>(use: (tls: TlsOptions) => T): T {
-    const { key, cert } = this.#options
+    const { key, cert, ca, clientCert } = this.#options
+    const clients = ca !== undefined && {
+      ca: readAuthorities(ca),
+      requestCert: true,
+      rejectUnauthorized: clientCert === 'required',
+    }
     try {
-      return use({ key: readRegular(key!), cert: readRegular(cert!), minVersion: 'TLSv1.2' })
+      return use({ key: readRegular(key!), cert: readRegular(cert!), minVersion: 'TLSv1.2', ...clients })
     } catch (error) {
       throw new FwsError('ERR_OPTION', `--key ${key} and --cert ${cert} cannot be used: ${messageOf(error)}`, error)
     }

@@ -49,6 +49,16 @@ export const coreOptions = {
   },
   key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file' },
   cert: { type: 'string', normalize: true, describe: 'TLS certificate chain, PEM file' },
+  ca: {
+    type: 'string',
+    normalize: true,
+    describe: 'authorities of client certificates, PEM file; such are asked for then',
+  },
+  'client-cert': {
+    type: 'string',
+    choices: ['required', 'optional'],
+    describe: 'whether a client without a certificate is let in with --ca; required unless told',
+  },
   storage: {
     type: 'string',
     default: 'memory',

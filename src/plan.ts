@@ -189,7 +189,16 @@ function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFil
 function checkTogether(options: CoreOptions): void {
   options.origins.forEach(readOriginPattern)
   readProxies(options['trust-proxy'])
-  const { key, cert } = options
+  checkTls(options)
+}
+
+function checkTls({ key, cert, ca, 'client-cert': clientCert }: CoreOptions): void {
+  if (clientCert !== undefined && ca === undefined) {
+    throw new FwsError('ERR_OPTION', '--client-cert is given without --ca; it names who signs client certificates')
+  }
+  if (ca !== undefined && key === undefined && cert === undefined) {
+    throw new FwsError('ERR_OPTION', '--ca is given without --key and --cert; client certificates need TLS')
+  }
   if ((key === undefined) === (cert === undefined)) return
   const [has, lacks] = key === undefined ? ['cert', 'key'] : ['key', 'cert']
   throw new FwsError('ERR_OPTION', `--${has} is given without --${lacks}; TLS needs both`)

@@ -50,7 +50,7 @@ export interface RunningServer extends Server {
   /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
   close(): Promise<void>
   /**
-   * Reads the TLS key and certificate again, for new connections; answers whether there are any.
+   * Reads the TLS key, certificate and authorities again, for new connections; answers whether there are any.
    *
    * @throws FwsError `ERR_OPTION`, and keeps the old ones.
    */
@@ -118,6 +118,8 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       hosts: options.hosts,
       key: options.key,
       cert: options.cert,
+      ca: options.ca,
+      clientCert: options['client-cert'] ?? 'required',
       headersTimeout: options['handshake-timeout'] * 1000,
       idleTimeout: idleTimeoutOf(options),
     })

@@ -13,7 +13,8 @@ import type { Peer } from './types.ts'
 export class Tap extends Duplex implements Peer {
   readonly id = randomUUID()
   readonly remote: string
-  readonly #socket: Socket
+  /** What it stands in front of. */
+  readonly socket: Socket
   readonly #chain: Chain<Buffer>
   /** The peer has sent its last byte while a chunk was still in the chain. */
   #ended = false
@@ -23,7 +24,7 @@ export class Tap extends Duplex implements Peer {
 
   constructor(socket: Socket, chain: Chain<Buffer>) {
     super({ allowHalfOpen: true, autoDestroy: true, emitClose: true })
-    this.#socket = socket
+    this.socket = socket
     this.#chain = chain
     this.remote = socket.remoteAddress ?? ''
     socket.on('data', chunk => this.#receive(chunk))
@@ -66,8 +67,8 @@ export class Tap extends Duplex implements Peer {
   }
 
   #flow(): void {
-    if (this.#working || this.#full) this.#socket.pause()
-    else this.#socket.resume()
+    if (this.#working || this.#full) this.socket.pause()
+    else this.socket.resume()
   }
 
   #end(): void {
@@ -81,66 +82,66 @@ export class Tap extends Duplex implements Peer {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(chunk, done)
+    this.socket.write(chunk, done)
   }
 
   override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: (error?: Error | null) => void): void {
-    this.#socket.cork()
+    this.socket.cork()
     const last = chunks.length - 1
-    for (const [i, { chunk }] of chunks.entries()) this.#socket.write(chunk, i === last ? done : undefined)
-    this.#socket.uncork()
+    for (const [i, { chunk }] of chunks.entries()) this.socket.write(chunk, i === last ? done : undefined)
+    this.socket.uncork()
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#socket.end(done)
+    this.socket.end(done)
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#socket.destroy()
+    this.socket.destroy()
     done(error)
   }
 
   // What http and ws ask of a socket.
   get encrypted(): boolean {
-    return 'encrypted' in this.#socket
+    return 'encrypted' in this.socket
   }
   get remoteAddress(): string | undefined {
-    return this.#socket.remoteAddress
+    return this.socket.remoteAddress
   }
   /** A chunk is in the data chain: nothing is read meanwhile. */
   get isHeld(): boolean {
     return this.#working
   }
   get bytesRead(): number {
-    return this.#socket.bytesRead
+    return this.socket.bytesRead
   }
   get remotePort(): number | undefined {
-    return this.#socket.remotePort
+    return this.socket.remotePort
   }
   get localAddress(): string | undefined {
-    return this.#socket.localAddress
+    return this.socket.localAddress
   }
   get localPort(): number | undefined {
-    return this.#socket.localPort
+    return this.socket.localPort
   }
   setTimeout(ms: number, onTimeout?: () => void): this {
-    this.#socket.setTimeout(ms, onTimeout)
+    this.socket.setTimeout(ms, onTimeout)
     return this
   }
   setNoDelay(noDelay?: boolean): this {
-    this.#socket.setNoDelay(noDelay)
+    this.socket.setNoDelay(noDelay)
     return this
   }
   setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    this.#socket.setKeepAlive(enable, initialDelay)
+    this.socket.setKeepAlive(enable, initialDelay)
     return this
   }
   ref(): this {
-    this.#socket.ref()
+    this.socket.ref()
     return this
   }
   unref(): this {
-    this.#socket.unref()
+    this.socket.unref()
     return this
   }
 }

@@ -22,9 +22,24 @@ export interface Peer {
   close(): void
 }
 
+/** Who holds a TLS certificate, and who says so. */
+export interface Certificate {
+  /** Attributes such as `CN` and `O`; several values where there are several of a kind. */
+  readonly subject: Readonly<Record<string, string | readonly string[]>>
+  readonly issuer: Readonly<Record<string, string | readonly string[]>>
+  /** Hexadecimal. */
+  readonly serialNumber: string
+  /** Of the whole certificate: hexadecimal bytes with colons. */
+  readonly fingerprint256: string
+  /** As OpenSSL writes it: `Jan  1 00:00:00 2030 GMT`. */
+  readonly validTo: string
+}
+
 /** What filters keep on a client; extended by declaration merging: `interface ClientState { user?: User }`. */
-// biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
-export interface ClientState {}
+export interface ClientState {
+  /** The client certificate, checked against `--ca`; its `CN` is the identity until a filter sets another. */
+  certificate?: Certificate
+}
 /** What protocol filters decode from a message: `interface MessageViews { media?: Media }`. */
 // biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
 export interface MessageViews {}

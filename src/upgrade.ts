@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
+import { badCertificate, certificateOf, certificateProblem, commonNameOf } from './certificate.ts'
 import type { Outcome } from './chain.ts'
 import { ServerClient } from './client.ts'
 import { count } from './counters.ts'
@@ -127,6 +128,8 @@ export class Upgrades {
     if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS)
     const malformed = malformedOf(req)
     if (malformed !== undefined) return refusal(400, malformed)
+    const problem = certificateProblem(req.socket)
+    if (problem !== undefined) return refusal(403, badCertificate(problem))
     if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
@@ -146,6 +149,11 @@ export class Upgrades {
     const id = peer instanceof Tap ? peer.id : undefined
     const handshake = new RequestHandshake(req)
     const client = new ServerClient(this.#hub, { id, remote: this.#remoteOf(req), handshake, frame })
+    const certificate = certificateOf(socket)
+    if (certificate !== undefined) {
+      client.state.certificate = certificate
+      client.identity = commonNameOf(certificate)
+    }
     this.#handshakes.set(req, { client, handshake })
     const outcome = this.#hub.chains.connect.run(client)
     if (!isPromise(outcome)) {
