@@ -1,4 +1,8 @@
 import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import { Addresses } from './rate-limit/addresses.ts'
+import { type Counted, Identities } from './rate-limit/identities.ts'
+import { Meter } from './rate-limit/meter.ts'
+import { Restraint } from './rate-limit/restraint.ts'
 
 export const stage = 'guard'
 
@@ -21,64 +25,113 @@ export const options = {
     min: 0,
     describe: 'seconds between the warning and the close of a client that goes on',
   },
+  'rate-limit-connects': {
+    type: 'number',
+    default: 20,
+    min: 1,
+    describe:
+      'connections a second that an address (IPv6: a /64) may open, and at once; behind a proxy see --trust-proxy',
+  },
+  'rate-limit-clients': {
+    type: 'number',
+    default: 256,
+    min: 1,
+    integer: true,
+    describe: 'clients at a time that an address may have',
+  },
+  'rate-limit-identity-messages': {
+    type: 'number',
+    min: 1,
+    describe:
+      'messages a second that all clients of an identity may send here together, and at once; unset: any number',
+  },
+  'rate-limit-identity-bytes': {
+    type: 'number',
+    min: 1,
+    describe: 'bytes a second that all clients of an identity may send here together, and at once; unset: any number',
+  },
+  'rate-limit-identity-connects': {
+    type: 'number',
+    min: 1,
+    integer: true,
+    describe: 'connections a minute that an identity may open, counted over all nodes; unset: any number',
+  },
 } as const satisfies OptionSpecs
 
-/** Milliseconds within the limits after which a warning is forgotten. */
-const FORGIVEN_AFTER = 10_000
-
-/** What is left in a client's buckets, and when it was last over. Times in milliseconds, 0: never. */
-interface Usage {
-  messages: number
-  bytes: number
-  filledAt: number
-  overAt: number
-  warnedAt: number
-}
+const SWEEP_MS = 10_000
+const TOO_MANY = 'too many connections of this identity'
+const UNKNOWN = 'try again later'
 
 /**
- * Two token buckets a client. What is over the limit is dropped: the first time with a warning, and with a close (1008)
- * once it has gone on past the grace time.
+ * Limits by client, by address and by identity. A connection past a limit is refused with 429. A message past a limit is
+ * dropped: the first time with a warning, and with a close (1008) once its client has gone on past the grace time.
  */
-export const setup = ({ options: chosen }: Host<typeof options>) => {
-  const { 'rate-limit-messages': messages, 'rate-limit-bytes': bytes } = chosen
+export const setup = (host: Host<typeof options>) => {
+  const { options: chosen, every } = host
+  const rates = { messages: chosen['rate-limit-messages'], bytes: chosen['rate-limit-bytes'] }
+  const identityLimits = {
+    messages: chosen['rate-limit-identity-messages'],
+    bytes: chosen['rate-limit-identity-bytes'],
+    connects: chosen['rate-limit-identity-connects'],
+  }
   const graceMs = chosen['rate-limit-grace'] * 1000
-  const usages = new WeakMap<Client, Usage>()
-  const warning = `Warning: more than ${messages} messages or ${bytes} bytes a second; slow down or be closed`
+  const addresses = new Addresses({ connects: chosen['rate-limit-connects'], clients: chosen['rate-limit-clients'] })
+  const identities = new Identities(identityLimits, host)
+  const restraint = new Restraint('rate limit', '', rates, graceMs)
+  const identityRestraint = new Restraint('identity rate limit', ' from all your connections', identityLimits, graceMs)
+  const meters = new WeakMap<Client, Meter>()
+  /** The identities that connections were counted for. */
+  const counted = new WeakMap<Client, string>()
 
-  function isOver(usage: Usage, size: number, now: number): boolean {
-    // A clock may be set back.
-    const seconds = Math.max(0, now - usage.filledAt) / 1000
-    usage.filledAt = now
-    usage.messages = Math.min(messages, usage.messages + seconds * messages)
-    usage.bytes = Math.min(bytes, usage.bytes + seconds * bytes)
-    // A message larger than the bucket passes when the bucket is full, and is paid for afterwards.
-    if (usage.messages < 1 || usage.bytes < Math.min(size, bytes)) return true
-    usage.messages -= 1
-    usage.bytes -= size
-    return false
+  every(SWEEP_MS, () => {
+    const now = Date.now()
+    addresses.sweep(now)
+    identities.sweep(now)
+  })
+
+  function meterOf(client: Client, now: number): Meter {
+    let meter = meters.get(client)
+    if (meter === undefined) {
+      meter = new Meter(rates, now)
+      meters.set(client, meter)
+    }
+    return meter
   }
 
-  function refuse(client: Client, usage: Usage, now: number): Drop {
-    if (now - usage.overAt > FORGIVEN_AFTER) usage.warnedAt = 0
-    usage.overAt = now
-    if (usage.warnedAt === 0) {
-      usage.warnedAt = now
-      client.send(warning)
-    } else if (now - usage.warnedAt > graceMs) {
-      client.disconnect(1008, 'rate limit')
-    }
-    return client.drop('rate limit')
+  /** Counts the connection for its identity, once, as soon as that is known. */
+  function countConnect(client: Client): Promise<Counted> | undefined {
+    const { identity } = client
+    if (identity === undefined || !identities.countsConnects || counted.get(client) === identity) return undefined
+    counted.set(client, identity)
+    return identities.connect(identity)
+  }
+
+  /** The identity of an open client has become known. */
+  function admit(client: Client): Promise<Drop | undefined> | undefined {
+    return countConnect(client)?.then(outcome => {
+      if (outcome === 'too many') return client.disconnect(4429, TOO_MANY)
+      return outcome === 'unknown' ? client.disconnect(1013, UNKNOWN) : undefined
+    })
   }
 
   return {
-    message(payload: Payload, client: Client): Drop | undefined {
+    connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
+      const wait = addresses.enter(client.remote, client.signal, Date.now())
+      if (wait !== undefined) return client.refuse(429, wait.why, { 'Retry-After': String(wait.seconds) })
+      return countConnect(client)?.then(outcome => {
+        if (outcome === 'too many') return client.refuse(429, TOO_MANY, { 'Retry-After': '60' })
+        return outcome === 'unknown' ? client.refuse(503, UNKNOWN, { 'Retry-After': '5' }) : undefined
+      })
+    },
+    open: admit,
+    message(payload: Payload, client: Client): Drop | Promise<Drop | undefined> | undefined {
       const now = Date.now()
-      let usage = usages.get(client)
-      if (usage === undefined) {
-        usage = { messages, bytes, filledAt: now, overAt: 0, warnedAt: 0 }
-        usages.set(client, usage)
-      }
-      return isOver(usage, Buffer.byteLength(payload), now) ? refuse(client, usage, now) : undefined
+      const size = Buffer.byteLength(payload)
+      if (!meterOf(client, now).take(size, now)) return restraint.apply(client, now)
+      const { identity } = client
+      if (identity === undefined) return undefined
+      if (!identities.take(identity, size, now)) return identityRestraint.apply(client, now)
+      return admit(client)
     },
   }
 }

@@ -51,8 +51,11 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'host',
       'hosts',
       'origins',
+      'trust-proxy',
       'key',
       'cert',
+      'ca',
+      'client-cert',
       'storage',
       'compress',
       'compress-threshold',
@@ -102,6 +105,11 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'rate-limit-messages',
       'rate-limit-bytes',
       'rate-limit-grace',
+      'rate-limit-connects',
+      'rate-limit-clients',
+      'rate-limit-identity-messages',
+      'rate-limit-identity-bytes',
+      'rate-limit-identity-connects',
     ])
     assert.deepEqual(flagsIn(section(chosen.stdout, 'Filter log:')), ['log-max'])
     assert.doesNotMatch(other.stdout, /rate-limit-messages|log-max/)

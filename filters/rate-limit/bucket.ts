@@ -1,0 +1,34 @@
+/** A token bucket: so much a second, and so much at once. Times are in milliseconds. */
+export class Bucket {
+  readonly #size: number
+  #left: number
+  #filledAt: number
+
+  constructor(size: number, now: number) {
+    this.#size = size
+    this.#left = size
+    this.#filledAt = now
+  }
+
+  /** Whether there is so much. More than a bucket holds is there when it is full, and is paid for afterwards. */
+  has(amount: number, now: number): boolean {
+    // A clock may be set back.
+    const seconds = Math.max(0, now - this.#filledAt) / 1000
+    this.#filledAt = now
+    this.#left = Math.min(this.#size, this.#left + seconds * this.#size)
+    return this.#left >= Math.min(amount, this.#size)
+  }
+
+  take(amount: number): void {
+    this.#left -= amount
+  }
+
+  isFull(now: number): boolean {
+    return this.has(this.#size, now)
+  }
+
+  /** Whole seconds, at least one, after which `has` will be true. */
+  secondsUntil(amount: number): number {
+    return Math.max(1, Math.ceil((amount - this.#left) / this.#size))
+  }
+}

@@ -1,0 +1,63 @@
+import type { Host, Values } from 'filtered-websocket'
+import { Meter, type Rates } from './meter.ts'
+import { Recent } from './recent.ts'
+
+const MINUTE = 60_000
+
+export interface IdentityLimits extends Rates {
+  /** A minute, on all nodes; `undefined`: any number. */
+  readonly connects: number | undefined
+}
+
+/** `unknown`: the storage does not answer. */
+export type Counted = 'welcome' | 'too many' | 'unknown'
+
+/** What the connections of an identity may do together: send, as counted on this node; connect, as counted on all. */
+export class Identities {
+  readonly #limits: IdentityLimits
+  readonly #log: Host['log']
+  readonly #values: Values | undefined
+  readonly #meters = new Recent<Meter>()
+
+  /** @throws Error `ERR_OPTION` when connects are limited and the storage cannot count them. */
+  constructor(limits: IdentityLimits, { storage, log }: Pick<Host, 'storage' | 'log'>) {
+    this.#limits = limits
+    this.#log = log
+    if (limits.connects !== undefined) this.#values = valuesOf(storage)
+  }
+
+  /** Whether a message of this size is within the limits of its sender's identity. */
+  take(identity: string, size: number, now: number): boolean {
+    const { messages, bytes } = this.#limits
+    if (messages === undefined && bytes === undefined) return true
+    return this.#meters.use(identity, () => new Meter(this.#limits, now)).take(size, now)
+  }
+
+  get countsConnects(): boolean {
+    return this.#values !== undefined
+  }
+
+  /** Counts a connection of this identity. */
+  async connect(identity: string): Promise<Counted> {
+    try {
+      const connects = await this.#values!.increment(`rate-limit:connects:${identity}`, 1, MINUTE)
+      return connects > this.#limits.connects! ? 'too many' : 'welcome'
+    } catch (error) {
+      this.#log.debug({ err: error }, 'connections of an identity cannot be counted')
+      return 'unknown'
+    }
+  }
+
+  sweep(now: number): void {
+    this.#meters.sweep(meter => meter.isFull(now))
+  }
+}
+
+function valuesOf(storage: Host['storage']): Values {
+  try {
+    return storage.values
+  } catch (cause) {
+    const error = new Error('--rate-limit-identity-connects needs a storage with "values", such as memory', { cause })
+    throw Object.assign(error, { code: 'ERR_OPTION' })
+  }
+}

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import type { ServerOptions } from '../../../src/index.ts'
+import { type Refused, type TestServer, testServer } from '../../../src/testing/index.ts'
+import type { Client, Payload } from '../../../src/types.ts'
+import { folder } from '../../kit/cli.ts'
+import { ask, handshake } from '../../kit/frames.ts'
+import { Peer, serve } from '../../kit/peer.ts'
+import { type RedisServer, skipWithoutOwn, startRedis } from '../../kit/redis.ts'
+
+const NOW = Date.UTC(2026, 0, 1)
+
+/** Takes everybody's word for who they are: at the handshake, or by a message. */
+const believe = {
+  stage: 'guard' as const,
+  connect: (client: Client) => {
+    client.identity = client.handshake!.url.searchParams.get('me') ?? undefined
+  },
+  message: (payload: Payload, client: Client) => {
+    const me = /^I am (.*)$/.exec(payload.toString())?.[1]
+    if (me === undefined) return
+    client.identity = me
+    return client.drop()
+  },
+}
+
+async function believing(
+  t: TestContext,
+  options: Readonly<Record<string, unknown>>,
+  filters: NonNullable<ServerOptions['filters']> = [believe, 'rate-limit', 'echo'],
+): Promise<TestServer> {
+  const server = await testServer(filters, { 'rate-limit-connects': 1000, ...options })
+  t.after(() => server.stop())
+  return server
+}
+
+const statusOf = (server: TestServer, me: string) =>
+  server.connect({ url: `/?me=${me}` }).then(
+    () => 101,
+    (error: Refused) => error.status,
+  )
+
+describe('rate-limit-identity-messages and -bytes', () => {
+  it('are shared by all clients of an identity, and nobody else', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const server = await believing(t, { 'rate-limit-identity-messages': 3 })
+    const [one, two] = [await server.connect({ url: '/?me=ann' }), await server.connect({ url: '/?me=ann' })]
+    const bob = await server.connect({ url: '/?me=bob' })
+    const nobody = await server.connect()
+    for (const peer of [one, two, one, two, one]) await peer.say('x')
+    for (const peer of [bob, nobody]) for (let i = 0; i < 3; i++) await peer.say('y')
+    for (let i = 0; i < 3; i++) await nobody.say('z')
+    const warning = 'Warning: more than 3 messages a second from all your connections; slow down or be closed'
+    assert.deepEqual(one.received, ['x', 'x', warning])
+    assert.deepEqual(two.received, ['x', warning])
+    assert.equal(bob.received.length, 3)
+    assert.equal(nobody.received.length, 6)
+    assert.deepEqual({ ...server.server.counters.drops }, { 'identity rate limit': 2 })
+    t.mock.timers.tick(334)
+    await two.say('again')
+    assert.equal(two.received.at(-1), 'again')
+  })
+
+  it('close with 1008 whoever goes on past the grace time', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const server = await believing(t, { 'rate-limit-identity-bytes': 10, 'rate-limit-grace': 1 })
+    const [one, two] = [await server.connect({ url: '/?me=ann' }), await server.connect({ url: '/?me=ann' })]
+    const large = 'x'.repeat(100)
+    for (const peer of [one, one]) await peer.say(large)
+    t.mock.timers.tick(1001)
+    for (const peer of [one, two]) await peer.say('x')
+    assert.deepEqual([one.closed, two.closed], [{ code: 1008, reason: 'rate limit' }, undefined])
+    assert.match(String(two.received), /^Warning: more than 10 bytes a second from all your connections;/)
+  })
+
+  it('hold for an identity as soon as it is known', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const server = await believing(t, { 'rate-limit-identity-messages': 1 }, ['rate-limit', believe, 'echo'])
+    const peer = await server.connect()
+    for (const payload of ['1', '2', 'I am ann', '3', '4']) await peer.say(payload)
+    assert.deepEqual(peer.received.slice(0, 3), ['1', '2', '3'])
+    assert.match(String(peer.received[3]), /^Warning: /)
+  })
+})
+
+describe('rate-limit-identity-connects', () => {
+  it('refuses one more in a minute with 429; others are welcome', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const server = await believing(t, { 'rate-limit-identity-connects': 2 })
+    const statuses = []
+    for (const me of ['ann', 'ann', 'ann', 'bob', '']) statuses.push(await statusOf(server, me))
+    assert.deepEqual(statuses, [101, 101, 429, 101, 101])
+    t.mock.timers.tick(60_000)
+    assert.equal(await statusOf(server, 'ann'), 101)
+  })
+
+  it('tells in the refusal how long to wait', async t => {
+    const server = await serve(t, { filters: [believe, 'rate-limit'], rateLimitIdentityConnects: 1 })
+    const start = 'GET /?me=ann HTTP/1.1'
+    await ask(server.url, handshake(server.url, {}, start))
+    const answer = await ask(server.url, handshake(server.url, {}, start))
+    assert.deepEqual([answer.status, answer.body], [429, 'too many connections of this identity\n'])
+    assert.equal(answer.headers['retry-after'], '60')
+  })
+
+  it('closes with 4429 who becomes known only behind it: when the client opens, or at its next message', async t => {
+    const server = await serve(t, { filters: ['rate-limit', believe, 'echo'], rateLimitIdentityConnects: 1 })
+    const first = await Peer.open(`${server.url}/?me=ann`)
+    first.send('counted once')
+    first.send('and no more')
+    assert.equal((await first.get(2)).length, 2)
+    const tooMany = { code: 4429, reason: 'too many connections of this identity' }
+    const second = await Peer.open(`${server.url}/?me=ann`)
+    assert.deepEqual(await second.end(), tooMany)
+    const third = await Peer.open(server.url)
+    third.send('I am ann')
+    third.send('hello')
+    assert.deepEqual(await third.end(), tooMany)
+    assert.deepEqual(third.received, [])
+    assert.deepEqual({ ...server.counters.closes }, { 4429: 2 })
+  })
+
+  it('lets nobody in whom the storage cannot count', async t => {
+    const cwd = folder(t, {
+      'store.mjs': `const values = { increment: async () => { throw new Error('away') } }
+        export const open = () => ({ values })`,
+    })
+    const options = { 'rate-limit-identity-connects': 5, storage: `${cwd}/store.mjs` }
+    const server = await believing(t, options)
+    assert.deepEqual([await statusOf(server, 'ann')], [503])
+    const late = await server.connect()
+    for (const payload of ['I am ann', 'hello']) await late.say(payload)
+    assert.deepEqual([late.received, late.closed], [[], { code: 1013, reason: 'try again later' }])
+  })
+
+  it('asks for a storage with values, and only then', async t => {
+    const storage = `${folder(t, { 'store.mjs': 'export const open = () => ({ sets: {} })' })}/store.mjs`
+    await assert.rejects(testServer(['rate-limit'], { storage, 'rate-limit-identity-connects': 1 }), {
+      code: 'ERR_OPTION',
+      message: 'filter rate-limit: --rate-limit-identity-connects needs a storage with "values", such as memory',
+    })
+    await (await testServer(['rate-limit'], { storage })).stop()
+  })
+})
+
+describe('rate-limit-identity-connects on several nodes', { skip: skipWithoutOwn }, () => {
+  let redis: RedisServer
+  before(async () => {
+    redis = await startRedis()
+  })
+  after(() => redis.stop())
+
+  it('counts over all of them, atomically', async t => {
+    const options = { storage: 'redis', redisUrl: redis.url, rateLimitIdentityConnects: 7, rateLimitConnects: 1000 }
+    const nodes = [0, 1].map(() => serve(t, { filters: [believe, 'rate-limit'], ...options }))
+    const urls = (await Promise.all(nodes)).map(({ url }) => url)
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => ask(urls[i % 2]!, handshake(urls[i % 2]!, {}, 'GET /?me=ann HTTP/1.1'))),
+    )
+    assert.equal(answers.filter(({ status }) => status === 101).length, 7)
+    assert.equal(answers.filter(({ status }) => status === 429).length, 33)
+  })
+})

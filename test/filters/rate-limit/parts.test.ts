@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Addresses } from '../../../filters/rate-limit/addresses.ts'
+import { Bucket } from '../../../filters/rate-limit/bucket.ts'
+import { networkOf } from '../../../filters/rate-limit/network.ts'
+import { Recent } from '../../../filters/rate-limit/recent.ts'
+
+const NOW = Date.UTC(2026, 0, 1)
+
+describe('networkOf', () => {
+  for (const [address, network] of [
+    ['1.2.3.4', '1.2.3.4'],
+    ['::ffff:1.2.3.4', '1.2.3.4'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::6', '2001:db8:1:2::/64'],
+    ['2001:DB8:0001:2::', '2001:db8:1:2::/64'],
+    ['2001:db8::6', '2001:db8:0:0::/64'],
+    ['2001:db8::1:2:3:4:5', '2001:db8:0:1::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['1::', '1:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['64:ff9b::1.2.3.4', '64:ff9b:0:0::/64'],
+    ['', ''],
+    ['nonsense', 'nonsense'],
+  ] as const) {
+    it(`of ${JSON.stringify(address)} is ${JSON.stringify(network)}`, () => assert.equal(networkOf(address), network))
+  }
+})
+
+describe('Bucket', () => {
+  it('tells how many whole seconds there are to wait', () => {
+    const bucket = new Bucket(2, NOW)
+    bucket.take(2)
+    assert.deepEqual([bucket.has(1, NOW), bucket.secondsUntil(1)], [false, 1])
+    bucket.take(9)
+    assert.equal(bucket.secondsUntil(1), 5)
+    assert.equal(bucket.has(1, NOW + 5000), true)
+  })
+})
+
+describe('Recent', () => {
+  it('forgets the oldest past its bound, and keeps what is used', () => {
+    const recent = new Recent<string>(2)
+    for (const key of ['a', 'b', 'a', 'c']) recent.use(key, () => `first ${key}`)
+    assert.equal(recent.size, 2)
+    assert.deepEqual(
+      ['a', 'c', 'b'].map(key => recent.use(key, () => 'made again')),
+      ['first a', 'first c', 'made again'],
+    )
+  })
+  it('is swept of what is as good as new', () => {
+    const recent = new Recent<number>()
+    for (const value of [1, 2, 3]) recent.use(String(value), () => value)
+    recent.sweep(value => value !== 2)
+    assert.equal(recent.size, 1)
+  })
+})
+
+describe('Addresses', () => {
+  it('count nobody who has gone, however many come and go', () => {
+    const addresses = new Addresses({ connects: 1_000_000, clients: 2 })
+    for (let i = 0; i < 10_000; i++) {
+      const peer = new AbortController()
+      assert.equal(addresses.enter('1.2.3.4', peer.signal, NOW), undefined, String(i))
+      peer.abort()
+    }
+    assert.equal(addresses.occupied, 0)
+  })
+  it('do not count a peer that had gone before it was looked at', () => {
+    const addresses = new Addresses({ connects: 10, clients: 1 })
+    assert.equal(addresses.enter('1.2.3.4', AbortSignal.abort(), NOW), undefined)
+    assert.equal(addresses.occupied, 0)
+  })
+  it('hold a bounded number of them', () => {
+    const addresses = new Addresses({ connects: 1, clients: 1 })
+    const gone = AbortSignal.abort()
+    assert.equal(addresses.enter('first', gone, NOW), undefined)
+    assert.notEqual(addresses.enter('first', gone, NOW), undefined)
+    for (let i = 0; i < 100_000; i++) addresses.enter(`a${i}`, gone, NOW)
+    assert.equal(addresses.enter('first', gone, NOW), undefined, 'it was forgotten')
+  })
+})
