@@ -46,7 +46,6 @@ export function parseArgv(
     },
   })
   const { _: strays, ...flags } = { ...parsed, ...Object.fromEntries(switches) }
-  if (strict) refuseUnknown(strays.map(String), Object.keys(flags), claims)
   const layer = new Map<string, Given>()
   for (const [name, value] of Object.entries(flags)) {
     if (!claims.has(name)) continue
@@ -54,6 +53,8 @@ export function parseArgv(
       throw new FwsError('ERR_OPTION', `--${name} needs a value`)
     layer.set(name, { value, label: `--${name}`, source: 'flag', base })
   }
+  // Last, since what looks like a flag or a word may be the value that is missing above: a secret, perhaps.
+  if (strict) refuseUnknown(strays.map(String), Object.keys(flags), claims)
   return layer
 }
 
@@ -99,14 +100,22 @@ function spell(word: string): string {
 }
 
 function refuseUnknown(words: readonly string[], flags: readonly string[], claims: ReadonlyMap<string, Claim>): void {
-  const [word] = words
-  if (word !== undefined) throw new FwsError('ERR_OPTION', `unexpected word "${word}"; filters are named after -f`)
   const known = [...claims].flatMap(([name, { spec }]) => (spec.alias ? [name, spec.alias] : [name]))
   const unknown = flags.find(flag => !known.includes(flag))
-  if (unknown === undefined) return
-  const dashes = unknown.length === 1 ? '-' : '--'
+  if (unknown !== undefined) {
+    const dashes = unknown.length === 1 ? '-' : '--'
+    throw new FwsError(
+      'ERR_OPTION',
+      `unknown option ${dashes}${unknown}${suggest(unknown, claims.keys(), name => `--${name}`)}`,
+    )
+  }
+  const [word] = words
+  if (word === undefined) return
+  const secret = flags.find(flag => claims.get(flag)?.spec.secret)
   throw new FwsError(
     'ERR_OPTION',
-    `unknown option ${dashes}${unknown}${suggest(unknown, claims.keys(), name => `--${name}`)}`,
+    secret === undefined
+      ? `unexpected word "${word}"; filters are named after -f`
+      : `unexpected word, not shown since it may belong to --${secret}; quote a value that has blanks`,
   )
 }

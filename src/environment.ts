@@ -54,6 +54,8 @@ function readSecret(variable: string, path: string): string {
   try {
     return readRegular(path).trim()
   } catch (error) {
-    throw new FwsError('ERR_OPTION', `${variable} names a file that cannot be read: ${messageOf(error)}`, error)
+    // Without the path: it may be the secret itself, put into the wrong variable.
+    const problem = messageOf(error).replace(/, \w+ '.*'$/s, '')
+    throw new FwsError('ERR_OPTION', `${variable} names a file that cannot be read: ${problem}`)
   }
 }

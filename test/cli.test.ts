@@ -565,7 +565,7 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     assert.equal(
       await refusal(['-f', './vault'], { cwd, env: { FWS_VAULT_KEY_FILE: '/nowhere' } }),
-      "FWS_VAULT_KEY_FILE names a file that cannot be read: ENOENT: no such file or directory, open '/nowhere'",
+      'FWS_VAULT_KEY_FILE names a file that cannot be read: ENOENT: no such file or directory',
     )
   })
 
