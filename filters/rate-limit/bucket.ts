@@ -12,10 +12,7 @@ export class Bucket {
 
   /** Whether there is so much. More than a bucket holds is there when it is full, and is paid for afterwards. */
   has(amount: number, now: number): boolean {
-    // A clock may be set back.
-    const seconds = Math.max(0, now - this.#filledAt) / 1000
-    this.#filledAt = now
-    this.#left = Math.min(this.#size, this.#left + seconds * this.#size)
+    if (now !== this.#filledAt) this.#fill(now)
     return this.#left >= Math.min(amount, this.#size)
   }
 
@@ -30,5 +27,12 @@ export class Bucket {
   /** Whole seconds, at least one, after which `has` will be true. */
   secondsUntil(amount: number): number {
     return Math.max(1, Math.ceil((amount - this.#left) / this.#size))
+  }
+
+  #fill(now: number): void {
+    // A clock may be set back.
+    const seconds = Math.max(0, now - this.#filledAt) / 1000
+    this.#filledAt = now
+    this.#left = Math.min(this.#size, this.#left + seconds * this.#size)
   }
 }
