@@ -296,6 +296,14 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     ['-x', 'unknown option -x'],
     ['broadcast', 'unexpected word "broadcast"; filters are named after -f'],
     ['-f echo -p 0 broadcast', 'unexpected word "broadcast"; filters are named after -f'],
+    [
+      '--origins https://*.com',
+      '--origins: * is one whole label, and none of the last two, as in https://*.example.com, received "https://*.com"',
+    ],
+    [
+      '--trust-proxy 10.0.0.0/33',
+      '--trust-proxy takes addresses, ranges such as 10.0.0.0/8, or loopback, received "10.0.0.0/33"',
+    ],
     ['--key key.pem', '--key is given without --cert; TLS needs both'],
     ['--cert cert.pem', '--cert is given without --key; TLS needs both'],
     ['--log-level loud', `--log-level takes one of ${LEVELS}, received "loud"`],

@@ -360,6 +360,29 @@ describe('the Origin of a browser', () => {
     assert.deepEqual(statuses, [101, 101, 101, 403, 403, 403, 403])
   })
 
+  it('may be any name in place of the star, under a server on loopback too', async t => {
+    const server = await serve(t, { filters: [], origins: ['https://*.example.com'] })
+    const statuses = []
+    for (const origin of [
+      'https://a.example.com',
+      'https://example.com',
+      'https://a.b.example.com',
+      'https://evil-example.com',
+    ])
+      statuses.push(await refusedWith(server.url, { origin }))
+    assert.deepEqual(statuses, [101, 403, 403, 403])
+  })
+
+  it('is there once: two are refused with 400, whatever they are', async t => {
+    const server = await serve(t, { filters: [], origins: ['*'] })
+    const twice = handshake(server.url, { Origin: 'http://a.example' }).replace(
+      '\r\n\r\n',
+      '\r\nOrigin: http://a.example\r\n\r\n',
+    )
+    const answer = await ask(server.url, twice)
+    assert.deepEqual([answer.status, answer.body], [400, 'more than one Origin header\n'])
+  })
+
   it('may be anything under --origins *', async t => {
     const server = await serve(t, { filters: [], origins: ['*'] })
     for (const origin of ['http://evil.example', 'null'])
