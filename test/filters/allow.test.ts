@@ -41,10 +41,7 @@ describe('allow', () => {
   })
 
   it('knows a user by its identity alone', () => {
-    assert.equal(
-      allows(['user join x', 'anyone join of/{sub}'], { sub: undefined }, 'join', 'x'),
-      false,
-    )
+    assert.equal(allows(['user join x', 'anyone join of/{sub}'], { sub: undefined }, 'join', 'x'), false)
     const impostor = Object.assign(clientOf(), { state: { user: { sub: 'root' } } })
     const { permit } = setup({
       options: { 'allow-rules': ['user join x', 'sub=root join y', 'anyone join {sub}'] },
