@@ -14,7 +14,7 @@ const NOW = Date.UTC(2026, 0, 1)
 const believe = {
   stage: 'guard' as const,
   connect: (client: Client) => {
-    client.identity = client.handshake!.url.searchParams.get('me') ?? undefined
+    client.identity = client.handshake!.url.searchParams.get('me') || undefined
   },
   message: (payload: Payload, client: Client) => {
     const me = /^I am (.*)$/.exec(payload.toString())?.[1]
