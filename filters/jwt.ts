@@ -1,0 +1,155 @@
+import type { Awaitable, Client, Drop, Host, Payload, Server } from 'filtered-websocket'
+import { keySourceOf } from './jwt/keys.ts'
+import { AROUND, authIn } from './jwt/message.ts'
+import { protocolAnswered, tokenOffered } from './jwt/offered.ts'
+import type { options } from './jwt/options.ts'
+import { Refused } from './jwt/refused.ts'
+import { checkRevoked, Revocations, type Revoked } from './jwt/revocations.ts'
+import { Sessions, UNAUTHENTICATED } from './jwt/sessions.ts'
+import { type Claims, type Token, verifierOf } from './jwt/verify.ts'
+
+export { options } from './jwt/options.ts'
+
+/** What `host.use('jwt')` gives. */
+export interface JwtApi {
+  /**
+   * Refuses, on every node and for so many seconds (default: a day), all tokens that a subject has been issued so far, or
+   * the one of this id; and closes their clients with 4403, by id only those of this node. Rejects when the storage could
+   * not keep it.
+   */
+  revoke(which: Revoked, seconds?: number): Promise<void>
+}
+
+declare module 'filtered-websocket' {
+  interface ClientState {
+    /** What its token says. */
+    user?: Claims
+    /** Called each time that a token has been taken while the client is open: the first message, a refresh. */
+    onUser?: ((client: Client) => Awaitable<void>)[]
+  }
+  interface FilterApis {
+    jwt: JwtApi
+  }
+}
+
+export const stage = 'guard'
+export const needs = ['values'] as const
+
+/** WebSocket close codes. */
+const REVOKED = 4403
+const TRY_AGAIN_LATER = 1013
+const DAY = 86_400
+
+/** Lets in who has a token, as long as it is good. */
+export const setup = async ({ options: chosen, storage, log, every }: Host<typeof options>) => {
+  const keys = await keySourceOf(chosen, (error, text) => log.error({ err: error }, text))
+  const verify = verifierOf(chosen, keys)
+  const revocations = new Revocations(storage.values)
+  const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
+  const byFirstMessage = chosen['jwt-first-message']
+  let server: Server | undefined
+  if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length === 0)
+    log.warn('without --jwt-audience, tokens that the issuer made for other services are taken too')
+  every(1000, () => sessions.sweep(Date.now() / 1000))
+
+  async function check(text: string): Promise<Token> {
+    const token = await verify(text)
+    await revocations.check(token.claims)
+    return token
+  }
+
+  function refusalOf(error: unknown, client: Client): Refused {
+    if (!(error instanceof Refused)) throw error
+    log.debug({ client: client.id, reason: error.reason }, 'not authenticated')
+    return error
+  }
+
+  async function connect(client: Client): Promise<Drop | undefined> {
+    const handshake = client.handshake!
+    try {
+      const text = tokenOffered(handshake, chosen)
+      if (text !== undefined) await sessions.begin(client, await check(text))
+      else if (byFirstMessage) client.hold()
+      else throw new Refused('no token')
+    } catch (error) {
+      const { message, answer } = refusalOf(error, client)
+      return client.refuse(answer.status, message, answer.headers)
+    }
+    handshake.protocol ??= protocolAnswered(handshake.protocols)
+    return undefined
+  }
+
+  /** A transport without a handshake comes here with nothing, and a client on hold too. */
+  function open(client: Client): void {
+    sessions.opened(client)
+    if (sessions.tokenOf(client) !== undefined) return
+    if (byFirstMessage) client.hold()
+    else client.disconnect(UNAUTHENTICATED, 'no token')
+  }
+
+  async function firstMessage(payload: Payload, client: Client): Promise<Drop> {
+    try {
+      if (payload.length > chosen['jwt-max-token'] + AROUND) throw new Refused('too long')
+      const text = authIn(payload)
+      if (text === undefined) throw new Refused('no token')
+      const token = await check(text)
+      await sessions.begin(client, token)
+      const answered = client.answer(accepted(token))
+      client.admit()
+      return answered
+    } catch (error) {
+      const { reason, isOurs } = refusalOf(error, client)
+      return client.disconnect(isOurs ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
+    }
+  }
+
+  async function refresh(text: string, client: Client, before: Token): Promise<Drop> {
+    try {
+      const token = await check(text)
+      const isSame = token.claims.sub === before.claims.sub && token.claims.iss === before.claims.iss
+      if (!isSame) throw new Refused('another subject')
+      await sessions.begin(client, token)
+      return client.answer(accepted(token))
+    } catch (error) {
+      const { reason } = refusalOf(error, client)
+      if (reason === 'another subject' || reason === 'revoked') return client.disconnect(UNAUTHENTICATED, reason)
+      // The token that it has is as good as before.
+      return client.answer(JSON.stringify({ auth: 'error', reason }))
+    }
+  }
+
+  function message(payload: Payload, client: Client): Promise<Drop> | undefined {
+    const token = sessions.tokenOf(client)
+    if (token === undefined) return firstMessage(payload, client)
+    const text = authIn(payload)
+    return text === undefined ? undefined : refresh(text, client, token)
+  }
+
+  const api: JwtApi = {
+    async revoke(which, seconds = DAY) {
+      checkRevoked(which, seconds)
+      try {
+        // Before anybody is closed, or they would be back at once.
+        await revocations.add(which, seconds)
+      } finally {
+        if ('sub' in which) server?.disconnect(which, REVOKED, 'revoked')
+        else for (const client of sessions.withId(which.jti)) client.disconnect(REVOKED, 'revoked')
+      }
+    },
+  }
+
+  return {
+    connect,
+    open,
+    message,
+    disconnect: (client: Client) => sessions.closed(client),
+    start: (started: Server) => {
+      server = started
+    },
+    api,
+  }
+}
+
+function accepted({ expires }: Token): string {
+  return JSON.stringify({ auth: 'ok', expires })
+}

@@ -1,0 +1,132 @@
+import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { JwtOptions } from './options.ts'
+import { wrongOption } from './refused.ts'
+
+/** What is read from the head of a token before its signature is checked. */
+export interface TokenHead {
+  readonly alg: string
+  readonly kid: string | undefined
+}
+
+/** Where the key of a token comes from, and the algorithms that may have been used with it. */
+export interface KeySource {
+  readonly algorithms: readonly string[]
+  find(head: TokenHead): KeyObject | Promise<KeyObject>
+}
+
+/** Bytes of a secret: as many as the hash has (RFC 7518, section 3.2). */
+const SECRET_BYTES = new Map([
+  ['HS256', 32],
+  ['HS384', 48],
+  ['HS512', 64],
+])
+const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
+/** Algorithms of each kind of key, the usual one first; elliptic curves by name. */
+const ALGORITHMS = new Map([
+  ['rsa', RSA],
+  ['rsa-pss', ['PS256', 'PS384', 'PS512']],
+  ['prime256v1', ['ES256']],
+  ['secp384r1', ['ES384']],
+  ['secp521r1', ['ES512']],
+])
+const JWKS_DEFAULT = ['RS256', 'ES256']
+const JWKS = [...RSA, 'ES256', 'ES384', 'ES512']
+/** RFC 7518, section 3.3. */
+const MIN_RSA_BITS = 2048
+
+/** Algorithms that a key is good for, the usual one first; none: it is of a kind, or of a size, that is not taken. */
+export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {
+  const { namedCurve, modulusLength = MIN_RSA_BITS } = asymmetricKeyDetails ?? {}
+  if (modulusLength < MIN_RSA_BITS) return []
+  return ALGORITHMS.get(namedCurve ?? String(asymmetricKeyType)) ?? []
+}
+
+/** @throws Error `ERR_OPTION`: a secret that is too short for its algorithms. */
+export function secretSource(secret: string, chosen: readonly string[]): KeySource {
+  const algorithms = pinned('a secret', chosen, ['HS256'], [...SECRET_BYTES.keys()])
+  const bytes = Buffer.byteLength(secret)
+  const tooLong = algorithms.find(algorithm => SECRET_BYTES.get(algorithm)! > bytes)
+  if (tooLong !== undefined)
+    throw wrongOption(
+      `--jwt-secret has ${bytes} bytes; ${tooLong} needs ${SECRET_BYTES.get(tooLong)} or more (RFC 7518, section 3.2)`,
+    )
+  const key = createSecretKey(secret, 'utf8')
+  return { algorithms, find: () => key }
+}
+
+/** @throws Error `ERR_OPTION`: a file that cannot be read, or holds no public key that is taken. */
+export function publicKeySource(path: string, chosen: readonly string[]): KeySource {
+  const key = readPublicKey(path)
+  const possible = algorithmsOf(key)
+  if (possible.length === 0)
+    throw wrongOption(
+      `--jwt-public-key ${path} is no RSA key of ${MIN_RSA_BITS} bits or more, and none of a NIST curve`,
+    )
+  return { algorithms: pinned('this public key', chosen, possible.slice(0, 1), possible), find: () => key }
+}
+
+/** @throws Error `ERR_OPTION`: a URL that is not safe, or an algorithm that is not for public keys. */
+export async function jwksSource(url: string, chosen: readonly string[], warn: Warn): Promise<KeySource> {
+  const algorithms = pinned('a JWKS', chosen, JWKS_DEFAULT, JWKS)
+  // Loaded only where it is asked for.
+  const { RemoteKeys } = await import('./jwks.ts')
+  const keys = new RemoteKeys(checkedUrl(url), { warn })
+  return { algorithms, find: head => keys.find(head) }
+}
+
+export type Warn = (error: unknown, text: string) => void
+
+/** The source that the options name. @throws Error `ERR_OPTION`: none, or more than one; one that cannot be used. */
+export function keySourceOf(options: JwtOptions, warn: Warn): KeySource | Promise<KeySource> {
+  const names = ['jwt-secret', 'jwt-public-key', 'jwt-jwks-url'] as const
+  const given = names.filter(name => options[name] !== undefined)
+  if (given.length !== 1) {
+    const which = given.length === 0 ? 'none is given' : `given are ${given.map(name => `--${name}`).join(' and ')}`
+    throw wrongOption(`one of --jwt-secret, --jwt-public-key and --jwt-jwks-url says who signs; ${which}`)
+  }
+  const { 'jwt-secret': secret, 'jwt-public-key': file, 'jwt-jwks-url': url, 'jwt-algorithms': algorithms } = options
+  if (secret !== undefined) return secretSource(secret, algorithms)
+  return file === undefined ? jwksSource(url!, algorithms, warn) : publicKeySource(file, algorithms)
+}
+
+/** Never what a token says of itself, or whoever makes one up chooses how it is checked. */
+function pinned(
+  what: string,
+  chosen: readonly string[],
+  usual: readonly string[],
+  possible: readonly string[],
+): readonly string[] {
+  const wrong = chosen.find(algorithm => !possible.includes(algorithm))
+  if (wrong !== undefined)
+    throw wrongOption(`--jwt-algorithms: "${wrong}" is not for ${what}, which takes ${possible.join(', ')}`)
+  return chosen.length === 0 ? usual : chosen
+}
+
+function readPublicKey(path: string): KeyObject {
+  let pem: string
+  try {
+    pem = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw wrongOption(`--jwt-public-key ${path} cannot be read: ${(error as Error).message}`)
+  }
+  if (pem.includes('PRIVATE KEY'))
+    throw wrongOption(`--jwt-public-key ${path} holds a private key; who only checks tokens must not have it`)
+  try {
+    return createPublicKey(pem)
+  } catch {
+    throw wrongOption(`--jwt-public-key ${path} holds no public key in PEM format`)
+  }
+}
+
+/** Whoever can change what comes from there signs as they like. */
+function checkedUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url?.hostname ?? '')
+  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback))
+    throw wrongOption(
+      `--jwt-jwks-url takes https://..., or http:// on loopback, received "${url ? `${url.protocol}//${url.host}` : text}"`,
+    )
+  if (url.username !== '' || url.password !== '') throw wrongOption('--jwt-jwks-url takes no user and no password')
+  return url
+}

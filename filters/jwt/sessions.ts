@@ -1,0 +1,83 @@
+import type { Client } from 'filtered-websocket'
+import type { Claims, Token } from './verify.ts'
+
+/** WebSocket close code: not, or no longer, authenticated. */
+export const UNAUTHENTICATED = 4401
+
+interface Session {
+  readonly token: Token
+  /** Those of its claim. */
+  readonly topics: ReadonlySet<string>
+  /** Told that its token has expired. */
+  isWarned: boolean
+}
+
+/** Who has which token, and what becomes of a client when its token expires. */
+export class Sessions {
+  readonly #graceSeconds: number
+  readonly #topicsClaim: string | undefined
+  /** A client may get here and never open. */
+  readonly #sessions = new WeakMap<Client, Session>()
+  readonly #open = new Set<Client>()
+
+  /** @param topicsClaim - claim that names the topics of a client. */
+  constructor(graceSeconds: number, topicsClaim: string | undefined) {
+    this.#graceSeconds = graceSeconds
+    this.#topicsClaim = topicsClaim
+  }
+
+  tokenOf(client: Client): Token | undefined {
+    return this.#sessions.get(client)?.token
+  }
+
+  /** Open clients with the token of this id. */
+  withId(jti: string): readonly Client[] {
+    return [...this.#open].filter(client => this.tokenOf(client)?.claims.jti === jti)
+  }
+
+  /** From now on the client is who this token says, as long as it says; a later token takes the place of an earlier. */
+  async begin(client: Client, token: Token): Promise<void> {
+    const { claims } = token
+    client.state.user = claims
+    client.identity = claims.sub
+    const before = this.#sessions.get(client)?.topics ?? new Set()
+    const topics = new Set(this.#topicsClaim === undefined ? [] : textsIn(claims[this.#topicsClaim]))
+    this.#sessions.set(client, { token, topics, isWarned: false })
+    for (const topic of before) if (!topics.has(topic)) client.leave(topic)
+    // Another guard may have something against it.
+    for (const topic of topics) if (client.may('join', topic)) client.join(topic)
+    for (const tell of client.state.onUser ?? []) await tell(client)
+  }
+
+  opened(client: Client): void {
+    this.#open.add(client)
+  }
+
+  closed(client: Client): void {
+    this.#open.delete(client)
+  }
+
+  /**
+   * Warns those whose token has expired, and closes those whose grace is over. One look at all of them a second costs
+   * less than a timer for each, and no expiry is too far away for it.
+   *
+   * @param now - seconds since 1970.
+   */
+  sweep(now: number): void {
+    for (const client of this.#open) {
+      const session = this.#sessions.get(client)
+      if (session === undefined) continue
+      const { expires } = session.token
+      if (now >= expires + this.#graceSeconds) {
+        client.disconnect(UNAUTHENTICATED, 'token expired')
+      } else if (now >= expires && !session.isWarned) {
+        session.isWarned = true
+        client.send(JSON.stringify({ auth: 'expiring', expires }))
+      }
+    }
+  }
+}
+
+function textsIn(claim: Claims[string]): readonly string[] {
+  return [claim].flat().filter(text => typeof text === 'string')
+}

@@ -1,0 +1,50 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import jwt, { type Algorithm, type SignOptions } from 'jsonwebtoken'
+
+export const SECRET = 'a secret of thirty-two bytes, or more'
+
+/** A token as an issuer would make it, good for a minute unless told otherwise. */
+export function sign(
+  claims: object,
+  { key = SECRET, algorithm = 'HS256', kid }: { key?: string | KeyObject; algorithm?: string; kid?: unknown } = {},
+): string {
+  const header = { alg: algorithm, ...(kid !== undefined && { kid }) } as NonNullable<SignOptions['header']>
+  const now = Math.floor(Date.now() / 1000)
+  return jwt.sign({ exp: now + 60, ...claims }, key, { algorithm: algorithm as Algorithm, header })
+}
+
+/** Parts as they are: what no library would make. */
+export function forge(header: unknown, payload: unknown, signature = ''): string {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${part(header)}.${part(payload)}.${signature}`
+}
+
+export interface KeyPair {
+  readonly publicKey: KeyObject
+  readonly privateKey: KeyObject
+  /** The public one, PEM. */
+  readonly pem: string
+  readonly privatePem: string
+}
+
+export function rsa(modulusLength = 2048): KeyPair {
+  return withPem(generateKeyPairSync('rsa', { modulusLength }))
+}
+
+export function ec(namedCurve = 'P-256'): KeyPair {
+  return withPem(generateKeyPairSync('ec', { namedCurve }))
+}
+
+function withPem({ publicKey, privateKey }: { publicKey: KeyObject; privateKey: KeyObject }): KeyPair {
+  return {
+    publicKey,
+    privateKey,
+    pem: String(publicKey.export({ type: 'spki', format: 'pem' })),
+    privatePem: String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+  }
+}
+
+/** As it stands in a key set. */
+export function jwk({ publicKey }: KeyPair, more: object): object {
+  return { ...publicKey.export({ format: 'jwk' }), use: 'sig', ...more }
+}
