@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test'
 import { folder, type Launched, launch } from '../kit/cli.ts'
 import { knock } from '../kit/knock.ts'
 import { Peer, until } from '../kit/peer.ts'
-import { ec, forge, rsa, SECRET, sign } from '../kit/tokens.ts'
+import { ec, forge, forgeSigned, rsa, SECRET, sign } from '../kit/tokens.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -167,17 +167,6 @@ describe('jwt with a secret, attacked', () => {
     assertUnsaid(server, token)
   })
 })
-
-/** Signed with the secret, whatever it holds. */
-function forgeSigned(payload: unknown, header: object = {}): string {
-  const unsigned = [
-    JSON.stringify({ alg: 'HS256', typ: 'JWT', ...header }),
-    typeof payload === 'string' ? payload : JSON.stringify(payload),
-  ]
-    .map(text => Buffer.from(text).toString('base64url'))
-    .join('.')
-  return `${unsigned}.${createHmac('sha256', SECRET).update(unsigned).digest('base64url')}`
-}
 
 describe('jwt with a public key, attacked', () => {
   const t = endings()
