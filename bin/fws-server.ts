@@ -39,7 +39,18 @@ process.on('beforeExit', () =>
 )
 
 const { signal } = starting
-const result = await main({ argv: argv.slice(2), env, base: process.cwd(), stdout, stderr, signal })
+const result = await main({
+  argv: argv.slice(2),
+  env,
+  base: process.cwd(),
+  // Opened only where it is read.
+  get stdin() {
+    return process.stdin
+  },
+  stdout,
+  stderr,
+  signal,
+})
 if (typeof result === 'number') {
   // A filter's timer must not keep a process alive that has nothing to serve; what was printed is read first.
   stdout.write('', () => stderr.write('', () => process.exit(result)))

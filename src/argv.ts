@@ -1,4 +1,4 @@
-import yargs, { type Options } from 'yargs'
+import yargs, { type Argv, type Options } from 'yargs'
 import { Parser } from 'yargs/helpers'
 import { FwsError } from './errors.ts'
 import { suggest } from './nearest.ts'
@@ -18,12 +18,14 @@ const SINGLE_DASH = new Map([
  * refused with what was typed.
  *
  * @param strict - whether a flag that nobody claims is an error; not on the first pass, which looks for `-f`.
+ * @param takeWord - gets the words that are no option's; absent: they are as unknown as such a flag.
  */
 export function parseArgv(
   argv: readonly string[],
   claims: ReadonlyMap<string, Claim>,
   base: string,
   strict: boolean,
+  takeWord?: (word: string) => void,
 ): Layer {
   const ofType = (...types: string[]) =>
     [...claims].filter(([, { spec }]) => types.includes(spec.type)).map(([name]) => name)
@@ -54,7 +56,9 @@ export function parseArgv(
     layer.set(name, { value, label: `--${name}`, source: 'flag', base })
   }
   // Last, since what looks like a flag or a word may be the value that is missing above: a secret, perhaps.
-  if (strict) refuseUnknown(strays.map(String), Object.keys(flags), claims)
+  const unknownWords = strays.map(String)
+  if (takeWord !== undefined) for (const word of unknownWords.splice(0)) takeWord(word)
+  if (strict) refuseUnknown(unknownWords, Object.keys(flags), claims)
   return layer
 }
 
@@ -64,27 +68,33 @@ export function helpText(
   builtins: readonly string[],
   width: number,
 ): Promise<string> {
-  const help = yargs([])
-    .locale('en')
-    .scriptName('fws-server')
-    .usage(
-      'fws-server -f FILTER... [options]\n\nA WebSocket server, composed of filters as a shell composes a pipeline.',
-    )
-    .help(false)
-    .version(false)
-    .wrap(width)
-  for (const [name, { owner, spec }] of claims) {
-    const option: Options = spec.secret ? { ...spec, defaultDescription: 'none' } : spec
-    help.option(name, { ...option, group: headingOf(owner) })
-  }
+  const help = helpOn(
+    'fws-server -f FILTER... [options]\n\nA WebSocket server, composed of filters as a shell composes a pipeline.',
+    claims,
+    width,
+  )
   help
     .example('fws-server', 'broadcast, and print messages, on 127.0.0.1:9000')
     .example('fws-server -f log ./my-filter.ts broadcast', 'a chain of three')
     .example('fws-server -f rate-limit broadcast --help', 'options of these filters too')
     .epilogue(
-      `Built-in filters: ${builtins.join(', ')}.\nEvery option may also be set as FWS_NAME in the environment or as "name" in the config file.`,
+      `Built-in filters: ${builtins.join(', ')}.\nEvery option may also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
     )
   return Promise.resolve(help.getHelp())
+}
+
+/** The help text of a command of its own. */
+export function commandHelp(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<string> {
+  return Promise.resolve(helpOn(usage, claims, width).getHelp())
+}
+
+function helpOn(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Argv {
+  const help = yargs([]).locale('en').scriptName('fws-server').usage(usage).help(false).version(false).wrap(width)
+  for (const [name, { owner, spec }] of claims) {
+    const option: Options = spec.secret ? { ...spec, defaultDescription: 'none' } : spec
+    help.option(name, { ...option, group: headingOf(owner) })
+  }
+  return help
 }
 
 function headingOf(owner: string): string {

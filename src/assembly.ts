@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { CHAIN_NAMES, type Chains, compileChains } from './chains.ts'
 import { count, createCounters } from './counters.ts'
 import { Deadlines, unlessAborted, withDeadline } from './deadline.ts'
-import { FwsError, messageOf } from './errors.ts'
+import { FwsError, isOptionError, messageOf } from './errors.ts'
 import type { PlacedFilter } from './filters.ts'
 import { Hub } from './hub.ts'
 import { FILTER } from './loader.ts'
@@ -193,11 +193,6 @@ async function openStorage(
       ? new FwsError('ERR_OPTION', messageOf(error), error)
       : new FwsError('ERR_STORAGE', message, error)
   }
-}
-
-/** Whether a module complains of what the operator wrote. */
-function isOptionError(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
 }
 
 /** A module sees its own options and nobody else's secrets. */

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { helpText, parseArgv } from './argv.ts'
 import { addStops, assemble } from './assembly.ts'
+import { isCommand, runCommand } from './command.ts'
 import { FwsError, isUsageError, messageOf } from './errors.ts'
 import { explain } from './explain.ts'
 import { builtinNames, FILTER } from './loader.ts'
@@ -18,6 +19,8 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** The working directory. */
   readonly base: string
+  /** Read by commands alone. */
+  readonly stdin?: Readable
   readonly stdout: Writable & { readonly columns?: number }
   readonly stderr: Writable & { readonly isTTY?: boolean }
   /** Ends a start that hangs: aborted without a reason when asked to stop, else with an Error that says what is wrong. */
@@ -41,7 +44,14 @@ export async function main(terminal: Terminal): Promise<RunningServer | ExitCode
   }
 }
 
-async function run({ argv, env, base, stdout, stderr, signal }: Terminal): Promise<RunningServer | ExitCode> {
+async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
+  const { argv, env, base, stdout, stderr, signal } = terminal
+  const width = Math.min(stdout.columns ?? 100, 120)
+  const [word] = argv
+  if (word !== undefined && isCommand(word)) {
+    stdout.write(`${await runCommand(word, { ...terminal, argv: argv.slice(1), width }, createLoader(signal))}\n`)
+    return 0
+  }
   const asked = askedFor(argv, base)
   if (asked.version) {
     stdout.write(`${ownVersion()}\n`)
@@ -51,7 +61,7 @@ async function run({ argv, env, base, stdout, stderr, signal }: Terminal): Promi
   if (asked.help) {
     // All options of the chosen modules, whether or not those given are right.
     const { claims } = await draftPlan(sources, createLoader(signal))
-    stdout.write(`${await helpText(claims, builtinNames(FILTER), Math.min(stdout.columns ?? 100, 120))}\n`)
+    stdout.write(`${await helpText(claims, builtinNames(FILTER), width)}\n`)
     return 0
   }
   const plan = await makePlan(sources, createLoader(signal))

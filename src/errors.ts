@@ -4,7 +4,7 @@ export class FwsError extends Error {
   /**
    * Stable, for programs. What was asked for cannot be: `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`. Starting
    * failed: `ERR_STORAGE`, `ERR_START`, `ERR_LISTEN`. A filter is wrong: `ERR_PAYLOAD`, `ERR_VERDICT`, `ERR_CLOSE_CODE`,
-   * `ERR_STATE`, `ERR_LIMIT`, `ERR_TIMEOUT`. A client may not: `ERR_FORBIDDEN`.
+   * `ERR_STATE`, `ERR_LIMIT`, `ERR_TIMEOUT`. A client may not: `ERR_FORBIDDEN`. A command says no: `ERR_COMMAND`.
    */
   readonly code: string
 
@@ -18,6 +18,11 @@ export class FwsError extends Error {
 /** Mistakes of the person who starts the server; the command line exits 2 for these, 1 for all others. */
 export function isUsageError(error: unknown): boolean {
   return error instanceof FwsError && /^ERR_(OPTION|CONFIG|MODULE|FILTER)$/.test(error.code)
+}
+
+/** Whether a module, which raises errors of its own, complains of what the operator wrote. */
+export function isOptionError(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
 }
 
 /** The text of anything that was thrown. */

@@ -95,7 +95,8 @@ export function valuesOf(settings: ReadonlyMap<string, Setting>): Record<string,
   return Object.fromEntries([...settings].map(([name, { value }]) => [name, value]))
 }
 
-function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Config | undefined {
+/** The config file that the layers name, read. */
+export function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Config | undefined {
   const only = new Map([['config', claims.get('config')!]])
   const path = resolveSettings(only, layers).get('config')!.value
   return path === undefined ? undefined : readConfig(String(path))
@@ -135,7 +136,11 @@ function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter
 }
 
 /** Options of one place may leave out the filter's name: `["words", {"max": 5}]`. */
-function ownOptions({ name: filter, module, options }: PlacedFilter): Layer {
+export function ownOptions({
+  name: filter,
+  module,
+  options,
+}: Pick<PlacedFilter, 'name' | 'module' | 'options'>): Layer {
   const own = Object.keys(module.options ?? {})
   const fullName = (name: string) => {
     if (own.includes(name)) return name

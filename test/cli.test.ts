@@ -90,6 +90,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'broadcast-pubsub',
       'echo',
       'health',
+      'jwt',
       'log',
       'pages',
       'rate-limit',

@@ -43,7 +43,7 @@ export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObj
 }
 
 /** @throws Error `ERR_OPTION`: a secret that is too short for its algorithms. */
-export function secretSource(secret: string, chosen: readonly string[]): KeySource {
+export function secretSource(secret: string, chosen: readonly string[]): KeySource & { readonly key: KeyObject } {
   const algorithms = pinned('a secret', chosen, ['HS256'], [...SECRET_BYTES.keys()])
   const bytes = Buffer.byteLength(secret)
   const tooLong = algorithms.find(algorithm => SECRET_BYTES.get(algorithm)! > bytes)
@@ -52,7 +52,7 @@ export function secretSource(secret: string, chosen: readonly string[]): KeySour
       `--jwt-secret has ${bytes} bytes; ${tooLong} needs ${SECRET_BYTES.get(tooLong)} or more (RFC 7518, section 3.2)`,
     )
   const key = createSecretKey(secret, 'utf8')
-  return { algorithms, find: () => key }
+  return { algorithms, key, find: () => key }
 }
 
 /** @throws Error `ERR_OPTION`: a file that cannot be read, or holds no public key that is taken. */
@@ -90,8 +90,8 @@ export function keySourceOf(options: JwtOptions, warn: Warn): KeySource | Promis
   return file === undefined ? jwksSource(url!, algorithms, warn) : publicKeySource(file, algorithms)
 }
 
-/** Never what a token says of itself, or whoever makes one up chooses how it is checked. */
-function pinned(
+/** The algorithms to take: never what a token says of itself, or whoever makes one up chooses how it is checked. */
+export function pinned(
   what: string,
   chosen: readonly string[],
   usual: readonly string[],

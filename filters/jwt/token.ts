@@ -1,0 +1,118 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { OptionSpecs, OptionValues } from 'filtered-websocket'
+import jwt, { type Algorithm } from 'jsonwebtoken'
+import { algorithmsOf, keySourceOf, pinned, secretSource } from './keys.ts'
+import type { JwtOptions } from './options.ts'
+import { Refused, wrongOption } from './refused.ts'
+import { verifierOf } from './verify.ts'
+
+export const usage = `fws-server token [--sub NAME] [--expires SECONDS] [--claim NAME=VALUE...]
+fws-server token --check TOKEN
+
+Signs a token for development, or checks one, with the options of filter jwt.`
+
+export const options = {
+  check: {
+    type: 'boolean',
+    default: false,
+    describe: 'print what the given token says, or why it is refused; -: it is read from standard input',
+  },
+  sub: { type: 'string', describe: 'subject of the token' },
+  expires: { type: 'number', default: 3600, min: 1, integer: true, describe: 'seconds until it expires' },
+  claim: { type: 'array', default: [], describe: 'NAME=VALUE; a VALUE that is JSON is taken as that' },
+  'private-key': { type: 'string', normalize: true, describe: 'key to sign with in place of --jwt-secret, PEM file' },
+  kid: { type: 'string', describe: 'key id, for a key that is one of several' },
+} as const satisfies OptionSpecs
+
+type TokenOptions = OptionValues<typeof options> & JwtOptions
+
+interface Input {
+  readonly options: TokenOptions
+  readonly words: readonly string[]
+  readonly stdin: AsyncIterable<Buffer | string> | undefined
+}
+
+/** What is to be printed: a token, or the claims of one. */
+export async function run({ options: chosen, words, stdin }: Input): Promise<string> {
+  const [word, ...more] = words
+  const stray = chosen.check ? more[0] : word
+  if (stray !== undefined) throw wrongOption(`unexpected word "${stray}"; a token follows --check`)
+  if (!chosen.check) return signed(chosen)
+  if (word === undefined) throw wrongOption('--check needs a token, or - to read it from standard input')
+  return checked(word === '-' ? await readToken(stdin, chosen['jwt-max-token']) : word, chosen)
+}
+
+function signed(chosen: TokenOptions): string {
+  const { key, algorithm } = signingKey(chosen)
+  const [issuer] = chosen['jwt-issuer']
+  const [audience] = chosen['jwt-audience']
+  const claims = {
+    ...(chosen.sub !== undefined && { sub: chosen.sub }),
+    ...(issuer !== undefined && { iss: issuer }),
+    ...(audience !== undefined && { aud: audience }),
+    exp: Math.floor(Date.now() / 1000) + chosen.expires,
+    ...Object.fromEntries(chosen.claim.map(claimIn)),
+  }
+  try {
+    return jwt.sign(claims, key, { algorithm, ...(chosen.kid !== undefined && { keyid: chosen.kid }) })
+  } catch (error) {
+    throw wrongOption(`no such token can be signed: ${(error as Error).message}`)
+  }
+}
+
+function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly algorithm: Algorithm } {
+  const { 'jwt-secret': secret, 'private-key': file, 'jwt-algorithms': algorithms } = chosen
+  if ((secret === undefined) === (file === undefined)) {
+    const given = secret === undefined ? 'none is given' : 'both are given'
+    throw wrongOption(`a token is signed with --jwt-secret or with --private-key; ${given}`)
+  }
+  if (secret !== undefined) {
+    const { algorithms: usable, key } = secretSource(secret, algorithms)
+    return { key, algorithm: usable[0] as Algorithm }
+  }
+  const key = readPrivateKey(file!)
+  const possible = algorithmsOf(key)
+  return { key, algorithm: pinned('this private key', algorithms, possible.slice(0, 1), possible)[0] as Algorithm }
+}
+
+async function checked(token: string, chosen: TokenOptions): Promise<string> {
+  let why = ''
+  const keys = await keySourceOf(chosen, error => {
+    why = `: ${(error as Error).message}`
+  })
+  try {
+    const { claims } = await verifierOf(chosen, keys)(token)
+    return JSON.stringify(claims, null, 2)
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    throw Object.assign(new Error(`${error.message}${error.isOurs ? why : ''}`), { code: 'ERR_COMMAND' })
+  }
+}
+
+function claimIn(text: string): readonly [string, unknown] {
+  const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []
+  if (name === undefined) throw wrongOption(`--claim takes NAME=VALUE, received "${text}"`)
+  try {
+    return [name, JSON.parse(value)]
+  } catch {
+    return [name, value]
+  }
+}
+
+function readPrivateKey(path: string): KeyObject {
+  try {
+    return createPrivateKey(readFileSync(path))
+  } catch (error) {
+    throw wrongOption(`--private-key ${path} holds no private key that can be read: ${(error as Error).message}`)
+  }
+}
+
+async function readToken(stdin: Input['stdin'], maxLength: number): Promise<string> {
+  let text = ''
+  for await (const chunk of stdin ?? []) {
+    text += chunk
+    if (text.length > maxLength + 1) break
+  }
+  return text.trim()
+}
