@@ -1,4 +1,5 @@
 import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type {} from './jwt.ts'
 
 declare module 'filtered-websocket' {
   interface ClientState {
@@ -12,6 +13,10 @@ export const options = {
     default: false,
     describe: 'take token:TOKEN anywhere in a message, not only as the whole of it',
   },
+  'broadcast-by-token-claim': {
+    type: 'string',
+    describe: "claim of the client's JWT that names its group, in place of its own word; needs filter jwt",
+  },
 } as const satisfies OptionSpecs
 
 export const needs = ['sets'] as const
@@ -21,8 +26,16 @@ const MAX_TOKEN = 256
 const WHOLE = /^\s*token:(\S+)\s*$/
 const ANYWHERE = /token:(\S+)/
 
-/** Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. */
-export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof options>) => {
+/**
+ * Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. Or by a
+ * claim that filter jwt has checked; then a client's word moves nobody.
+ */
+export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<typeof options>) => {
+  const claim = chosen['broadcast-by-token-claim']
+  if (claim !== undefined && !guards.includes('jwt')) {
+    const message = `--broadcast-by-token-claim ${claim} needs filter jwt, which checks claims: -f jwt broadcast-by-token`
+    throw Object.assign(new Error(message), { code: 'ERR_OPTION' })
+  }
   const pattern = chosen['broadcast-by-token-loose'] ? ANYWHERE : WHOLE
   /** Clients that the log has mentioned. */
   const warned = new WeakSet<Client>()
@@ -36,17 +49,35 @@ export const setup = ({ storage: { sets }, log, options: chosen }: Host<typeof o
     await sets.remove(key(token), client.id)
   }
 
-  async function register(client: Client, token: string): Promise<void> {
+  async function enter(client: Client, token: string): Promise<void> {
     await leave(client)
     client.state.token = token
     client.join(key(token))
     await sets.add(key(token), client.id)
+  }
+
+  async function register(client: Client, token: string): Promise<void> {
+    await enter(client, token)
     client.send(`Successfully registered with broadcast group: ${token}`)
   }
 
+  /** At open, and again with every token that jwt takes later. */
+  async function follow(client: Client): Promise<void> {
+    const named = client.state.user?.[claim!]
+    if (named === client.state.token) return
+    if (typeof named === 'string') await enter(client, named)
+    else await leave(client)
+  }
+
+  function open(client: Client): Promise<void> {
+    client.state.onUser = [...(client.state.onUser ?? []), follow]
+    return follow(client)
+  }
+
   return {
+    ...(claim !== undefined && { open }),
     message(payload: Payload, client: Client) {
-      const asked = pattern.exec(payload.toString())?.[1]
+      const asked = claim === undefined ? pattern.exec(payload.toString())?.[1] : undefined
       if (asked !== undefined && asked.length <= MAX_TOKEN) return register(client, asked)
       const { token } = client.state
       if (token !== undefined) return client.server.broadcast(payload, { topic: key(token), except: client })

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
 import type { FilterModule, Sets } from '../../src/types.ts'
+import { SECRET, sign } from '../kit/tokens.ts'
 
 const WARN = 40
 const registered = (token: string) => `Successfully registered with broadcast group: ${token}`
@@ -150,5 +151,67 @@ describe('broadcast-by-token --broadcast-by-token-loose', () => {
     await bob.say(`token:${long}b`)
     await ann.say('for group a alone')
     assert.ok(!bob.received.includes('for group a alone'))
+  })
+})
+
+describe('broadcast-by-token --broadcast-by-token-claim', () => {
+  async function rooms(t: TestContext, options: object = {}) {
+    const chosen = { 'jwt-secret': SECRET, 'broadcast-by-token-claim': 'room', ...options }
+    const server = await testServer(['jwt', 'broadcast-by-token'], chosen)
+    t.after(() => server.stop())
+    const enter = (claims: object) => server.connect({ headers: { authorization: `Bearer ${sign(claims)}` } })
+    return { ...server, enter }
+  }
+
+  it('puts clients together by what their tokens say, whatever they say themselves', async t => {
+    const { enter } = await rooms(t)
+    const [ann, bob, eve] = [await enter({ room: 'blue' }), await enter({ room: 'blue' }), await enter({ room: 'red' })]
+    await eve.say('token:blue')
+    await ann.say('hello blue')
+    await bob.say('token:red')
+    assert.deepEqual(ann.received, ['token:red'])
+    assert.deepEqual(bob.received, ['hello blue'])
+    assert.deepEqual(eve.received, [])
+  })
+
+  it('leaves out who has no such claim, or one that is no text', async t => {
+    const { enter } = await rooms(t)
+    for (const claims of [{}, { room: 7 }, { room: ['blue'] }]) {
+      const { received, say } = await enter(claims)
+      await say('hello')
+      assert.deepEqual(received, ['Error: No token has been set'])
+    }
+  })
+
+  it('follows a refresh: to another group, or out', async t => {
+    const { enter } = await rooms(t)
+    const [ann, bob] = [await enter({ room: 'blue' }), await enter({ room: 'red' })]
+    await ann.say(JSON.stringify({ auth: sign({ room: 'red' }) }))
+    await bob.say('hello red')
+    await ann.say(JSON.stringify({ auth: sign({}) }))
+    await bob.say('anybody there?')
+    assert.deepEqual(
+      ann.received.filter(text => !String(text).startsWith('{')),
+      ['hello red'],
+    )
+    assert.deepEqual([...ann.client.topics], [])
+  })
+
+  it('waits for a first message', async t => {
+    const { connect } = await rooms(t, { 'jwt-first-message': true })
+    const [ann, bob] = [await connect(), await connect()]
+    for (const peer of [ann, bob]) await peer.say(JSON.stringify({ auth: sign({ room: 'blue' }) }))
+    await bob.say('hello blue')
+    assert.deepEqual(ann.received.slice(1), ['hello blue'])
+    await ann.leave()
+    assert.deepEqual([...ann.client.topics], [])
+  })
+
+  it('is refused without jwt: nobody would check the claim', async () => {
+    await assert.rejects(testServer(['broadcast-by-token'], { 'broadcast-by-token-claim': 'room' }), {
+      code: 'ERR_OPTION',
+      message:
+        'filter broadcast-by-token: --broadcast-by-token-claim room needs filter jwt, which checks claims: -f jwt broadcast-by-token',
+    })
   })
 })
