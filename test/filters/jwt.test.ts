@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { secretSource } from '../../filters/jwt/keys.ts'
+import { authIn } from '../../filters/jwt/message.ts'
+import type { JwtOptions } from '../../filters/jwt/options.ts'
+import { Refused } from '../../filters/jwt/refused.ts'
+import { verifierOf } from '../../filters/jwt/verify.ts'
 import type { JwtApi } from '../../filters/jwt.ts'
 import { type Caller, type TestClient, testServer } from '../../src/testing/index.ts'
 import type { Client, FilterModule, Host, Payload, Server, Transport } from '../../src/types.ts'
@@ -488,3 +494,71 @@ describe('jwt: options', () => {
     }
   })
 })
+
+describe('jwt: whatever a client sends for a token', () => {
+  const options = { 'jwt-issuer': [], 'jwt-audience': [], 'jwt-clock-tolerance': 5, 'jwt-max-token': 8192 }
+  const verify = verifierOf(options as unknown as JwtOptions, secretSource(SECRET, []))
+  const isRefused = (text: string) =>
+    verify(text).then(
+      () => false,
+      error => error instanceof Refused,
+    )
+  const json = fc.json()
+  const part = fc.oneof(
+    fc.base64String(),
+    fc.string(),
+    json.map(text => Buffer.from(text).toString('base64url')),
+    fc
+      .record({ alg: fc.constantFrom('none', 'HS256', 'RS256', ''), kid: fc.jsonValue(), crit: fc.jsonValue() })
+      .map(forgedPart),
+  )
+
+  it('is refused, and no error of another kind: made-up ones', () =>
+    fc.assert(
+      fc.asyncProperty(fc.array(part, { maxLength: 5 }), parts => isRefused(parts.join('.'))),
+      { numRuns: 3000 },
+    ))
+
+  it('a good one with one character changed', async () => {
+    const good = sign({ sub: 'ann', role: 'user' })
+    await fc.assert(
+      fc.asyncProperty(fc.nat(good.length - 2), fc.constantFrom(...'AZaz09-_.='), async (at, character) => {
+        fc.pre(good[at] !== character)
+        return isRefused(`${good.slice(0, at)}${character}${good.slice(at + 1)}`)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('a payload signed rightly that holds any JSON', () =>
+    fc.assert(
+      fc.asyncProperty(json, async text => {
+        const { expires } = await verify(forgeSigned(text)).catch(error => {
+          assert.ok(error instanceof Refused, error)
+          return { expires: now() }
+        })
+        assert.ok(Number.isSafeInteger(expires))
+      }),
+      { numRuns: 1000 },
+    ))
+
+  it('any message is one with a token or none, and no error', () =>
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          json,
+          fc.string(),
+          json.map(text => `{"auth":${text}}`),
+        ),
+        text => {
+          const found = authIn(text)
+          return found === undefined || typeof found === 'string'
+        },
+      ),
+      { numRuns: 2000 },
+    ))
+})
+
+function forgedPart(head: object): string {
+  return Buffer.from(JSON.stringify(head)).toString('base64url')
+}
