@@ -297,34 +297,34 @@ describe('stage', () => {
 
   const guard: FilterModule = { ...nothing, stage: 'guard' }
   beforeEach(() => {
-    for (const name of ['jwt', 'allow'])
+    for (const name of ['gate', 'door'])
       file(`${name}.mjs`, `export const stage = 'guard'\nexport const message = () => {}`)
   })
 
   it('a guard behind a filter that is none is refused with the right order', async () => {
-    await assert.rejects(testServer(['broadcast', 'jwt']), {
+    await assert.rejects(testServer(['broadcast', 'gate']), {
       code: 'ERR_FILTER',
-      message: 'jwt is a guard and must stand before broadcast: -f jwt broadcast',
+      message: 'gate is a guard and must stand before broadcast: -f gate broadcast',
     })
   })
 
   it('the right order keeps the order among guards and among the others', async () => {
-    await assert.rejects(testServer(['rate-limit', 'log', 'jwt', 'broadcast', './allow']), {
+    await assert.rejects(testServer(['rate-limit', 'log', 'gate', 'broadcast', './door']), {
       code: 'ERR_FILTER',
-      message: 'jwt is a guard and must stand before log: -f rate-limit jwt ./allow log broadcast',
+      message: 'gate is a guard and must stand before log: -f rate-limit gate ./door log broadcast',
     })
   })
 
   it('guards before all others start', async t => {
-    await serve(t, ['jwt', guard, 'allow', 'broadcast', nothing])
-    await serve(t, ['jwt'])
+    await serve(t, ['gate', guard, 'door', 'broadcast', nothing])
+    await serve(t, ['gate'])
   })
 
   it('holds for a guard that is only used', async () => {
-    telling('user', { uses: ['jwt'] })
+    telling('user', { uses: ['gate'] })
     await assert.rejects(testServer(['broadcast', 'user']), {
       code: 'ERR_FILTER',
-      message: 'jwt is a guard and must stand before broadcast: -f jwt broadcast user',
+      message: 'gate is a guard and must stand before broadcast: -f gate broadcast user',
     })
   })
 
