@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { connect } from '../client/node.ts'
 import { folder, launch, root, run } from './kit/cli.ts'
 import { knock } from './kit/knock.ts'
 import { until } from './kit/peer.ts'
@@ -62,6 +63,21 @@ describe('docs/auth.md', () => {
     )
     // Its own timer and the server's warning come at about the same time here; in earnest they are half a minute apart.
     assert.match(printed, /^token 1\ntoken 2\n(token 3\n)?message hello\nclosed 1005\n$/)
+  })
+
+  it('is right about the client library: it comes back with a new token', async t => {
+    const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', '--jwt-grace', '0'], { env })
+    const tokens = [sign({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 1 }), sign({ sub: 'ann' })]
+    const connection = connect(server.url, { token: async () => tokens.shift()!, firstDelay: 10 })
+    t.after(() => connection.close())
+    const seen: unknown[] = []
+    connection.on('open', ({ protocol }) => seen.push(protocol))
+    connection.on('close', ({ code, reason }) => seen.push([code, reason]))
+    connection.on('message', text => seen.push(text))
+    await until(() => seen.length === 3, 'an expiry, and a second connection')
+    connection.send('hello')
+    await until(() => seen.length === 4, 'an answer')
+    assert.deepEqual(seen, ['bearer', [4401, 'token expired'], 'bearer', 'hello'])
   })
 
   it('shows a filter that greets whoever has come in, also after a first message', async t => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
-import { folder, type Launched, launch } from '../kit/cli.ts'
+import { folder, type Launched, launch, run } from '../kit/cli.ts'
 import { knock } from '../kit/knock.ts'
 import { Peer, until } from '../kit/peer.ts'
 import { ec, forge, forgeSigned, rsa, SECRET, sign } from '../kit/tokens.ts'
@@ -153,6 +153,13 @@ describe('jwt with a secret, attacked', () => {
       await until(() => said() === reason, `${reason} in the log, got ${said()}`)
     }
     assertUnsaid(server, expired)
+  })
+
+  it('says its secret nowhere, not even when it explains itself', async () => {
+    const { code, stdout, stderr } = await run(['-f', 'jwt', '--explain'], { env: { FWS_JWT_SECRET: SECRET } })
+    assert.equal(code, 0)
+    assert.match(stdout, /jwt-secret +\*{8} +env FWS_JWT_SECRET/)
+    for (const said of [stdout, stderr, server.stderr, server.stdout]) assert.ok(!said.includes(SECRET))
   })
 
   it('shows the message with a token to no filter after it', async () => {
