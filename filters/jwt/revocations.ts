@@ -25,8 +25,8 @@ export class Revocations {
       jti === undefined ? undefined : keyOf('jti', jti),
     )
     // One that does not say when it was issued may be an old one.
-    const isOld = subjectAt !== undefined && (iat === undefined || iat <= Number(subjectAt))
-    if (isOld || tokenAt !== undefined) throw new Refused('revoked')
+    const isLater = (since: string) => iat !== undefined && iat > Number(since)
+    if (tokenAt !== undefined || (subjectAt !== undefined && !isLater(subjectAt))) throw new Refused('revoked')
   }
 
   async #read(...keys: readonly (string | undefined)[]): Promise<readonly (string | undefined)[]> {

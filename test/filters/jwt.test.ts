@@ -394,6 +394,16 @@ describe('jwt: revoke', () => {
     assert.deepEqual(ending(too), { code: 4401, reason: 'revoked' })
   })
 
+  it('ends a token that does not say when it was issued, and any where the storage holds nonsense', async t => {
+    const nonsense: FilterModule = {
+      setup: async ({ storage }) => void (await storage.values.set('jwt:revoked:sub:bob', 'soon')),
+    }
+    const { connect, revoke } = await serve(t, {}, [nonsense])
+    await revoke({ sub: 'ann' })
+    await assert.rejects(connect(by(forgeSigned({ sub: 'ann', exp: now() + 60 }))), /401: token refused: revoked/)
+    await assert.rejects(connect(by(sign({ sub: 'bob' }))), /401: token refused: revoked/)
+  })
+
   it('takes a name and a time', async t => {
     const { revoke } = await serve(t)
     for (const which of [{}, { sub: '' }, { sub: 'a', jti: 'b' }, { id: 'a' }, undefined])
