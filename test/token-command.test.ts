@@ -105,8 +105,11 @@ describe('fws-server token', () => {
       [[], 'a token is signed with --jwt-secret or with --private-key; none is given'],
       [['--jwt-secret', 'hunter2'], '--jwt-secret has 7 bytes; HS256 needs 32 or more (RFC 7518, section 3.2)'],
       [['--check', '--jwt-secret', SECRET], '--check needs a token, or - to read it from standard input'],
-      [['ann', '--jwt-secret', SECRET], 'unexpected word "ann"; a token follows --check'],
-      [['--claim', 'admin', '--jwt-secret', SECRET], '--claim takes NAME=VALUE, received "admin"'],
+      [
+        ['ann', '--jwt-secret', SECRET],
+        'an unexpected word; a token follows --check, and a value that has blanks is quoted',
+      ],
+      [['--claim', 'admin', '--jwt-secret', SECRET], '--claim takes NAME=VALUE, received a word without "="'],
       [
         ['--claim', 'exp=soon', '--jwt-secret', SECRET],
         'no such token can be signed: "exp" should be a number of seconds',

@@ -36,8 +36,9 @@ interface Input {
 /** What is to be printed: a token, or the claims of one. */
 export async function run({ options: chosen, words, stdin }: Input): Promise<string> {
   const [word, ...more] = words
-  const stray = chosen.check ? more[0] : word
-  if (stray !== undefined) throw wrongOption(`unexpected word "${stray}"; a token follows --check`)
+  // Not shown: it may be a token, or the second half of a secret.
+  if ((chosen.check ? more[0] : word) !== undefined)
+    throw wrongOption('an unexpected word; a token follows --check, and a value that has blanks is quoted')
   if (!chosen.check) return signed(chosen)
   if (word === undefined) throw wrongOption('--check needs a token, or - to read it from standard input')
   return checked(word === '-' ? await readToken(stdin, chosen['jwt-max-token']) : word, chosen)
@@ -92,7 +93,7 @@ async function checked(token: string, chosen: TokenOptions): Promise<string> {
 
 function claimIn(text: string): readonly [string, unknown] {
   const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []
-  if (name === undefined) throw wrongOption(`--claim takes NAME=VALUE, received "${text}"`)
+  if (name === undefined) throw wrongOption('--claim takes NAME=VALUE, received a word without "="')
   try {
     return [name, JSON.parse(value)]
   } catch {
