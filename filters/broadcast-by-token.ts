@@ -50,9 +50,11 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   }
 
   async function enter(client: Client, token: string): Promise<void> {
+    if (client.state.token === token) return
+    // Who may not join keeps the group that it has.
+    client.join(key(token))
     await leave(client)
     client.state.token = token
-    client.join(key(token))
     await sets.add(key(token), client.id)
   }
 

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { readRule } from '../../filters/allow/rule.ts'
 import { setup } from '../../filters/allow.ts'
-import { fakeClient } from '../../src/testing/index.ts'
+import { fakeClient, testServer } from '../../src/testing/index.ts'
 import type { Access, Client, Host } from '../../src/types.ts'
 import { folder, launch, run } from '../kit/cli.ts'
 import { Peer } from '../kit/peer.ts'
+import { SECRET, sign } from '../kit/tokens.ts'
 
 /** A client with these claims, as an authenticating filter leaves it. */
 function clientOf({ sub, ...claims }: Record<string, unknown> = {}): Client {
@@ -151,6 +152,31 @@ describe('allow', () => {
     const ann = await Peer.open(server.url)
     ann.send('hello')
     assert.deepEqual(await ann.get(1), ['Error: not allowed to publish to everyone'])
+  })
+
+  it('lets a client stay where it may be, and no longer, when its token changes', async t => {
+    const rules = ['user join lobby', 'role=admin join,publish staff']
+    const server = await testServer(['jwt', 'allow', 'echo'], { 'jwt-secret': SECRET, 'allow-rules': rules })
+    t.after(() => server.stop())
+    const bearer = { headers: { authorization: `Bearer ${sign({ sub: 'ann', role: 'admin' })}` } }
+    const { client, say } = await server.connect(bearer)
+    client.join('staff')
+    client.join('lobby')
+    await say(JSON.stringify({ auth: sign({ sub: 'ann', role: 'guest', exp: Math.floor(Date.now() / 1000) + 90 }) }))
+    assert.deepEqual([...client.topics], ['lobby'])
+    assert.equal(client.may('publish', 'staff'), false)
+  })
+
+  it('leaves a client in its group that asks for one that it may not join', async t => {
+    const rules = ['anyone join,publish broadcast-by-token:red']
+    const server = await testServer(['allow', 'broadcast-by-token'], { 'allow-rules': rules })
+    t.after(() => server.stop())
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    for (const { say } of [ann, bob]) await say('token:red')
+    await ann.say('token:blue')
+    await ann.say('hello')
+    assert.equal(ann.received.at(-1), 'Error: not allowed to join "broadcast-by-token:blue"')
+    assert.equal(bob.received.at(-1), 'hello')
   })
 
   it('is named by --explain', async t => {
