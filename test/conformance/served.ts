@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, describe, it } from 'node:test'
+import type { Payload } from '../../src/index.ts'
+import { type Launched, launch } from '../kit/cli.ts'
+import { CLOSE, RawPeer } from '../kit/frames.ts'
+import { metricsOf } from '../kit/metrics.ts'
+import { until } from '../kit/peer.ts'
+import { fingerprint } from './filters/fingerprint.ts'
+
+type Headers = Readonly<Record<string, string>>
+
+/** What the log of a server told of one client. */
+interface Told {
+  messages: string[]
+  code: number | undefined
+}
+
+const filter = (name: string) => join(import.meta.dirname, 'filters', `${name}.ts`)
+
+/** What stands between the socket and the filters differs in each. */
+const SETUPS = [
+  { name: 'with an empty chain', filters: [] },
+  { name: 'behind a data filter', filters: [filter('tap')] },
+  { name: 'before a slow message filter', filters: [filter('slow')] },
+]
+
+/** The command as it is shipped, once for each setup; `define` declares the cases that all of them must pass. */
+export function onEachServer(options: readonly string[], define: (served: Served) => void): void {
+  for (const { name, filters } of SETUPS) {
+    describe(`a server ${name}`, () => {
+      const served = new Served([...options, '-f', 'health', filter('leaving'), ...filters], filters.length > 0)
+      before(() => served.start())
+      after(() => served.end())
+      define(served)
+      it('has contained no error, and closed as it told', () => served.check())
+    })
+  }
+}
+
+/** A server under test, and a client of it that must notice nothing of what the others do. */
+export class Served {
+  readonly #argv: readonly string[]
+  readonly #seesMessages: boolean
+  readonly #undo: (() => void | Promise<void>)[] = []
+  readonly #cases = new Map<string, Told>()
+  #server!: Launched
+  #witness!: RawPeer
+  /** Messages that it had received before the case under way. */
+  #messages = 0
+
+  /** @param seesMessages - whether its log tells of messages; else they are only counted. */
+  constructor(argv: readonly string[], seesMessages: boolean) {
+    this.#argv = argv
+    this.#seesMessages = seesMessages
+  }
+
+  async start(): Promise<void> {
+    const argv = ['--port', '0', '--health-port', '0', '--drain', '0', ...this.#argv]
+    this.#server = await launch({ after: fn => this.#undo.push(fn) }, argv)
+    createInterface({ input: this.#server.child.stderr! }).on('line', line => this.#read(JSON.parse(line)))
+    this.#witness = await RawPeer.open(this.#server.url)
+  }
+
+  async end(): Promise<void> {
+    for (const undo of this.#undo) await undo()
+  }
+
+  get url(): string {
+    return this.#server.url
+  }
+
+  /**
+   * A client, and what the server has to say of it.
+   *
+   * @param behind - bytes in the same write as its handshake.
+   */
+  async open(headers: Headers = {}, behind?: Buffer): Promise<Case> {
+    const id = `${this.#cases.size}`
+    const seen: Told = { messages: [], code: undefined }
+    this.#cases.set(id, seen)
+    this.#messages = await this.#received()
+    return new Case(this, await RawPeer.open(this.url, { ...headers, 'X-Case': id }, behind), seen)
+  }
+
+  /** The others have noticed nothing. */
+  async isWell(): Promise<void> {
+    await this.#witness.roundTrip()
+  }
+
+  /** These messages of the case under way have been received, and worked on where there is a filter for them. */
+  async received(seen: readonly string[], expected: readonly Payload[]): Promise<void> {
+    await until(async () => (await this.#received()) - this.#messages >= expected.length, `${expected.length} messages`)
+    assert.equal((await this.#received()) - this.#messages, expected.length)
+    if (!this.#seesMessages) return
+    await until(() => seen.length >= expected.length, `${expected.length} messages worked on, got ${seen.length}`)
+    assert.deepEqual(seen, expected.map(fingerprint))
+  }
+
+  async check(): Promise<void> {
+    const codes = [...this.#cases.values()].flatMap(({ code }) => (code === undefined ? [] : [code]))
+    const metrics = await metricsOf(this.#server)
+    for (const code of new Set(codes)) {
+      const told = codes.filter(other => other === code).length
+      assert.equal(metrics.get(`fws_closed_total{code="${code}"}`), told, `closes with ${code}`)
+    }
+    assert.equal(metrics.get('fws_errors_total'), 0)
+    const worse = this.#server.logged().filter(({ level }) => Number(level) > 30)
+    assert.deepEqual(worse, [])
+  }
+
+  async #received(): Promise<number> {
+    return (await metricsOf(this.#server)).get('fws_messages_received_total')!
+  }
+
+  #read({ case: id, message, code }: Record<string, unknown>): void {
+    const seen = this.#cases.get(String(id))
+    if (seen === undefined) return
+    if (code !== undefined) seen.code = Number(code)
+    else seen.messages.push(String(message))
+  }
+}
+
+/** One client that does right or wrong. */
+export class Case {
+  readonly peer: RawPeer
+  readonly #served: Served
+  readonly #seen: Readonly<Told>
+
+  constructor(served: Served, peer: RawPeer, seen: Readonly<Told>) {
+    this.#served = served
+    this.peer = peer
+    this.#seen = seen
+  }
+
+  /** The messages that the server has got of it, these and no others. */
+  received(...expected: readonly Payload[]): Promise<void> {
+    return this.#served.received(this.#seen.messages, expected)
+  }
+
+  /** The server has sent one Close frame with this code after these opcodes, ended the connection, and told its filters the same code. */
+  async closedWith(code: number, opcodes: readonly number[] = []): Promise<void> {
+    assert.equal(await this.peer.end(), code)
+    assert.deepEqual(
+      this.peer.frames.map(({ opcode }) => opcode),
+      [...opcodes, CLOSE],
+    )
+    await this.leftWith(code)
+    await this.#served.isWell()
+  }
+
+  /** Its disconnect chain got this code. */
+  async leftWith(code: number): Promise<void> {
+    await until(() => this.#seen.code !== undefined, 'the disconnect chain')
+    assert.equal(this.#seen.code, code)
+  }
+
+  /** Writes the bytes one by one. */
+  async drip(bytes: Buffer): Promise<void> {
+    for (const byte of bytes) {
+      if (this.peer.isClosed) return
+      await new Promise(resolve => this.peer.socket.write(Buffer.from([byte]), resolve))
+    }
+  }
+}
