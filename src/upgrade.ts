@@ -7,6 +7,7 @@ import { ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise, withDeadline } from './deadline.ts'
 import { Deflate } from './deflate.ts'
+import { withoutBadOffers } from './extensions.ts'
 import { frame } from './frame.ts'
 import { hasTooManyFields, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -108,6 +109,9 @@ export class Upgrades {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
     const refusal = this.#check(req)
+    const extensions = req.headers['sec-websocket-extensions']
+    if (extensions !== undefined && this.#deflate !== undefined)
+      req.headers['sec-websocket-extensions'] = withoutBadOffers(extensions)
     if (refusal !== undefined) this.#refuse(socket, this.#remoteOf(req), refusal)
     else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
   }
