@@ -184,6 +184,16 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
+  it('cuts off a peer that sends more pings in one write than 60', async () => {
+    const client = await served.open()
+    client.peer.send(...Array(50).fill(frame(PING, 'p')))
+    await client.peer.get(50)
+    client.peer.send(...Array(100).fill(frame(PING, 'p')))
+    assert.equal(await client.peer.end(), undefined)
+    await client.leftWith(1006)
+    await served.isWell()
+  })
+
   for (const payload of ['', 'unasked', 'x'.repeat(125)]) {
     it(`takes no notice of a pong of ${payload.length} bytes that it did not ask for`, async () => {
       const { peer } = await served.open()

@@ -47,6 +47,7 @@ export class Served {
   readonly #cases = new Map<string, Told>()
   #server!: Launched
   #witness!: RawPeer
+  #asking: Promise<void> | undefined
   /** Messages that it had received before the case under way. */
   #messages = 0
 
@@ -86,7 +87,11 @@ export class Served {
 
   /** The others have noticed nothing. */
   async isWell(): Promise<void> {
-    await this.#witness.roundTrip()
+    // One ping for all who ask at a time: more than 100 in one read would be cut off.
+    this.#asking ??= this.#witness.roundTrip().finally(() => {
+      this.#asking = undefined
+    })
+    await this.#asking
   }
 
   /** These messages of the case under way have been received, and worked on where there is a filter for them. */
