@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { connect, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+import fc from 'fast-check'
+import { type Launched, launch } from '../kit/cli.ts'
+import { handshake } from '../kit/frames.ts'
+import { Peer } from '../kit/peer.ts'
+import { recovered, resourcesOf, watched } from '../kit/resources.ts'
+import { chooseSeed } from './seed.ts'
+
+/** Connections at a time. */
+const AT_ONCE = 200
+/** Milliseconds until a server must have ended any of them. */
+const DEADLINE = 10_000
+/** Cases before the resources are first looked at: caches are full by then. */
+const WARM_UP = 1000
+
+/** What is written on one connection, and whether the client then says that it is done. */
+export interface Conversation {
+  readonly writes: readonly Buffer[]
+  readonly ends: boolean
+}
+
+/** The form in which `seeds.json` keeps it. */
+export interface KeptConversation {
+  /** Each byte a character. */
+  readonly writes: readonly string[]
+  readonly ends: boolean
+}
+
+/** Servers that hang up soon on who is silent: compressing, and with a tap that sees every byte. */
+const TARGETS = [
+  ['echo', '--compress'],
+  ['stdout-rawdata', 'echo'],
+]
+const IMPATIENT = ['--handshake-timeout', '1', '--heartbeat', '1', '--max-payload', '100000', '--drain', '0']
+
+/**
+ * Has random conversations with running servers: each must be ended by the server in time, with an answer that `check`
+ * takes. Afterwards the servers serve others, have logged no error, and hold no more than before.
+ */
+export async function fuzzConnections(
+  t: TestContext,
+  how: {
+    readonly conversations: fc.Arbitrary<Conversation>
+    readonly count: number
+    readonly kept: readonly KeptConversation[]
+    check(answer: Buffer, conversation: Conversation): void
+  },
+): Promise<void> {
+  const seed = chooseSeed()
+  t.diagnostic(`FUZZ_SEED=${seed}`)
+  const servers = await Promise.all(
+    TARGETS.map(filters =>
+      launch(t, [...watched.argv, ...filters, ...IMPATIENT], { command: watched.command, stdout: 'unread' }),
+    ),
+  )
+  const talk = async (conversation: Conversation, i: number) => {
+    try {
+      how.check(await answerTo(servers[i % servers.length]!, conversation), conversation)
+    } catch (error) {
+      throw new Error(`FUZZ_SEED=${seed}: ${error}\nfor seeds.json: ${JSON.stringify(keep(conversation))}`)
+    }
+  }
+  for (const old of how.kept) for (const i of servers.keys()) await talk(unkeep(old), i)
+  const warm = fc.sample(how.conversations, { seed: seed - 1, numRuns: WARM_UP })
+  await inParallel(warm, talk)
+  const before = await Promise.all(servers.map(resourcesOf))
+  await inParallel(fc.sample(how.conversations, { seed, numRuns: how.count }), talk)
+  for (const [i, server] of servers.entries()) {
+    const peer = await Peer.open(server.url)
+    peer.send('still here')
+    assert.deepEqual(await peer.get(1), ['still here'])
+    peer.ws.terminate()
+    await recovered(server, before[i]!)
+    assert.deepEqual(
+      server.logged().filter(({ level }) => Number(level) > 40),
+      [],
+      `FUZZ_SEED=${seed}`,
+    )
+  }
+}
+
+async function inParallel<T>(items: readonly T[], work: (item: T, i: number) => Promise<void>): Promise<void> {
+  const left = items.entries()
+  const worker = async () => {
+    for (const [i, item] of left) await work(item, i)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+}
+
+/** Everything that the server says until it ends the connection. */
+async function answerTo(server: Launched, { writes, ends }: Conversation): Promise<Buffer> {
+  const { hostname, port } = new URL(server.url)
+  const socket = connect({ host: hostname, port: Number(port), noDelay: true, allowHalfOpen: true })
+  const chunks: Buffer[] = []
+  socket.on('data', chunk => chunks.push(chunk))
+  let refused: Error | undefined
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'ECONNREFUSED') refused = error
+  })
+  const ended = endOf(socket)
+  for (const bytes of writes) {
+    socket.write(bytes)
+    if (writes.length > 1) await new Promise(resolve => setImmediate(resolve))
+  }
+  if (ends) socket.end()
+  await ended
+  if (refused !== undefined) throw refused
+  return Buffer.concat(chunks)
+}
+
+function endOf(socket: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const tooLate = setTimeout(() => {
+      socket.destroy()
+      reject(new Error(`the server has not ended the connection after ${DEADLINE} ms`))
+    }, DEADLINE)
+    const done = () => {
+      clearTimeout(tooLate)
+      socket.destroy()
+      resolve()
+    }
+    socket.once('end', done).once('close', done)
+  })
+}
+
+/** A handshake that is right; the port does not matter on loopback. */
+export const goodHandshake = (headers: Readonly<Record<string, string>> = {}) =>
+  Buffer.from(handshake('ws://localhost:9000', headers))
+
+function keep({ writes, ends }: Conversation): KeptConversation {
+  return { writes: writes.map(bytes => bytes.toString('latin1')), ends }
+}
+
+function unkeep({ writes, ends }: KeptConversation): Conversation {
+  return { writes: writes.map(text => Buffer.from(text, 'latin1')), ends }
+}

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { isUsageError, messageOf } from '../../src/errors.ts'
+import { type LoadedModule, Loader, type ModuleKind } from '../../src/loader.ts'
+import { makePlan, type Sources } from '../../src/plan.ts'
+
+/** Asks Node for each module once: it is the options that are tried, thousands of times. */
+export class RememberingLoader extends Loader {
+  readonly #loaded = new Map<string, Promise<LoadedModule>>()
+
+  constructor() {
+    super({})
+  }
+
+  override load(kind: ModuleKind, asked: string, base: string, usedBy?: string): Promise<LoadedModule> {
+    const key = JSON.stringify([kind.noun, asked, base, usedBy])
+    let loaded = this.#loaded.get(key)
+    if (loaded === undefined) {
+      loaded = super.load(kind, asked, base, usedBy)
+      this.#loaded.set(key, loaded)
+    }
+    return loaded
+  }
+}
+
+/** Either there is a plan, or the operator is told in a sentence what is wrong; anything else is a fault of ours. */
+export async function refusedOrTaken(sources: Sources, loader: Loader): Promise<void> {
+  try {
+    await makePlan(sources, loader)
+  } catch (error) {
+    if (!isUsageError(error)) throw error
+    const sentence = messageOf(error)
+    assert.match(sentence, /\S+ \S+/)
+    assert.doesNotMatch(sentence, /\n {4}at |\[object |Cannot read prop|is not a function/)
+  }
+}

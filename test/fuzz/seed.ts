@@ -1,0 +1,13 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Cases that once failed, by kind; they are run always, before the random ones. */
+export function kept<T>(kind: 'configFiles' | 'frames' | 'handshakes' | 'options'): readonly T[] {
+  return JSON.parse(readFileSync(join(import.meta.dirname, 'seeds.json'), 'utf8'))[kind]
+}
+
+/** Another one each time; `FUZZ_SEED` repeats a run that failed. */
+export function chooseSeed(): number {
+  const { FUZZ_SEED } = process.env
+  return FUZZ_SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(FUZZ_SEED)
+}

@@ -1,0 +1,11 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import process from 'node:process'
+
+/** What the process holds, as JSON under /resources; without garbage where node was started with --expose-gc. */
+export const request = ({ url }: IncomingMessage, res: ServerResponse) => {
+  if (url !== '/resources') return
+  globalThis.gc?.()
+  const handles: Record<string, number> = {}
+  for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
+  return res.end(JSON.stringify({ handles, ...process.memoryUsage() }))
+}

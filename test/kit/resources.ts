@@ -1,0 +1,47 @@
+import { join } from 'node:path'
+import { type Launched, shipped } from './cli.ts'
+import { body, metricsOf } from './metrics.ts'
+import { until } from './peer.ts'
+
+/** Growth in bytes that is no leak: caches, pools, what the collector has not given back to the system. */
+const HEAP_NOISE = 16_000_000
+const RSS_NOISE = 128_000_000
+
+/** For `launch`: a server whose resources can be asked for; more filters may stand behind its own. */
+export const watched = {
+  argv: ['--port', '0', '--health-port', '0', '-f', 'health', join(import.meta.dirname, 'filters/resources.ts')],
+  command: ['--expose-gc', ...shipped],
+}
+
+export interface Resources {
+  /** Handles and timers by kind, the connection that asks included. */
+  readonly handles: Readonly<Record<string, number>>
+  readonly rss: number
+  readonly heapUsed: number
+}
+
+/** What the process of a watched server holds now. */
+export async function resourcesOf(server: Launched): Promise<Resources> {
+  return JSON.parse(await body(`${server.url.replace('ws', 'http')}/resources`))
+}
+
+/** Waits until a server has as few clients, handles and bytes as before. */
+export async function recovered(server: Launched, before: Resources, ms?: number): Promise<void> {
+  let state = ''
+  const isBack = async () => {
+    const clients = (await metricsOf(server)).get('fws_clients')
+    const { handles, rss, heapUsed } = await resourcesOf(server)
+    state = JSON.stringify({ clients, handles, rss, heapUsed })
+    return (
+      clients === 0 &&
+      Object.keys(handles).every(kind => handles[kind]! <= (before.handles[kind] ?? 0)) &&
+      heapUsed < before.heapUsed + HEAP_NOISE &&
+      rss < before.rss + RSS_NOISE
+    )
+  }
+  try {
+    await until(isBack, 'the resources of before', ms)
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\nbefore ${JSON.stringify(before)}\nnow ${state}`)
+  }
+}
