@@ -185,6 +185,12 @@ export class Listener {
       end(res, 403, `${badCertificate(problem)}\n`, { Connection: 'close' })
       return
     }
+    // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
+    if ((req.headersDistinct.host?.length ?? 0) > 1) {
+      count(this.#hub.counters.refusals, 400)
+      end(res, 400, 'more than one Host header\n', { Connection: 'close' })
+      return
+    }
     if (!this.isHostAllowed(req.headers.host)) {
       count(this.#hub.counters.refusals, 403)
       end(res, 403, `host ${req.headers.host ?? '(none)'} is not served here; see --hosts\n`)
@@ -228,6 +234,8 @@ export class Listener {
       socket.destroy()
       return
     }
+    // Answered already: the parser complains of every read that follows.
+    if (socket.writableEnded) return
     const status = PARSER_STATUS[error.code ?? ''] ?? 400
     count(this.#hub.counters.refusals, status)
     this.#hub.log.debug({ code: error.code, status }, 'bad request')
@@ -266,6 +274,12 @@ function end(res: ServerResponse, status: number, body: string, headers: Record<
     'Content-Type': 'text/plain; charset=utf-8',
     'X-Content-Type-Options': 'nosniff',
     ...headers,
+    // Else who sends a body byte by byte would be read for minutes after its answer.
+    ...(hasBody(res.req) && { Connection: 'close' }),
   })
   res.end(body)
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

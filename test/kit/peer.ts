@@ -84,7 +84,8 @@ export async function raw(url: string, bytes: string | Buffer): Promise<{ socket
   })
   await once(socket, 'connect')
   socket.write(bytes)
-  const closed = once(socket, 'close')
+  // Not `once` of events: it fails with a write that comes too late.
+  const closed = new Promise(resolve => socket.once('close', resolve))
   return {
     socket,
     answer: async () => {
