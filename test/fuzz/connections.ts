@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import fc from 'fast-check'
+import type { ClientOptions } from 'ws'
 import { type Launched, launch } from '../kit/cli.ts'
 import { handshake } from '../kit/frames.ts'
 import { Peer } from '../kit/peer.ts'
@@ -28,47 +29,52 @@ export interface KeptConversation {
   readonly ends: boolean
 }
 
-/** Servers that hang up soon on who is silent: compressing, and with a tap that sees every byte. */
+/** Servers, as arguments: compressing, and with a tap that sees every byte. */
 const TARGETS = [
-  ['echo', '--compress'],
-  ['stdout-rawdata', 'echo'],
+  [...watched.argv, 'echo', '--compress'],
+  [...watched.argv, 'stdout-rawdata', 'echo'],
 ]
+/** They hang up soon on who is silent. */
 const IMPATIENT = ['--handshake-timeout', '1', '--heartbeat', '1', '--max-payload', '100000', '--drain', '0']
 
 /**
  * Has random conversations with running servers: each must be ended by the server in time, with an answer that `check`
  * takes. Afterwards the servers serve others, have logged no error, and hold no more than before.
  */
-export async function fuzzConnections(
+export async function fuzzConnections<C extends Conversation>(
   t: TestContext,
   how: {
-    readonly conversations: fc.Arbitrary<Conversation>
+    readonly conversations: fc.Arbitrary<C>
     readonly count: number
     readonly kept: readonly KeptConversation[]
-    check(answer: Buffer, conversation: Conversation): void
+    /** Arguments of each server; default: two kinds. */
+    readonly targets?: readonly (readonly string[])[]
+    /** How one connects who is welcome. */
+    readonly welcome?: ClientOptions
+    check(answer: Buffer, conversation: C): void
   },
 ): Promise<void> {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const servers = await Promise.all(
-    TARGETS.map(filters =>
-      launch(t, [...watched.argv, ...filters, ...IMPATIENT], { command: watched.command, stdout: 'unread' }),
+    (how.targets ?? TARGETS).map(argv =>
+      launch(t, [...argv, ...IMPATIENT], { command: watched.command, stdout: 'unread' }),
     ),
   )
-  const talk = async (conversation: Conversation, i: number) => {
+  const talk = async (conversation: C, i: number) => {
     try {
       how.check(await answerTo(servers[i % servers.length]!, conversation), conversation)
     } catch (error) {
       throw new Error(`FUZZ_SEED=${seed}: ${error}\nfor seeds.json: ${JSON.stringify(keep(conversation))}`)
     }
   }
-  for (const old of how.kept) for (const i of servers.keys()) await talk(unkeep(old), i)
+  for (const old of how.kept) for (const i of servers.keys()) await talk(unkeep(old) as C, i)
   const warm = fc.sample(how.conversations, { seed: seed - 1, numRuns: WARM_UP })
   await inParallel(warm, talk)
   const before = await Promise.all(servers.map(resourcesOf))
   await inParallel(fc.sample(how.conversations, { seed, numRuns: how.count }), talk)
   for (const [i, server] of servers.entries()) {
-    const peer = await Peer.open(server.url)
+    const peer = await Peer.open(server.url, how.welcome)
     peer.send('still here')
     assert.deepEqual(await peer.get(1), ['still here'])
     peer.ws.terminate()

@@ -9,8 +9,14 @@ const RSS_NOISE = 128_000_000
 
 /** For `launch`: a server whose resources can be asked for; more filters may stand behind its own. */
 export const watched = {
-  argv: ['--port', '0', '--health-port', '0', '-f', 'health', join(import.meta.dirname, 'filters/resources.ts')],
+  argv: watchedArgv(),
   command: ['--expose-gc', ...shipped],
+}
+
+/** The same with guards before its filters. */
+export function watchedArgv(...guards: readonly string[]): string[] {
+  const resources = join(import.meta.dirname, 'filters/resources.ts')
+  return ['--port', '0', '--health-port', '0', '-f', ...guards, 'health', resources]
 }
 
 export interface Resources {
