@@ -111,7 +111,7 @@ function print(rows: readonly Row[], running: readonly string[]): void {
     )
 }
 
-/** Of the load, in percent; NaN in an open loop, which spins. */
+/** Of the load, in percent; NaN in an open loop, where it is not counted. */
 function idle({ busy }: Row, name: string): string {
   const share = 1 - median(busy[name]?.map(({ load }) => load))
   return Number.isNaN(share) ? '' : `${Math.round(share * 100)}%`
