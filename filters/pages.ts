@@ -1,5 +1,6 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { extname, join, resolve, sep } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
 import { sendFile } from './pages/file.ts'
@@ -62,12 +63,22 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
   const render =
     chosen['pages-var'].length === 0 ? undefined : await templatesOf(root, variablesOf(chosen['pages-var']))
 
+  /** The last answer of each connection that is under way. */
+  const last = new WeakMap<Socket, Promise<void>>()
+
+  /** Settles when those before it on its connection have gone out: only then is its file opened. */
+  async function inTurn({ socket }: IncomingMessage, res: ServerResponse): Promise<void> {
+    const before = last.get(socket)
+    last.set(socket, new Promise(resolve => res.once('close', resolve)))
+    await before
+  }
+
   async function show(path: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const isPage = /^\.html?$/i.test(extname(path))
     const isOurs = !isStrange(path)
     if (!isOurs) res.setHeader('Content-Security-Policy', STRANGERS_CSP)
     if (isPage && isOurs && render !== undefined) await render(path, req, res)
-    else await sendFile(path, req, res, isPage ? 0 : maxAge)
+    else await sendFile({ path, maxAge: isPage ? 0 : maxAge, mayBeCopy: isOurs }, req, res)
   }
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -98,19 +109,30 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     await show(path, req, res)
   }
 
+  function fail(error: unknown, res: ServerResponse): void {
+    log.error({ err: error }, 'page cannot be shown')
+    if (res.headersSent) res.destroy()
+    else end(res, 500, 'internal error')
+  }
+
   return {
-    async request(req: IncomingMessage, res: ServerResponse): Promise<ServerResponse> {
+    request(req: IncomingMessage, res: ServerResponse): ServerResponse {
       res.setHeader('Content-Security-Policy', chosen['pages-csp'])
       res.setHeader('X-Content-Type-Options', 'nosniff')
       res.setHeader('Referrer-Policy', 'no-referrer')
       res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
       if (req.method === 'GET' || req.method === 'HEAD') {
-        await answer(req, res)
+        inTurn(req, res)
+          .then(() => (req.socket.destroyed ? undefined : answer(req, res)))
+          .catch(error => fail(error, res))
       } else {
         res.setHeader('Allow', 'GET, HEAD')
         end(res, 405, 'GET and HEAD only')
       }
-      log.debug({ method: req.method, url: req.url, status: res.statusCode }, 'request')
+      // Without the query, which may hold a token.
+      res.once('finish', () =>
+        log.debug({ method: req.method, path: split(req.url!).pathname, status: res.statusCode }),
+      )
       return res
     },
   }

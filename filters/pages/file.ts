@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises'
+import type { ReadStream } from 'node:fs'
+import { lstat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { basename, dirname } from 'node:path'
 import mime from 'mime-types'
@@ -9,35 +10,61 @@ const COPIES = [
   ['.br', 'br'],
   ['.gz', 'gzip'],
 ] as const
+/** What was said of a file before it turned out that it is not sent. */
+const ABOUT_THE_FILE = [
+  'Accept-Ranges',
+  'Cache-Control',
+  'Content-Encoding',
+  'Content-Length',
+  'Content-Type',
+  'ETag',
+  'Last-Modified',
+]
 
-/**
- * Answers with a file, or a compressed copy beside it: ranges, conditions and HEAD as HTTP has them.
- *
- * @param path - absolute, and known to be allowed.
- * @param maxAge - seconds that it may be used without asking again.
- */
-export async function sendFile(path: string, req: IncomingMessage, res: ServerResponse, maxAge: number): Promise<void> {
-  const [copy, encoding] = await copyOf(path, req.headers['accept-encoding'] ?? '')
+export interface Sending {
+  /** Absolute, without links, and known to be allowed. */
+  readonly path: string
+  /** Seconds that it may be used without asking again. */
+  readonly maxAge: number
+  /** Whether a compressed copy beside it may be sent in its place. */
+  readonly mayBeCopy: boolean
+}
+
+/** Answers with a file, or a compressed copy of it: ranges, conditions and HEAD as HTTP has them. Settles once it is under way. */
+export async function sendFile(
+  { path, maxAge, mayBeCopy }: Sending,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const [copy, encoding] = mayBeCopy ? await copyOf(path, req.headers['accept-encoding'] ?? '') : [path]
   res.setHeader('Content-Type', mime.contentType(basename(path)) || 'application/octet-stream')
   res.setHeader('Cache-Control', maxAge > 0 ? `public, max-age=${maxAge}` : 'no-cache')
   res.setHeader('Vary', 'Accept-Encoding')
   if (encoding !== undefined) res.setHeader('Content-Encoding', encoding)
   await new Promise<void>((resolve, reject) => {
-    const stream = send(req, `/${encodeURIComponent(basename(copy))}`, {
+    const sending = send(req, `/${encodeURIComponent(basename(copy))}`, {
       root: dirname(copy),
       dotfiles: 'allow',
       index: false,
       cacheControl: false,
     })
-    stream.on('error', (error: Error & { status?: number; headers?: Record<string, string> }) => {
+    sending.on('error', (error: Error & { status?: number; headers?: Record<string, string> }) => {
       const { status = 500, headers = {} } = error
       if (status === 500) return reject(error)
       // A range or a condition that cannot be met; or gone since it was looked at.
-      for (const name of ['Content-Type', 'Content-Encoding', 'Cache-Control']) res.removeHeader(name)
+      for (const name of ABOUT_THE_FILE) res.removeHeader(name)
       res.writeHead(status, headers).end()
+      resolve()
+    })
+    sending.on('stream', (file: ReadStream) => {
+      // It has been cut meanwhile: what follows would be taken for the rest of it.
+      file.on('end', () => {
+        if (file.bytesRead < Number(res.getHeader('Content-Length'))) res.destroy()
+      })
+      resolve()
     })
     res.once('close', resolve)
-    stream.pipe(res)
+    sending.pipe(res)
   })
 }
 
@@ -47,7 +74,8 @@ async function copyOf(path: string, accepted: string): Promise<readonly [string,
     // `br;q=0` says that it is not (RFC 9110, section 12.5.3).
     if (!new RegExp(`(?:^|[,\\s])${encoding}\\s*(?:,|$|;\\s*q=(?!0(?:\\.0*)?\\s*(?:,|$)))`, 'i').test(accepted))
       continue
-    const isThere = await stat(path + ending).then(
+    // Not a link: that could lead anywhere.
+    const isThere = await lstat(path + ending).then(
       stats => stats.isFile(),
       () => false,
     )

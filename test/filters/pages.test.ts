@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { type IncomingMessage, request } from 'node:http'
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { type IncomingMessage, request, ServerResponse } from 'node:http'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
-import { folder, refusal } from '../kit/cli.ts'
-import { Peer, serve } from '../kit/peer.ts'
+import { sendFile } from '../../filters/pages/file.ts'
+import { folder, launch, refusal } from '../kit/cli.ts'
+import { Peer, serve, until } from '../kit/peer.ts'
 
 type Test = Parameters<typeof folder>[0]
 
@@ -24,6 +27,15 @@ async function get(base: string, path: string, headers: Record<string, string> =
   let body = ''
   for await (const chunk of res.setEncoding('latin1')) body += chunk
   return { status: res.statusCode!, headers: res.headers, body }
+}
+
+/** What a descriptor of this process leads to. */
+function targetOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return ''
+  }
 }
 
 const TEXT = '0123456789'.repeat(100)
@@ -202,6 +214,75 @@ describe('pages', () => {
       assert.ok([400, 404].includes(status), `${path}: ${status}`)
       assert.ok(!body.includes(SECRET) && !body.includes('root:'), path)
     }
+  })
+
+  it('takes no copy that is a link', async t => {
+    const { root, http } = await pages(t)
+    symlinkSync('../secret.txt', join(root, 'text.txt.br'))
+    const { headers, body } = await get(http, '/text.txt', { 'Accept-Encoding': 'br' })
+    assert.deepEqual([headers['content-encoding'], body], [undefined, TEXT])
+  })
+
+  it('answers pipelined requests in their order, with one file open at a time', async t => {
+    const { root, http } = await pages(t)
+    writeFileSync(join(root, 'large.bin'), Buffer.alloc(20_000_000))
+    const open = () => readdirSync('/proc/self/fd').filter(fd => targetOf(fd).endsWith('large.bin')).length
+    const { hostname, port } = new URL(http)
+    const socket = connect({ host: hostname, port: Number(port) })
+    t.after(() => socket.destroy())
+    socket.write('GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(30))
+    await once(socket, 'readable')
+    assert.equal(open(), 1)
+    socket.destroy()
+    await until(() => open() === 0)
+    const again = connect({ host: hostname, port: Number(port) })
+    t.after(() => again.destroy())
+    let text = ''
+    again.setEncoding('latin1').on('data', chunk => {
+      text += chunk
+    })
+    for (const path of ['/app.js', '/nothing', '/', '/text.txt'])
+      again.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    await until(() => text.endsWith(TEXT))
+    assert.deepEqual(
+      [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
+      ['200', '404', '200', '200'],
+    )
+  })
+
+  it('ends the connection of a file that is cut while it is sent', async t => {
+    const { root, http } = await pages(t)
+    writeFileSync(join(root, 'large.bin'), Buffer.alloc(50_000_000))
+    const { hostname, port } = new URL(http)
+    const socket = connect({ host: hostname, port: Number(port) })
+    t.after(() => socket.destroy())
+    let bytes = 0
+    socket.write('GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2))
+    await once(socket, 'readable')
+    truncateSync(join(root, 'large.bin'), 1_000_000)
+    socket.on('data', chunk => {
+      bytes += chunk.length
+    })
+    await once(socket, 'close')
+    assert.ok(bytes < 50_000_000)
+  })
+
+  it('says nothing of a file that is gone before it is opened', async () => {
+    const req = Object.assign(new PassThrough(), { headers: {}, method: 'GET', url: '/' }) as unknown as IncomingMessage
+    const res = new ServerResponse(req)
+    await sendFile({ path: '/nowhere/at/all.txt', maxAge: 0, mayBeCopy: false }, req, res).catch(() => {})
+    assert.equal(res.statusCode, 404)
+    for (const name of ['content-length', 'content-type', 'etag', 'last-modified', 'cache-control'])
+      assert.equal(res.getHeader(name), undefined)
+  })
+
+  it('logs paths without their queries', async t => {
+    const server = await launch(t, ['-p', '0', '-f', 'pages', '--pages-root', '.', '--log-level', 'trace'], {
+      cwd: folder(t, { 'a.txt': 'a' }),
+    })
+    assert.equal((await get(server.url.replace('ws', 'http'), '/a.txt?token=hidden')).status, 200)
+    await until(() => server.logged().some(({ path }) => path === '/a.txt'))
+    assert.ok(!server.stderr.includes('hidden'))
   })
 
   it('serves the client library', async () => {
