@@ -70,6 +70,8 @@ export class Connection {
   /** Failed ones in a row. */
   #attempt = 0
   #openedAt = 0
+  /** The attempt that is under way. */
+  #current: object | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** @param url - `ws:` or `wss:`. Use `connect`. */
@@ -108,6 +110,7 @@ export class Connection {
 
   /** Sends, now or when there is a connection. `false`: closed, or too much waits already, and it is not sent. */
   send(data: Sendable): boolean {
+    if (!isSendable(data)) throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
     if (this.#state === 'closed') return false
     // One that is closing takes what it is given, and sends none of it.
     if (this.#socket?.readyState !== OPEN || this.#state !== 'open') return this.#queue.add(data)
@@ -118,27 +121,34 @@ export class Connection {
   /** For good. */
   close(code = 1000, reason = ''): void {
     if (this.#state === 'closed') return
-    this.#end()
+    // It throws for what cannot be said; then nothing has happened.
     this.#socket?.close(code, reason)
+    this.#end()
     if (this.#socket === undefined) this.#emit('close', { code, reason, retryIn: undefined })
   }
 
   async #connect(): Promise<void> {
     this.#state = 'connecting'
+    const attempt = {}
+    this.#current = attempt
+    this.#timer = setTimeout(() => {
+      if (this.#socket !== undefined) this.#socket.close()
+      else this.#lost({ code: 1006, reason: 'no answer to what to offer' })
+    }, this.#options.timeout ?? 10_000)
     let socket: Socket
     try {
       const protocols = await this.#protocols()
-      if (this.#isOver()) return
+      if (this.#isOver() || this.#current !== attempt) return
       const { WebSocket = (globalThis as { WebSocket?: SocketClass }).WebSocket } = this.#options
       if (WebSocket === undefined) throw new Error('this platform has no WebSocket; give one as an option')
       socket = new WebSocket(this.url, protocols)
     } catch (error) {
-      this.#lost({ code: 1006, reason: error instanceof Error ? error.message : String(error) })
+      if (this.#current === attempt)
+        this.#lost({ code: 1006, reason: error instanceof Error ? error.message : String(error) })
       return
     }
     this.#socket = socket
     socket.binaryType = 'arraybuffer'
-    this.#timer = setTimeout(() => socket.close(), this.#options.timeout ?? 10_000)
     socket.addEventListener('open', () => this.#opened(socket))
     socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) => this.#emit('message', data))
     // `close` follows, and says more.
@@ -170,6 +180,7 @@ export class Connection {
   #lost({ code, reason }: { code: number; reason: string }): void {
     clearTimeout(this.#timer)
     this.#socket = undefined
+    this.#current = undefined
     if (this.#state === 'open' && Date.now() - this.#openedAt >= STABLE) this.#attempt = 0
     const { firstDelay = 500, maxDelay = 30_000, attempts = Number.POSITIVE_INFINITY } = this.#options
     if (this.#isOver() || FINAL.includes(code) || this.#attempt + 1 >= attempts) {
@@ -209,4 +220,8 @@ export class Connection {
   }
 
   readonly #abort = () => this.close()
+}
+
+function isSendable(data: unknown): boolean {
+  return typeof data === 'string' || data instanceof ArrayBuffer || ArrayBuffer.isView(data)
 }

@@ -140,6 +140,29 @@ describe('a connection', () => {
     assert.equal(without.closed[0]!.reason, 'logged out')
   })
 
+  it('refuses what cannot be sent or said, and stays as it was', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, opened, received } = follow(t, url)
+    for (const wrong of [{}, null, 1, undefined]) assert.throws(() => connection.send(wrong as never), TypeError)
+    await until(() => opened.length === 1)
+    assert.throws(() => connection.close(1005))
+    assert.equal(connection.state, 'open')
+    connection.send('still here')
+    await until(() => received.length === 1)
+    connection.close()
+    assert.equal(connection.state, 'closed')
+  })
+
+  it('waits no longer for a token than for a connection', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    let asked = 0
+    const token = () => (++asked === 1 ? new Promise<string>(() => {}) : 'a')
+    const { opened, closed } = follow(t, url, { ...QUICK, timeout: 50, token })
+    await until(() => opened.length === 1)
+    assert.equal(closed.length, 1)
+    assert.equal(closed[0]!.reason, 'no answer to what to offer')
+  })
+
   it('stops telling whoever no longer wants to hear', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, received } = follow(t, url)
