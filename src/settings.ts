@@ -104,6 +104,9 @@ function convert(spec: OptionSpec, given: Given): OptionValue {
         return refuse(`one of ${spec.choices.join(', ')}`, suggest(text, spec.choices))
       }
       if (text === '') return refuse('a value that is not empty')
+      // A key in place of its file must not be shown.
+      if (spec.normalize && /[\r\n]/.test(text))
+        throw new FwsError('ERR_OPTION', `${given.label} takes a path, received a text of several lines`)
       return spec.normalize ? resolve(given.base, text) : text
     }
   }

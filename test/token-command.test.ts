@@ -129,4 +129,18 @@ describe('fws-server token', () => {
     assert.match((await run(['--help'])).stdout, /fws-server token signs and checks tokens/)
     assert.equal(await refusal(['tokens']), 'unexpected word "tokens"; filters are named after -f')
   })
+
+  it('shows neither a token nor a key that stands in the wrong place', async t => {
+    const pem = '-----BEGIN PRIVATE KEY-----\nMIIhidden\n-----END PRIVATE KEY-----'
+    const cwd = folder(t)
+    for (const args of [['--check=aaa.hidden.ccc'], [`--private-key=${pem}`]]) {
+      const { code, stdout, stderr } = await run(['token', ...args, '--jwt-secret', 'x'.repeat(32)], { cwd })
+      assert.equal(code, 2)
+      assert.doesNotMatch(stdout + stderr, /hidden/)
+    }
+    const served = await run(['-f', 'jwt', 'echo'], { cwd, env: { FWS_JWT_PUBLIC_KEY: pem } })
+    assert.equal(served.code, 2)
+    assert.match(served.stderr, /FWS_JWT_PUBLIC_KEY takes a path, received a text of several lines/)
+    assert.doesNotMatch(served.stderr, /hidden/)
+  })
 })

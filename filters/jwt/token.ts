@@ -15,6 +15,8 @@ Signs a token for development, or checks one, with the options of filter jwt.`
 export const options = {
   check: {
     type: 'boolean',
+    // A token that is given as its value is not shown.
+    secret: true,
     default: false,
     describe: 'print what the given token says, or why it is refused; -: it is read from standard input',
   },
