@@ -52,9 +52,12 @@ function inProtocols(protocols: readonly string[]): string[] {
 /** RFC 6265, section 4.2.1. An empty one has been cleared. */
 function inCookies(header: string | undefined, wanted: string): string[] {
   return (header ?? '').split(';').flatMap(pair => {
-    const [, name, value = ''] = /^\s*([^=]*?)\s*=\s*(.*?)\s*$/.exec(pair) ?? []
-    const bare = value.replace(/^"(.*)"$/, '$1')
-    return name === wanted && bare !== '' ? [bare] : []
+    const at = pair.indexOf('=')
+    const bare = pair
+      .slice(at + 1)
+      .trim()
+      .replace(/^"(.*)"$/, '$1')
+    return at !== -1 && pair.slice(0, at).trim() === wanted && bare !== '' ? [bare] : []
   })
 }
 

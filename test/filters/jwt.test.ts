@@ -4,12 +4,13 @@ import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { secretSource } from '../../filters/jwt/keys.ts'
 import { authIn } from '../../filters/jwt/message.ts'
+import { tokenOffered } from '../../filters/jwt/offered.ts'
 import type { JwtOptions } from '../../filters/jwt/options.ts'
 import { Refused } from '../../filters/jwt/refused.ts'
 import { verifierOf } from '../../filters/jwt/verify.ts'
 import type { JwtApi } from '../../filters/jwt.ts'
 import { type Caller, type TestClient, testServer } from '../../src/testing/index.ts'
-import type { Client, FilterModule, Host, Payload, Server, Transport } from '../../src/types.ts'
+import type { Client, FilterModule, Handshake, Host, Payload, Server, Transport } from '../../src/types.ts'
 import { folder, launch } from '../kit/cli.ts'
 import { knock } from '../kit/knock.ts'
 import { ec, forgeSigned, rsa, SECRET, sign } from '../kit/tokens.ts'
@@ -128,6 +129,14 @@ describe('jwt: where a token is looked for', () => {
       await assert.rejects(connect({ headers: { cookie } }), /401: no token/, cookie)
     await assert.rejects(connect({ headers: { cookie: `session=${token};session=${other}` } }), /400/)
     await assert.rejects(connect({ headers: { cookie: `session=%22${token}%22` } }), /401: token refused: malformed/)
+  })
+
+  it('in cookies that are all blanks at once: they are read in one pass', () => {
+    const cookie = `a=b;${' '.repeat(15_000)};${'\t'.repeat(500)}c=d; session = ${token}`
+    const since = performance.now()
+    const handshake = { headers: { cookie }, protocols: [] } as unknown as Handshake
+    assert.equal(tokenOffered(handshake, { 'jwt-cookie': 'session', 'jwt-query': false }), token)
+    assert.ok(performance.now() - since < 500)
   })
 
   it('in the query, if asked for', async t => {
