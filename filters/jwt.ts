@@ -52,10 +52,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     log.warn('without --jwt-audience, tokens that the issuer made for other services are taken too')
   every(1000, () => sessions.sweep(Date.now() / 1000))
 
-  async function check(text: string): Promise<Token> {
-    const token = await verify(text)
-    await revocations.check(token.claims)
-    return token
+  async function take(token: Token, client: Client): Promise<void> {
+    await sessions.begin(client, token, claims => revocations.check(claims))
   }
 
   function refusalOf(error: unknown, client: Client): Refused {
@@ -68,7 +66,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     const handshake = client.handshake!
     try {
       const text = tokenOffered(handshake, chosen)
-      if (text !== undefined) await sessions.begin(client, await check(text))
+      if (text !== undefined) await take(await verify(text), client)
       else if (byFirstMessage) client.hold()
       else throw new Refused('no token')
     } catch (error) {
@@ -92,8 +90,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
       if (payload.length > chosen['jwt-max-token'] + AROUND) throw new Refused('too long')
       const text = authIn(payload)
       if (text === undefined) throw new Refused('no token')
-      const token = await check(text)
-      await sessions.begin(client, token)
+      const token = await verify(text)
+      await take(token, client)
       const answered = client.answer(accepted(token))
       client.admit()
       return answered
@@ -105,10 +103,10 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
 
   async function refresh(text: string, client: Client, before: Token): Promise<Drop> {
     try {
-      const token = await check(text)
+      const token = await verify(text)
       const isSame = token.claims.sub === before.claims.sub && token.claims.iss === before.claims.iss
       if (!isSame) throw new Refused('another subject')
-      await sessions.begin(client, token)
+      await take(token, client)
       return client.answer(accepted(token))
     } catch (error) {
       const { reason } = refusalOf(error, client)

@@ -19,6 +19,10 @@ export class Sessions {
   /** A client may get here and never open. */
   readonly #sessions = new WeakMap<Client, Session>()
   readonly #open = new Set<Client>()
+  /** Not open yet, with a token that has an id. */
+  readonly #arriving = new Set<Client>()
+  /** Tokens that have still to be found not revoked. */
+  readonly #offered = new WeakMap<Client, Token>()
 
   /** @param topicsClaim - claim that names the topics of a client. */
   constructor(graceSeconds: number, topicsClaim: string | undefined) {
@@ -30,16 +34,31 @@ export class Sessions {
     return this.#sessions.get(client)?.token
   }
 
-  /** Open clients with the token of this id. */
+  /** Clients with the token of this id, or about to be. */
   withId(jti: string): readonly Client[] {
-    return [...this.#open].filter(client => this.tokenOf(client)?.claims.jti === jti)
+    const tokensOf = (client: Client) => [this.tokenOf(client), this.#offered.get(client)]
+    return [...this.#open, ...this.#arriving].filter(client =>
+      tokensOf(client).some(token => token?.claims.jti === jti),
+    )
   }
 
-  /** From now on the client is who this token says, as long as it says; a later token takes the place of an earlier. */
-  async begin(client: Client, token: Token): Promise<void> {
+  /**
+   * From now on the client is who this token says, as long as it says; a later token takes the place of an earlier.
+   *
+   * @param check - whether it was revoked; if that rejects, the client keeps the token that it had.
+   */
+  async begin(client: Client, token: Token, check: (claims: Claims) => Promise<void>): Promise<void> {
     const { claims } = token
-    client.state.user = claims
+    // Before the storage is asked: what is revoked after its answer must find the client.
     client.identity = claims.sub
+    if (claims.jti !== undefined) this.#expect(client)
+    this.#offered.set(client, token)
+    try {
+      await check(claims)
+    } finally {
+      this.#offered.delete(client)
+    }
+    client.state.user = claims
     const before = this.#sessions.get(client)?.topics ?? new Set()
     const topics = new Set(this.#topicsClaim === undefined ? [] : textsIn(claims[this.#topicsClaim]))
     this.#sessions.set(client, { token, topics, isWarned: false })
@@ -51,7 +70,15 @@ export class Sessions {
     for (const tell of client.state.onUser ?? []) await tell(client)
   }
 
+  /** Until it opens, or goes before that. */
+  #expect(client: Client): void {
+    if (this.#open.has(client)) return
+    this.#arriving.add(client)
+    client.signal.addEventListener('abort', () => this.#arriving.delete(client), { once: true })
+  }
+
   opened(client: Client): void {
+    this.#arriving.delete(client)
     this.#open.add(client)
   }
 

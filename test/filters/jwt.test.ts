@@ -413,6 +413,52 @@ describe('jwt: revoke', () => {
     await assert.rejects(connect(by(sign({ sub: 'bob' }))), /401: token refused: revoked/)
   })
 
+  it('reaches who is let in by an answer of the storage from before', async t => {
+    const storage = `
+      const values = new Map(), asked = []
+      export const open = () => ({ values: {
+        get: key => new Promise(resolve => {
+          const value = values.get(key)
+          asked.push(() => resolve(value))
+        }),
+        set: async (key, value) => {
+          values.set(key, value)
+          setImmediate(() => asked.splice(0).forEach(answer => answer()))
+        },
+      } })`
+    const cwd = folder(t, { 'late.mjs': storage })
+    const { connect, revoke } = await serve(t, { storage: `${cwd}/late.mjs`, 'jwt-first-message': true })
+    for (const which of [{ jti: '1' }, { sub: 'ann' }]) {
+      const token = sign({ sub: 'ann', jti: Object.values(which)[0] })
+      const held = await connect()
+      const outcomes = Promise.all([assert.rejects(connect(by(token)), /refused with 403/), held.say(auth(token))])
+      for (let i = 0; i < 5; i++) await new Promise(setImmediate)
+      await revoke(which)
+      await outcomes
+      assert.deepEqual(ending(held), { code: 4403, reason: 'revoked' })
+      assert.deepEqual(held.received, [])
+    }
+  })
+
+  it('reaches who waits for another filter, by id too', async t => {
+    let go = () => {}
+    const slow: FilterModule = {
+      connect: () =>
+        new Promise(resolve => {
+          go = () => resolve(undefined)
+        }),
+    }
+    const { connect, revoke } = await serve(t, {}, [slow])
+    for (const which of [{ jti: '1' }, { sub: 'ann' }]) {
+      const token = sign({ sub: 'ann', jti: Object.values(which)[0] })
+      const refused = assert.rejects(connect(by(token)), /refused with 403/)
+      for (let i = 0; i < 5; i++) await new Promise(setImmediate)
+      await revoke(which)
+      go()
+      await refused
+    }
+  })
+
   it('takes a name and a time', async t => {
     const { revoke } = await serve(t)
     for (const which of [{}, { sub: '' }, { sub: 'a', jti: 'b' }, { id: 'a' }, undefined])
