@@ -44,7 +44,7 @@ const DAY = 86_400
 export const setup = async ({ options: chosen, storage, log, every }: Host<typeof options>) => {
   const keys = await keySourceOf(chosen, (error, text) => log.error({ err: error }, text))
   const verify = verifierOf(chosen, keys)
-  const revocations = new Revocations(storage.values)
+  const revocations = new Revocations(storage.values, chosen['jwt-clock-tolerance'])
   const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
   const byFirstMessage = chosen['jwt-first-message']
   let server: Server | undefined

@@ -8,9 +8,12 @@ export type Revoked = { readonly sub: string } | { readonly jti: string }
 /** What has been revoked, for all nodes, until the tokens that it is about have expired. */
 export class Revocations {
   readonly #values: Values
+  /** Whole seconds that the clock of an issuer may be ahead. */
+  readonly #ahead: number
 
-  constructor(values: Values) {
+  constructor(values: Values, clockTolerance: number) {
     this.#values = values
+    this.#ahead = Math.ceil(clockTolerance)
   }
 
   async add(which: Revoked, seconds: number): Promise<void> {
@@ -25,7 +28,7 @@ export class Revocations {
       jti === undefined ? undefined : keyOf('jti', jti),
     )
     // One that does not say when it was issued may be an old one.
-    const isLater = (since: string) => iat !== undefined && iat > Number(since)
+    const isLater = (since: string) => Math.floor(iat ?? 0) > secondsIn(since) + this.#ahead
     if (tokenAt !== undefined || (subjectAt !== undefined && !isLater(subjectAt))) throw new Refused('revoked')
   }
 
@@ -49,6 +52,11 @@ export function checkRevoked(which: Revoked, seconds: number): void {
 
 function isName(name: unknown): boolean {
   return typeof name === 'string' && name !== ''
+}
+
+/** Not a number where the storage holds anything else: nothing is later than that. */
+function secondsIn(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : Number.NaN
 }
 
 function keyOf(kind: 'sub' | 'jti', name: string): string {

@@ -49,13 +49,17 @@ export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource)
     const head = headOf(text)
     if (!algorithms.includes(head.alg)) throw new Refused('wrong algorithm')
     const key = await find(head)
+    const now = Date.now() / 1000
     let claims: unknown
     try {
-      claims = jwt.verify(text, key, { ...wanted, clockTimestamp: Date.now() / 1000 })
+      claims = jwt.verify(text, key, { ...wanted, clockTimestamp: now })
     } catch (error) {
       throw new Refused(reasonOf(error), error)
     }
-    return tokenOf(claims, maxAge)
+    const token = tokenOf(claims, maxAge)
+    // Or it would outlive every revocation, and --jwt-max-age.
+    if ((token.claims.iat ?? 0) > now + wanted.clockTolerance) throw new Refused('not yet valid')
+    return token
   }
 }
 

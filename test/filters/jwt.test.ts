@@ -378,6 +378,7 @@ describe('jwt: expiry', () => {
 
 describe('jwt: revoke', () => {
   it('ends all tokens of a subject so far, and none that is issued later', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_900 })
     const { connect, revoke } = await serve(t, { 'jwt-first-message': true })
     const old = sign({ sub: 'ann' })
     const [ann, bob, held] = [await connect(by(old)), await connect(by(sign({ sub: 'bob' }))), await connect()]
@@ -388,7 +389,18 @@ describe('jwt: revoke', () => {
     await assert.rejects(connect(by(sign({ sub: 'ann', iat: now() - 5 }))), /401: token refused: revoked/)
     await held.say(auth(old))
     assert.deepEqual(ending(held), { code: 4401, reason: 'revoked' })
-    await connect(by(sign({ sub: 'ann', iat: now() + 1 })))
+    // The clock of the issuer may be ahead.
+    for (const iat of [now() + 5, now() + 5.8])
+      await assert.rejects(connect(by(sign({ sub: 'ann', iat }))), /401: token refused: revoked/, `${iat}`)
+    t.mock.timers.tick(6000)
+    await connect(by(sign({ sub: 'ann' })))
+  })
+
+  it('is no use against tokens from a future; they are not yet valid', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 })
+    const { connect } = await serve(t)
+    await connect(by(sign({ sub: 'ann', iat: now() + 5 })))
+    await assert.rejects(connect(by(sign({ sub: 'ann', iat: now() + 6 }))), /401: token refused: not yet valid/)
   })
 
   it('ends one token by its id', async t => {
@@ -405,12 +417,16 @@ describe('jwt: revoke', () => {
 
   it('ends a token that does not say when it was issued, and any where the storage holds nonsense', async t => {
     const nonsense: FilterModule = {
-      setup: async ({ storage }) => void (await storage.values.set('jwt:revoked:sub:bob', 'soon')),
+      setup: async ({ storage }) => {
+        await storage.values.set('jwt:revoked:sub:bob', 'soon')
+        await storage.values.set('jwt:revoked:sub:cy', '')
+      },
     }
     const { connect, revoke } = await serve(t, {}, [nonsense])
     await revoke({ sub: 'ann' })
     await assert.rejects(connect(by(forgeSigned({ sub: 'ann', exp: now() + 60 }))), /401: token refused: revoked/)
-    await assert.rejects(connect(by(sign({ sub: 'bob' }))), /401: token refused: revoked/)
+    for (const sub of ['bob', 'cy'])
+      await assert.rejects(connect(by(sign({ sub }))), /401: token refused: revoked/, sub)
   })
 
   it('reaches who is let in by an answer of the storage from before', async t => {
