@@ -4,6 +4,8 @@ import { Refused } from './refused.ts'
 
 /** The subprotocol that announces a token as the next one; a browser's page can set no other header. */
 const BEARER = 'bearer'
+/** Three parts: a subprotocol like that stands before the word. */
+const LIKE_TOKEN = /^[^.]*\.[^.]*\.[^.]*$/
 /** RFC 6750, section 2.1. */
 const AUTHORIZATION = /^bearer +([\w.~+/-]+=*)$/i
 
@@ -31,11 +33,11 @@ export function tokenOffered(
   return token
 }
 
-/** The subprotocol to answer to who offers a token among them: never the token, and the others before the word `bearer`. */
+/** The subprotocol to answer to who offers a token among them: never a token, and the others before the word `bearer`. */
 export function protocolAnswered(protocols: readonly string[]): string | undefined {
   const announced = protocols.indexOf(BEARER)
   if (announced === -1) return undefined
-  return protocols.find((_, i) => i !== announced && i !== announced + 1) ?? BEARER
+  return protocols.find((name, i) => i < announced || (i > announced + 1 && !LIKE_TOKEN.test(name))) ?? BEARER
 }
 
 /** Of several headers Node keeps the first alone. */
@@ -46,7 +48,8 @@ function inAuthorization({ headers, request }: Handshake): string[] {
 
 function inProtocols(protocols: readonly string[]): string[] {
   const announced = protocols.indexOf(BEARER)
-  return announced === -1 ? [] : [protocols[announced + 1] ?? refuse()]
+  if (announced === -1) return []
+  return [protocols[announced + 1] ?? refuse(), ...protocols.slice(announced + 2).filter(name => LIKE_TOKEN.test(name))]
 }
 
 /** RFC 6265, section 4.2.1. An empty one has been cleared. */

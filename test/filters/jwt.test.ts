@@ -104,6 +104,17 @@ describe('jwt: where a token is looked for', () => {
     await assert.rejects(connect({ protocols: [token] }), /401: no token/)
   })
 
+  it('in every subprotocol after the word bearer that looks like one', async t => {
+    const { connect } = await serve(t)
+    await assert.rejects(connect({ protocols: ['bearer', token, other] }), /400: token refused: two different tokens/)
+    await assert.rejects(connect({ protocols: ['bearer', token, 'chat', 'a.b.c'] }), /400/)
+    const { client } = await connect({ protocols: ['bearer', token, token, 'chat.v2'] })
+    assert.equal(client.handshake?.protocol, 'chat.v2')
+    assert.equal((await connect({ protocols: ['bearer', token, token] })).client.handshake?.protocol, 'bearer')
+    const before = await connect({ protocols: ['chat.v2.1', 'bearer', token] })
+    assert.equal(before.client.handshake?.protocol, 'chat.v2.1')
+  })
+
   it('leaves the subprotocol to the filters after it', async t => {
     const chat: FilterModule = {
       connect: ({ handshake }) => {
