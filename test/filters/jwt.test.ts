@@ -313,12 +313,45 @@ describe('jwt: refresh', () => {
     }
   })
 
-  it('is a JSON object of one key; all else passes as it is', async t => {
+  it('starts like a JSON object of the key auth; all else passes as it is', async t => {
     const { connect } = await serve(t)
     const ann = await connect(by(sign({ sub: 'ann' })))
-    const others = ['{"auth":"x","to":1}', '{"auth"', '{"author":"x"}', '["auth"]', 'auth', Buffer.from(auth('x'))]
+    const others = [
+      '{"author":"x"}',
+      '["auth"]',
+      'auth',
+      '{"to":1,"auth":"x"}',
+      Buffer.from([0, 255]),
+      Buffer.from('{"a'),
+    ]
     for (const other of others) await ann.say(other)
     assert.deepEqual(ann.received, others)
+  })
+
+  it('that is not exact reaches nobody: a token may be in it', async t => {
+    const { connect } = await serve(t)
+    const token = sign({ sub: 'ann' })
+    const ann = await connect(by(token))
+    const inexact = [
+      `{"auth":"${token}","to":1}`,
+      ` {\n"auth":"${token}"`,
+      `\ufeff${auth(token)}`,
+      Buffer.from(auth(token)),
+      Buffer.from(` \r\n { "auth": "${token}`),
+    ]
+    for (const payload of inexact) await ann.say(payload)
+    assert.deepEqual(ann.received, Array(inexact.length).fill('{"auth":"error","reason":"malformed"}'))
+    assert.equal(ending(ann), undefined)
+  })
+
+  it('that is not exact as a first message closes 4401', async t => {
+    const { connect } = await serve(t, { 'jwt-first-message': true })
+    const token = sign({ sub: 'ann' })
+    for (const payload of [`{"auth":"${token}","to":1}`, Buffer.from(auth(token))]) {
+      const ann = await connect()
+      await ann.say(payload)
+      assert.deepEqual(ending(ann), { code: 4401, reason: 'malformed' })
+    }
   })
 })
 
