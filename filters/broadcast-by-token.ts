@@ -50,9 +50,9 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   }
 
   async function enter(client: Client, token: string): Promise<void> {
-    if (client.state.token === token) return
-    // Who may not join keeps the group that it has.
+    // Who may not join keeps the group that it has. Another filter may have made it leave this one.
     client.join(key(token))
+    if (client.state.token === token) return
     await leave(client)
     client.state.token = token
     await sets.add(key(token), client.id)
@@ -63,17 +63,23 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
     client.send(`Successfully registered with broadcast group: ${token}`)
   }
 
-  /** At open, and again with every token that jwt takes later. */
-  async function follow(client: Client): Promise<void> {
+  function roomOf(client: Client): string | undefined {
     const named = client.state.user?.[claim!]
-    if (named === client.state.token) return
-    if (typeof named === 'string') await enter(client, named)
-    else await leave(client)
+    return typeof named === 'string' ? named : undefined
   }
 
-  function open(client: Client): Promise<void> {
+  /** With every token that jwt takes later; who may not join the room that it names is in none. */
+  async function follow(client: Client): Promise<void> {
+    const named = roomOf(client)
+    const room = named !== undefined && client.may('join', key(named)) ? named : undefined
+    if (room !== client.state.token) await leave(client)
+    if (room !== undefined) await enter(client, room)
+  }
+
+  function open(client: Client): Promise<void> | undefined {
     client.state.onUser = [...(client.state.onUser ?? []), follow]
-    return follow(client)
+    const room = roomOf(client)
+    return room === undefined ? undefined : enter(client, room)
   }
 
   return {

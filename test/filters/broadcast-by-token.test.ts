@@ -197,6 +197,28 @@ describe('broadcast-by-token --broadcast-by-token-claim', () => {
     assert.deepEqual([...ann.client.topics], [])
   })
 
+  it('a refresh into a room that it may not join leaves the old one, and is answered', async t => {
+    const onlyBlue: FilterModule = {
+      permit: ({ action, topic }, { state: { user } }) =>
+        action === 'publish' || (topic === 'broadcast-by-token:blue' && user?.role !== 'none'),
+    }
+    const chosen = { 'jwt-secret': SECRET, 'broadcast-by-token-claim': 'room' }
+    const server = await testServer(['jwt', onlyBlue, 'broadcast-by-token'], chosen)
+    t.after(() => server.stop())
+    const claims = { room: 'blue', exp: 9_999_999_999 }
+    const enter = () => server.connect({ headers: { authorization: `Bearer ${sign(claims)}` } })
+    const [ann, bob] = [await enter(), await enter()]
+    for (const change of [{ room: 'red' }, {}, { role: 'none' }, {}]) {
+      await ann.say(JSON.stringify({ auth: sign({ ...claims, ...change }) }))
+      await ann.say('from ann')
+      await bob.say('from bob')
+    }
+    const out = ['{"auth":"ok","expires":9999999999}', 'Error: No token has been set']
+    const back = ['{"auth":"ok","expires":9999999999}', 'from bob']
+    assert.deepEqual(ann.received, [...out, ...back, ...out, ...back])
+    assert.deepEqual(bob.received, ['from ann', 'from ann'])
+  })
+
   it('waits for a first message', async t => {
     const { connect } = await rooms(t, { 'jwt-first-message': true })
     const [ann, bob] = [await connect(), await connect()]
