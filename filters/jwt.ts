@@ -37,6 +37,7 @@ export const needs = ['values'] as const
 
 /** WebSocket close codes. */
 const REVOKED = 4403
+const FILTER_FAILED = 1011
 const TRY_AGAIN_LATER = 1013
 const DAY = 86_400
 
@@ -96,6 +97,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
       client.admit()
       return answered
     } catch (error) {
+      // Of a filter that was told of the user; nobody else would end the hold.
+      if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
       const { reason, isOurs } = refusalOf(error, client)
       return client.disconnect(isOurs ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
     }

@@ -228,6 +228,21 @@ describe('jwt: first message', () => {
   })
 })
 
+describe('jwt: a filter that fails with a user', () => {
+  it('closes who would stay on hold for ever', async t => {
+    const fails: FilterModule = {
+      open: ({ state }: Client) => {
+        state.onUser = [() => Promise.reject(new Error('broken'))]
+      },
+    }
+    const { connect, server } = await serve(t, { 'jwt-first-message': true }, [fails])
+    const ann = await connect()
+    await ann.say(auth(sign({ sub: 'ann' })))
+    assert.deepEqual(ending(ann), { code: 1011, reason: 'a filter failed' })
+    assert.equal(server.counters.errors, 1)
+  })
+})
+
 describe('jwt: a transport without a handshake', () => {
   function attach(server: Server) {
     const ended: unknown[] = []
