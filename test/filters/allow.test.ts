@@ -5,7 +5,7 @@ import { setup } from '../../filters/allow.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 import type { Access, Client, Host } from '../../src/types.ts'
 import { folder, launch, run } from '../kit/cli.ts'
-import { Peer } from '../kit/peer.ts'
+import { Peer, until } from '../kit/peer.ts'
 import { SECRET, sign } from '../kit/tokens.ts'
 
 /** A client with these claims, as an authenticating filter leaves it. */
@@ -148,10 +148,11 @@ describe('allow', () => {
     const cwd = folder(t, {
       'fws.json': JSON.stringify({ filters: ['allow', 'broadcast'], allow_rules: ['anyone publish lobby'] }),
     })
-    const server = await launch(t, ['-p', '0', '-c', 'fws.json'], { cwd })
+    const server = await launch(t, ['-p', '0', '-c', 'fws.json', '--log-level', 'debug'], { cwd })
     const ann = await Peer.open(server.url)
     ann.send('hello')
     assert.deepEqual(await ann.get(1), ['Error: not allowed to publish to everyone'])
+    await until(() => server.logged().some(({ msg }) => msg === 'not allowed to publish to everyone'))
   })
 
   it('lets a client stay where it may be, and no longer, when its token changes', async t => {
