@@ -112,6 +112,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
       await take(token, client)
       return client.answer(accepted(token))
     } catch (error) {
+      // What follows from the new token may have been done by half.
+      if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
       const { reason } = refusalOf(error, client)
       if (reason === 'another subject' || reason === 'revoked') return client.disconnect(UNAUTHENTICATED, reason)
       // The token that it has is as good as before.

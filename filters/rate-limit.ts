@@ -1,4 +1,5 @@
 import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type {} from './jwt.ts'
 import { Addresses } from './rate-limit/addresses.ts'
 import { type Counted, Identities } from './rate-limit/identities.ts'
 import { Meter } from './rate-limit/meter.ts'
@@ -114,6 +115,10 @@ export const setup = (host: Host<typeof options>) => {
     })
   }
 
+  async function admitted(client: Client): Promise<void> {
+    await admit(client)
+  }
+
   return {
     connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
       const wait = addresses.enter(client.remote, client.signal, Date.now())
@@ -123,7 +128,11 @@ export const setup = (host: Host<typeof options>) => {
         return outcome === 'unknown' ? client.refuse(503, UNKNOWN, { 'Retry-After': '5' }) : undefined
       })
     },
-    open: admit,
+    open(client: Client): Promise<Drop | undefined> | undefined {
+      // Who only listens is counted too, once its first message has told who it is.
+      if (identities.countsConnects) client.state.onUser = [...(client.state.onUser ?? []), admitted]
+      return admit(client)
+    },
     message(payload: Payload, client: Client): Drop | Promise<Drop | undefined> | undefined {
       const now = Date.now()
       const size = Buffer.byteLength(payload)

@@ -18,7 +18,7 @@ export class RequestHandshake implements Handshake {
   constructor(request: IncomingMessage) {
     this.request = request
     this.#target = request.url!
-    this.#scheme = 'encrypted' in request.socket && request.socket.encrypted ? 'wss' : 'ws'
+    this.#scheme = isEncrypted(request) ? 'wss' : 'ws'
   }
 
   get headers(): IncomingMessage['headers'] {
@@ -54,6 +54,11 @@ export function malformedOf({ headers, headersDistinct, httpVersion }: IncomingM
   if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
   if ((headersDistinct.origin?.length ?? 0) > 1) return 'more than one Origin header'
   return undefined
+}
+
+/** Whether it came over TLS that ends here. */
+export function isEncrypted({ socket }: IncomingMessage): boolean {
+  return 'encrypted' in socket && socket.encrypted === true
 }
 
 /** Each costs far more memory than its bytes, for as long as its client is here. */

@@ -9,7 +9,7 @@ import { isPromise, withDeadline } from './deadline.ts'
 import { Deflate } from './deflate.ts'
 import { withoutBadOffers } from './extensions.ts'
 import { frame } from './frame.ts'
-import { hasTooManyFields, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
+import { hasTooManyFields, isEncrypted, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
 import { isOriginAllowed } from './origin.ts'
@@ -139,7 +139,7 @@ export class Upgrades {
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
     }
-    if (!isOriginAllowed(origin, host, options.origins))
+    if (!isOriginAllowed(origin, host, options.origins, isEncrypted(req)))
       return refusal(403, `origin ${origin} is not allowed; see --origins`)
     if (this.#hub.population + this.#pending.size >= this.#hub.limits.maxClients) {
       return refusal(503, 'too many clients', { 'Retry-After': '5' })

@@ -71,6 +71,16 @@ describe('isHostAllowed, bound to every address', () => {
 })
 
 describe('isOriginAllowed', () => {
+  it('takes no page without TLS for its own where it has TLS itself', () => {
+    assert.equal(isOriginAllowed('http://example.com', 'example.com', [], true), false)
+    assert.equal(isOriginAllowed('https://example.com', 'example.com', [], true), true)
+    assert.equal(
+      isOriginAllowed('http://example.com', 'example.com', [readOriginPattern('http://example.com')], true),
+      true,
+    )
+    assert.equal(isOriginAllowed('http://example.com', 'example.com', []), true)
+  })
+
   const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
     isOriginAllowed(origin, host, list.map(readOriginPattern))
 

@@ -45,6 +45,9 @@ export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObj
 /** @throws Error `ERR_OPTION`: a secret that is too short for its algorithms. */
 export function secretSource(secret: string, chosen: readonly string[]): KeySource & { readonly key: KeyObject } {
   const algorithms = pinned('a secret', chosen, ['HS256'], [...SECRET_BYTES.keys()])
+  // Everybody may have a public key; as a secret it would sign for everybody.
+  if (secret.includes('-----BEGIN'))
+    throw wrongOption('--jwt-secret holds a PEM key; give its file as --jwt-public-key')
   const bytes = Buffer.byteLength(secret)
   const tooLong = algorithms.find(algorithm => SECRET_BYTES.get(algorithm)! > bytes)
   if (tooLong !== undefined)

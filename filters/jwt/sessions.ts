@@ -50,7 +50,8 @@ export class Sessions {
   async begin(client: Client, token: Token, check: (claims: Claims) => Promise<void>): Promise<void> {
     const { claims } = token
     // Before the storage is asked: what is revoked after its answer must find the client.
-    client.identity = claims.sub
+    // A certificate may have proven who it is; a token that names nobody does not take that back.
+    if (claims.sub !== undefined) client.identity = claims.sub
     if (claims.jti !== undefined) this.#expect(client)
     this.#offered.set(client, token)
     try {
@@ -72,7 +73,8 @@ export class Sessions {
 
   /** Until it opens, or goes before that. */
   #expect(client: Client): void {
-    if (this.#open.has(client)) return
+    // An event that is over would never be heard.
+    if (this.#open.has(client) || client.signal.aborted) return
     this.#arriving.add(client)
     client.signal.addEventListener('abort', () => this.#arriving.delete(client), { once: true })
   }

@@ -580,6 +580,8 @@ describe('jwt: options', () => {
 
   it('hold a secret that is long enough, which no error shows', async () => {
     const secret = 'short and secret'
+    const pem = rsa().pem
+    await refuses({ 'jwt-secret': pem }, '--jwt-secret holds a PEM key; give its file as --jwt-public-key')
     await refuses({ 'jwt-secret': secret }, '--jwt-secret has 16 bytes; HS256 needs 32 or more (RFC 7518, section 3.2)')
     await refuses({ 'jwt-secret': SECRET, 'jwt-algorithms': ['HS256', 'HS512'] }, /HS512 needs 64 or more/)
   })

@@ -7,6 +7,7 @@ import { folder } from '../../kit/cli.ts'
 import { ask, handshake } from '../../kit/frames.ts'
 import { Peer, serve } from '../../kit/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../kit/redis.ts'
+import { SECRET, sign } from '../../kit/tokens.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 
@@ -118,6 +119,16 @@ describe('rate-limit-identity-connects', () => {
     assert.deepEqual(await third.end(), tooMany)
     assert.deepEqual(third.received, [])
     assert.deepEqual({ ...server.counters.closes }, { 4429: 2 })
+  })
+
+  it('counts who only listens, once its first message has told who it is', async t => {
+    const options = { 'jwt-secret': SECRET, 'jwt-first-message': true, 'rate-limit-identity-connects': 1 }
+    const server = await testServer(['jwt', 'rate-limit', 'echo'], options)
+    t.after(() => server.stop())
+    const [first, second] = [await server.connect(), await server.connect()]
+    for (const { say } of [first, second]) await say(JSON.stringify({ auth: sign({ sub: 'ann' }) }))
+    assert.equal(first.closed, undefined)
+    assert.equal(second.closed?.code, 4429)
   })
 
   it('lets nobody in whom the storage cannot count', async t => {
