@@ -89,7 +89,7 @@ function textOf(literal: Literal, claims: Claims): string | undefined {
 }
 
 /** The value of a claim of the client's own as text; `undefined`: it has none, or one that is no single value. */
-export function claimText(claims: Claims, name: string): string | undefined {
+function claimText(claims: Claims, name: string): string | undefined {
   return Object.hasOwn(claims, name) ? plainText(claims[name]) : undefined
 }
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { readRule } from '../../filters/allow/rule.ts'
 import { setup } from '../../filters/allow.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 import type { Access, Client, Host } from '../../src/types.ts'
-import { folder, launch, run } from '../kit/cli.ts'
+import { folder, launch, root, run } from '../kit/cli.ts'
 import { Peer, until } from '../kit/peer.ts'
 import { SECRET, sign } from '../kit/tokens.ts'
 
@@ -184,6 +186,14 @@ describe('allow', () => {
     const args = ['-f', 'allow', 'broadcast', '--allow-rules', 'user join x', '--explain']
     const { stdout } = await run(args, { cwd: folder(t, {}) })
     assert.match(stdout, /\n {2}permit\n {4}1\. allow .*\(guard\)\n/)
+  })
+
+  it('starts with the config file that docs/auth.md shows', async t => {
+    const docs = readFileSync(join(root, 'docs/auth.md'), 'utf8')
+    const [, config] = /```jsonc\n(\/\/ allow\.jsonc\n.*?)```/s.exec(docs)!
+    const where = { cwd: folder(t, { 'allow.jsonc': config! }), env: { FWS_JWT_SECRET: SECRET } }
+    const { code, stdout } = await run(['-c', 'allow.jsonc', '--explain'], where)
+    assert.deepEqual([code, /permit\n +1\. allow/.test(stdout)], [0, true])
   })
 
   it('does not start without a rule, or with a wrong one', async t => {
