@@ -10,7 +10,7 @@ import { flat } from './flat.ts'
 import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
-import { checkPayload } from './payload.ts'
+import { checkFormat, checkPayload } from './payload.ts'
 import { checkRefusal, type Refusal } from './refusal.ts'
 import { Speaker } from './speaker.ts'
 import type {
@@ -37,6 +37,7 @@ export interface Arrival {
   readonly id?: string | undefined
   readonly remote: string
   readonly handshake?: Handshake
+  /** How it is framed as long as nothing else is negotiated. */
   readonly frame: Transport['frame']
 }
 
@@ -62,6 +63,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   readonly hub: Hub
   #speaker: Speaker | undefined
   #frame: Transport['frame']
+  readonly #uncompressed: Transport['frame']
   #transport: Transport | undefined
   #codec: Codec = plain
   #topics: Set<string> | undefined
@@ -84,6 +86,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.handshake = handshake
     this.hub = hub
     this.#frame = frame
+    this.#uncompressed = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
     this.mailbox = new Mailbox(this, hub.limits)
   }
@@ -133,7 +136,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   set codec(codec: Codec) {
     this.#codec = codec
-    this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, this.#frame))
+    // What many share cannot be compressed together with the number of each.
+    const frame = codec.numbered === true ? this.#uncompressed : this.#frame
+    this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, frame))
   }
 
   /** Whether it has a transport: then its end leads to `closed`. */
@@ -151,30 +156,36 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.isOpen && this.#admission === undefined
   }
 
-  send(payload: Payload): void {
+  send(payload: Payload, format?: string): void {
     checkPayload('send', payload)
-    this.sendFrame(this.outbox.wire.encode(payload))
+    checkFormat(format)
+    this.sendEncoded(this.outbox.wire.encode(payload, format))
   }
 
-  answer(payload: Payload): Drop {
+  answer(payload: Payload, format?: string): Drop {
     checkPayload('answer', payload)
-    this.#deliver(this.outbox.wire.encode(payload), true)
+    checkFormat(format)
+    this.#deliver(this.outbox.wire.encode(payload, format), true)
     return DROP
   }
 
-  /** Sends a finished frame of this client's wire. */
-  sendFrame(finished: Buffer): void {
-    this.#deliver(finished, this.#isHolderCalling())
+  /** Sends what this client's wire has encoded. */
+  sendEncoded(encoded: Buffer): void {
+    this.#deliver(encoded, this.#isHolderCalling())
   }
 
   /**
    * @param toHeld - whether it may reach a client on hold: what its holder sends and every answer to its messages may;
    * all else waits, so that a client that is not admitted receives nothing.
    */
-  #deliver(finished: Buffer, toHeld: boolean): void {
+  #deliver(encoded: Buffer, toHeld: boolean): void {
+    if (encoded.length === 0) return
     if (this.#isEnding) {
       count(this.hub.counters.drops, 'closed client')
-    } else if (this.#admission !== undefined && !toHeld) {
+      return
+    }
+    const finished = this.outbox.wire.isNumbered ? this.hub.fanout.number(this.outbox, encoded) : encoded
+    if (this.#admission !== undefined && !toHeld) {
       this.#keep(this.#admission, finished)
     } else {
       if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length)

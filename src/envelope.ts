@@ -1,4 +1,5 @@
 import { type Order, readOrder } from './order.ts'
+import { isPayload } from './payload.ts'
 import type { Payload } from './types.ts'
 
 /** Version of the layout below. A node reads no other. */
@@ -18,13 +19,23 @@ export const MAX_MESSAGES = 1024
 const TEXT = 0
 const BINARY = 1
 const ORDER = 2
+const TEXT_IN_FORMAT = 3
+const BINARY_IN_FORMAT = 4
+
+/** A message in a format that not every codec reads. */
+export interface Formatted {
+  readonly payload: Payload
+  /** ASCII, at most 64 characters. */
+  readonly format: string
+}
 
 /** What travels: messages, and orders to disconnect, in the order given. */
-export type Parcel = Payload | Order
+export type Parcel = Payload | Formatted | Order
 
 /**
  * What one node tells the others in one turn of the event loop about one topic. As bytes, numbers big-endian:
- * 1 version, 1 flags (1: `anew`), 16 node, 6 `first`; then for each parcel 1 kind (0 text, 1 binary, 2 an order as JSON), 4 length, the bytes.
+ * 1 version, 1 flags (1: `anew`), 16 node, 6 `first`; then for each parcel 1 kind (0 text, 1 binary, 2 an order as JSON,
+ * 3 text and 4 binary in a format), 4 length, the bytes; those of 3 and 4 begin with 1 length and the name of the format.
  */
 export interface Envelope {
   /** Who sent it: 16 bytes as Latin-1. */
@@ -55,31 +66,44 @@ export function writeEnvelope(
   let at = HEAD_BYTES
   for (const parcel of parcels) {
     const start = at + ENTRY_BYTES
+    let end = start
+    const format = formatOf(parcel)
+    if (format !== undefined) {
+      envelope[end++] = format.length
+      end += envelope.write(format, end, 'latin1')
+    }
     const content = contentOf(parcel)
-    const length = typeof content === 'string' ? envelope.write(content, start) : content.copy(envelope, start)
+    end += typeof content === 'string' ? envelope.write(content, end) : content.copy(envelope, end)
     envelope[at] = kindOf(parcel)
-    envelope.writeUInt32BE(length, at + 1)
-    at = start + length
+    envelope.writeUInt32BE(end - start, at + 1)
+    at = end
   }
   return envelope
 }
 
 /** Bytes of it as it travels. */
 export function sizeOf(parcel: Parcel): number {
-  return Buffer.byteLength(contentOf(parcel))
+  const format = formatOf(parcel)
+  return Buffer.byteLength(contentOf(parcel)) + (format === undefined ? 0 : 1 + format.length)
 }
 
 function contentOf(parcel: Parcel): Payload {
-  return kindOf(parcel) === ORDER ? JSON.stringify(parcel) : (parcel as Payload)
+  if (isPayload(parcel)) return parcel
+  return isOrder(parcel) ? JSON.stringify(parcel) : parcel.payload
+}
+
+function formatOf(parcel: Parcel): string | undefined {
+  return isPayload(parcel) || isOrder(parcel) ? undefined : parcel.format
 }
 
 function kindOf(parcel: Parcel): number {
-  if (typeof parcel === 'string') return TEXT
-  return isOrder(parcel) ? ORDER : BINARY
+  if (isPayload(parcel)) return typeof parcel === 'string' ? TEXT : BINARY
+  if (isOrder(parcel)) return ORDER
+  return typeof parcel.payload === 'string' ? TEXT_IN_FORMAT : BINARY_IN_FORMAT
 }
 
-export function isOrder(parcel: Parcel): parcel is Order {
-  return typeof parcel !== 'string' && !Buffer.isBuffer(parcel)
+export function isOrder(parcel: Formatted | Order): parcel is Order {
+  return 'target' in parcel
 }
 
 /** Whether a node wrote it itself; asked first, as a bus brings every node its own envelopes too. */
@@ -100,14 +124,9 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
     const end = start + bytes.readUInt32BE(at + 1)
     if (end > bytes.length) return 'envelope cut short in a message'
     if (parcels.length === MAX_MESSAGES) return `envelope of more than ${MAX_MESSAGES} messages`
-    const kind = bytes[at]
-    if (kind === TEXT) parcels.push(bytes.toString('utf8', start, end))
-    else if (kind === BINARY) parcels.push(bytes.subarray(start, end))
-    else {
-      const order = kind === ORDER ? readOrder(bytes.toString('utf8', start, end)) : undefined
-      if (order === undefined) return `envelope with a parcel of kind ${kind} that cannot be read`
-      parcels.push(order)
-    }
+    const parcel = readParcel(bytes[at]!, bytes.subarray(start, end))
+    if (parcel === undefined) return `envelope with a parcel of kind ${bytes[at]} that cannot be read`
+    parcels.push(parcel)
     at = end
   }
   return {
@@ -115,5 +134,19 @@ export function readEnvelope(bytes: Buffer): Envelope | string {
     first: bytes.readUIntBE(FIRST_AT, FIRST_BYTES),
     anew: (bytes[FLAGS_AT]! & ANEW) !== 0,
     parcels,
+  }
+}
+
+function readParcel(kind: number, bytes: Buffer): Parcel | undefined {
+  if (kind === TEXT) return bytes.toString()
+  if (kind === BINARY) return bytes
+  if (kind === ORDER) return readOrder(bytes.toString())
+  if ((kind !== TEXT_IN_FORMAT && kind !== BINARY_IN_FORMAT) || bytes.length === 0) return undefined
+  const start = 1 + bytes[0]!
+  if (start > bytes.length) return undefined
+  const payload = bytes.subarray(start)
+  return {
+    format: bytes.toString('latin1', 1, start),
+    payload: kind === TEXT_IN_FORMAT ? payload.toString() : payload,
   }
 }

@@ -10,6 +10,7 @@ import {
   writeEnvelope,
 } from './envelope.ts'
 import type { Order } from './order.ts'
+import { isPayload } from './payload.ts'
 import type { Awaitable, Carrier, Counters, Payload } from './types.ts'
 
 /** Topics whose messages are numbered; the one longest unused begins anew. */
@@ -34,7 +35,7 @@ export interface FabricHost {
   /** Bytes of one turn that may wait before they travel. */
   readonly maxBytes: number
   /** A message of another node. `undefined`: for everyone. */
-  deliver(topic: string | undefined, payload: Payload): void
+  deliver(topic: string | undefined, payload: Payload, format?: string): void
   /** An order that was given on another node. */
   obey(order: Order): void
 }
@@ -99,9 +100,10 @@ export class Fabric {
   }
 
   /** To the other nodes, at the end of this turn of the event loop. */
-  add(topic: string | undefined, payload: Payload): void {
+  add(topic: string | undefined, payload: Payload, format?: string): void {
     // Whoever sent a Buffer may change it before the end of the turn.
-    this.#add(channelOf(topic), typeof payload === 'string' ? payload : Buffer.from(payload))
+    const kept = typeof payload === 'string' ? payload : Buffer.from(payload)
+    this.#add(channelOf(topic), format === undefined ? kept : { payload: kept, format })
   }
 
   /** Behind what was broadcast before. To every node: clients on hold are members of topics that nobody listens to yet. */
@@ -174,8 +176,9 @@ export class Fabric {
     this.#host.counters.nodesIn += parcels.length
     const topic = topicOf(channel)
     for (const parcel of parcels) {
-      if (isOrder(parcel)) this.#host.obey(parcel)
-      else this.#host.deliver(topic, parcel)
+      if (isPayload(parcel)) this.#host.deliver(topic, parcel)
+      else if (isOrder(parcel)) this.#host.obey(parcel)
+      else this.#host.deliver(topic, parcel.payload, parcel.format)
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
-import { Selection } from './selection.ts'
+import { NumberedSelection, Selection } from './selection.ts'
 import { Batch, type Run, type Topic } from './topic.ts'
 import type { Payload } from './types.ts'
 import type { Wire } from './wire.ts'
@@ -37,14 +37,14 @@ export class Fanout {
   }
 
   /** To every member of the topic. */
-  broadcast(topic: Topic, payload: Payload, except?: Outbox): void {
+  broadcast(topic: Topic, payload: Payload, except?: Outbox, format?: string): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
     if (topic.batch === undefined) {
       topic.batch = new Batch()
       this.#dirty.push(topic)
     }
-    this.#bytes += topic.batch.append(seq, payload, except, topic.wires.keys())
+    this.#bytes += topic.batch.append(seq, payload, format, except, topic.wires.keys())
     if (except !== undefined) except.exceptedAt = seq
     this.#schedule()
     if (++this.#frames >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
@@ -58,6 +58,19 @@ export class Fanout {
     if (!outbox.isOpen) return
     this.#schedule()
     if (outbox.frames.length >= MAX_FRAMES || outbox.bytes >= this.#maxBytes) this.flushOne(outbox)
+  }
+
+  /**
+   * The frame of what a numbered wire has encoded for one client. It gets its number now, so broadcasts that wait are
+   * written first, and get theirs.
+   */
+  number(outbox: Outbox, rest: Buffer): Buffer {
+    const isWaiting = outbox.topics.some(topic => {
+      const batch = topic.flushing ?? topic.batch
+      return batch !== undefined && batch.seqs.at(-1)! > topic.members.get(outbox)!
+    })
+    if (isWaiting) this.flushOne(outbox)
+    return Buffer.concat(outbox.wire.numbered(outbox.nextNumber++, rest))
   }
 
   join(topic: Topic, outbox: Outbox): void {
@@ -122,7 +135,11 @@ export class Fanout {
         run = batch.run(wire)
       }
       const likeOthers =
-        since < first && outbox.exceptedAt < first && outbox.frames.length === 0 && (alone || outbox.sources === 1)
+        since < first &&
+        outbox.exceptedAt < first &&
+        outbox.frames.length === 0 &&
+        (alone || outbox.sources === 1) &&
+        !wire!.isNumbered
       if (!likeOthers) this.#writeMerged(outbox)
       else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
     }
@@ -141,7 +158,7 @@ export class Fanout {
 
   /** One client's own selection: its frames and its topics' batches, merged by `seq`, neighbours in one piece. */
   #writeMerged(outbox: Outbox): void {
-    const selection = new Selection()
+    const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection()
     const batches: Batch[] = []
     const sinces: number[] = []
     for (const topic of outbox.topics) {

@@ -9,7 +9,7 @@ import { Fanout } from './fanout.ts'
 import type { InboundLimits } from './mailbox.ts'
 import { checkOrder, type Order } from './order.ts'
 import type { SendLimits } from './outbox.ts'
-import { checkPayload } from './payload.ts'
+import { checkFormat, checkPayload } from './payload.ts'
 import { Topic } from './topic.ts'
 import type {
   Attached,
@@ -84,7 +84,10 @@ export class Hub implements Server {
     this.wires = new Wires((error, codec) => host.reportCodec(error, codec.name))
     const { carrier } = host
     if (carrier !== undefined) {
-      const deliver = (topic: string | undefined, payload: Payload) => this.#broadcastHere(topic, payload)
+      const deliver = (name: string | undefined, payload: Payload, format?: string) => {
+        const topic = this.#topicOf(name)
+        if (topic !== undefined) this.fanout.broadcast(topic, payload, undefined, format)
+      }
       const obey = (order: Order) => this.#disconnectHere(order)
       this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, obey })
     }
@@ -109,12 +112,13 @@ export class Hub implements Server {
 
   broadcast(payload: Payload, to: Audience = {}): void {
     checkPayload('broadcast', payload)
-    const { where } = to
-    if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload)
+    checkFormat(to.format)
+    const { where, format } = to
+    if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload, format)
     const topic = this.#topicOf(to.topic)
     if (topic === undefined) return
-    if (where !== undefined) this.#broadcastWhere(topic, payload, where, to.except)
-    else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox)
+    if (where !== undefined) this.#broadcastWhere(topic, payload, where, to)
+    else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox, format)
   }
 
   publish(channel: string, payload: Payload): Awaitable<void> {
@@ -237,12 +241,6 @@ export class Hub implements Server {
     return name === undefined ? this.#everyone : this.#topics.get(name)
   }
 
-  /** What another node has broadcast. */
-  #broadcastHere(name: string | undefined, payload: Payload): void {
-    const topic = this.#topicOf(name)
-    if (topic !== undefined) this.fanout.broadcast(topic, payload)
-  }
-
   #disconnectHere({ target, code, reason }: Order): void {
     const isMeant = (client: ServerClient) => {
       if ('id' in target) return client.id === target.id
@@ -257,18 +255,18 @@ export class Hub implements Server {
     topic: Topic,
     payload: Payload,
     where: (client: Client) => boolean,
-    except: Client | undefined,
+    { except, format }: Audience,
   ): void {
-    const frames = new Map<unknown, Buffer>()
+    const known = new Map<unknown, Buffer>()
     for (const client of this.clients.values()) {
       if (client === except || !topic.members.has(client.outbox) || !where(client)) continue
       const { wire } = client.outbox
-      let finished = frames.get(wire)
-      if (finished === undefined) {
-        finished = wire.encode(payload)
-        frames.set(wire, finished)
+      let encoded = known.get(wire)
+      if (encoded === undefined) {
+        encoded = wire.encode(payload, format)
+        known.set(wire, encoded)
       }
-      client.sendFrame(finished)
+      client.sendEncoded(encoded)
     }
   }
 }

@@ -41,6 +41,8 @@ export class Outbox {
   topics: Topic[] = NO_TOPICS
   /** `seq` of the last broadcast that left this client out. */
   exceptedAt = -1
+  /** Of the next message, if its wire is numbered. */
+  nextNumber = 0
   /** In how many of the topics of flush number `flushed` it is. */
   flushed = 0
   sources = 0

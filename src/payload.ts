@@ -1,5 +1,8 @@
-import { FwsError } from './errors.ts'
+import { FwsError, shown } from './errors.ts'
 import type { Payload } from './types.ts'
+
+/** As it travels between nodes: one byte tells its length. */
+const FORMAT = /^[!-~]{1,64}$/
 
 export function isPayload(value: unknown): value is Payload {
   return typeof value === 'string' || Buffer.isBuffer(value)
@@ -12,5 +15,14 @@ export function checkPayload(operation: string, payload: unknown): void {
   throw new FwsError(
     'ERR_PAYLOAD',
     `${operation} takes a string or a Buffer, received ${what}; JSON.stringify an object`,
+  )
+}
+
+/** @throws FwsError `ERR_PAYLOAD` for a format that is no short word. */
+export function checkFormat(format: unknown): void {
+  if (format === undefined || (typeof format === 'string' && FORMAT.test(format))) return
+  throw new FwsError(
+    'ERR_PAYLOAD',
+    `a format is a word of at most 64 ASCII characters, without blanks, received ${shown(format)}`,
   )
 }

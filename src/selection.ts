@@ -1,17 +1,18 @@
+import type { Outbox } from './outbox.ts'
 import type { Run } from './topic.ts'
 
 /** What one client gets of a turn, in order: neighbouring frames of a run become one piece of its buffer, nothing is copied. */
 export class Selection {
   frames = 0
   bytes = 0
-  readonly #pieces: Buffer[] = []
+  protected readonly made: Buffer[] = []
   #run: Run | undefined
   #from = 0
   #to = 0
 
   addFrame(frame: Buffer): void {
     this.#cut()
-    this.#pieces.push(frame)
+    this.made.push(frame)
     this.frames++
     this.bytes += frame.length
   }
@@ -32,7 +33,7 @@ export class Selection {
 
   pieces(): readonly Buffer[] {
     this.#cut()
-    return this.#pieces
+    return this.made
   }
 
   #cut(): void {
@@ -41,7 +42,27 @@ export class Selection {
     this.#run = undefined
     const start = endOf(run, this.#from - 1)
     const end = endOf(run, this.#to - 1)
-    if (end > start) this.#pieces.push(run.buffer.subarray(start, end))
+    if (end > start) this.made.push(run.buffer.subarray(start, end))
+  }
+}
+
+/** The same for a client whose messages are numbered: what it shares with others is only what follows the number. */
+export class NumberedSelection extends Selection {
+  readonly #outbox: Outbox
+
+  constructor(outbox: Outbox) {
+    super()
+    this.#outbox = outbox
+  }
+
+  override addEntry(run: Run, i: number): void {
+    const rest = run.buffer.subarray(endOf(run, i - 1), endOf(run, i))
+    if (rest.length === 0) return
+    for (const piece of this.#outbox.wire.numbered(this.#outbox.nextNumber++, rest)) {
+      this.made.push(piece)
+      this.bytes += piece.length
+    }
+    this.frames++
   }
 }
 

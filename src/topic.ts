@@ -24,7 +24,13 @@ export class Batch {
   }
 
   /** Frames the payload once for every kind of client among the members; answers the bytes that this took. */
-  append(seq: number, payload: Payload, except: Outbox | undefined, wires: Iterable<Wire>): number {
+  append(
+    seq: number,
+    payload: Payload,
+    format: string | undefined,
+    except: Outbox | undefined,
+    wires: Iterable<Wire>,
+  ): number {
     let bytes = 0
     for (const wire of wires) {
       let frames = this.#frames.get(wire)
@@ -34,7 +40,7 @@ export class Batch {
       }
       // While there was no member of this kind, nothing was framed for it.
       while (frames.length < this.seqs.length) frames.push(NOTHING)
-      const frame = wire.encode(payload)
+      const frame = wire.encode(payload, format)
       frames.push(frame)
       bytes += frame.length
     }

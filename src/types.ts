@@ -71,8 +71,19 @@ export interface Closed {
 /** How payloads look to a client. A broadcast is encoded once per codec in its audience. */
 export interface Codec {
   readonly name: string
-  /** `undefined`: this payload is not for such a client. */
-  encode(payload: Payload): Payload | undefined
+  /** Formats that it reads; what is sent in another one is not for its clients. */
+  readonly formats?: readonly string[]
+  /**
+   * Each message begins with its number on the connection, from 0: 8 bytes, big-endian. The core writes it, so that all
+   * clients share the rest. `encode` gives a Buffer then.
+   */
+  readonly numbered?: true
+  /**
+   * `undefined`: this payload is not for such a client.
+   *
+   * @param format - one of `formats`; `undefined`: a payload as any filter sends it.
+   */
+  encode(payload: Payload, format: string | undefined): Payload | undefined
 }
 
 export interface Client extends Peer {
@@ -90,15 +101,19 @@ export interface Client extends Peer {
   readonly signal: AbortSignal
   /** Payloads as they are, until a protocol filter sets its own. */
   codec: Codec
-  /** Sends to this client through its codec; held until the client is open. */
-  send(payload: Payload): void
+  /**
+   * Sends to this client through its codec; held until the client is open.
+   *
+   * @param format - what the payload is, if codecs have to know: it reaches the client if its codec reads that.
+   */
+  send(payload: Payload, format?: string): void
   /** @throws FwsError `ERR_FORBIDDEN` if it may not. Not caught by the filter, it ends the chain, and the client is told. */
   join(topic: string): void
   leave(topic: string): void
   /** Whether every guard's `permit` agrees. `topic` left out: everyone. */
   may(action: Access['action'], topic?: string): boolean
   /** Sends, and ends the chain. To a client on hold too, so a guard answers with it behind an `await`. */
-  answer(payload: Payload): Drop
+  answer(payload: Payload, format?: string): Drop
   /** Ends the chain; the reason is counted and shown at debug level, so keep it one of a few fixed texts. */
   drop(reason?: string): Drop
   /** Connect chain only: answers the handshake with an HTTP status instead of 101. */
@@ -128,6 +143,8 @@ export interface Audience {
   topic?: string
   /** Everyone but this client. */
   except?: Client
+  /** What the payload is; only clients whose codec reads that. */
+  format?: string
   /** This node only; implied by `where`. */
   local?: boolean
   /** Only clients for which this answers true. A function cannot travel, so this node only. */

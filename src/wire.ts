@@ -1,4 +1,5 @@
 import { FwsError } from './errors.ts'
+import { frame, numberedHead, numberedMessage } from './frame.ts'
 import { isPayload } from './payload.ts'
 import type { Codec, Payload, Transport } from './types.ts'
 
@@ -13,29 +14,45 @@ export const plain: Codec = { name: 'plain', encode: payload => payload }
  */
 export class Wire {
   readonly codec: Codec
+  /** Then `encode` answers only what its clients share, and `numbered` makes it a frame. */
+  readonly isNumbered: boolean
   readonly #frame: Transport['frame']
   readonly #onError: (error: unknown, codec: Codec) => void
 
   constructor(codec: Codec, frame: Transport['frame'], onError: (error: unknown, codec: Codec) => void) {
     this.codec = codec
+    this.isNumbered = codec.numbered === true
     this.#frame = frame
     this.#onError = onError
   }
 
   /** The finished frame; empty when the payload is not for such a client, or cannot be encoded (reported). */
-  encode(payload: Payload): Buffer {
+  encode(payload: Payload, format?: string): Buffer {
+    if (format !== undefined && !this.codec.formats?.includes(format)) return NOTHING
     try {
-      const encoded = this.codec.encode(payload)
+      const encoded = this.codec.encode(payload, format)
       if (encoded === undefined) return NOTHING
-      if (isPayload(encoded)) return checkFrame(this.#frame(encoded))
-      const { name } = this.codec
+      if (this.isNumbered && Buffer.isBuffer(encoded)) return encoded
+      if (!this.isNumbered && isPayload(encoded)) return checkFrame(this.#frame(encoded))
+      const what = this.isNumbered ? 'a Buffer' : 'a string, a Buffer'
       throw new FwsError(
         'ERR_PAYLOAD',
-        `codec ${name} encodes to a string, a Buffer or undefined, received ${typeof encoded}`,
+        `codec ${this.codec.name} encodes to ${what} or undefined, received ${typeof encoded}`,
       )
     } catch (error) {
       this.#onError(error, this.codec)
       return NOTHING
+    }
+  }
+
+  /** The finished frame of what a numbered codec has encoded, as pieces; `rest` itself is one of them if that can be. */
+  numbered(number: number, rest: Buffer): readonly Buffer[] {
+    if (this.#frame === frame) return [numberedHead(number, rest.length), rest]
+    try {
+      return [checkFrame(this.#frame(numberedMessage(number, rest)))]
+    } catch (error) {
+      this.#onError(error, this.codec)
+      return []
     }
   }
 }

@@ -33,6 +33,19 @@ describe('envelope', () => {
       'envelope with a parcel of kind 2 that cannot be read',
     )
   })
+  it('carries text and binary in a format', () => {
+    const parcels = [
+      { payload: 'ünï', format: 'points' },
+      { payload: Buffer.from([0, 255]), format: 'x'.repeat(64) },
+      { payload: '', format: 'p' },
+    ]
+    const envelope = writeEnvelope(ann, { first: 1, anew: false, parcels })
+    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, anew: false, parcels })
+    // The format is longer than all that there is.
+    const cut = writeEnvelope(ann, { first: 1, anew: false, parcels: [{ payload: 'x', format: 'points' }] })
+    cut[24 + 5] = 200
+    assert.equal(readEnvelope(cut), 'envelope with a parcel of kind 3 that cannot be read')
+  })
   it('of another version is refused with both versions', () => {
     const envelope = writeEnvelope(ann, { first: 0, anew: false, parcels: ['x'] })
     envelope[0] = 2

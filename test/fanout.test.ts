@@ -36,13 +36,20 @@ const command = (clients: number) =>
     },
     {
       weight: 1,
-      arbitrary: fc.record({ do: fc.constant('codec' as const), who: fc.nat(clients - 1), shout: fc.boolean() }),
+      arbitrary: fc.record({ do: fc.constant('codec' as const), who: fc.nat(clients - 1), which: fc.nat(2) }),
     },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('flush' as const) }) },
   )
 
 const loud = { name: 'loud', encode: (payload: Payload) => `${payload}!` }
 const soft = { name: 'soft', encode: (payload: Payload) => `${payload}.` }
+const numbered = { name: 'numbered', numbered: true as const, encode: (payload: Payload) => Buffer.from(payload) }
+const codecs = [loud, soft, numbered]
+
+/** With the number in front, if there is one. */
+function shown(payload: Payload): string {
+  return typeof payload === 'string' ? payload : `${payload.readBigUInt64BE()}:${payload.subarray(8)}`
+}
 
 describe('fanout', () => {
   it('writes what several turns sent at once, as long as its pace tells it to wait', async () => {
@@ -74,10 +81,13 @@ describe('fanout', () => {
       fc.asyncProperty(fc.array(command(CLIENTS), { minLength: 1, maxLength: 80 }), async commands => {
         const server = await testServer([{ open: () => {} }])
         const peers = await Promise.all(Array.from({ length: CLIENTS }, () => server.connect()))
-        for (const [i, { client }] of peers.entries()) client.codec = i % 2 ? soft : loud
+        for (const [i, { client }] of peers.entries()) client.codec = codecs[i % 3]!
         const expected: string[][] = peers.map(() => [])
-        const deliver = (i: number, text: string) =>
-          expected[i]!.push(text + (peers[i]!.client.codec === loud ? '!' : '.'))
+        const numbers = peers.map(() => 0)
+        const deliver = (i: number, text: string) => {
+          const { codec } = peers[i]!.client
+          expected[i]!.push(codec === numbered ? `${numbers[i]!++}:${text}` : text + (codec === loud ? '!' : '.'))
+        }
         for (const [n, command] of commands.entries()) {
           if (command.do === 'broadcast') {
             const except = command.except === null ? undefined : peers[command.except]!.client
@@ -90,12 +100,12 @@ describe('fanout', () => {
             peers[command.to]!.client.send(`${n}`)
             deliver(command.to, `${n}`)
           } else if (command.do === 'flush') server.flush()
-          else if (command.do === 'codec') peers[command.who]!.client.codec = command.shout ? loud : soft
+          else if (command.do === 'codec') peers[command.who]!.client.codec = codecs[command.which]!
           else peers[command.who]!.client[command.do](command.topic)
         }
         server.flush()
         assert.deepEqual(
-          peers.map(peer => peer.received),
+          peers.map(peer => peer.received.map(shown)),
           expected,
         )
         await server.stop()

@@ -33,6 +33,15 @@ const BOUNCER = `export const message = (payload, client) => {
   return client.answer('done')
 }`
 
+/** `(TEXT)` for clients whose codec reads the format `round`; the others get nothing. */
+const ROUND = `const codec = { name: 'round', formats: ['round'], encode: (payload, format) => format ? '(' + payload + ')' : payload }
+export const open = client => void (client.handshake.url.pathname === '/round' && (client.codec = codec))
+export const message = (payload, client) => {
+  client.server.broadcast(payload, { format: 'round' })
+  client.server.broadcast('end')
+  return client.drop()
+}`
+
 const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
 
 describe('nodes of one server', { skip: skipWithoutOwn }, () => {
@@ -49,7 +58,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     const start = () =>
       launch(t, ['-p', '0', '-f', ...filters, '--redis-url', redis.url, '--redis-key', key, ...QUICK, ...args], {
         env: { STORAGE_OBJECT_MODULE: 'redis' },
-        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT, 'bouncer.js': BOUNCER }),
+        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT, 'bouncer.js': BOUNCER, 'round.js': ROUND }),
       })
     const started: Launched[] = []
     for (let i = 0; i < count; i++) started.push(await start())
@@ -110,6 +119,17 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     peers[0]!.send('text')
     peers[0]!.send(Buffer.from('bytes'))
     for (const peer of peers) assert.deepEqual(await peer.get(2), ['text', Buffer.from('bytes')])
+  })
+  it('a broadcast in a format reaches the clients of every node whose codec reads it', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./round.js'])
+    const places = all.flatMap(node => [`${node.url}/round`, node.url])
+    const peers = await Promise.all(places.map(place => Peer.open(place)))
+    peers[0]!.send('ünï')
+    peers[0]!.send(Buffer.from('2'))
+    for (const [i, peer] of peers.entries()) {
+      const expected = i % 2 === 0 ? ['(ünï)', 'end', '(2)', 'end'] : ['end', 'end']
+      assert.deepEqual(await peer.get(expected.length), expected)
+    }
   })
   it('an identity, or a topic, is disconnected on every node, behind what it was sent', async t => {
     const { nodes: all } = await nodes(t, 2, ['./bouncer.js'], await own(t))

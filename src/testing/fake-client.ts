@@ -1,7 +1,7 @@
 import { checkCloseCode } from '../close.ts'
 import { createCounters } from '../counters.ts'
 import { DROP } from '../drop.ts'
-import { checkPayload } from '../payload.ts'
+import { checkFormat, checkPayload } from '../payload.ts'
 import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../types.ts'
 import { plain } from '../wire.ts'
 
@@ -72,14 +72,15 @@ export function fakeClient({
     identity: undefined as string | undefined,
     orders: [] as FakeClient['orders'],
     may: () => true,
-    send: (payload: Payload) => {
+    send: (payload: Payload, format?: string) => {
       checkPayload('send', payload)
+      checkFormat(format)
       client.sent.push(payload)
     },
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
-    answer: (payload: Payload): Drop => {
-      client.send(payload)
+    answer: (payload: Payload, format?: string): Drop => {
+      client.send(payload, format)
       return DROP
     },
     drop: (reason?: string): Drop => {

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Outbox } from '../src/outbox.ts'
+import { testServer } from '../src/testing/index.ts'
+import type { Client, Codec, Payload, Server } from '../src/types.ts'
+import { Peer, serve } from './kit/peer.ts'
+
+/** Reads the format `points`: `1 2` is shown as `(1|2)`. */
+const points: Codec = {
+  name: 'points',
+  formats: ['points'],
+  encode: (payload, format) => (format === 'points' ? `(${String(payload).replace(' ', '|')})` : payload),
+}
+const numbered: Codec = { name: 'numbered', numbered: true, encode: payload => Buffer.from(payload) }
+
+const numberOf = (message: Payload) => Number((message as Buffer).readBigUInt64BE())
+const restOf = (message: Payload) => String((message as Buffer).subarray(8))
+
+describe('a format', () => {
+  it('reaches the clients whose codec reads it, and no others', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [knows, plain] = [await server.connect(), await server.connect()]
+    knows.client.codec = points
+    server.server.broadcast('1 2', { format: 'points' })
+    server.server.broadcast('3 4', { format: 'lines' })
+    server.server.broadcast('5 6')
+    server.server.broadcast('7 8', { format: 'points', where: () => true })
+    for (const { client } of [knows, plain]) {
+      client.send('9 0', 'points')
+      client.answer('1 1', 'points')
+    }
+    server.flush()
+    assert.deepEqual(knows.received, ['(1|2)', '5 6', '(7|8)', '(9|0)', '(1|1)'])
+    assert.deepEqual(plain.received, ['5 6'])
+    await server.stop()
+  })
+
+  it('is one short word', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const { client } = await server.connect()
+    for (const format of ['', 'two words', 'ü', 'x'.repeat(65), 5 as unknown as string]) {
+      const refused = { code: 'ERR_PAYLOAD', message: /^a format is a word of at most 64 ASCII characters/ }
+      assert.throws(() => server.server.broadcast('x', { format }), refused)
+      assert.throws(() => client.send('x', format), refused)
+      assert.throws(() => client.answer('x', format), refused)
+    }
+    await server.stop()
+  })
+})
+
+describe('a numbered codec', () => {
+  it('counts what each client gets from 0, whoever else gets it', async t => {
+    const filter = {
+      open: (client: Client) => {
+        client.codec = numbered
+      },
+      message: (payload: Payload, client: Client) => {
+        client.send('mine')
+        client.server.broadcast(payload, { except: client })
+        client.send('too')
+      },
+    }
+    const { url } = await serve(t, { filters: [filter] })
+    const peers = [await Peer.open(url), await Peer.open(url)]
+    for (let i = 0; i < 3; i++) peers[0]!.send(`a${i}`)
+    for (let i = 0; i < 2; i++) peers[1]!.send(`b${i}`)
+    const [ann, bob] = [await peers[0]!.get(8), await peers[1]!.get(7)]
+    assert.deepEqual(ann.map(numberOf), [0, 1, 2, 3, 4, 5, 6, 7])
+    assert.deepEqual(bob.map(numberOf), [0, 1, 2, 3, 4, 5, 6])
+    assert.deepEqual(ann.map(restOf).sort(), ['b0', 'b1', 'mine', 'mine', 'mine', 'too', 'too', 'too'])
+  })
+
+  it('is whole in sizes around every length of a frame header, compressed connections included', async t => {
+    const filter = {
+      open: (client: Client) => {
+        client.codec = numbered
+      },
+      message: (payload: Payload, client: Client) => {
+        client.server.broadcast('x'.repeat(Number(payload)))
+        client.send('y'.repeat(Number(payload)))
+      },
+    }
+    const { url } = await serve(t, { filters: [filter], compress: true })
+    const peer = await Peer.open(url, { perMessageDeflate: true })
+    assert.match(peer.ws.extensions, /permessage-deflate/)
+    const sizes = [0, 1, 117, 118, 119, 65_527, 65_528, 70_000]
+    for (const size of sizes) peer.send(`${size}`)
+    // Nothing is not sent.
+    const messages = await peer.get(2 * (sizes.length - 1))
+    assert.deepEqual(
+      messages.map(message => [numberOf(message), restOf(message)]),
+      sizes.slice(1).flatMap((size, i) => [
+        [2 * i, 'x'.repeat(size)],
+        [2 * i + 1, 'y'.repeat(size)],
+      ]),
+    )
+  })
+
+  it('shares what it encodes: a large broadcast to many takes the memory of one', async t => {
+    const SIZE = 4 * 1024 * 1024
+    let server!: Server
+    const filter = {
+      start: (started: Server) => {
+        server = started
+      },
+      open: (client: Client) => {
+        client.codec = numbered
+      },
+    }
+    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * SIZE })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    const written = new Set<ArrayBufferLike>()
+    for (const client of server.clients.values()) {
+      const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
+      const { writeAll } = outbox
+      outbox.writeAll = (pieces, bytes, frames) => {
+        written.add(pieces.at(-1)!.buffer)
+        writeAll.call(outbox, pieces, bytes, frames)
+      }
+    }
+    server.broadcast(Buffer.alloc(SIZE))
+    for (const peer of peers) assert.equal((await peer.get(1))[0]!.length, 8 + SIZE)
+    assert.equal(written.size, 1)
+  })
+
+  it('that encodes to a text is reported, and sends nothing', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peer = await server.connect()
+    peer.client.codec = { ...numbered, encode: () => 'text' }
+    peer.client.send('x')
+    server.flush()
+    assert.deepEqual(peer.received, [])
+    assert.match(JSON.stringify(server.logged), /codec numbered encodes to a Buffer or undefined, received string/)
+    await server.stop()
+  })
+})
