@@ -92,6 +92,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'health',
       'jwt',
       'log',
+      'media',
       'pages',
       'rate-limit',
       'stdout-messages',

@@ -1,0 +1,43 @@
+import { fileTypeFromBuffer } from 'file-type'
+import { Malformed } from './envelope.ts'
+import type { Media, Pixels } from './message.ts'
+
+/** Pixels of an image that is decoded; more is refused, as a few bytes can announce billions. */
+const MAX_PIXELS = 64_000_000
+
+/**
+ * An image that is one, and of the type that its metadata says, with its MIME type and the way to its pixels.
+ *
+ * @throws Malformed
+ */
+export async function checkedImage(media: Media): Promise<Media> {
+  const bytes = media.payload as Buffer
+  const mime = await mimeOf(bytes)
+  if (mime === undefined) throw new Malformed('a message of kind image is no image')
+  return { ...media, mime, decode: () => pixelsOf(bytes) }
+}
+
+/** What its first bytes say that it is, such as `image/png`; `undefined`: no image. */
+export async function mimeOf(bytes: Buffer): Promise<string | undefined> {
+  const type = await fileTypeFromBuffer(bytes)
+  return type?.mime.startsWith('image/') ? type.mime : undefined
+}
+
+/** The pixels of an image, by the package sharp, which is not among the dependencies. */
+export async function pixelsOf(bytes: Buffer): Promise<Pixels> {
+  const sharp = await loadSharp()
+  const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS })
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return { data, width: info.width, height: info.height, channels: info.channels }
+}
+
+type Sharp = typeof import('sharp')['default']
+
+async function loadSharp(): Promise<Sharp> {
+  try {
+    return (await import('sharp')).default
+  } catch (error) {
+    throw new Error('decoding an image needs the package sharp; npm install sharp', { cause: error })
+  }
+}

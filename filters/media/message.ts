@@ -1,0 +1,90 @@
+import { audioOf } from './audio.ts'
+import { Malformed, type Received, textOf } from './envelope.ts'
+import { type Kind, kindOf } from './kinds.ts'
+
+/** A message of a media client, decoded: `message.media`. */
+export interface Media {
+  readonly kind: Kind
+  /** Of `json` the value, of `text` a string, of all else a Buffer; empty for what was uploaded in chunks. */
+  readonly payload: unknown
+  /** Bytes of the payload, or of the file that was uploaded. */
+  readonly size: number
+  /** As the client sent it. */
+  readonly metadata: string
+  /** Of the client's own counting, from 0. */
+  readonly id: number
+  /** Milliseconds since 1970, by the client's clock. */
+  readonly timestamp: number
+  /** Of `json` and `text`: as it came; text perhaps in the quotes that browsers put around it. */
+  readonly raw?: string
+  /** Of `audio`: samples a second, and channels; the payload is 16-bit samples, little-endian. */
+  readonly rate?: number
+  readonly channels?: number
+  /** Of `image`: what its first bytes say, such as `image/png`. */
+  readonly mime?: string
+  /** Where it was saved, if it was, and under which path it is served. */
+  readonly path?: string
+  readonly url?: string
+  /** Of an upload in chunks: the name that it had where it comes from. Never part of a path. */
+  readonly original?: string
+  /** Of `image`: its pixels, by the package sharp; rejects when that is not installed, or it is no image. */
+  decode?(): Promise<Pixels>
+}
+
+/** An image row by row, a byte for each channel. */
+export interface Pixels {
+  readonly data: Buffer
+  readonly width: number
+  readonly height: number
+  /** 3: red, green, blue; 4: and alpha. */
+  readonly channels: number
+}
+
+/**
+ * What an envelope says, as far as its own bytes tell.
+ *
+ * @throws Malformed
+ */
+export function mediaOf({ id, timestamp, type, metadata, payload }: Received): Media {
+  const kind = kindOf(type)
+  const common = { kind, payload, size: payload.length, metadata, id: Number(id), timestamp: Number(timestamp) }
+  if (kind === 'audio') return { ...common, ...audioOf(metadata, payload.length) }
+  if (kind !== 'json' && kind !== 'text') return common
+  const raw = textOf(payload, `a message of kind ${kind}`)
+  return { ...common, payload: kind === 'json' ? jsonIn(raw) : unquoted(raw), raw }
+}
+
+/** The same of what a client without envelopes sends: text that is a JSON object or array is `json`. */
+export function simpleMediaOf(payload: string | Buffer, at: number): Media {
+  const common = { payload, size: Buffer.byteLength(payload), metadata: '', id: 0, timestamp: at }
+  if (typeof payload !== 'string') return { ...common, kind: 'binary' }
+  const value = /^\s*[[{]/.test(payload) ? parsed(payload) : undefined
+  if (value !== undefined) return { ...common, kind: 'json', payload: value, raw: payload }
+  return { ...common, kind: 'text', raw: payload }
+}
+
+/** A message as filters that know nothing of kinds see it. */
+export function plainOf({ kind, payload, raw }: Media): string | Buffer {
+  return kind === 'json' ? raw! : (payload as string | Buffer)
+}
+
+function jsonIn(text: string): unknown {
+  const value = parsed(text)
+  if (value === undefined) throw new Malformed('a message of kind json is no JSON')
+  return value
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** The original browser client puts text into quotes, as JSON (nanollm-webserver, section 3). */
+function unquoted(raw: string): string {
+  if (!raw.startsWith('"')) return raw
+  const value = parsed(raw)
+  return typeof value === 'string' ? value : raw
+}

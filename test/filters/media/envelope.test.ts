@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Malformed, readEnvelope, writeBody } from '../../../filters/media/envelope.ts'
+import { mediaOf } from '../../../filters/media/message.ts'
+import { vector, vectors } from '../../kit/media.ts'
+
+/** No envelopes, and why. */
+const BROKEN: Readonly<Record<string, string>> = {
+  'c2s/empty payload (dropped by server)': 'an envelope has more than 32 bytes, received 32',
+  's2c/server empty': 'an envelope has more than 32 bytes, received 32',
+  'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
+  'odd/size mismatch': 'the envelope announces 99 bytes, and 3 are in it',
+  'odd/metadata not utf-8': 'metadata is no UTF-8',
+}
+
+describe('envelope', () => {
+  it('reads all that were recorded', () => assert.equal(vectors.length, 25))
+  for (const { name, bytes } of vectors) {
+    const why = BROKEN[name]
+    if (why === undefined) {
+      it(`round trips ${name}`, () => {
+        const read = readEnvelope(bytes)
+        const id = Buffer.alloc(8)
+        id.writeBigUInt64BE(read.id)
+        assert.deepEqual(Buffer.concat([id, writeBody(read)]), bytes)
+      })
+    } else {
+      it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new Malformed(why)))
+    }
+  }
+  it('cuts metadata at 8 bytes', () => {
+    const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefghij', payload: Buffer.from('x') })
+    assert.equal(body.toString('latin1', 16), 'abcdefghx')
+  })
+  it('never breaks a character where it cuts', () => {
+    const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefgü', payload: Buffer.from('x') })
+    assert.equal(body.toString('latin1', 16), 'abcdefg\0x')
+  })
+})
+
+describe('a message of a client', () => {
+  const seen = (name: string) => {
+    const { payload, ...rest } = mediaOf(readEnvelope(vector(name)))
+    return { ...rest, payload: Buffer.isBuffer(payload) ? payload.toString('hex') : payload }
+  }
+  const at = 1_700_000_000_123
+
+  it('is decoded by its kind', () => {
+    const common = { metadata: '', timestamp: at }
+    assert.deepEqual(seen('c2s/json object'), {
+      ...common,
+      kind: 'json',
+      id: 0,
+      size: 27,
+      payload: { chat_history_reset: true },
+      raw: '{"chat_history_reset":true}',
+    })
+    assert.deepEqual(seen('c2s/text'), { ...common, kind: 'text', id: 1, size: 5, payload: 'hé', raw: '"hé"' })
+    assert.deepEqual(seen('c2s/binary'), { ...common, kind: 'binary', id: 2, size: 3, payload: '000102' })
+    assert.deepEqual(seen('c2s/audio'), {
+      ...common,
+      kind: 'audio',
+      id: 3,
+      size: 8,
+      payload: '00000100ffffff7f',
+      rate: 48_000,
+      channels: 1,
+    })
+    assert.deepEqual(seen('c2s/file upload'), {
+      ...common,
+      kind: 'file',
+      id: 5,
+      size: 2,
+      payload: '6869',
+      metadata: 'txt',
+    })
+    assert.deepEqual(seen('odd/unknown type 9').kind, 9)
+  })
+  it('of type TEXT that is no JSON string is taken as it is', () => {
+    for (const [raw, payload] of [
+      ['hello', 'hello'],
+      ['"say \\"hi\\"\\n"', 'say "hi"\n'],
+      ['"open', '"open'],
+      ['"a" and "b"', '"a" and "b"'],
+      ['{"a":1}', '{"a":1}'],
+    ] as const) {
+      const media = mediaOf({ id: 0n, timestamp: 0n, type: 1, metadata: '', payload: Buffer.from(raw) })
+      assert.deepEqual([media.payload, media.raw], [payload, raw])
+    }
+  })
+  it('of type AUDIO has whole samples, and says its rate and channels', () => {
+    const audio = (metadata: string, size = 12) =>
+      mediaOf({ id: 0n, timestamp: 0n, type: 4, metadata, payload: Buffer.alloc(size) })
+    const { rate, channels } = audio('44100/2')
+    assert.deepEqual([rate, channels], [44_100, 2])
+    assert.equal(audio('16000').channels, 1)
+    assert.throws(() => audio('', 3), new Malformed('audio of 1 channels has a multiple of 2 bytes, received 3'))
+    assert.throws(
+      () => audio('8000/4', 12),
+      new Malformed('audio of 4 channels has a multiple of 8 bytes, received 12'),
+    )
+    for (const metadata of ['wav', '0', '16000/0', '16000/9', '-1', '999999', '1e3', '44100/2/']) {
+      const why = `metadata of audio is RATE or RATE/CHANNELS, received ${JSON.stringify(metadata)}`
+      assert.throws(() => audio(metadata, 16), new Malformed(why), metadata)
+    }
+  })
+})
