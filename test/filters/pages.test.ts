@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request, ServerResponse } from 'node:http'
+import { request as requestTls } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { generate } from 'selfsigned'
 import { sendFile } from '../../filters/pages/file.ts'
 import { folder, launch, refusal } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
@@ -337,6 +339,27 @@ describe('pages, by its options', () => {
     const { http } = await pages(t, { pagesMaxAge: 60 })
     assert.equal((await get(http, '/app.js')).headers['cache-control'], 'public, max-age=60')
     assert.equal((await get(http, '/')).headers['cache-control'], 'no-cache')
+  })
+
+  it('is on the port of the WebSocket with TLS too', async t => {
+    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+    const files = folder(t, { 'key.pem': key, 'cert.pem': cert, 'page.html': 'safe' })
+    const pem = { key: join(files, 'key.pem'), cert: join(files, 'cert.pem') }
+    const { url } = await serve(t, { filters: ['pages', 'echo'], pagesRoot: files, pagesIndex: 'page.html', ...pem })
+    assert.match(url, /^wss:/)
+    const req = requestTls(url.replace('wss:', 'https:'), { rejectUnauthorized: false, agent: false }).end()
+    const [res] = (await once(req, 'response')) as [IncomingMessage]
+    assert.equal(String((await res.toArray())[0]), 'safe')
+    const peer = await Peer.open(url, { rejectUnauthorized: false })
+    peer.send('hello')
+    assert.deepEqual(await peer.get(1), ['hello'])
+  })
+
+  it('takes its variables from a config file, and a file beside it as its root', async t => {
+    const config = { filters: [['pages', { root: 'site', var: ['title=from the file', 'port=1'] }], 'echo'] }
+    const cwd = folder(t, { 'site/index.html': '{{ title }} {{ port }}', 'fws.json': JSON.stringify(config) })
+    const { url } = await launch(t, ['-p', '0', '-c', 'fws.json'], { cwd })
+    assert.equal((await get(url.replace('ws:', 'http:'), '/')).body, 'from the file 1')
   })
 
   for (const [args, sentence] of [
