@@ -81,7 +81,9 @@ async function end(running: RunningServer): Promise<void> {
   stdout.write('', () => stderr.write('', () => process.exit(code)))
 }
 
-function live({ log, reload, url }: RunningServer): void {
+function live({ log, reload, url, closed }: RunningServer): void {
+  // A filter may have asked for it.
+  void closed.then(() => (stopping ? undefined : stop()))
   // Without a certificate SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
   if (url.startsWith('wss:')) {
     process.on('SIGHUP', () => {

@@ -56,6 +56,9 @@ export interface Assembly {
   readonly log: Logger
   /** Told by whoever listens; part of `hub.ready`. */
   state: 'starting' | 'listening' | 'draining'
+  /** Why a filter wants the node to stop; whoever listens is told by `onStop`. */
+  stopAsked: string | undefined
+  onStop: () => void
   /** Lets go of standard output, and closes the storage. */
   close(): Promise<void>
   /** Ends the filters' timers; to be called before the filters are stopped. */
@@ -122,6 +125,8 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       counters,
       log,
       state: 'starting',
+      stopAsked: undefined,
+      onStop: () => {},
       close,
       endTimers,
       hub: new Hub({
@@ -139,6 +144,10 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         }),
         storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
+        stop: why => {
+          assembly.stopAsked ??= why
+          assembly.onStop()
+        },
         reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),
         reportTransport: (error, transport, id) => report.add(error, { filter: transport, chain: 'transport', id }),
       }),

@@ -1,7 +1,8 @@
-import type { Payload } from './types.ts'
+import type { Encoded, Payload } from './types.ts'
 
 const FIN_TEXT = 0x81
 const FIN_BINARY = 0x82
+const RSV1 = 0x40
 
 /**
  * One complete server-to-client WebSocket frame, header and payload in one Buffer: FIN set, not masked, text for a
@@ -10,8 +11,9 @@ const FIN_BINARY = 0x82
 export function frame(payload: Payload): Buffer {
   const isText = typeof payload === 'string'
   const length = isText ? Buffer.byteLength(payload) : payload.length
-  const out = withHeader(isText ? FIN_TEXT : FIN_BINARY, length, length)
-  const start = out.length - length
+  const start = headerBytes(length)
+  const out = Buffer.allocUnsafe(start + length)
+  writeHeader(out, 0, isText ? FIN_TEXT : FIN_BINARY, length)
   if (isText) out.write(payload, start)
   else payload.copy(out, start)
   return out
@@ -19,10 +21,39 @@ export function frame(payload: Payload): Buffer {
 
 /** The same for bytes that a message became by an extension, as RSV1 tells (RFC 7692, section 6). */
 export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
-  const RSV1 = 0x40
-  const out = withHeader((isText ? FIN_TEXT : FIN_BINARY) | RSV1, bytes.length, bytes.length)
-  bytes.copy(out, out.length - bytes.length)
+  const start = headerBytes(bytes.length)
+  const out = Buffer.allocUnsafe(start + bytes.length)
+  writeHeader(out, 0, (isText ? FIN_TEXT : FIN_BINARY) | RSV1, bytes.length)
+  bytes.copy(out, start)
   return out
+}
+
+/** The frames of several messages in one Buffer; each byte is copied once. */
+export function frames(messages: Exclude<Encoded, Payload>): Buffer {
+  const lengths = messages.map(lengthOf)
+  const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
+  let at = 0
+  for (const [i, message] of messages.entries()) {
+    const isText = typeof message === 'string'
+    at += writeHeader(out, at, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
+    if (isText) at += out.write(message, at)
+    else
+      for (const part of partsOf(message)) {
+        out.set(part, at)
+        at += part.length
+      }
+  }
+  return out
+}
+
+/** The parts of a message of bytes. */
+function partsOf(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
+  return message instanceof Uint8Array ? [message] : message
+}
+
+function lengthOf(message: Payload | readonly Uint8Array[]): number {
+  if (typeof message === 'string') return Buffer.byteLength(message)
+  return partsOf(message).reduce((sum, part) => sum + part.length, 0)
 }
 
 /** Bytes of the number that stands before each message of a numbered codec. */
@@ -34,8 +65,10 @@ const NUMBER_BYTES = 8
  * @param length - of those, in bytes.
  */
 export function numberedHead(number: number, length: number): Buffer {
-  const head = withHeader(FIN_BINARY, NUMBER_BYTES + length, NUMBER_BYTES)
-  writeNumber(head, number, head.length - NUMBER_BYTES)
+  const start = headerBytes(NUMBER_BYTES + length)
+  const head = Buffer.allocUnsafe(start + NUMBER_BYTES)
+  writeHeader(head, 0, FIN_BINARY, NUMBER_BYTES + length)
+  writeNumber(head, number, start)
   return head
 }
 
@@ -52,24 +85,23 @@ function writeNumber(into: Buffer, number: number, at: number): void {
   into.writeUInt32BE(number >>> 0, at + 4)
 }
 
-/**
- * A frame whose payload is still to be written.
- *
- * @param room - bytes of the payload that it gets room for.
- */
-function withHeader(first: number, length: number, room: number): Buffer {
-  const header = length < 126 ? 2 : length < 65_536 ? 4 : 10
-  const out = Buffer.allocUnsafe(header + room)
-  out[0] = first
+/** Bytes of the header of a payload of this length. */
+function headerBytes(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10
+}
+
+/** Answers its bytes. */
+function writeHeader(out: Buffer, at: number, first: number, length: number): number {
+  out[at] = first
   if (length < 126) {
-    out[1] = length
+    out[at + 1] = length
   } else if (length < 65_536) {
-    out[1] = 126
-    out.writeUInt16BE(length, 2)
+    out[at + 1] = 126
+    out.writeUInt16BE(length, at + 2)
   } else {
-    out[1] = 127
-    out.writeUInt32BE(Math.floor(length / 2 ** 32), 2)
-    out.writeUInt32BE(length >>> 0, 6)
+    out[at + 1] = 127
+    out.writeUInt32BE(Math.floor(length / 2 ** 32), at + 2)
+    out.writeUInt32BE(length >>> 0, at + 6)
   }
-  return out
+  return headerBytes(length)
 }

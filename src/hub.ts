@@ -50,6 +50,7 @@ export interface HubHost {
   readonly storageMetrics: () => Readonly<Record<string, number>>
   /** Whether new clients are welcome: not once the server stops. */
   readonly isAccepting: () => boolean
+  stop(why: string): void
   reportCodec(error: unknown, codec: string): void
   reportTransport(error: unknown, transport: string, id: string): void
 }
@@ -136,6 +137,10 @@ export class Hub implements Server {
     const isHereAlone = 'id' in order.target && this.clients.has(order.target.id)
     if (!isHereAlone) this.fabric?.order(order)
     this.#disconnectHere(order)
+  }
+
+  stop(why: string): void {
+    this.#host.stop(why)
   }
 
   attach(transport: Transport): Attached {

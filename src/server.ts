@@ -15,6 +15,7 @@ import type { CoreOptions } from './options.ts'
 import { readOriginPattern } from './origin-pattern.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { readProxies } from './proxies.ts'
+import { logError } from './report.ts'
 import { drain } from './shutdown.ts'
 import type { FilterModule, Server } from './types.ts'
 import { Undo } from './undo.ts'
@@ -49,6 +50,8 @@ export interface RunningServer extends Server {
   readonly url: string
   /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
   close(): Promise<void>
+  /** Settles when it has closed, whoever asked for that. */
+  readonly closed: Promise<void>
   /**
    * Reads the TLS key, certificate and authorities again, for new connections; answers whether there are any.
    *
@@ -138,7 +141,11 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
 
   let closing: Promise<void> | undefined
-  const close = async () => {
+  let settle = () => {}
+  const closed = new Promise<void>(resolve => {
+    settle = resolve
+  })
+  const shut = async () => {
     assembly.state = 'draining'
     const closed = listener.close()
     upgrades.refusePending()
@@ -151,7 +158,18 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     }
     log.info('stopped')
   }
+  const close = () => {
+    closing ??= shut().finally(settle)
+    return closing
+  }
+  assembly.onStop = () => {
+    if (closing !== undefined) return
+    log.info(`stopping: ${assembly.stopAsked}`)
+    close().catch(error => logError(log, 'fatal', error, 'stopping failed'))
+  }
   const { url } = listener
+  // While it started.
+  if (assembly.stopAsked !== undefined) assembly.onStop()
   return {
     url,
     log,
@@ -172,11 +190,10 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     broadcast: (payload, to) => hub.broadcast(payload, to),
     publish: (channel, payload) => hub.publish(channel, payload),
     disconnect: (target, code, reason) => hub.disconnect(target, code, reason),
+    stop: why => hub.stop(why),
     attach: transport => hub.attach(transport),
-    close: () => {
-      closing ??= close()
-      return closing
-    },
+    close,
+    closed,
     reload: () => {
       const reloaded = listener.reloadTls()
       if (reloaded) log.info('certificate read again')

@@ -25,6 +25,9 @@ export class Speaker implements Server {
   disconnect(target: Target, code?: number, reason?: string): void {
     this.#hub.disconnect(target, code, reason)
   }
+  stop(why: string): void {
+    this.#hub.stop(why)
+  }
   attach(transport: Transport): Attached {
     return this.#hub.attach(transport)
   }

@@ -68,6 +68,9 @@ export interface Closed {
   readonly clean: boolean
 }
 
+/** What a codec makes of a payload: one message, or several in their order; a binary one may be in parts, to be joined in its frame. */
+export type Encoded = Payload | readonly (Payload | readonly Uint8Array[])[]
+
 /** How payloads look to a client. A broadcast is encoded once per codec in its audience. */
 export interface Codec {
   readonly name: string
@@ -83,7 +86,7 @@ export interface Codec {
    *
    * @param format - one of `formats`; `undefined`: a payload as any filter sends it.
    */
-  encode(payload: Payload, format: string | undefined): Payload | undefined
+  encode(payload: Payload, format: string | undefined): Encoded | undefined
 }
 
 export interface Client extends Peer {
@@ -177,6 +180,8 @@ export interface Server {
    * its way to another node. Code defaults to 1000.
    */
   disconnect(target: Target, code?: number, reason?: string): void
+  /** Stops this node as SIGTERM does: drains, then ends; `why` goes to the log. */
+  stop(why: string): void
   /**
    * Makes a client of a connection that is no WebSocket; runs its open chain.
    *

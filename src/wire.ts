@@ -1,7 +1,7 @@
 import { FwsError } from './errors.ts'
-import { frame, numberedHead, numberedMessage } from './frame.ts'
+import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
 import { isPayload } from './payload.ts'
-import type { Codec, Payload, Transport } from './types.ts'
+import type { Codec, Encoded, Payload, Transport } from './types.ts'
 
 const NOTHING = Buffer.alloc(0)
 
@@ -34,7 +34,8 @@ export class Wire {
       if (encoded === undefined) return NOTHING
       if (this.isNumbered && Buffer.isBuffer(encoded)) return encoded
       if (!this.isNumbered && isPayload(encoded)) return checkFrame(this.#frame(encoded))
-      const what = this.isNumbered ? 'a Buffer' : 'a string, a Buffer'
+      if (!this.isNumbered && Array.isArray(encoded)) return this.#several(encoded)
+      const what = this.isNumbered ? 'a Buffer' : 'a string, a Buffer, several messages'
       throw new FwsError(
         'ERR_PAYLOAD',
         `codec ${this.codec.name} encodes to ${what} or undefined, received ${typeof encoded}`,
@@ -43,6 +44,12 @@ export class Wire {
       this.#onError(error, this.codec)
       return NOTHING
     }
+  }
+
+  #several(messages: Exclude<Encoded, Payload>): Buffer {
+    if (this.#frame === frame) return frames(messages)
+    const wholes = messages.map(message => (isPayload(message) ? message : Buffer.concat(message)))
+    return Buffer.concat(wholes.map(whole => checkFrame(this.#frame(whole))))
   }
 
   /** The finished frame of what a numbered codec has encoded, as pieces; `rest` itself is one of them if that can be. */

@@ -48,6 +48,34 @@ describe('a format', () => {
   })
 })
 
+describe('a codec that makes several messages of one', () => {
+  const several: Codec = {
+    name: 'several',
+    encode: payload => [
+      'head',
+      [Buffer.from('<'), new Uint8Array(Buffer.from(payload)), Buffer.from('>')],
+      Buffer.alloc(0),
+    ],
+  }
+  for (const compress of [false, true])
+    it(`sends them in their order, of any size${compress ? ', compressed' : ''}`, async t => {
+      const filter = {
+        open: (client: Client) => {
+          client.codec = several
+        },
+        message: (payload: Payload, client: Client) => client.server.broadcast('x'.repeat(Number(payload))),
+      }
+      const { url } = await serve(t, { filters: [filter], compress })
+      const peer = await Peer.open(url, { perMessageDeflate: compress })
+      const sizes = [0, 123, 124, 65_533, 65_534, 70_000]
+      for (const size of sizes) peer.send(`${size}`)
+      assert.deepEqual(
+        await peer.get(3 * sizes.length),
+        sizes.flatMap(size => ['head', Buffer.from(`<${'x'.repeat(size)}>`), Buffer.alloc(0)]),
+      )
+    })
+})
+
 describe('a numbered codec', () => {
   it('counts what each client gets from 0, whoever else gets it', async t => {
     const filter = {

@@ -10,6 +10,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type Closed, createServer, type FilterModule, type Payload } from '../src/index.ts'
+import { folder, launch } from './kit/cli.ts'
 import { ask, CLOSE, closeFrame, frame, handshake, RawPeer, TEXT } from './kit/frames.ts'
 import { Peer, raw, serve, until } from './kit/peer.ts'
 
@@ -802,5 +803,45 @@ describe('the disconnect chain', () => {
     assert.deepEqual(peer.received, [])
     assert.deepEqual({ ...server.counters.drops }, { 'closed client': 1 })
     assert.equal(server.counters.errors, 0)
+  })
+})
+
+describe('a filter that stops its server', () => {
+  it('has it drain, once, and whoever started it is told by `closed`', async t => {
+    const { log, lines } = await loggedStorage(t)
+    const filter: FilterModule = {
+      message: (payload, client) => {
+        client.server.stop(`${payload}`)
+        client.server.stop('again')
+        client.send('last')
+      },
+    }
+    const server = await createServer({ port: 0, filters: [filter, lived('next', lines)], log })
+    const peer = await Peer.open(server.url)
+    peer.send('enough')
+    await server.closed
+    assert.deepEqual([await peer.end(), peer.received], [GOODBYE, ['last']])
+    const stops = ['stopping: enough', 'next stopped', 'stopped']
+    assert.deepEqual(
+      lines.filter(line => stops.includes(line) || line.includes('again')),
+      stops,
+    )
+    await server.close()
+  })
+
+  it('may do so while it starts', async t => {
+    const { log, lines } = await loggedStorage(t)
+    const server = await createServer({ port: 0, filters: [{ start: started => started.stop('no work') }], log })
+    await server.closed
+    assert.ok(lines.includes('stopping: no work'))
+  })
+
+  it('ends the command with 0', async t => {
+    const cwd = folder(t, { 'once.js': "export const message = (_, client) => client.server.stop('done')" })
+    const server = await launch(t, ['-p', '0', '-f', './once.js'], { cwd })
+    const peer = await Peer.open(server.url)
+    peer.send('x')
+    assert.equal((await peer.end()).code, 1001)
+    assert.equal((await server.ended()).code, 0)
   })
 })

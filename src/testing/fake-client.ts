@@ -17,6 +17,8 @@ export interface FakeClient extends Client {
   readonly held: boolean
   /** Orders given to `server.disconnect`. */
   readonly orders: { readonly target: Target; readonly code: number | undefined }[]
+  /** Reasons given to `server.stop`. */
+  readonly stops: string[]
 }
 
 /** `const client = fakeClient(); echo.message('hi', client); client.sent // ['hi']` */
@@ -47,6 +49,7 @@ export function fakeClient({
       client.published.push({ channel, payload })
     },
     disconnect: (target: Target, code?: number) => void client.orders.push({ target, code }),
+    stop: (why: string) => void client.stops.push(why),
     attach: () => {
       throw new Error('a fake client has no server to attach to; use testServer')
     },
@@ -71,6 +74,7 @@ export function fakeClient({
     held: false,
     identity: undefined as string | undefined,
     orders: [] as FakeClient['orders'],
+    stops: [] as string[],
     may: () => true,
     send: (payload: Payload, format?: string) => {
       checkPayload('send', payload)
