@@ -19,4 +19,5 @@ const run = (script, ...args) =>
 // The command line is tested as it is shipped.
 if (run([join(root, 'scripts/build.mjs')]) !== 0) process.exit(1)
 run(['--import', 'tsx', join(root, 'scripts/find-redis.mjs')])
+run(['--import', 'tsx', join(root, 'scripts/find-chromium.mjs')])
 process.exit(run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-timeout=60000'], ...files))
