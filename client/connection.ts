@@ -1,4 +1,5 @@
 import { delayBefore } from './backoff.ts'
+import { Listeners } from './listeners.ts'
 import { Queue, type Sendable } from './queue.ts'
 
 /** Milliseconds that a connection must have lasted for the next wait to be a short one again. */
@@ -40,6 +41,11 @@ export interface ConnectOptions {
   /** What may wait while there is no connection; default 1,000 messages and 1 MiB. */
   readonly maxQueued?: number
   readonly maxQueuedBytes?: number
+  /**
+   * Asked at each opening for what every message passes right before it goes out, those that waited too: for protocols
+   * that number the messages of a connection.
+   */
+  readonly outgoing?: () => (data: Sendable) => Sendable
   /** Default: the one of the platform. */
   readonly WebSocket?: SocketClass
 }
@@ -52,8 +58,6 @@ export interface ConnectionEvents {
   close: { readonly code: number; readonly reason: string; readonly retryIn: number | undefined }
 }
 
-type Listeners = { [E in keyof ConnectionEvents]: Set<(event: ConnectionEvents[E]) => void> }
-
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
 
 /**
@@ -64,9 +68,10 @@ export class Connection {
   readonly url: string
   readonly #options: ConnectOptions
   readonly #queue: Queue
-  readonly #listeners: Listeners = { open: new Set(), message: new Set(), close: new Set() }
+  readonly #listeners = new Listeners<ConnectionEvents>()
   #state: ConnectionState = 'connecting'
   #socket: Socket | undefined
+  #outgoing = asItIs
   /** Failed ones in a row. */
   #attempt = 0
   #openedAt = 0
@@ -104,17 +109,20 @@ export class Connection {
 
   /** Answers how to stop listening. */
   on<E extends keyof ConnectionEvents>(type: E, listener: (event: ConnectionEvents[E]) => void): () => void {
-    this.#listeners[type].add(listener)
-    return () => void this.#listeners[type].delete(listener)
+    return this.#listeners.add(type, listener)
   }
 
   /** Sends, now or when there is a connection. `false`: closed, or too much waits already, and it is not sent. */
   send(data: Sendable): boolean {
+    return this.sendNow(data) || (this.#state !== 'closed' && this.#queue.add(data))
+  }
+
+  /** Sends, or answers `false` where there is no connection: what would be worth nothing later does not wait. */
+  sendNow(data: Sendable): boolean {
     if (!isSendable(data)) throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
-    if (this.#state === 'closed') return false
     // One that is closing takes what it is given, and sends none of it.
-    if (this.#socket?.readyState !== OPEN || this.#state !== 'open') return this.#queue.add(data)
-    this.#socket.send(data)
+    if (this.#socket?.readyState !== OPEN || this.#state !== 'open') return false
+    this.#socket.send(this.#outgoing(data))
     return true
   }
 
@@ -124,7 +132,7 @@ export class Connection {
     // It throws for what cannot be said; then nothing has happened.
     this.#socket?.close(code, reason)
     this.#end()
-    if (this.#socket === undefined) this.#emit('close', { code, reason, retryIn: undefined })
+    if (this.#socket === undefined) this.#listeners.tell('close', { code, reason, retryIn: undefined })
   }
 
   async #connect(): Promise<void> {
@@ -150,7 +158,9 @@ export class Connection {
     this.#socket = socket
     socket.binaryType = 'arraybuffer'
     socket.addEventListener('open', () => this.#opened(socket))
-    socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) => this.#emit('message', data))
+    socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) =>
+      this.#listeners.tell('message', data),
+    )
     // `close` follows, and says more.
     socket.addEventListener('error', () => {})
     socket.addEventListener('close', ({ code, reason }: { code: number; reason: string }) => {
@@ -173,8 +183,9 @@ export class Connection {
     }
     this.#state = 'open'
     this.#openedAt = Date.now()
-    for (const data of this.#queue.take()) socket.send(data)
-    this.#emit('open', { attempt: this.#attempt, protocol: socket.protocol ?? '' })
+    this.#outgoing = this.#options.outgoing?.() ?? asItIs
+    for (const data of this.#queue.take()) socket.send(this.#outgoing(data))
+    this.#listeners.tell('open', { attempt: this.#attempt, protocol: socket.protocol ?? '' })
   }
 
   #lost({ code, reason }: { code: number; reason: string }): void {
@@ -185,13 +196,13 @@ export class Connection {
     const { firstDelay = 500, maxDelay = 30_000, attempts = Number.POSITIVE_INFINITY } = this.#options
     if (this.#isOver() || FINAL.includes(code) || this.#attempt + 1 >= attempts) {
       this.#end()
-      this.#emit('close', { code, reason, retryIn: undefined })
+      this.#listeners.tell('close', { code, reason, retryIn: undefined })
       return
     }
     const retryIn = delayBefore(this.#attempt++, firstDelay, maxDelay)
     this.#state = 'waiting'
     this.#timer = setTimeout(() => void this.#connect(), retryIn)
-    this.#emit('close', { code, reason, retryIn })
+    this.#listeners.tell('close', { code, reason, retryIn })
   }
 
   #end(): void {
@@ -206,21 +217,10 @@ export class Connection {
     return this.#state === 'closed'
   }
 
-  /** One listener that throws must not keep the others from hearing, nor the connection from coming back. */
-  #emit<E extends keyof ConnectionEvents>(type: E, event: ConnectionEvents[E]): void {
-    for (const listener of [...this.#listeners[type]]) {
-      try {
-        listener(event)
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error
-        })
-      }
-    }
-  }
-
   readonly #abort = () => this.close()
 }
+
+const asItIs = (data: Sendable): Sendable => data
 
 function isSendable(data: unknown): boolean {
   return typeof data === 'string' || data instanceof ArrayBuffer || ArrayBuffer.isView(data)

@@ -69,6 +69,41 @@ describe('a connection', () => {
     assert.ok(opened[1]!.attempt >= 2)
   })
 
+  it('passes every message through what each connection is given, those that waited first', async t => {
+    const first = await serve(t, { filters: [echo] })
+    const { port } = new URL(first.url)
+    const numbering = () => {
+      let number = 0
+      return (data: unknown) => `${number++} ${data}`
+    }
+    const { connection, received, closed } = follow(t, first.url, { ...QUICK, outgoing: numbering })
+    connection.send('a')
+    connection.send('b')
+    await until(() => received.length === 2)
+    connection.send('c')
+    await until(() => received.length === 3)
+    await first.close()
+    await until(() => closed.length >= 1)
+    connection.send('d')
+    await serve(t, { filters: [echo], port: Number(port) })
+    await until(() => received.length === 4)
+    connection.send('e')
+    await until(() => received.length === 5)
+    assert.deepEqual(received, ['0 a', '1 b', '2 c', '0 d', '1 e'])
+  })
+
+  it('sends what must not wait only while it is open', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, opened, received } = follow(t, url)
+    assert.deepEqual([connection.sendNow('early'), connection.queued], [false, 0])
+    await until(() => opened.length === 1)
+    assert.equal(connection.sendNow('now'), true)
+    await until(() => received.length === 1)
+    connection.close()
+    assert.equal(connection.sendNow('late'), false)
+    assert.deepEqual(received, ['now'])
+  })
+
   for (const code of [1000, 1008, 4403])
     it(`does not come back after ${code}`, async t => {
       const { url } = await serve(t, { filters: [closing] })
