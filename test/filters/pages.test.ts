@@ -293,6 +293,21 @@ describe('pages', () => {
     const [, part] = /from '\.\/(\w+\.js)'/.exec(body)!
     assert.equal((await get(http, `/fws/${part}`)).status, 200)
   })
+
+  it('serves the client library for media, and all that it loads, also for the audio thread', async () => {
+    const loaded = new Set<string>()
+    const load = async (path: string): Promise<void> => {
+      if (loaded.has(path)) return
+      loaded.add(path)
+      const { status, headers, body } = await get(http, path)
+      assert.deepEqual([path, status, headers['content-type']], [path, 200, 'text/javascript; charset=utf-8'])
+      const parts = body.matchAll(/(?:from |new URL\()'(\.{1,2}\/[^']+)'/g)
+      for (const [, part] of parts) await load(new URL(part!, new URL(path, 'http://-')).pathname)
+    }
+    await load('/fws/media.js')
+    for (const part of ['client.js', 'media/upload.js', 'media/microphone-worklet.js'])
+      assert.ok(loaded.has(`/fws/${part}`), part)
+  })
 })
 
 describe('pages, by its options', () => {

@@ -1,0 +1,34 @@
+// Runs in the audio thread of a browser, as a file of its own: a Content-Security-Policy of 'self' allows no other way.
+
+declare const sampleRate: number
+declare class AudioWorkletProcessor {
+  readonly port: { postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void }
+}
+declare function registerProcessor(name: string, processor: new () => AudioWorkletProcessor): void
+
+/** Seconds of one message. */
+const LENGTH = 0.04
+
+/** Gathers what the microphone hears to messages of samples, mono, signed 16 bits. */
+class Microphone extends AudioWorkletProcessor {
+  #samples = new Int16Array(Math.round(sampleRate * LENGTH))
+  #filled = 0
+
+  process([input]: readonly (readonly Float32Array[])[]): boolean {
+    const [samples] = input ?? []
+    for (const sample of samples ?? []) {
+      this.#samples[this.#filled++] = Math.round(Math.max(-1, Math.min(1, sample)) * 32_767)
+      if (this.#filled === this.#samples.length) this.#send()
+    }
+    return true
+  }
+
+  #send(): void {
+    const full = this.#samples
+    this.port.postMessage(full, [full.buffer])
+    this.#samples = new Int16Array(full.length)
+    this.#filled = 0
+  }
+}
+
+registerProcessor('fws-microphone', Microphone)
