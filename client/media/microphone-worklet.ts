@@ -6,27 +6,26 @@ declare class AudioWorkletProcessor {
 }
 declare function registerProcessor(name: string, processor: new () => AudioWorkletProcessor): void
 
-/** Seconds of one message. */
-const LENGTH = 0.04
+/** Samples of one message: 40 ms. */
+const LENGTH = Math.round(sampleRate * 0.04)
 
 /** Gathers what the microphone hears to messages of samples, mono, signed 16 bits. */
 class Microphone extends AudioWorkletProcessor {
-  #samples = new Int16Array(Math.round(sampleRate * LENGTH))
+  #samples = new Int16Array(LENGTH)
   #filled = 0
 
   process([input]: readonly (readonly Float32Array[])[]): boolean {
     const [samples] = input ?? []
     for (const sample of samples ?? []) {
       this.#samples[this.#filled++] = Math.round(Math.max(-1, Math.min(1, sample)) * 32_767)
-      if (this.#filled === this.#samples.length) this.#send()
+      if (this.#filled === LENGTH) this.#send()
     }
     return true
   }
 
   #send(): void {
-    const full = this.#samples
-    this.port.postMessage(full, [full.buffer])
-    this.#samples = new Int16Array(full.length)
+    this.port.postMessage(this.#samples, [this.#samples.buffer])
+    this.#samples = new Int16Array(LENGTH)
     this.#filled = 0
   }
 }
