@@ -43,8 +43,8 @@ export const options = {
 /** What lies in a mount may have been put there by strangers: it is shown, and runs nothing in this server's name. */
 const STRANGERS_CSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
-/** The client library as browsers load it: `/fws/client.js`. From the source it is that of the last build. */
-const LIBRARY = ['../client', '../dist/client'].map(path => join(import.meta.dirname, path))
+/** The client libraries as browsers load them, each one file: `/fws/client.js`. From the source they are those of the last build. */
+const LIBRARY = ['../browser', '../dist/browser'].map(path => join(import.meta.dirname, path))
 const LIBRARY_URL = '/fws/'
 
 /** Serves files and pages to plain HTTP requests, and answers all that no filter before it has answered. */

@@ -1,4 +1,4 @@
-// Compiles bin, src, filters, storage and client to dist, with types.
+// Compiles bin, src, filters, storage and client to dist, with types; for browsers each client library becomes one file.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,4 +11,17 @@ if (!existsSync(tsc)) {
 }
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 execFileSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: 'inherit' })
+const { build } = await import('esbuild')
+await build({
+  entryPoints: ['client/client.ts', 'client/media.ts', 'client/media/microphone-worklet.ts'].map(file =>
+    join(root, file),
+  ),
+  outdir: join(root, 'dist/browser'),
+  entryNames: '[name]',
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2022',
+  logLevel: 'warning',
+})
 chmodSync(join(root, 'dist/bin/fws-server.js'), 0o755)
