@@ -1,0 +1,208 @@
+import { randomInt } from 'node:crypto'
+import { join } from 'node:path'
+import type { Logger } from 'filtered-websocket'
+import type { Memory } from './chunks.ts'
+import { openFolder, wrongOption } from './folder.ts'
+import { checkName, savedName } from './names.ts'
+import { type Part, place } from './part.ts'
+import { Refused, refusedBy } from './refused.ts'
+import type { Saved } from './saved.ts'
+import { Slots } from './slots.ts'
+import { type Reservation, Space } from './space.ts'
+import { type Job, Upload } from './upload.ts'
+import { type Sound, WAV_HEADER, WAV_MAX } from './wav.ts'
+
+export interface UploadsOptions {
+  /** Made if its parent exists. */
+  readonly folder: string
+  /** Where it is served: `/uploads`. */
+  readonly url: string
+  /** Extensions that are taken, in lower case. */
+  readonly types: readonly string[]
+  /** Of one file. */
+  readonly maxBytes: number
+  /** In the folder; `quota`: bytes in it. What is under way counts. */
+  readonly maxFiles: number
+  readonly quota: number
+  readonly log: Logger
+  /** Uploads in chunks at a time of one client, default 2, and of all, default 64. */
+  readonly perClient?: number
+  readonly total?: number
+  /** Bytes of one upload that may wait for the disk, default 4 MiB, and of all, default 64 MiB. */
+  readonly window?: number
+  readonly memory?: number
+  /** Milliseconds without a chunk that end an upload; default 30,000. */
+  readonly idleMs?: number
+  /** Milliseconds since 1970, and an integer of 32 bits: for tests. */
+  readonly now?: () => number
+  readonly random?: () => number
+}
+
+/** A file of known size, or a recording that ends when it ends. */
+export type Announced = { readonly name: string; readonly size: number } | { readonly audio: Sound }
+
+/** Names that are tried: two that are the same are a chance of one in four thousand million. */
+const TRIES = 8
+const RATES = { min: 1000, max: 192_000 }
+const MAX_CHANNELS = 8
+
+/** Files from clients, in one folder, under names of our own. */
+export class Uploads {
+  readonly #options: UploadsOptions
+  readonly #slots: Slots
+  readonly #memory: Memory
+  #folder = ''
+  #space: Space | undefined
+  /** Bytes that a client may send beyond those received. */
+  readonly window: number
+
+  constructor(options: UploadsOptions) {
+    this.#options = options
+    this.window = options.window ?? 4_194_304
+    this.#slots = new Slots(options.perClient ?? 2, options.total ?? 64)
+    this.#memory = { bytes: 0, max: options.memory ?? 67_108_864 }
+  }
+
+  /** Absolute and without links, once open. */
+  get folder(): string {
+    return this.#folder
+  }
+
+  /** @throws Error `ERR_OPTION`: what the operator asks for cannot be. */
+  async open(): Promise<void> {
+    const { folder, url, types, maxFiles, quota, now = Date.now } = this.#options
+    if (!/^(?:\/[\w~-][\w.~-]*)+$/.test(url))
+      throw wrongOption(`--media-upload-url takes a path such as /uploads, received "${url}"`)
+    const odd = types.find(type => !/^[a-z0-9]{1,8}$/.test(type))
+    if (odd !== undefined)
+      throw wrongOption(
+        `--media-upload-types takes extensions such as png, in lower case and without a dot, received "${odd}"`,
+      )
+    this.#folder = await openFolder(folder)
+    this.#space = new Space({ folder: this.#folder, maxFiles, quota, now })
+    await this.#space.count()
+  }
+
+  /**
+   * Saves a file that is at hand.
+   *
+   * @throws Refused.
+   */
+  async save(named: { readonly name: string } | { readonly extension: string }, bytes: Buffer): Promise<Saved> {
+    const file = 'name' in named ? checkName(named.name) : { extension: named.extension.toLowerCase() }
+    this.#checkType(file.extension)
+    this.#checkSize(bytes.length)
+    const reservation = await this.#reserve(bytes.length)
+    const upload = this.#start({ ...partsOf(file), size: bytes.length, reservation, left: () => {} })
+    upload.write(bytes)
+    return upload.done
+  }
+
+  /**
+   * Starts an upload in chunks.
+   *
+   * @param owner - whose it is: it ends with `dropOwner`.
+   * @throws Refused.
+   */
+  async begin(owner: object, announced: Announced): Promise<Upload> {
+    const job = 'audio' in announced ? this.#recording(announced.audio) : this.#file(announced)
+    const slot = this.#slots.take(owner)
+    try {
+      const reservation = await this.#reserve(job.size ?? WAV_HEADER)
+      if (slot.isGone) {
+        reservation.release()
+        throw new Refused('lost', 'the client has gone')
+      }
+      slot.upload = this.#start({ ...job, reservation, left: slot.leave })
+      return slot.upload
+    } catch (error) {
+      slot.leave()
+      throw error
+    }
+  }
+
+  /** Ends the uploads of a client that has gone; settles when nothing is left of them. */
+  dropOwner(owner: object): Promise<void> {
+    return this.#slots.end(owner, new Refused('lost', 'the client has gone'))
+  }
+
+  /** Ends the uploads of all. */
+  close(): Promise<void> {
+    return this.#slots.endAll(new Refused('lost', 'the server stops'))
+  }
+
+  #file({ name: given, size }: { readonly name: string; readonly size: number }): Pick<Job, 'extension' | 'size'> {
+    const file = checkName(given)
+    this.#checkType(file.extension)
+    this.#checkSize(size)
+    return { ...partsOf(file), size }
+  }
+
+  #recording(sound: Sound): Pick<Job, 'extension' | 'size' | 'sound'> {
+    const { rate, channels } = sound
+    if (!isWithin(rate, RATES.min, RATES.max))
+      throw new Refused('format', `a recording has a rate from ${RATES.min} to ${RATES.max}`)
+    if (!isWithin(channels, 1, MAX_CHANNELS))
+      throw new Refused('format', `a recording has 1 to ${MAX_CHANNELS} channels`)
+    this.#checkType('wav')
+    return { extension: 'wav', sound: { rate, channels } }
+  }
+
+  #checkType(extension: string): void {
+    const { types } = this.#options
+    if (!/^[a-z0-9]{1,8}$/.test(extension)) throw new Refused('type', 'an extension has 1 to 8 letters or digits')
+    if (!types.includes(extension))
+      throw new Refused('type', `files of type ${extension} are not taken, only ${types.join(' ')}`)
+  }
+
+  #checkSize(size: number): void {
+    const { maxBytes } = this.#options
+    if (!isWithin(size, 1, maxBytes)) throw new Refused('size', `a file has 1 to ${maxBytes} bytes`)
+  }
+
+  async #reserve(bytes: number): Promise<Reservation> {
+    try {
+      return await this.#space!.reserve(bytes)
+    } catch (error) {
+      throw this.#logged(refusedBy(error))
+    }
+  }
+
+  #start(job: Pick<Job, 'extension' | 'size' | 'sound' | 'reservation' | 'left'>): Upload {
+    const { maxBytes, idleMs = 30_000 } = this.#options
+    const upload: Upload = new Upload({
+      ...job,
+      maxBytes: job.sound === undefined ? maxBytes : Math.min(maxBytes, WAV_HEADER + WAV_MAX),
+      window: this.window,
+      idleMs,
+      memory: this.#memory,
+      place: part => this.#space!.take(job.reservation, () => this.#place(part, job.extension)),
+    })
+    upload.done.catch(refused => this.#logged(refused))
+    return upload
+  }
+
+  async #place(part: Part, extension: string): Promise<Pick<Saved, 'name' | 'path' | 'url'>> {
+    const { url, now = Date.now, random = () => randomInt(2 ** 32) } = this.#options
+    for (let tries = 0; tries < TRIES; tries++) {
+      const name = savedName(extension, now(), random())
+      const path = join(this.#folder, name)
+      if (await place(part.path, path)) return { name, path, url: `${url}/${name}` }
+    }
+    throw new Error(`${TRIES} names in ${this.#folder} were taken`)
+  }
+
+  /** What the system said is for the operator alone. */
+  #logged(refused: Refused): Refused {
+    if (refused.cause !== undefined) this.#options.log.error({ err: refused.cause }, 'file of a client cannot be kept')
+    return refused
+  }
+}
+
+function partsOf({ name, extension }: { readonly name?: string; readonly extension: string }) {
+  return { extension, ...(name !== undefined && { original: name }) }
+}
+
+function isWithin(value: number, min: number, max: number): boolean {
+  return Number.isSafeInteger(value) && value >= min && value <= max
+}
