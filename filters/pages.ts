@@ -1,11 +1,13 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import { extname, join, resolve, sep } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
+import { end } from './pages/end.ts'
 import { sendFile } from './pages/file.ts'
 import { locate, type Mount } from './pages/locate.ts'
+import { STRANGERS_CSP } from './pages/strangers.ts'
 import { templatesOf } from './pages/templates.ts'
+import { Turns } from './pages/turns.ts'
 
 export const options = {
   'pages-root': { type: 'string', normalize: true, demandOption: true, describe: 'folder that is served at /' },
@@ -40,9 +42,6 @@ export const options = {
   },
 } as const satisfies OptionSpecs
 
-/** What lies in a mount may have been put there by strangers: it is shown, and runs nothing in this server's name. */
-const STRANGERS_CSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-
 /** The client libraries as browsers load them, each one file: `/fws/client.js`. From the source they are those of the last build. */
 const LIBRARY = ['../browser', '../dist/browser'].map(path => join(import.meta.dirname, path))
 const LIBRARY_URL = '/fws/'
@@ -63,15 +62,7 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
   const render =
     chosen['pages-var'].length === 0 ? undefined : await templatesOf(root, variablesOf(chosen['pages-var']))
 
-  /** The last answer of each connection that is under way. */
-  const last = new WeakMap<Socket, Promise<void>>()
-
-  /** Settles when those before it on its connection have gone out: only then is its file opened. */
-  async function inTurn({ socket }: IncomingMessage, res: ServerResponse): Promise<void> {
-    const before = last.get(socket)
-    last.set(socket, new Promise(resolve => res.once('close', resolve)))
-    await before
-  }
+  const turns = new Turns()
 
   async function show(path: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const isPage = /^\.html?$/i.test(extname(path))
@@ -122,7 +113,8 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
       res.setHeader('Referrer-Policy', 'no-referrer')
       res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
       if (req.method === 'GET' || req.method === 'HEAD') {
-        inTurn(req, res)
+        turns
+          .wait(req, res)
           .then(() => (req.socket.destroyed ? undefined : answer(req, res)))
           .catch(error => fail(error, res))
       } else {
@@ -170,8 +162,4 @@ function refusal(message: string): Error {
 function split(target: string): { pathname: string; search: string } {
   const at = target.indexOf('?')
   return at === -1 ? { pathname: target, search: '' } : { pathname: target.slice(0, at), search: target.slice(at) }
-}
-
-function end(res: ServerResponse, status: number, text: string): void {
-  res.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
 }

@@ -14,6 +14,7 @@ const COPIES = [
 const ABOUT_THE_FILE = [
   'Accept-Ranges',
   'Cache-Control',
+  'Content-Disposition',
   'Content-Encoding',
   'Content-Length',
   'Content-Type',
@@ -26,19 +27,24 @@ export interface Sending {
   readonly path: string
   /** Seconds that it may be used without asking again. */
   readonly maxAge: number
+  /** It never changes: a browser need not ask even when its page is reloaded (RFC 8246). */
+  readonly isImmutable?: boolean
   /** Whether a compressed copy beside it may be sent in its place. */
   readonly mayBeCopy: boolean
 }
 
 /** Answers with a file, or a compressed copy of it: ranges, conditions and HEAD as HTTP has them. Settles once it is under way. */
 export async function sendFile(
-  { path, maxAge, mayBeCopy }: Sending,
+  { path, maxAge, isImmutable = false, mayBeCopy }: Sending,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
   const [copy, encoding] = mayBeCopy ? await copyOf(path, req.headers['accept-encoding'] ?? '') : [path]
   res.setHeader('Content-Type', mime.contentType(basename(path)) || 'application/octet-stream')
-  res.setHeader('Cache-Control', maxAge > 0 ? `public, max-age=${maxAge}` : 'no-cache')
+  res.setHeader(
+    'Cache-Control',
+    maxAge > 0 ? `public, max-age=${maxAge}${isImmutable ? ', immutable' : ''}` : 'no-cache',
+  )
   res.setHeader('Vary', 'Accept-Encoding')
   if (encoding !== undefined) res.setHeader('Content-Encoding', encoding)
   await new Promise<void>((resolve, reject) => {
