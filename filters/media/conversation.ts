@@ -34,7 +34,7 @@ const MAX_ENDED = 100
  *
  * Where a promise is answered, MUST NOT be called with the next message before that has settled. A message handler that
  * returns it makes the core do so: it stops reading from the client, which is how more than can be written is kept out of
- * memory. No promise rejects.
+ * memory. What completes a file settles when that is there, or refused. No promise rejects.
  */
 export class Conversation {
   readonly #options: ConversationOptions
@@ -56,7 +56,7 @@ export class Conversation {
       if (command.verb === 'begin') return this.#begin(uploads, command.id, command.announced)
       const { upload } = this.#underWay.get(command.id) ?? {}
       if (upload === undefined) this.#unknown(command.id)
-      else if (command.verb === 'end') void upload.finish()
+      else if (command.verb === 'end') return settled(upload.finish())
       else return this.#cancel(command.id, upload)
     } catch (error) {
       this.#refuse(id, refusedBy(error))
@@ -82,6 +82,7 @@ export class Conversation {
       // `done` tells.
       () => {},
     )
+    if (upload.isComplete) return settled(upload.done)
     return upload.isCrowded ? upload.drained() : undefined
   }
 
@@ -158,6 +159,10 @@ export class Conversation {
   #reply(json: Reply): void {
     if (!this.#isOver) this.#options.reply(json)
   }
+}
+
+async function settled(done: Promise<Saved>): Promise<void> {
+  await done.catch(() => {})
 }
 
 function off(): Refused {

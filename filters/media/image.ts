@@ -1,4 +1,4 @@
-import { fileTypeFromBuffer } from 'file-type'
+import { mimeOf } from './content.ts'
 import { Malformed } from './envelope.ts'
 import type { Media, Pixels } from './message.ts'
 
@@ -6,7 +6,7 @@ import type { Media, Pixels } from './message.ts'
 const MAX_PIXELS = 64_000_000
 
 /**
- * An image that is one, and of the type that its metadata says, with its MIME type and the way to its pixels.
+ * An image that is one, with its MIME type and the way to its pixels.
  *
  * @throws Malformed
  */
@@ -17,14 +17,8 @@ export async function checkedImage(media: Media): Promise<Media> {
   return { ...media, mime, decode: () => pixelsOf(bytes) }
 }
 
-/** What its first bytes say that it is, such as `image/png`; `undefined`: no image. */
-export async function mimeOf(bytes: Buffer): Promise<string | undefined> {
-  const type = await fileTypeFromBuffer(bytes)
-  return type?.mime.startsWith('image/') ? type.mime : undefined
-}
-
 /** The pixels of an image, by the package sharp, which is not among the dependencies. */
-export async function pixelsOf(bytes: Buffer): Promise<Pixels> {
+async function pixelsOf(bytes: Buffer): Promise<Pixels> {
   const sharp = await loadSharp()
   const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS })
     .raw()

@@ -15,7 +15,7 @@ export interface Media {
   readonly id: number
   /** Milliseconds since 1970, by the client's clock. */
   readonly timestamp: number
-  /** Of `json` and `text`: as it came; text perhaps in the quotes that browsers put around it. */
+  /** Of `json` and `text`: as it came, text perhaps in the quotes that browsers put around it. Of an upload in chunks: a JSON text about it. */
   readonly raw?: string
   /** Of `audio`: samples a second, and channels; the payload is 16-bit samples, little-endian. */
   readonly rate?: number
@@ -65,7 +65,7 @@ export function simpleMediaOf(payload: string | Buffer, at: number): Media {
 
 /** A message as filters that know nothing of kinds see it. */
 export function plainOf({ kind, payload, raw }: Media): string | Buffer {
-  return kind === 'json' ? raw! : (payload as string | Buffer)
+  return kind === 'text' ? (payload as string) : (raw ?? (payload as Buffer))
 }
 
 function jsonIn(text: string): unknown {

@@ -63,6 +63,11 @@ export class Upload {
     return this.#done.promise
   }
 
+  /** All has come. */
+  get isComplete(): boolean {
+    return this.#isComplete
+  }
+
   /** Whether its client should be made to wait until `drained`. */
   get isCrowded(): boolean {
     return this.#chunks.isCrowded

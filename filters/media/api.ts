@@ -1,0 +1,46 @@
+import type { Audience, Client, Drop, Server } from 'filtered-websocket'
+import { type Alert, type AlertOptions, alertOf } from './alert.ts'
+import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
+import type { Handlers, On } from './handlers.ts'
+import type { Kind } from './kinds.ts'
+
+/** What `host.use('media')` gives. */
+export interface MediaApi {
+  /** Before the server starts; handlers run ahead of the filters behind this one. */
+  readonly on: On
+  /** A message of any kind; a client that speaks no envelopes gets what is in it. */
+  send(client: Client, kind: Kind, value: unknown, how?: Outgoing): void
+  /** Sends, and ends the chain. */
+  answer(client: Client, kind: Kind, value: unknown, how?: Outgoing): Drop
+  /** To the media clients of every node. What a client says goes through its own `client.server`. */
+  broadcast(server: Server, kind: Kind, value: unknown, how?: Outgoing & Audience): void
+  /** Shows a message to the user of a client, or to all. Answers what was sent. */
+  alert(to: Client | Server, message: string, options?: AlertOptions): Alert
+  /** Media clients of this node. */
+  readonly numClients: number
+  readonly connected: boolean
+}
+
+/** @param members - the media clients, as they come and go. */
+export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi {
+  let alerts = 0
+  return {
+    on,
+    send: (client, kind, value, how) => client.send(bodyOf(kind, value, how), FORMAT),
+    answer: (client, kind, value, how) => client.answer(bodyOf(kind, value, how), FORMAT),
+    broadcast: (server, kind, value, how) => server.broadcast(bodyOf(kind, value, how), { ...how, format: FORMAT }),
+    alert(to, message, options) {
+      const alert = alertOf(alerts++, message, options)
+      const body = bodyOf('json', { alert })
+      if ('broadcast' in to) to.broadcast(body, { format: FORMAT })
+      else to.send(body, FORMAT)
+      return alert
+    },
+    get numClients() {
+      return members.size
+    },
+    get connected() {
+      return members.size > 0
+    },
+  }
+}

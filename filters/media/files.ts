@@ -1,0 +1,126 @@
+import type { Client, Host } from 'filtered-websocket'
+import { bodyOf, FORMAT } from './codecs.ts'
+import { Conversation } from './conversation.ts'
+import { CHUNK, type Kind, UPLOAD } from './kinds.ts'
+import type { Media } from './message.ts'
+import type { options } from './options.ts'
+import type { Saved } from './saved.ts'
+import { type Serve, serverOf } from './serve.ts'
+import { Uploads } from './uploads.ts'
+
+/** What is kept of one client's files. */
+interface Sender {
+  readonly conversation: Conversation
+  /** There, and not yet told to the filters. */
+  readonly saved: Saved[]
+}
+
+/** Files of clients: those that come in one message, and those that come in chunks. */
+export class Files {
+  /** Answers requests for them. */
+  readonly serve: Serve
+  readonly #uploads: Uploads | undefined
+  readonly #senders = new Map<Client, Sender>()
+
+  private constructor(uploads: Uploads | undefined, serve: Serve) {
+    this.#uploads = uploads
+    this.serve = serve
+  }
+
+  /** @throws Error `ERR_OPTION`: the folder cannot be used. */
+  static async open({ options: chosen, log }: Host<typeof options>): Promise<Files> {
+    const folder = chosen['media-uploads']
+    if (folder === undefined) return new Files(undefined, () => undefined)
+    const url = chosen['media-upload-url']
+    const uploads = new Uploads({
+      folder,
+      url,
+      types: chosen['media-upload-types'],
+      maxBytes: chosen['media-upload-size'],
+      maxFiles: chosen['media-upload-count'],
+      quota: chosen['media-upload-quota'],
+      log,
+    })
+    await uploads.open()
+    return new Files(uploads, serverOf({ folder: uploads.folder, url, log }))
+  }
+
+  /** Whether a message of a kind is about uploads, and no filter's affair. */
+  isAbout(kind: Kind): boolean {
+    return kind === UPLOAD || kind === CHUNK
+  }
+
+  /** Takes such a message; answers the file that it completed, as a message of its own. */
+  async hear(media: Media, client: Client): Promise<Media | undefined> {
+    const { conversation, saved } = this.#senderOf(client)
+    const bytes = media.payload as Buffer
+    await (media.kind === CHUNK ? conversation.chunk(media.metadata, bytes) : conversation.control(jsonIn(bytes)))
+    const file = saved.shift()
+    return file === undefined ? undefined : fileOf(file, media)
+  }
+
+  /**
+   * A file or an image in one message, saved if there is a folder and its metadata is an extension.
+   *
+   * @throws Refused.
+   */
+  async keep(media: Media): Promise<Media> {
+    if (this.#uploads === undefined || media.metadata === '') return media
+    const { path, url, mime } = await this.#uploads.save({ extension: media.metadata }, media.payload as Buffer)
+    return { ...media, path, url, ...(mime !== undefined && { mime }) }
+  }
+
+  /** The client has gone. */
+  async drop(client: Client): Promise<void> {
+    const sender = this.#senders.get(client)
+    this.#senders.delete(client)
+    await sender?.conversation.end()
+  }
+
+  async close(): Promise<void> {
+    await this.#uploads?.close()
+  }
+
+  #senderOf(client: Client): Sender {
+    const known = this.#senders.get(client)
+    if (known !== undefined) return known
+    const saved: Saved[] = []
+    const conversation = new Conversation({
+      uploads: this.#uploads,
+      reply: json => client.send(bodyOf(UPLOAD, Buffer.from(JSON.stringify(json))), FORMAT),
+      saved: file => void saved.push(file),
+    })
+    const sender = { conversation, saved }
+    this.#senders.set(client, sender)
+    return sender
+  }
+}
+
+function jsonIn(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined
+  }
+}
+
+/** To filters that know nothing of media it is the JSON text in `raw`. */
+function fileOf(
+  { kind, name, url, size, original, path, extension, mime, rate, channels }: Saved,
+  { id, timestamp }: Media,
+): Media {
+  return {
+    kind,
+    payload: Buffer.alloc(0),
+    size,
+    metadata: extension,
+    id,
+    timestamp,
+    raw: JSON.stringify({ file: { name, url, size, original, kind } }),
+    path,
+    url,
+    ...(original !== undefined && { original }),
+    ...(mime !== undefined && { mime }),
+    ...(rate !== undefined && channels !== undefined && { rate, channels }),
+  }
+}
