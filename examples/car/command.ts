@@ -1,0 +1,83 @@
+import { Ajv, type ErrorObject } from 'ajv'
+import type { Payload } from 'filtered-websocket'
+
+/** A command as a car understands it. */
+export interface Command {
+  /** Direction nibble and speed nibble. */
+  readonly byte: number
+  /** After which the car stops. */
+  readonly seconds: number
+}
+
+/** Why it is none, as one sentence. */
+export interface Wrong {
+  readonly error: string
+}
+
+const DIRECTIONS = { stop: 0, up: 1, down: 2, left: 3, right: 4 } as const
+/** Longest part of what somebody sent that is shown back. */
+const MAX_SHOWN = 60
+
+/**
+ * How to read `{"command": "up", "duration": 2}` and `{"command": "raw", "data": 22}`.
+ *
+ * @param speed - nibble for commands that name none.
+ * @param longest - seconds that a command may hold, and does without a duration.
+ */
+export function commandReader(speed: number, longest: number): (payload: Payload) => Command | Wrong {
+  const properties = {
+    command: {
+      enum: ['up', 'down', 'left', 'right', 'stop', 'raw'],
+      description: 'up, down, left, right, stop or raw',
+    },
+    duration: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      maximum: longest,
+      description: `seconds above 0, up to ${longest}`,
+    },
+    data: {
+      type: 'integer',
+      minimum: 0,
+      maximum: 0x8f,
+      description: 'a byte from 0 to 143 (0x8f), direction and speed',
+    },
+  } as const
+  const check = new Ajv().compile<{ command: keyof typeof DIRECTIONS | 'raw'; duration?: number; data?: number }>({
+    type: 'object',
+    properties,
+    required: ['command'],
+    additionalProperties: false,
+    if: { properties: { command: { const: 'raw' } }, required: ['command'] },
+    // biome-ignore lint/suspicious/noThenProperty: a word of JSON Schema
+    then: { required: ['data'] },
+  })
+
+  function sentence({ keyword, instancePath, params }: ErrorObject, value: unknown): string {
+    const describe = (name: string) => properties[name as keyof typeof properties].description
+    if (keyword === 'required') return `${params.missingProperty} is missing: ${describe(params.missingProperty)}`
+    if (keyword === 'additionalProperties')
+      return `${shown(params.additionalProperty)} is none of ${Object.keys(properties).join(', ')}`
+    if (instancePath === '') return `a command is an object such as {"command": "up"}, received ${shown(value)}`
+    const name = instancePath.slice(1)
+    return `${name} takes ${describe(name)}, received ${shown((value as Record<string, unknown>)[name])}`
+  }
+
+  return payload => {
+    if (typeof payload !== 'string') return { error: `a command is text, received ${payload.length} binary bytes` }
+    let value: unknown
+    try {
+      value = JSON.parse(payload)
+    } catch {
+      return { error: `a command is JSON, received ${shown(payload)}` }
+    }
+    if (!check(value)) return { error: sentence(check.errors![0]!, value) }
+    const { command, duration: seconds = longest, data } = value
+    return { byte: command === 'raw' ? data! : (DIRECTIONS[command] << 4) | (command === 'stop' ? 0 : speed), seconds }
+  }
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value)
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
+}

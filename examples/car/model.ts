@@ -1,0 +1,92 @@
+/** Metres; the origin is the upper left corner, y grows downwards, as on a screen. */
+export const FIELD = { width: 4, height: 2.5 } as const
+
+/** Where a car is and what it does. */
+export interface CarState {
+  /** Metres. */
+  readonly x: number
+  readonly y: number
+  /** Radians, clockwise; 0: to the right. It counts full turns. */
+  readonly heading: number
+  /** Metres a second; negative: backwards. */
+  readonly speed: number
+  /** Angle of the front wheels, radians; positive: to the right. */
+  readonly wheel: number
+}
+
+/** What each direction nibble asks for: forwards or backwards, and how far the wheels turn, -1 to 1. */
+const DIRECTIONS: readonly (readonly [roll: number, turn: number])[] = [
+  [0, 0],
+  [1, 0],
+  [-1, 0],
+  [1, -1],
+  [1, 1],
+  [1, -0.5],
+  [1, 0.5],
+  [-1, -0.5],
+  [-1, 0.5],
+]
+
+/** Metres a second at speed 15. */
+const TOP_SPEED = 1.5
+/** Metres a second, each second. */
+const ACCELERATION = 3
+const MAX_WHEEL = 0.6
+/** Radians a second. */
+const WHEEL_RATE = 4
+/** Metres between the axles, and from the middle of the car to the edge that it cannot cross. */
+const WHEELBASE = 0.26
+const RADIUS = 0.2
+
+/** Seconds of one step, 50 a second. */
+const STEP = 0.02
+/** Longest time that is made up for, in seconds: after a pause the car goes on where it was. */
+const MAX_LAG = 0.1
+
+/** A toy car on a field with walls; it knows no clock. */
+export class Model {
+  #x: number = FIELD.width / 2
+  #y: number = FIELD.height / 2
+  #heading = -Math.PI / 2
+  #speed = 0
+  #wheel = 0
+  #targetSpeed = 0
+  #targetWheel = 0
+  /** Seconds that no step has covered yet. */
+  #due = 0
+
+  /** @param byte - direction nibble, 0 to 8, and speed nibble. */
+  drive(byte: number): void {
+    const [roll, turn] = DIRECTIONS[byte >> 4]!
+    this.#targetSpeed = (roll * TOP_SPEED * (byte & 0xf)) / 15
+    this.#targetWheel = turn * MAX_WHEEL
+  }
+
+  advance(seconds: number): CarState {
+    this.#due = Math.min(this.#due + Math.max(seconds, 0), MAX_LAG)
+    for (; this.#due >= STEP - 1e-9; this.#due -= STEP) this.#step()
+    return { x: this.#x, y: this.#y, heading: this.#heading, speed: this.#speed, wheel: this.#wheel }
+  }
+
+  #step(): void {
+    this.#wheel = towards(this.#wheel, this.#targetWheel, WHEEL_RATE * STEP)
+    const speed = towards(this.#speed, this.#targetSpeed, ACCELERATION * STEP)
+    // Of a bicycle: the rear wheel follows the front one.
+    this.#heading += (speed / WHEELBASE) * Math.tan(this.#wheel) * STEP
+    const [along, across] = [Math.cos(this.#heading), Math.sin(this.#heading)]
+    const x = within(this.#x + speed * along * STEP, FIELD.width)
+    const y = within(this.#y + speed * across * STEP, FIELD.height)
+    // What a wall takes away is no speed.
+    this.#speed = ((x - this.#x) * along + (y - this.#y) * across) / STEP
+    this.#x = x
+    this.#y = y
+  }
+}
+
+function towards(value: number, target: number, most: number): number {
+  return value + Math.min(Math.max(target - value, -most), most)
+}
+
+function within(position: number, size: number): number {
+  return Math.min(Math.max(position, RADIUS), size - RADIUS)
+}
