@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import * as car from '../examples/car/car.ts'
@@ -7,7 +8,7 @@ import { type CarState, FIELD, Model } from '../examples/car/model.ts'
 import { steer } from '../examples/car/steer.ts'
 import type { Host } from '../src/index.ts'
 import { fakeClient, type SetUp, setUp, testServer } from '../src/testing/index.ts'
-import { root } from './kit/cli.ts'
+import { folder, launch, root } from './kit/cli.ts'
 import { Peer, serve, until } from './kit/peer.ts'
 
 const CAR = join(root, 'examples/car')
@@ -311,5 +312,40 @@ describe('examples/car: the model', () => {
     model.drive(0x5a)
     for (let ms = 0; ms < 1000; ms += 4) model.advance(0.004)
     near(model.advance(0).x, after([0x5a, 1]).x, 1e-9)
+  })
+})
+
+describe('examples/car: its README', () => {
+  const readme = readFileSync(join(CAR, 'README.md'), 'utf8')
+
+  /** Drives forward for a moment, to the end. */
+  async function drive(url: string): Promise<void> {
+    const ann = await Peer.open(url)
+    ann.send('{"command": "raw", "data": 22, "duration": 0.2}')
+    await until(() => ann.received.length > 5 && !/"driver":"/.test(String(ann.received.at(-1))), 'the end of a drive')
+    ann.ws.terminate()
+  }
+
+  const commands = [...readme.matchAll(/^npx fws-server (.*)$/gm)].map(([, words]) => words!)
+  for (const words of commands.filter(command => !command.includes('my-car'))) {
+    it(`fws-server ${words} serves the page and the car`, async t => {
+      const { url } = await launch(t, [...words.split(' '), '-p', '0'])
+      const page = await fetch(url.replace('ws:', 'http:'))
+      assert.equal(page.status, 200)
+      assert.match(await page.text(), /<title>Car<\/title>/)
+      await drive(url)
+    })
+  }
+
+  it('its driver of a real car writes each byte to the device', async t => {
+    const dir = folder(t)
+    const port = join(dir, 'port')
+    cpSync(CAR, join(dir, 'car'), { recursive: true })
+    symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'))
+    const [, example] = /^```ts\n(\/\/ my-car\.ts[\s\S]*?)^```$/m.exec(readme)!
+    writeFileSync(join(dir, 'car/my-car.ts'), example!.replace('/dev/rfcomm0', port))
+    const { url } = await launch(t, ['-f', join(dir, 'car/my-car.ts'), '-p', '0'])
+    await drive(url)
+    assert.deepEqual([...readFileSync(port)], [0x16, 0])
   })
 })

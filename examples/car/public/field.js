@@ -1,0 +1,170 @@
+/** Milliseconds in which what is shown comes nearer to what is so, by a factor of e. */
+const EASE = 45
+/** Places of the car that the trail goes back to. */
+const TRAIL = 90
+/** Metres. */
+const LENGTH = 0.38
+const WIDTH = 0.2
+/** Custom properties of the canvas. */
+const COLOURS = ['marking', 'car', 'idle-car', 'wheel', 'glass', 'lamp']
+
+/**
+ * Draws the car on its field, between two reports too; at rest it does nothing.
+ *
+ * @param canvas - as wide as its CSS says, as sharp as the screen.
+ */
+export function fieldOn(canvas) {
+  const context = canvas.getContext('2d')
+  let field = { width: 4, height: 2.5 }
+  let colours = {}
+  /** What the server says, what is on the screen. */
+  let target
+  let shown
+  let isMine = false
+  let trail = []
+  let before = 0
+  let isAsked = false
+
+  function request() {
+    if (!isAsked) requestAnimationFrame(draw)
+    isAsked = true
+  }
+
+  function draw(now) {
+    isAsked = false
+    const near = 1 - Math.exp(-Math.min(now - before, 250) / EASE)
+    before = now
+    let isDone = true
+    for (const name of Object.keys(target)) {
+      const rest = target[name] - shown[name]
+      if (Math.abs(rest) < 0.0005) shown[name] = target[name]
+      else {
+        shown[name] += rest * near
+        isDone = false
+      }
+    }
+    if (isDone) trail.shift()
+    else trail.push({ x: shown.x, y: shown.y })
+    if (trail.length > TRAIL) trail.shift()
+    paint()
+    if (!isDone || trail.length > 0) request()
+  }
+
+  function paint() {
+    const scale = canvas.width / field.width
+    context.setTransform(scale, 0, 0, scale, 0, 0)
+    context.clearRect(0, 0, field.width, field.height)
+    paintMarkings()
+    paintTrail()
+    paintCar(scale)
+  }
+
+  function paintMarkings() {
+    context.fillStyle = colours.marking
+    for (let x = 0.25; x < field.width; x += 0.25) for (let y = 0.25; y < field.height; y += 0.25) dot(x, y, 0.008)
+    context.strokeStyle = colours.marking
+    context.lineWidth = 0.025
+    context.setLineDash([0.09, 0.09])
+    context.beginPath()
+    context.roundRect(0.5, 0.5, field.width - 1, field.height - 1, 0.7)
+    context.stroke()
+    context.setLineDash([])
+  }
+
+  function paintTrail() {
+    context.strokeStyle = carColour()
+    context.lineWidth = 0.05
+    trail.forEach((place, index) => {
+      if (index === 0) return
+      context.globalAlpha = (0.45 * index) / trail.length
+      context.beginPath()
+      context.moveTo(trail[index - 1].x, trail[index - 1].y)
+      context.lineTo(place.x, place.y)
+      context.stroke()
+    })
+    context.globalAlpha = 1
+  }
+
+  function paintCar(scale) {
+    context.save()
+    context.translate(shown.x, shown.y)
+    context.rotate(shown.heading)
+    context.fillStyle = colours.wheel
+    for (const [x, y, angle] of [
+      [0.115, -WIDTH / 2, shown.wheel],
+      [0.115, WIDTH / 2, shown.wheel],
+      [-0.115, -WIDTH / 2, 0],
+      [-0.115, WIDTH / 2, 0],
+    ]) {
+      context.save()
+      context.translate(x, y)
+      context.rotate(angle)
+      box(-0.045, -0.022, 0.09, 0.044, 0.015)
+      context.restore()
+    }
+    // Not scaled by the transformation.
+    context.shadowColor = 'rgb(0 0 0 / 0.25)'
+    context.shadowBlur = 0.06 * scale
+    context.shadowOffsetY = 0.015 * scale
+    context.fillStyle = carColour()
+    box(-LENGTH / 2, -WIDTH / 2 + 0.012, LENGTH, WIDTH - 0.024, 0.065)
+    context.shadowColor = 'transparent'
+    context.fillStyle = colours.glass
+    box(0.015, -0.062, 0.06, 0.124, 0.025)
+    context.globalAlpha = 0.55
+    box(-0.12, -0.055, 0.035, 0.11, 0.016)
+    context.globalAlpha = 1
+    context.fillStyle = colours.lamp
+    dot(LENGTH / 2 - 0.025, -0.055, 0.015)
+    dot(LENGTH / 2 - 0.025, 0.055, 0.015)
+    context.restore()
+  }
+
+  function carColour() {
+    return isMine ? colours.car : colours['idle-car']
+  }
+
+  function dot(x, y, radius) {
+    context.beginPath()
+    context.arc(x, y, radius, 0, 2 * Math.PI)
+    context.fill()
+  }
+
+  function box(x, y, width, height, radius) {
+    context.beginPath()
+    context.roundRect(x, y, width, height, radius)
+    context.fill()
+  }
+
+  function readColours() {
+    const style = getComputedStyle(canvas)
+    colours = Object.fromEntries(COLOURS.map(name => [name, style.getPropertyValue(`--${name}`)]))
+  }
+
+  function fit() {
+    const sharp = devicePixelRatio
+    canvas.width = Math.round(canvas.clientWidth * sharp)
+    canvas.height = Math.round(canvas.clientHeight * sharp)
+    readColours()
+    if (shown !== undefined) paint()
+  }
+
+  new ResizeObserver(fit).observe(canvas)
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', fit)
+  fit()
+
+  return {
+    /** A car that was not seen before stands where it is at once. */
+    begin(size, car) {
+      field = size
+      shown = { ...car }
+      trail = []
+      this.show(car, false)
+    },
+    show(car, mine) {
+      target = car
+      isMine = mine
+      request()
+    },
+  }
+}

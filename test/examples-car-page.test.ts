@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { browser, screenshot, watched } from './kit/browser.ts'
+import { launch } from './kit/cli.ts'
+import { until } from './kit/peer.ts'
+import { freePort } from './kit/port.ts'
+
+const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 800 } }
+const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  isMobile: true,
+  hasTouch: true,
+}
+/** What Chromium logs when a server is not there. */
+const UNREACHABLE = /^WebSocket connection to 'ws:.*failed/
+
+const command = (port: number) => ['-c', 'examples/car/config.json', '-p', String(port)]
+
+async function connected(page: Page): Promise<void> {
+  await until(async () => (await page.locator('#status').textContent()) === 'connected', 'a connection')
+}
+
+/** What the page shows of the car. */
+async function shown(page: Page) {
+  const [speed, heading, x, y, driver] = await page.locator('dl output, #driver').allTextContents()
+  return { speed: Number(speed), heading: Number(heading), x: Number(x), y: Number(y), driver }
+}
+
+async function see(page: Page, what: string, condition: (car: Awaited<ReturnType<typeof shown>>) => boolean) {
+  await until(async () => condition(await shown(page)), what).catch(async error => {
+    assert.fail(`${error.message}, saw ${JSON.stringify(await shown(page))}`)
+  })
+}
+
+const atRest = (page: Page) => see(page, 'a car at rest', ({ speed, driver }) => speed === 0 && driver === 'nobody')
+
+/** The middle of the joystick, and how far its knob goes, in pixels. */
+async function stickOf(page: Page) {
+  const box = (await page.locator('#stick').boundingBox())!
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2, reach: box.width * 0.29 }
+}
+
+/** All that is drawn. */
+const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
+
+describe('examples/car: the page', () => {
+  let chromium: Browser
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    chromium = await browser({ after: end => void ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+
+  /** A server; `open` shows the page of the car, connected, to one more viewer. */
+  async function start(t: TestContext, port = 0, ...options: readonly string[]) {
+    const server = await launch(t, [...command(port), ...options])
+    const open = async (how = DESKTOP, expected?: RegExp) => {
+      const page = watched(t, await chromium.newPage(how), expected)
+      t.after(() => page.close())
+      await page.goto(server.url.replace('ws:', 'http:'))
+      await connected(page)
+      return page
+    }
+    return { server, open }
+  }
+
+  it('drives by the joystick, and every other page sees it', async t => {
+    const { open } = await start(t)
+    const [ann, bob] = [await open(), await open()]
+    const before = await picture(bob)
+    const { x, y, reach } = await stickOf(ann)
+    await ann.mouse.move(x, y)
+    await ann.mouse.down()
+    await ann.mouse.move(x, y - reach * 0.4, { steps: 4 })
+    await see(bob, 'a car that drives up at 6/15 of its speed', car => car.speed === 0.6 && car.y < 1.2)
+    assert.equal((await shown(bob)).driver, 'someone')
+    assert.equal((await shown(ann)).driver, 'you')
+    assert.equal((await shown(bob)).x, 2)
+    await ann.mouse.move(x + reach, y - reach, { steps: 4 })
+    await see(bob, 'a car that turns right', ({ heading }) => heading > 20 && heading < 180)
+    assert.notEqual(await picture(bob), before)
+    await screenshot(ann, 'car')
+    await ann.mouse.up()
+    await atRest(bob)
+    await atRest(ann)
+    assert.deepEqual(await shown(bob), await shown(ann))
+  })
+
+  it('drives by arrow keys, two together too, and stops when they come up', async t => {
+    const { open } = await start(t)
+    const page = await open()
+    await page.keyboard.down('ArrowDown')
+    await see(page, 'a car that backs', ({ speed, y, driver }) => speed === -0.6 && y > 1.3 && driver === 'you')
+    await page.keyboard.up('ArrowDown')
+    await atRest(page)
+    await page.keyboard.down('ArrowUp')
+    await page.keyboard.down('ArrowLeft')
+    await see(page, 'a car that turns left', ({ heading, speed }) => heading < 340 && heading > 180 && speed > 0.5)
+    await page.keyboard.up('ArrowLeft')
+    await see(page, 'a car that goes on', ({ speed, driver }) => speed > 0.5 && driver === 'you')
+    await page.keyboard.up('ArrowUp')
+    await atRest(page)
+  })
+
+  it('drives by its buttons, held by a pointer or a key, and a click without either is a second', async t => {
+    const { open } = await start(t)
+    const page = await open()
+    const forward = page.getByRole('button', { name: 'Forward' })
+    await forward.hover()
+    await page.mouse.down()
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    await page.mouse.up()
+    await atRest(page)
+    await page.getByRole('button', { name: 'Backward' }).focus()
+    await page.keyboard.down(' ')
+    await see(page, 'a car that backs', ({ speed }) => speed === -0.6)
+    await page.keyboard.up(' ')
+    await atRest(page)
+    const { y } = await shown(page)
+    await forward.dispatchEvent('click')
+    await see(page, 'a car that has driven', car => car.y < y - 0.2)
+    await atRest(page)
+  })
+
+  it('stops the car of somebody else by its stop button', async t => {
+    const { open } = await start(t)
+    const [ann, bob] = [await open(), await open()]
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await bob.getByRole('button', { name: 'Stop' }).click()
+    await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'nobody')
+  })
+
+  it('stops the car when its window is left, and when it is closed', async t => {
+    const { open } = await start(t)
+    const [ann, bob] = [await open(), await open()]
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.evaluate(`window.dispatchEvent(new Event('blur'))`)
+    await atRest(bob)
+    await ann.keyboard.up('ArrowLeft')
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.close()
+    await atRest(bob)
+  })
+
+  it('drives by touch on a phone, whose screen is wide enough', async t => {
+    const { open } = await start(t)
+    const page = await open(PHONE)
+    const widths = `['html', 'dl'].map(name => document.querySelector(name)).map(e => e.scrollWidth - e.clientWidth)`
+    assert.deepEqual(await page.evaluate(widths), [0, 0])
+    const { x, y, reach } = await stickOf(page)
+    const touches = await page.context().newCDPSession(page)
+    const touch = (type: string, ...points: { x: number; y: number }[]) =>
+      touches.send('Input.dispatchTouchEvent', { type: type as 'touchStart', touchPoints: points })
+    await touch('touchStart', { x, y })
+    await touch('touchMove', { x: x - reach, y: y - reach })
+    await see(page, 'a car that turns left', car => car.heading > 180 && car.heading < 335 && car.driver === 'you')
+    await screenshot(page, 'car-phone')
+    assert.equal(await page.evaluate('scrollY'), 0)
+    await touch('touchEnd')
+    await atRest(page)
+  })
+
+  it('keeps a car on its way for longer than a command holds, as long as the key is down', async t => {
+    const { open } = await start(t, 0, '--car-hold', '1.2')
+    const page = await open()
+    await page.keyboard.down('ArrowLeft')
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    const since = Date.now()
+    await see(page, 'two and a half seconds', ({ driver }) => {
+      assert.equal(driver, 'you')
+      return Date.now() - since > 2500
+    })
+    await page.keyboard.up('ArrowLeft')
+    await atRest(page)
+  })
+
+  it('comes back by itself when the server was killed, and drives again', async t => {
+    const port = await freePort()
+    const { server, open } = await start(t, port)
+    const [ann, bob] = [await open(DESKTOP, UNREACHABLE), await open(DESKTOP, UNREACHABLE)]
+    await ann.keyboard.down('ArrowUp')
+    await see(bob, 'a car that drives', ({ y }) => y < 1.2)
+    await server.kill()
+    for (const page of [ann, bob])
+      await until(async () => (await page.locator('#status').textContent()) === 'offline, trying again', 'a loss')
+    const observer = await (await launch(t, command(port))).connect()
+    await Promise.all([connected(ann), connected(bob)])
+    await bob.keyboard.down('ArrowDown')
+    // For longer than a page waits before it repeats what is held.
+    await see(ann, 'a car that backs', ({ y, driver }) => y > 2 && driver === 'someone')
+    await bob.keyboard.up('ArrowDown')
+    await atRest(ann)
+    // The key of ann, still down, was for the car that is gone.
+    const drivers = observer.received.map(text => JSON.parse(String(text)).driver).filter(id => id !== null)
+    assert.equal(new Set(drivers).size, 1)
+    observer.ws.terminate()
+  })
+
+  it('is as sharp as the screen', async t => {
+    const { open } = await start(t)
+    const page = await open(PHONE)
+    const [drawn, seen] = await page.evaluate<[number, number]>(
+      `[document.querySelector('#field').width, document.querySelector('#field').clientWidth]`,
+    )
+    assert.equal(drawn, seen * 2)
+  })
+})
