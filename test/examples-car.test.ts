@@ -22,6 +22,7 @@ function withClock(t: TestContext) {
   const drove: number[] = []
   const driver: Driver = { drive: byte => void drove.push(byte), where: () => MIDDLE }
   return {
+    driver,
     drove,
     listening: { options: car.options, setup: (host: Host<typeof car.options>) => steer(host, driver, () => now) },
     moving: {
@@ -160,6 +161,19 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0x16, 0x46, 0])
     await disconnect(bob, lost)
     assert.deepEqual(drove, [0x16, 0x46, 0])
+  })
+
+  it('that the car does not take is an error, and a stop is tried until it does', async t => {
+    const { listening: module, driver, drove, pass } = withClock(t)
+    const { message } = (await setUp(module)) as Required<SetUp>
+    const take = driver.drive
+    driver.drive = () => Promise.reject(new Error('out of reach'))
+    const up = message('{"command": "up", "duration": 0.1}', fakeClient(), { payload: '', at: 0 })
+    await assert.rejects(Promise.resolve(up), { message: 'out of reach' })
+    await pass(200)
+    driver.drive = take
+    await pass(200)
+    assert.deepEqual(drove, [0])
   })
 
   it('ends with the server', async t => {

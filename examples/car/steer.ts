@@ -8,7 +8,7 @@ import { type CarState, FIELD } from './model.ts'
 const TICK = 20
 
 /**
- * One car for all clients: it obeys the last command, whoever gave it, and stops when that one's time is over, when its client has gone, at
+ * One car for all clients: it obeys the last command, whoever gave it, and stops when its time is over, when its client has gone, at
  * a command that is none, and with the server.
  *
  * @param now - milliseconds of a clock that only goes forward.
@@ -22,6 +22,8 @@ export function steer(
   /** Whose command the car obeys; undefined: it has stopped, or is about to. */
   let holder: Client | undefined
   let until = 0
+  /** Until the driver has taken a stop. */
+  let mayMove = false
   let viewers: Server | undefined
   let told = ''
 
@@ -30,10 +32,12 @@ export function steer(
   async function halt(): Promise<void> {
     holder = undefined
     await driver.drive(0)
+    if (holder === undefined) mayMove = false
   }
 
   every(TICK, async () => {
-    if (holder !== undefined && now() >= until) await halt()
+    // A stop that has failed is tried again.
+    if (mayMove && (holder === undefined || now() >= until)) await halt()
     const state = JSON.stringify(view())
     // A car that stands is no news.
     if (state === told) return
@@ -59,6 +63,7 @@ export function steer(
       if (stands(command.byte)) return halt()
       holder = client
       until = now() + command.seconds * 1000
+      mayMove = true
       await driver.drive(command.byte)
     },
 
