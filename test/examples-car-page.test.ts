@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { browser, screenshot, watched } from './kit/browser.ts'
-import { launch } from './kit/cli.ts'
-import { until } from './kit/peer.ts'
+import { launch, root } from './kit/cli.ts'
+import { serve, until } from './kit/peer.ts'
 import { freePort } from './kit/port.ts'
 
+const CAR = join(root, 'examples/car')
 const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 800 } }
 const PHONE: BrowserContextOptions = {
   viewport: { width: 390, height: 844 },
@@ -15,8 +17,6 @@ const PHONE: BrowserContextOptions = {
 }
 /** What Chromium logs when a server is not there. */
 const UNREACHABLE = /^WebSocket connection to 'ws:.*failed/
-
-const command = (port: number) => ['-c', 'examples/car/config.json', '-p', String(port)]
 
 async function connected(page: Page): Promise<void> {
   await until(async () => (await page.locator('#status').textContent()) === 'connected', 'a connection')
@@ -55,22 +55,36 @@ describe('examples/car: the page', () => {
     for (const end of ends) await end()
   })
 
-  /** A server; `open` shows the page of the car, connected, to one more viewer. */
-  async function start(t: TestContext, port = 0, ...options: readonly string[]) {
-    const server = await launch(t, [...command(port), ...options])
-    const open = async (how = DESKTOP, expected?: RegExp) => {
+  /** How to look at a car: each call is one more viewer. */
+  function viewers(t: TestContext) {
+    const pages: Page[] = []
+    // Before the end of the server, which each page would log as an error.
+    t.after(async () => {
+      for (const page of pages) await page.close()
+    })
+    return async (url: string, how = DESKTOP, expected?: RegExp): Promise<Page> => {
       const page = watched(t, await chromium.newPage(how), expected)
-      t.after(() => page.close())
-      await page.goto(server.url.replace('ws:', 'http:'))
+      pages.push(page)
+      await page.goto(url.replace('ws:', 'http:'))
       await connected(page)
       return page
     }
-    return { server, open }
+  }
+
+  /** A server with the car, and how to look at it. */
+  async function start(t: TestContext, options: Record<string, unknown> = {}) {
+    const open = viewers(t)
+    const { url } = await serve(t, {
+      filters: [join(CAR, 'car.ts'), 'pages'],
+      pagesRoot: join(CAR, 'public'),
+      ...options,
+    })
+    return (how?: BrowserContextOptions) => open(url, how)
   }
 
   it('drives by the joystick, and every other page sees it', async t => {
-    const { open } = await start(t)
-    const [ann, bob] = [await open(), await open()]
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
     const before = await picture(bob)
     const { x, y, reach } = await stickOf(ann)
     await ann.mouse.move(x, y)
@@ -91,8 +105,8 @@ describe('examples/car: the page', () => {
   })
 
   it('drives by arrow keys, two together too, and stops when they come up', async t => {
-    const { open } = await start(t)
-    const page = await open()
+    const show = await start(t)
+    const page = await show()
     await page.keyboard.down('ArrowDown')
     await see(page, 'a car that backs', ({ speed, y, driver }) => speed === -0.6 && y > 1.3 && driver === 'you')
     await page.keyboard.up('ArrowDown')
@@ -107,8 +121,8 @@ describe('examples/car: the page', () => {
   })
 
   it('drives by its buttons, held by a pointer or a key, and a click without either is a second', async t => {
-    const { open } = await start(t)
-    const page = await open()
+    const show = await start(t)
+    const page = await show()
     const forward = page.getByRole('button', { name: 'Forward' })
     await forward.hover()
     await page.mouse.down()
@@ -127,8 +141,8 @@ describe('examples/car: the page', () => {
   })
 
   it('stops the car of somebody else by its stop button', async t => {
-    const { open } = await start(t)
-    const [ann, bob] = [await open(), await open()]
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowLeft')
     await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
     await bob.getByRole('button', { name: 'Stop' }).click()
@@ -136,8 +150,8 @@ describe('examples/car: the page', () => {
   })
 
   it('stops the car when its window is left, and when it is closed', async t => {
-    const { open } = await start(t)
-    const [ann, bob] = [await open(), await open()]
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowLeft')
     await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
     await ann.evaluate(`window.dispatchEvent(new Event('blur'))`)
@@ -150,8 +164,8 @@ describe('examples/car: the page', () => {
   })
 
   it('drives by touch on a phone, whose screen is wide enough', async t => {
-    const { open } = await start(t)
-    const page = await open(PHONE)
+    const show = await start(t)
+    const page = await show(PHONE)
     const widths = `['html', 'dl'].map(name => document.querySelector(name)).map(e => e.scrollWidth - e.clientWidth)`
     assert.deepEqual(await page.evaluate(widths), [0, 0])
     const { x, y, reach } = await stickOf(page)
@@ -168,8 +182,8 @@ describe('examples/car: the page', () => {
   })
 
   it('keeps a car on its way for longer than a command holds, as long as the key is down', async t => {
-    const { open } = await start(t, 0, '--car-hold', '1.2')
-    const page = await open()
+    const show = await start(t, { carHold: 1.2 })
+    const page = await show()
     await page.keyboard.down('ArrowLeft')
     await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
     const since = Date.now()
@@ -183,14 +197,17 @@ describe('examples/car: the page', () => {
 
   it('comes back by itself when the server was killed, and drives again', async t => {
     const port = await freePort()
-    const { server, open } = await start(t, port)
-    const [ann, bob] = [await open(DESKTOP, UNREACHABLE), await open(DESKTOP, UNREACHABLE)]
+    const command = ['-c', join(CAR, 'config.json'), '-p', String(port)]
+    const open = viewers(t)
+    const server = await launch(t, command)
+    const show = () => open(server.url, DESKTOP, UNREACHABLE)
+    const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowUp')
     await see(bob, 'a car that drives', ({ y }) => y < 1.2)
     await server.kill()
     for (const page of [ann, bob])
       await until(async () => (await page.locator('#status').textContent()) === 'offline, trying again', 'a loss')
-    const observer = await (await launch(t, command(port))).connect()
+    const observer = await (await launch(t, command)).connect()
     await Promise.all([connected(ann), connected(bob)])
     await bob.keyboard.down('ArrowDown')
     // For longer than a page waits before it repeats what is held.
@@ -204,8 +221,8 @@ describe('examples/car: the page', () => {
   })
 
   it('is as sharp as the screen', async t => {
-    const { open } = await start(t)
-    const page = await open(PHONE)
+    const show = await start(t)
+    const page = await show(PHONE)
     const [drawn, seen] = await page.evaluate<[number, number]>(
       `[document.querySelector('#field').width, document.querySelector('#field').clientWidth]`,
     )

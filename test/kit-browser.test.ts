@@ -32,7 +32,8 @@ async function child(code: string, env: Readonly<Record<string, string>>): Promi
 }
 
 describe('a browser of the tests', () => {
-  it('shows a page and takes its picture', async t => {
+  it('shows a page and takes its picture, which is kept only when that is asked for', async t => {
+    delete process.env.UPDATE_SCREENSHOTS
     const page = watched(t, await (await browser(t)).newPage())
     await page.setContent('<h1>hello</h1><p style="width: 50%; background: teal">world</p>')
     assert.equal(await page.locator('h1').textContent(), 'hello')
