@@ -181,7 +181,10 @@ describe('media with a folder for uploads', () => {
     const cwd = folder(t, { 'file.txt': '' })
     mkdirSync(join(cwd, 'dir'))
     const refused = (...args: string[]) => refusal(['-f', 'media', ...args], { cwd })
-    assert.match(await refused('--media-uploads', 'file.txt'), /^filter media: --media-uploads takes a folder, received "/)
+    assert.match(
+      await refused('--media-uploads', 'file.txt'),
+      /^filter media: --media-uploads takes a folder, received "/,
+    )
     assert.match(await refused('--media-uploads', 'no/such/place'), /^filter media: --media-uploads /)
     assert.match(
       await refused('--media-uploads', 'dir', '--media-upload-url', 'uploads'),
