@@ -16,7 +16,7 @@ export interface ConversationOptions {
   readonly uploads: Uploads | undefined
   /** MUST NOT throw. */
   readonly reply: (json: Reply) => void
-  /** A file is there, after its client was told; MUST NOT throw. */
+  /** A file is there, and its client has been told or has gone; MUST NOT throw. */
   readonly saved: (saved: Saved) => void
 }
 

@@ -24,7 +24,7 @@ export interface Job {
   readonly memory: Memory
   /** Gives the complete part its name. */
   place(part: Part): Promise<Pick<Saved, 'name' | 'path' | 'url'>>
-  /** It is over, one way or the other. */
+  /** It is over, one way or the other, and holds nothing any more. */
   left(): void
 }
 
@@ -108,10 +108,10 @@ export class Upload {
     return this.done
   }
 
-  /** Ends it, unless it is a file already. Settles when nothing of it is left; never rejects. */
+  /** Ends it. Settles when nothing of it is left, or when it is a file, if it was too late; never rejects. */
   cancel(why = new Refused('lost', 'the upload was cancelled')): Promise<void> {
     this.#end(why)
-    return this.#cleared
+    return this.#isPlaced ? this.#run : this.#cleared
   }
 
   #refusalOf(length: number): Refused | undefined {
@@ -219,13 +219,13 @@ export class Upload {
     this.#over = refused
     clearTimeout(this.#idle)
     while (!this.#chunks.isEmpty) this.#chunks.take().failed(refused)
-    this.#job.left()
     // Behind the write that is under way.
     this.#cleared = this.#run
       .then(() => this.#part.discard())
       .catch(() => {})
       .then(() => {
         this.#job.reservation.release()
+        this.#job.left()
         this.#done.reject(refused)
       })
   }
