@@ -1,7 +1,7 @@
 import type { Refused } from './refused.ts'
 
 /** Chunks that wait, however small: each costs more than its bytes. */
-const MAX_CHUNKS = 8192
+export const MAX_CHUNKS = 8192
 /** Bytes from which on a batch takes no further chunk: what is joined is copied. */
 const BATCH = 1_048_576
 /** Bytes; a smaller chunk may be a cut of a much larger buffer, which would wait with it. */

@@ -1,4 +1,4 @@
-import { Chunks, deferred, type Memory } from './chunks.ts'
+import { Chunks, deferred, MAX_CHUNKS, type Memory } from './chunks.ts'
 import { checkContent, HEAD } from './content.ts'
 import { Part } from './part.ts'
 import { Refused, refusedBy } from './refused.ts'
@@ -122,7 +122,8 @@ export class Upload {
     if (this.#isComplete) return new Refused('size', 'the file has ended already')
     if (size === undefined && came + (sound === undefined ? 0 : WAV_HEADER) > maxBytes)
       return new Refused('size', `a file has at most ${maxBytes} bytes`)
-    if (this.#chunks.isFull) return new Refused('busy', `more than ${window} bytes came beyond what was received`)
+    if (this.#chunks.isFull)
+      return new Refused('busy', `more came than may wait for the disk: ${window} bytes, ${MAX_CHUNKS} chunks`)
     try {
       if (size === undefined) reservation.grow(length)
     } catch (error) {

@@ -4,7 +4,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { Conversation, type Reply } from '../../../filters/media/conversation.ts'
 import type { Saved } from '../../../filters/media/saved.ts'
 import type { Uploads, UploadsOptions } from '../../../filters/media/uploads.ts'
-import { until } from '../../kit/peer.ts'
+import { Peer, serve, until } from '../../kit/peer.ts'
 import { filesOf, PNG, png, uploadsOf } from '../../kit/uploads.ts'
 
 const WINDOW = 40_000
@@ -223,5 +223,49 @@ describe('a server without uploads', () => {
       [1, 2].map(id => ({ refused: id, reason: 'this server takes no uploads', code: 'off' })),
     )
     await talking.conversation.end()
+  })
+})
+
+describe('behind a real server', () => {
+  it('a client that sends without looking is read no faster than the disk writes', async t => {
+    const talking = await talk(t, { maxBytes: 30_000_000, quota: 30_000_000, window: 1_000_000 })
+    const { conversation, files, replies } = talking
+    const message = async (payload: string | Buffer) => {
+      await (typeof payload === 'string' ? conversation.control(JSON.parse(payload)) : conversation.chunk('1', payload))
+    }
+    const server = await serve(t, { filters: [{ message }] })
+    const peer = await Peer.open(server.url)
+    peer.send(JSON.stringify(begin(1, 30_000_000)))
+    for (let i = 0; i < 120; i++) peer.send(i === 0 ? png(250_000) : Buffer.alloc(250_000, i))
+    await until(() => files.length === 1 || replies.some(reply => 'refused' in reply))
+    assert.deepEqual(
+      replies.filter(reply => 'refused' in reply),
+      [],
+    )
+    const file = readFileSync(files[0]!.path)
+    assert.equal(file.length, 30_000_000)
+    for (let i = 1; i < 120; i++) assert.equal(file[i * 250_000 + 125_000], i)
+  })
+
+  it('a connection that is lost leaves nothing', async t => {
+    const { conversation, uploads, replies } = await talk(t)
+    const server = await serve(t, {
+      filters: [
+        {
+          message: (payload: string | Buffer) =>
+            void (typeof payload === 'string'
+              ? conversation.control(JSON.parse(payload))
+              : conversation.chunk('1', payload)),
+          disconnect: () => conversation.end(),
+        },
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    peer.send(JSON.stringify(begin(1, 50_000)))
+    await until(() => replies.length === 1)
+    peer.send(png(20_000))
+    await until(() => filesOf(uploads).length === 1)
+    peer.ws.terminate()
+    await until(() => filesOf(uploads).length === 0)
   })
 })

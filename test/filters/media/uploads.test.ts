@@ -222,10 +222,26 @@ describe('an upload in chunks', () => {
     upload.write(Buffer.alloc(10_000))
     await assert.rejects(upload.write(Buffer.alloc(1)), {
       code: 'busy',
-      message: 'more than 10000 bytes came beyond what was received',
+      message: 'more came than may wait for the disk: 10000 bytes, 8192 chunks',
     })
     await upload.cancel()
     assert.deepEqual(filesOf(uploads), [])
+  })
+
+  it('may come byte by byte, but not in any number at once', async t => {
+    const uploads = await uploadsOf(t)
+    const bytes = png(20_000)
+    const send = async (count: number) => {
+      const upload = await uploads.begin(ANN, { name: 'a.png', size: count })
+      for (let i = 0; i < count; i++) upload.write(bytes.subarray(i, i + 1))
+      return upload.done
+    }
+    assert.deepEqual(readFileSync((await send(8000)).path), bytes.subarray(0, 8000))
+    await assert.rejects(send(20_000), {
+      code: 'busy',
+      message: 'more came than may wait for the disk: 4194304 bytes, 8192 chunks',
+    })
+    assert.equal(filesOf(uploads).length, 1)
   })
 
   it('makes clients wait when the chunks of all together are too many', async t => {
