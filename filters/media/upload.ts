@@ -6,6 +6,9 @@ import type { Saved } from './saved.ts'
 import type { Reservation } from './space.ts'
 import { frameOf, type Sound, WAV_HEADER, wavHeader } from './wav.ts'
 
+/** Bytes that have to come in `idleMs`. */
+const LEAST = 16_384
+
 /** What is uploaded, and where it comes to. */
 export interface Job {
   readonly extension: string
@@ -18,7 +21,7 @@ export interface Job {
   readonly maxBytes: number
   /** Bytes that may wait for the disk: at least `HEAD`. */
   readonly window: number
-  /** Milliseconds without a chunk that end it. */
+  /** Milliseconds in which less than `LEAST` bytes end it. */
   readonly idleMs: number
   readonly reservation: Reservation
   readonly memory: Memory
@@ -38,6 +41,8 @@ export class Upload {
   /** From the client, and on the disk. */
   #came = 0
   #received = 0
+  /** Of what came, since the timer began. */
+  #stirring = 0
   /** All has come that will. */
   #isComplete = false
   #isChecked: boolean
@@ -91,7 +96,7 @@ export class Upload {
       refused.reject(refusal)
       return refused.promise
     }
-    this.#idle.refresh()
+    this.#stir(chunk.length)
     this.#came += chunk.length
     this.#isComplete = this.#came === this.#job.size
     const written = this.#chunks.push(chunk)
@@ -231,9 +236,17 @@ export class Upload {
       })
   }
 
+  /** A byte now and then does not hold a place that others wait for. */
+  #stir(bytes: number): void {
+    this.#stirring += bytes
+    if (this.#stirring < LEAST) return
+    this.#stirring = 0
+    this.#idle.refresh()
+  }
+
   #onIdle(): void {
     // It is the disk that keeps us waiting.
     if (this.#isRunning) this.#idle.refresh()
-    else this.#end(new Refused('lost', `no chunk came for ${this.#job.idleMs / 1000} s`))
+    else this.#end(new Refused('lost', `less than ${LEAST} bytes came in ${this.#job.idleMs / 1000} s`))
   }
 }

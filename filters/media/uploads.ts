@@ -31,7 +31,7 @@ export interface UploadsOptions {
   /** Bytes of one upload that may wait for the disk, default 4 MiB, and of all, default 64 MiB. */
   readonly window?: number
   readonly memory?: number
-  /** Milliseconds without a chunk that end an upload; default 30,000. */
+  /** Milliseconds in which less than 16 KiB end an upload; default 30,000. */
   readonly idleMs?: number
   /** Milliseconds since 1970, and an integer of 32 bits: for tests. */
   readonly now?: () => number

@@ -279,6 +279,21 @@ describe('an upload in chunks', () => {
     await uploads.dropOwner(BOB)
   })
 
+  it('is not held by a byte now and then', async t => {
+    const uploads = await uploadsOf(t, { idleMs: 200 })
+    const upload = await uploads.begin(ANN, { name: 'a.txt', size: 100_000 })
+    let refused: Error | undefined
+    upload.done.catch(error => {
+      refused = error
+    })
+    upload.write(Buffer.alloc(5000, 'a'))
+    await until(() => {
+      if (refused === undefined) upload.write(Buffer.from('a'))
+      return refused !== undefined
+    })
+    assert.equal(refused?.message, 'less than 16384 bytes came in 0.2 s')
+  })
+
   it('ends without a chunk for a while, and its place is free', async t => {
     const uploads = await uploadsOf(t, { idleMs: 50, perClient: 1 })
     const upload = await uploads.begin(ANN, { name: 'a.png', size: 100_000 })
@@ -288,7 +303,7 @@ describe('an upload in chunks', () => {
       refused = error
     })
     await until(() => refused !== undefined)
-    assert.equal(refused?.message, 'no chunk came for 0.05 s')
+    assert.equal(refused?.message, 'less than 16384 bytes came in 0.05 s')
     assert.deepEqual(filesOf(uploads), [])
     await uploads.begin(ANN, { name: 'a.png', size: 1 })
   })

@@ -1,0 +1,94 @@
+// How fast a file of 100 MB comes to the disk by the filter `media`, beside the same bytes as a plain stream of messages that a ws
+// server only counts; and what memory that takes. Rounds alternate; medians.
+import { randomFillSync } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+import { connectMedia } from '../client/media/node.ts'
+import { pin, type Served, withServer } from './processes.ts'
+
+const SIZE = 100_000_000
+const CHUNK = 256 * 1024
+const ROUNDS = 5
+const MEGABYTE = 1_000_000
+/** Bytes that a client lets wait, as the window of an upload is. */
+const WINDOW = 4_194_304
+
+interface Sample {
+  /** MB a second. */
+  readonly rate: number
+  /** MB of the server's memory above what it had before. */
+  readonly memory: number
+}
+
+const root = join(import.meta.dirname, '..')
+const bytes = randomFillSync(Buffer.alloc(SIZE))
+
+/** Bytes of a process in memory, and the most that it had. */
+function memoryOf(pid: number): { now: number; peak: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kilobytes = (name: string) => 1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)![1])
+  return { now: kilobytes('VmRSS'), peak: kilobytes('VmHWM') }
+}
+
+async function measure({ pid }: Served, work: () => Promise<unknown>): Promise<Sample> {
+  const before = memoryOf(pid).now
+  const start = performance.now()
+  await work()
+  const seconds = (performance.now() - start) / 1000
+  return { rate: SIZE / seconds / MEGABYTE, memory: (memoryOf(pid).peak - before) / MEGABYTE }
+}
+
+function plain(): Promise<Sample> {
+  return withServer(['node', join(root, 'bench/servers/ws-sink.mjs'), String(SIZE)], async server => {
+    const socket = new WebSocket(server.url, { perMessageDeflate: false })
+    await once(socket, 'open')
+    const sample = await measure(server, async () => {
+      const done = once(socket, 'message')
+      for (let at = 0; at < SIZE; at += CHUNK) {
+        while (socket.bufferedAmount > WINDOW) await sleep(1)
+        socket.send(bytes.subarray(at, at + CHUNK))
+      }
+      await done
+    })
+    socket.terminate()
+    return sample
+  })
+}
+
+async function ours(): Promise<Sample> {
+  const folder = mkdtempSync(join(tmpdir(), 'fws-uploads-'))
+  const flags = ['-p', '0', '-f', 'media', '--media-uploads', folder, '--media-upload-types', 'bin']
+  try {
+    return await withServer(['node', join(root, 'dist/bin/fws-server.js'), ...flags], async server => {
+      const media = connectMedia(server.url)
+      await new Promise<void>(resolve => media.on('open', () => resolve()))
+      const sample = await measure(server, () => media.upload({ name: 'random.bin', data: bytes }))
+      media.close()
+      return sample
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+function median(samples: readonly Sample[], of: keyof Sample): number {
+  return samples.map(sample => sample[of]).sort((a, b) => a - b)[Math.floor(samples.length / 2)]!
+}
+
+pin(process.pid, 1)
+const results = { ours: [] as Sample[], ws: [] as Sample[] }
+for (let round = 0; round < ROUNDS; round++) {
+  results.ours.push(await ours())
+  results.ws.push(await plain())
+}
+for (const [name, samples] of Object.entries(results)) {
+  const all = samples.map(({ rate }) => rate.toFixed(0)).join(' ')
+  console.log(
+    `${name}: ${median(samples, 'rate').toFixed(0)} MB/s (${all}), ${median(samples, 'memory').toFixed(0)} MB above base`,
+  )
+}
+console.log(`ours : ws = ${(median(results.ours, 'rate') / median(results.ws, 'rate')).toFixed(2)}`)
