@@ -10,7 +10,7 @@ import type { options } from './media/options.ts'
 import { Refused } from './media/refused.ts'
 
 export type { MediaApi } from './media/api.ts'
-export type { Media } from './media/message.ts'
+export type { Media, Uploaded } from './media/message.ts'
 export { options } from './media/options.ts'
 
 declare module 'filtered-websocket' {

@@ -1,8 +1,8 @@
 import type { Client, Host } from 'filtered-websocket'
 import { bodyOf, FORMAT } from './codecs.ts'
 import { Conversation } from './conversation.ts'
-import { CHUNK, type Kind, UPLOAD } from './kinds.ts'
-import type { Media } from './message.ts'
+import { CHUNK, UPLOAD } from './kinds.ts'
+import type { Media, Uploaded } from './message.ts'
 import type { options } from './options.ts'
 import type { Saved } from './saved.ts'
 import { type Serve, serverOf } from './serve.ts'
@@ -46,7 +46,7 @@ export class Files {
   }
 
   /** Whether a message of a kind is about uploads, and no filter's affair. */
-  isAbout(kind: Kind): boolean {
+  isAbout(kind: Media['kind']): boolean {
     return kind === UPLOAD || kind === CHUNK
   }
 
@@ -105,18 +105,17 @@ function jsonIn(bytes: Buffer): unknown {
 }
 
 /** To filters that know nothing of media it is the JSON text in `raw`. */
-function fileOf(
-  { kind, name, url, size, original, path, extension, mime, rate, channels }: Saved,
-  { id, timestamp }: Media,
-): Media {
+function fileOf(saved: Saved, { id, timestamp }: Media): Media {
+  const { kind, name, url, size, original, path, extension, mime, rate, channels } = saved
+  const file: Uploaded = { name, url, size, kind, ...(original !== undefined && { original }) }
   return {
-    kind,
-    payload: Buffer.alloc(0),
+    kind: 'upload',
+    payload: file,
     size,
     metadata: extension,
     id,
     timestamp,
-    raw: JSON.stringify({ file: { name, url, size, original, kind } }),
+    raw: JSON.stringify({ file }),
     path,
     url,
     ...(original !== undefined && { original }),

@@ -9,7 +9,7 @@ type Disconnected = (client: Client, closed: Closed) => Awaitable<Drop | void>
 
 /** Says what to do with messages of a kind, and when clients come and go. */
 export interface On {
-  (kind: Kind, handler: Handler): void
+  (kind: Kind | 'upload', handler: Handler): void
   (event: 'connect', handler: Connected): void
   (event: 'disconnect', handler: Disconnected): void
 }

@@ -4,8 +4,9 @@ import { type Kind, kindOf } from './kinds.ts'
 
 /** A message of a media client, decoded: `message.media`. */
 export interface Media {
-  readonly kind: Kind
-  /** Of `json` the value, of `text` a string, of all else a Buffer; empty for what was uploaded in chunks. */
+  /** `upload`: a file that came in chunks is there. */
+  readonly kind: Kind | 'upload'
+  /** Of `json` the value, of `text` a string, of `upload` an `Uploaded`, of all else a Buffer. */
   readonly payload: unknown
   /** Bytes of the payload, or of the file that was uploaded. */
   readonly size: number
@@ -15,20 +16,33 @@ export interface Media {
   readonly id: number
   /** Milliseconds since 1970, by the client's clock. */
   readonly timestamp: number
-  /** Of `json` and `text`: as it came, text perhaps in the quotes that browsers put around it. Of an upload in chunks: a JSON text about it. */
+  /** Of `json` and `text`: as it came, text perhaps in the quotes that browsers put around it. Of `upload`: a JSON text about it. */
   readonly raw?: string
-  /** Of `audio`: samples a second, and channels; the payload is 16-bit samples, little-endian. */
+  /** Of `audio`, and of an uploaded recording: samples a second, and channels; the payload is 16-bit samples, little-endian. */
   readonly rate?: number
   readonly channels?: number
-  /** Of `image`: what its first bytes say, such as `image/png`. */
+  /** Of `image`, and of an upload as far as they tell it: what its first bytes say, such as `image/png`. */
   readonly mime?: string
   /** Where it was saved, if it was, and under which path it is served. */
   readonly path?: string
   readonly url?: string
-  /** Of an upload in chunks: the name that it had where it comes from. Never part of a path. */
+  /** Of `upload`: the name that the file had where it comes from. Never part of a path. */
   readonly original?: string
   /** Of `image`: its pixels, by the package sharp; rejects when that is not installed, or it is no image. */
   decode?(): Promise<Pixels>
+}
+
+/** A file that came in chunks, as all may know of it. */
+export interface Uploaded {
+  /** As the server made it. */
+  readonly name: string
+  /** Where it is served. */
+  readonly url: string
+  /** Bytes. */
+  readonly size: number
+  /** `audio`: a recording, as WAV. */
+  readonly kind: 'file' | 'image' | 'audio'
+  readonly original?: string
 }
 
 /** An image row by row, a byte for each channel. */

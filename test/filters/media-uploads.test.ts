@@ -122,13 +122,13 @@ describe('media with a folder for uploads', () => {
     )
     const [text, file] = (await bob.get(2)).map(opened)
     assert.equal(text!.said, 'meanwhile')
-    const about = { file: { name, url, size, original: 'Holiday.png', kind: 'image' } }
+    const about = { file: { name, url, size, kind: 'image', original: 'Holiday.png' } }
     assert.deepEqual(JSON.parse(file!.said), about)
     const [payload, media] = seen.at(-1)!
     assert.deepEqual(JSON.parse(String(payload)), about)
     assert.deepEqual(
       [media.kind, media.size, media.original, media.mime, media.path],
-      ['image', size, 'Holiday.png', 'image/png', join(uploads, name)],
+      ['upload', size, 'Holiday.png', 'image/png', join(uploads, name)],
     )
     assert.deepEqual(files(), [name])
     assert.equal(Buffer.compare(readFileSync(join(uploads, name)), bytes), 0)
@@ -144,7 +144,7 @@ describe('media with a folder for uploads', () => {
     peer.send(control({ end: 2 }))
     await until(() => seen.length === 1)
     const { kind, rate, channels, size, url } = seen[0]![1]
-    assert.deepEqual([kind, rate, channels, size], ['audio', 16_000, 1, 52])
+    assert.deepEqual([kind, rate, channels, size], ['upload', 16_000, 1, 52])
     const answer = await get(url!)
     const wav = Buffer.from(await answer.arrayBuffer())
     assert.deepEqual([String(wav.subarray(0, 4)), wav.readUInt32LE(24), wav.readUInt32LE(40)], ['RIFF', 16_000, 8])
