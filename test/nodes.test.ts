@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { folder, type Launched, launch } from './kit/cli.ts'
+import { envelope, opened } from './kit/media.ts'
 import { Peer, until } from './kit/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from './kit/redis.ts'
+import { PNG } from './kit/uploads.ts'
 
 /** Tells who is in a set, as any node sees it: `who KEY`. */
 const WHO = `export const needs = ['sets']
@@ -42,6 +44,17 @@ export const message = (payload, client) => {
   return client.drop()
 }`
 
+/** Shows what one sends to all others. */
+const GALLERY = `export const uses = ['media']
+export const setup = host => {
+  const media = host.use('media')
+  const share = ({ kind, payload, metadata }, client) =>
+    void media.broadcast(client.server, kind, payload, { metadata, except: client })
+  media.on('image', share)
+  media.on(300, share)
+  media.on('text', (_, client) => client.answer('noted'))
+}`
+
 const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
 
 describe('nodes of one server', { skip: skipWithoutOwn }, () => {
@@ -58,7 +71,13 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     const start = () =>
       launch(t, ['-p', '0', '-f', ...filters, '--redis-url', redis.url, '--redis-key', key, ...QUICK, ...args], {
         env: { STORAGE_OBJECT_MODULE: 'redis' },
-        cwd: folder(t, { 'who.js': WHO, 'shout.js': SHOUT, 'bouncer.js': BOUNCER, 'round.js': ROUND }),
+        cwd: folder(t, {
+          'who.js': WHO,
+          'shout.js': SHOUT,
+          'bouncer.js': BOUNCER,
+          'round.js': ROUND,
+          'gallery.js': GALLERY,
+        }),
       })
     const started: Launched[] = []
     for (let i = 0; i < count; i++) started.push(await start())
@@ -130,6 +149,20 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
       const expected = i % 2 === 0 ? ['(ünï)', 'end', '(2)', 'end'] : ['end', 'end']
       assert.deepEqual(await peer.get(expected.length), expected)
     }
+  })
+  it('media of any kind reaches the clients of every node, each with its own numbers', async t => {
+    const { nodes: all } = await nodes(t, 2, ['media', './gallery.js'])
+    const [ann, bob, simple] = await Promise.all([all[0]!, all[1]!, all[1]!].map(open))
+    simple!.send('text')
+    await until(() => simple!.received.length === 1)
+    ann!.send(envelope(5, PNG, 'png', 0))
+    ann!.send(envelope(300, 'own', '', 1))
+    const seen = (await bob!.get(2)).map(opened).map(({ id, type, metadata, said }) => [id, type, metadata, said])
+    assert.deepEqual(seen, [
+      [0, 5, 'png', PNG],
+      [1, 300, '', Buffer.from('own')],
+    ])
+    assert.deepEqual((await simple!.get(3)).slice(1), [PNG, Buffer.from('own')])
   })
   it('an identity, or a topic, is disconnected on every node, behind what it was sent', async t => {
     const { nodes: all } = await nodes(t, 2, ['./bouncer.js'], await own(t))
