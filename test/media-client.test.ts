@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
@@ -16,7 +16,8 @@ import {
   UploadError,
   type Uploaded,
 } from '../client/media/node.ts'
-import { until } from './kit/peer.ts'
+import { folder } from './kit/cli.ts'
+import { serve, until } from './kit/peer.ts'
 
 /** Recorded between the original browser client and the original server; each tells where it comes from. */
 const { vectors } = JSON.parse(readFileSync(join(import.meta.dirname, 'vectors/nanollm.json'), 'utf8')) as {
@@ -189,11 +190,11 @@ describe('what goes into an envelope', () => {
     ['text', 5, 'text is a string, received number'],
     ['audio', new Uint8Array(2), 'audio is an Int16Array'],
     ['image', 'bytes', 'image is an ArrayBuffer or a view of one'],
-    [6, new Uint8Array(1), 'a kind is json, text, binary, file, audio, image or a number from 16 to 65535, received 6'],
+    [6, new Uint8Array(1), 'a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received 6'],
     [
       'video',
       new Uint8Array(1),
-      'a kind is json, text, binary, file, audio, image or a number from 16 to 65535, received video',
+      'a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received video',
     ],
   ] as const)
     it(`is never ${kind} of ${typeof payload}`, () =>
@@ -475,19 +476,33 @@ describe('an upload', () => {
     )
   })
 
-  it('may be one of several, with numbers of their own', async t => {
+  it('may be one of several, with numbers of their own, two at a time', async t => {
     const server = await receiving(t, 1 << 22)
     const { media } = follow(t, server.url)
-    const bytes = [content(600_000), content(300_001), content(1)]
+    const bytes = [content(600_000), content(300_001), content(1), content(2)]
+    const stop = new AbortController()
     const uploads = [
       media.upload({ name: 'a', data: bytes[0]! }),
       media.upload({ name: 'b', data: new Blob([bytes[1]!]) }),
+      media.upload({ name: 'never', data: bytes[0]! }, { signal: stop.signal }),
       media.upload({ name: 'c', data: bufferOf(bytes[2]!) }),
+      media.upload({ name: 'd', data: bytes[3]! }),
     ]
-    for (const id of [1, 2, 3])
-      await server.worked(() => server.uploads.get(id)?.received === bytes[id - 1]!.length, `all of ${id}`)
-    for (const id of [3, 1, 2]) server.acknowledge(id)
-    assert.deepEqual(await Promise.all(uploads), [saved(1, 600_000), saved(2, 300_001), saved(3, 1)])
+    const error = failure(uploads.splice(2, 1)[0]!)
+    const whole = (id: number) =>
+      server.worked(() => server.uploads.get(id)?.received === bytes[id - 1]!.length, `all of ${id}`)
+    await whole(1)
+    await whole(2)
+    assert.equal(server.uploads.size, 2)
+    stop.abort()
+    assert.equal(((await error) as Error).name, 'AbortError')
+    server.acknowledge(2)
+    await whole(3)
+    assert.equal(server.uploads.size, 3)
+    server.acknowledge(1)
+    await whole(4)
+    for (const id of [3, 4]) server.acknowledge(id)
+    assert.deepEqual(await Promise.all(uploads), [saved(1, 600_000), saved(2, 300_001), saved(3, 1), saved(4, 2)])
     for (const [id, { bytes: chunks }] of server.uploads) assert.deepEqual(Buffer.concat(chunks), bytes[id - 1])
     assert.equal(Math.max(...server.uploads.get(1)!.bytes.map(chunk => chunk.length)), 256 * 1024)
   })
@@ -601,4 +616,105 @@ describe('an upload', () => {
         message: 'upload() takes a File, or { name, data } with data as a Blob, an ArrayBuffer or a Uint8Array',
       })
     })
+})
+
+describe('with the filter media', () => {
+  /** A server that echoes what it can, and saves files in a folder of the test. */
+  async function real(t: TestContext) {
+    const mediaUploads = folder(t)
+    const { url } = await serve(t, { filters: ['media', 'echo'], mediaUploads })
+    return { url, http: url.replace('ws:', 'http:'), saved: () => readdirSync(mediaUploads) }
+  }
+
+  it('text comes back as it was, quotes and all', async t => {
+    const { url } = await real(t)
+    const { media, told } = follow(t, url)
+    for (const text of ['plain', '"quoted"', '', '{"a":1}', '\u2028\ud83d\ude00', '\ufeffmarked'])
+      media.send('text', text)
+    media.send('json', 'a string')
+    media.send('binary', bytesOf('0001'))
+    await until(() => told.length === 7)
+    assert.deepEqual(
+      told.map(([type, event]) => [type, (event as { payload: unknown }).payload]),
+      [
+        ['text', 'plain'],
+        ['text', '"quoted"'],
+        ['text', '{"a":1}'],
+        ['text', '\u2028\ud83d\ude00'],
+        ['text', '\ufeffmarked'],
+        ['text', '"a string"'],
+        ['binary', bytesOf('0001')],
+      ],
+    )
+    assert.equal(media.missed, 0)
+  })
+
+  it('a large file arrives whole, with progress on the way', async t => {
+    const { url, http } = await real(t)
+    const { media } = follow(t, url)
+    const bytes = Buffer.alloc(20 * 1024 * 1024 + 7, 'some text\n')
+    const told: number[] = []
+    const {
+      name,
+      url: path,
+      size,
+    } = await media.upload(new File([bytes], 'large.txt'), {
+      onProgress: ({ received }) => told.push(received),
+    })
+    assert.match(name, /^\d{8}_\d{6}_\d{3}-[0-9a-f]{8}\.txt$/)
+    assert.deepEqual([path, size], [`/uploads/${name}`, bytes.length])
+    assert.ok(Buffer.from(await (await fetch(http + path)).arrayBuffer()).equals(bytes))
+    assert.ok(told.length >= 10, told.join())
+    assert.deepEqual(
+      told,
+      told.toSorted((a, b) => a - b),
+    )
+    assert.equal(told.at(-1), bytes.length)
+  })
+
+  it('more files at once than a client may have under way all arrive', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    const names = await Promise.all(
+      Array.from({ length: 7 }, async (_, index) => {
+        const data = Buffer.alloc(400_000 + index, `${index}`)
+        const { name, size } = await media.upload({ name: `${index}.txt`, data })
+        assert.equal(size, data.length)
+        return name
+      }),
+    )
+    assert.deepEqual(saved().toSorted(), names.toSorted())
+  })
+
+  it('a refused file rejects with its reason, and the next one is saved', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    for (const [name, data, code] of [
+      ['setup.exe', content(10), 'type'],
+      ['not.png', Buffer.from('text'), 'content'],
+      ['../up.txt', Buffer.from('text'), 'name'],
+      ['empty.txt', Buffer.alloc(0), 'size'],
+    ] as const) {
+      const error = (await failure(media.upload({ name, data }))) as UploadError
+      assert.ok(error instanceof UploadError, String(error))
+      assert.equal(error.code, code, error.reason)
+      assert.match(error.reason, /^\S.{10,200}$/)
+    }
+    const { name } = await media.upload({ name: 'fine.txt', data: Buffer.from('text') })
+    assert.deepEqual(saved(), [name])
+  })
+
+  it('a cancelled one leaves nothing', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    const stop = new AbortController()
+    const error = failure(
+      media.upload(
+        { name: 'large.txt', data: Buffer.alloc(30_000_000, 'a') },
+        { signal: stop.signal, onProgress: () => stop.abort() },
+      ),
+    )
+    assert.equal(((await error) as Error).name, 'AbortError')
+    await until(() => saved().length === 0, 'an empty folder')
+  })
 })

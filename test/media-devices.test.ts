@@ -11,9 +11,11 @@ const mirror: FilterModule = { message: (payload, client) => client.send(payload
 
 /** A page of the server, with the default Content-Security-Policy, that is connected with it. */
 async function open(t: TestContext): Promise<Page> {
+  // Before its server, so that it is closed first: a page without a server logs errors.
+  const chromium = await browser(t)
   const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
   const { url } = await serve(t, { filters: ['pages', mirror], pagesRoot })
-  const page = watched(t, await (await browser(t)).newPage())
+  const page = watched(t, await chromium.newPage())
   await page.goto(url.replace('ws:', 'http:'))
   await page.evaluate(`(async () => {
     const library = await import('/fws/media.js')

@@ -5,11 +5,11 @@ import { type Camera, type CameraOptions, openCamera } from './camera.ts'
 import { decode, encode, number } from './envelope.ts'
 import type { Alert, MediaEvents, Told } from './events.ts'
 import { imageType } from './image-type.ts'
-import { CHUNK, type Details, type Kind, type Payloads, packed, parsed, UPLOAD, unpacked } from './kinds.ts'
+import { type Details, type Kind, type Payloads, packed, parsed, UPLOAD, unpacked } from './kinds.ts'
 import { type Microphone, type MicrophoneOptions, openMicrophone } from './microphone.ts'
 import { openPlayer, type Player, type PlayerOptions } from './player.ts'
-import { type Uploadable, UploadError, type Uploaded, type UploadOptions } from './upload.ts'
-import { checkUploadable, Uploads } from './uploads.ts'
+import type { Uploadable, Uploaded, UploadOptions } from './upload.ts'
+import { Uploads } from './uploads.ts'
 
 /** Bytes that may wait to go out before what the microphone hears is left out: it would come too late. */
 const MAX_BEHIND = 2 * 1024 * 1024
@@ -32,22 +32,13 @@ export class MediaConnection {
   constructor(connect: (outgoing: () => (data: Sendable) => Sendable) => Connection) {
     const connection = connect(numbering)
     this.#connection = connection
-    this.#uploads = new Uploads({
-      get buffered() {
-        return connection.bufferedAmount
-      },
-      control: message => this.#write(UPLOAD, new TextEncoder().encode(JSON.stringify(message)), '', false),
-      chunk: (id, bytes) => this.#write(CHUNK, bytes, String(id), false),
-    })
+    this.#uploads = new Uploads(connection, (type, payload, metadata) => this.#write(type, payload, metadata, false))
     connection.on('open', event => {
       this.#next = 0
       this.#listeners.tell('open', event)
     })
     connection.on('message', data => this.#receive(data))
-    connection.on('close', event => {
-      this.#uploads.lose(event.code)
-      this.#listeners.tell('close', event)
-    })
+    connection.on('close', event => this.#listeners.tell('close', event))
   }
 
   get state(): ConnectionState {
@@ -76,7 +67,7 @@ export class MediaConnection {
 
   /**
    * Sends, now or when there is a connection. `false`: closed, or too much waits already, and it is not sent. A kind may
-   * be a number from 16 to 65535, whose meaning is the application's, with bytes. Throws a `TypeError` for what is not of
+   * be a number from 8 to 65535, whose meaning is the application's, with bytes. Throws a `TypeError` for what is not of
    * its kind, for no bytes at all, and for metadata of more than 8 bytes.
    */
   send<K extends Kind | number>(
@@ -89,13 +80,11 @@ export class MediaConnection {
   }
 
   /**
-   * Sends a file of any size in chunks, once there is a connection; several at once are fine. Rejects with an
+   * Sends a file of any size in chunks, once there is a connection; of several, two at a time. Rejects with an
    * `UploadError`, whose `code` and `reason` tell why the server refused it or that the connection was lost (it does not
    * begin anew by itself), or with the reason of the signal.
    */
-  async upload(file: Uploadable, options: UploadOptions = {}): Promise<Uploaded> {
-    checkUploadable(file)
-    await this.#opened(options.signal)
+  upload(file: Uploadable, options: UploadOptions = {}): Promise<Uploaded> {
     return this.#uploads.run(file, options)
   }
 
@@ -179,28 +168,6 @@ export class MediaConnection {
     if (alert !== undefined) this.#listeners.tell('alert', alert)
     if (alert === undefined) this.#listeners.tell('json', { payload, ...told })
     else if (Object.keys(rest).length > 0) this.#listeners.tell('json', { payload: rest, ...told })
-  }
-
-  async #opened(signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted()
-    if (this.state === 'open') return
-    if (this.state === 'closed') throw new UploadError('lost', 'the connection is closed')
-    const stops: (() => void)[] = []
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const abort = () => reject(signal!.reason)
-        signal?.addEventListener('abort', abort)
-        stops.push(
-          () => signal?.removeEventListener('abort', abort),
-          this.on('open', () => resolve()),
-          this.on('close', ({ code, retryIn }) => {
-            if (retryIn === undefined) reject(new UploadError('lost', `the connection is closed (${code})`))
-          }),
-        )
-      })
-    } finally {
-      for (const stop of stops) stop()
-    }
   }
 }
 

@@ -7,7 +7,7 @@ export const TYPES = { json: 0, text: 1, binary: 2, file: 3, audio: 4, image: 5 
 export const UPLOAD = 6
 export const CHUNK = 7
 /** From here on types belong to the application. */
-const FIRST_OWN = 16
+const FIRST_OWN = 8
 
 export type Kind = keyof typeof TYPES
 type Bytes = ArrayBuffer | Uint8Array

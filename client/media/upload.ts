@@ -1,7 +1,7 @@
 /** Bytes of one message; less where the server's window is small. */
 const CHUNK_SIZE = 256 * 1024
 /** Milliseconds. */
-const PATIENCE = 30_000
+const PATIENCE = 60_000
 
 /** What an upload needs of a connection. */
 export interface Line {
@@ -22,7 +22,7 @@ export interface UploadOptions {
   readonly onProgress?: (progress: { readonly received: number; readonly size: number }) => void
   /** Cancels: nothing of it stays on the server, and the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** Milliseconds that the server may say nothing; default 30,000. */
+  /** Milliseconds that the server may say nothing while nothing goes out either; default 60,000. */
   readonly timeout?: number
 }
 
@@ -124,7 +124,7 @@ export class Upload {
 
   /** The server may keep to itself that it got less than this. */
   get #quarter(): number {
-    return Math.max(1, Math.floor(this.#window / 4))
+    return Math.ceil(this.#window / 4)
   }
 
   get #next(): number {
@@ -149,16 +149,18 @@ export class Upload {
     this.#sent = end
   }
 
-  /** Waits until something is heard, but not for ever. */
+  /** Waits until something is heard, but not for ever; on a slow line the next acknowledgement may be far away. */
   async #news(): Promise<void> {
     const { timeout = PATIENCE } = this.#options
+    const { buffered } = this.#line
     let timer: ReturnType<typeof setTimeout> | undefined
     const inTime = await new Promise<boolean>(resolve => {
       this.#wake = () => resolve(true)
       timer = setTimeout(() => resolve(false), timeout)
     })
     clearTimeout(timer)
-    if (!inTime) throw new UploadError('lost', `the server said nothing of the upload for ${timeout} ms`)
+    if (!inTime && this.#line.buffered === buffered)
+      throw new UploadError('lost', `the server said nothing of the upload for ${timeout} ms`)
   }
 
   #acknowledge(received: number): void {
