@@ -1,0 +1,12 @@
+const MAX_NOTICES = 3
+
+/** Shows a sentence for some milliseconds; levels: warning, error, success, info. */
+export function showAlert(message, level = 'warning', timeout = 5000) {
+  const list = document.getElementById('alerts')
+  const notice = document.createElement('p')
+  notice.className = `notice ${level}`
+  notice.textContent = message
+  list.append(notice)
+  while (list.childElementCount > MAX_NOTICES) list.firstElementChild.remove()
+  setTimeout(() => notice.remove(), timeout)
+}

@@ -1,0 +1,74 @@
+import { levelOf } from '/fws/media.js'
+import { showAlert } from './notices.js'
+import { Wave } from './wave.js'
+
+/** Milliseconds without sound after which nobody speaks any more. */
+const SILENCE = 1000
+
+/** Talking, listening, and who is speaking. */
+export class Voice {
+  #media
+  #strip = document.getElementById('voice')
+  #speaker = document.getElementById('speaker')
+  #talk = document.getElementById('microphone')
+  #listen = document.getElementById('listen')
+  #wave = new Wave(document.getElementById('wave'))
+  #microphone
+  #player
+  #timer
+
+  constructor(media) {
+    this.#media = media
+    this.#talk.addEventListener('click', () => (this.#microphone ? this.stopTalking() : this.#startTalking()))
+    this.#listen.addEventListener('click', () => this.#toggleListening())
+    media.on('audio', ({ payload }) => this.#heard(payload))
+    media.on('close', () => this.stopTalking())
+  }
+
+  /** Somebody begins, as the words say. */
+  speaks(words) {
+    this.#speaker.textContent = words
+  }
+
+  async #startTalking() {
+    this.#pressed(this.#talk, true)
+    try {
+      this.#microphone = await this.#media.microphone({ onSamples: samples => this.#heard(samples) })
+      this.#microphone.closed.then(() => this.stopTalking())
+    } catch (error) {
+      this.#pressed(this.#talk, false)
+      showAlert(error.name === 'NotAllowedError' ? 'the microphone is not allowed' : error.message, 'error')
+    }
+  }
+
+  stopTalking() {
+    this.#microphone?.stop()
+    this.#microphone = undefined
+    this.#pressed(this.#talk, false)
+  }
+
+  /** Browsers play nothing until somebody has touched the page. */
+  #toggleListening() {
+    if (this.#player === undefined) {
+      this.#player = this.#media.player()
+    } else {
+      this.#player.stop()
+      this.#player = undefined
+    }
+    this.#pressed(this.#listen, this.#player !== undefined)
+  }
+
+  #heard(samples) {
+    this.#strip.hidden = false
+    this.#wave.add(levelOf(samples))
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#strip.hidden = true
+      this.#wave.clear()
+    }, SILENCE)
+  }
+
+  #pressed(button, isPressed) {
+    button.ariaPressed = String(isPressed)
+  }
+}
