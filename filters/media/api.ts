@@ -3,6 +3,7 @@ import { type Alert, type AlertOptions, alertOf } from './alert.ts'
 import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
 import type { Handlers, On } from './handlers.ts'
 import type { Kind } from './kinds.ts'
+import { type Sound, wav } from './wav.ts'
 
 /** What `host.use('media')` gives. */
 export interface MediaApi {
@@ -16,6 +17,8 @@ export interface MediaApi {
   broadcast(server: Server, kind: Kind, value: unknown, how?: Outgoing & Audience): void
   /** Shows a message to the user of a client, or to all. Answers what was sent. */
   alert(to: Client | Server, message: string, options?: AlertOptions): Alert
+  /** What came as `audio`, as a WAV file. */
+  wav(pcm: Buffer, sound: Sound): Buffer
   /** Media clients of this node. */
   readonly numClients: number
   readonly connected: boolean
@@ -36,6 +39,7 @@ export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi 
       else to.send(body, FORMAT)
       return alert
     },
+    wav,
     get numClients() {
       return members.size
     },

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
+import { whyNoSound } from './audio.ts'
 import type { Memory } from './chunks.ts'
 import { openFolder, wrongOption } from './folder.ts'
 import { checkName, savedName } from './names.ts'
@@ -43,8 +44,6 @@ export type Announced = { readonly name: string; readonly size: number } | { rea
 
 /** Names that are tried: two that are the same are a chance of one in four thousand million. */
 const TRIES = 8
-const RATES = { min: 1000, max: 192_000 }
-const MAX_CHANNELS = 8
 
 /** Files from clients, in one folder, under names of our own. */
 export class Uploads {
@@ -139,13 +138,10 @@ export class Uploads {
   }
 
   #recording(sound: Sound): Pick<Job, 'extension' | 'size' | 'sound'> {
-    const { rate, channels } = sound
-    if (!isWithin(rate, RATES.min, RATES.max))
-      throw new Refused('format', `a recording has a rate from ${RATES.min} to ${RATES.max}`)
-    if (!isWithin(channels, 1, MAX_CHANNELS))
-      throw new Refused('format', `a recording has 1 to ${MAX_CHANNELS} channels`)
+    const why = whyNoSound(sound)
+    if (why !== undefined) throw new Refused('format', why)
     this.#checkType('wav')
-    return { extension: 'wav', sound: { rate, channels } }
+    return { extension: 'wav', sound: { rate: sound.rate, channels: sound.channels } }
   }
 
   #checkType(extension: string): void {

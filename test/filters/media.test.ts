@@ -178,6 +178,20 @@ describe('media', () => {
     }
   })
 
+  it('makes a WAV file of audio', async t => {
+    const { open } = await media(t, [
+      building(api => {
+        api.on('audio', ({ payload, rate, channels }, client) =>
+          api.answer(client, 'file', api.wav(payload as Buffer, { rate: rate!, channels: channels! })),
+        )
+      }),
+    ])
+    const peer = await open()
+    peer.send(vector('c2s/audio'))
+    const wav = opened((await peer.get(1))[0]).said
+    assert.deepEqual([wav.length, String(wav.subarray(0, 4)), wav.readUInt32LE(24)], [52, 'RIFF', 48_000])
+  })
+
   it('counts who is there, and tells who comes and goes', async t => {
     const events: string[] = []
     let api!: MediaApi

@@ -99,7 +99,7 @@ describe('a message of a client', () => {
       () => audio('8000/4', 12),
       new Malformed('audio of 4 channels has a multiple of 8 bytes, received 12'),
     )
-    for (const metadata of ['wav', '0', '16000/0', '16000/9', '-1', '999999', '1e3', '44100/2/']) {
+    for (const metadata of ['wav', '0', '999', '192001', '16000/0', '16000/9', '-1', '999999', '1e3', '44100/2/']) {
       const why = `metadata of audio is RATE or RATE/CHANNELS, received ${JSON.stringify(metadata)}`
       assert.throws(() => audio(metadata, 16), new Malformed(why), metadata)
     }
