@@ -1,8 +1,16 @@
+import type { Wire } from './wire.ts'
+
+/** What a wire has encoded: it gets its number when it goes out. */
+export interface Kept {
+  readonly wire: Wire
+  readonly encoded: Buffer
+}
+
 /** A client on hold: who holds it, and what waits for its admission. */
 export class Admission {
   /** Orders of the filters that hold it. */
   #holders: readonly number[] = []
-  #waiting: Buffer[] = []
+  #waiting: Kept[] = []
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -20,7 +28,7 @@ export class Admission {
     return this.#holders.includes(order)
   }
 
-  /** Bytes of frames that wait. */
+  /** Bytes that wait. */
   get bytes(): number {
     return this.#bytes
   }
@@ -35,10 +43,10 @@ export class Admission {
     return this.#holders.length === 0
   }
 
-  /** Keeps a frame until the admission. */
-  keep(frame: Buffer): void {
-    this.#waiting.push(frame)
-    this.#bytes += frame.length
+  /** Keeps it until the admission. */
+  keep(kept: Kept): void {
+    this.#waiting.push(kept)
+    this.#bytes += kept.encoded.length
   }
 
   /** Runs `onLate` after `ms`, unless stopped before; 0: never. */
@@ -49,7 +57,7 @@ export class Admission {
   }
 
   /** Ends the waiting; answers what was kept. */
-  stop(): readonly Buffer[] {
+  stop(): readonly Kept[] {
     clearTimeout(this.#timer)
     const kept = this.#waiting
     this.#waiting = []

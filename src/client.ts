@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { Admission } from './admission.ts'
+import { Admission, type Kept } from './admission.ts'
 import { FAILED, type Subject } from './chain.ts'
 import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
@@ -25,7 +25,7 @@ import type {
   Server,
   Transport,
 } from './types.ts'
-import { plain } from './wire.ts'
+import { plain, type Wire } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
@@ -184,13 +184,16 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
       count(this.hub.counters.drops, 'closed client')
       return
     }
-    const finished = this.outbox.wire.isNumbered ? this.hub.fanout.number(this.outbox, encoded) : encoded
-    if (this.#admission !== undefined && !toHeld) {
-      this.#keep(this.#admission, finished)
-    } else {
-      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + finished.length)
-      this.hub.fanout.send(this.outbox, finished)
+    const { wire } = this.outbox
+    if (this.#admission !== undefined && !toHeld) this.#keep(this.#admission, { wire, encoded })
+    else {
+      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + encoded.length)
+      this.hub.fanout.send(this.outbox, this.#finished(wire, encoded))
     }
+  }
+
+  #finished(wire: Wire, encoded: Buffer): Buffer {
+    return wire.isNumbered ? this.hub.fanout.number(this.outbox, wire, encoded) : encoded
   }
 
   drop(reason = 'filter'): Drop {
@@ -264,7 +267,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#ending !== undefined) return
     this.reach = EVERY_FILTER
     if (this.#isEnding) return
-    for (const finished of kept) this.hub.fanout.send(this.outbox, finished)
+    for (const { wire, encoded } of kept) this.hub.fanout.send(this.outbox, this.#finished(wire, encoded))
     if (this.isOpen) this.hub.joinAll(this)
   }
 
@@ -420,9 +423,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
-  #keep(admission: Admission, finished: Buffer): void {
+  #keep(admission: Admission, kept: Kept): void {
     const { maxBuffered, slowClients } = this.hub.limits
-    if (admission.bytes + finished.length <= maxBuffered) admission.keep(finished)
+    if (admission.bytes + kept.encoded.length <= maxBuffered) admission.keep(kept)
     else if (slowClients === 'close' && this.isOpen) this.fellBehind()
     else count(this.hub.counters.drops, 'slow client')
   }

@@ -64,13 +64,13 @@ export class Fanout {
    * The frame of what a numbered wire has encoded for one client. It gets its number now, so broadcasts that wait are
    * written first, and get theirs.
    */
-  number(outbox: Outbox, rest: Buffer): Buffer {
+  number(outbox: Outbox, wire: Wire, rest: Buffer): Buffer {
     const isWaiting = outbox.topics.some(topic => {
       const batch = topic.flushing ?? topic.batch
       return batch !== undefined && batch.seqs.at(-1)! > topic.members.get(outbox)!
     })
     if (isWaiting) this.flushOne(outbox)
-    return Buffer.concat(outbox.wire.numbered(outbox.nextNumber++, rest))
+    return Buffer.concat(wire.numbered(outbox.nextNumber++, rest))
   }
 
   join(topic: Topic, outbox: Outbox): void {

@@ -98,6 +98,33 @@ describe('a numbered codec', () => {
     assert.deepEqual(ann.map(restOf).sort(), ['b0', 'b1', 'mine', 'mine', 'mine', 'too', 'too', 'too'])
   })
 
+  it('counts in the order in which a client on hold gets its messages', async t => {
+    const guard = {
+      stage: 'guard',
+      open: (client: Client) => {
+        client.codec = numbered
+        client.hold()
+      },
+      message: (payload: Payload, client: Client) => {
+        if (payload === 'let me in') client.admit()
+        return client.answer(`not ${payload}`)
+      },
+    } as const
+    const { url } = await serve(t, { filters: [guard, { open: (client: Client) => client.send('welcome') }] })
+    const peer = await Peer.open(url)
+    peer.send('yet')
+    peer.send('let me in')
+    const messages = await peer.get(3)
+    assert.deepEqual(
+      messages.map(message => [numberOf(message), restOf(message)]),
+      [
+        [0, 'not yet'],
+        [1, 'welcome'],
+        [2, 'not let me in'],
+      ],
+    )
+  })
+
   it('is whole in sizes around every length of a frame header, compressed connections included', async t => {
     const filter = {
       open: (client: Client) => {
