@@ -31,9 +31,13 @@ export interface Received extends Envelope {
 /** What a client sent cannot be understood. */
 export class Malformed extends Error {}
 
-/** Whether it may be one, for clients that also send bytes as they are. */
+/** Whether it is one as far as magic number and size tell, for clients that also send bytes as they are. */
 export function looksLikeEnvelope(bytes: Buffer): boolean {
-  return bytes.length > HEAD_BYTES && bytes.readUInt16BE(ID_BYTES + MAGIC_AT) === MAGIC
+  return (
+    bytes.length > HEAD_BYTES &&
+    bytes.readUInt16BE(ID_BYTES + MAGIC_AT) === MAGIC &&
+    bytes.readUInt32BE(ID_BYTES + SIZE_AT) === bytes.length - HEAD_BYTES
+  )
 }
 
 /** @throws Malformed with one sentence that says why it is none. */

@@ -102,6 +102,16 @@ describe('media', () => {
     assert.equal((await peer.get(10))[9], 'text again')
   })
 
+  it('takes bytes of a simple client for what they are, whatever stands at byte 16', async t => {
+    const { open } = await media(t, ['echo'])
+    const peer = await open()
+    peer.send('text')
+    const bytes = Buffer.alloc(40)
+    bytes.writeUInt16BE(42, 16)
+    peer.send(bytes)
+    assert.deepEqual(await peer.get(2), ['text', bytes])
+  })
+
   it('shows filters what is inside as a view', async t => {
     const seen: (readonly [Payload, Media | undefined])[] = []
     const { open } = await media(t, [
