@@ -53,7 +53,8 @@ export const setup = async (host: Host<typeof options>) => {
     const media = files.isAbout(read.kind) ? await files.hear(read, client) : await checked(read)
     if (media === undefined) return client.drop('upload')
     message.media = media
-    return ((await handlers.run(media.kind, media, client)) as Verdict) ?? plainOf(media)
+    const verdict = (await handlers.run(media.kind, media, client)) as Verdict
+    return verdict === undefined ? plainOf(media) : verdict
   }
 
   async function checked(media: Media): Promise<Media> {

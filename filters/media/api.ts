@@ -2,14 +2,14 @@ import type { Audience, Client, Drop, Server } from 'filtered-websocket'
 import { type Alert, type AlertOptions, alertOf } from './alert.ts'
 import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
 import type { Handlers, On } from './handlers.ts'
-import type { Kind } from './kinds.ts'
+import { isKind, KINDS, type Kind } from './kinds.ts'
 import { type Sound, wav } from './wav.ts'
 
 /** What `host.use('media')` gives. */
 export interface MediaApi {
   /** Before the server starts; handlers run ahead of the filters behind this one. */
   readonly on: On
-  /** A message of any kind; a client that speaks no envelopes gets what is in it. */
+  /** A message of any kind; a client that speaks no envelopes gets what is in it. The three throw a TypeError for what is no kind, or not of it. */
   send(client: Client, kind: Kind, value: unknown, how?: Outgoing): void
   /** Sends, and ends the chain. */
   answer(client: Client, kind: Kind, value: unknown, how?: Outgoing): Drop
@@ -29,9 +29,10 @@ export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi 
   let alerts = 0
   return {
     on,
-    send: (client, kind, value, how) => client.send(bodyOf(kind, value, how), FORMAT),
-    answer: (client, kind, value, how) => client.answer(bodyOf(kind, value, how), FORMAT),
-    broadcast: (server, kind, value, how) => server.broadcast(bodyOf(kind, value, how), { ...how, format: FORMAT }),
+    send: (client, kind, value, how) => client.send(checkedBody(kind, value, how), FORMAT),
+    answer: (client, kind, value, how) => client.answer(checkedBody(kind, value, how), FORMAT),
+    broadcast: (server, kind, value, how) =>
+      server.broadcast(checkedBody(kind, value, how), { ...how, format: FORMAT }),
     alert(to, message, options) {
       const alert = alertOf(alerts++, message, options)
       const body = bodyOf('json', { alert })
@@ -47,4 +48,10 @@ export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi 
       return members.size > 0
     },
   }
+}
+
+/** What is said of uploads, types 6 and 7, is for this filter alone to send. */
+function checkedBody(kind: Kind, value: unknown, how: Outgoing | undefined): Buffer {
+  if (!isKind(kind)) throw new TypeError(`a kind is ${KINDS}, received ${JSON.stringify(kind)}`)
+  return bodyOf(kind, value, how)
 }

@@ -1,5 +1,5 @@
 import type { Awaitable, Client, Closed, Drop, Verdict } from 'filtered-websocket'
-import type { Kind } from './kinds.ts'
+import { isKind, KINDS, type Kind } from './kinds.ts'
 import type { Media } from './message.ts'
 
 /** What filters that build on this one do with a message; what it returns is what the message chain makes of it. */
@@ -9,10 +9,13 @@ type Disconnected = (client: Client, closed: Closed) => Awaitable<Drop | void>
 
 /** Says what to do with messages of a kind, and when clients come and go. */
 export interface On {
+  /** All of them throw a TypeError for any other kind or event. */
   (kind: Kind | 'upload', handler: Handler): void
   (event: 'connect', handler: Connected): void
   (event: 'disconnect', handler: Disconnected): void
 }
+
+const EVENTS: readonly unknown[] = ['connect', 'disconnect', 'upload']
 
 /** Who wants to know of what; several may, in the order in which they said so. */
 export class Handlers {
@@ -20,6 +23,8 @@ export class Handlers {
   readonly #known = new Map<Kind | string, ((...event: any[]) => unknown)[]>()
 
   readonly on: On = (event: Kind | string, handler: (...event: never[]) => unknown) => {
+    if (!isKind(event) && !EVENTS.includes(event))
+      throw new TypeError(`on() takes ${EVENTS.join(', ')}, ${KINDS}, received ${JSON.stringify(event)}`)
     const known = this.#known.get(event)
     if (known === undefined) this.#known.set(event, [handler])
     else known.push(handler)

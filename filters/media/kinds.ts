@@ -3,6 +3,8 @@ const NAMES = ['json', 'text', 'binary', 'file', 'audio', 'image'] as const
 /** Types of uploads in chunks, which this filter keeps to itself: what is said about them, and their bytes. */
 export const UPLOAD = 6
 export const CHUNK = 7
+/** From here on types belong to the application. */
+const FIRST_OWN = 8
 const MAX_TYPE = 0xffff
 
 export type NamedKind = (typeof NAMES)[number]
@@ -13,9 +15,15 @@ export function kindOf(type: number): Kind {
   return NAMES[type] ?? type
 }
 
-/** @throws RangeError for what is no kind. */
 export function typeOf(kind: Kind): number {
-  const type = typeof kind === 'number' ? kind : NAMES.indexOf(kind)
-  if (Number.isInteger(type) && type >= 0 && type <= MAX_TYPE) return type
-  throw new RangeError(`a kind is one of ${NAMES.join(', ')}, or a number up to ${MAX_TYPE}, received ${String(kind)}`)
+  return typeof kind === 'number' ? kind : NAMES.indexOf(kind)
+}
+
+/** For errors. */
+export const KINDS = `${NAMES.join(', ')} or a number from ${FIRST_OWN} to ${MAX_TYPE}`
+
+/** Whether applications have messages of it. */
+export function isKind(value: unknown): value is Kind {
+  if (typeof value !== 'number') return NAMES.includes(value as NamedKind)
+  return Number.isInteger(value) && value >= FIRST_OWN && value <= MAX_TYPE
 }

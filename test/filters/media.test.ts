@@ -112,6 +112,32 @@ describe('media', () => {
     assert.deepEqual(await peer.get(2), ['text', bytes])
   })
 
+  it('reports a handler that returns what is no verdict', async t => {
+    const seen: Payload[] = []
+    const { open } = await media(t, [
+      building(api => api.on('text', () => null as never)),
+      { message: (payload: Payload) => void seen.push(payload) },
+      'echo',
+    ])
+    const peer = await open()
+    peer.send(envelope(TEXT, 'not this'))
+    peer.send(envelope(BINARY, 'but this'))
+    assert.equal(opened((await peer.get(1))[0]).type, BINARY)
+    assert.deepEqual(seen, [Buffer.from('but this')])
+  })
+
+  it('refuses a handler for what is no kind, or for uploads, which it keeps to itself', async t => {
+    for (const [kind, message] of [
+      [
+        'imgae',
+        /: on\(\) takes connect, disconnect, upload, json, text, binary, file, audio, image or a number from 8 to 65535, received "imgae"/,
+      ],
+      [6, /received 6/],
+      [70_000, /received 70000/],
+    ] as const)
+      await assert.rejects(media(t, [building(api => api.on(kind as 300, () => {}))]), { message })
+  })
+
   it('shows filters what is inside as a view', async t => {
     const seen: (readonly [Payload, Media | undefined])[] = []
     const { open } = await media(t, [
@@ -304,6 +330,7 @@ describe('media', () => {
             ['image', 'text'],
             ['video', Buffer.from('x')],
             [70_000, Buffer.from('x')],
+            [7, Buffer.from('x')],
           ] as const) {
             try {
               api.send(client, kind as 'text', value)
@@ -323,8 +350,9 @@ describe('media', () => {
       'a message of kind text is made of a string, received number',
       'JSON cannot say undefined',
       'a message of kind image is made of bytes, received string',
-      'a kind is one of json, text, binary, file, audio, image, or a number up to 65535, received video',
-      'a kind is one of json, text, binary, file, audio, image, or a number up to 65535, received 70000',
+      ...['"video"', 70_000, 7].map(
+        kind => `a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received ${kind}`,
+      ),
     ])
   })
 
