@@ -140,6 +140,16 @@ describe('examples/car: the page', () => {
     await atRest(page)
   })
 
+  it('stops when the button that a key holds loses the focus, as the key may come up elsewhere', async t => {
+    const show = await start(t)
+    const page = await show()
+    await page.getByRole('button', { name: 'Forward' }).focus()
+    await page.keyboard.down(' ')
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    await page.locator('#stick').focus()
+    await atRest(page)
+  })
+
   it('stops the car of somebody else by its stop button', async t => {
     const show = await start(t)
     const [ann, bob] = [await show(), await show()]

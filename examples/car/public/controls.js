@@ -98,6 +98,10 @@ export function controls(wish, speed) {
       event.preventDefault()
       release()
     })
+    // The key will come up somewhere else.
+    button.addEventListener('blur', () => {
+      if (held === button && pointer === undefined) release()
+    })
     // Of a screen reader or a voice, which hold nothing.
     button.addEventListener('click', ({ detail }) => {
       if (detail > 0) return
