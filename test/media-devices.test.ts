@@ -97,6 +97,30 @@ describe('the microphone of a browser', () => {
 })
 
 describe('the camera of a browser', () => {
+  it('sends no picture that is finished after its end', async t => {
+    const page = await open(t)
+    const seen = await page.evaluate(`(async () => {
+      const { toBlob } = HTMLCanvasElement.prototype
+      const finished = new Promise(resolve => {
+        HTMLCanvasElement.prototype.toBlob = function (done, ...how) {
+          toBlob.call(this, jpeg => resolve(() => done(jpeg)), ...how)
+        }
+      })
+      const camera = await media.camera({ fps: 20, width: 160 })
+      const finish = await finished
+      camera.stop()
+      await camera.closed
+      let late = 0
+      media.on('image', () => late++)
+      await finish()
+      const end = collect('text', () => true)
+      media.send('text', 'end')
+      await end
+      return late
+    })()`)
+    assert.equal(seen, 0)
+  })
+
   it('is seen as JPEG pictures that the server does not save', async t => {
     const page = await open(t)
     const seen = await page.evaluate(`(async () => {

@@ -29,7 +29,9 @@ export async function openCamera(
   signal?.throwIfAborted()
   const stream = await capture('camera', { video: { width: { ideal: width }, facingMode: facing } })
   let timer: ReturnType<typeof setInterval> | undefined
+  let isOver = false
   const { closed, stop } = endingOf(() => {
+    isOver = true
     clearInterval(timer)
     for (const track of stream.getTracks()) track.stop()
   }, signal)
@@ -53,7 +55,9 @@ export async function openCamera(
     picture.drawImage(video, 0, 0, canvas.width, canvas.height)
     canvas.toBlob(
       async jpeg => {
-        if (jpeg !== null) send(await jpeg.arrayBuffer())
+        const bytes = await jpeg?.arrayBuffer()
+        // What was under way at the end must not be seen any more.
+        if (bytes !== undefined && !isOver) send(bytes)
         isBusy = false
       },
       'image/jpeg',
