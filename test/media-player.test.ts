@@ -25,6 +25,8 @@ class FakeContext {
   }
 
   createBuffer(channels: number, length: number, rate: number) {
+    // As Chromium does; other browsers have other bounds.
+    if (rate < 3000 || rate > 768_000 || channels > 32) throw new DOMException('out of range', 'NotSupportedError')
     const data = Array.from({ length: channels }, () => new Float32Array(length))
     return { duration: length / rate, data, getChannelData: (channel: number) => data[channel] }
   }
@@ -83,6 +85,17 @@ describe('a player', () => {
       ],
     )
     assert.equal(ms(player.queued), 130)
+  })
+
+  it('leaves out what the browser cannot play, and plays on', t => {
+    const { context, player } = play(t)
+    assert.equal(player.play({ ...piece, rate: 1 }), false)
+    assert.equal(player.play({ ...piece, rate: 8000, channels: 64 }), false)
+    assert.equal(player.play(piece), true)
+    assert.deepEqual(
+      context.started.map(({ from, to }) => [ms(from), ms(to)]),
+      [[120, 160]],
+    )
   })
 
   it('comes up once and goes down once where there is no silence', t => {

@@ -43,8 +43,13 @@ export function openPlayer({ signal, maxQueued = 30 }: PlayerOptions): Player {
     resume: () => context.resume(),
     play(samples) {
       if (!player.isPlaying || player.queued > maxQueued || samples.payload.length === 0) return false
-      end = schedule(context, gain, samples, end)
-      return true
+      try {
+        end = schedule(context, gain, samples, end)
+        return true
+      } catch {
+        // A rate or a number of channels that this browser does not have.
+        return false
+      }
     },
   }
   // It stays silent until it may play; then whoever opened it calls `resume` again.
