@@ -46,7 +46,7 @@ export function serverOf({ folder, url, log }: ServeOptions): Serve {
 
   return (req, res) => {
     const pathname = req.url!.split('?', 1)[0]!
-    if (pathname !== url && !pathname.startsWith(`${url}/`)) return undefined
+    if (!`${plain(pathname)}/`.startsWith(`${url}/`)) return undefined
     res.setHeader('Content-Security-Policy', STRANGERS_CSP)
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Referrer-Policy', 'no-referrer')
@@ -61,6 +61,15 @@ export function serverOf({ folder, url, log }: ServeOptions): Serve {
       end(res, 405, 'GET and HEAD only')
     }
     return res
+  }
+}
+
+/** However it is spelled: a filter that serves the folder around this one would find it in each spelling. */
+function plain(pathname: string): string {
+  try {
+    return decodeURIComponent(pathname).replace(/\/+/g, '/')
+  } catch {
+    return pathname
   }
 }
 

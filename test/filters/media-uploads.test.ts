@@ -58,6 +58,19 @@ describe('media with a folder for uploads', () => {
     assert.equal((await get(url!, { method: 'DELETE' })).status, 405)
   })
 
+  it('serves it in no other way, though the folder lies in that of the pages', async t => {
+    const { open, get, files } = await keeping(t, { mediaUploadTypes: ['html'], pagesVar: ['secret=5'] })
+    const peer = await open()
+    peer.send(envelope(FILE, '<p>{{ secret }}</p>', 'html'))
+    await until(() => files().length === 1)
+    const [name] = files()
+    for (const path of [`/uploads//${name}`, `/%75ploads/${name}`, `/%75ploads//${name}`]) {
+      const answer = await get(path)
+      assert.match(answer.headers.get('content-security-policy')!, /^sandbox/, path)
+      assert.ok(['not found\n', '<p>{{ secret }}</p>'].includes(await answer.text()), path)
+    }
+  })
+
   it('keeps two files of one second apart, and none without an extension', async t => {
     const { open, files, seen } = await keeping(t)
     const peer = await open()

@@ -133,6 +133,15 @@ describe('what is no file of a client', () => {
     }
   })
 
+  it('is not found by another spelling of its URL, which others might take for the folder', async t => {
+    const get = await site(t)
+    for (const path of ['//uploads/a.png', '/%75ploads/a.png', '/%75ploads//a.png', '/uploads%2fa.png', '/upload%73']) {
+      const { status, headers } = await get(path)
+      assert.equal(status, 404, path)
+      assert.match(String(headers['content-security-policy']), /^sandbox/)
+    }
+  })
+
   it('is left to others if its URL is another', async t => {
     const get = await site(t)
     for (const path of [
@@ -141,7 +150,7 @@ describe('what is no file of a client', () => {
       '/uploads-2/secret.txt',
       '/uploadsa.png',
       '/x/uploads/a.png',
-      '//uploads/a.png',
+      '/%uploads/a.png',
     ])
       assert.equal((await get(path)).status, 426, path)
   })
