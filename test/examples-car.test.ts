@@ -176,6 +176,25 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0])
   })
 
+  it('is stopped again when the stop after it is not taken, though one before it is', async t => {
+    const { listening: module, driver, drove, pass } = withClock(t)
+    const { message } = (await setUp(module)) as Required<SetUp>
+    const say = (command: string) => message(`{"command": "${command}"}`, fakeClient(), { payload: '', at: 0 })
+    const answers: { taken(): void; lost(error: Error): void }[] = []
+    const take = driver.drive
+    await say('up')
+    driver.drive = () => new Promise<void>((taken, lost) => answers.push({ taken, lost }))
+    const said = ['stop', 'up', 'stop'].map(say)
+    driver.drive = take
+    const [stopped, drives, lost] = answers
+    stopped!.taken()
+    drives!.taken()
+    lost!.lost(new Error('out of reach'))
+    await assert.rejects(Promise.resolve(said[2]), { message: 'out of reach' })
+    await pass(20)
+    assert.deepEqual(drove, [0x16, 0])
+  })
+
   it('ends with the server', async t => {
     const { drove, listening: module } = withClock(t)
     const { message, stop } = (await setUp(module)) as Required<SetUp>

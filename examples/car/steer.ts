@@ -22,8 +22,9 @@ export function steer(
   /** Whose command the car obeys; undefined: it has stopped, or is about to. */
   let holder: Client | undefined
   let until = 0
-  /** Until the driver has taken a stop. */
+  /** Until the driver has taken a stop, and nothing was said to it since. */
   let mayMove = false
+  let stops = 0
   let viewers: Server | undefined
   let told = ''
 
@@ -31,8 +32,9 @@ export function steer(
 
   async function halt(): Promise<void> {
     holder = undefined
+    const stop = ++stops
     await driver.drive(0)
-    if (holder === undefined) mayMove = false
+    if (holder === undefined && stop === stops) mayMove = false
   }
 
   every(TICK, async () => {
