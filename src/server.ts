@@ -147,10 +147,10 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   })
   const shut = async () => {
     assembly.state = 'draining'
-    const closed = listener.close()
+    const others = listener.close()
     upgrades.refusePending()
     try {
-      await drain(hub, options.drain * 1000, closed)
+      await drain(hub, options.drain * 1000, others)
     } finally {
       for (const client of hub.clients.values()) client.terminate()
       await undo.run()
@@ -163,7 +163,8 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     return closing
   }
   assembly.onStop = () => {
-    if (closing !== undefined) return
+    // `closing` is not there yet while the first clients are told.
+    if (assembly.state === 'draining') return
     log.info(`stopping: ${assembly.stopAsked}`)
     close().catch(error => logError(log, 'fatal', error, 'stopping failed'))
   }

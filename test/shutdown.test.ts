@@ -6,6 +6,7 @@ import { Agent, request as httpRequest } from 'node:http'
 import { createServer as createTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Duplex } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
@@ -827,6 +828,30 @@ describe('a filter that stops its server', () => {
       stops,
     )
     await server.close()
+  })
+
+  it('has it stop once, also where a transport asks as it is closed', async t => {
+    const { log, lines } = await loggedStorage(t)
+    const server = await createServer({ port: 0, filters: [lived('only', lines)], log })
+    const attached = server.attach({
+      name: 'line',
+      remote: '',
+      socket: new Duplex({ read() {}, write() {} }),
+      frame: payload => Buffer.from(payload),
+      pause() {},
+      resume() {},
+      close(code, reason) {
+        server.stop('the line is closed')
+        attached.closed(code, reason, true)
+      },
+      destroy: () => attached.closed(1006, '', false),
+    })
+    await until(() => server.clients.size === 1)
+    await server.close()
+    assert.deepEqual(
+      lines.filter(line => line.includes('stop')),
+      ['only stopped', 'stopped'],
+    )
   })
 
   it('may do so while it starts', async t => {
