@@ -39,6 +39,35 @@ describe('examples/media: the page, live', () => {
     await ann.locator('#speaker', { hasText: 'guest-2 is speaking' }).waitFor()
   })
 
+  it('holds no microphone that was let go before the browser gave it', async t => {
+    const { ann, bob } = await two(t)
+    await ann.evaluate(`(() => {
+      const { mediaDevices } = navigator
+      const open = mediaDevices.getUserMedia.bind(mediaDevices)
+      const streams = []
+      let allow
+      const allowed = new Promise(resolve => (allow = resolve))
+      mediaDevices.getUserMedia = async wanted => {
+        await allowed
+        const stream = await open(wanted)
+        streams.push(stream)
+        return stream
+      }
+      Object.assign(window, { streams, allow })
+    })()`)
+    for (const pressed of ['true', 'false', 'true']) {
+      await ann.click('#microphone')
+      assert.equal(await ann.getAttribute('#microphone', 'aria-pressed'), pressed)
+    }
+    await ann.evaluate('allow()')
+    const open = `streams.filter(stream => stream.getTracks().some(({ readyState }) => readyState === 'live')).length`
+    await bob.locator('#speaker', { hasText: 'guest-1 is speaking' }).waitFor({ state: 'attached' })
+    await until(async () => (await ann.evaluate('streams.length')) === 2)
+    await until(async () => (await ann.evaluate(open)) === 1, 'one microphone')
+    await ann.click('#microphone')
+    await until(async () => (await ann.evaluate(open)) === 0, 'no microphone')
+  })
+
   it('comes back by itself when the server was killed, and sends what was written meanwhile', async t => {
     const chromium = await browser(t)
     const { server, http } = await room(t)

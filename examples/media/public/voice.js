@@ -13,13 +13,14 @@ export class Voice {
   #talk = document.getElementById('microphone')
   #listen = document.getElementById('listen')
   #wave = new Wave(document.getElementById('wave'))
-  #microphone
+  /** Ends the talking, also before the browser has given a microphone. */
+  #stop
   #player
   #timer
 
   constructor(media) {
     this.#media = media
-    this.#talk.addEventListener('click', () => (this.#microphone ? this.stopTalking() : this.#startTalking()))
+    this.#talk.addEventListener('click', () => (this.#stop ? this.stopTalking() : this.#startTalking()))
     this.#listen.addEventListener('click', () => this.#toggleListening())
     media.on('audio', ({ payload }) => this.#heard(payload))
     media.on('close', () => this.stopTalking())
@@ -31,19 +32,24 @@ export class Voice {
   }
 
   async #startTalking() {
+    const stop = new AbortController()
+    this.#stop = stop
     this.#pressed(this.#talk, true)
+    const { signal } = stop
     try {
-      this.#microphone = await this.#media.microphone({ onSamples: samples => this.#heard(samples) })
-      this.#microphone.closed.then(() => this.stopTalking())
+      const { closed } = await this.#media.microphone({ signal, onSamples: samples => this.#heard(samples) })
+      await closed
+      if (!signal.aborted) this.stopTalking()
     } catch (error) {
-      this.#pressed(this.#talk, false)
+      if (signal.aborted) return
+      this.stopTalking()
       showAlert(error.name === 'NotAllowedError' ? 'the microphone is not allowed' : error.message, 'error')
     }
   }
 
   stopTalking() {
-    this.#microphone?.stop()
-    this.#microphone = undefined
+    this.#stop?.abort()
+    this.#stop = undefined
     this.#pressed(this.#talk, false)
   }
 
