@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Page } from 'playwright-core'
 import { browser, screenshot } from './kit/browser.ts'
+import { root } from './kit/cli.ts'
 import { envelope, opened, vector } from './kit/media.ts'
 import { AWAY, DESKTOP, enter, file, hills, PHONE, room, say, seen, two } from './kit/media-room.ts'
-import { Peer, until } from './kit/peer.ts'
+import { Peer, serve, until } from './kit/peer.ts'
 
 /** How tall the bars of sound are, as a part of the whole; `left`: that of the oldest. */
 const bars = (page: Page) =>
@@ -170,6 +172,36 @@ describe('examples/media: the room', () => {
       return ann.heard().some(({ said }) => said.from === 'guest-2' && said.speaks)
     }, 'its turn')
     await until(() => ann.heard().at(-1)!.type === AUDIO, 'its sound')
+  })
+
+  // Its clock stands still, and with it the deadlines of `until`.
+  it('tells so again who tries again while the same one speaks', { timeout: 10_000 }, async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })
+    const [ann, bob] = [await guest(url), await guest(url)]
+    const sound = envelope(AUDIO, Buffer.from([1, 0]))
+    const speak = async () => {
+      const count = bob.heard().length
+      ann.peer.send(sound)
+      await until(
+        () =>
+          bob
+            .heard()
+            .slice(count)
+            .some(({ type }) => type === AUDIO),
+        'sound',
+      )
+    }
+    const alerts = () => bob.heard().filter(({ said }) => said.alert !== undefined).length
+    await speak()
+    bob.peer.send(sound)
+    await until(() => alerts() === 1, 'an alert')
+    for (let i = 0; i < 2; i++) {
+      t.mock.timers.tick(600)
+      await speak()
+    }
+    bob.peer.send(sound)
+    await until(() => alerts() === 2, 'another alert')
   })
 
   it('shares what comes in one message too: saved with an extension, seen but not kept without', async t => {

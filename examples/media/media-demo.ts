@@ -16,8 +16,8 @@ export const setup = (host: Host) => {
   let guests = 0
   let speaker: Client | undefined
   let spokeAt = 0
-  /** Those who have been told that somebody else speaks. */
-  const waiting = new Set<Client>()
+  /** When somebody last spoke too soon. */
+  const tooSoon = new WeakMap<Client, number>()
 
   /** To everybody, the sender too: all see one order. */
   const share = (client: Client, what: object) =>
@@ -30,7 +30,6 @@ export const setup = (host: Host) => {
   })
   media.on('disconnect', client => {
     names.delete(client)
-    waiting.delete(client)
     media.broadcast(client.server, 'json', { here: names.size })
   })
 
@@ -46,9 +45,8 @@ export const setup = (host: Host) => {
   media.on('audio', ({ payload, metadata }, client) => {
     const now = Date.now()
     if (speaker !== client) {
-      if (now - spokeAt < PAUSE) return hush(client)
+      if (now - spokeAt < PAUSE) return hush(client, now)
       speaker = client
-      waiting.clear()
       share(client, { speaks: true })
     }
     spokeAt = now
@@ -65,9 +63,11 @@ export const setup = (host: Host) => {
   }
 
   /** Two voices, piece by piece in one line, would be noise. */
-  function hush(client: Client): void {
-    if (waiting.has(client)) return
-    waiting.add(client)
+  function hush(client: Client, now: number): void {
+    const before = tooSoon.get(client)
+    tooSoon.set(client, now)
+    // Told already: it has not stopped yet.
+    if (before !== undefined && now - before < PAUSE) return
     media.alert(client, `${names.get(speaker!) ?? 'somebody'} is speaking; wait a moment`, { category: 'voice' })
   }
 }
