@@ -104,6 +104,15 @@ describe('examples/car: the page', () => {
     assert.deepEqual(await shown(bob), await shown(ann))
   })
 
+  it('takes no notice of what other filters send', async t => {
+    const show = await start(t, { filters: [join(CAR, 'car.ts'), 'broadcast', 'pages'] })
+    const [ann, bob] = [await show(), await show()]
+    await ann.keyboard.down('ArrowUp')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.keyboard.up('ArrowUp')
+    await atRest(bob)
+  })
+
   it('drives by arrow keys, two together too, and stops when they come up', async t => {
     const show = await start(t)
     const page = await show()

@@ -54,6 +54,8 @@ function receive(text) {
     return
   }
   const { you, car, driver } = message
+  // What another filter passes on, such as a command behind which `broadcast` stands.
+  if (car === undefined) return
   if (you !== undefined) {
     me = you
     speed = message.speed
