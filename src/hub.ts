@@ -3,7 +3,7 @@ import { type Chains, handlersOf } from './chains.ts'
 import { ServerClient } from './client.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
-import { FwsError } from './errors.ts'
+import { FwsError, shown } from './errors.ts'
 import { Fabric } from './fabric.ts'
 import { Fanout } from './fanout.ts'
 import type { InboundLimits } from './mailbox.ts'
@@ -140,6 +140,7 @@ export class Hub implements Server {
   }
 
   stop(why: string): void {
+    if (typeof why !== 'string') throw new FwsError('ERR_STATE', `stop() takes a reason, received ${shown(why)}`)
     this.#host.stop(why)
   }
 

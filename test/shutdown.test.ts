@@ -854,6 +854,14 @@ describe('a filter that stops its server', () => {
     )
   })
 
+  it('says why', async t => {
+    const server = await serve(t)
+    assert.throws(() => server.stop(undefined as never), {
+      code: 'ERR_STATE',
+      message: 'stop() takes a reason, received undefined',
+    })
+  })
+
   it('may do so while it starts', async t => {
     const { log, lines } = await loggedStorage(t)
     const server = await createServer({ port: 0, filters: [{ start: started => started.stop('no work') }], log })
