@@ -1,16 +1,10 @@
-import type { Wire } from './wire.ts'
-
-/** What a wire has encoded: it gets its number when it goes out. */
-export interface Kept {
-  readonly wire: Wire
-  readonly encoded: Buffer
-}
+import type { Frame } from './wire.ts'
 
 /** A client on hold: who holds it, and what waits for its admission. */
 export class Admission {
   /** Orders of the filters that hold it. */
   #holders: readonly number[] = []
-  #waiting: Kept[] = []
+  #waiting: Frame[] = []
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -44,9 +38,9 @@ export class Admission {
   }
 
   /** Keeps it until the admission. */
-  keep(kept: Kept): void {
-    this.#waiting.push(kept)
-    this.#bytes += kept.encoded.length
+  keep(frame: Frame): void {
+    this.#waiting.push(frame)
+    this.#bytes += frame.length
   }
 
   /** Runs `onLate` after `ms`, unless stopped before; 0: never. */
@@ -57,7 +51,7 @@ export class Admission {
   }
 
   /** Ends the waiting; answers what was kept. */
-  stop(): readonly Kept[] {
+  stop(): readonly Frame[] {
     clearTimeout(this.#timer)
     const kept = this.#waiting
     this.#waiting = []

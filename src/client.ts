@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { Admission, type Kept } from './admission.ts'
+import { Admission } from './admission.ts'
 import { FAILED, type Subject } from './chain.ts'
 import { checkCloseCode, cutReason } from './close.ts'
 import { count } from './counters.ts'
@@ -25,7 +25,7 @@ import type {
   Server,
   Transport,
 } from './types.ts'
-import { plain, type Wire } from './wire.ts'
+import { type Frame, plain } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
@@ -184,16 +184,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
       count(this.hub.counters.drops, 'closed client')
       return
     }
-    const { wire } = this.outbox
-    if (this.#admission !== undefined && !toHeld) this.#keep(this.#admission, { wire, encoded })
-    else {
-      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + encoded.length)
-      this.hub.fanout.send(this.outbox, this.#finished(wire, encoded))
+    const frame = this.outbox.wire.frameOf(encoded)
+    if (this.#admission !== undefined && !toHeld) {
+      this.#keep(this.#admission, frame)
+    } else {
+      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + frame.length)
+      this.hub.fanout.send(this.outbox, frame)
     }
-  }
-
-  #finished(wire: Wire, encoded: Buffer): Buffer {
-    return wire.isNumbered ? this.hub.fanout.number(this.outbox, wire, encoded) : encoded
   }
 
   drop(reason = 'filter'): Drop {
@@ -267,7 +264,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#ending !== undefined) return
     this.reach = EVERY_FILTER
     if (this.#isEnding) return
-    for (const { wire, encoded } of kept) this.hub.fanout.send(this.outbox, this.#finished(wire, encoded))
+    for (const frame of kept) this.hub.fanout.send(this.outbox, frame)
     if (this.isOpen) this.hub.joinAll(this)
   }
 
@@ -423,9 +420,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
-  #keep(admission: Admission, kept: Kept): void {
+  #keep(admission: Admission, frame: Frame): void {
     const { maxBuffered, slowClients } = this.hub.limits
-    if (admission.bytes + kept.encoded.length <= maxBuffered) admission.keep(kept)
+    if (admission.bytes + frame.length <= maxBuffered) admission.keep(frame)
     else if (slowClients === 'close' && this.isOpen) this.fellBehind()
     else count(this.hub.counters.drops, 'slow client')
   }

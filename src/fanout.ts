@@ -3,7 +3,7 @@ import { Pace } from './pace.ts'
 import { NumberedSelection, Selection } from './selection.ts'
 import { Batch, type Run, type Topic } from './topic.ts'
 import type { Payload } from './types.ts'
-import type { Wire } from './wire.ts'
+import type { Frame, Wire } from './wire.ts'
 
 /** Messages that may wait, for one client or for all, before they are written at once. */
 const MAX_FRAMES = 1024
@@ -51,26 +51,13 @@ export class Fanout {
   }
 
   /** To one client; the frame may be shared with others. */
-  send(outbox: Outbox, frame: Buffer): void {
+  send(outbox: Outbox, frame: Frame): void {
     if (frame.length === 0) return
     if (outbox.isOpen && outbox.frames.length === 0) this.#touched.push(outbox)
     outbox.add(frame, ++this.#seq)
     if (!outbox.isOpen) return
     this.#schedule()
     if (outbox.frames.length >= MAX_FRAMES || outbox.bytes >= this.#maxBytes) this.flushOne(outbox)
-  }
-
-  /**
-   * The frame of what a numbered wire has encoded for one client. It gets its number now, so broadcasts that wait are
-   * written first, and get theirs.
-   */
-  number(outbox: Outbox, wire: Wire, rest: Buffer): Buffer {
-    const isWaiting = outbox.topics.some(topic => {
-      const batch = topic.flushing ?? topic.batch
-      return batch !== undefined && batch.seqs.at(-1)! > topic.members.get(outbox)!
-    })
-    if (isWaiting) this.flushOne(outbox)
-    return Buffer.concat(wire.numbered(outbox.nextNumber++, rest))
   }
 
   join(topic: Topic, outbox: Outbox): void {
@@ -158,7 +145,7 @@ export class Fanout {
 
   /** One client's own selection: its frames and its topics' batches, merged by `seq`, neighbours in one piece. */
   #writeMerged(outbox: Outbox): void {
-    const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection()
+    const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection(outbox)
     const batches: Batch[] = []
     const sinces: number[] = []
     for (const topic of outbox.topics) {

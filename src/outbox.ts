@@ -2,13 +2,13 @@ import type { Duplex } from 'node:stream'
 import { count } from './counters.ts'
 import type { Topic } from './topic.ts'
 import type { Counters, Transport } from './types.ts'
-import type { Wire } from './wire.ts'
+import type { Frame, Wire } from './wire.ts'
 
 /** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
 const COPY_BELOW = 16_384
 
 /** Shared by all that have nothing to send: most, most of the time. */
-const NO_FRAMES: readonly Buffer[] = []
+const NO_FRAMES: readonly Frame[] = []
 const NO_SEQS: readonly number[] = []
 const NO_TOPICS: Topic[] = []
 
@@ -33,7 +33,7 @@ export interface OutboxOwner {
 export class Outbox {
   wire: Wire
   /** Frames for this client alone. */
-  frames: readonly Buffer[] = NO_FRAMES
+  frames: readonly Frame[] = NO_FRAMES
   seqs: readonly number[] = NO_SEQS
   /** Bytes in `frames`. */
   bytes = 0
@@ -73,12 +73,12 @@ export class Outbox {
     this.#socket = transport.socket
   }
 
-  add(frame: Buffer, seq: number): void {
+  add(frame: Frame, seq: number): void {
     if (this.frames.length === 0) {
       this.frames = [frame]
       this.seqs = [seq]
     } else {
-      ;(this.frames as Buffer[]).push(frame)
+      ;(this.frames as Frame[]).push(frame)
       ;(this.seqs as number[]).push(seq)
     }
     this.bytes += frame.length

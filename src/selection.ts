@@ -1,18 +1,28 @@
 import type { Outbox } from './outbox.ts'
 import type { Run } from './topic.ts'
+import { type Frame, Unnumbered, type Wire } from './wire.ts'
 
 /** What one client gets of a turn, in order: neighbouring frames of a run become one piece of its buffer, nothing is copied. */
 export class Selection {
   frames = 0
   bytes = 0
-  protected readonly made: Buffer[] = []
+  readonly #made: Buffer[] = []
+  protected readonly outbox: Outbox
   #run: Run | undefined
   #from = 0
   #to = 0
 
-  addFrame(frame: Buffer): void {
+  constructor(outbox: Outbox) {
+    this.outbox = outbox
+  }
+
+  addFrame(frame: Frame): void {
     this.#cut()
-    this.made.push(frame)
+    if (frame instanceof Unnumbered) {
+      this.addNumbered(frame.wire, frame.rest)
+      return
+    }
+    this.#made.push(frame)
     this.frames++
     this.bytes += frame.length
   }
@@ -33,7 +43,16 @@ export class Selection {
 
   pieces(): readonly Buffer[] {
     this.#cut()
-    return this.made
+    return this.#made
+  }
+
+  /** Numbers go by what is written, whenever it was sent. */
+  protected addNumbered(wire: Wire, rest: Buffer): void {
+    for (const piece of wire.numbered(this.outbox.nextNumber++, rest)) {
+      this.#made.push(piece)
+      this.bytes += piece.length
+    }
+    this.frames++
   }
 
   #cut(): void {
@@ -42,27 +61,15 @@ export class Selection {
     this.#run = undefined
     const start = endOf(run, this.#from - 1)
     const end = endOf(run, this.#to - 1)
-    if (end > start) this.made.push(run.buffer.subarray(start, end))
+    if (end > start) this.#made.push(run.buffer.subarray(start, end))
   }
 }
 
 /** The same for a client whose messages are numbered: what it shares with others is only what follows the number. */
 export class NumberedSelection extends Selection {
-  readonly #outbox: Outbox
-
-  constructor(outbox: Outbox) {
-    super()
-    this.#outbox = outbox
-  }
-
   override addEntry(run: Run, i: number): void {
     const rest = run.buffer.subarray(endOf(run, i - 1), endOf(run, i))
-    if (rest.length === 0) return
-    for (const piece of this.#outbox.wire.numbered(this.#outbox.nextNumber++, rest)) {
-      this.made.push(piece)
-      this.bytes += piece.length
-    }
-    this.frames++
+    if (rest.length > 0) this.addNumbered(this.outbox.wire, rest)
   }
 }
 

@@ -78,7 +78,7 @@ export interface Codec {
   readonly formats?: readonly string[]
   /**
    * Each message begins with its number on the connection, from 0: 8 bytes, big-endian. The core writes it, so that all
-   * clients share the rest. `encode` gives a Buffer then.
+   * clients share the rest. `encode` gives a Buffer then, which nobody changes any more.
    */
   readonly numbered?: true
   /**

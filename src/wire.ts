@@ -52,6 +52,11 @@ export class Wire {
     return Buffer.concat(wholes.map(whole => checkFrame(this.#frame(whole))))
   }
 
+  /** What `encode` answered, for one client. */
+  frameOf(encoded: Buffer): Frame {
+    return this.isNumbered ? new Unnumbered(this, encoded) : encoded
+  }
+
   /** The finished frame of what a numbered codec has encoded, as pieces; `rest` itself is one of them if that can be. */
   numbered(number: number, rest: Buffer): readonly Buffer[] {
     if (this.#frame === frame) return [numberedHead(number, rest.length), rest]
@@ -68,6 +73,24 @@ function checkFrame(framed: unknown): Buffer {
   if (Buffer.isBuffer(framed)) return framed
   throw new FwsError('ERR_PAYLOAD', `the frame of a transport is a Buffer, received ${typeof framed}`)
 }
+
+/** What a numbered wire has encoded for one client: it gets its number when it is written. */
+export class Unnumbered {
+  readonly wire: Wire
+  readonly rest: Buffer
+
+  constructor(wire: Wire, rest: Buffer) {
+    this.wire = wire
+    this.rest = rest
+  }
+
+  get length(): number {
+    return this.rest.length
+  }
+}
+
+/** What waits for one client. */
+export type Frame = Buffer | Unnumbered
 
 /** Hands out one Wire per codec and framing. */
 export class Wires {

@@ -14,6 +14,19 @@ const points: Codec = {
 const numbered: Codec = { name: 'numbered', numbered: true, encode: payload => Buffer.from(payload) }
 
 const numberOf = (message: Payload) => Number((message as Buffer).readBigUInt64BE())
+/** In which memory the last piece of each write lies. */
+function buffersWritten(server: Server): Set<ArrayBufferLike> {
+  const written = new Set<ArrayBufferLike>()
+  for (const client of server.clients.values()) {
+    const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
+    const { writeAll } = outbox
+    outbox.writeAll = (pieces, bytes, frames) => {
+      written.add(pieces.at(-1)!.buffer)
+      writeAll.call(outbox, pieces, bytes, frames)
+    }
+  }
+  return written
+}
 const restOf = (message: Payload) => String((message as Buffer).subarray(8))
 
 describe('a format', () => {
@@ -164,18 +177,50 @@ describe('a numbered codec', () => {
     }
     const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * SIZE })
     const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
-    const written = new Set<ArrayBufferLike>()
-    for (const client of server.clients.values()) {
-      const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
-      const { writeAll } = outbox
-      outbox.writeAll = (pieces, bytes, frames) => {
-        written.add(pieces.at(-1)!.buffer)
-        writeAll.call(outbox, pieces, bytes, frames)
-      }
-    }
+    const written = buffersWritten(server)
     server.broadcast(Buffer.alloc(SIZE))
     for (const peer of peers) assert.equal((await peer.get(1))[0]!.length, 8 + SIZE)
     assert.equal(written.size, 1)
+  })
+
+  it('shares what it encodes in a broadcast with where, too', async t => {
+    const SIZE = 4 * 1024 * 1024
+    let server!: Server
+    const filter = {
+      start: (started: Server) => {
+        server = started
+      },
+      open: (client: Client) => {
+        client.codec = numbered
+      },
+    }
+    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * SIZE })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    const written = buffersWritten(server)
+    server.broadcast(Buffer.alloc(SIZE), { where: () => true })
+    for (const peer of peers) await peer.get(1)
+    assert.equal(written.size, 1)
+  })
+
+  it('is one write for the direct sends and broadcasts of a turn', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peer = await server.connect()
+    peer.client.codec = numbered
+    const { outbox } = peer.client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
+    const { writeAll } = outbox
+    let writes = 0
+    outbox.writeAll = (pieces, bytes, frames) => {
+      writes++
+      writeAll.call(outbox, pieces, bytes, frames)
+    }
+    for (let i = 0; i < 10; i++) {
+      server.server.broadcast('b')
+      peer.client.send('d')
+    }
+    server.flush()
+    assert.equal(writes, 1)
+    assert.deepEqual(peer.received.map(numberOf), [...Array(20).keys()])
+    await server.stop()
   })
 
   it('that encodes to a text is reported, and sends nothing', async () => {
