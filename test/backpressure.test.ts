@@ -65,7 +65,8 @@ for (const [name, tap] of taps.slice(0, 2)) {
         peak = Math.max(peak, client.buffered)
         if (sent % 50 === 0) await other.get(sent)
       }
-      assert.ok(peak > MAX_BUFFERED / 2 && peak <= MAX_BUFFERED, `${peak} bytes`)
+      // On a busy machine several messages are written at once, and the last ones that fitted in may not have been seen.
+      assert.ok(sent * 10_000 > MAX_BUFFERED && peak <= MAX_BUFFERED, `${sent} messages, ${peak} bytes`)
       server.broadcast('after')
       sent++
       assert.deepEqual(
