@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { connectMedia } from '../client/media/node.ts'
 import { pin, type Served, withServer } from './processes.ts'
@@ -49,8 +48,9 @@ function plain(): Promise<Sample> {
     const sample = await measure(server, async () => {
       const done = once(socket, 'message')
       for (let at = 0; at < SIZE; at += CHUNK) {
-        while (socket.bufferedAmount > WINDOW) await sleep(1)
-        socket.send(bytes.subarray(at, at + CHUNK))
+        const chunk = bytes.subarray(at, at + CHUNK)
+        if (socket.bufferedAmount < WINDOW) socket.send(chunk)
+        else await new Promise(resolve => socket.send(chunk, resolve))
       }
       await done
     })

@@ -26,11 +26,11 @@ export const setup = (host: Host) => {
   media.on('connect', client => {
     names.set(client, `guest-${++guests}`)
     media.send(client, 'json', { you: names.get(client) })
-    media.broadcast(client.server, 'json', { here: names.size })
+    media.broadcast(client.server, 'json', { here: names.size }, { local: true })
   })
   media.on('disconnect', client => {
     names.delete(client)
-    media.broadcast(client.server, 'json', { here: names.size })
+    media.broadcast(client.server, 'json', { here: names.size }, { local: true })
   })
 
   media.on('text', ({ payload }, client) => share(client, { text: payload }))

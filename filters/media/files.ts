@@ -39,6 +39,8 @@ export class Files {
       maxBytes: chosen['media-upload-size'],
       maxFiles: chosen['media-upload-count'],
       quota: chosen['media-upload-quota'],
+      perClient: chosen['media-upload-parallel'],
+      total: chosen['media-upload-slots'],
       log,
     })
     await uploads.open()
@@ -87,7 +89,10 @@ export class Files {
     const saved: Saved[] = []
     const conversation = new Conversation({
       uploads: this.#uploads,
-      reply: json => client.send(bodyOf(UPLOAD, Buffer.from(JSON.stringify(json))), FORMAT),
+      reply: json => {
+        if ('refused' in json) client.drop('upload refused')
+        client.send(bodyOf(UPLOAD, Buffer.from(JSON.stringify(json))), FORMAT)
+      },
       saved: file => void saved.push(file),
     })
     const sender = { conversation, saved }

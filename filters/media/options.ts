@@ -16,6 +16,20 @@ export const options = {
   'media-upload-url': { type: 'string', default: '/uploads', describe: 'path under which the files are served' },
   'media-upload-types': { type: 'array', default: TYPES.split(' '), describe: 'extensions of files that are taken' },
   'media-upload-size': { type: 'number', default: 104_857_600, min: 1, integer: true, describe: 'bytes of one file' },
+  'media-upload-parallel': {
+    type: 'number',
+    default: 2,
+    min: 1,
+    integer: true,
+    describe: 'uploads in chunks of one client at a time',
+  },
+  'media-upload-slots': {
+    type: 'number',
+    default: 64,
+    min: 1,
+    integer: true,
+    describe: 'uploads in chunks of all clients at a time',
+  },
   'media-upload-count': { type: 'number', default: 1000, min: 1, integer: true, describe: 'files in the folder' },
   'media-upload-quota': {
     type: 'number',

@@ -79,6 +79,7 @@ export function fakeClient({
     send: (payload: Payload, format?: string) => {
       checkPayload('send', payload)
       checkFormat(format)
+      if (format !== undefined && !client.codec.formats?.includes(format)) return
       client.sent.push(payload)
     },
     join: (topic: string) => void topics.add(topic),

@@ -176,6 +176,21 @@ describe('media with a folder for uploads', () => {
     assert.deepEqual(seen, [])
   })
 
+  it('counts what it refuses, and takes as many at a time as it is told', async t => {
+    const { open } = await keeping(t, { mediaUploadParallel: 1 })
+    const peer = await open()
+    peer.send(control({ begin: 1, name: 'a.png', size: 100 }))
+    peer.send(control({ begin: 2, name: 'b.png', size: 100 }))
+    await until(() => replies(peer).length === 2)
+    assert.deepEqual(
+      replies(peer).map(({ ready, refused, code }) => [ready, refused, code]),
+      [
+        [1, undefined, undefined],
+        [undefined, 2, 'busy'],
+      ],
+    )
+  })
+
   it('without a folder refuses uploads in chunks, and passes files on', async t => {
     const { url } = await serve(t, { filters: ['media', 'echo'] })
     const peer = await Peer.open(url)
