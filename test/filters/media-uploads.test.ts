@@ -18,7 +18,7 @@ async function keeping(t: TestContext, options: object = {}) {
   const uploads = join(root, 'uploads')
   const seen: (readonly [Payload, Media])[] = []
   const look = { message: (payload: Payload, _: Client, { media }: Message) => void seen.push([payload, media!]) }
-  const { url } = await serve(t, {
+  const { url, counters } = await serve(t, {
     filters: ['media', look, 'broadcast', 'pages'],
     pagesRoot: root,
     mediaUploads: uploads,
@@ -26,7 +26,7 @@ async function keeping(t: TestContext, options: object = {}) {
   })
   const get = (path: string, init?: RequestInit) => fetch(new URL(path, url.replace('ws:', 'http:')), init)
   const files = () => readdirSync(uploads)
-  return { root, uploads, files, seen, get, open: () => Peer.open(url) }
+  return { root, uploads, files, seen, get, drops: counters.drops, open: () => Peer.open(url) }
 }
 
 const control = (json: object) => envelope(UPLOAD, JSON.stringify(json))
@@ -177,7 +177,7 @@ describe('media with a folder for uploads', () => {
   })
 
   it('counts what it refuses, and takes as many at a time as it is told', async t => {
-    const { open } = await keeping(t, { mediaUploadParallel: 1 })
+    const { open, drops } = await keeping(t, { mediaUploadParallel: 1 })
     const peer = await open()
     peer.send(control({ begin: 1, name: 'a.png', size: 100 }))
     peer.send(control({ begin: 2, name: 'b.png', size: 100 }))
@@ -189,6 +189,7 @@ describe('media with a folder for uploads', () => {
         [undefined, 2, 'busy'],
       ],
     )
+    assert.equal(drops['upload refused'], 1)
   })
 
   it('without a folder refuses uploads in chunks, and passes files on', async t => {
