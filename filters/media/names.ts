@@ -9,6 +9,9 @@ export interface ClientName {
 }
 
 const MAX_BYTES = 255
+/** Characters as they come; normal form C has fewer, and takes the square of their number in time. */
+const MAX_GIVEN = 1024
+const TOO_LONG = `a file name has at most ${MAX_BYTES} bytes`
 const BIDIRECTIONAL = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
 /** A variation selector behind a picture is part of an emoji, and seen. */
 const INVISIBLE =
@@ -20,7 +23,7 @@ const EXTENSION = /\.([A-Za-z0-9]{1,8})$/
 /** What must not be so, in this order, and what is said of it. */
 const RULES: readonly (readonly [isWrong: (name: string) => boolean, reason: string])[] = [
   [name => name === '', 'a file needs a name'],
-  [name => Buffer.byteLength(name) > MAX_BYTES, `a file name has at most ${MAX_BYTES} bytes`],
+  [name => Buffer.byteLength(name) > MAX_BYTES, TOO_LONG],
   [name => !name.isWellFormed(), 'a file name has no half characters (unpaired surrogates)'],
   [name => /[/\\]/.test(name), 'a file name has no / and no \\'],
   [name => /\p{Cc}/u.test(name), 'a file name has no control characters'],
@@ -43,6 +46,7 @@ const RULES: readonly (readonly [isWrong: (name: string) => boolean, reason: str
  * @throws Refused `name`.
  */
 export function checkName(given: string): ClientName {
+  if (given.length > MAX_GIVEN) throw new Refused('name', TOO_LONG)
   const name = given.normalize('NFC')
   const broken = RULES.find(([isWrong]) => isWrong(name))
   if (broken !== undefined) throw new Refused('name', broken[1])

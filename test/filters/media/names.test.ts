@@ -109,6 +109,13 @@ describe('the name of a client', () => {
     assert.ok(new Set(HOSTILE.flatMap(([, ...names]) => names)).size > 60)
   })
 
+  it('is refused at once, however its accents are ordered', () => {
+    const name = `a${'\u0301'.repeat(50_000)}${'\u0316'.repeat(50_000)}.png`
+    const began = performance.now()
+    assert.throws(() => checkName(name), { code: 'name', reason: LONG })
+    assert.ok(performance.now() - began < 500)
+  })
+
   it('gives the last extension, in lower case', () => {
     assert.deepEqual(checkName('Holiday 1.PNG'), { name: 'Holiday 1.PNG', extension: 'png' })
     assert.deepEqual(checkName('a.tar.gz'), { name: 'a.tar.gz', extension: 'gz' })
@@ -119,6 +126,8 @@ describe('the name of a client', () => {
 
   it('comes back in normal form C', () => {
     assert.deepEqual(checkName('u\u0308ber.txt'), { name: 'über.txt', extension: 'txt' })
+    const longest = `${'e\u0301'.repeat(125)}.png`
+    assert.equal(checkName(longest).name, longest.normalize('NFC'))
   })
 
   it('may be what people call their files', () => {
