@@ -82,6 +82,16 @@ describe('examples/car: a command', () => {
     ['["up"]', 'a command is an object such as {"command": "up"}, received ["up"]'],
     ['{}', 'command is missing: up, down, left, right, stop or raw'],
     ['{"command": "jump"}', 'command takes up, down, left, right, stop or raw, received "jump"'],
+    [
+      `{"command": ${'['.repeat(9999)}${']'.repeat(9999)}}`,
+      'command takes up, down, left, right, stop or raw, received a list',
+    ],
+    [
+      `${'['.repeat(9999)}${']'.repeat(9999)}`,
+      `a command is an object such as {"command": "up"}, received ${'['.repeat(60)}…`,
+    ],
+    ['{"command": {}}', 'command takes up, down, left, right, stop or raw, received an object'],
+    ['{"command": "up", "duration": 1e999}', 'duration takes seconds above 0, up to 10, received Infinity'],
     ['{"command": 1}', 'command takes up, down, left, right, stop or raw, received 1'],
     ['{"command": "UP"}', 'command takes up, down, left, right, stop or raw, received "UP"'],
     ['{"command": "up", "duration": "2"}', 'duration takes seconds above 0, up to 10, received "2"'],

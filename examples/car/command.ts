@@ -53,12 +53,12 @@ export function commandReader(speed: number, longest: number): (payload: Payload
     then: { required: ['data'] },
   })
 
-  function sentence({ keyword, instancePath, params }: ErrorObject, value: unknown): string {
+  function sentence({ keyword, instancePath, params }: ErrorObject, value: unknown, text: string): string {
     const describe = (name: string) => properties[name as keyof typeof properties].description
     if (keyword === 'required') return `${params.missingProperty} is missing: ${describe(params.missingProperty)}`
     if (keyword === 'additionalProperties')
       return `${shown(params.additionalProperty)} is none of ${Object.keys(properties).join(', ')}`
-    if (instancePath === '') return `a command is an object such as {"command": "up"}, received ${shown(value)}`
+    if (instancePath === '') return `a command is an object such as {"command": "up"}, received ${cut(text)}`
     const name = instancePath.slice(1)
     return `${name} takes ${describe(name)}, received ${shown((value as Record<string, unknown>)[name])}`
   }
@@ -71,13 +71,19 @@ export function commandReader(speed: number, longest: number): (payload: Payload
     } catch {
       return { error: `a command is JSON, received ${shown(payload)}` }
     }
-    if (!check(value)) return { error: sentence(check.errors![0]!, value) }
+    if (!check(value)) return { error: sentence(check.errors![0]!, value, payload) }
     const { command, duration: seconds = longest, data } = value
     return { byte: command === 'raw' ? data! : (DIRECTIONS[command] << 4) | (command === 'stop' ? 0 : speed), seconds }
   }
 }
 
+/** Not as JSON if it is nested: nobody knows how deep. */
 function shown(value: unknown): string {
-  const text = JSON.stringify(value)
+  if (typeof value === 'string') return cut(JSON.stringify(value))
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
+  return String(value)
+}
+
+function cut(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }
