@@ -1,11 +1,11 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { extname, join, resolve, sep } from 'node:path'
+import { basename, extname, join, resolve, sep } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
 import { end } from './pages/end.ts'
 import { sendFile } from './pages/file.ts'
 import { locate, type Mount } from './pages/locate.ts'
-import { STRANGERS_CSP } from './pages/strangers.ts'
+import { isUpload, STRANGERS_CSP } from './pages/strangers.ts'
 import { templatesOf } from './pages/templates.ts'
 import { Turns } from './pages/turns.ts'
 
@@ -57,7 +57,8 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     ...strangers,
   ]
   /** By whatever way one gets there: a mount may lie within the root. */
-  const isStrange = (path: string) => strangers.some(({ folder }) => path.startsWith(folder + sep))
+  const isStrange = (path: string) =>
+    isUpload(basename(path)) || strangers.some(({ folder }) => path.startsWith(folder + sep))
   const { 'pages-index': index, 'pages-max-age': maxAge } = chosen
   const render =
     chosen['pages-var'].length === 0 ? undefined : await templatesOf(root, variablesOf(chosen['pages-var']))

@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { generate } from 'selfsigned'
+import { savedName } from '../../filters/media/names.ts'
 import { sendFile } from '../../filters/pages/file.ts'
 import { folder, launch, refusal } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
@@ -335,6 +336,15 @@ describe('pages, by its options', () => {
     writeFileSync(join(root, 'uploads/new/late.txt'), 'late')
     assert.equal((await get(http, '/files/new/late.txt')).body, 'late')
     assert.equal((await get(http, '/files/../secret.txt')).status, 404)
+  })
+
+  it('renders and runs nothing that has the name of an upload, wherever it lies', async t => {
+    const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
+    const name = savedName('html', Date.now(), 7)
+    writeFileSync(join(root, name), '{{ name }}')
+    const { headers, body } = await get(http, `/${name}`)
+    assert.equal(body, '{{ name }}')
+    assert.match(String(headers['content-security-policy']), /^sandbox; default-src 'none'/)
   })
 
   it('answers unknown paths with the index, but not unknown files, where the page is an application', async t => {
