@@ -7,6 +7,9 @@ import type { Frame, Wire } from './wire.ts'
 /** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
 const COPY_BELOW = 16_384
 
+/** Smaller pieces are copied all the same: while it waits, each takes some 400 bytes beside its own, which no limit counts. */
+const SMALL = 4096
+
 /** Shared by all that have nothing to send: most, most of the time. */
 const NO_FRAMES: readonly Frame[] = []
 const NO_SEQS: readonly number[] = []
@@ -123,7 +126,7 @@ export class Outbox {
         this.#hand(socket, Buffer.concat(pieces, bytes))
       } else {
         socket.cork()
-        for (const piece of pieces) this.#hand(socket, piece)
+        for (const piece of withoutSmall(pieces)) this.#hand(socket, piece)
         socket.uncork()
       }
     } catch (error) {
@@ -163,4 +166,27 @@ export class Outbox {
       this.#owner.fellBehind()
     }
   }
+}
+
+/** The same bytes, small neighbours joined, to no more than is copied anyway. */
+function withoutSmall(pieces: readonly Buffer[]): readonly Buffer[] {
+  const joined: Buffer[] = []
+  let small: Buffer[] = []
+  let bytes = 0
+  const join = () => {
+    if (small.length > 0) joined.push(small.length === 1 ? small[0]! : Buffer.concat(small, bytes))
+    small = []
+    bytes = 0
+  }
+  for (const piece of pieces) {
+    if (piece.length >= SMALL || bytes + piece.length > COPY_BELOW) join()
+    if (piece.length >= SMALL) {
+      joined.push(piece)
+    } else {
+      small.push(piece)
+      bytes += piece.length
+    }
+  }
+  join()
+  return joined
 }

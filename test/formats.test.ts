@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Outbox } from '../src/outbox.ts'
+import { createCounters } from '../src/counters.ts'
+import { Outbox } from '../src/outbox.ts'
 import { testServer } from '../src/testing/index.ts'
-import type { Client, Codec, Payload, Server } from '../src/types.ts'
+import type { Client, Codec, Payload, Server, Transport } from '../src/types.ts'
+import type { Wire } from '../src/wire.ts'
 import { Peer, serve } from './kit/peer.ts'
 
 /** Reads the format `points`: `1 2` is shown as `(1|2)`. */
@@ -221,6 +223,29 @@ describe('a numbered codec', () => {
     assert.equal(writes, 1)
     assert.deepEqual(peer.received.map(numberOf), [...Array(20).keys()])
     await server.stop()
+  })
+
+  it('reaches the system in few pieces, however many small messages there are', () => {
+    const written: Buffer[] = []
+    const socket = {
+      writable: true,
+      writableLength: 0,
+      cork() {},
+      uncork() {},
+      write: (piece: Buffer) => written.push(piece),
+    }
+    const limits = { maxBuffered: 1_048_576, slowClients: 'close' as const }
+    const owner = { fellBehind: assert.fail, transportFailed: assert.fail }
+    const outbox = new Outbox(undefined as unknown as Wire, limits, createCounters(), owner)
+    outbox.open({ socket } as unknown as Transport)
+    const [small, large] = [Array.from({ length: 2000 }, (_, i) => Buffer.alloc(20, i)), Buffer.alloc(20_000)]
+    const pieces = [...small, large, large, ...small]
+    const all = Buffer.concat(pieces)
+    outbox.writeAll(pieces, all.length, 4002)
+    assert.deepEqual(Buffer.concat(written), all)
+    assert.equal(written.length, 8)
+    // What is shared stays shared.
+    assert.equal(written.filter(piece => piece === large).length, 2)
   })
 
   it('that encodes to a text is reported, and sends nothing', async () => {
