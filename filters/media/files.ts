@@ -8,6 +8,9 @@ import type { Saved } from './saved.ts'
 import { type Serve, serverOf } from './serve.ts'
 import { Uploads } from './uploads.ts'
 
+/** Bytes of what a client says about an upload, its longest name written in escapes included; 16 MiB would be parsed for a second. */
+const MAX_CONTROL = 8192
+
 /** What is kept of one client's files. */
 interface Sender {
   readonly conversation: Conversation
@@ -102,6 +105,7 @@ export class Files {
 }
 
 function jsonIn(bytes: Buffer): unknown {
+  if (bytes.length > MAX_CONTROL) return undefined
   try {
     return JSON.parse(bytes.toString())
   } catch {

@@ -148,6 +148,19 @@ describe('media with a folder for uploads', () => {
     assert.equal((await get(url)).headers.get('content-length'), `${size}`)
   })
 
+  it('does not read what is too long to be about an upload', async t => {
+    const { open } = await keeping(t)
+    const ann = await open()
+    ann.send(envelope(UPLOAD, JSON.stringify({ begin: 1, name: 'a.txt', size: 3 }).padEnd(8193)))
+    ann.send(envelope(UPLOAD, JSON.stringify({ begin: 1, name: 'a.txt', size: 3 }).padEnd(8192)))
+    await ann.get(2)
+    const reason = 'an upload has begin, end or cancel with one number from 0 to 99999999'
+    assert.deepEqual(replies(ann), [
+      { refused: null, reason, code: 'format' },
+      { ready: 1, window: 4_194_304 },
+    ])
+  })
+
   it('writes a recording as WAV', async t => {
     const { open, seen, get } = await keeping(t)
     const peer = await open()
