@@ -98,6 +98,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'stdout-messages',
       'stdout-pubsub',
       'stdout-rawdata',
+      'wslink',
     ])
   })
 

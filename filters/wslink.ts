@@ -1,0 +1,213 @@
+import type {
+  Awaitable,
+  Client,
+  Closed,
+  Drop,
+  Host,
+  OptionSpecs,
+  Payload,
+  Server,
+  WslinkProcedures,
+} from 'filtered-websocket'
+import { Calls } from './wslink/calls.ts'
+import { Codecs } from './wslink/codecs.ts'
+import { isTopic } from './wslink/envelope.ts'
+import { exitProcedures } from './wslink/exit.ts'
+import { Hello, type Validate } from './wslink/hello.ts'
+import { type Procedure, Procedures, type ProcedureTree } from './wslink/procedures.ts'
+import { type PublishAudience, Publisher } from './wslink/publisher.ts'
+import { type Service, Session } from './wslink/session.ts'
+import { type OnSubscribe, Subscriptions } from './wslink/subscriptions.ts'
+import { Generation1 } from './wslink/v1/generation.ts'
+import { Generation2 } from './wslink/v2/generation.ts'
+
+export const options = {
+  'wslink-secret': { type: 'string', secret: true, describe: 'what clients must know to come in' },
+  'wslink-open': { type: 'boolean', default: false, describe: 'let in everyone, whatever secret they give' },
+  'wslink-max-hello': {
+    type: 'number',
+    default: 8192,
+    min: 64,
+    integer: true,
+    describe: 'bytes of a message from a client that is not let in yet',
+  },
+  'wslink-max-message': {
+    type: 'number',
+    default: 128 * 1024 * 1024,
+    min: 1024,
+    integer: true,
+    describe: 'bytes of a message in all its chunks, and of all that one client has begun; more closes 1009',
+  },
+  'wslink-pending': {
+    type: 'number',
+    default: 128,
+    min: 1,
+    integer: true,
+    describe: 'calls of one client that may be under way; further ones are not read until one has ended',
+  },
+  'wslink-topic': {
+    type: 'string',
+    describe: 'publish what other filters broadcast on this topic; default: not at all',
+  },
+  'wslink-exit': { type: 'boolean', default: false, describe: 'let clients stop the server, by application.exit' },
+  'wslink-debug': { type: 'boolean', default: false, describe: 'tell clients where a procedure has thrown an error' },
+} as const satisfies OptionSpecs
+
+/** What `host.use('wslink')` gives. */
+export interface WslinkApi {
+  /** A procedure that clients may call; see `Procedure`. */
+  register<N extends string>(
+    name: N,
+    procedure: N extends keyof WslinkProcedures ? WslinkProcedures[N] : Procedure,
+  ): void
+  /** Each function in an object; objects within it are parts of names: `{ demo: { add } }` is `demo.add`. */
+  registerAll(procedures: ProcedureTree): void
+  /**
+   * To all clients of every node that listen to the topic. What a procedure publishes before it awaits anything follows
+   * its answer.
+   *
+   * @throws TypeError for a topic that official clients would not hear; whatever msgpack cannot say.
+   */
+  publish(topic: string, data: unknown, audience?: PublishAudience): void
+  /** Bytes as they are: in the answers and publishes of this filter they stand wherever a value may. */
+  attachment<T extends ArrayBuffer | ArrayBufferView>(bytes: T): T
+  /** Says whether a client comes in; asked instead of the secret. */
+  validate(hook: Validate): void
+  /** When a client says that it listens to a topic; one that throws refuses. */
+  onSubscribe(hook: OnSubscribe): void
+  /** When a client has come in. */
+  onConnect(hook: (client: Client) => Awaitable<void>): void
+  /** When one that had come in has gone. */
+  onClose(hook: (client: Client, closed: Closed) => Awaitable<void>): void
+  /** Whose call is under way, until a procedure awaits something. */
+  readonly caller: Client | undefined
+}
+
+declare module 'filtered-websocket' {
+  /** Types of procedures, for `register`: `interface WslinkProcedures { 'demo.add': (a: number, b: number) => number }`. */
+  interface WslinkProcedures {}
+  interface FilterApis {
+    wslink: WslinkApi
+  }
+}
+
+/** A frame of the original; and some images that wait for one client. */
+export const limits = { 'max-payload': 4 * 1024 * 1024, 'max-buffered': 16 * 1024 * 1024 }
+
+/** Milliseconds between two looks at who has begun a message. */
+const CHECK_EVERY = 5000
+
+/** Remote procedure calls and topics, as wslink's clients of 1.x and 2.x speak them. Every WebSocket client is taken for one. */
+export const setup = ({ options: chosen, limits: inForce, guards, log, every }: Host<typeof options>) => {
+  checkOptions(chosen)
+  const sessions = new Map<Client, Session>()
+  const onConnect: ((client: Client) => Awaitable<void>)[] = []
+  const onClose: ((client: Client, closed: Closed) => Awaitable<void>)[] = []
+  const onError = (error: unknown) => log.error({ err: error }, 'wslink failed')
+  const subscriptions = new Subscriptions(client => sessions.get(client)!)
+  const procedures = new Procedures()
+  const publisher = new Publisher((client, topic) => sessions.get(client)?.interests?.get(topic), onError)
+  const codecs = new Codecs(chosen['wslink-topic'])
+  const rules = {
+    secret: chosen['wslink-secret'],
+    isOpen: chosen['wslink-open'],
+    isGuarded: guards.includes('jwt'),
+  }
+  const hello = new Hello(rules, error => log.warn({ err: error }, 'a hello could not be checked'))
+  const exit = exitProcedures(() => (chosen['wslink-exit'] ? publisher.server : undefined))
+  procedures.registerAll({
+    application: exit.procedures,
+    wslink: subscriptions.proceduresFor(() => procedures.caller!),
+  })
+
+  const service: Service = {
+    generations: { text: new Generation1(), binary: new Generation2(inForce['max-payload']) },
+    codecs,
+    hello,
+    calls: new Calls(procedures, publisher, chosen['wslink-debug']),
+    limits: {
+      hello: chosen['wslink-max-hello'],
+      message: chosen['wslink-max-message'],
+      pending: chosen['wslink-pending'],
+      buffered: inForce['max-buffered'],
+    },
+    onReady: client => runAll(onConnect, hook => hook(client)),
+    onError,
+  }
+
+  every(CHECK_EVERY, () => {
+    for (const session of sessions.values()) session.check(performance.now())
+  })
+
+  const api: WslinkApi = {
+    register: (name, procedure) => procedures.register(name, procedure as Procedure),
+    registerAll: tree => procedures.registerAll(tree),
+    publish: (topic, data, audience) => publisher.publish(topic, data, audience),
+    attachment: bytes => bytes,
+    validate: hook => hello.add(hook),
+    onSubscribe: hook => subscriptions.add(hook),
+    onConnect: hook => void onConnect.push(hook),
+    onClose: hook => void onClose.push(hook),
+    get caller() {
+      return procedures.caller
+    },
+  }
+
+  return {
+    connect(client: Client) {
+      // Another protocol's.
+      if (client.codec.name !== 'plain') return
+      client.codec = codecs.before
+      client.hold()
+    },
+
+    open(client: Client) {
+      if (client.codec === codecs.before) sessions.set(client, new Session(client, service))
+    },
+
+    message(payload: Payload, client: Client): Drop | Promise<Drop> | undefined {
+      return sessions.get(client)?.message(payload)
+    },
+
+    disconnect(client: Client, closed: Closed): Awaitable<void> {
+      const session = sessions.get(client)
+      if (session === undefined) return
+      sessions.delete(client)
+      session.close()
+      if (session.isReady) return runAll(onClose, hook => hook(client, closed))
+    },
+
+    start(server: Server) {
+      if (!hello.isPossible) {
+        const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
+        throw new Error(`wslink would let nobody in: ${ways}`)
+      }
+      publisher.server = server
+    },
+
+    stop: () => exit.cancel(),
+
+    api,
+  }
+}
+
+function checkOptions(chosen: Host<typeof options>['options']): void {
+  const { 'wslink-secret': secret, 'wslink-topic': topic } = chosen
+  if (secret === '') throw refusal('--wslink-secret takes a text, received ""')
+  if (secret !== undefined && chosen['wslink-open'])
+    throw refusal('--wslink-open asks for no secret, and --wslink-secret for one: give one of the two')
+  if (topic !== undefined && !isTopic(topic))
+    throw refusal(`--wslink-topic takes letters, digits and _ with single dots between them, received "${topic}"`)
+}
+
+function refusal(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
+}
+
+/** One after the other; without a promise as long as none gives one. */
+function runAll<H>(hooks: readonly H[], run: (hook: H) => Awaitable<void>): Awaitable<void> {
+  for (const [i, hook] of hooks.entries()) {
+    const pending = run(hook)
+    if (pending !== undefined) return Promise.resolve(pending).then(() => runAll(hooks.slice(i + 1), run))
+  }
+}

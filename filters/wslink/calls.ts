@@ -1,0 +1,93 @@
+import type { Client } from 'filtered-websocket'
+import { type Envelope, type Request, resultOf } from './envelope.ts'
+import { raised, unregistered } from './errors.ts'
+import type { Procedures } from './procedures.ts'
+import type { Publisher } from './publisher.ts'
+
+/** Where a call comes from. */
+export interface Caller {
+  readonly client: Client
+  readonly isClosed: boolean
+  /** Settles when it has been sent; at once: `undefined`. */
+  reply(reply: Envelope, method: string): Promise<void> | undefined
+  /** Settles when the client has room for more. */
+  room(): Promise<void>
+}
+
+/** Runs the calls of all clients. */
+export class Calls {
+  readonly #procedures: Procedures
+  readonly #publisher: Publisher
+  readonly #isDebug: boolean
+
+  /** @param isDebug - whether clients are told where an error was thrown. */
+  constructor(procedures: Procedures, publisher: Publisher, isDebug: boolean) {
+    this.#procedures = procedures
+    this.#publisher = publisher
+    this.#isDebug = isDebug
+  }
+
+  /** One call, to its answer; `undefined`: that has been sent. Never throws or rejects for what a procedure does. */
+  run({ id, method, args, kwargs }: Request, caller: Caller): Promise<void> | undefined {
+    const procedure = this.#procedures.get(method)
+    if (procedure === undefined) return caller.reply(unregistered(id, method), method)
+    const all = Object.keys(kwargs).length > 0 ? [...args, kwargs] : args
+    let answer: Envelope
+    this.#publisher.hold()
+    try {
+      const outcome = this.#procedures.as(caller.client, () => procedure(...all))
+      if (isGenerator(outcome) || isPromise(outcome)) {
+        this.#publisher.flushSoon()
+        return this.#finish(id, method, outcome, caller)
+      }
+      answer = resultOf(id, outcome)
+    } catch (error) {
+      answer = raised(id, method, error, this.#isDebug)
+    }
+    const sent = caller.reply(answer, method)
+    this.#publisher.flush()
+    return sent
+  }
+
+  async #finish(
+    id: string,
+    method: string,
+    outcome: AsyncGenerator | PromiseLike<unknown>,
+    caller: Caller,
+  ): Promise<void> {
+    let answer: Envelope
+    try {
+      answer = resultOf(id, await (isGenerator(outcome) ? this.#follow(method, outcome, caller) : outcome))
+    } catch (error) {
+      answer = raised(id, method, error, this.#isDebug)
+    }
+    await caller.reply(answer, method)
+  }
+
+  /** Publishes what a generator yields, for its caller alone; answers what it returns. Nobody waits: it is told to end. */
+  async #follow(method: string, generator: AsyncGenerator, caller: Caller): Promise<unknown> {
+    for (;;) {
+      const { done, value } = await this.#procedures.as(caller.client, () => generator.next())
+      if (done) {
+        this.#publisher.flush()
+        return value
+      }
+      if (caller.isClosed) return generator.return(undefined)
+      this.#publisher.publish(progressOf(method), value, { to: caller.client })
+      await caller.room()
+    }
+  }
+}
+
+/** The topic of what a procedure yields. */
+function progressOf(method: string): string {
+  return `${method}.progress`
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
+
+function isGenerator(value: unknown): value is AsyncGenerator {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value && 'next' in value
+}

@@ -1,0 +1,13 @@
+/** Below this many bytes of a frame, what it is a part of may be far larger. */
+const COPY_BELOW = 65_536
+
+/**
+ * Bytes of a frame as they may be kept for a while. A small frame is a part of what was read from the socket with it, so
+ * it is copied: a client must not make the server keep 64 KiB with each byte that it sends.
+ */
+export function kept(bytes: Buffer): Buffer {
+  if (bytes.length >= COPY_BELOW) return bytes
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
+}

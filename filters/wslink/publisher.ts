@@ -1,0 +1,97 @@
+import type { Client, Server } from 'filtered-websocket'
+import { FORMAT } from './codecs.ts'
+import { checkTopic, publishOf } from './envelope.ts'
+import { pack } from './v2/pack.ts'
+
+/** The topic of the core that all clients are members of until they say what they listen to. */
+export const ALL = 'wslink'
+
+/** The topic of the core for those who listen to one topic. */
+export function listenersOf(topic: string): string {
+  return `${ALL}/${topic}`
+}
+
+/** Whom a publish is for, beside that they listen to its topic. */
+export interface PublishAudience {
+  /** Only this client. */
+  readonly to?: Client
+  /** Everyone but this client. */
+  readonly except?: Client
+  /**
+   * Only clients for which this answers true; `interest` is what the client said with `wslink.subscribe`, else `undefined`.
+   * A function cannot travel, so this node only.
+   */
+  readonly where?: (interest: unknown, client: Client) => boolean
+}
+
+interface Publish extends PublishAudience {
+  readonly topic: string
+  readonly packed: Buffer
+}
+
+/** Sends to those who listen, all in one order. */
+export class Publisher {
+  server: Server | undefined
+  readonly #interestOf: (client: Client, topic: string) => unknown
+  readonly #onError: (error: unknown) => void
+  #isHeld = false
+  #waiting: Publish[] = []
+
+  /** @param interestOf - what a client said that interests it of a topic. */
+  constructor(interestOf: (client: Client, topic: string) => unknown, onError: (error: unknown) => void) {
+    this.#interestOf = interestOf
+    this.#onError = onError
+  }
+
+  /** @throws when the topic is none, or the data cannot be serialised. */
+  publish(topic: string, data: unknown, audience: PublishAudience = {}): void {
+    checkTopic(topic)
+    if (this.server === undefined) throw new Error(`publish("${topic}") before the server has started`)
+    const publish = { ...audience, topic, packed: Buffer.concat(pack(publishOf(topic, data))) }
+    if (this.#isHeld || this.#waiting.length > 0) this.#waiting.push(publish)
+    else this.#send(publish)
+  }
+
+  /** Until `flush` or `flushSoon`: a procedure begins, and what it publishes comes after its answer (wslink, section 0). */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  flush(): void {
+    this.#isHeld = false
+    for (const publish of this.#waiting.splice(0)) {
+      try {
+        this.#send(publish)
+      } catch (error) {
+        this.#onError(error)
+      }
+    }
+  }
+
+  /** The procedure has not answered yet, but may be about to. */
+  flushSoon(): void {
+    this.#isHeld = false
+    if (this.#waiting.length > 0) setImmediate(() => this.flush())
+  }
+
+  #send({ topic, packed, to, except, where }: Publish): void {
+    const server = this.server!
+    const audience = { format: FORMAT, ...(except !== undefined && { except }) }
+    if (to !== undefined) {
+      if (to !== except && hears(to, topic) && where?.(this.#interestOf(to, topic), to) !== false)
+        to.send(packed, FORMAT)
+    } else if (where !== undefined) {
+      const isMeant = (client: Client) => hears(client, topic) && where(this.#interestOf(client, topic), client)
+      server.broadcast(packed, { ...audience, where: isMeant })
+    } else {
+      // Nobody is a member of both.
+      server.broadcast(packed, { ...audience, topic: ALL })
+      server.broadcast(packed, { ...audience, topic: listenersOf(topic) })
+    }
+  }
+}
+
+/** Whether a publish on this topic is for a client. */
+export function hears({ topics }: Client, topic: string): boolean {
+  return topics.has(ALL) || topics.has(listenersOf(topic))
+}

@@ -1,0 +1,89 @@
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import type { Client, Encoded } from 'filtered-websocket'
+import { type Codecs, FORMAT } from './codecs.ts'
+
+/** Milliseconds between two looks at a client that reads slowly. */
+const LOOK_EVERY = 10
+
+interface Waiting {
+  readonly reply: Encoded
+  readonly size: number
+  sent(): void
+}
+
+/**
+ * Sends answers to one client, in order, as it has room for them: what it asked for itself must not make it a slow
+ * client. Bytes in an answer that waits are those of the procedure, not a copy.
+ */
+export class Replies {
+  readonly #client: Client
+  readonly #codecs: Codecs
+  readonly #limit: number
+  #waiting: Waiting[] = []
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  /** @param maxBuffered - bytes that may wait for a client; answers take half of them. */
+  constructor(client: Client, codecs: Codecs, maxBuffered: number) {
+    this.#client = client
+    this.#codecs = codecs
+    this.#limit = maxBuffered / 2
+  }
+
+  /** `undefined`: it was sent; else that settles when it has been, or when nobody is there any more. */
+  send(reply: Encoded): Promise<void> | undefined {
+    const size = sizeOf(reply)
+    if (this.#isClosed || (this.#waiting.length === 0 && this.#hasRoom(size))) {
+      this.#hand(reply)
+      return undefined
+    }
+    return new Promise(sent => {
+      this.#waiting.push({ reply, size, sent })
+      this.#look()
+    })
+  }
+
+  /** Settles when nothing waits and the client has room, never in this turn of the event loop. */
+  async room(): Promise<void> {
+    await setImmediate()
+    while (!this.#isClosed && (this.#waiting.length > 0 || !this.#hasRoom(0))) await sleep(LOOK_EVERY)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    for (const { sent } of this.#waiting.splice(0)) sent()
+  }
+
+  #look(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.size)) {
+        const { reply, sent } = this.#waiting.shift()!
+        this.#hand(reply)
+        sent()
+      }
+      if (this.#waiting.length > 0) this.#look()
+    }, LOOK_EVERY)
+  }
+
+  /** One answer alone may be of any size. */
+  #hasRoom(size: number): boolean {
+    const { buffered } = this.#client
+    return buffered === 0 || buffered + size <= this.#limit
+  }
+
+  #hand(reply: Encoded): void {
+    this.#client.send(this.#codecs.standFor(reply), FORMAT)
+  }
+}
+
+function sizeOf(encoded: Encoded): number {
+  if (typeof encoded === 'string' || Buffer.isBuffer(encoded)) return Buffer.byteLength(encoded)
+  let size = 0
+  for (const message of encoded) {
+    if (typeof message === 'string' || Buffer.isBuffer(message)) size += Buffer.byteLength(message)
+    else for (const part of message) size += part.length
+  }
+  return size
+}

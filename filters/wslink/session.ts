@@ -1,0 +1,205 @@
+import type { Awaitable, Client, Drop, Payload } from 'filtered-websocket'
+import type { Calls } from './calls.ts'
+import { type Codecs, FORMAT } from './codecs.ts'
+import { type Envelope, type Request, readRequest, resultOf } from './envelope.ts'
+import { raised, unauthenticated, unauthorized, unknownSystem, unserializable } from './errors.ts'
+import { Fatal } from './fatal.ts'
+import type { Generation, Reader } from './generation.ts'
+import type { Hello } from './hello.ts'
+import { ALL, hears } from './publisher.ts'
+import { Replies } from './replies.ts'
+import { Slots } from './slots.ts'
+
+/** Ends a chain; the core has it registered under this name. */
+const DROP = Symbol.for('filtered-websocket.drop') as Drop
+
+/** WebSocket close code. */
+const POLICY_VIOLATION = 1008
+const MAX_FAILURES = 5
+/** Milliseconds after which an unfinished message has to go on. */
+const MAX_PAUSE = 30_000
+
+/** What all sessions of a server share. */
+export interface Service {
+  /** By the kind of frame that a client sends first. */
+  readonly generations: { readonly text: Generation; readonly binary: Generation }
+  readonly codecs: Codecs
+  readonly hello: Hello
+  readonly calls: Calls
+  readonly limits: {
+    /** Bytes of a message, before the hello and after. */
+    readonly hello: number
+    readonly message: number
+    /** Calls of one client that may be under way. */
+    readonly pending: number
+    /** Bytes that may wait for one client. */
+    readonly buffered: number
+  }
+  /** A client has said a good hello, and was told so. */
+  onReady(client: Client): Awaitable<void>
+  /** What should not have failed. */
+  onError(error: unknown): void
+}
+
+/** One client, from its first frame to its last (wslink, section 2.3). */
+export class Session {
+  readonly client: Client
+  /** It has said a good hello. */
+  isReady = false
+  isClosed = false
+  /** Topics that it listens to, each with what it said that interests it; `undefined`: it never said any. */
+  interests: Map<string, unknown> | undefined
+  readonly #service: Service
+  readonly #replies: Replies
+  readonly #slots: Slots
+  #generation: Generation | undefined
+  #reader: Reader | undefined
+  #failures = 0
+  /** Its next message is read when this has ended. */
+  #isBusy = false
+
+  constructor(client: Client, service: Service) {
+    this.client = client
+    this.#service = service
+    this.#replies = new Replies(client, service.codecs, service.limits.buffered)
+    this.#slots = new Slots(service.limits.pending)
+  }
+
+  message(payload: Payload): Drop | Promise<Drop> {
+    try {
+      const read = this.#read(payload)
+      const request = readRequest(read)
+      if (request === undefined) return DROP
+      const taken = this.#take(request)
+      return taken instanceof Promise ? this.#during(taken) : taken
+    } catch (error) {
+      if (error instanceof Fatal) return this.client.disconnect(error.code, error.message)
+      throw error
+    }
+  }
+
+  /** Sends a reply to its client; one that cannot be serialised becomes an error. */
+  reply(reply: Envelope, method: string): Promise<void> | undefined {
+    const generation = this.#generation!
+    let encoded: ReturnType<Generation['write']>
+    try {
+      encoded = generation.write(reply)
+    } catch {
+      encoded = generation.write(unserializable(reply.id, method))
+    }
+    return this.#replies.send(encoded)
+  }
+
+  room(): Promise<void> {
+    return this.#replies.room()
+  }
+
+  /** Its codec follows from what it listens to. */
+  chooseCodec(): void {
+    this.client.codec = this.#service.codecs.of(this.#generation!, topic => hears(this.client, topic))
+  }
+
+  /** Ends it if it has begun a message and does not go on. */
+  check(now: number): void {
+    const since = this.#reader?.since
+    if (!this.#isBusy && since !== undefined && now - since > MAX_PAUSE)
+      this.client.disconnect(POLICY_VIOLATION, `a message has not gone on for ${MAX_PAUSE / 1000} s`)
+  }
+
+  close(): void {
+    this.isClosed = true
+    this.#replies.close()
+  }
+
+  /** Its first frame tells what it speaks. */
+  #read(payload: Payload): unknown {
+    const { generations, limits } = this.#service
+    this.#generation ??= typeof payload === 'string' ? generations.text : generations.binary
+    this.#reader ??= this.#generation.reader(limits.hello)
+    return this.#reader.read(payload, performance.now())
+  }
+
+  #take(request: Request): Drop | Promise<Drop> {
+    const { id, method } = request
+    if (/^system(:|$)/.test(id)) {
+      if (method === 'wslink.hello') return this.#greet(request)
+      this.#answer(unknownSystem(id))
+    } else if (this.isReady) {
+      return this.#call(request)
+    } else {
+      this.#answer(unauthorized(id))
+    }
+    return DROP
+  }
+
+  #greet({ id, args }: Request): Drop | Promise<Drop> {
+    const accepted = this.#service.hello.check(args, this.client)
+    if (typeof accepted === 'boolean') return this.#greeted(id, accepted)
+    return Promise.resolve(accepted).then(late => this.#greeted(id, late))
+  }
+
+  #greeted(id: string, isAccepted: boolean): Drop | Promise<Drop> {
+    if (!isAccepted) {
+      this.#answer(unauthenticated(id))
+      return ++this.#failures < MAX_FAILURES
+        ? DROP
+        : this.client.disconnect(POLICY_VIOLATION, `${MAX_FAILURES} hellos were not accepted`)
+    }
+    // Official clients wait for ever for an answer to an id with a hyphen.
+    const clientID = `c${this.client.id.replaceAll('-', '')}`
+    this.#answer(resultOf(id, { clientID, ...this.#generation!.welcome }))
+    if (this.isReady) return DROP
+    this.#admit()
+    const told = this.#service.onReady(this.client)
+    return told === undefined ? DROP : Promise.resolve(told).then(() => DROP)
+  }
+
+  #admit(): void {
+    const { client } = this
+    this.isReady = true
+    this.#reader!.admit(this.#service.limits.message)
+    if (client.may('join', ALL)) client.join(ALL)
+    this.chooseCodec()
+    client.admit()
+  }
+
+  #call(request: Request): Drop | Promise<Drop> {
+    if (!this.#slots.isFull) return this.#run(request)
+    const { id, method } = request
+    return this.#slots.room().then(isFree => {
+      if (this.isClosed) return DROP
+      if (isFree) return this.#run(request)
+      const { pending } = this.#service.limits
+      this.reply(
+        raised(id, method, new Error(`${pending} calls of this client are under way, try later`), false),
+        method,
+      )
+      return DROP
+    })
+  }
+
+  #run(request: Request): Drop {
+    const pending = this.#service.calls.run(request, this)
+    if (pending !== undefined) {
+      this.#slots.take()
+      pending.catch(this.#service.onError).finally(() => this.#slots.free())
+    }
+    return DROP
+  }
+
+  /** While it is on hold, and ahead of all that waits. */
+  #answer(reply: Envelope): void {
+    const { codecs } = this.#service
+    this.client.answer(codecs.standFor(this.#generation!.write(reply)), FORMAT)
+  }
+
+  async #during(work: Promise<Drop>): Promise<Drop> {
+    this.#isBusy = true
+    try {
+      return await work
+    } finally {
+      this.#isBusy = false
+      this.#reader?.touch(performance.now())
+    }
+  }
+}

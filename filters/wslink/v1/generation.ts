@@ -1,0 +1,88 @@
+import type { Encoded, Payload } from 'filtered-websocket'
+import { type Envelope, isMap } from '../envelope.ts'
+import { oversize, violation } from '../fatal.ts'
+import type { Generation, Reader } from '../generation.ts'
+import { unpackOwn } from '../v2/pack.ts'
+import { Attachments } from './attachments.ts'
+import { readJson, writeJson } from './json.ts'
+
+const ATTACHMENT = 'wslink.binary.attachment'
+
+/** 1.x: JSON in text frames; bytes go ahead of the message that they belong to, in binary frames. */
+export class Generation1 implements Generation {
+  readonly name = 'wslink-1'
+  readonly welcome = {}
+  /** Of the next attachment. */
+  #number = 0
+
+  reader(limit: number): Reader {
+    return new Reader1(limit)
+  }
+
+  write(envelope: Envelope): Encoded {
+    const { texts, attachments, lookalikes } = writeJson(envelope)
+    if (attachments.length === 0) return texts[0]!
+    const keys = attachments.map(() => this.#newKey(lookalikes))
+    const announced = attachments.flatMap((bytes, i) => [announcing(keys[i]!), [bytes]])
+    return [...announced, texts.map((text, i) => (i === 0 ? text : `"${keys[i - 1]}"${text}`)).join('')]
+  }
+
+  rewrite(packed: Buffer): Encoded {
+    return this.write(unpackOwn(packed) as Envelope)
+  }
+
+  /** One that is no string of the same message. */
+  #newKey(taken: ReadonlySet<string>): string {
+    let key: string
+    do key = `wslink_bin${this.#number++}`
+    while (taken.has(key))
+    return key
+  }
+}
+
+function announcing(key: string): string {
+  return `{"wslink": "1.0", "method": "${ATTACHMENT}", "args": ["${key}"]}`
+}
+
+class Reader1 implements Reader {
+  #limit: number
+  /** From the admission on. */
+  #attachments: Attachments | undefined
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  get since(): number | undefined {
+    return this.#attachments?.since
+  }
+
+  admit(limit: number): void {
+    this.#limit = limit
+    this.#attachments = new Attachments(limit)
+  }
+
+  touch(now: number): void {
+    this.#attachments?.touch(now)
+  }
+
+  read(payload: Payload, now: number): unknown {
+    if (typeof payload !== 'string') {
+      if (this.#attachments === undefined) throw violation('an attachment before the hello')
+      this.#attachments.add(payload, now)
+      return undefined
+    }
+    if (Buffer.byteLength(payload) > this.#limit) throw oversize(`a message has at most ${this.#limit} bytes now`)
+    const message = readJson(payload)
+    if (!isMap(message)) return undefined
+    if (message.id !== undefined) return this.#withAttachments(message)
+    if (message.method === ATTACHMENT) this.#attachments?.announce(message.args, now)
+    return undefined
+  }
+
+  #withAttachments(message: Readonly<Record<string, unknown>>): unknown {
+    if (this.#attachments === undefined) return message
+    const [args, kwargs] = this.#attachments.placeIn([message.args, message.kwargs])
+    return { ...message, args, kwargs }
+  }
+}

@@ -1,0 +1,118 @@
+import { malformed } from '../fatal.ts'
+import { bytesOf } from '../v2/pack.ts'
+import { isKey } from './attachments.ts'
+
+/** As in msgpack. */
+const MAX_DEPTH = 100
+
+/**
+ * JSON in which NaN, Infinity and -Infinity may stand for numbers, as Python writes it (wslink, section 1).
+ *
+ * @throws Fatal
+ */
+export function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return readWithSpecials(text)
+  }
+}
+
+/** JSON has a number that is infinite, 1e999, but none that is NaN: a text stands for it that is nowhere else. */
+function readWithSpecials(text: string): unknown {
+  const nan = textNotIn(text)
+  let isQuoted = false
+  const plain = text.replace(/\\.|"|\b(?:NaN|Infinity)\b/gs, token => {
+    if (token === '"') isQuoted = !isQuoted
+    if (isQuoted || token === '"' || token.startsWith('\\')) return token
+    return token === 'NaN' ? `"${nan}"` : '1e999'
+  })
+  try {
+    return JSON.parse(plain, (_, value) => (value === nan ? Number.NaN : value))
+  } catch {
+    throw malformed('a text message is no JSON')
+  }
+}
+
+function textNotIn(text: string): string {
+  let candidate = 'NaN'
+  while (text.includes(`"${candidate}"`)) candidate += '_'
+  return candidate
+}
+
+/** JSON with places left open for bytes: the text between them, one piece more than there are bytes. */
+export interface Written {
+  readonly texts: readonly string[]
+  readonly attachments: readonly Uint8Array[]
+  /** Strings in it that look like keys of attachments. */
+  readonly lookalikes: ReadonlySet<string>
+}
+
+/**
+ * A value as the original writes it: NaN and infinite numbers bare, blanks behind commas and colons. A Date becomes its
+ * ISO text.
+ *
+ * @throws for functions, symbols, and what is nested deeper than 100.
+ */
+export function writeJson(value: unknown): Written {
+  const writer = new Writer()
+  writer.write(value, 1)
+  return writer.end()
+}
+
+class Writer {
+  #text = ''
+  readonly #texts: string[] = []
+  readonly #attachments: Uint8Array[] = []
+  readonly #lookalikes = new Set<string>()
+
+  end(): Written {
+    return { texts: [...this.#texts, this.#text], attachments: this.#attachments, lookalikes: this.#lookalikes }
+  }
+
+  write(value: unknown, depth: number): void {
+    if (depth > MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH}`)
+    if (typeof value === 'string') this.#writeString(value)
+    else if (typeof value === 'number') this.#text += numberOf(value)
+    else if (typeof value === 'boolean' || typeof value === 'bigint') this.#text += String(value)
+    else if (value === undefined || value === null) this.#text += 'null'
+    else if (typeof value === 'object') this.#writeObject(value, depth)
+    else throw new TypeError(`JSON cannot say ${typeof value}`)
+  }
+
+  #writeString(value: string): void {
+    if (isKey(value)) this.#lookalikes.add(value)
+    this.#text += JSON.stringify(value)
+  }
+
+  #writeObject(value: object, depth: number): void {
+    const bytes = bytesOf(value)
+    if (bytes !== undefined) this.#attach(bytes)
+    else if (Array.isArray(value)) this.#writeAll('[', value, ']', item => this.write(item, depth + 1))
+    else if (value instanceof Date) this.#text += JSON.stringify(value)
+    else
+      this.#writeAll('{', Object.entries(value), '}', ([key, item]) => {
+        this.#text += `${JSON.stringify(key)}: `
+        this.write(item, depth + 1)
+      })
+  }
+
+  #writeAll<T>(begin: string, items: readonly T[], end: string, write: (item: T) => void): void {
+    this.#text += begin
+    for (const [i, item] of items.entries()) {
+      if (i > 0) this.#text += ', '
+      write(item)
+    }
+    this.#text += end
+  }
+
+  #attach(bytes: Uint8Array): void {
+    this.#attachments.push(bytes)
+    this.#texts.push(this.#text)
+    this.#text = ''
+  }
+}
+
+function numberOf(value: number): string {
+  return Object.is(value, -0) ? '-0.0' : String(value)
+}

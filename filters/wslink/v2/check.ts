@@ -1,0 +1,108 @@
+import { malformed } from '../fatal.ts'
+
+/** Values in one message; an empty map is one byte as it comes and sixty when it is decoded. */
+const MAX_VALUES = 2 ** 21
+/** What the encoders of official clients allow. */
+const MAX_DEPTH = 100
+
+const CUT_SHORT = 'msgpack that is cut short'
+
+/**
+ * Looks through a message before it is decoded: the decoder makes room for as many entries as a list announces, and a few
+ * bytes can announce billions, one list within the other.
+ *
+ * @throws Fatal
+ */
+export function checkMsgpack(bytes: Buffer): void {
+  /** Values still missing in each container that is open, and in all of them. */
+  const open = [1]
+  let missing = 1
+  let values = 0
+  let at = 0
+  while (missing > 0) {
+    if (at >= bytes.length) throw malformed(CUT_SHORT)
+    const { skip, holds } = headAt(bytes, at)
+    at += skip
+    missing += holds - 1
+    if (missing > bytes.length - at) throw malformed(CUT_SHORT)
+    if (++values > MAX_VALUES) throw malformed(`msgpack of more than ${MAX_VALUES} values`)
+    open[open.length - 1]!--
+    if (holds > 0 && open.push(holds) > MAX_DEPTH + 1) throw malformed(`msgpack nested deeper than ${MAX_DEPTH}`)
+    while (open.at(-1) === 0) open.pop()
+  }
+  if (at < bytes.length) throw malformed(`msgpack with ${bytes.length - at} bytes behind its end`)
+}
+
+interface Value {
+  /** Bytes of it, those of the values in it left aside. */
+  readonly skip: number
+  /** Values in it. */
+  readonly holds: number
+}
+
+/** The value that begins here, by its first byte (msgpack specification, formats). */
+function headAt(bytes: Buffer, at: number): Value {
+  const first = bytes[at]!
+  if (first < 0x80 || first >= 0xe0) return flat(1)
+  if (first < 0x90) return { skip: 1, holds: 2 * (first & 0x0f) }
+  if (first < 0xa0) return { skip: 1, holds: first & 0x0f }
+  if (first < 0xc0) return flat(1 + (first & 0x1f))
+  switch (first) {
+    case 0xc0:
+    case 0xc2:
+    case 0xc3:
+      return flat(1)
+    case 0xc4:
+    case 0xd9:
+      return flat(2 + lengthAt(bytes, at, 1))
+    case 0xc5:
+    case 0xda:
+      return flat(3 + lengthAt(bytes, at, 2))
+    case 0xc6:
+    case 0xdb:
+      return flat(5 + lengthAt(bytes, at, 4))
+    case 0xc7:
+      return flat(3 + lengthAt(bytes, at, 1))
+    case 0xc8:
+      return flat(4 + lengthAt(bytes, at, 2))
+    case 0xc9:
+      return flat(6 + lengthAt(bytes, at, 4))
+    case 0xca:
+    case 0xce:
+    case 0xd2:
+      return flat(5)
+    case 0xcb:
+    case 0xcf:
+    case 0xd3:
+      return flat(9)
+    case 0xcc:
+    case 0xd0:
+      return flat(2)
+    case 0xcd:
+    case 0xd1:
+      return flat(3)
+    case 0xdc:
+      return { skip: 3, holds: lengthAt(bytes, at, 2) }
+    case 0xdd:
+      return { skip: 5, holds: lengthAt(bytes, at, 4) }
+    case 0xde:
+      return { skip: 3, holds: 2 * lengthAt(bytes, at, 2) }
+    case 0xdf:
+      return { skip: 5, holds: 2 * lengthAt(bytes, at, 4) }
+    case 0xc1:
+      throw malformed('msgpack with a byte c1, which is no value')
+    default:
+      // fixext of 1, 2, 4, 8 or 16 bytes.
+      return flat(2 + 2 ** (first - 0xd4))
+  }
+}
+
+function flat(skip: number): Value {
+  return { skip, holds: 0 }
+}
+
+/** The big-endian number of `size` bytes behind a first byte. */
+function lengthAt(bytes: Buffer, at: number, size: number): number {
+  if (at + 1 + size > bytes.length) throw malformed(CUT_SHORT)
+  return bytes.readUIntBE(at + 1, size)
+}

@@ -1,0 +1,65 @@
+import type { Encoded, Payload } from 'filtered-websocket'
+import type { Envelope } from '../envelope.ts'
+import type { Generation, Reader } from '../generation.ts'
+import { Assembler } from './assembler.ts'
+import { chunksOf } from './chunks.ts'
+import { pack, unpack } from './pack.ts'
+
+/** 2.x: msgpack in chunks of binary frames. */
+export class Generation2 implements Generation {
+  readonly name = 'wslink-2'
+  readonly welcome: Generation['welcome']
+  readonly #maxFrame: number
+  /** Of the next message; ids differ between all that may be under way to one client. */
+  #id = 0
+
+  /** @param maxFrame - bytes of a chunk with its head, in both directions. */
+  constructor(maxFrame: number) {
+    this.#maxFrame = maxFrame
+    this.welcome = { maxMsgSize: maxFrame }
+  }
+
+  reader(limit: number): Reader {
+    return new Reader2(limit)
+  }
+
+  write(envelope: Envelope): Encoded {
+    return this.#chunks(pack(envelope))
+  }
+
+  rewrite(packed: Buffer): Encoded {
+    return this.#chunks([packed])
+  }
+
+  #chunks(message: readonly Uint8Array[]): Encoded {
+    this.#id = (this.#id + 1) >>> 0
+    return chunksOf(message, this.#maxFrame, this.#id)
+  }
+}
+
+class Reader2 implements Reader {
+  readonly #assembler: Assembler
+
+  constructor(limit: number) {
+    this.#assembler = new Assembler(limit)
+  }
+
+  get since(): number | undefined {
+    return this.#assembler.since
+  }
+
+  admit(limit: number): void {
+    this.#assembler.limit = limit
+  }
+
+  touch(now: number): void {
+    this.#assembler.touch(now)
+  }
+
+  /** Text is ignored, as the original does. */
+  read(payload: Payload, now: number): unknown {
+    if (typeof payload === 'string') return undefined
+    const message = this.#assembler.add(payload, now)
+    return message === undefined ? undefined : unpack(message)
+  }
+}

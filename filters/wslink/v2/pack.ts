@@ -1,0 +1,109 @@
+import { DecodeError, decode, Encoder, ExtData, ExtensionCodec } from '@msgpack/msgpack'
+import { malformed } from '../fatal.ts'
+import { checkMsgpack } from './check.ts'
+
+/** Bytes from here on are not copied into the message, but stay a part of it. */
+const APART_FROM = 4096
+/** What the encoder writes for something empty of an extension type whose place it tells. */
+const MARK_BYTES = 6
+
+/** Something that stands in a message at a mark. */
+interface Apart {
+  /** Where the mark begins. */
+  readonly at: number
+  readonly parts: readonly Uint8Array[]
+}
+
+/**
+ * A value as msgpack (wslink, section 2.2), in parts: large byte arrays are parts of their own, and not copied. Bytes of
+ * every kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
+ *
+ * @throws for functions, symbols, and what is nested deeper than 100.
+ */
+export function pack(value: unknown): readonly Uint8Array[] {
+  const extensions = new Extensions()
+  const bytes = new Encoder({ extensionCodec: extensions }).encodeSharedRef(value)
+  const parts: Uint8Array[] = []
+  let from = 0
+  for (const { at, parts: apart } of extensions.apart) {
+    parts.push(bytes.subarray(from, at), ...apart)
+    from = at + MARK_BYTES
+  }
+  if (from < bytes.length) parts.push(bytes.subarray(from))
+  return parts
+}
+
+/**
+ * What a client's message says; its byte arrays are windows on it.
+ *
+ * @throws Fatal
+ */
+export function unpack(message: Buffer): unknown {
+  checkMsgpack(message)
+  try {
+    return decode(message)
+  } catch (error) {
+    // A map with such keys, or a timestamp that is none; all else has been checked.
+    if (error instanceof DecodeError) throw malformed(`msgpack: ${error.message}`)
+    throw error
+  }
+}
+
+/** The same of what this server has packed. */
+export function unpackOwn(message: Buffer): unknown {
+  return decode(message)
+}
+
+/**
+ * Is asked by the encoder what to do with everything that is no plain value. Where something is to stand apart, it has
+ * an empty extension written as a mark, and remembers where.
+ */
+class Extensions {
+  readonly apart: Apart[] = []
+
+  tryToEncode(value: unknown): ExtData | null {
+    if (typeof value === 'bigint') return this.#mark([integer(value)])
+    const bytes = bytesOf(value)
+    // The encoder takes an ArrayBuffer for a map.
+    if (bytes !== undefined && (bytes.length >= APART_FROM || !ArrayBuffer.isView(value)))
+      return this.#mark([binHead(bytes.length), bytes])
+    return ExtensionCodec.defaultCodec.tryToEncode(value, undefined)
+  }
+
+  /** Never asked by an encoder. */
+  decode(): never {
+    throw new Error('an encoder decodes nothing')
+  }
+
+  #mark(parts: readonly Uint8Array[]): ExtData {
+    return new ExtData(0, end => {
+      this.apart.push({ at: end - MARK_BYTES, parts })
+      return new Uint8Array(0)
+    })
+  }
+}
+
+/** Any kind of bytes; `undefined`: none. */
+export function bytesOf(value: unknown): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  return value instanceof ArrayBuffer ? new Uint8Array(value) : undefined
+}
+
+/** The smallest head of so many bytes. */
+function binHead(length: number): Buffer {
+  if (length < 0x100) return Buffer.from([0xc4, length])
+  const head = Buffer.allocUnsafe(length < 0x1_0000 ? 3 : 5)
+  head[0] = length < 0x1_0000 ? 0xc5 : 0xc6
+  head.writeUIntBE(length, 1, head.length - 1)
+  return head
+}
+
+/** @throws RangeError for what has no place in 64 bits. */
+function integer(value: bigint): Buffer {
+  const bytes = Buffer.allocUnsafe(9)
+  bytes[0] = value < 0n ? 0xd3 : 0xcf
+  if (value < 0n) bytes.writeBigInt64BE(value, 1)
+  else bytes.writeBigUInt64BE(value, 1)
+  return bytes
+}
