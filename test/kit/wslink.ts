@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { promisify } from 'node:util'
 import { decode, encode } from '@msgpack/msgpack'
 import type { WslinkApi } from '../../filters/wslink.ts'
 import type { ServerOptions } from '../../src/index.ts'
@@ -133,4 +135,17 @@ export class Client2 {
     this.send(call(id, method, args, kwargs))
     return id
   }
+}
+
+export type Generation = 'wslink' | 'wslink-1'
+
+/**
+ * Runs a program with an official client, and answers what it returns. It finds `enter`, `bytesOf`, `digest`, `pattern`
+ * and `url`, as `wslink-official.mjs` says.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: a test knows what its program returns
+export async function official(generation: Generation, url: string, program: string): Promise<any> {
+  const argv = [join(import.meta.dirname, 'wslink-official.mjs'), generation, url, program]
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })
+  return JSON.parse(stdout)
 }
