@@ -193,7 +193,6 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
 
 function checkOptions(chosen: Host<typeof options>['options']): void {
   const { 'wslink-secret': secret, 'wslink-topic': topic } = chosen
-  if (secret === '') throw refusal('--wslink-secret takes a text, received ""')
   if (secret !== undefined && chosen['wslink-open'])
     throw refusal('--wslink-open asks for no secret, and --wslink-secret for one: give one of the two')
   if (topic !== undefined && !isTopic(topic))

@@ -37,7 +37,7 @@ export class Calls {
     try {
       const outcome = this.#procedures.as(caller.client, () => procedure(...all))
       if (isGenerator(outcome) || isPromise(outcome)) {
-        this.#publisher.flushSoon()
+        this.#publisher.release(false)
         return this.#finish(id, method, outcome, caller)
       }
       answer = resultOf(id, outcome)
@@ -45,7 +45,7 @@ export class Calls {
       answer = raised(id, method, error, this.#isDebug)
     }
     const sent = caller.reply(answer, method)
-    this.#publisher.flush()
+    this.#publisher.release(true)
     return sent
   }
 

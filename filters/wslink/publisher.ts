@@ -35,6 +35,7 @@ export class Publisher {
   readonly #interestOf: (client: Client, topic: string) => unknown
   readonly #onError: (error: unknown) => void
   #isHeld = false
+  #isScheduled = false
   #waiting: Publish[] = []
 
   /** @param interestOf - what a client said that interests it of a topic. */
@@ -52,13 +53,28 @@ export class Publisher {
     else this.#send(publish)
   }
 
-  /** Until `flush` or `flushSoon`: a procedure begins, and what it publishes comes after its answer (wslink, section 0). */
+  /** Until `release`: a procedure begins, and what it publishes comes after its answer (wslink, section 0). */
   hold(): void {
     this.#isHeld = true
   }
 
-  flush(): void {
+  /** @param isAnswered - else the answer may be about to come, so what waits goes out at the end of the turn. */
+  release(isAnswered: boolean): void {
     this.#isHeld = false
+    if (this.#waiting.length === 0 || this.#isScheduled) return
+    if (isAnswered) {
+      this.flush()
+    } else {
+      this.#isScheduled = true
+      setImmediate(() => {
+        this.#isScheduled = false
+        this.flush()
+      })
+    }
+  }
+
+  /** Sends what waits. */
+  flush(): void {
     for (const publish of this.#waiting.splice(0)) {
       try {
         this.#send(publish)
@@ -66,12 +82,6 @@ export class Publisher {
         this.#onError(error)
       }
     }
-  }
-
-  /** The procedure has not answered yet, but may be about to. */
-  flushSoon(): void {
-    this.#isHeld = false
-    if (this.#waiting.length > 0) setImmediate(() => this.flush())
   }
 
   #send({ topic, packed, to, except, where }: Publish): void {

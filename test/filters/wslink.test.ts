@@ -1,0 +1,467 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { WslinkApi } from '../../filters/wslink.ts'
+import { createServer } from '../../src/index.ts'
+import type { Client, Payload } from '../../src/types.ts'
+import { folder, refusalInside } from '../kit/cli.ts'
+import { Peer, serve, until } from '../kit/peer.ts'
+import { sign, SECRET as TOKEN_SECRET } from '../kit/tokens.ts'
+import { building, Client2, call, hello, opened, SECRET, serveWslink, whole } from '../kit/wslink.ts'
+
+const UNAUTHENTICATED = { code: -32_000, message: 'Authentication failed' }
+
+/** A procedure for each thing that tests want done. */
+function basics(wslink: WslinkApi): void {
+  wslink.register('add', (a: number, b: number) => a + b)
+  wslink.register('say', (topic: string, data: unknown) => wslink.publish(topic, data))
+}
+
+/** A client of 1.x, let in. */
+async function enterFirst(url: string): Promise<Peer> {
+  const peer = await Peer.open(url)
+  peer.send(JSON.stringify(hello()))
+  await peer.get(1)
+  return peer
+}
+
+const results = (client: Client2) => client.messages.slice(1).map(({ result, error }) => result ?? error)
+/** Topics and data of what was published. */
+const published = (messages: readonly { id: string; result: unknown }[]) =>
+  messages.filter(({ id }) => id.startsWith('publish:')).map(({ id, result }) => [id.split(':')[1], result])
+
+describe('wslink lets in', () => {
+  it('nobody without a way to come in, and says so at the start', async () => {
+    await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['wslink'] }), {
+      code: 'ERR_START',
+      message:
+        /wslink would let nobody in: give --wslink-secret, put jwt before it, or say --wslink-open for everyone$/,
+    })
+  })
+  it('nobody by options that contradict each other', async t => {
+    const base = folder(t)
+    const refused = (...flags: string[]) => refusalInside(['-f', 'wslink', ...flags], base)
+    assert.match(
+      await refused('--wslink-open', '--wslink-secret', 'x'),
+      /--wslink-open asks for no secret, and --wslink-secret for one: give one of the two$/,
+    )
+    assert.match(
+      await refused('--wslink-open', '--wslink-topic', 'my-room'),
+      /--wslink-topic takes letters, digits and _ with single dots between them, received "my-room"$/,
+    )
+  })
+  it('who knows the secret, and nobody else', async t => {
+    const { open } = await serveWslink(t)
+    const peer = await open()
+    for (const wrong of ['', 's3cre', 's3cret ', 5, null, ['s3cret']]) {
+      const other = await open()
+      other.send(whole(hello(wrong)))
+      await other.get(1)
+      assert.deepEqual(opened(other.received)[0].error, UNAUTHENTICATED, JSON.stringify(wrong))
+    }
+    peer.send(whole(hello()))
+    await peer.get(1)
+    const { clientID, maxMsgSize } = opened(peer.received)[0].result
+    assert.match(clientID, /^c[0-9a-f]{32}$/)
+    assert.equal(maxMsgSize, 4_194_304)
+  })
+  it('everyone if it is open, by a hello of any kind', async t => {
+    const { open } = await serveWslink(t, basics, { wslinkSecret: undefined, wslinkOpen: true })
+    const peer = await open()
+    peer.send(whole(call('1', 'add', [1, 2])))
+    peer.send(whole({ id: 'system:c0:0', method: 'wslink.hello' }))
+    peer.send(whole(call('2', 'add', [1, 2])))
+    await peer.get(3)
+    const [early, , late] = opened(peer.received)
+    assert.deepEqual(early.error, { code: -32_000, message: 'Unauthorized: Skip message processing' })
+    assert.equal(late.result, 3)
+  })
+  it('whom all hooks accept, as who they say that it is', async t => {
+    const asked: unknown[] = []
+    const on = (wslink: WslinkApi) => {
+      wslink.validate(async secret => {
+        asked.push(secret)
+        if (secret === 'broken') throw new Error('no database')
+        return typeof secret === 'string' && secret.startsWith('user-') ? secret.slice(5) : secret === 'guest'
+      })
+      wslink.validate(secret => secret !== 'user-eve')
+      wslink.register('who', () => wslink.caller?.identity ?? 'nobody')
+    }
+    const { open } = await serveWslink(t, on)
+    const answer = async (secret: string) => {
+      const peer = await open()
+      peer.send(whole(hello(secret)))
+      peer.send(whole(call('1', 'who')))
+      await peer.get(2)
+      const [first, second] = opened(peer.received)
+      return first.error?.message ?? second.result
+    }
+    assert.equal(await answer('user-ann'), 'ann')
+    assert.equal(await answer('guest'), 'nobody')
+    for (const secret of ['user-eve', 'broken', SECRET]) assert.equal(await answer(secret), 'Authentication failed')
+    assert.deepEqual(asked, ['user-ann', 'guest', 'user-eve', 'broken', SECRET])
+  })
+  it('whom jwt in front of it knows, whatever their secret', async t => {
+    const server = await serve(t, {
+      filters: ['jwt', 'wslink', building(wslink => wslink.register('who', () => wslink.caller?.identity))],
+      jwtSecret: TOKEN_SECRET,
+      jwtQuery: true,
+    })
+    const client = await Client2.enter(`${server.url}/?token=${sign({ sub: 'ann', exp: 4_102_444_800 })}`)
+    client.call('who')
+    await client.peer.get(2)
+    assert.deepEqual(results(client), ['ann'])
+  })
+  it('nobody who has said five wrong hellos', async t => {
+    const { open } = await serveWslink(t)
+    const peer = await open()
+    for (let i = 0; i < 6; i++) peer.send(whole(hello('wrong')))
+    assert.deepEqual(await peer.end(), { code: 1008, reason: '5 hellos were not accepted' })
+    assert.equal(peer.received.length, 5)
+  })
+  it('nobody who says nothing', async t => {
+    const { open } = await serveWslink(t, basics, { holdTimeout: 0.05 })
+    assert.deepEqual(await (await open()).end(), { code: 1008, reason: 'not admitted in time' })
+  })
+})
+
+describe('wslink publishes', () => {
+  it('to all who have said hello, and to nobody else', async t => {
+    const { enter, open, url } = await serveWslink(t, basics)
+    const [ann, first, stranger] = [await enter(), await enterFirst(url), await open()]
+    ann.call('say', ['room', { a: Buffer.from('bytes') }])
+    await first.get(4)
+    assert.deepEqual(first.received.slice(1), [
+      '{"wslink": "1.0", "method": "wslink.binary.attachment", "args": ["wslink_bin0"]}',
+      Buffer.from('bytes'),
+      '{"wslink": "1.0", "id": "publish:room:0", "result": {"a": "wslink_bin0"}}',
+    ])
+    stranger.send(whole(hello()))
+    await stranger.get(1)
+    assert.equal(opened(stranger.received)[0].id, 'system:c0:0')
+  })
+  it('what is framed once for all clients of a kind', async t => {
+    const { enter } = await serveWslink(t, basics)
+    const clients = await Promise.all([enter(), enter(), enter()])
+    clients[0]!.call('say', ['room', 1])
+    const frames = await Promise.all(clients.map(async ({ peer }, i) => (await peer.get(i === 0 ? 3 : 2)).at(-1)))
+    // Even the id of the message is the same.
+    assert.deepEqual(frames[1], frames[0])
+    assert.deepEqual(frames[2], frames[0])
+  })
+  it('behind the answer of the procedure that does it, in the order of publishing', async t => {
+    const { enter } = await serveWslink(t, wslink => {
+      const say = (from: string) => {
+        wslink.publish('room', `${from} 1`)
+        wslink.publish('room', `${from} 2`)
+        return from
+      }
+      wslink.register('sync', () => say('sync'))
+      wslink.register('async', async () => say('async'))
+      wslink.register('fails', () => {
+        say('fails')
+        throw new Error('after all')
+      })
+    })
+    const client = await enter()
+    for (const method of ['sync', 'async', 'fails']) client.call(method)
+    await client.peer.get(10)
+    const seen = client.messages.slice(1).map(({ result, error }) => result ?? error.data.exception)
+    // What an async procedure publishes goes out at the end of the turn: other calls may be answered before.
+    const before = (a: string, b: string) => assert.ok(seen.indexOf(a) < seen.indexOf(b), `${a} before ${b}: ${seen}`)
+    before('sync', 'sync 1')
+    before('async', 'async 1')
+    before('after all', 'fails 1')
+    assert.deepEqual(
+      seen.filter(text => /\d/.test(text)),
+      ['sync', 'async', 'fails'].flatMap(from => [`${from} 1`, `${from} 2`]),
+    )
+  })
+  it('to one client, to all but one, to those whom it interests', async t => {
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.register('me', () => wslink.publish('room', 'to me', { to: wslink.caller! }))
+      wslink.register('others', () => wslink.publish('room', 'to others', { except: wslink.caller! }))
+      wslink.register('deep', () =>
+        wslink.publish('room', 'to divers', { where: interest => (interest as { depth: number })?.depth > 10 }),
+      )
+      wslink.register('end', () => wslink.publish('end', true))
+    })
+    const clients = [await enter(), await enter(), await enter()]
+    clients[1]!.call('wslink.subscribe', ['room', { depth: 5 }])
+    clients[2]!.call('wslink.subscribe', ['room', { depth: 50 }])
+    for (const client of clients.slice(1)) {
+      client.call('wslink.subscribe', ['end'])
+      await client.peer.get(3)
+    }
+    for (const method of ['me', 'others', 'deep', 'end']) clients[0]!.call(method)
+    for (const { peer, messages } of clients)
+      await until(() => opened(peer.received).at(-1).id === 'publish:end:0', `${messages}`)
+    const rooms = clients.map(({ messages }) => published(messages).map(([, data]) => data))
+    assert.deepEqual(rooms, [
+      ['to me', true],
+      ['to others', true],
+      ['to others', 'to divers', true],
+    ])
+  })
+  it('only on topics that official clients hear', async t => {
+    const { enter } = await serveWslink(t, basics)
+    const client = await enter()
+    for (const topic of ['my-room', 'a..b', '', 'ä', 5]) client.call('say', [topic, 1])
+    client.call('wslink.subscribe', ['my-room'])
+    await client.peer.get(7)
+    const why = (topic: unknown) =>
+      `a topic is made of letters, digits and _ with single dots between them, received ${JSON.stringify(topic)}`
+    assert.deepEqual(
+      results(client).map(({ data }) => data.exception),
+      ['my-room', 'a..b', '', 'ä', 5, 'my-room'].map(why),
+    )
+  })
+  it('what other filters broadcast on one topic, to those who listen to it', async t => {
+    const chat = { message: (payload: Payload, client: Client) => client.server.broadcast(payload) }
+    const other = { name: 'other', encode: (payload: Payload) => payload }
+    const outsiders = {
+      connect(client: Client) {
+        if (client.handshake!.url.pathname === '/plain') client.codec = other
+      },
+    }
+    const { url, enter } = await serveWslink(t, basics, {
+      filters: [outsiders, 'wslink', chat, building(basics)],
+      wslinkTopic: 'chat',
+    })
+    const [all, narrow, first] = [await enter(), await enter(), await enterFirst(url)]
+    narrow.call('wslink.subscribe', ['room'])
+    await narrow.peer.get(2)
+    const plain = await Peer.open(`${url}/plain`)
+    plain.send('hi')
+    plain.send(Buffer.from('bytes'))
+    await plain.get(2)
+    all.call('say', ['room', 'end'])
+    for (const peer of [narrow.peer, all.peer])
+      await until(() => published(opened(peer.received)).at(-1)?.[1] === 'end')
+    assert.deepEqual(published(all.messages), [
+      ['chat', 'hi'],
+      ['chat', Buffer.from('bytes')],
+      ['room', 'end'],
+    ])
+    assert.deepEqual(published(narrow.messages), [['room', 'end']])
+    assert.equal(first.received[1], '{"wslink": "1.0", "id": "publish:chat:0", "result": "hi"}')
+    narrow.call('wslink.subscribe', ['chat'])
+    await narrow.peer.get(4)
+    plain.send('again')
+    await narrow.peer.get(5)
+    assert.deepEqual(published(narrow.messages).at(-1), ['chat', 'again'])
+  })
+  it('nothing of what other filters broadcast, unless told', async t => {
+    const { server, enter } = await serveWslink(t, basics)
+    const client = await enter()
+    server.broadcast('plain text, at which the official client throws')
+    client.call('add', [1, 2])
+    await client.peer.get(2)
+    assert.deepEqual(results(client), [3])
+  })
+})
+
+describe('a client of wslink', () => {
+  it('may be refused a topic, or told more of it', async t => {
+    const heard: unknown[] = []
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.onSubscribe(async (topic, _, interest) => {
+        heard.push([topic, interest])
+        if (topic === 'secret') throw new Error('not for you')
+      })
+      wslink.onSubscribe((topic, client) => wslink.publish(topic, 'so far', { to: client }))
+      basics(wslink)
+    })
+    const client = await enter()
+    client.call('wslink.subscribe', ['secret'])
+    client.call('wslink.subscribe', ['room', [1, 'x']])
+    await client.peer.get(4)
+    client.call('say', ['secret', 1])
+    client.call('add', [1, 2])
+    await client.peer.get(6)
+    assert.deepEqual(heard, [
+      ['secret', undefined],
+      ['room', [1, 'x']],
+    ])
+    assert.equal(client.messages.find(({ error }) => error !== undefined).error.data.exception, 'not for you')
+    assert.deepEqual(published(client.messages), [['room', 'so far']])
+  })
+  it('listens to 256 topics at most, and says little of each', async t => {
+    const { enter } = await serveWslink(t)
+    const client = await enter()
+    for (let i = 0; i <= 256; i++) client.call('wslink.subscribe', [`t${i}`])
+    client.call('wslink.subscribe', ['t0', 'x'.repeat(5000)])
+    await client.peer.get(259)
+    const seen = results(client)
+    assert.deepEqual(new Set(seen.slice(0, 256)), new Set([true]))
+    assert.equal(seen[256].data.exception, 'a client listens to 256 topics at most')
+    assert.equal(seen[257].data.exception, 'what interests a client has at most 4096 bytes, received 5003')
+  })
+  it('hears what a guard allows', async t => {
+    const { url } = await serve(t, {
+      filters: ['allow', 'wslink', building(basics)],
+      allowRules: ['anyone join wslink/room'],
+      wslinkSecret: SECRET,
+    })
+    const client = await Client2.enter(url)
+    client.call('say', ['room', 1])
+    client.call('wslink.subscribe', ['other'])
+    client.call('wslink.subscribe', ['room'])
+    client.call('say', ['room', 2])
+    await client.peer.get(6)
+    assert.equal(results(client)[1].data.exception, 'not allowed to listen to other')
+    assert.deepEqual(published(client.messages), [['room', 2]])
+  })
+  it('is known from its hello to its end', async t => {
+    const seen: string[] = []
+    const { enter, open } = await serveWslink(t, wslink => {
+      wslink.onConnect(async client => void seen.push(`in ${client.topics.size}`))
+      wslink.onConnect(client => wslink.publish('welcome', client.id.length, { to: client }))
+      wslink.onClose((_, { code }) => void seen.push(`out ${code}`))
+    })
+    const stranger = await open()
+    stranger.ws.close(1000)
+    const { peer } = await enter()
+    await peer.get(2)
+    assert.deepEqual(published(opened(peer.received)), [['welcome', 36]])
+    peer.ws.close(4000)
+    await until(() => seen.length === 2)
+    assert.deepEqual(seen, ['in 1', 'out 4000'])
+  })
+  it('is told where an error was thrown if the operator says so', async t => {
+    const { enter } = await serveWslink(
+      t,
+      wslink => {
+        wslink.register('fails', () => {
+          throw new TypeError('boom')
+        })
+        wslink.register('fails.oddly', async () => Promise.reject('just text'))
+      },
+      { wslinkDebug: true },
+    )
+    const client = await enter()
+    client.call('fails')
+    client.call('fails.oddly')
+    await client.peer.get(3)
+    const [error, odd] = results(client)
+    assert.match(error.data.trace, /^TypeError: boom\n +at .*wslink\.test\.ts/)
+    assert.deepEqual(odd.data, { method: 'fails.oddly', exception: 'just text' })
+  })
+  it('ends a generator by leaving', async t => {
+    const seen: string[] = []
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.register('for.ever', async function* () {
+        try {
+          for (let i = 0; ; i++) yield i
+        } finally {
+          seen.push('ended')
+        }
+      })
+    })
+    const { peer } = await (async () => {
+      const client = await enter()
+      client.call('for.ever')
+      return client
+    })()
+    await peer.get(5)
+    peer.ws.terminate()
+    await until(() => seen.length === 1, 'the end of the generator')
+  })
+  it('gets an error for a result that cannot be said', async t => {
+    const circle: unknown[] = []
+    circle.push(circle)
+    const odd = [() => {}, Symbol('x'), 2n ** 70n, circle]
+    const { enter, url } = await serveWslink(t, wslink => wslink.register('odd', (i: number) => [odd[i]]))
+    const [client, first] = [await enter(), await enterFirst(url)]
+    for (const i of odd.keys()) client.call('odd', [i])
+    await client.peer.get(5)
+    const error = { code: -32_002, message: 'Method result cannot be serialized', data: 'odd' }
+    assert.deepEqual(results(client), [error, error, error, error])
+    for (const i of [0, 1, 3]) first.send(JSON.stringify(call(`${i}`, 'odd', [i])))
+    for (const text of (await first.get(4)).slice(1)) assert.deepEqual(JSON.parse(String(text)).error, error)
+  })
+  it('may stop the server if the operator says so', async t => {
+    for (const [method, args] of [
+      ['application.exit', []],
+      ['application.exit.later', [0]],
+    ] as const) {
+      const { server, enter } = await serveWslink(t, basics, { wslinkExit: true })
+      const client = await enter()
+      client.call(method, args)
+      assert.equal((await client.peer.end()).code, 1001)
+      assert.equal(client.messages[1].result, null)
+      await server.closed
+    }
+  })
+  it('whose calls are under way is not read any further', async t => {
+    let running = 0
+    let most = 0
+    const ends: (() => void)[] = []
+    const { enter } = await serveWslink(
+      t,
+      wslink =>
+        wslink.register('wait', async () => {
+          most = Math.max(most, ++running)
+          await new Promise<void>(end => ends.push(end))
+          running--
+        }),
+      { wslinkPending: 3 },
+    )
+    const client = await enter()
+    for (let i = 0; i < 10; i++) client.call('wait')
+    for (let answered = 0; answered < 10; answered++) {
+      await until(() => ends.length > 0)
+      ends.shift()!()
+      await client.peer.get(2 + answered)
+    }
+    assert.equal(most, 3)
+  })
+  it('that reads slowly gets its large answers one after the other', async t => {
+    const SIZE = 20_000_000
+    const { server, enter } = await serveWslink(
+      t,
+      wslink => wslink.register('large', (fill: number) => Buffer.alloc(SIZE, fill)),
+      { maxBuffered: 100_000 },
+    )
+    const client = await enter()
+    client.peer.ws.pause()
+    for (let i = 0; i < 8; i++) client.call('large', [i])
+    await until(() => server.counters.messages === 9)
+    client.peer.ws.resume()
+    await until(() => client.peer.received.length > 8 * 4, 'eight answers')
+    await until(() => client.messages.length === 9)
+    assert.deepEqual(
+      results(client).map(bytes => [bytes.length, bytes[0]]),
+      Array.from({ length: 8 }, (_, i) => [SIZE, i]),
+    )
+    assert.equal(client.peer.closed, undefined)
+  })
+})
+
+describe('procedures', () => {
+  it('have names that the protocol allows, each one', async t => {
+    const caught: string[] = []
+    await serveWslink(t, wslink => {
+      const attempt = (name: string, procedure: unknown = () => {}) => {
+        try {
+          wslink.register(name, procedure as () => void)
+        } catch (error) {
+          caught.push((error as Error).message)
+        }
+      }
+      for (const name of ['a', 'a1_.b_2', 'demo.add']) attempt(name)
+      for (const name of ['Add', 'a-b', '1a', 'a..b', 'a.', '', '_a']) attempt(name)
+      attempt('demo.add')
+      attempt('wslink.subscribe')
+      attempt('x', 5)
+    })
+    const rule = 'small letters, digits and _ in parts that begin with a letter, with dots between them'
+    assert.deepEqual(caught, [
+      ...['Add', 'a-b', '1a', 'a..b', 'a.', '', '_a'].map(
+        name => `the name of a procedure is made of ${rule}, received ${JSON.stringify(name)}`,
+      ),
+      'there are two procedures demo.add; each name has one',
+      'there are two procedures wslink.subscribe; each name has one',
+      'procedure x is no function',
+    ])
+  })
+})
