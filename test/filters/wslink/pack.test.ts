@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { ExtData, encode } from '@msgpack/msgpack'
+import { Fatal } from '../../../filters/wslink/fatal.ts'
+import { pack, unpack } from '../../../filters/wslink/v2/pack.ts'
+
+const packed = (value: unknown) => Buffer.concat(pack(value))
+const fails = (hex: string | Buffer, message: string) =>
+  assert.throws(
+    () => unpack(Buffer.from(hex as string, 'hex')),
+    (error: Fatal) => error instanceof Fatal && error.code === 1007 && error.message === message,
+  )
+
+describe('pack', () => {
+  it('writes what the library writes', () => {
+    for (const value of [
+      null,
+      { a: [1, -1, 1.5, 'é', true, false, null], b: { c: new Date(1000) } },
+      [Buffer.alloc(10), new Float32Array([1, 2]), new DataView(new ArrayBuffer(3))],
+      [Buffer.alloc(4096, 1), 'between', Buffer.alloc(70_000, 2), Buffer.alloc(300, 3)],
+      new ExtData(5, Uint8Array.of(1, 2, 3)),
+      Number.NaN,
+    ])
+      assert.deepEqual(packed(value), Buffer.from(encode(value)))
+  })
+  it('leaves large bytes where they are', () => {
+    const image = Buffer.alloc(100_000)
+    const parts = pack({ size: [1, 2], image, again: [image] })
+    assert.deepEqual(parts.filter(part => part === image).length, 2)
+    assert.ok(parts.filter(part => part !== image).every(({ length }) => length < 50))
+  })
+  it('takes bytes of every kind', () => {
+    const { buffer } = Uint8Array.of(1, 2, 3)
+    assert.deepEqual(packed([buffer, new ArrayBuffer(0)]), Buffer.from('92c403010203c400', 'hex'))
+    assert.deepEqual(packed(new ArrayBuffer(256)).subarray(0, 4), Buffer.from('c5010000', 'hex'))
+    assert.deepEqual(packed(new ArrayBuffer(65_536)).subarray(0, 6), Buffer.from('c60001000000', 'hex'))
+  })
+  it('writes a BigInt as an integer of 64 bits', () => {
+    assert.deepEqual(packed([2n ** 64n - 1n, -1n]), Buffer.from('92cfffffffffffffffffd3ffffffffffffffff', 'hex'))
+    assert.throws(() => packed(2n ** 64n), RangeError)
+  })
+})
+
+describe('unpack', () => {
+  it('reads every kind of value', () => {
+    const values = [
+      [0, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32, -1, -32, -33, -128, -129, -32_769, -(2 ** 40), 1.5],
+      ['', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(256), 'x'.repeat(70_000)],
+      [0, 255, 256, 65_536].map(length => Buffer.alloc(length)),
+      [Array(15).fill(0), Array(16).fill(0), Array(70_000).fill(0)],
+      [15, 16, 70_000].map(size => Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, i]))),
+      [1, 2, 4, 8, 16, 3, 300, 70_000].map(size => new ExtData(5, Buffer.alloc(size))),
+      [null, true, false, new Date(1_700_000_000_123)],
+    ]
+    for (const value of values) assert.deepEqual(unpack(packed(value)), value)
+    assert.equal(unpack(Buffer.from('ca3fc00000', 'hex')), 1.5)
+  })
+  it('refuses what announces more than it has, before there is room made for it', () => {
+    fails('dd00ffffff', 'msgpack that is cut short')
+    fails('df00ffffff', 'msgpack that is cut short')
+    // One list in the other: the decoder alone would make room for 16 million entries at each.
+    fails('dd00ffffff'.repeat(90), 'msgpack that is cut short')
+    for (const cut of ['', 'c4', 'c401', 'c6ffffffff', 'd9', 'a1', 'cb00', 'd4', 'c7', '91', '8161', 'dc', 'dd0000'])
+      fails(cut, 'msgpack that is cut short')
+  })
+  it('refuses what is no message of official clients', () => {
+    fails('c1', 'msgpack with a byte c1, which is no value')
+    fails('0101', 'msgpack with 1 bytes behind its end')
+    fails('81c0c0', 'msgpack: The type of key must be string or number but object')
+    fails(`81a9${Buffer.from('__proto__').toString('hex')}80`, 'msgpack: The key __proto__ is not allowed')
+    fails('d4ff00', 'msgpack: Unrecognized data size for timestamp (expected 4, 8, or 12): 1')
+  })
+  it('refuses what is nested deeper than 100, or has more than two million values', () => {
+    assert.ok(unpack(Buffer.from(`${'91'.repeat(100)}c0`, 'hex')))
+    fails(`${'91'.repeat(101)}c0`, 'msgpack nested deeper than 100')
+    const many = (count: number) => Buffer.concat([Buffer.from('dd', 'hex'), uint32(count), Buffer.alloc(count, 0x80)])
+    assert.equal((unpack(many(2 ** 21 - 1)) as unknown[]).length, 2 ** 21 - 1)
+    fails(many(2 ** 21), 'msgpack of more than 2097152 values')
+  })
+})
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
