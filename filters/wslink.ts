@@ -36,7 +36,7 @@ export const options = {
     default: 128 * 1024 * 1024,
     min: 1024,
     integer: true,
-    describe: 'bytes of a message in all its chunks, and of all that one client has begun; more closes 1009',
+    describe: 'bytes of a message, and of all that one client has begun to send; more closes 1009',
   },
   'wslink-pending': {
     type: 'number',

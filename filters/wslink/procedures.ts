@@ -6,7 +6,8 @@ const NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$/
 /**
  * What clients may call: its parameters are the positional arguments, and behind them one object of keyword arguments if
  * there are any. What it returns, or its promise settles to, is the answer. An async generator answers with what it
- * returns; what it yields is published on the way.
+ * returns; what it yields is published on the way, to its caller, on the topic of its name with `.progress` behind it.
+ * Bytes in an answer are not copied before they are sent, so they must not be changed any more.
  */
 // biome-ignore lint/suspicious/noExplicitAny: arguments are what clients send; each procedure says what it expects
 export type Procedure = (...args: any[]) => unknown

@@ -27,7 +27,7 @@ export interface Service {
   readonly hello: Hello
   readonly calls: Calls
   readonly limits: {
-    /** Bytes of a message, before the hello and after. */
+    /** Bytes of a message, before the hello; after it, of all calls of one client that are under way too. */
     readonly hello: number
     readonly message: number
     /** Calls of one client that may be under way. */
@@ -48,13 +48,15 @@ export class Session {
   isReady = false
   isClosed = false
   /** Topics that it listens to, each with what it said that interests it; `undefined`: it never said any. */
-  interests: Map<string, unknown> | undefined
+  interests: ReadonlyMap<string, unknown> | undefined
   readonly #service: Service
   readonly #replies: Replies
   readonly #slots: Slots
   #generation: Generation | undefined
   #reader: Reader | undefined
   #failures = 0
+  /** Bytes received since its last call. */
+  #received = 0
   /** Its next message is read when this has ended. */
   #isBusy = false
 
@@ -62,7 +64,7 @@ export class Session {
     this.client = client
     this.#service = service
     this.#replies = new Replies(client, service.codecs, service.limits.buffered)
-    this.#slots = new Slots(service.limits.pending)
+    this.#slots = new Slots(service.limits.pending, service.limits.message)
   }
 
   message(payload: Payload): Drop | Promise<Drop> {
@@ -116,6 +118,7 @@ export class Session {
     const { generations, limits } = this.#service
     this.#generation ??= typeof payload === 'string' ? generations.text : generations.binary
     this.#reader ??= this.#generation.reader(limits.hello)
+    this.#received += Buffer.byteLength(payload)
     return this.#reader.read(payload, performance.now())
   }
 
@@ -164,25 +167,23 @@ export class Session {
   }
 
   #call(request: Request): Drop | Promise<Drop> {
-    if (!this.#slots.isFull) return this.#run(request)
+    const bytes = this.#received
+    this.#received = 0
+    if (!this.#slots.isFull) return this.#run(request, bytes)
     const { id, method } = request
     return this.#slots.room().then(isFree => {
       if (this.isClosed) return DROP
-      if (isFree) return this.#run(request)
-      const { pending } = this.#service.limits
-      this.reply(
-        raised(id, method, new Error(`${pending} calls of this client are under way, try later`), false),
-        method,
-      )
+      if (isFree) return this.#run(request, bytes)
+      this.reply(raised(id, method, new Error('too many calls of this client are under way, try later'), false), method)
       return DROP
     })
   }
 
-  #run(request: Request): Drop {
+  #run(request: Request, bytes: number): Drop {
     const pending = this.#service.calls.run(request, this)
     if (pending !== undefined) {
-      this.#slots.take()
-      pending.catch(this.#service.onError).finally(() => this.#slots.free())
+      this.#slots.take(bytes)
+      pending.catch(this.#service.onError).finally(() => this.#slots.free(bytes))
     }
     return DROP
   }

@@ -1,27 +1,33 @@
-/** Milliseconds that a call waits for one before it to end. */
+/** Milliseconds that a call waits for others to end. */
 const WAIT = 10_000
 
-/** How many calls of one client may be under way. */
+/** How many calls of one client may be under way, and how large they may be together. */
 export class Slots {
   readonly #size: number
+  readonly #maxBytes: number
   #taken = 0
+  #bytes = 0
   #waiting: ((isFree: boolean) => void)[] = []
 
-  constructor(size: number) {
+  /** @param maxBytes - one more call may begin as long as fewer are taken. */
+  constructor(size: number, maxBytes: number) {
     this.#size = size
+    this.#maxBytes = maxBytes
   }
 
   get isFull(): boolean {
-    return this.#taken >= this.#size
+    return this.#taken >= this.#size || this.#bytes >= this.#maxBytes
   }
 
-  take(): void {
+  take(bytes: number): void {
     this.#taken++
+    this.#bytes += bytes
   }
 
-  free(): void {
+  free(bytes: number): void {
     this.#taken--
-    this.#waiting.shift()?.(true)
+    this.#bytes -= bytes
+    if (!this.isFull) this.#waiting.shift()?.(true)
   }
 
   /** Whether there is room now; false after 10 seconds without any. */

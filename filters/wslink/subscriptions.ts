@@ -37,55 +37,56 @@ export class Subscriptions {
   #subscribe(session: Session, topic: unknown, interest: unknown): Awaitable<true> {
     checkTopic(topic)
     const { client } = session
-    const isNew = session.interests?.has(topic) !== true
-    if (isNew && session.interests?.size === MAX_TOPICS)
+    const before = session.interests
+    if (before?.size === MAX_TOPICS && !before.has(topic))
       throw new Error(`a client listens to ${MAX_TOPICS} topics at most`)
     const copy = copyOf(interest)
     if (!client.may('join', listenersOf(topic))) throw new Error(`not allowed to listen to ${topic}`)
-    client.join(listenersOf(topic))
-    client.leave(ALL)
-    session.interests ??= new Map()
-    session.interests.set(topic, copy)
-    session.chooseCodec()
-    return this.#ask(session, topic, copy)
-  }
-
-  /** Hooks come after the join, so that what they publish to this client reaches it. */
-  #ask(session: Session, topic: string, interest: unknown): Awaitable<true> {
+    this.#listen(session, new Map(before).set(topic, copy))
+    // After that, so that what hooks publish to this client reaches it.
     const refuse = (error: unknown): never => {
-      this.#unsubscribe(session, topic)
+      // Others may have been added meanwhile.
+      const left = new Map(session.interests)
+      left.delete(topic)
+      if (before?.has(topic)) left.set(topic, before.get(topic))
+      this.#listen(session, left.size > 0 || before !== undefined ? left : undefined)
       throw error
     }
     try {
-      for (const [i, hook] of this.#hooks.entries()) {
-        const pending = hook(topic, session.client, interest)
-        if (pending !== undefined)
-          return this.#askRest(Promise.resolve(pending), i + 1, session, topic, interest).catch(refuse)
-      }
+      const pending = this.#ask(topic, client, copy)
+      return pending === undefined ? true : pending.then(() => true as const, refuse)
     } catch (error) {
-      refuse(error)
+      return refuse(error)
     }
-    return true
   }
 
-  async #askRest(
-    pending: Promise<void>,
-    next: number,
-    session: Session,
-    topic: string,
-    interest: unknown,
-  ): Promise<true> {
-    await pending
-    for (const hook of this.#hooks.slice(next)) await hook(topic, session.client, interest)
-    return true
+  /** Rejects, or throws, when a hook refuses. */
+  #ask(topic: string, client: Client, interest: unknown, from = 0): Promise<void> | undefined {
+    for (const [i, hook] of this.#hooks.entries()) {
+      if (i < from) continue
+      const pending = hook(topic, client, interest)
+      if (pending !== undefined) return Promise.resolve(pending).then(() => this.#ask(topic, client, interest, i + 1))
+    }
+  }
+
+  /** @param interests - of those topics alone; `undefined`: it gets everything that it may. */
+  #listen(session: Session, interests: ReadonlyMap<string, unknown> | undefined): void {
+    const { client } = session
+    for (const topic of session.interests?.keys() ?? []) if (!interests?.has(topic)) client.leave(listenersOf(topic))
+    for (const topic of interests?.keys() ?? []) client.join(listenersOf(topic))
+    if (interests !== undefined) client.leave(ALL)
+    else if (client.may('join', ALL)) client.join(ALL)
+    session.interests = interests
+    session.chooseCodec()
   }
 
   /** Whether it listened. */
   #unsubscribe(session: Session, topic: unknown): boolean {
     checkTopic(topic)
-    if (session.interests?.delete(topic) !== true) return false
-    session.client.leave(listenersOf(topic))
-    session.chooseCodec()
+    if (session.interests?.has(topic) !== true) return false
+    const left = new Map(session.interests)
+    left.delete(topic)
+    this.#listen(session, left)
     return true
   }
 }

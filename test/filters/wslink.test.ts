@@ -8,6 +8,12 @@ import { Peer, serve, until } from '../kit/peer.ts'
 import { sign, SECRET as TOKEN_SECRET } from '../kit/tokens.ts'
 import { building, Client2, call, hello, opened, SECRET, serveWslink, whole } from '../kit/wslink.ts'
 
+declare module 'filtered-websocket' {
+  interface WslinkProcedures {
+    'typed.add': (a: number, b: number) => number
+  }
+}
+
 const UNAUTHENTICATED = { code: -32_000, message: 'Authentication failed' }
 
 /** A procedure for each thing that tests want done. */
@@ -273,17 +279,25 @@ describe('a client of wslink', () => {
     })
     const client = await enter()
     client.call('wslink.subscribe', ['secret'])
-    client.call('wslink.subscribe', ['room', [1, 'x']])
+    await client.peer.get(2)
+    client.call('say', ['any', 'heard, as it was refused'])
     await client.peer.get(4)
+    client.call('wslink.subscribe', ['secret'])
+    client.call('wslink.subscribe', ['room', [1, 'x']])
+    await client.peer.get(7)
     client.call('say', ['secret', 1])
     client.call('add', [1, 2])
-    await client.peer.get(6)
+    await client.peer.get(9)
     assert.deepEqual(heard, [
+      ['secret', undefined],
       ['secret', undefined],
       ['room', [1, 'x']],
     ])
     assert.equal(client.messages.find(({ error }) => error !== undefined).error.data.exception, 'not for you')
-    assert.deepEqual(published(client.messages), [['room', 'so far']])
+    assert.deepEqual(published(client.messages), [
+      ['any', 'heard, as it was refused'],
+      ['room', 'so far'],
+    ])
   })
   it('listens to 256 topics at most, and says little of each', async t => {
     const { enter } = await serveWslink(t)
@@ -438,6 +452,19 @@ describe('a client of wslink', () => {
 })
 
 describe('procedures', () => {
+  it('have the types that filters give their names', async t => {
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.register('typed.add', (a, b) => a.valueOf() + b)
+      // @ts-expect-error: it answers a number
+      const wrong: Parameters<typeof wslink.register<'typed.add'>>[1] = () => 'text'
+      wslink.register('other', wrong)
+    })
+    const client = await enter()
+    client.call('typed.add', [1, 2])
+    client.call('other')
+    await client.peer.get(3)
+    assert.deepEqual(results(client), [3, 'text'])
+  })
   it('have names that the protocol allows, each one', async t => {
     const caught: string[] = []
     await serveWslink(t, wslink => {

@@ -127,18 +127,28 @@ describe('wslink closes', () => {
 describe('slots', () => {
   it('are waited for in turn, ten seconds at most', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
-    const slots = new Slots(1)
+    const slots = new Slots(1, 100)
     assert.equal(await slots.room(), true)
-    slots.take()
+    slots.take(1)
     assert.equal(slots.isFull, true)
     const [first, second] = [slots.room(), slots.room()]
-    slots.free()
+    slots.free(1)
     assert.equal(await first, true)
-    slots.take()
+    slots.take(1)
     t.mock.timers.tick(10_000)
     assert.equal(await second, false)
-    slots.free()
+    slots.free(1)
     assert.equal(await slots.room(), true)
+  })
+  it('are all taken when the calls in them are large', () => {
+    const slots = new Slots(10, 100)
+    for (const bytes of [60, 39, 1]) {
+      assert.equal(slots.isFull, false)
+      slots.take(bytes)
+    }
+    assert.equal(slots.isFull, true)
+    slots.free(1)
+    assert.equal(slots.isFull, false)
   })
 })
 
