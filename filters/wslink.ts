@@ -124,7 +124,10 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
     generations: { text: new Generation1(), binary: new Generation2(inForce['max-payload']) },
     codecs,
     hello,
-    calls: new Calls(procedures, publisher, chosen['wslink-debug']),
+    // Clients can have as many as they like, so no operator wants them all.
+    calls: new Calls(procedures, publisher, chosen['wslink-debug'], (error, method) =>
+      log.debug({ err: error, method }, 'procedure failed'),
+    ),
     limits: {
       hello: chosen['wslink-max-hello'],
       message: chosen['wslink-max-message'],

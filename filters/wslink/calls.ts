@@ -19,12 +19,19 @@ export class Calls {
   readonly #procedures: Procedures
   readonly #publisher: Publisher
   readonly #isDebug: boolean
+  readonly #onRaised: (error: unknown, method: string) => void
 
   /** @param isDebug - whether clients are told where an error was thrown. */
-  constructor(procedures: Procedures, publisher: Publisher, isDebug: boolean) {
+  constructor(
+    procedures: Procedures,
+    publisher: Publisher,
+    isDebug: boolean,
+    onRaised: (error: unknown, method: string) => void,
+  ) {
     this.#procedures = procedures
     this.#publisher = publisher
     this.#isDebug = isDebug
+    this.#onRaised = onRaised
   }
 
   /** One call, to its answer; `undefined`: that has been sent. Never throws or rejects for what a procedure does. */
@@ -42,7 +49,7 @@ export class Calls {
       }
       answer = resultOf(id, outcome)
     } catch (error) {
-      answer = raised(id, method, error, this.#isDebug)
+      answer = this.#raised(id, method, error)
     }
     const sent = caller.reply(answer, method)
     this.#publisher.release(true)
@@ -59,9 +66,14 @@ export class Calls {
     try {
       answer = resultOf(id, await (isGenerator(outcome) ? this.#follow(method, outcome, caller) : outcome))
     } catch (error) {
-      answer = raised(id, method, error, this.#isDebug)
+      answer = this.#raised(id, method, error)
     }
     await caller.reply(answer, method)
+  }
+
+  #raised(id: string, method: string, error: unknown): Envelope {
+    this.#onRaised(error, method)
+    return raised(id, method, error, this.#isDebug)
   }
 
   /** Publishes what a generator yields, for its caller alone; answers what it returns. Nobody waits: it is told to end. */

@@ -1,7 +1,7 @@
 import type { Client, Server } from 'filtered-websocket'
 import { FORMAT } from './codecs.ts'
 import { checkTopic, publishOf } from './envelope.ts'
-import { pack } from './v2/pack.ts'
+import { pack } from './msgpack/pack.ts'
 
 /** The topic of the core that all clients are members of until they say what they listen to. */
 export const ALL = 'wslink'

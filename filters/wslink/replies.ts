@@ -2,14 +2,9 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Encoded } from 'filtered-websocket'
 import { type Codecs, FORMAT } from './codecs.ts'
 
-/** Milliseconds between two looks at a client that reads slowly. */
-const LOOK_EVERY = 10
-
-interface Waiting {
-  readonly reply: Encoded
-  readonly size: number
-  sent(): void
-}
+/** Milliseconds between two looks at a client that reads slowly: the first ones, and at most. */
+const LOOK_AFTER = 5
+const LOOK_EVERY = 100
 
 /**
  * Sends answers to one client, in order, as it has room for them: what it asked for itself must not make it a slow
@@ -19,8 +14,9 @@ export class Replies {
   readonly #client: Client
   readonly #codecs: Codecs
   readonly #limit: number
-  #waiting: Waiting[] = []
-  #timer: NodeJS.Timeout | undefined
+  #waiting = 0
+  /** Settles when the last one that waits has been sent. */
+  #turn: Promise<void> = Promise.resolve()
   #isClosed = false
 
   /** @param maxBuffered - bytes that may wait for a client; answers take half of them. */
@@ -33,38 +29,36 @@ export class Replies {
   /** `undefined`: it was sent; else that settles when it has been, or when nobody is there any more. */
   send(reply: Encoded): Promise<void> | undefined {
     const size = sizeOf(reply)
-    if (this.#isClosed || (this.#waiting.length === 0 && this.#hasRoom(size))) {
+    if (this.#waiting === 0 && this.#hasRoom(size)) {
       this.#hand(reply)
       return undefined
     }
-    return new Promise(sent => {
-      this.#waiting.push({ reply, size, sent })
-      this.#look()
+    this.#waiting++
+    this.#turn = this.#turn.then(async () => {
+      await this.#untilRoom(size)
+      this.#waiting--
+      if (!this.#isClosed) this.#hand(reply)
     })
+    return this.#turn
   }
 
   /** Settles when nothing waits and the client has room, never in this turn of the event loop. */
   async room(): Promise<void> {
     await setImmediate()
-    while (!this.#isClosed && (this.#waiting.length > 0 || !this.#hasRoom(0))) await sleep(LOOK_EVERY)
+    await this.#turn
+    await this.#untilRoom(0)
   }
 
   close(): void {
     this.#isClosed = true
-    clearTimeout(this.#timer)
-    for (const { sent } of this.#waiting.splice(0)) sent()
   }
 
-  #look(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
-      while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.size)) {
-        const { reply, sent } = this.#waiting.shift()!
-        this.#hand(reply)
-        sent()
-      }
-      if (this.#waiting.length > 0) this.#look()
-    }, LOOK_EVERY)
+  async #untilRoom(size: number): Promise<void> {
+    let pause = LOOK_AFTER
+    while (!this.#isClosed && !this.#hasRoom(size)) {
+      await sleep(pause, undefined, { ref: false })
+      pause = Math.min(2 * pause, LOOK_EVERY)
+    }
   }
 
   /** One answer alone may be of any size. */

@@ -1,9 +1,9 @@
 import type { Awaitable, Client } from 'filtered-websocket'
 import { checkTopic } from './envelope.ts'
+import { pack, unpackOwn } from './msgpack/pack.ts'
 import type { Procedure } from './procedures.ts'
 import { ALL, listenersOf } from './publisher.ts'
 import type { Session } from './session.ts'
-import { pack, unpackOwn } from './v2/pack.ts'
 
 /** Topics that one client may listen to. */
 const MAX_TOPICS = 256

@@ -1,5 +1,5 @@
+import { kept } from '../bytes.ts'
 import { malformed, oversize, violation } from '../fatal.ts'
-import { kept } from '../kept.ts'
 
 const KEY = /^wslink_bin\d+$/
 /** Attachments of one client that wait for their bytes, or for the message that they belong to. */

@@ -2,7 +2,7 @@ import type { Encoded, Payload } from 'filtered-websocket'
 import { type Envelope, isMap } from '../envelope.ts'
 import { oversize, violation } from '../fatal.ts'
 import type { Generation, Reader } from '../generation.ts'
-import { unpackOwn } from '../v2/pack.ts'
+import { unpackOwn } from '../msgpack/pack.ts'
 import { Attachments } from './attachments.ts'
 import { readJson, writeJson } from './json.ts'
 

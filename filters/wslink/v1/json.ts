@@ -1,5 +1,5 @@
+import { bytesOf } from '../bytes.ts'
 import { malformed } from '../fatal.ts'
-import { bytesOf } from '../v2/pack.ts'
 import { isKey } from './attachments.ts'
 
 /** As in msgpack. */

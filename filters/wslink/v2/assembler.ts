@@ -1,5 +1,5 @@
+import { kept } from '../bytes.ts'
 import { oversize, violation } from '../fatal.ts'
-import { kept } from '../kept.ts'
 import { HEAD_BYTES, readHead } from './chunks.ts'
 
 /** Chunks of unfinished messages that are kept; each costs something beside its bytes. */

@@ -1,9 +1,9 @@
 import type { Encoded, Payload } from 'filtered-websocket'
 import type { Envelope } from '../envelope.ts'
 import type { Generation, Reader } from '../generation.ts'
+import { pack, unpack } from '../msgpack/pack.ts'
 import { Assembler } from './assembler.ts'
 import { chunksOf } from './chunks.ts'
-import { pack, unpack } from './pack.ts'
 
 /** 2.x: msgpack in chunks of binary frames. */
 export class Generation2 implements Generation {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ExtData, encode } from '@msgpack/msgpack'
 import { Fatal } from '../../../filters/wslink/fatal.ts'
-import { pack, unpack } from '../../../filters/wslink/v2/pack.ts'
+import { pack, unpack } from '../../../filters/wslink/msgpack/pack.ts'
 
 const packed = (value: unknown) => Buffer.concat(pack(value))
 const fails = (hex: string | Buffer, message: string) =>

@@ -1,4 +1,5 @@
 import { DecodeError, decode, Encoder, ExtData, ExtensionCodec } from '@msgpack/msgpack'
+import { bytesOf } from '../bytes.ts'
 import { malformed } from '../fatal.ts'
 import { checkMsgpack } from './check.ts'
 
@@ -81,13 +82,6 @@ class Extensions {
       return new Uint8Array(0)
     })
   }
-}
-
-/** Any kind of bytes; `undefined`: none. */
-export function bytesOf(value: unknown): Uint8Array | undefined {
-  if (value instanceof Uint8Array) return value
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-  return value instanceof ArrayBuffer ? new Uint8Array(value) : undefined
 }
 
 /** The smallest head of so many bytes. */
