@@ -4,7 +4,7 @@ import { enveloped, simple } from './media/codecs.ts'
 import { looksLikeEnvelope, Malformed, readEnvelope } from './media/envelope.ts'
 import { Files } from './media/files.ts'
 import { Handlers } from './media/handlers.ts'
-import { checkedImage } from './media/image.ts'
+import { checkedImage, Decoder } from './media/image.ts'
 import { type Media, mediaOf, plainOf, simpleMediaOf } from './media/message.ts'
 import type { options } from './media/options.ts'
 import { Refused } from './media/refused.ts'
@@ -32,7 +32,8 @@ const INVALID_PAYLOAD = 1007
  * speak them until it sends text; other filters see what is inside.
  */
 export const setup = async (host: Host<typeof options>) => {
-  const strict = host.options['media-strict']
+  const { 'media-strict': strict, 'media-max-json': maxJson } = host.options
+  const decoder = new Decoder()
   const files = await Files.open(host)
   const handlers = new Handlers()
   const members = new Set<Client>()
@@ -42,8 +43,10 @@ export const setup = async (host: Host<typeof options>) => {
   function read(payload: Payload, client: Client, at: number): Media {
     if (typeof payload === 'string') client.codec = simple
     if (client.codec === simple && (typeof payload === 'string' || !looksLikeEnvelope(payload)))
-      return simpleMediaOf(payload, at)
-    const media = mediaOf(readEnvelope(payload as Buffer))
+      return simpleMediaOf(payload, at, maxJson)
+    const envelope = readEnvelope(payload as Buffer)
+    files.count(Number(envelope.id), client)
+    const media = mediaOf(envelope, maxJson)
     client.codec = enveloped
     return media
   }
@@ -59,7 +62,7 @@ export const setup = async (host: Host<typeof options>) => {
 
   async function checked(media: Media): Promise<Media> {
     if (!isFile(media)) return media
-    return files.keep(media.kind === 'image' ? await checkedImage(media) : media)
+    return files.keep(media.kind === 'image' ? await checkedImage(media, decoder) : media)
   }
 
   function refuse(error: unknown, client: Client): Drop {

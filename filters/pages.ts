@@ -70,7 +70,12 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     const isOurs = !isStrange(path)
     if (!isOurs) res.setHeader('Content-Security-Policy', STRANGERS_CSP)
     if (isPage && isOurs && render !== undefined) await render(path, req, res)
-    else await sendFile({ path, maxAge: isPage ? 0 : maxAge, mayBeCopy: isOurs }, req, res)
+    else
+      await sendFile(
+        { path, maxAge: isPage ? 0 : maxAge, isStrange: isUpload(basename(path)), mayBeCopy: isOurs },
+        req,
+        res,
+      )
   }
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {

@@ -22,7 +22,12 @@ export interface Outgoing {
 export function bodyOf(kind: Kind, value: unknown, { metadata = '', timestamp = Date.now() }: Outgoing = {}): Buffer {
   const payload = bytesOf(kind, value)
   if (payload.length === 0) throw new TypeError(`a message of kind ${kind} has at least one byte`)
-  return writeBody({ timestamp: BigInt(Math.trunc(timestamp)), type: typeOf(kind), metadata, payload })
+  return writeBody({
+    timestamp: BigInt(Math.trunc(Math.min(Math.max(timestamp, 0), Number.MAX_SAFE_INTEGER))),
+    type: typeOf(kind),
+    metadata,
+    payload,
+  })
 }
 
 function bytesOf(kind: Kind, value: unknown): Buffer {

@@ -86,6 +86,12 @@ export class Conversation {
     return upload.isCrowded ? upload.drained() : undefined
   }
 
+  /** A message of the client was lost: what is under way has a hole. */
+  lose(): void {
+    for (const id of this.#underWay.keys())
+      this.#refuse(id, new Refused('lost', 'a message of this client was lost on its way, perhaps to a rate limit'))
+  }
+
   /** The client has gone: nothing stays of what is under way. Settles when that is so. */
   async end(): Promise<void> {
     this.#isOver = true

@@ -16,6 +16,8 @@ interface Sender {
   readonly conversation: Conversation
   /** There, and not yet told to the filters. */
   readonly saved: Saved[]
+  /** Id of the next message, for a client that counts. */
+  next: number
 }
 
 /** Files of clients: those that come in one message, and those that come in chunks. */
@@ -55,9 +57,17 @@ export class Files {
     return kind === UPLOAD || kind === CHUNK
   }
 
+  /** Ends the uploads of a client whose ids tell that a message of it was lost, as to a rate limit: it may have been a chunk. */
+  count(id: number, client: Client): void {
+    const sender = this.#senders.get(client)
+    if (sender === undefined) return
+    if (id > sender.next) sender.conversation.lose()
+    sender.next = id + 1
+  }
+
   /** Takes such a message; answers the file that it completed, as a message of its own. */
   async hear(media: Media, client: Client): Promise<Media | undefined> {
-    const { conversation, saved } = this.#senderOf(client)
+    const { conversation, saved } = this.#senderOf(client, media.id + 1)
     const bytes = media.payload as Buffer
     await (media.kind === CHUNK ? conversation.chunk(media.metadata, bytes) : conversation.control(jsonIn(bytes)))
     const file = saved.shift()
@@ -86,7 +96,7 @@ export class Files {
     await this.#uploads?.close()
   }
 
-  #senderOf(client: Client): Sender {
+  #senderOf(client: Client, next: number): Sender {
     const known = this.#senders.get(client)
     if (known !== undefined) return known
     const saved: Saved[] = []
@@ -98,7 +108,7 @@ export class Files {
       },
       saved: file => void saved.push(file),
     })
-    const sender = { conversation, saved }
+    const sender = { conversation, saved, next }
     this.#senders.set(client, sender)
     return sender
   }

@@ -3,21 +3,31 @@ import { Malformed } from './envelope.ts'
 import type { Media, Pixels } from './message.ts'
 
 /** Pixels of an image that is decoded; more is refused, as a few bytes can announce billions. */
-const MAX_PIXELS = 64_000_000
+const MAX_PIXELS = 32_000_000
 
 /**
  * An image that is one, with its MIME type and the way to its pixels.
  *
  * @throws Malformed
  */
-export async function checkedImage(media: Media): Promise<Media> {
+export async function checkedImage(media: Media, decoder: Decoder): Promise<Media> {
   const bytes = media.payload as Buffer
   const mime = await mimeOf(bytes)
   if (mime === undefined) throw new Malformed('a message of kind image is no image')
-  return { ...media, mime, decode: () => pixelsOf(bytes) }
+  return { ...media, mime, decode: () => decoder.pixelsOf(bytes) }
 }
 
-/** The pixels of an image, by the package sharp, which is not among the dependencies. */
+/** Decodes images by the package sharp, which is not among the dependencies: one after the other, as each takes much memory. */
+export class Decoder {
+  #last: Promise<unknown> = Promise.resolve()
+
+  pixelsOf(bytes: Buffer): Promise<Pixels> {
+    const pixels = this.#last.then(() => pixelsOf(bytes))
+    this.#last = pixels.catch(() => {})
+    return pixels
+  }
+}
+
 async function pixelsOf(bytes: Buffer): Promise<Pixels> {
   const sharp = await loadSharp()
   const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS })

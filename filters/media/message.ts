@@ -57,22 +57,25 @@ export interface Pixels {
 /**
  * What an envelope says, as far as its own bytes tell.
  *
+ * @param maxJson - bytes of JSON that are read.
  * @throws Malformed
  */
-export function mediaOf({ id, timestamp, type, metadata, payload }: Received): Media {
+export function mediaOf({ id, timestamp, type, metadata, payload }: Received, maxJson: number): Media {
   const kind = kindOf(type)
   const common = { kind, payload, size: payload.length, metadata, id: Number(id), timestamp: Number(timestamp) }
   if (kind === 'audio') return { ...common, ...audioOf(metadata, payload.length) }
   if (kind !== 'json' && kind !== 'text') return common
+  if (kind === 'json' && payload.length > maxJson)
+    throw new Malformed(`a message of kind json has at most ${maxJson} bytes, received ${payload.length}`)
   const raw = textOf(payload, `a message of kind ${kind}`)
   return { ...common, payload: kind === 'json' ? jsonIn(raw) : unquoted(raw), raw }
 }
 
-/** The same of what a client without envelopes sends: text that is a JSON object or array is `json`. */
-export function simpleMediaOf(payload: string | Buffer, at: number): Media {
+/** The same of what a client without envelopes sends: text that is a JSON object or array, and not too long, is `json`. */
+export function simpleMediaOf(payload: string | Buffer, at: number, maxJson: number): Media {
   const common = { payload, size: Buffer.byteLength(payload), metadata: '', id: 0, timestamp: at }
   if (typeof payload !== 'string') return { ...common, kind: 'binary' }
-  const value = /^\s*[[{]/.test(payload) ? parsed(payload) : undefined
+  const value = common.size <= maxJson && /^\s*[[{]/.test(payload) ? parsed(payload) : undefined
   if (value !== undefined) return { ...common, kind: 'json', payload: value, raw: payload }
   return { ...common, kind: 'text', raw: payload }
 }

@@ -8,6 +8,13 @@ export const options = {
     default: false,
     describe: 'close a client that sends what is no message (1007); else it is told so by an alert',
   },
+  'media-max-json': {
+    type: 'number',
+    default: 1_048_576,
+    min: 2,
+    integer: true,
+    describe: 'bytes of JSON in one message: all clients wait while it is read',
+  },
   'media-uploads': {
     type: 'string',
     normalize: true,

@@ -35,7 +35,11 @@ export function serverOf({ folder, url, log }: ServeOptions): Serve {
     if (!isOurs) return end(res, 404, 'not found')
     const name = basename(found.path)
     if (!SHOWN.test(mime.lookup(name) || '')) res.setHeader('Content-Disposition', disposition(name))
-    await sendFile({ path: found.path, maxAge: MAX_AGE, isImmutable: true, mayBeCopy: false }, req, res)
+    await sendFile(
+      { path: found.path, maxAge: MAX_AGE, isImmutable: true, isStrange: true, mayBeCopy: false },
+      req,
+      res,
+    )
   }
 
   function fail(error: unknown, res: ServerResponse): void {

@@ -127,6 +127,7 @@ export class Upload {
     if (this.#isComplete) return new Refused('size', 'the file has ended already')
     if (size === undefined && came + (sound === undefined ? 0 : WAV_HEADER) > maxBytes)
       return new Refused('size', `a file has at most ${maxBytes} bytes`)
+    if (length > window) return new Refused('size', `a chunk has at most ${window} bytes`)
     if (this.#chunks.isFull)
       return new Refused('busy', `more came than may wait for the disk: ${window} bytes, ${MAX_CHUNKS} chunks`)
     try {

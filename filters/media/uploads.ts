@@ -42,6 +42,9 @@ export interface UploadsOptions {
 /** A file of known size, or a recording that ends when it ends. */
 export type Announced = { readonly name: string; readonly size: number } | { readonly audio: Sound }
 
+/** What an upload cannot do without. */
+type Needed = Pick<Job, 'extension' | 'reservation' | 'left'>
+
 /** Names that are tried: two that are the same are a chance of one in four thousand million. */
 const TRIES = 8
 
@@ -92,7 +95,8 @@ export class Uploads {
     this.#checkType(file.extension)
     this.#checkSize(bytes.length)
     const reservation = await this.#reserve(bytes.length)
-    const upload = this.#start({ ...partsOf(file), size: bytes.length, reservation, left: () => {} })
+    const window = Math.max(this.window, bytes.length)
+    const upload = this.#start({ ...partsOf(file), size: bytes.length, window, reservation, left: () => {} })
     upload.write(bytes)
     return upload.done
   }
@@ -164,12 +168,12 @@ export class Uploads {
     }
   }
 
-  #start(job: Pick<Job, 'extension' | 'size' | 'sound' | 'reservation' | 'left'>): Upload {
+  #start(job: Omit<Partial<Job>, keyof Needed> & Needed): Upload {
     const { maxBytes, idleMs = 30_000 } = this.#options
     const upload: Upload = new Upload({
       ...job,
       maxBytes: job.sound === undefined ? maxBytes : Math.min(maxBytes, WAV_HEADER + WAV_MAX),
-      window: this.window,
+      window: job.window ?? this.window,
       idleMs,
       memory: this.#memory,
       place: part => this.#space!.take(job.reservation, () => this.#place(part, job.extension)),

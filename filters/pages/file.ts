@@ -10,6 +10,9 @@ const COPIES = [
   ['.br', 'br'],
   ['.gz', 'gzip'],
 ] as const
+/** What a page loads as part of itself; a Content-Security-Policy of the file is not asked then. */
+const LOADED_BY_PAGES = /javascript|ecmascript|\/css|wasm/
+
 /** What was said of a file before it turned out that it is not sent. */
 const ABOUT_THE_FILE = [
   'Accept-Ranges',
@@ -29,18 +32,21 @@ export interface Sending {
   readonly maxAge: number
   /** It never changes: a browser need not ask even when its page is reloaded (RFC 8246). */
   readonly isImmutable?: boolean
+  /** A stranger put it there: a page must not run it as its script, or wear it as its style. */
+  readonly isStrange?: boolean
   /** Whether a compressed copy beside it may be sent in its place. */
   readonly mayBeCopy: boolean
 }
 
 /** Answers with a file, or a compressed copy of it: ranges, conditions and HEAD as HTTP has them. Settles once it is under way. */
 export async function sendFile(
-  { path, maxAge, isImmutable = false, mayBeCopy }: Sending,
+  { path, maxAge, isImmutable = false, isStrange = false, mayBeCopy }: Sending,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
   const [copy, encoding] = mayBeCopy ? await copyOf(path, req.headers['accept-encoding'] ?? '') : [path]
-  res.setHeader('Content-Type', mime.contentType(basename(path)) || 'application/octet-stream')
+  const type = mime.contentType(basename(path)) || 'application/octet-stream'
+  res.setHeader('Content-Type', isStrange && LOADED_BY_PAGES.test(type) ? 'text/plain; charset=utf-8' : type)
   res.setHeader(
     'Cache-Control',
     maxAge > 0 ? `public, max-age=${maxAge}${isImmutable ? ', immutable' : ''}` : 'no-cache',

@@ -189,6 +189,45 @@ describe('media with a folder for uploads', () => {
     assert.deepEqual(seen, [])
   })
 
+  it('ends an upload of which a message was lost, as its ids tell', async t => {
+    const guard = {
+      message: (payload: Payload, client: Client) => (payload.length === 1032 ? client.drop('rate') : undefined),
+    }
+    const root = folder(t)
+    const { url } = await serve(t, { filters: [guard, 'media'], mediaUploads: join(root, 'uploads') })
+    const peer = await Peer.open(url)
+    let id = 0
+    peer.send(envelope(UPLOAD, JSON.stringify({ begin: 1, audio: { rate: 8000, channels: 1 } }), '', id++))
+    peer.send(envelope(TEXT, Buffer.from([0xff]), '', id++))
+    for (const size of [2000, 1000, 2000]) peer.send(envelope(CHUNK, Buffer.alloc(size), '1', id++))
+    peer.send(envelope(UPLOAD, JSON.stringify({ end: 1 }), '', id++))
+    await until(() => replies(peer).length === 2)
+    assert.deepEqual(replies(peer)[1], {
+      refused: 1,
+      reason: 'a message of this client was lost on its way, perhaps to a rate limit',
+      code: 'lost',
+    })
+    await until(() => readdirSync(join(root, 'uploads')).length === 0)
+  })
+
+  it('serves no script and no style to pages, whatever types are taken', async t => {
+    const { open, get, seen } = await keeping(t, { mediaUploadTypes: ['js', 'css'] })
+    const peer = await open()
+    for (const type of ['js', 'css']) peer.send(envelope(FILE, 'a()', type))
+    await until(() => seen.length === 2)
+    for (const [, { url }] of seen)
+      assert.equal((await get(url!)).headers.get('content-type'), 'text/plain; charset=utf-8')
+  })
+
+  it('refuses a chunk that is larger than the window', async t => {
+    const { open } = await keeping(t)
+    const peer = await open()
+    peer.send(control({ begin: 1, name: 'a.png', size: 9_000_000 }))
+    peer.send(envelope(CHUNK, png(4_194_305), '1'))
+    await until(() => replies(peer).length === 2)
+    assert.deepEqual(replies(peer)[1], { refused: 1, reason: 'a chunk has at most 4194304 bytes', code: 'size' })
+  })
+
   it('counts what it refuses, and takes as many at a time as it is told', async t => {
     const { open, drops } = await keeping(t, { mediaUploadParallel: 1 })
     const peer = await open()

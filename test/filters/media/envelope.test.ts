@@ -4,6 +4,8 @@ import { Malformed, readEnvelope, writeBody } from '../../../filters/media/envel
 import { mediaOf } from '../../../filters/media/message.ts'
 import { vector, vectors } from '../../kit/media.ts'
 
+const MAX_JSON = 1000
+
 /** No envelopes, and why. */
 const BROKEN: Readonly<Record<string, string>> = {
   'c2s/empty payload (dropped by server)': 'an envelope has more than 32 bytes, received 32',
@@ -40,7 +42,7 @@ describe('envelope', () => {
 
 describe('a message of a client', () => {
   const seen = (name: string) => {
-    const { payload, ...rest } = mediaOf(readEnvelope(vector(name)))
+    const { payload, ...rest } = mediaOf(readEnvelope(vector(name)), MAX_JSON)
     return { ...rest, payload: Buffer.isBuffer(payload) ? payload.toString('hex') : payload }
   }
   const at = 1_700_000_000_123
@@ -84,13 +86,22 @@ describe('a message of a client', () => {
       ['"a" and "b"', '"a" and "b"'],
       ['{"a":1}', '{"a":1}'],
     ] as const) {
-      const media = mediaOf({ id: 0n, timestamp: 0n, type: 1, metadata: '', payload: Buffer.from(raw) })
+      const media = mediaOf({ id: 0n, timestamp: 0n, type: 1, metadata: '', payload: Buffer.from(raw) }, MAX_JSON)
       assert.deepEqual([media.payload, media.raw], [payload, raw])
     }
   })
+  it('of type JSON has at most as many bytes as are read', () => {
+    const json = (size: number) =>
+      mediaOf(
+        { id: 0n, timestamp: 0n, type: 0, metadata: '', payload: Buffer.from(`"${'x'.repeat(size - 2)}"`) },
+        MAX_JSON,
+      )
+    assert.equal(json(1000).size, 1000)
+    assert.throws(() => json(1001), new Malformed('a message of kind json has at most 1000 bytes, received 1001'))
+  })
   it('of type AUDIO has whole samples, and says its rate and channels', () => {
     const audio = (metadata: string, size = 12) =>
-      mediaOf({ id: 0n, timestamp: 0n, type: 4, metadata, payload: Buffer.alloc(size) })
+      mediaOf({ id: 0n, timestamp: 0n, type: 4, metadata, payload: Buffer.alloc(size) }, MAX_JSON)
     const { rate, channels } = audio('44100/2')
     assert.deepEqual([rate, channels], [44_100, 2])
     assert.equal(audio('16000').channels, 1)
