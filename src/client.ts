@@ -222,6 +222,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
+  drained(): Promise<void> {
+    this.hub.fanout.flushOne(this.outbox)
+    return this.outbox.drained()
+  }
+
   may(action: Access['action'], topic?: string): boolean {
     return this.hub.chains.permits.allow({ action, topic }, this)
   }

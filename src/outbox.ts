@@ -53,6 +53,7 @@ export class Outbox {
   readonly #limits: SendLimits
   readonly #counters: Counters
   #socket: Duplex | undefined
+  #drained: Promise<void> | undefined
   /** Bytes of a message larger than the limit that is under way; only one may be. */
   #oversize = 0
 
@@ -70,6 +71,21 @@ export class Outbox {
   /** Bytes not yet handed to the operating system, those of broadcasts of this turn left aside. */
   get unsent(): number {
     return this.bytes + (this.#socket?.writableLength ?? 0)
+  }
+
+  /** Settles once the socket has little left to write, or has ended. */
+  drained(): Promise<void> {
+    const socket = this.#socket
+    if (socket === undefined || !socket.writableNeedDrain) return Promise.resolve()
+    this.#drained ??= new Promise(resolve => {
+      const end = () => {
+        socket.off('drain', end).off('close', end)
+        this.#drained = undefined
+        resolve()
+      }
+      socket.on('drain', end).on('close', end)
+    })
+    return this.#drained
   }
 
   open(transport: Transport): void {

@@ -113,6 +113,11 @@ export interface Client extends Peer {
   /** @throws FwsError `ERR_FORBIDDEN` if it may not. Not caught by the filter, it ends the chain, and the client is told. */
   join(topic: string): void
   leave(topic: string): void
+  /**
+   * Settles once what was sent to it has gone to the operating system, all but the little that its socket keeps (16 KiB), or
+   * once it is gone. Whoever sends much waits for it now and then, so that the client never has more than it can take.
+   */
+  drained(): Promise<void>
   /** Whether every guard's `permit` agrees. `topic` left out: everyone. */
   may(action: Access['action'], topic?: string): boolean
   /** Sends, and ends the chain. To a client on hold too, so a guard answers with it behind an `await`. */

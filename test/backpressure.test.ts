@@ -465,3 +465,51 @@ describe('a flood to a fast filter', () => {
     peer.socket.destroy()
   })
 })
+
+for (const [name, tap] of taps) {
+  describe(`drained(), ${name}`, () => {
+    it('lets a filter send any amount to a client that reads', async t => {
+      const MESSAGES = 500
+      const filter: FilterModule = {
+        message: async (_, client) => {
+          for (let i = 0; i < MESSAGES; i++) {
+            client.send(`${i}`.padEnd(10_000))
+            await client.drained()
+          }
+        },
+      }
+      const { url, counters } = await serve(t, { filters: [tap, filter], maxBuffered: MAX_BUFFERED })
+      const peer = await Peer.open(url)
+      peer.send('go')
+      const got = await peer.get(MESSAGES)
+      assert.deepEqual(
+        got.map(text => Number(text)),
+        [...Array(MESSAGES).keys()],
+      )
+      assert.deepEqual({ ...counters.drops }, {})
+    })
+
+    it('waits for a client that does not read, until it reads or has gone', async t => {
+      const server = await serve(t, { filters: [tap], maxBuffered: 100 * MAX_BUFFERED })
+      for (const end of ['resume', 'destroy'] as const) {
+        const { peer, client } = await stuckPeer(server)
+        let isDrained = false
+        const clock = await RawPeer.open(server.url)
+        // What the kernels of both ends take has gone.
+        do {
+          client.send('x'.repeat(1_000_000))
+          await settled(() => client.buffered, clock)
+        } while (client.buffered < MAX_BUFFERED)
+        const drained = Promise.all([client.drained(), client.drained()]).then(() => {
+          isDrained = true
+        })
+        await clock.roundTrip()
+        assert.equal(isDrained, false)
+        peer.socket[end]()
+        await drained
+      }
+      const { client } = await stuckPeer(server)
+      await client.drained()
+    })
+  })
+}
