@@ -11,6 +11,7 @@ import type { Hub } from './hub.ts'
 import { Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
 import { checkFormat, checkPayload } from './payload.ts'
+import type { Pieces } from './pieces.ts'
 import { checkRefusal, type Refusal } from './refusal.ts'
 import { Speaker } from './speaker.ts'
 import type {
@@ -170,7 +171,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   /** Sends what this client's wire has encoded. */
-  sendEncoded(encoded: Buffer): void {
+  sendEncoded(encoded: Buffer | Pieces): void {
     this.#deliver(encoded, this.#isHolderCalling())
   }
 
@@ -178,7 +179,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
    * @param toHeld - whether it may reach a client on hold: what its holder sends and every answer to its messages may;
    * all else waits, so that a client that is not admitted receives nothing.
    */
-  #deliver(encoded: Buffer, toHeld: boolean): void {
+  #deliver(encoded: Buffer | Pieces, toHeld: boolean): void {
     if (encoded.length === 0) return
     if (this.#isEnding) {
       count(this.hub.counters.drops, 'closed client')

@@ -126,7 +126,8 @@ export class Fanout {
         outbox.exceptedAt < first &&
         outbox.frames.length === 0 &&
         (alone || outbox.sources === 1) &&
-        !wire!.isNumbered
+        !wire!.isNumbered &&
+        run!.pieces === undefined
       if (!likeOthers) this.#writeMerged(outbox)
       else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
     }
@@ -177,7 +178,7 @@ export class Fanout {
       if (seq > sinces[from]! && batch.excepts[i] !== outbox) selection.addEntry(batch.run(outbox.wire), i)
     }
     outbox.clear()
-    if (selection.frames > 0) outbox.writeAll(selection.pieces(), selection.bytes, selection.frames)
+    if (selection.frames > 0) outbox.writeAll(selection.pieces(), selection.bytes, selection.frames, selection.largest)
   }
 
   #schedule(): void {

@@ -1,3 +1,4 @@
+import { Pieces } from './pieces.ts'
 import type { Encoded, Payload } from './types.ts'
 
 const FIN_TEXT = 0x81
@@ -28,9 +29,10 @@ export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
   return out
 }
 
-/** The frames of several messages in one Buffer; each byte is copied once. */
-export function frames(messages: Exclude<Encoded, Payload>): Buffer {
+/** The frames of several messages: in one Buffer, or with their large parts as they are. */
+export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
   const lengths = messages.map(lengthOf)
+  if (lengths.some(Pieces.isFor)) return inPieces(messages, lengths)
   const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
   let at = 0
   for (const [i, message] of messages.entries()) {
@@ -44,6 +46,19 @@ export function frames(messages: Exclude<Encoded, Payload>): Buffer {
       }
   }
   return out
+}
+
+function inPieces(messages: Exclude<Encoded, Payload>, lengths: readonly number[]): Pieces {
+  const parts: Uint8Array[] = []
+  for (const [i, message] of messages.entries()) {
+    const isText = typeof message === 'string'
+    const header = Buffer.allocUnsafe(headerBytes(lengths[i]!))
+    writeHeader(header, 0, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
+    parts.push(header)
+    if (isText) parts.push(Buffer.from(message))
+    else parts.push(...partsOf(message))
+  }
+  return new Pieces(parts)
 }
 
 /** The parts of a message of bytes. */

@@ -10,6 +10,7 @@ import type { InboundLimits } from './mailbox.ts'
 import { checkOrder, type Order } from './order.ts'
 import type { SendLimits } from './outbox.ts'
 import { checkFormat, checkPayload } from './payload.ts'
+import type { Pieces } from './pieces.ts'
 import { Topic } from './topic.ts'
 import type {
   Attached,
@@ -263,7 +264,7 @@ export class Hub implements Server {
     where: (client: Client) => boolean,
     { except, format }: Audience,
   ): void {
-    const known = new Map<unknown, Buffer>()
+    const known = new Map<unknown, Buffer | Pieces>()
     for (const client of this.clients.values()) {
       if (client === except || !topic.members.has(client.outbox) || !where(client)) continue
       const { wire } = client.outbox

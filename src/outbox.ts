@@ -129,8 +129,12 @@ export class Outbox {
     this.#settle(socket, piece.length, frames)
   }
 
-  /** The same for several pieces, in one system call. */
-  writeAll(pieces: readonly Buffer[], bytes: number, frames: number): void {
+  /**
+   * The same for several pieces, in one system call.
+   *
+   * @param largest - bytes of the largest frame among them.
+   */
+  writeAll(pieces: readonly Buffer[], bytes: number, frames: number, largest = 0): void {
     if (pieces.length === 1) {
       this.write(pieces[0]!, frames)
       return
@@ -142,7 +146,13 @@ export class Outbox {
         this.#hand(socket, Buffer.concat(pieces, bytes))
       } else {
         socket.cork()
-        for (const piece of withoutSmall(pieces)) this.#hand(socket, piece)
+        const handed = withoutSmall(pieces)
+        const isOversize = largest > this.#limits.maxBuffered && this.#oversize === 0
+        if (isOversize) this.#oversize = largest
+        for (const [i, piece] of handed.entries()) {
+          if (isOversize && i === handed.length - 1) this.#handLast(socket, piece)
+          else this.#hand(socket, piece)
+        }
         socket.uncork()
       }
     } catch (error) {
@@ -169,6 +179,11 @@ export class Outbox {
       return
     }
     this.#oversize = piece.length
+    this.#handLast(socket, piece)
+  }
+
+  /** The last of what is larger than the limit. */
+  #handLast(socket: Duplex, piece: Buffer): void {
     socket.write(piece, () => {
       this.#oversize = 0
     })

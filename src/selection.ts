@@ -1,4 +1,5 @@
 import type { Outbox } from './outbox.ts'
+import { Pieces } from './pieces.ts'
 import type { Run } from './topic.ts'
 import { type Frame, Unnumbered, type Wire } from './wire.ts'
 
@@ -6,6 +7,8 @@ import { type Frame, Unnumbered, type Wire } from './wire.ts'
 export class Selection {
   frames = 0
   bytes = 0
+  /** Bytes of the largest frame. */
+  largest = 0
   readonly #made: Buffer[] = []
   protected readonly outbox: Outbox
   #run: Run | undefined
@@ -22,9 +25,9 @@ export class Selection {
       this.addNumbered(frame.wire, frame.rest)
       return
     }
-    this.#made.push(frame)
-    this.frames++
-    this.bytes += frame.length
+    if (frame instanceof Pieces) this.#made.push(...frame.pieces)
+    else this.#made.push(frame)
+    this.#count(frame.length)
   }
 
   /** Adds frame `i` of a run. */
@@ -37,8 +40,8 @@ export class Selection {
     this.#to = i + 1
     const size = endOf(run, i) - endOf(run, i - 1)
     if (size === 0) return
-    this.frames++
-    this.bytes += size
+    if (run.pieces !== undefined) this.#made.push(...run.pieces[i]!)
+    this.#count(size)
   }
 
   pieces(): readonly Buffer[] {
@@ -48,16 +51,23 @@ export class Selection {
 
   /** Numbers go by what is written, whenever it was sent. */
   protected addNumbered(wire: Wire, rest: Buffer): void {
+    let size = 0
     for (const piece of wire.numbered(this.outbox.nextNumber++, rest)) {
       this.#made.push(piece)
-      this.bytes += piece.length
+      size += piece.length
     }
+    this.#count(size)
+  }
+
+  #count(size: number): void {
     this.frames++
+    this.bytes += size
+    if (size > this.largest) this.largest = size
   }
 
   #cut(): void {
     const run = this.#run
-    if (run === undefined) return
+    if (run === undefined || run.pieces !== undefined) return
     this.#run = undefined
     const start = endOf(run, this.#from - 1)
     const end = endOf(run, this.#to - 1)

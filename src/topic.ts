@@ -1,10 +1,13 @@
 import type { Outbox } from './outbox.ts'
+import { Pieces } from './pieces.ts'
 import type { Payload } from './types.ts'
 import type { Wire } from './wire.ts'
 
 /** The frames of a batch for clients of one kind, joined; `ends[i]` is where frame i ends. */
 export interface Run {
   readonly buffer: Buffer
+  /** In the place of `buffer`: the pieces of each frame, where one has large parts that are not to be copied. */
+  readonly pieces: readonly (readonly Buffer[])[] | undefined
   readonly ends: readonly number[]
   /** Frames that are not empty. */
   readonly count: number
@@ -16,7 +19,7 @@ const NOTHING = Buffer.alloc(0)
 export class Batch {
   readonly seqs: number[] = []
   readonly excepts: (Outbox | undefined)[] = []
-  readonly #frames = new Map<Wire, Buffer[]>()
+  readonly #frames = new Map<Wire, (Buffer | Pieces)[]>()
   readonly #runs = new Map<Wire, Run>()
 
   get first(): number {
@@ -64,10 +67,20 @@ export class Batch {
       end += length
       ends.push(end)
     }
-    const run = { buffer: frames.length === 1 ? frames[0]! : Buffer.concat(frames, end), ends, count }
+    const isPieced = frames.some(frame => frame instanceof Pieces)
+    const run = {
+      buffer: isPieced ? NOTHING : joined(frames as Buffer[], end),
+      pieces: isPieced ? frames.map(frame => (frame instanceof Pieces ? frame.pieces : [frame])) : undefined,
+      ends,
+      count,
+    }
     this.#runs.set(wire, run)
     return run
   }
+}
+
+function joined(frames: readonly Buffer[], length: number): Buffer {
+  return frames.length === 1 ? frames[0]! : Buffer.concat(frames, length)
 }
 
 /** Clients that hear the same broadcasts. */

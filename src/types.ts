@@ -68,7 +68,10 @@ export interface Closed {
   readonly clean: boolean
 }
 
-/** What a codec makes of a payload: one message, or several in their order; a binary one may be in parts, to be joined in its frame. */
+/**
+ * What a codec makes of a payload: one message, or several in their order, of which a binary one may be in parts. Parts from
+ * 16 KiB on go out as they are, not copied: nobody may change them any more.
+ */
 export type Encoded = Payload | readonly (Payload | readonly Uint8Array[])[]
 
 /** How payloads look to a client. A broadcast is encoded once per codec in its audience. */

@@ -1,6 +1,7 @@
 import { FwsError } from './errors.ts'
 import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
 import { isPayload } from './payload.ts'
+import type { Pieces } from './pieces.ts'
 import type { Codec, Encoded, Payload, Transport } from './types.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -27,7 +28,7 @@ export class Wire {
   }
 
   /** The finished frame; empty when the payload is not for such a client, or cannot be encoded (reported). */
-  encode(payload: Payload, format?: string): Buffer {
+  encode(payload: Payload, format?: string): Buffer | Pieces {
     if (format !== undefined && !this.codec.formats?.includes(format)) return NOTHING
     try {
       const encoded = this.codec.encode(payload, format)
@@ -46,15 +47,15 @@ export class Wire {
     }
   }
 
-  #several(messages: Exclude<Encoded, Payload>): Buffer {
+  #several(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
     if (this.#frame === frame) return frames(messages)
     const wholes = messages.map(message => (isPayload(message) ? message : Buffer.concat(message)))
     return Buffer.concat(wholes.map(whole => checkFrame(this.#frame(whole))))
   }
 
   /** What `encode` answered, for one client. */
-  frameOf(encoded: Buffer): Frame {
-    return this.isNumbered ? new Unnumbered(this, encoded) : encoded
+  frameOf(encoded: Buffer | Pieces): Frame {
+    return this.isNumbered ? new Unnumbered(this, encoded as Buffer) : encoded
   }
 
   /** The finished frame of what a numbered codec has encoded, as pieces; `rest` itself is one of them if that can be. */
@@ -90,7 +91,7 @@ export class Unnumbered {
 }
 
 /** What waits for one client. */
-export type Frame = Buffer | Unnumbered
+export type Frame = Buffer | Pieces | Unnumbered
 
 /** Hands out one Wire per codec and framing. */
 export class Wires {

@@ -22,9 +22,9 @@ function buffersWritten(server: Server): Set<ArrayBufferLike> {
   for (const client of server.clients.values()) {
     const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
     const { writeAll } = outbox
-    outbox.writeAll = (pieces, bytes, frames) => {
+    outbox.writeAll = (pieces, bytes, frames, largest) => {
       written.add(pieces.at(-1)!.buffer)
-      writeAll.call(outbox, pieces, bytes, frames)
+      writeAll.call(outbox, pieces, bytes, frames, largest)
     }
   }
   return written
@@ -89,6 +89,97 @@ describe('a codec that makes several messages of one', () => {
         sizes.flatMap(size => ['head', Buffer.from(`<${'x'.repeat(size)}>`), Buffer.alloc(0)]),
       )
     })
+})
+
+describe('a codec that makes parts', () => {
+  const LARGE = 100_000
+  /** Each byte of a large part tells which message it is of. */
+  const parted: Codec = {
+    name: 'parted',
+    encode: payload => [[Buffer.from(`${payload}:`), Buffer.alloc(LARGE, Number(payload)), Buffer.from('.')]],
+  }
+  const shown = (message: Payload) => {
+    const [number] = String((message as Buffer).subarray(0, 9)).split(':')
+    const body = (message as Buffer).subarray(number!.length + 1)
+    assert.equal(body.compare(Buffer.concat([Buffer.alloc(LARGE, Number(number)), Buffer.from('.')])), 0)
+    return Number(number)
+  }
+
+  it('has them in order with all else that its clients get', async t => {
+    let server!: Server
+    const filter = {
+      start: (started: Server) => {
+        server = started
+      },
+      open: (client: Client) => {
+        client.codec = parted
+        client.join('t')
+      },
+    }
+    const { url } = await serve(t, { filters: [filter], maxBuffered: 100 * LARGE })
+    const peers = [await Peer.open(url), await Peer.open(url)]
+    const [ann, bob] = [...server.clients.values()]
+    const all = [0, 1, 2, 3, 4, 5, 6]
+    server.broadcast('0')
+    server.broadcast('1', { topic: 't' })
+    ann!.send('2')
+    bob!.send('2')
+    server.broadcast('3', { except: ann! })
+    ann!.send('3')
+    server.broadcast('4', { where: () => true })
+    server.broadcast('5')
+    server.broadcast('6', { topic: 't' })
+    for (const peer of peers) assert.deepEqual((await peer.get(all.length)).map(shown), all)
+    server.broadcast('7')
+    for (const peer of peers) assert.equal(shown((await peer.get(8))[7]!), 7)
+  })
+
+  it('may have one larger than --max-buffered under way, as any message', async t => {
+    let server!: Server
+    const filter = {
+      start: (started: Server) => {
+        server = started
+      },
+      open: (client: Client) => {
+        client.codec = {
+          name: 'many',
+          encode: () => [[Buffer.alloc(10, 'h'), ...Array.from({ length: 100 }, () => Buffer.alloc(LARGE))]],
+        }
+      },
+    }
+    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * LARGE })
+    const peer = await Peer.open(url)
+    server.broadcast('any')
+    assert.equal((await peer.get(1))[0]!.length, 10 + 100 * LARGE)
+  })
+
+  it('hands large ones to every client as they are', async t => {
+    const part = Buffer.alloc(LARGE, 'x')
+    const codec: Codec = { name: 'parts', encode: () => [[Buffer.from('<'), part, Buffer.from('>')]] }
+    let server!: Server
+    const filter = {
+      start: (started: Server) => {
+        server = started
+      },
+      open: (client: Client) => {
+        client.codec = codec
+      },
+    }
+    const { url } = await serve(t, { filters: [filter] })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    let handed = 0
+    for (const client of server.clients.values()) {
+      const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
+      const { writeAll } = outbox
+      outbox.writeAll = (pieces, bytes, frames, largest) => {
+        if (pieces.includes(part)) handed++
+        writeAll.call(outbox, pieces, bytes, frames, largest)
+      }
+    }
+    server.broadcast('any')
+    for (const peer of peers) assert.equal(String((await peer.get(1))[0]), `<${part}>`)
+    assert.equal(handed, 3)
+  })
 })
 
 describe('a numbered codec', () => {
@@ -211,9 +302,9 @@ describe('a numbered codec', () => {
     const { outbox } = peer.client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
     const { writeAll } = outbox
     let writes = 0
-    outbox.writeAll = (pieces, bytes, frames) => {
+    outbox.writeAll = (pieces, bytes, frames, largest) => {
       writes++
-      writeAll.call(outbox, pieces, bytes, frames)
+      writeAll.call(outbox, pieces, bytes, frames, largest)
     }
     for (let i = 0; i < 10; i++) {
       server.server.broadcast('b')
