@@ -1,0 +1,221 @@
+// A client of wslink 2.x that costs as little as Node allows: calls are frames made beforehand, of answers only the heads are
+// looked at. Whether they are right is asked once, before.
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { encode } from '@msgpack/msgpack'
+
+const BINARY = 0x82
+const PING = 0x89
+const MASK = Buffer.from([0x5a, 0xc3, 0x17, 0x88])
+/** Bytes before those of a message, in each chunk. */
+const CHUNK_HEAD = 12
+/** Longest head of a frame. */
+const FRAME_HEAD = 10
+/** The number of a call, in its id. */
+const DIGITS = '00000000'
+const READ_BUFFER = 1024 * 1024
+
+export interface Rate {
+  /** A second. */
+  readonly answers: number
+  readonly megabytes: number
+  /** All answers, those while it warmed up too. */
+  readonly total: number
+}
+
+export class Caller {
+  readonly #socket: Socket
+  readonly #buffer = Buffer.allocUnsafe(READ_BUFFER)
+  #rest: Buffer = Buffer.alloc(0)
+  /** Bytes of the frame that are still to come, and whether its message ends with it. */
+  #left = 0
+  #isLast = false
+  #isOpen = false
+  #count = 0
+  #bytes = 0
+  /** Called with the number of answers that are complete with one read. */
+  #onAnswers: (count: number) => void = () => {}
+
+  private constructor(url: URL) {
+    const onread = { buffer: this.#buffer, callback: (length: number) => this.#read(length) }
+    this.#socket = connect({ port: Number(url.port), host: url.hostname, noDelay: true, onread })
+    this.#socket.on('error', error => {
+      throw error
+    })
+  }
+
+  /** Connects and says hello. */
+  static async open(url: string, secret: string): Promise<Caller> {
+    const caller = new Caller(new URL(url))
+    await once(caller.#socket, 'connect')
+    const welcome = new Promise<void>(resolve => {
+      caller.#onAnswers = () => resolve()
+    })
+    caller.#socket.write(handshake(new URL(url).host))
+    caller.#socket.write(frameOf({ id: 'system:c0:0', method: 'wslink.hello', args: [{ secret }] }, 0))
+    await welcome
+    return caller
+  }
+
+  /** Keeps so many calls under way. */
+  async rate(
+    method: string,
+    args: readonly unknown[],
+    inFlight: number,
+    warmup: number,
+    seconds: number,
+  ): Promise<Rate> {
+    const call = new Call(method, args)
+    const write = (count: number) => {
+      const frames = Array.from({ length: count }, () => call.frame(++this.#count))
+      this.#socket.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
+    }
+    let answered = 0
+    let isOn = true
+    let underWay = inFlight
+    const ended = new Promise<void>(resolve => {
+      this.#onAnswers = count => {
+        answered += count
+        if (isOn) return write(count)
+        underWay -= count
+        if (underWay === 0) resolve()
+      }
+    })
+    write(inFlight)
+    await new Promise(resolve => setTimeout(resolve, warmup * 1000))
+    const before = { time: performance.now(), answered, bytes: this.#bytes }
+    await new Promise(resolve => setTimeout(resolve, seconds * 1000))
+    const passed = (performance.now() - before.time) / 1000
+    const rate = {
+      answers: (answered - before.answered) / passed,
+      megabytes: (this.#bytes - before.bytes) / passed / 1e6,
+    }
+    isOn = false
+    await ended
+    return { ...rate, total: answered }
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #read(length: number): boolean {
+    this.#bytes += length
+    const fresh = this.#buffer.subarray(0, length)
+    let bytes = this.#rest.length === 0 ? fresh : Buffer.concat([this.#rest, fresh])
+    this.#rest = Buffer.alloc(0)
+    if (!this.#isOpen) {
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end === -1) {
+        this.#rest = Buffer.from(bytes)
+        return true
+      }
+      this.#isOpen = true
+      bytes = bytes.subarray(end + 4)
+    }
+    return this.#take(bytes)
+  }
+
+  #take(bytes: Buffer): boolean {
+    let answers = 0
+    let at = 0
+    for (;;) {
+      const taken = Math.min(this.#left, bytes.length - at)
+      this.#left -= taken
+      at += taken
+      if (this.#left > 0) break
+      if (this.#isLast && taken > 0) answers++
+      this.#isLast = false
+      const head = headAt(bytes, at)
+      if (head === undefined) break
+      this.#left = head.size
+      this.#isLast = head.isLast
+      at = head.end
+    }
+    this.#rest = Buffer.from(bytes.subarray(at))
+    if (answers > 0) this.#onAnswers(answers)
+    return true
+  }
+}
+
+interface Head {
+  /** Where the payload begins, and its bytes. */
+  readonly end: number
+  readonly size: number
+  /** A message ends with this frame. */
+  readonly isLast: boolean
+}
+
+/** The head of a frame, and of the chunk in it; `undefined`: not all of it is there. */
+function headAt(bytes: Buffer, at: number): Head | undefined {
+  // Left without an answer: no connection lives long enough to be missed.
+  if (bytes[at] === PING && bytes.length - at >= 2) return { end: at + 2, size: bytes[at + 1]!, isLast: false }
+  if (bytes.length - at < FRAME_HEAD + CHUNK_HEAD) return undefined
+  const short = bytes[at + 1]!
+  const end = at + (short === 127 ? 10 : short === 126 ? 4 : 2)
+  const size =
+    short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short
+  if (bytes[at] !== BINARY)
+    throw new Error(`a frame that is no chunk: ${bytes.subarray(at, at + 64).toString('latin1')}`)
+  const isLast = bytes.readUInt32LE(end + 4) + size - CHUNK_HEAD === bytes.readUInt32LE(end + 8)
+  return { end, size, isLast }
+}
+
+/** A call, of which only the number changes. */
+class Call {
+  readonly #frame: Buffer
+  readonly #digitsAt: number
+
+  constructor(method: string, args: readonly unknown[]) {
+    this.#frame = Buffer.from(frameOf({ id: `rpc:bench:${DIGITS}`, method, args }, 0))
+    this.#digitsAt = unmasked(this.#frame).indexOf(DIGITS)
+  }
+
+  frame(number: number): Buffer {
+    const frame = Buffer.from(this.#frame)
+    const digits = String(number).padStart(DIGITS.length, '0')
+    for (let i = 0; i < digits.length; i++) this.#put(frame, this.#digitsAt + i, digits.charCodeAt(i))
+    // The id of its message: no two under way have the same.
+    for (let i = 0; i < 4; i++) this.#put(frame, headLength(frame) + i, (number >>> (8 * i)) & 255)
+    return frame
+  }
+
+  #put(frame: Buffer, at: number, byte: number): void {
+    frame[at] = byte ^ MASK[(at - headLength(frame)) % 4]!
+  }
+}
+
+/** A request as the frame of a client. */
+function frameOf(request: { id: string; method: string; args: readonly unknown[] }, number: number): Buffer {
+  const message = encode({ wslink: '1.0', ...request, kwargs: {} })
+  const chunk = Buffer.alloc(CHUNK_HEAD + message.length)
+  chunk.writeUInt32LE(number, 0)
+  chunk.writeUInt32LE(message.length, 8)
+  chunk.set(message, CHUNK_HEAD)
+  if (chunk.length > 0xffff) throw new Error('only short requests are made here')
+  const head =
+    chunk.length < 126 ? [BINARY, 0x80 | chunk.length] : [BINARY, 0x80 | 126, chunk.length >> 8, chunk.length & 255]
+  return Buffer.concat([Buffer.from(head), MASK, chunk.map((byte, i) => byte ^ MASK[i % 4]!)])
+}
+
+/** Bytes of a client's frame before its payload. */
+function headLength(frame: Buffer): number {
+  return (frame[1] === (0x80 | 126) ? 4 : 2) + MASK.length
+}
+
+function unmasked(frame: Buffer): Buffer {
+  const start = headLength(frame)
+  return frame.map((byte, i) => (i < start ? byte : byte ^ MASK[(i - start) % 4]!)) as Buffer
+}
+
+function handshake(host: string): string {
+  const lines = [
+    'GET /ws HTTP/1.1',
+    `Host: ${host}`,
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
