@@ -1,0 +1,129 @@
+import { endianness } from 'node:os'
+import { readJson } from '../json/read.ts'
+import { writeJson } from '../json/write.ts'
+import { textOf } from './encoding.ts'
+import { Malformed, shown, tooLarge } from './malformed.ts'
+
+/** Bytes of the number in front of a header: how long it is, big-endian. */
+export const LENGTH_BYTES = 2
+const MAX_HEADER = 0xffff
+/** Informational: nobody reads it, and the original wants it to be there. */
+const BYTEORDER = endianness() === 'LE' ? 'little' : 'big'
+const OPENING_BRACE = 0x7b
+const TEXTS = ['byteorder', 'content-type', 'content-encoding', 'message-type']
+
+/** What precedes a content (clever-show-messaging, section 1.1). */
+export interface Header {
+  /** `json`; all else is bytes. */
+  readonly contentType: string
+  readonly contentEncoding: string
+  /** Bytes. */
+  readonly contentLength: number
+  readonly messageType: string
+  /** All that it says. */
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+export interface Frame {
+  readonly header: Header
+  readonly content: Buffer
+  /** The whole of it as it came. */
+  readonly bytes: Buffer
+}
+
+/**
+ * A header without the number in front of it.
+ *
+ * @param maxContent - bytes that the content may have.
+ * @throws Malformed
+ */
+export function readHeader(bytes: Buffer, maxContent: number): Header {
+  if (bytes.length === 0) throw new Malformed('a frame has an empty header')
+  const fields = fieldsIn(textOf(bytes, 'the header of a frame'))
+  for (const name of TEXTS) {
+    if (typeof fields[name] !== 'string') throw new Malformed(`${name} is a text, received ${shown(fields[name])}`)
+  }
+  const contentLength = fields['content-length']
+  if (!Number.isSafeInteger(contentLength) || (contentLength as number) < 0)
+    throw new Malformed(`content-length is a number of bytes, received ${shown(contentLength)}`)
+  if ((contentLength as number) > maxContent)
+    throw tooLarge(`a content has at most ${maxContent} bytes, ${contentLength} are announced`)
+  return {
+    contentType: fields['content-type'] as string,
+    contentEncoding: fields['content-encoding'] as string,
+    contentLength: contentLength as number,
+    messageType: fields['message-type'] as string,
+    fields,
+  }
+}
+
+function fieldsIn(text: string): Record<string, unknown> {
+  let fields: unknown
+  try {
+    fields = readJson(text)
+  } catch {
+    throw new Malformed('the header of a frame is no JSON')
+  }
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
+    throw new Malformed(`the header of a frame is an object, received ${shown(fields)}`)
+  return Object.assign(Object.create(null), fields)
+}
+
+/** Whether it may be a frame, for clients that also send bytes as they are. */
+export function looksLikeFrame(bytes: Buffer): boolean {
+  return bytes.length > LENGTH_BYTES && bytes[LENGTH_BYTES] === OPENING_BRACE && bytes.length >= headerEnd(bytes)
+}
+
+/**
+ * Bytes that are one frame and nothing else, as in a binary message of a WebSocket.
+ *
+ * @throws Malformed
+ */
+export function readFrame(bytes: Buffer, maxContent: number): Frame {
+  if (bytes.length < LENGTH_BYTES || bytes.length < headerEnd(bytes)) throw new Malformed('a frame ends in its header')
+  const end = headerEnd(bytes)
+  const header = readHeader(bytes.subarray(LENGTH_BYTES, end), maxContent)
+  const content = bytes.subarray(end)
+  if (content.length !== header.contentLength)
+    throw new Malformed(`the frame announces ${header.contentLength} bytes, and ${content.length} are in it`)
+  return { header, content, bytes }
+}
+
+/** Bytes of the number and the header behind it. */
+export function headerEnd(bytes: Buffer): number {
+  return LENGTH_BYTES + bytes.readUInt16BE(0)
+}
+
+/** What goes into a frame. */
+export interface Parts {
+  readonly messageType: 'message' | 'request' | 'response'
+  /** Fields of the header behind those that all frames have, in this order. */
+  readonly fields?: Readonly<Record<string, unknown>>
+  /** Bytes, or what is said in JSON. */
+  readonly content: Buffer | object
+}
+
+/**
+ * A frame as the original writes it in Python 3: the same keys in the same order.
+ *
+ * @throws TypeError when JSON cannot say the content, RangeError when the header is longer than 65,535 bytes.
+ */
+export function writeFrame({ messageType, fields = {}, content }: Parts): Buffer {
+  const isBinary = Buffer.isBuffer(content)
+  const body = isBinary ? content : Buffer.from(writeJson(content))
+  const header = Buffer.from(
+    writeJson({
+      byteorder: BYTEORDER,
+      'content-type': isBinary ? 'binary' : 'json',
+      'content-encoding': 'utf-8',
+      'content-length': body.length,
+      'message-type': messageType,
+      ...fields,
+    }),
+  )
+  if (header.length > MAX_HEADER)
+    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${header.length}; shorten its names`)
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeUInt16BE(header.length)
+  return Buffer.concat([length, header, body])
+}

@@ -1,0 +1,162 @@
+import { readJson } from '../json/read.ts'
+import { bare } from './bare.ts'
+import { textIn } from './encoding.ts'
+import { type Frame, writeFrame } from './frame.ts'
+import { Malformed, shown } from './malformed.ts'
+
+/** The action and the request that carry a file; its bytes are the content of the frame. */
+export const FILE = 'filetransfer'
+
+export type Args = readonly unknown[]
+/** Of a peer: an object without a prototype, and so are all in it. */
+export type Kwargs = Readonly<Record<string, unknown>>
+/** As the peer wrote it; the same text or number goes back. */
+export type Id = string | number
+
+/** Something to do; nobody answers it. */
+export interface Action {
+  readonly type: 'message'
+  readonly name: string
+  readonly args: Args
+  readonly kwargs: Kwargs
+  /** Of a file its bytes; where it belongs is `kwargs.filepath`. */
+  readonly content?: Buffer
+}
+
+/** Something to answer. */
+export interface Request {
+  readonly type: 'request'
+  readonly name: string
+  readonly id: Id
+  readonly args: Args
+  readonly kwargs: Kwargs
+}
+
+export interface Response {
+  readonly type: 'response'
+  /** Of the request. */
+  readonly name: string
+  readonly id: Id
+  readonly value: unknown
+  /** There is none: why. The original knows no errors, and takes it for the value null. */
+  readonly error?: Failure
+  /** Of a file its bytes. */
+  readonly content?: Buffer
+}
+
+export interface Failure {
+  /** One word, such as `unknown`. */
+  readonly code: string
+  readonly message: string
+}
+
+/** What a peer said: `message.messaging`. */
+export type Messaging = Action | Request | Response
+
+/**
+ * What is in a frame; `undefined`: a type of message that this protocol may have some day.
+ *
+ * @throws Malformed
+ */
+export function messageOf(frame: Frame): Messaging | undefined {
+  const { messageType, fields } = frame.header
+  switch (messageType) {
+    case 'message':
+      return actionOf(frame, nameOf(fields.action, 'the action of a message'))
+    case 'request':
+      return requestOf(jsonIn(frame))
+    case 'response':
+      return responseOf(frame, idOf(fields.request_id), nameOf(fields.requested_value, 'the requested_value'))
+    default:
+      return undefined
+  }
+}
+
+function actionOf(frame: Frame, name: string): Action {
+  if (name !== FILE || frame.header.contentType === 'json')
+    return { type: 'message', name, ...argumentsOf(jsonIn(frame)) }
+  const filepath = nameOf(frame.header.fields.filepath, 'the filepath of a file')
+  return { type: 'message', name, args: [], kwargs: bare({ filepath }) as Kwargs, content: frame.content }
+}
+
+function requestOf(content: Record<string, unknown>): Request {
+  const name = nameOf(content.requested_value, 'the requested_value')
+  return { type: 'request', name, id: idOf(content.request_id), ...argumentsOf(content) }
+}
+
+function responseOf(frame: Frame, id: Id, name: string): Response {
+  if (frame.header.contentType !== 'json')
+    return { type: 'response', name, id, value: frame.content, content: frame.content }
+  const content = jsonIn(frame)
+  if (!('value' in content)) throw new Malformed('a response has a value')
+  return { type: 'response', name, id, value: content.value, ...failureOf(frame.header.fields.error) }
+}
+
+/** A file as a content is nothing but that: all else is an object in JSON. */
+function jsonIn({ header, content }: Frame): Record<string, unknown> {
+  const { contentType, contentEncoding, messageType } = header
+  if (contentType !== 'json')
+    throw new Malformed(`the content of a ${messageType} is json, received ${shown(contentType)}`)
+  const text = textIn(contentEncoding, content, `the content of a ${messageType}`)
+  let value: unknown
+  try {
+    value = readJson(text)
+  } catch {
+    throw new Malformed(`the content of a ${messageType} is no JSON`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Malformed(`the content of a ${messageType} is an object, received ${shown(value)}`)
+  return bare(value) as Record<string, unknown>
+}
+
+/** Both may be missing, or null as when the original sends a request again (section 4). */
+export function argumentsOf(content: Record<string, unknown>): { readonly args: Args; readonly kwargs: Kwargs } {
+  const { args, kwargs } = content
+  if (!Array.isArray(args ?? [])) throw new Malformed(`args is a list, received ${shown(args)}`)
+  if (typeof (kwargs ?? {}) !== 'object' || Array.isArray(kwargs))
+    throw new Malformed(`kwargs is an object, received ${shown(kwargs)}`)
+  return { args: (args ?? []) as Args, kwargs: (kwargs ?? Object.create(null)) as Kwargs }
+}
+
+export function nameOf(value: unknown, what: string): string {
+  if (typeof value !== 'string' || value === '') throw new Malformed(`${what} is a text, received ${shown(value)}`)
+  return value
+}
+
+export function idOf(value: unknown): Id {
+  if (typeof value === 'string' || typeof value === 'number') return value
+  throw new Malformed(`the id of a request is a text, received ${shown(value)}`)
+}
+
+/** What is not understood of an error is an error still. */
+export function failureOf(error: unknown): { readonly error?: Failure } {
+  if (error === undefined || error === null) return {}
+  const { code, message } = (typeof error === 'object' ? error : {}) as Record<string, unknown>
+  return {
+    error: {
+      code: typeof code === 'string' ? code : 'failed',
+      message: typeof message === 'string' ? message : shown(error),
+    },
+  }
+}
+
+/**
+ * A message as a frame.
+ *
+ * @throws TypeError when JSON cannot say it, RangeError when its names are longer than a header may be.
+ */
+export function frameOf(message: Messaging): Buffer {
+  if (message.type === 'request') {
+    const { name, id, args, kwargs } = message
+    const content = { requested_value: name, request_id: id, args, kwargs }
+    return writeFrame({ messageType: 'request', content })
+  }
+  if (message.type === 'response') {
+    const { name, id, value, error, content = { value: value === undefined ? null : value } } = message
+    const fields = { requested_value: name, request_id: id, ...(error !== undefined && { error }) }
+    return writeFrame({ messageType: 'response', fields, content: error === undefined ? content : { value: null } })
+  }
+  const { name, args, kwargs, content } = message
+  const file = content !== undefined && { filepath: kwargs.filepath }
+  return writeFrame({ messageType: 'message', fields: { action: name, ...file }, content: content ?? { args, kwargs } })
+}

@@ -1,0 +1,72 @@
+import { readJson } from '../json/read.ts'
+import { bare } from './bare.ts'
+import { argumentsOf, failureOf, idOf, type Messaging, nameOf } from './message.ts'
+
+/** How every text in this form begins: what does not is not parsed. */
+const BEGINNING = /^\s*\{\s*"(?:action|request|response|id|args|kwargs|value|error)"/
+const ALLOWED = {
+  action: ['action', 'args', 'kwargs'],
+  request: ['request', 'id', 'args', 'kwargs'],
+  response: ['response', 'id', 'value', 'error'],
+}
+
+/**
+ * A message in the form for browsers, a text of JSON:
+ *
+ * - `{"action": name, "args": [...], "kwargs": {...}}`
+ * - `{"request": name, "id": "0001", "args": [...], "kwargs": {...}}`
+ * - `{"response": name, "id": "0001", "value": any}`, or `"error": {"code": ..., "message": ...}` for the value
+ *
+ * `args` and `kwargs` may be left out. What has other keys is no such message.
+ *
+ * @returns `undefined`: it is another text.
+ * @throws Malformed when it is one, and not right.
+ */
+export function readText(text: string): Messaging | undefined {
+  if (!BEGINNING.test(text)) return undefined
+  let value: unknown
+  try {
+    value = readJson(text)
+  } catch {
+    return undefined
+  }
+  const kind = kindOf(value as object)
+  return kind && messageIn(bare(value) as Record<string, unknown>, kind)
+}
+
+function kindOf(value: object): keyof typeof ALLOWED | undefined {
+  const keys = Object.keys(value)
+  for (const kind of ['action', 'request', 'response'] as const) {
+    if (keys.includes(kind)) return keys.every(key => ALLOWED[kind].includes(key)) ? kind : undefined
+  }
+  return undefined
+}
+
+function messageIn(json: Record<string, unknown>, kind: keyof typeof ALLOWED): Messaging {
+  const name = nameOf(json[kind], `"${kind}"`)
+  if (kind === 'action') return { type: 'message', name, ...argumentsOf(json) }
+  const id = idOf(json.id)
+  if (kind === 'request') return { type: 'request', name, id, ...argumentsOf(json) }
+  return { type: 'response', name, id, value: json.value ?? null, ...failureOf(json.error) }
+}
+
+/**
+ * The same back; `undefined`: a file, which is no text.
+ *
+ * @throws TypeError when JSON cannot say it.
+ */
+export function writeText(message: Messaging): string | undefined {
+  if (message.type === 'message') {
+    const { name, args, kwargs, content } = message
+    return content === undefined ? JSON.stringify({ action: name, args, kwargs }) : undefined
+  }
+  if (message.type === 'request') {
+    const { name, id, args, kwargs } = message
+    return JSON.stringify({ request: name, id, args, kwargs })
+  }
+  const { name, id, value = null, error, content } = message
+  if (content !== undefined) return undefined
+  if (error !== undefined) return JSON.stringify({ response: name, id, error })
+  if (JSON.stringify(value) === undefined) throw new TypeError(`JSON cannot say ${typeof value}`)
+  return JSON.stringify({ response: name, id, value })
+}
