@@ -93,6 +93,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'jwt',
       'log',
       'media',
+      'messaging',
       'pages',
       'rate-limit',
       'stdout-messages',

@@ -7,6 +7,9 @@ import { Malformed, shown } from './malformed.ts'
 /** The action and the request that carry a file; its bytes are the content of the frame. */
 export const FILE = 'filetransfer'
 
+/** Characters of a name, of an id, and of what is told of an error. */
+export const MAX_TEXT = 1024
+
 export type Args = readonly unknown[]
 /** Of a peer: an object without a prototype, and so are all in it. */
 export type Kwargs = Readonly<Record<string, unknown>>
@@ -120,12 +123,20 @@ export function argumentsOf(content: Record<string, unknown>): { readonly args: 
 
 export function nameOf(value: unknown, what: string): string {
   if (typeof value !== 'string' || value === '') throw new Malformed(`${what} is a text, received ${shown(value)}`)
-  return value
+  return short(value, what)
 }
 
 export function idOf(value: unknown): Id {
-  if (typeof value === 'string' || typeof value === 'number') return value
-  throw new Malformed(`the id of a request is a text, received ${shown(value)}`)
+  const what = 'the id of a request'
+  if (typeof value === 'number') return value
+  if (typeof value === 'string') return short(value, what)
+  throw new Malformed(`${what} is a text, received ${shown(value)}`)
+}
+
+/** It may come in a content, and must go back in a header. */
+function short(text: string, what: string): string {
+  if (text.length > MAX_TEXT) throw new Malformed(`${what} has at most ${MAX_TEXT} characters, received ${text.length}`)
+  return text
 }
 
 /** What is not understood of an error is an error still. */

@@ -192,6 +192,11 @@ describe('a frame', () => {
       'the requested_value is a text, received undefined',
     ],
     [
+      'whose name is a novel',
+      framed(headerOf('{}', { action: 'x'.repeat(1025) }), '{}'),
+      'the action of a message has at most 1024 characters, received 1025',
+    ],
+    [
       'that asks without an id',
       framed(headerOf('{"requested_value":"a"}', { 'message-type': 'request' }), '{"requested_value":"a"}'),
       'the id of a request is a text, received undefined',

@@ -1,0 +1,139 @@
+import type { Socket } from 'node:net'
+import type { Awaitable, Client, Drop, Host, Message, Payload, Server, Verdict } from 'filtered-websocket'
+import { apiOf, type MessagingApi } from './messaging/api.ts'
+import { Codecs } from './messaging/codecs.ts'
+import { Complaints } from './messaging/complaints.ts'
+import { Connection } from './messaging/connection.ts'
+import { Handlers } from './messaging/handlers.ts'
+import { Listener } from './messaging/listener.ts'
+import { Malformed } from './messaging/malformed.ts'
+import type { Messaging } from './messaging/message.ts'
+import type { options } from './messaging/options.ts'
+import { IGNORED, Reader } from './messaging/reader.ts'
+import { Session } from './messaging/session.ts'
+
+export type { Answer, MessagingApi } from './messaging/api.ts'
+export type { Action, Args, Id, Kwargs, Messaging, Request, Response } from './messaging/message.ts'
+export { options } from './messaging/options.ts'
+export type { CallFailed, CallOptions } from './messaging/pending.ts'
+
+declare module 'filtered-websocket' {
+  interface ClientState {
+    /** The id that a messaging client says it has. Nothing proves it. */
+    messaging?: { readonly id: string }
+  }
+  interface MessageViews {
+    messaging?: Messaging
+  }
+  interface FilterApis {
+    messaging: MessagingApi
+  }
+}
+
+/** A content of 16 MiB, and its header. */
+export const limits = { 'max-payload': 16 * 1024 * 1024 + 65_537 }
+
+const SUBPROTOCOL = 'messaging'
+const TRANSPORT = 'messaging'
+const DROP = Symbol.for('filtered-websocket.drop') as Drop
+
+/**
+ * Actions, and requests in both directions, in the frames of clever-show's messaging: on a TCP port of its own, in binary
+ * messages of WebSocket clients, and as texts of JSON for browsers.
+ */
+export const setup = async (host: Host<typeof options>) => {
+  const { options: chosen, log } = host
+  const codecs = new Codecs(chosen['messaging-action'])
+  const handlers = new Handlers()
+  const complaints = new Complaints(log)
+  const reader = new Reader(codecs, chosen['messaging-max-json'])
+  const sessions = new Map<Client, Session>()
+  const api = apiOf(handlers, sessions)
+  const listener = await Listener.of(host)
+
+  function take(socket: Socket, server: Server): void {
+    const connection = new Connection(socket, {
+      maxContent: chosen['messaging-max-json'],
+      headerTimeout: chosen['messaging-header-timeout'] * 1000,
+      remember: frame => reader.remember(frame),
+      refused: (why, remote) => complaints.add('warn', { remote }, `messaging peer refused: ${why}`),
+    })
+    try {
+      connection.attach(server).codec = codecs.framed
+    } catch (error) {
+      log.debug({ err: error, remote: connection.remote }, 'messaging peer not taken')
+      socket.destroy()
+    }
+  }
+
+  function sessionOf(client: Client): Session {
+    const known = sessions.get(client)
+    if (known !== undefined) return known
+    const limits = { maxCalls: chosen['messaging-max-calls'], maxWork: chosen['messaging-max-work'] }
+    const session = new Session(client, { handlers, codecs, complaints, ...limits })
+    sessions.set(client, session)
+    return session
+  }
+
+  /** Actions that nobody does go on to the filters that follow. */
+  function hear(said: Messaging, session: Session): Awaitable<Verdict> {
+    if (said.type === 'response') {
+      if (!session.pending.settle(said)) return session.client.drop('unexpected response')
+      return DROP
+    }
+    if (session.work.isFull) return session.work.room().then(() => hear(said, session))
+    if (said.type === 'request') session.serve(said)
+    else if (said.content !== undefined) return session.client.drop('files are off')
+    else if (!session.act(said)) return codecs.plainOf(said)
+    return DROP
+  }
+
+  return {
+    connect(client: Client) {
+      const { handshake } = client
+      if (!handshake?.protocols.includes(SUBPROTOCOL) || client.codec.name !== 'plain') return
+      handshake.protocol = SUBPROTOCOL
+      client.codec = codecs.textual
+    },
+
+    open(client: Client) {
+      if (!codecs.has(client.codec)) return
+      const session = sessionOf(client)
+      if (client.transport === TRANSPORT && chosen['messaging-ask-id'])
+        session.learnId().catch(error => log.debug({ err: error, client: client.id }, 'a client has not told its id'))
+    },
+
+    message(payload: Payload, client: Client, message: Message): Awaitable<Verdict> {
+      try {
+        const said = reader.read(payload, client)
+        if (said === undefined) return
+        if (said === IGNORED) return client.drop('unknown type of message')
+        message.messaging = said
+        // Another protocol's client has no session, and what it says goes on as it is.
+        return codecs.has(client.codec) ? hear(said, sessionOf(client)) : undefined
+      } catch (error) {
+        if (!(error instanceof Malformed)) throw error
+        complaints.add(
+          'warn',
+          { remote: client.remote, client: client.id },
+          `messaging client refused: ${error.message}`,
+        )
+        return client.disconnect(error.closeCode, error.message)
+      }
+    },
+
+    async disconnect(client: Client) {
+      await sessions.get(client)?.work.actionsDone
+      sessions.delete(client)
+    },
+
+    async start(server: Server) {
+      if (listener === undefined) return
+      const url = await listener.listen(socket => take(socket, server))
+      log.info({ url }, `messaging listens on ${url}`)
+    },
+
+    stop: () => listener?.close(),
+    api,
+  }
+}

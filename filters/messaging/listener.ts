@@ -1,0 +1,106 @@
+import { createServer as createTcp, isIPv6, type Socket, type Server as TcpServer } from 'node:net'
+import { createServer as createTls } from 'node:tls'
+import type { Host } from 'filtered-websocket'
+import type { options } from './options.ts'
+import { readPem } from './pem.ts'
+
+/** Connections whose TLS handshake may be under way at a time. */
+const MAX_HANDSHAKES = 256
+/** How often TCP asks then is not Node's to say: each second, ten times. The original: every 3 seconds, five times. */
+const SHARED = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
+
+/** A port for peers that are no WebSocket clients. */
+export class Listener {
+  readonly #server: TcpServer
+  readonly #port: number
+  readonly #host: string
+  readonly #scheme: 'tcp' | 'tls'
+  /** On their way to a TLS session, by where they come from. */
+  readonly #arriving = new Map<string, Socket>()
+
+  private constructor(chosen: Host<typeof options>['options'], tls: { key: string; cert: string } | undefined) {
+    this.#port = chosen['messaging-port']!
+    this.#host = chosen['messaging-host']
+    this.#scheme = tls === undefined ? 'tcp' : 'tls'
+    if (tls === undefined) {
+      this.#server = createTcp(SHARED)
+    } else {
+      this.#server = createTls({ ...SHARED, ...tls, handshakeTimeout: chosen['messaging-header-timeout'] * 1000 })
+        .on('connection', socket => this.#await(socket))
+        .on('secureConnection', socket => this.#arriving.delete(originOf(socket)))
+        .on('tlsClientError', (_error, socket) => socket.destroy())
+    }
+  }
+
+  /**
+   * The listener that was asked for, if one was.
+   *
+   * @throws Error `ERR_OPTION`: it would let peers in past a guard; a key or a certificate that does not hold.
+   */
+  static async of({ options: chosen, guards }: Host<typeof options>): Promise<Listener | undefined> {
+    const { 'messaging-port': port, 'messaging-open': isOpen } = chosen
+    const { 'messaging-key': key, 'messaging-cert': cert } = chosen
+    if ((key === undefined) !== (cert === undefined))
+      throw wrongOption('--messaging-key and --messaging-cert go together; one of them is missing')
+    if (port === undefined) return undefined
+    if (guards.length > 0 && !isOpen)
+      throw wrongOption(
+        `--messaging-port ${port} lets peers in past ${guards.join(', ')}; --messaging-open if that is meant`,
+      )
+    if (key === undefined || cert === undefined) return new Listener(chosen, undefined)
+    const tls = { key: await pemOf('messaging-key', key), cert: await pemOf('messaging-cert', cert) }
+    try {
+      return new Listener(chosen, tls)
+    } catch (error) {
+      throw wrongOption(`--messaging-key ${key} and --messaging-cert ${cert} make no TLS: ${(error as Error).message}`)
+    }
+  }
+
+  /** Answers where it listens, as a URL. */
+  async listen(onConnection: (socket: Socket) => void): Promise<string> {
+    const event = this.#scheme === 'tcp' ? 'connection' : 'secureConnection'
+    this.#server.on(event, (socket: Socket) => {
+      // What becomes of it is told by its close.
+      socket.on('error', () => {})
+      onConnection(socket)
+    })
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(this.#port, this.#host, resolve)
+    })
+    const { address, port } = this.#server.address() as { address: string; port: number }
+    return `${this.#scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`
+  }
+
+  /** Takes no more connections; those that are clients end as clients do. */
+  close(): void {
+    this.#server.close()
+    for (const socket of this.#arriving.values()) socket.destroy()
+  }
+
+  #await(socket: Socket): void {
+    if (this.#arriving.size >= MAX_HANDSHAKES) return void socket.destroy()
+    const origin = originOf(socket)
+    this.#arriving.set(origin, socket)
+    socket.once('close', () => {
+      if (this.#arriving.get(origin) === socket) this.#arriving.delete(origin)
+    })
+  }
+}
+
+function originOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
+}
+
+async function pemOf(option: string, path: string): Promise<string> {
+  try {
+    return await readPem(path)
+  } catch (error) {
+    throw wrongOption(`--${option} ${path} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+/** The core takes it for what it is: the operator's mistake, exit 2. */
+function wrongOption(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
+}

@@ -1,0 +1,63 @@
+import type { OptionSpecs } from 'filtered-websocket'
+
+export const options = {
+  'messaging-port': {
+    type: 'number',
+    min: 0,
+    max: 65_535,
+    integer: true,
+    describe:
+      'TCP port for peers that are no WebSocket clients; the original has 25000, 0 is any free one; default: none',
+  },
+  'messaging-host': {
+    type: 'string',
+    default: '127.0.0.1',
+    describe: 'address of that port; its peers prove nothing, so give it a network of theirs alone',
+  },
+  'messaging-key': { type: 'string', normalize: true, describe: 'PEM key of that port: TLS, with --messaging-cert' },
+  'messaging-cert': { type: 'string', normalize: true, describe: 'PEM certificate of that port' },
+  'messaging-open': {
+    type: 'boolean',
+    default: false,
+    describe: 'open that port beside guards such as jwt too: its peers have no handshake that they could check',
+  },
+  'messaging-header-timeout': {
+    type: 'number',
+    default: 10,
+    min: 0.1,
+    max: 3600,
+    describe: 'seconds in which a frame that has begun must have its whole header',
+  },
+  'messaging-max-json': {
+    type: 'number',
+    default: 16_777_216,
+    min: 1024,
+    integer: true,
+    describe: 'bytes of the content of a frame; more closes 1009',
+  },
+  'messaging-action': {
+    type: 'string',
+    default: 'message',
+    describe: 'the action as which clients get the texts of other filters, and as which they say such texts',
+  },
+  'messaging-ask-id': {
+    type: 'boolean',
+    default: true,
+    describe: 'ask each peer on TCP for its id when it comes, as the original does',
+  },
+  'messaging-max-calls': {
+    type: 'number',
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    integer: true,
+    describe: 'calls to one client that may wait for their answers; further ones fail',
+  },
+  'messaging-max-work': {
+    type: 'number',
+    default: 100,
+    min: 1,
+    integer: true,
+    describe: 'requests and actions of one client that may be worked on; further ones are not read until one is done',
+  },
+} as const satisfies OptionSpecs

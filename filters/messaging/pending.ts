@@ -1,0 +1,136 @@
+import { randomInt } from 'node:crypto'
+import type { Client } from 'filtered-websocket'
+import type { Response } from './message.ts'
+
+/** Milliseconds for an answer, if a call says nothing else. */
+const TIMEOUT = 10_000
+/** Milliseconds that a timer can hold. */
+const MAX_TIMEOUT = 2_147_483_647
+/** Ids of four digits, as the original has them; of eight when that many are taken. */
+const FOUR_DIGITS = 10_000
+const EIGHT_DIGITS = 100_000_000
+
+/** How long a call waits. */
+export interface CallOptions {
+  /** Milliseconds; default: 10,000. */
+  readonly timeout?: number
+  /** Gives up when it is aborted, with its reason. */
+  readonly signal?: AbortSignal
+}
+
+/** A call without an answer, or whose answer is an error. */
+export class CallFailed extends Error {
+  /** `timeout`, `gone`: the client; `busy`: too many wait; `none`: no messaging client. All else is the peer's word. */
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+interface Call {
+  readonly name: string
+  end(settle: () => void): void
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
+
+/** Calls to one client that wait for their answers. */
+export class Pending {
+  readonly #client: Client
+  readonly #max: number
+  readonly #calls = new Map<string, Call>()
+  #next = randomInt(FOUR_DIGITS)
+  #isListening = false
+
+  constructor(client: Client, max: number) {
+    this.#client = client
+    this.#max = max
+  }
+
+  /**
+   * Sends a request and waits for its answer.
+   *
+   * @param send - sends it with an id of its own.
+   * @throws (rejects) CallFailed; what `send` throws; the signal's reason.
+   */
+  async call(
+    name: string,
+    send: (id: string) => void,
+    { timeout = TIMEOUT, signal }: CallOptions = {},
+  ): Promise<unknown> {
+    signal?.throwIfAborted()
+    if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
+      throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
+    const { id: client } = this.#client
+    if (this.#client.signal.aborted) throw gone(client, name)
+    if (this.#calls.size >= this.#max)
+      throw new CallFailed('busy', `client ${client} has ${this.#max} calls to answer, --messaging-max-calls is that`)
+    this.#listen()
+    return new Promise((resolve, reject) => {
+      const id = this.#freeId()
+      const abort = () => call.end(() => reject(signal!.reason))
+      const late = () => call.end(() => reject(new CallFailed('timeout', unanswered(client, name, timeout))))
+      const timer = setTimeout(late, timeout)
+      const call: Call = {
+        name,
+        resolve,
+        reject,
+        end: settle => {
+          clearTimeout(timer)
+          signal?.removeEventListener('abort', abort)
+          this.#calls.delete(id)
+          settle()
+        },
+      }
+      this.#calls.set(id, call)
+      signal?.addEventListener('abort', abort)
+      try {
+        send(id)
+      } catch (error) {
+        call.end(() => reject(error))
+      }
+    })
+  }
+
+  /** Whether a call waited for this: one with another name keeps waiting for its own. */
+  settle({ id, name, value, error }: Response): boolean {
+    const call = this.#calls.get(String(id))
+    if (call === undefined || call.name !== name) return false
+    call.end(() => {
+      if (error === undefined) call.resolve(value)
+      else call.reject(new CallFailed(error.code, error.message))
+    })
+    return true
+  }
+
+  #listen(): void {
+    if (this.#isListening) return
+    this.#isListening = true
+    const { signal, id } = this.#client
+    const end = () => {
+      for (const call of [...this.#calls.values()]) call.end(() => call.reject(gone(id, call.name)))
+    }
+    signal.addEventListener('abort', end, { once: true })
+  }
+
+  /** Counted up, so that what comes too late finds its id unused for long. */
+  #freeId(): string {
+    const [count, digits] = this.#calls.size < FOUR_DIGITS / 2 ? [FOUR_DIGITS, 4] : [EIGHT_DIGITS, 8]
+    let id: string
+    do {
+      this.#next = (this.#next + 1) % count
+      id = String(this.#next).padStart(digits, '0')
+    } while (this.#calls.has(id))
+    return id
+  }
+}
+
+function unanswered(client: string, name: string, timeout: number): string {
+  return `client ${client} has not answered ${JSON.stringify(name)} within ${timeout} ms`
+}
+
+function gone(client: string, name: string): CallFailed {
+  return new CallFailed('gone', `client ${client} has gone without an answer to ${JSON.stringify(name)}`)
+}

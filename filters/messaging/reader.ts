@@ -1,0 +1,65 @@
+import type { Client, Payload } from 'filtered-websocket'
+import type { Codecs } from './codecs.ts'
+import { type Frame, looksLikeFrame, readFrame } from './frame.ts'
+import { type Messaging, messageOf } from './message.ts'
+import { readText } from './text.ts'
+
+/** A frame of a type that this protocol may have some day (clever-show-messaging, section 1.1). */
+export const IGNORED = Symbol('ignored')
+
+/** Finds out what clients say. */
+export class Reader {
+  readonly #codecs: Codecs
+  readonly #maxContent: number
+  /** Frames that were read on their way here, by their bytes. */
+  readonly #frames = new WeakMap<Buffer, Frame>()
+
+  /** @param maxContent - bytes of the content of a frame. */
+  constructor(codecs: Codecs, maxContent: number) {
+    this.#codecs = codecs
+    this.#maxContent = maxContent
+  }
+
+  /** Spares the second reading. */
+  remember(frame: Frame): void {
+    this.#frames.set(frame.bytes, frame)
+  }
+
+  /**
+   * What a client says; `undefined`: nothing of this protocol. A client without a protocol has this one from then on, in
+   * the form in which it speaks. Of one that has another, only texts that are actions are heard.
+   *
+   * @throws Malformed when a client of this protocol says what cannot be understood.
+   */
+  read(payload: Payload, client: Client): Messaging | typeof IGNORED | undefined {
+    const isOurs = this.#codecs.has(client.codec)
+    if (typeof payload === 'string') return this.#readText(payload, client, isOurs)
+    const isFramed = client.codec === this.#codecs.framed
+    if (!isFramed && (!looksLikeFrame(payload) || (!isOurs && client.codec.name !== 'plain'))) return undefined
+    const said = attempt(isFramed, () => this.#readFrame(payload))
+    if (said !== undefined && !isFramed) client.codec = this.#codecs.framed
+    return said
+  }
+
+  #readFrame(bytes: Buffer): Messaging | typeof IGNORED {
+    return messageOf(this.#frames.get(bytes) ?? readFrame(bytes, this.#maxContent)) ?? IGNORED
+  }
+
+  #readText(text: string, client: Client, isOurs: boolean): Messaging | undefined {
+    const said = attempt(isOurs, () => readText(text))
+    if (said === undefined) return undefined
+    if (!isOurs && client.codec.name !== 'plain') return said.type === 'message' ? said : undefined
+    if (client.codec !== this.#codecs.textual) client.codec = this.#codecs.textual
+    return said
+  }
+}
+
+/** What is not understood of a client that has not spoken this protocol yet is something else. */
+function attempt<T>(isStrict: boolean, read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (isStrict) throw error
+    return undefined
+  }
+}

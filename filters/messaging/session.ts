@@ -1,0 +1,134 @@
+import type { Awaitable, Client } from 'filtered-websocket'
+import { type Codecs, FORMAT } from './codecs.ts'
+import type { Complaints } from './complaints.ts'
+import type { Handlers } from './handlers.ts'
+import { shown } from './malformed.ts'
+import {
+  type Action,
+  type Args,
+  type Failure,
+  FILE,
+  type Kwargs,
+  MAX_TEXT,
+  type Messaging,
+  type Request,
+} from './message.ts'
+import { type CallOptions, Pending } from './pending.ts'
+import { isPromise, Work } from './work.ts'
+
+/** Characters of an id. */
+const MAX_ID = 128
+
+/** What all sessions of a server share. */
+export interface Service {
+  readonly handlers: Handlers
+  readonly codecs: Codecs
+  readonly complaints: Complaints
+  readonly maxCalls: number
+  readonly maxWork: number
+}
+
+/** One messaging client. */
+export class Session {
+  readonly client: Client
+  readonly work: Work
+  readonly pending: Pending
+  readonly #service: Service
+
+  constructor(client: Client, service: Service) {
+    this.client = client
+    this.#service = service
+    this.work = new Work(service.maxWork, error => this.#complain(error, 'an action failed'))
+    this.pending = new Pending(client, service.maxCalls)
+  }
+
+  send(message: Messaging): void {
+    this.client.send(this.#service.codecs.payloadFor(this.client.codec, message), FORMAT)
+  }
+
+  call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
+    return this.pending.call(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
+  }
+
+  /** Asks a client who it is, as the original does of each that connects. */
+  async learnId(): Promise<void> {
+    const id = await this.call('id', [], {})
+    if (typeof id !== 'string' || id === '' || id.length > MAX_ID) return
+    this.client.state.messaging = { id }
+    for (const handler of this.#service.handlers.ids) await handler(this.client, id)
+  }
+
+  /** Runs the handlers of an action; false: it has none. */
+  act({ name, args, kwargs }: Action): boolean {
+    const handlers = this.#service.handlers.actionsOf(name)
+    if (handlers === undefined) return false
+    this.work.act(() => inOrder(handlers.map(handler => () => handler(this.client, args, kwargs))))
+    return true
+  }
+
+  /** Answers a request, with an error if need be. Never throws. */
+  serve(request: Request): void {
+    this.work.serve(() => this.#answer(request))
+  }
+
+  #answer(request: Request): Awaitable<void> {
+    const { name, args, kwargs } = request
+    const handler = this.#service.handlers.requestOf(name)
+    if (name === FILE) return this.#fail(request, { code: 'off', message: 'no files are served here' })
+    if (handler === undefined)
+      return this.#fail(request, { code: 'unknown', message: `there is no request ${shown(name)}` })
+    try {
+      const value = handler(this.client, args, kwargs)
+      if (!isPromise(value)) return this.#succeed(request, value)
+      return value.then(
+        late => this.#succeed(request, late),
+        error => this.#failed(request, error),
+      )
+    } catch (error) {
+      this.#failed(request, error)
+    }
+  }
+
+  #succeed(request: Request, value: unknown): void {
+    const { name, id } = request
+    try {
+      this.send({ type: 'response', name, id, value })
+    } catch (error) {
+      this.#complain(error, `the answer to ${shown(name)} is no JSON`)
+      this.#fail(request, { code: 'unserializable', message: `the answer to ${shown(name)} is no JSON` })
+    }
+  }
+
+  /** Who asked is told what the handler threw; so is the log. */
+  #failed(request: Request, error: unknown): void {
+    this.#complain(error, `request ${shown(request.name)} failed`)
+    this.#fail(request, failureIn(error))
+  }
+
+  #fail({ name, id }: Request, error: Failure): void {
+    this.send({ type: 'response', name, id, value: null, error })
+  }
+
+  #complain(err: unknown, text: string): void {
+    this.#service.complaints.add('error', { err, client: this.client.id }, text)
+  }
+}
+
+function failureIn(error: unknown): Failure {
+  const { code } = (typeof error === 'object' && error !== null ? error : {}) as { code?: unknown }
+  const message = error instanceof Error ? error.message : String(error)
+  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(message) }
+}
+
+/** So that it fits into a header. */
+function cut(text: string): string {
+  return text.slice(0, MAX_TEXT)
+}
+
+/** One after the other, each when the one before it is done. */
+function inOrder(runs: readonly (() => unknown)[]): Awaitable<void> {
+  for (const [i, run] of runs.entries()) {
+    const begun = run()
+    if (isPromise(begun)) return begun.then(() => inOrder(runs.slice(i + 1)))
+  }
+}

@@ -1,0 +1,66 @@
+import type { Awaitable } from 'filtered-websocket'
+
+/** What is worked on for one client: its actions one after the other, each request when the actions before it are done. */
+export class Work {
+  readonly #max: number
+  readonly #onError: (error: unknown) => void
+  #count = 0
+  /** Of the last action. */
+  #turn: Promise<void> | undefined
+  #whenRoom: (() => void) | undefined
+
+  /** @param onError - hears of actions that fail when nobody waits for them. */
+  constructor(max: number, onError: (error: unknown) => void) {
+    this.#max = max
+    this.#onError = onError
+  }
+
+  get isFull(): boolean {
+    return this.#count >= this.#max
+  }
+
+  /** Settles when there is room. One at a time may wait, as the messages of a client come one after the other. */
+  room(): Promise<void> {
+    return new Promise(resolve => {
+      this.#whenRoom = resolve
+    })
+  }
+
+  /** Settles when the actions so far are done. */
+  get actionsDone(): Promise<void> | undefined {
+    return this.#turn
+  }
+
+  /** Does it when the actions before it are done. What it throws meanwhile, with none before it, is the caller's. */
+  act(run: () => Awaitable<void>): void {
+    const begun = this.#turn === undefined ? run() : this.#turn.then(run)
+    if (!isPromise(begun)) return
+    const turn = this.#follow(begun).finally(() => {
+      if (this.#turn === turn) this.#turn = undefined
+    })
+    this.#turn = turn
+  }
+
+  /** The same, and nothing waits for it. */
+  serve(run: () => Awaitable<void>): void {
+    const begun = this.#turn === undefined ? run() : this.#turn.then(run)
+    if (isPromise(begun)) void this.#follow(begun)
+  }
+
+  async #follow(work: PromiseLike<void>): Promise<void> {
+    this.#count++
+    try {
+      await work
+    } catch (error) {
+      this.#onError(error)
+    } finally {
+      this.#count--
+      this.#whenRoom?.()
+      this.#whenRoom = undefined
+    }
+  }
+}
+
+export function isPromise<T>(value: Awaitable<T>): value is PromiseLike<T> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function'
+}

@@ -1,0 +1,490 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
+import type { Client, FilterModule, Message, Payload } from '../../src/types.ts'
+import { action, building, plainly, request, vector } from '../kit/messaging.ts'
+import { Peer, serve, until } from '../kit/peer.ts'
+
+/** A server, and clients of it: of this protocol when they say so. */
+async function messaging(t: TestContext, filters: (string | FilterModule)[] = ['broadcast'], options: object = {}) {
+  const server = await serve(t, { filters: ['messaging', ...filters], ...options })
+  const clientOf = async (count: number): Promise<Client> => {
+    await until(() => server.clients.size === count, `${count} clients`)
+    return [...server.clients.values()].at(-1)!
+  }
+  return {
+    server,
+    clientOf,
+    plain: () => Peer.open(server.url),
+    browser: () => Peer.open(server.url, {}, ['messaging']),
+  }
+}
+
+const json = (peer: Peer) => peer.received.map(text => JSON.parse(String(text)))
+
+describe('messaging over WebSocket', () => {
+  it('is spoken by who offers its subprotocol, in texts', async t => {
+    const { server, plain, browser } = await messaging(t)
+    const [ann, bob] = [await browser(), await plain()]
+    assert.deepEqual([ann.ws.protocol, bob.ws.protocol], ['messaging', ''])
+    server.broadcast('hello')
+    await Promise.all([ann.get(1), bob.get(1)])
+    assert.deepEqual(ann.received, ['{"action":"message","args":["hello"],"kwargs":{}}'])
+    assert.deepEqual(bob.received, ['hello'])
+  })
+
+  it('is spoken by who says a text in its form, or a frame', async t => {
+    const { server, plain, clientOf } = await messaging(t)
+    const text = await plain()
+    const binary = await plain()
+    const other = await plain()
+    await clientOf(3)
+    text.send('{"action": "hi"}')
+    await other.get(1)
+    binary.send(vector('py3/action/simple'))
+    await other.get(2)
+    other.send('{"room": "b"}')
+    other.send(Buffer.from('{}{'))
+    await Promise.all([text.get(3), binary.get(2)])
+    server.broadcast('end')
+    await Promise.all([text.get(4), binary.get(3), other.get(3)])
+    assert.deepEqual(other.received, [
+      '{"action":"hi","args":[],"kwargs":{}}',
+      '{"action":"takeoff","args":[],"kwargs":{}}',
+      'end',
+    ])
+    assert.deepEqual(text.received, [
+      '{"action":"takeoff","args":[],"kwargs":{}}',
+      '{"action":"message","args":["{\\"room\\": \\"b\\"}"],"kwargs":{}}',
+      Buffer.from('{}{'),
+      '{"action":"message","args":["end"],"kwargs":{}}',
+    ])
+    // The first text was said before it was known.
+    assert.deepEqual(binary.received, [
+      '{"action":"hi","args":[],"kwargs":{}}',
+      action('message', ['{"room": "b"}']),
+      action('message', ['end']),
+    ])
+  })
+
+  it('answers each client in the form in which it spoke last', async t => {
+    const { plain } = await messaging(t, [
+      building(api => api.request('sum', (_, args) => Number(args[0]) + Number(args[1]))),
+    ])
+    const peer = await plain()
+    peer.send(request('sum', '0001', [1, 2]))
+    peer.send('{"request": "sum", "id": "0002", "args": [3, 4]}')
+    peer.send(vector('py3/request/args'))
+    const [first, second, third] = await peer.get(3)
+    assert.match(String(first), /"requested_value": "sum", "request_id": "0001"\}\{"value": 3\}$/)
+    assert.equal(second, '{"response":"sum","id":"0002","value":7}')
+    assert.match(String(third), /"request_id": "9999"\}\{"value": 3\}$/)
+  })
+
+  it('leaves the view of what was said to later filters', async t => {
+    const seen: unknown[] = []
+    const { browser } = await messaging(t, [
+      {
+        message: (payload: Payload, _: Client, message: Message) =>
+          void seen.push([payload, plainly((message as { messaging?: Messaging }).messaging ?? null)]),
+      },
+    ])
+    const ann = await browser()
+    ann.send('{"action": "message", "args": ["hi"]}')
+    ann.send(vector('py3/action/args'))
+    ann.send('just text')
+    await until(() => seen.length === 3)
+    assert.deepEqual(seen, [
+      ['hi', { type: 'message', name: 'message', args: ['hi'], kwargs: {} }],
+      [
+        '{"action":"led_fill","args":[255,0,16],"kwargs":{"time":1.5}}',
+        { type: 'message', name: 'led_fill', args: [255, 0, 16], kwargs: { time: 1.5 } },
+      ],
+      ['just text', null],
+    ])
+  })
+
+  it('has nobody say an action who was not heard to say it', async t => {
+    const heard: unknown[] = []
+    const { plain, browser } = await messaging(t, [
+      {
+        message: (_: Payload, client: Client, { messaging }: Message & { messaging?: Messaging }) => {
+          heard.push(messaging?.name)
+          return messaging?.name === 'disarm' ? client.drop('not allowed') : undefined
+        },
+      },
+      'broadcast',
+    ])
+    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    eve.send('nothing')
+    eve.send(' {"action": "disarm"}')
+    bob.send('{"action": "message", "args": ["{\\"action\\": \\"disarm\\"}"]}')
+    bob.send('end')
+    await until(() => heard.length === 4)
+    await ann.get(3)
+    assert.deepEqual(heard.sort(), ['disarm', 'message', undefined, undefined].sort())
+    assert.deepEqual(
+      json(ann)
+        .map(({ action, args }) => [action, ...args])
+        .sort(),
+      [
+        ['message', 'end'],
+        ['message', 'nothing'],
+        ['message', '{"action": "disarm"}'],
+      ].sort(),
+    )
+  })
+
+  it('refuses what its clients say wrongly, with the reason; of others it is text', async t => {
+    const { browser, plain } = await messaging(t, ['echo'])
+    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    ann.send('{"action": "a", "args": 1}')
+    assert.deepEqual(await ann.end(), { code: 1007, reason: 'args is a list, received 1' })
+    bob.send('{"action": "a", "args": 1}')
+    assert.deepEqual(await bob.get(1), ['{"action": "a", "args": 1}'])
+    eve.send(vector('py3/action/simple'))
+    eve.send(Buffer.from('no frame'))
+    assert.deepEqual(await eve.end(), { code: 1007, reason: 'a frame ends in its header' })
+  })
+
+  it('takes contents as large as it is told, and no larger', async t => {
+    const { plain } = await messaging(t, ['echo'], { messagingMaxJson: 2000 })
+    const peer = await plain()
+    peer.send(action('a', ['x'.repeat(1900)]))
+    await peer.get(1)
+    peer.send(action('a', ['x'.repeat(2000)]))
+    assert.deepEqual(await peer.end(), { code: 1009, reason: 'a content has at most 2000 bytes, 2028 are announced' })
+  })
+
+  it('ignores types of messages that it does not know', async t => {
+    const { server, plain } = await messaging(t, ['echo'])
+    const peer = await plain()
+    peer.send(vector('py3/action/simple'))
+    peer.send(vector('odd/unknown-message-type'))
+    peer.send(action('message', ['hi']))
+    assert.deepEqual((await peer.get(2))[1], action('message', ['hi']))
+    assert.equal(server.counters.drops['unknown type of message'], 1)
+  })
+
+  it('names the action of plain texts as it is told', async t => {
+    const { browser, plain } = await messaging(t, ['broadcast'], { messagingAction: 'say' })
+    const [ann, bob] = [await browser(), await plain()]
+    bob.send('hi')
+    assert.deepEqual(await ann.get(1), ['{"action":"say","args":["hi"],"kwargs":{}}'])
+    ann.send('{"action": "say", "args": ["hello"]}')
+    assert.deepEqual(await bob.get(1), ['hello'])
+  })
+
+  it('leaves clients of other protocols to them', async t => {
+    const { server, plain, browser } = await messaging(t, ['media', 'broadcast'])
+    const [ann, bob] = [await browser(), await plain()]
+    await until(() => server.clients.size === 2)
+    assert.deepEqual([...server.clients.values()].map(({ codec }) => codec.name).sort(), ['media', 'messaging-text'])
+    bob.send('{"action": "a"}')
+    assert.deepEqual(await ann.get(1), ['{"action":"a","args":[],"kwargs":{}}'])
+  })
+
+  it('refuses files, as long as there is no place for them', async t => {
+    const { server, plain } = await messaging(t, ['echo'])
+    const peer = await plain()
+    peer.send(vector('py3/file/push'))
+    peer.send(vector('py3/request/filetransfer'))
+    const [answer] = await peer.get(1)
+    assert.match(
+      String(answer),
+      /"error": \{"code": "off", "message": "no files are served here"\}\}\{"value": null\}$/,
+    )
+    assert.equal(server.counters.drops['files are off'], 1)
+  })
+})
+
+describe('what applications do with messaging', () => {
+  /** A server whose application does this, and a browser. */
+  async function application(t: TestContext, on: (api: MessagingApi) => void, options: object = {}) {
+    let api!: MessagingApi
+    const room = await messaging(
+      t,
+      [
+        building(given => {
+          api = given
+          on(given)
+        }),
+        'broadcast',
+      ],
+      options,
+    )
+    return { ...room, api }
+  }
+
+  it('actions come to those who do them, and to nobody else', async t => {
+    const done: unknown[] = []
+    const { plain, browser } = await application(t, api => {
+      api.action('led', (client, args, kwargs) => done.push(['one', client.transport, args, { ...kwargs }]))
+      api.action('led', (_, args) => done.push(['two', args]))
+    })
+    const [ann, bob] = [await browser(), await plain()]
+    ann.send('{"action": "led", "args": [1], "kwargs": {"a": 2}}')
+    ann.send('{"action": "other"}')
+    assert.deepEqual(await bob.get(1), ['{"action":"other","args":[],"kwargs":{}}'])
+    assert.deepEqual(done, [
+      ['one', 'websocket', [1], { a: 2 }],
+      ['two', [1]],
+    ])
+  })
+
+  it('actions are done one after the other, and requests when those before them are done', async t => {
+    const log: string[] = []
+    let go = () => {}
+    const going = new Promise<void>(resolve => {
+      go = resolve
+    })
+    const { browser } = await application(t, api => {
+      api.action('slow', async () => {
+        log.push('slow begins')
+        await going
+        log.push('slow ends')
+      })
+      api.action('quick', () => log.push('quick'))
+      api.request('log', () => log.join())
+      api.request('never', () => new Promise(() => {}))
+    })
+    const ann = await browser()
+    ann.send('{"request": "never", "id": "0"}')
+    ann.send('{"request": "log", "id": "1"}')
+    for (const text of ['{"action": "slow"}', '{"action": "quick"}', '{"request": "log", "id": "2"}']) ann.send(text)
+    await until(() => log.length === 1)
+    go()
+    await ann.get(2)
+    assert.deepEqual(ann.received, [
+      '{"response":"log","id":"1","value":""}',
+      '{"response":"log","id":"2","value":"slow begins,slow ends,quick"}',
+    ])
+  })
+
+  it('a request is answered with what its handler returns, or why there is nothing', async t => {
+    const { browser } = await application(t, api => {
+      api.request('now', () => 42)
+      api.request('later', async () => ({ a: [1] }))
+      api.request('nothing', () => {})
+      api.request('broken', () => {
+        throw new Error('no battery')
+      })
+      api.request('rejected', async () => {
+        throw Object.assign(new Error('not today'), { code: 'busy' })
+      })
+      api.request('talkative', () => {
+        throw new Error('x'.repeat(100_000))
+      })
+      api.request('function', () => () => {})
+      api.request('loop', () => {
+        const loop: unknown[] = []
+        loop.push(loop)
+        return loop
+      })
+    })
+    const ann = await browser()
+    const asked = [
+      'now',
+      'later',
+      'nothing',
+      'broken',
+      'rejected',
+      'talkative',
+      'function',
+      'loop',
+      'unknown',
+      '__proto__',
+    ]
+    for (const [i, name] of asked.entries()) {
+      ann.send(JSON.stringify({ request: name, id: `${i}` }))
+      await ann.get(i + 1)
+    }
+    assert.deepEqual(
+      json(ann).map(({ response, value, error }) => [response, value ?? error]),
+      [
+        ['now', 42],
+        ['later', { a: [1] }],
+        ['nothing', undefined],
+        ['broken', { code: 'failed', message: 'no battery' }],
+        ['rejected', { code: 'busy', message: 'not today' }],
+        ['talkative', { code: 'failed', message: 'x'.repeat(1024) }],
+        ['function', { code: 'unserializable', message: 'the answer to "function" is no JSON' }],
+        ['loop', { code: 'unserializable', message: 'the answer to "loop" is no JSON' }],
+        ['unknown', { code: 'unknown', message: 'there is no request "unknown"' }],
+        ['__proto__', { code: 'unknown', message: 'there is no request "__proto__"' }],
+      ],
+    )
+  })
+
+  it('an action that fails is reported and harms nobody', async t => {
+    const { server, browser } = await application(t, api => {
+      api.action('broken', () => {
+        throw new Error('no battery')
+      })
+      api.action('rejected', () => Promise.reject(new Error('no battery')))
+      api.request('ok', () => true)
+    })
+    const ann = await browser()
+    for (const text of ['{"action": "broken"}', '{"action": "rejected"}', '{"request": "ok", "id": "1"}'])
+      ann.send(text)
+    assert.deepEqual(await ann.get(1), ['{"response":"ok","id":"1","value":true}'])
+    assert.equal(server.counters.errors, 1)
+  })
+
+  it('clients are asked, also while what they say is worked on', async t => {
+    const { browser, api } = await application(t, given =>
+      given.action('ready', async (client, args) => {
+        const battery = await given.call(client, 'battery', args)
+        given.emit(client, 'go', [battery], { at: 1 })
+      }),
+    )
+    assert.ok(api)
+    const ann = await browser()
+    ann.send('{"action": "ready", "args": [7]}')
+    await ann.get(1)
+    const [{ request, id, args }] = json(ann)
+    assert.deepEqual([request, args], ['battery', [7]])
+    assert.match(id, /^\d{4}$/)
+    ann.send(JSON.stringify({ response: 'battery', id, value: 12.5 }))
+    assert.equal((await ann.get(2))[1], '{"action":"go","args":[12.5],"kwargs":{"at":1}}')
+  })
+
+  it('a call ends with an error, a deadline, an abort, or with its client', async t => {
+    const { api, browser, clientOf, server } = await application(t, () => {})
+    const ann = await browser()
+    const client = await clientOf(1)
+    const failed = api.call(client, 'one')
+    await ann.get(1)
+    ann.send(`{"response": "one", "id": "${json(ann)[0].id}", "error": {"code": "busy", "message": "not now"}}`)
+    await assert.rejects(failed, { code: 'busy', message: 'not now' })
+    await assert.rejects(api.call(client, 'two', [], {}, { timeout: 5 }), {
+      code: 'timeout',
+      message: `client ${client.id} has not answered "two" within 5 ms`,
+    })
+    const controller = new AbortController()
+    const aborted = api.call(client, 'three', [], {}, { signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await assert.rejects(aborted, { message: 'enough' })
+    await assert.rejects(api.call(client, 'four', [], {}, { signal: controller.signal }), { message: 'enough' })
+    await assert.rejects(api.call(client, 'five', [() => {}, 1n]), TypeError)
+    await assert.rejects(api.call(client, 'six', [], {}, { timeout: Number.POSITIVE_INFINITY }), {
+      name: 'RangeError',
+      message: 'the timeout of a call is 1 to 2147483647 milliseconds, received Infinity',
+    })
+    const lost = api.call(client, 'seven')
+    ann.ws.terminate()
+    await assert.rejects(lost, { code: 'gone', message: `client ${client.id} has gone without an answer to "seven"` })
+    await until(() => server.clients.size === 0)
+    await assert.rejects(api.call(client, 'eight'), {
+      code: 'none',
+      message: `client ${client.id} is no messaging client`,
+    })
+  })
+
+  it('an answer under another name, or to nothing, leaves the call alone', async t => {
+    const { api, browser, clientOf, server } = await application(t, () => {})
+    const ann = await browser()
+    const called = api.call(await clientOf(1), 'one')
+    await ann.get(1)
+    const [{ id }] = json(ann)
+    ann.send(JSON.stringify({ response: 'two', id, value: 'wrong' }))
+    ann.send(JSON.stringify({ response: 'one', id: 'x', value: 'wrong' }))
+    ann.send(JSON.stringify({ response: 'one', id, value: 'right' }))
+    assert.equal(await called, 'right')
+    assert.equal(server.counters.drops['unexpected response'], 2)
+  })
+
+  it('no more calls wait for one client than it is told, each with an id of its own', async t => {
+    const { api, browser, clientOf } = await application(t, () => {}, { messagingMaxCalls: 6000 })
+    const ann = await browser()
+    const client = await clientOf(1)
+    const calls = Array.from({ length: 6000 }, () => api.call(client, 'x'))
+    await assert.rejects(api.call(client, 'x'), {
+      code: 'busy',
+      message: `client ${client.id} has 6000 calls to answer, --messaging-max-calls is that`,
+    })
+    await ann.get(6000)
+    const ids = json(ann).map(({ id }) => id as string)
+    assert.equal(new Set(ids).size, 6000)
+    assert.deepEqual([...new Set(ids.map(id => id.length))], [4, 8])
+    for (const id of ids) ann.send(JSON.stringify({ response: 'x', id, value: id }))
+    assert.deepEqual(await Promise.all(calls), ids)
+  })
+
+  it('a client has no more work done at a time than it is told; the rest waits', async t => {
+    let running = 0
+    let most = 0
+    const ends: (() => void)[] = []
+    const { browser } = await application(
+      t,
+      api =>
+        api.request('work', async () => {
+          most = Math.max(most, ++running)
+          await new Promise<void>(resolve => ends.push(resolve))
+          running--
+        }),
+      { messagingMaxWork: 3 },
+    )
+    const ann = await browser()
+    for (let i = 0; i < 10; i++) ann.send(JSON.stringify({ request: 'work', id: `${i}` }))
+    while (ann.received.length < 10) {
+      await until(() => ends.length > 0 || ann.received.length === 10)
+      ends.shift()?.()
+    }
+    assert.equal(most, 3)
+    assert.deepEqual(
+      json(ann).map(({ id }) => id),
+      Array.from({ length: 10 }, (_, i) => `${i}`),
+    )
+  })
+
+  it('many are asked at once, and those who answer are heard', async t => {
+    const { api, browser, plain, clientOf } = await application(t, () => {})
+    const peers = [await browser(), await browser(), await browser()]
+    const last = await clientOf(3)
+    await plain()
+    await clientOf(4)
+    for (const [i, client] of [...last.server.clients.values()].slice(0, 3).entries())
+      client.state.messaging = { id: i < 2 ? `copter${i}` : 'other' }
+    const answers = api.callAll('copter*', 'id', [], {}, { timeout: 300 })
+    await until(() => peers.filter(({ received }) => received.length > 0).length === 2)
+    const [first] = peers.filter(({ received }) => received.length > 0)
+    first!.send(JSON.stringify({ response: 'id', id: json(first!)[0].id, value: 'here' }))
+    assert.deepEqual(
+      (await answers).map(({ id, value, error }) => [id, value ?? (error as { code: string }).code]).sort(),
+      [
+        ['copter0', 'here'],
+        ['copter1', 'timeout'],
+      ].sort(),
+    )
+    assert.deepEqual(await api.callAll('nobody', 'id'), [])
+  })
+
+  it('an action is broadcast to those who understand it, on the topic, but one', async t => {
+    const { api, server, browser, plain } = await application(t, given =>
+      given.action('join', client => client.join('fleet')),
+    )
+    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    for (const peer of [ann, bob, eve]) peer.send('{"action": "join"}')
+    bob.send(action('join'))
+    await until(() => [...server.clients.values()].filter(({ topics }) => topics.has('fleet')).length === 3)
+    await until(() => [...server.clients.values()].some(({ codec }) => codec.name === 'messaging'))
+    api.broadcast(server, 'start', [], { time: '1.5' }, { topic: 'fleet' })
+    api.broadcast(server, 'nobody', [], {}, { topic: 'none' })
+    await Promise.all([ann.get(1), bob.get(1), eve.get(1)])
+    assert.deepEqual(ann.received, ['{"action":"start","args":[],"kwargs":{"time":"1.5"}}'])
+    assert.deepEqual(bob.received, [action('start', [], { time: '1.5' })])
+  })
+
+  it('names that are taken, or are none, are refused', async t => {
+    await application(t, api => {
+      api.request('a', () => 1)
+      assert.throws(() => api.request('a', () => 1), { message: 'there are two handlers of request "a"' })
+      assert.throws(() => api.request('', () => 1), { message: 'the name of requests is a text, received ""' })
+      assert.throws(() => api.action('filetransfer', () => {}), {
+        message: 'action "filetransfer" is for files, no handler can have it',
+      })
+      assert.throws(() => api.action('a', 1 as never), { message: 'the handler of action "a" is no function' })
+    })
+  })
+})

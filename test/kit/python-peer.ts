@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { TestContext } from 'node:test'
+import { onPath } from './debian.ts'
+import { until } from './peer.ts'
+
+const SCRIPT = join(import.meta.dirname, '../peers/messaging_peer.py')
+
+/** Python 3, which the independent peer is written in; undefined: there is none. */
+export const python = onPath('python3', process.env)
+/** For tests that need it: shown in the report when they are left out. */
+export const needsPython = python === undefined ? { skip: 'no python3 on the PATH' } : {}
+
+/** A messaging client in Python, in a process of its own. */
+export class PythonPeer {
+  readonly heard: Record<string, unknown>[] = []
+  readonly #child: ChildProcess
+  #complaints = ''
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+    child.stderr!.setEncoding('utf8').on('data', text => {
+      this.#complaints += text
+    })
+    createInterface({ input: child.stdout! }).on('line', line => this.heard.push(JSON.parse(line)))
+  }
+
+  /** @param args - behind the port: its id, and the authority that the server's certificate is checked against. */
+  static async open(t: TestContext, port: number, ...args: string[]): Promise<PythonPeer> {
+    const child = spawn(python!, [SCRIPT, `${port}`, ...args], { stdio: 'pipe' })
+    t.after(() => void child.kill())
+    const peer = new PythonPeer(child)
+    await until(() => peer.heard.length > 0 || child.exitCode !== null, 'the connection of a Python peer')
+    if (peer.heard.length === 0) throw new Error(peer.#complaints)
+    peer.heard.shift()
+    return peer
+  }
+
+  tell(command: object): void {
+    this.#child.stdin!.write(`${JSON.stringify(command)}\n`)
+  }
+
+  async get(count: number): Promise<readonly Record<string, unknown>[]> {
+    const what = () => `${count} things heard, got ${JSON.stringify(this.heard)} ${this.#complaints}`
+    await until(() => this.heard.length >= count, what())
+    return this.heard.slice(0, count)
+  }
+}
