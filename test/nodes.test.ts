@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { folder, type Launched, launch } from './kit/cli.ts'
 import { envelope, opened } from './kit/media.ts'
+import { TcpPeer } from './kit/messaging.ts'
 import { Peer, until } from './kit/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from './kit/redis.ts'
 import { PNG } from './kit/uploads.ts'
@@ -55,6 +56,13 @@ export const setup = host => {
   media.on('text', (_, client) => client.answer('noted'))
 }`
 
+/** Has an action done by all. */
+const FLEET = `export const uses = ['messaging']
+export const setup = host => {
+  const messaging = host.use('messaging')
+  messaging.action('all', (client, [action, ...args]) => messaging.broadcast(client.server, action, args, { at: 1 }))
+}`
+
 const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
 
 describe('nodes of one server', { skip: skipWithoutOwn }, () => {
@@ -77,6 +85,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
           'bouncer.js': BOUNCER,
           'round.js': ROUND,
           'gallery.js': GALLERY,
+          'fleet.js': FLEET,
         }),
       })
     const started: Launched[] = []
@@ -150,6 +159,30 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
       assert.deepEqual(await peer.get(expected.length), expected)
     }
   })
+  it('actions reach the messaging clients of every node, in the form of each, and nobody else', async t => {
+    const { nodes: all } = await nodes(t, 2, ['./fleet.js', 'broadcast'], shared, ['--messaging-port', '0'])
+    const [ann, bob, eve] = [
+      await Peer.open(all[0]!.url, {}, ['messaging']),
+      await Peer.open(all[1]!.url, {}, ['messaging']),
+      await Peer.open(all[1]!.url),
+    ]
+    const { url } = all[1]!.logged().find(({ msg }) => String(msg).startsWith('messaging listens on')) as {
+      url: string
+    }
+    const drone = await TcpPeer.open(t, Number(new URL(url).port))
+    await drone.get(1)
+    ann.send('{"action": "all", "args": ["land", 7]}')
+    ann.send('{"action": "own"}')
+    await Promise.all([ann.get(1), bob.get(2), drone.get(3), eve.get(1)])
+    const land = '{"action":"land","args":[7],"kwargs":{"at":1}}'
+    const own = '{"action":"own","args":[],"kwargs":{}}'
+    assert.deepEqual([ann.received, bob.received, eve.received], [[land], [land, own], [own]])
+    assert.deepEqual(drone.names.slice(1), [
+      ['land', [7]],
+      ['own', []],
+    ])
+  })
+
   it('media of any kind reaches the clients of every node, each with its own numbers', async t => {
     const { nodes: all } = await nodes(t, 2, ['media', './gallery.js'])
     const [ann, bob, simple] = await Promise.all([all[0]!, all[1]!, all[1]!].map(open))

@@ -6,6 +6,7 @@ import { Parser } from './parser.ts'
 
 const NORMAL = 1000
 const POLICY = 1008
+const OURS = 1011
 const TOO_SLOW = 1013
 /** Milliseconds that a peer has to end its side, after ours. */
 const GOODBYE = 2000
@@ -118,8 +119,8 @@ export class Connection implements Transport {
       }
       if (!this.#isPaused && !this.#isOver) this.#watch()
     } catch (error) {
-      if (!(error instanceof Malformed)) throw error
-      this.#refuse(error.closeCode, error.message)
+      // Thrown on, an error of ours would end the process: nobody else is on this stack.
+      this.#refuse(error instanceof Malformed ? error.closeCode : OURS, (error as Error).message)
     }
   }
 

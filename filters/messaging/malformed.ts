@@ -1,5 +1,7 @@
 const INVALID_PAYLOAD = 1007
 const TOO_LARGE = 1009
+/** Characters. */
+const MAX_SHOWN = 60
 
 /** What a peer sent cannot be understood; the message says why in one sentence. */
 export class Malformed extends Error {
@@ -17,8 +19,10 @@ export function tooLarge(reason: string): Malformed {
   return new Malformed(reason, TOO_LARGE)
 }
 
-/** A name or a number that a peer sent, short enough to be shown. */
+/** What a peer sent, short enough to be shown; never looked into, as it may be of any size and depth. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 60 ? `${text.slice(0, 60)}...` : text
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value)
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }

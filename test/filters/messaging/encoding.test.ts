@@ -39,7 +39,7 @@ describe('content-encoding', () => {
   it('that is unknown is refused, in few words', () => {
     assert.throws(
       () => textIn('x'.repeat(1000), Buffer.alloc(0), 'it'),
-      refusing(`content-encoding "${'x'.repeat(59)}... is not known; send utf-8`),
+      refusing(`content-encoding "${'x'.repeat(60)}..." is not known; send utf-8`),
     )
   })
 })

@@ -113,7 +113,7 @@ describe('a frame that the original takes badly', () => {
 
 describe('a frame', () => {
   const cases: readonly (readonly [what: string, bytes: Buffer, why: string, code?: number])[] = [
-    ['whose header is a list', framed('[]'), 'the header of a frame is an object, received []'],
+    ['whose header is a list', framed('[]'), 'the header of a frame is an object, received a list'],
     ['whose header is null', framed('null'), 'the header of a frame is an object, received null'],
     ['whose header is no UTF-8', framed('{"a": "\xff"}').fill(0xff, 9, 10), 'the header of a frame is not utf-8'],
     ['whose header has a mark in front', framed('\ufeff{}'), 'the header of a frame is no JSON'],
@@ -149,7 +149,7 @@ describe('a frame', () => {
     [
       'whose content is a list',
       framed(headerOf('[]', { action: 'x' }), '[]'),
-      'the content of a message is an object, received []',
+      'the content of a message is an object, received a list',
     ],
     [
       'whose content is no UTF-8',
@@ -159,12 +159,12 @@ describe('a frame', () => {
     [
       'whose args are an object',
       framed(headerOf('{"args":{}}', { action: 'x' }), '{"args":{}}'),
-      'args is a list, received {}',
+      'args is a list, received an object',
     ],
     [
       'whose kwargs are a list',
       framed(headerOf('{"kwargs":[]}', { action: 'x' }), '{"kwargs":[]}'),
-      'kwargs is an object, received []',
+      'kwargs is an object, received a list',
     ],
     [
       'whose kwargs are a text',
@@ -225,6 +225,21 @@ describe('a frame', () => {
       if (depth < 100) assert.equal((read(bytes) as Action).args.length, 1)
       else assert.throws(() => read(bytes, 1_000_000), refusing('the content is nested deeper than 100'))
     }
+  })
+
+  it('refused for what is in it is not looked into, however deep that is', () => {
+    const deep = `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+    assert.throws(() => read(framed(deep)), refusing('the header of a frame is an object, received a list'))
+    const header = JSON.stringify(
+      headerOf('{"value":0}', { 'message-type': 'response', request_id: '1', requested_value: 'a' }),
+    )
+    const { error } = read(framed(header.replace('{', `{"error":${deep},`), '{"value":0}')) as Response
+    assert.deepEqual(error, { code: 'failed', message: 'a list' })
+    for (const [content, why] of [
+      [deep, 'the content of a message is an object, received a list'],
+      [`{"args":{"a":${deep}}}`, 'the content is nested deeper than 100'],
+    ] as const)
+      assert.throws(() => read(framed(headerOf(content, { action: 'x' }), content), 100_000), refusing(why))
   })
 
   it('may have a number as an id, which goes back as it came', () => {

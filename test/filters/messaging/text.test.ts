@@ -63,8 +63,8 @@ describe('the form for browsers', () => {
 
   const wrong: readonly (readonly [text: string, why: string])[] = [
     ['{"action":1}', '"action" is a text, received 1'],
-    ['{"action":"a","args":{}}', 'args is a list, received {}'],
-    ['{"action":"a","kwargs":[]}', 'kwargs is an object, received []'],
+    ['{"action":"a","args":{}}', 'args is a list, received an object'],
+    ['{"action":"a","kwargs":[]}', 'kwargs is an object, received a list'],
     ['{"request":"a"}', 'the id of a request is a text, received undefined'],
     ['{"response":"a","id":null,"value":1}', 'the id of a request is a text, received null'],
   ]
