@@ -99,8 +99,7 @@ export const setup = async (host: Host<typeof options>) => {
     open(client: Client) {
       if (!codecs.has(client.codec)) return
       const session = sessionOf(client)
-      if (client.transport === TRANSPORT && chosen['messaging-ask-id'])
-        session.learnId().catch(error => log.debug({ err: error, client: client.id }, 'a client has not told its id'))
+      if (client.transport === TRANSPORT && chosen['messaging-ask-id']) void session.learnId()
     },
 
     message(payload: Payload, client: Client, message: Message): Awaitable<Verdict> {

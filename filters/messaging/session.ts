@@ -50,12 +50,16 @@ export class Session {
     return this.pending.call(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
   }
 
-  /** Asks a client who it is, as the original does of each that connects. */
+  /** Asks a client who it is, as the original does of each that connects; nothing when it does not tell. Never rejects. */
   async learnId(): Promise<void> {
-    const id = await this.call('id', [], {})
+    const id = await this.call('id', [], {}).catch(() => undefined)
     if (typeof id !== 'string' || id === '' || id.length > MAX_ID) return
     this.client.state.messaging = { id }
-    for (const handler of this.#service.handlers.ids) await handler(this.client, id)
+    try {
+      for (const handler of this.#service.handlers.ids) await handler(this.client, id)
+    } catch (error) {
+      this.#complain(error, 'an id handler failed')
+    }
   }
 
   /** Runs the handlers of an action; false: it has none. */
@@ -102,7 +106,7 @@ export class Session {
   /** Who asked is told what the handler threw; so is the log. */
   #failed(request: Request, error: unknown): void {
     this.#complain(error, `request ${shown(request.name)} failed`)
-    this.#fail(request, failureIn(error))
+    this.#fail(request, failureIn(request.name, error))
   }
 
   #fail({ name, id }: Request, error: Failure): void {
@@ -114,8 +118,10 @@ export class Session {
   }
 }
 
-function failureIn(error: unknown): Failure {
-  const { code } = (typeof error === 'object' && error !== null ? error : {}) as { code?: unknown }
+/** What the system says is not for strangers: there may be paths in it. */
+function failureIn(name: string, error: unknown): Failure {
+  const { code, syscall } = Object(error) as { code?: unknown; syscall?: unknown }
+  if (syscall !== undefined) return { code: 'failed', message: `request ${shown(name)} failed` }
   const message = error instanceof Error ? error.message : String(error)
   return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(message) }
 }

@@ -292,6 +292,26 @@ describe('messaging over TCP', () => {
     )
   })
 
+  it('reports what fails when an id is heard', async t => {
+    const { peer, logged } = await door(
+      t,
+      [
+        building(api =>
+          api.onId(() => {
+            throw new Error('no place')
+          }),
+        ),
+      ],
+      { messagingAskId: true },
+    )
+    const ann = await peer()
+    const [asked] = await ann.get(1)
+    ann.send(response('id', (asked as { id: string }).id, 'copter1'))
+    await until(() =>
+      logged.some(({ msg, err }) => msg === 'an id handler failed' && /no place/.test(JSON.stringify(err))),
+    )
+  })
+
   it('calls a peer while an action of it is done', async t => {
     let api!: MessagingApi
     const { peer } = await door(t, [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, it, type TestContext } from 'node:test'
 import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
 import type { Client, FilterModule, Message, Payload } from '../../src/types.ts'
@@ -272,6 +273,7 @@ describe('what applications do with messaging', () => {
       api.request('rejected', async () => {
         throw Object.assign(new Error('not today'), { code: 'busy' })
       })
+      api.request('file', () => readFileSync('/no/such/file'))
       api.request('talkative', () => {
         throw new Error('x'.repeat(100_000))
       })
@@ -289,6 +291,7 @@ describe('what applications do with messaging', () => {
       'nothing',
       'broken',
       'rejected',
+      'file',
       'talkative',
       'function',
       'loop',
@@ -307,6 +310,7 @@ describe('what applications do with messaging', () => {
         ['nothing', undefined],
         ['broken', { code: 'failed', message: 'no battery' }],
         ['rejected', { code: 'busy', message: 'not today' }],
+        ['file', { code: 'failed', message: 'request "file" failed' }],
         ['talkative', { code: 'failed', message: 'x'.repeat(1024) }],
         ['function', { code: 'unserializable', message: 'the answer to "function" is no JSON' }],
         ['loop', { code: 'unserializable', message: 'the answer to "loop" is no JSON' }],
