@@ -43,8 +43,6 @@ export class Connection implements Transport {
   #isOver = false
   /** The peer has ended its side. */
   #hasEnded = false
-  /** The socket is closed, and what came before that waits for the end of a pause. */
-  #isLost = false
   #deadline: NodeJS.Timeout | undefined
 
   /** @param socket - whose errors somebody listens to. */
@@ -73,15 +71,10 @@ export class Connection implements Transport {
     this.socket.pause()
   }
 
-  /** What was read before the pause comes first; not on the stack of who resumes, which is at work for this client. */
   resume(): void {
     this.#isPaused = false
-    queueMicrotask(() => {
-      this.#take()
-      if (this.#isPaused) return
-      if (this.#isLost) this.#report()
-      else this.socket.resume()
-    })
+    this.#watch()
+    this.socket.resume()
   }
 
   close(code: number, reason: string): void {
@@ -98,8 +91,7 @@ export class Connection implements Transport {
   }
 
   destroy(): void {
-    if (this.#isLost) this.#report()
-    else this.socket.destroy()
+    this.socket.destroy()
   }
 
   #read(chunk: Buffer): void {
@@ -110,14 +102,14 @@ export class Connection implements Transport {
 
   #take(): void {
     try {
-      while (!this.#isPaused && !this.#isOver) {
+      while (!this.#isOver) {
         const frame = this.#parser.next()
         if (frame === undefined) break
         this.#stopClock()
         this.#options.remember(frame)
         this.#attached.receive(frame.bytes)
       }
-      if (!this.#isPaused && !this.#isOver) this.#watch()
+      this.#watch()
     } catch (error) {
       // Thrown on, an error of ours would end the process: nobody else is on this stack.
       this.#refuse(error instanceof Malformed ? error.closeCode : OURS, (error as Error).message)
@@ -126,6 +118,7 @@ export class Connection implements Transport {
 
   /** Who has begun a header must end it in time. While nothing is read, no time passes. */
   #watch(): void {
+    if (this.#isPaused || this.#isOver) return
     if (!this.#parser.isInHeader) {
       this.#stopClock()
       return
@@ -147,11 +140,6 @@ export class Connection implements Transport {
   }
 
   #closed(): void {
-    if (this.#isPaused && !this.#isOver) this.#isLost = true
-    else this.#report()
-  }
-
-  #report(): void {
     this.#stopClock()
     if (!this.#isOver && this.#hasEnded && this.#parser.isIdle) this.#ending = { code: NORMAL, reason: '', clean: true }
     const { code, reason, clean } = this.#ending

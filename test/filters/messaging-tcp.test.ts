@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer as createTcp } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import type { MessagingApi } from '../../filters/messaging.ts'
 import { createServer } from '../../src/index.ts'
 import type { Client, Closed, Payload } from '../../src/types.ts'
@@ -170,7 +171,7 @@ describe('messaging over TCP', () => {
     await silent.get(1)
   })
 
-  it('gives a header its time anew when the one before it was whole', async t => {
+  it('gives a header its time anew when the frame before it was whole', async t => {
     const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.4 })
     const ann = await peer()
     const frame = action('message', ['x'])
@@ -182,6 +183,44 @@ describe('messaging over TCP', () => {
     }
     await ann.get(4)
     assert.equal(ann.hasEnded, false)
+  })
+
+  it('gives a content all the time that it takes', async t => {
+    const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.3 })
+    const ann = await peer()
+    const frame = action('message', ['x'])
+    // In the header, in the content, and long after the time for a header.
+    for (const [from, to, ms] of [
+      [0, 10, 50],
+      [10, -10, 500],
+      [-10, frame.length, 0],
+    ] as const) {
+      ann.socket.write(frame.subarray(from, to))
+      await sleep(ms)
+    }
+    await ann.get(1)
+    assert.equal(ann.hasEnded, false)
+  })
+
+  it('stops the clock of a header while it does not read, and no longer', async t => {
+    let open = () => {}
+    const opened = new Promise<void>(resolve => {
+      open = resolve
+    })
+    const { server, peer } = await door(t, [{ message: () => opened }, 'echo'], {
+      messagingHeaderTimeout: 0.2,
+      maxQueued: 1,
+    })
+    const ann = await peer()
+    const frame = action('message', ['x'])
+    ann.send(frame, frame, frame, frame.subarray(0, 10))
+    await until(() => server.counters.paused === 1)
+    await sleep(400)
+    assert.deepEqual([server.clients.size, server.counters.closes[1008]], [1, undefined])
+    open()
+    await ann.end()
+    assert.equal(ann.received.length, 3)
+    await until(() => server.counters.closes[1008] === 1)
   })
 
   // One read of the socket, and several.
@@ -373,8 +412,12 @@ describe('messaging over TCP', () => {
     const { key, cert } = await authority('localhost')
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const tls = { messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` }
-    const { server, peer } = await door(t, [], tls)
+    const { server, peer, port, clientOf } = await door(t, [], tls)
     const silent = await peer()
+    // Taken after that one.
+    const next = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    t.after(() => void next.destroy())
+    await clientOf(1)
     const before = Date.now()
     await server.close()
     await silent.end()
