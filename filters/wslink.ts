@@ -183,7 +183,7 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
     start(server: Server) {
       if (!hello.isPossible) {
         const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
-        throw new Error(`wslink would let nobody in: ${ways}`)
+        throw refusal(`wslink would let nobody in: ${ways}`)
       }
       publisher.server = server
     },

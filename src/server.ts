@@ -7,7 +7,7 @@ import { readGiven } from './config-file.ts'
 import { Consumer } from './consumer.ts'
 import { unlessAborted, withDeadline } from './deadline.ts'
 import { DROP } from './drop.ts'
-import { FwsError, messageOf } from './errors.ts'
+import { FwsError, isOptionError, messageOf } from './errors.ts'
 import { Listener } from './listener.ts'
 import { Loader } from './loader.ts'
 import { createLogger } from './log.ts'
@@ -216,6 +216,7 @@ export async function startFilters({ filters, hub, options }: Assembly, signal?:
     try {
       await unlessAborted(withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start'), signal)
     } catch (error) {
+      if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${placed.asked}: ${messageOf(error)}`, error)
       throw new FwsError(
         'ERR_START',
         `start of filter ${placed.asked} (${placed.file}) failed: ${messageOf(error)}`,

@@ -277,7 +277,7 @@ export interface Handlers {
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
   /** Every plain HTTP request; `DROP`: answered. */
   request?: Many<(req: IncomingMessage, res: ServerResponse, server: Server) => Awaitable<Drop | void>>
-  /** With the server, before it listens. */
+  /** With the server, before it listens. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2). */
   start?(server: Server): Awaitable<void>
   /** In reverse order of start; also when the start fails, if the setup ran or the start was tried. */
   stop?(): Awaitable<void>

@@ -580,6 +580,17 @@ describe('start and stop', () => {
     assert.deepEqual(order, ['start a', 'stop a'])
   })
 
+  it('a start may say that the operator made a mistake, as a setup may', async () => {
+    file(
+      'mistaken.mjs',
+      `export const start = () => { throw Object.assign(new Error('no way in'), { code: 'ERR_OPTION' }) }`,
+    )
+    await assert.rejects(createServer({ ...quiet, filters: ['./mistaken'] }), {
+      code: 'ERR_OPTION',
+      message: 'filter ./mistaken: no way in',
+    })
+  })
+
   it('a filter whose start fails is stopped too: it may have got half way', async () => {
     const order: string[] = []
     const half = noting('half', order, {

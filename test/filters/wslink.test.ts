@@ -38,9 +38,9 @@ const published = (messages: readonly { id: string; result: unknown }[]) =>
 describe('wslink lets in', () => {
   it('nobody without a way to come in, and says so at the start', async () => {
     await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['wslink'] }), {
-      code: 'ERR_START',
+      code: 'ERR_OPTION',
       message:
-        /wslink would let nobody in: give --wslink-secret, put jwt before it, or say --wslink-open for everyone$/,
+        /^filter wslink: wslink would let nobody in: give --wslink-secret, put jwt before it, or say --wslink-open for everyone$/,
     })
   })
   it('nobody by options that contradict each other', async t => {
