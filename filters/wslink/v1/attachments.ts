@@ -1,7 +1,8 @@
 import { kept } from '../bytes.ts'
 import { malformed, oversize, violation } from '../fatal.ts'
 
-const KEY = /^wslink_bin\d+$/
+/** No client counts further than so many digits, and what it announces is kept. */
+const KEY = /^wslink_bin\d{1,20}$/
 /** Attachments of one client that wait for their bytes, or for the message that they belong to. */
 const MAX_WAITING = 16_384
 const MAX_DEPTH = 100

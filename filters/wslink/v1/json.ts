@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { bytesOf } from '../bytes.ts'
 import { malformed } from '../fatal.ts'
 import { isKey } from './attachments.ts'
@@ -18,9 +19,9 @@ export function readJson(text: string): unknown {
   }
 }
 
-/** JSON has a number that is infinite, 1e999, but none that is NaN: a text stands for it that is nowhere else. */
+/** JSON has a number that is infinite, 1e999, but none that is NaN: a text stands for it that no client can know. */
 function readWithSpecials(text: string): unknown {
-  const nan = textNotIn(text)
+  const nan = `NaN ${randomUUID()}`
   let isQuoted = false
   const plain = text.replace(/\\.|"|\b(?:NaN|Infinity)\b/gs, token => {
     if (token === '"') isQuoted = !isQuoted
@@ -32,12 +33,6 @@ function readWithSpecials(text: string): unknown {
   } catch {
     throw malformed('a text message is no JSON')
   }
-}
-
-function textNotIn(text: string): string {
-  let candidate = 'NaN'
-  while (text.includes(`"${candidate}"`)) candidate += '_'
-  return candidate
 }
 
 /** JSON with places left open for bytes: the text between them, one piece more than there are bytes. */

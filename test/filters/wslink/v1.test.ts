@@ -21,6 +21,14 @@ describe('JSON of 1.x', () => {
     const long = `["${'\\"NaN'.repeat(500_000)}", NaN]`
     const [text, nan] = readJson(long) as [string, number]
     assert.deepEqual([text.length, nan], [2_000_000, Number.NaN])
+    // Whatever text stands for NaN, it is not looked for among those of the client.
+    const names = Array.from({ length: 2700 }, (_, i) => `"NaN${'_'.repeat(i)}"`)
+    const began = process.cpuUsage()
+    assert.equal((readJson(`[${names}, NaN]`) as unknown[]).length, 2701)
+    assert.ok(process.cpuUsage(began).user < 1_000_000)
+  })
+  it('is read with texts as they are, however they are written', () => {
+    assert.deepEqual(readJson('["\\u004eaN", "\\u004eaN_", NaN]'), ['NaN', 'NaN_', Number.NaN])
   })
   it('is nothing else', () => {
     for (const text of ['', '{', 'NaN5', '5NaN', '5Infinity', '-NaN', '"NaN', 'nan', '[NaN,]', "{'a': NaN}"])
@@ -108,7 +116,8 @@ describe('attachments of clients of 1.x', () => {
   })
   it('are announced by keys, in bounds', () => {
     const why = 'an attachment is announced by keys such as wslink_bin1'
-    for (const key of [5, 'x', 'wslink_bin', 'wslink_bin1\n', null]) fails(() => reader().announce(key), 1002, why)
+    for (const key of [5, 'x', 'wslink_bin', 'wslink_bin1\n', `wslink_bin${'1'.repeat(21)}`, null])
+      fails(() => reader().announce(key), 1002, why)
     fails(() => reader().made.read('{"method": "wslink.binary.attachment", "args": {}}', 0), 1002, why)
     const keys = Array.from({ length: 10 }, (_, i) => `wslink_bin${i}`)
     const { announce } = reader(1_000_000)
