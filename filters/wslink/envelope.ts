@@ -22,6 +22,8 @@ export interface Failure {
 
 /** Topics that the official clients hear: all others they drop without a word. */
 const TOPIC = /^\w+(\.\w+)*$/
+/** Characters of a topic; those that clients listen to are kept. */
+const MAX_TOPIC = 256
 
 /**
  * The request that a decoded message is; `undefined` when there is nothing to answer.
@@ -48,13 +50,15 @@ export function publishOf(topic: string, data: unknown): Envelope {
 /** @throws TypeError for a topic that official clients would never hear. */
 export function checkTopic(topic: unknown): asserts topic is string {
   if (isTopic(topic)) return
+  if (typeof topic === 'string' && topic.length > MAX_TOPIC)
+    throw new TypeError(`a topic has at most ${MAX_TOPIC} characters, received ${topic.length}`)
   throw new TypeError(
     `a topic is made of letters, digits and _ with single dots between them, received ${JSON.stringify(topic)}`,
   )
 }
 
 export function isTopic(topic: unknown): topic is string {
-  return typeof topic === 'string' && TOPIC.test(topic)
+  return typeof topic === 'string' && topic.length <= MAX_TOPIC && TOPIC.test(topic)
 }
 
 /** Whether it is a map as decoders make them. */

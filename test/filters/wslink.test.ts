@@ -208,6 +208,16 @@ describe('wslink publishes', () => {
       ['to others', 'to divers', true],
     ])
   })
+  it('on topics that are short, so that clients cannot have it keep long ones', async t => {
+    const { enter } = await serveWslink(t, basics)
+    const client = await enter()
+    client.call('wslink.subscribe', ['x'.repeat(256)])
+    client.call('wslink.subscribe', ['x'.repeat(257)])
+    await client.peer.get(3)
+    const [taken, refused] = results(client)
+    assert.equal(taken, true)
+    assert.equal(refused.data.exception, 'a topic has at most 256 characters, received 257')
+  })
   it('only on topics that official clients hear', async t => {
     const { enter } = await serveWslink(t, basics)
     const client = await enter()
