@@ -19,7 +19,7 @@ interface Apart {
  * A value as msgpack (wslink, section 2.2), in parts: large byte arrays are parts of their own, and not copied. Bytes of
  * every kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
  *
- * @throws for functions, symbols, and what is nested deeper than 100.
+ * @throws for functions, symbols, what is nested deeper than 100, and a key `__proto__`, at which the official clients do.
  */
 export function pack(value: unknown): readonly Uint8Array[] {
   const extensions = new Extensions()
@@ -68,6 +68,7 @@ class Extensions {
     // The encoder takes an ArrayBuffer for a map.
     if (bytes !== undefined && (bytes.length >= APART_FROM || !ArrayBuffer.isView(value)))
       return this.#mark([binHead(bytes.length), bytes])
+    if (Object.hasOwn(value as object, '__proto__')) throw new TypeError('a map with a key __proto__')
     return ExtensionCodec.defaultCodec.tryToEncode(value, undefined)
   }
 

@@ -35,6 +35,10 @@ describe('pack', () => {
     assert.deepEqual(packed(new ArrayBuffer(256)).subarray(0, 4), Buffer.from('c5010000', 'hex'))
     assert.deepEqual(packed(new ArrayBuffer(65_536)).subarray(0, 6), Buffer.from('c60001000000', 'hex'))
   })
+  it('writes no key at which official clients throw', () => {
+    const value = JSON.parse('[{"__proto__": 1}]')
+    assert.throws(() => packed(value), new TypeError('a map with a key __proto__'))
+  })
   it('writes a BigInt as an integer of 64 bits', () => {
     assert.deepEqual(packed([2n ** 64n - 1n, -1n]), Buffer.from('92cfffffffffffffffffd3ffffffffffffffff', 'hex'))
     assert.throws(() => packed(2n ** 64n), RangeError)
