@@ -76,17 +76,23 @@ export class Calls {
     return raised(id, method, error, this.#isDebug)
   }
 
-  /** Publishes what a generator yields, for its caller alone; answers what it returns. Nobody waits: it is told to end. */
+  /**
+   * Publishes what a generator yields, for its caller alone; answers what it returns. It is told to end when its caller
+   * has gone, or what it yields cannot be published.
+   */
   async #follow(method: string, generator: AsyncGenerator, caller: Caller): Promise<unknown> {
-    for (;;) {
-      const { done, value } = await this.#procedures.as(caller.client, () => generator.next())
-      if (done) {
-        this.#publisher.flush()
-        return value
+    try {
+      while (!caller.isClosed) {
+        const { done, value } = await this.#procedures.as(caller.client, () => generator.next())
+        if (done) {
+          this.#publisher.flush()
+          return value
+        }
+        this.#publisher.publish(progressOf(method), value, { to: caller.client })
+        await caller.room()
       }
-      if (caller.isClosed) return generator.return(undefined)
-      this.#publisher.publish(progressOf(method), value, { to: caller.client })
-      await caller.room()
+    } finally {
+      await generator.return(undefined)
     }
   }
 }

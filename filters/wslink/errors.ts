@@ -30,9 +30,18 @@ export function unserializable(id: string, method: string): Envelope {
 
 /** What a procedure threw: its message, and with `debug` where that was. */
 export function raised(id: string, method: string, error: unknown, debug: boolean): Envelope {
-  const exception = error instanceof Error ? error.message || error.name : String(error)
+  const exception = textOf(error)
   const trace = debug && error instanceof Error && error.stack !== undefined ? { trace: error.stack } : {}
   return failed(id, EXCEPTION, 'Exception raised', { method, exception, ...trace })
+}
+
+/** Anything can be thrown, things without a text too. */
+function textOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message || error.name : error)
+  } catch {
+    return 'an error without a text'
+  }
 }
 
 /** The original leaves out data that is nothing. */

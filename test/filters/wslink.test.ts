@@ -390,6 +390,43 @@ describe('a client of wslink', () => {
     peer.ws.terminate()
     await until(() => seen.length === 1, 'the end of the generator')
   })
+  it('ends a generator that yields what cannot be said', async t => {
+    const seen: string[] = []
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.register('odd', async function* () {
+        try {
+          yield () => {}
+        } finally {
+          seen.push('ended')
+        }
+      })
+    })
+    const client = await enter()
+    client.call('odd')
+    await client.peer.get(2)
+    assert.equal(results(client)[0].data.exception, 'Unrecognized object: [object Function]')
+    assert.deepEqual(seen, ['ended'])
+  })
+  it('gets an error for whatever a procedure throws', async t => {
+    const odd = [
+      Object.create(null),
+      Object.assign(new Error(), { message: Object.create(null) }),
+      undefined,
+      Symbol('x'),
+    ]
+    const { enter } = await serveWslink(t, wslink => {
+      wslink.register('odd', (i: number) => {
+        throw odd[i]
+      })
+      wslink.register('odd.later', async (i: number) => Promise.reject(odd[i]))
+    })
+    const client = await enter()
+    for (const method of ['odd', 'odd.later']) for (const i of odd.keys()) client.call(method, [i])
+    await client.peer.get(9)
+    const texts = ['an error without a text', 'an error without a text', 'undefined', 'Symbol(x)']
+    const seen = results(client).map(({ data }) => data.exception)
+    assert.deepEqual(seen.sort(), [...texts, ...texts].sort())
+  })
   it('gets an error for a result that cannot be said', async t => {
     const circle: unknown[] = []
     circle.push(circle)
