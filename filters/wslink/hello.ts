@@ -12,7 +12,7 @@ export interface Rules {
   readonly secret: string | undefined
   /** Nothing is asked. */
   readonly isOpen: boolean
-  /** A guard stands before: who has an identity has proven it. */
+  /** A guard stands before: who has an identity has proven it, and that is enough where there is no secret. */
   readonly isGuarded: boolean
 }
 
@@ -44,8 +44,8 @@ export class Hello {
     const given = isMap(credentials) ? credentials.secret : undefined
     if (this.#hooks.length > 0) return this.#ask(given, client)
     const { secret, isOpen, isGuarded } = this.#rules
-    if (isOpen || (isGuarded && client.identity !== undefined)) return true
-    return secret !== undefined && typeof given === 'string' && isSame(given, secret)
+    if (secret !== undefined) return typeof given === 'string' && isSame(given, secret)
+    return isOpen || (isGuarded && client.identity !== undefined)
   }
 
   async #ask(given: unknown, client: Client): Promise<boolean> {

@@ -142,6 +142,8 @@ export class Session {
   }
 
   #greeted(id: string, isAccepted: boolean): Drop | Promise<Drop> {
+    // A hook that took longer than filters may: its client has left, and everybody was told.
+    if (this.isClosed) return DROP
     if (!isAccepted) {
       this.#answer(unauthenticated(id))
       return ++this.#failures < MAX_FAILURES

@@ -117,6 +117,44 @@ describe('wslink lets in', () => {
     await client.peer.get(2)
     assert.deepEqual(results(client), ['ann'])
   })
+  it('whom jwt in front of it knows by the secret alone, if there is one', async t => {
+    const server = await serve(t, {
+      filters: ['jwt', 'wslink', building(basics)],
+      jwtSecret: TOKEN_SECRET,
+      jwtQuery: true,
+      wslinkSecret: SECRET,
+    })
+    const peer = await Peer.open(`${server.url}/?token=${sign({ sub: 'ann', exp: 4_102_444_800 })}`)
+    peer.send(whole(hello('wrong')))
+    peer.send(whole(hello()))
+    await peer.get(2)
+    const [first, second] = opened(peer.received)
+    assert.deepEqual(first.error, UNAUTHENTICATED)
+    assert.ok(second.result.clientID)
+  })
+  it('nobody who has gone while a hook took too long', async t => {
+    let answer = (_: boolean) => {}
+    const seen: string[] = []
+    const { server, open } = await serveWslink(
+      t,
+      wslink => {
+        wslink.validate(() => new Promise<boolean>(resolve => (answer = resolve)))
+        wslink.onConnect(() => void seen.push('in'))
+        wslink.onClose(() => void seen.push('out'))
+      },
+      { filterTimeout: 0.02 },
+    )
+    const peer = await open()
+    const [client] = server.clients.values()
+    peer.send(whole(hello()))
+    await until(() => server.counters.messages === 1)
+    peer.ws.terminate()
+    await until(() => server.handlers.some(({ chain, failed }) => chain === 'message' && failed === 1))
+    await until(() => client!.signal.aborted)
+    answer(true)
+    await new Promise(setImmediate)
+    assert.deepEqual([seen, client!.topics.size], [[], 0])
+  })
   it('nobody who has said five wrong hellos', async t => {
     const { open } = await serveWslink(t)
     const peer = await open()
