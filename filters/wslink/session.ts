@@ -9,6 +9,7 @@ import type { Hello } from './hello.ts'
 import { ALL, hears } from './publisher.ts'
 import { Replies } from './replies.ts'
 import { Slots } from './slots.ts'
+import { weightOf } from './weight.ts'
 
 /** Ends a chain; the core has it registered under this name. */
 const DROP = Symbol.for('filtered-websocket.drop') as Drop
@@ -27,7 +28,7 @@ export interface Service {
   readonly hello: Hello
   readonly calls: Calls
   readonly limits: {
-    /** Bytes of a message, before the hello; after it, of all calls of one client that are under way too. */
+    /** Bytes of a message, before the hello; after it, what all calls of one client that are under way take too. */
     readonly hello: number
     readonly message: number
     /** Calls of one client that may be under way. */
@@ -110,6 +111,8 @@ export class Session {
 
   close(): void {
     this.isClosed = true
+    // Calls may be under way for long, and keep the session.
+    this.#reader = undefined
     this.#replies.close()
   }
 
@@ -169,7 +172,7 @@ export class Session {
   }
 
   #call(request: Request): Drop | Promise<Drop> {
-    const bytes = this.#received
+    const bytes = this.#received + weightOf(request)
     this.#received = 0
     if (!this.#slots.isFull) return this.#run(request, bytes)
     const { id, method } = request

@@ -1,7 +1,7 @@
 /** Milliseconds that a call waits for others to end. */
 const WAIT = 10_000
 
-/** How many calls of one client may be under way, and how large they may be together. */
+/** How many calls of one client may be under way, and how many bytes they may take together. */
 export class Slots {
   readonly #size: number
   readonly #maxBytes: number

@@ -6,7 +6,7 @@ import type { Client, Payload } from '../../src/types.ts'
 import { folder, refusalInside } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
 import { sign, SECRET as TOKEN_SECRET } from '../kit/tokens.ts'
-import { building, Client2, call, hello, opened, SECRET, serveWslink, whole } from '../kit/wslink.ts'
+import { building, Client2, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../kit/wslink.ts'
 
 declare module 'filtered-websocket' {
   interface WslinkProcedures {
@@ -513,6 +513,48 @@ describe('a client of wslink', () => {
       await client.peer.get(2 + answered)
     }
     assert.equal(most, 3)
+  })
+  it('whose calls under way take much is not read any further, few bytes as they may be', async t => {
+    let running = 0
+    const ends: (() => void)[] = []
+    const { enter } = await serveWslink(
+      t,
+      wslink =>
+        wslink.register('wait', (_: unknown[]) => {
+          running++
+          return new Promise<void>(end => ends.push(end))
+        }),
+      { wslinkMaxMessage: 1_000_000 },
+    )
+    const client = await enter()
+    // Some 10,000 bytes on the wire, and 1,300,000 as maps.
+    for (let i = 0; i < 3; i++) client.call('wait', [Array.from({ length: 10_000 }, () => ({}))])
+    for (let i = 1; i <= 3; i++) {
+      await until(() => ends.length > 0)
+      assert.equal(running, i)
+      ends.shift()!()
+      await client.peer.get(1 + i)
+    }
+  })
+  it('that has gone leaves nothing of what it had begun, whatever is under way', async t => {
+    const ends: (() => void)[] = []
+    const { server, enter } = await serveWslink(t, wslink =>
+      wslink.register('wait', () => new Promise<void>(end => ends.push(end))),
+    )
+    const before = process.memoryUsage().arrayBuffers
+    for (let i = 0; i < 4; i++) {
+      const client = await enter()
+      client.call('wait')
+      for (let at = 0; at < 100; at += 4)
+        client.peer.send(chunk(9, at * 1_000_000, 101_000_000, Buffer.alloc(4_000_000)))
+      client.call('wslink.unsubscribe', ['x'])
+      await client.peer.get(2)
+      client.peer.ws.terminate()
+      await until(() => server.clients.size === 0)
+    }
+    const kept = process.memoryUsage().arrayBuffers - before
+    assert.equal(ends.length, 4)
+    assert.ok(kept < 200_000_000, `${kept} bytes`)
   })
   it('that reads slowly gets its large answers one after the other', async t => {
     const SIZE = 20_000_000
