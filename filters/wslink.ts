@@ -63,8 +63,8 @@ export interface WslinkApi {
   /** Each function in an object; objects within it are parts of names: `{ demo: { add } }` is `demo.add`. */
   registerAll(procedures: ProcedureTree): void
   /**
-   * To all clients of every node that listen to the topic. What a procedure publishes before it awaits anything follows
-   * its answer.
+   * To all clients of every node that listen to the topic. What a procedure publishes follows its answer, if it gives that
+   * without having to wait for anything, and the client has room.
    *
    * @throws TypeError for a topic that official clients would not hear; whatever msgpack cannot say.
    */
@@ -73,7 +73,10 @@ export interface WslinkApi {
   attachment<T extends ArrayBuffer | ArrayBufferView>(bytes: T): T
   /** Says whether a client comes in; asked instead of the secret. */
   validate(hook: Validate): void
-  /** When a client says that it listens to a topic; one that throws refuses. */
+  /**
+   * When a client says that it listens to a topic; one that throws refuses, which keeps nothing secret: who never said
+   * anything hears everything, unless a guard's `permit` forbids.
+   */
   onSubscribe(hook: OnSubscribe): void
   /** When a client has come in. */
   onConnect(hook: (client: Client) => Awaitable<void>): void

@@ -87,11 +87,11 @@ export class Publisher {
   #send({ topic, packed, to, except, where }: Publish): void {
     const server = this.server!
     const audience = { format: FORMAT, ...(except !== undefined && { except }) }
+    const isMeant = (client: Client) =>
+      hears(client, topic) && (where === undefined || where(this.#interestOf(client, topic), client))
     if (to !== undefined) {
-      if (to !== except && hears(to, topic) && where?.(this.#interestOf(to, topic), to) !== false)
-        to.send(packed, FORMAT)
+      if (to !== except && isMeant(to)) to.send(packed, FORMAT)
     } else if (where !== undefined) {
-      const isMeant = (client: Client) => hears(client, topic) && where(this.#interestOf(client, topic), client)
       server.broadcast(packed, { ...audience, where: isMeant })
     } else {
       // Nobody is a member of both.
