@@ -2,8 +2,10 @@ import { kept } from '../bytes.ts'
 import { oversize, violation } from '../fatal.ts'
 import { HEAD_BYTES, readHead } from './chunks.ts'
 
-/** Chunks of unfinished messages that are kept; each costs something beside its bytes. */
+/** Chunks of unfinished messages that are kept: each costs some 300 bytes beside its own, and official ones are large. */
 const MAX_CHUNKS = 16_384
+const FEW_CHUNKS = 16
+const BYTES_OF_MANY = 64
 
 interface Piece {
   readonly at: number
@@ -82,7 +84,8 @@ export class Assembler {
 
   #keep(message: Unfinished, at: number, bytes: Buffer): void {
     if (this.#bytes + bytes.length > this.limit) throw oversize(`more than ${this.limit} bytes of unfinished messages`)
-    if (this.#chunks === MAX_CHUNKS) throw oversize(`more than ${MAX_CHUNKS} chunks of unfinished messages`)
+    const maxChunks = Math.min(MAX_CHUNKS, FEW_CHUNKS + Math.floor(this.limit / BYTES_OF_MANY))
+    if (this.#chunks >= maxChunks) throw oversize(`more than ${maxChunks} chunks of unfinished messages`)
     const { pieces } = message
     const index = placeOf(at, pieces)
     const before = pieces[index - 1]
