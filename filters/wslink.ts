@@ -36,7 +36,8 @@ export const options = {
     default: 128 * 1024 * 1024,
     min: 1024,
     integer: true,
-    describe: 'bytes of a message, and of all that one client has begun to send; more closes 1009',
+    describe:
+      'bytes of a message, of all that one client has begun to send (more closes 1009), and of its calls under way',
   },
   'wslink-pending': {
     type: 'number',

@@ -1,6 +1,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Encoded } from 'filtered-websocket'
 import { type Codecs, FORMAT } from './codecs.ts'
+import type { Slots } from './slots.ts'
 
 /** Milliseconds between two looks at a client that reads slowly: the first ones, and at most. */
 const LOOK_AFTER = 5
@@ -13,6 +14,7 @@ const LOOK_EVERY = 100
 export class Replies {
   readonly #client: Client
   readonly #codecs: Codecs
+  readonly #slots: Slots
   readonly #limit: number
   #waiting = 0
   /** Settles when the last one that waits has been sent. */
@@ -20,9 +22,10 @@ export class Replies {
   #isClosed = false
 
   /** @param maxBuffered - bytes that may wait for a client; answers take half of them. */
-  constructor(client: Client, codecs: Codecs, maxBuffered: number) {
+  constructor(client: Client, codecs: Codecs, slots: Slots, maxBuffered: number) {
     this.#client = client
     this.#codecs = codecs
+    this.#slots = slots
     this.#limit = maxBuffered / 2
   }
 
@@ -34,9 +37,11 @@ export class Replies {
       return undefined
     }
     this.#waiting++
+    this.#slots.hold(size)
     this.#turn = this.#turn.then(async () => {
       await this.#untilRoom(size)
       this.#waiting--
+      this.#slots.release(size)
       if (!this.#isClosed) this.#hand(reply)
     })
     return this.#turn

@@ -28,7 +28,7 @@ export interface Service {
   readonly hello: Hello
   readonly calls: Calls
   readonly limits: {
-    /** Bytes of a message, before the hello; after it, what all calls of one client that are under way take too. */
+    /** Bytes of a message, before the hello; after it, what its calls under way and their answers take. */
     readonly hello: number
     readonly message: number
     /** Calls of one client that may be under way. */
@@ -64,8 +64,8 @@ export class Session {
   constructor(client: Client, service: Service) {
     this.client = client
     this.#service = service
-    this.#replies = new Replies(client, service.codecs, service.limits.buffered)
     this.#slots = new Slots(service.limits.pending, service.limits.message)
+    this.#replies = new Replies(client, service.codecs, this.#slots, service.limits.buffered)
   }
 
   message(payload: Payload): Drop | Promise<Drop> {

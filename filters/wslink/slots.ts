@@ -30,6 +30,16 @@ export class Slots {
     if (!this.isFull) this.#waiting.shift()?.(true)
   }
 
+  /** An answer has to wait: its bytes count until it is sent. */
+  hold(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  /** Comes before the end of its call. */
+  release(bytes: number): void {
+    this.#bytes -= bytes
+  }
+
   /** Whether there is room now; false after 10 seconds without any. */
   async room(): Promise<boolean> {
     if (!this.isFull) return true

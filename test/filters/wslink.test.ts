@@ -536,6 +536,29 @@ describe('a client of wslink', () => {
       await client.peer.get(1 + i)
     }
   })
+  it('that does not read makes no more large answers than it may have', async t => {
+    let made = 0
+    const { server, enter } = await serveWslink(
+      t,
+      wslink =>
+        wslink.register('large', () => {
+          made++
+          return Buffer.alloc(1_000_000)
+        }),
+      { maxBuffered: 100_000, wslinkMaxMessage: 3_000_000 },
+    )
+    const client = await enter()
+    client.peer.ws.pause()
+    for (let i = 0; i < 40; i++) client.call('large')
+    await until(() => server.counters.messages >= 10 && made > 3)
+    // Whatever the sockets between them hold, and one, and three that wait.
+    const sockets = server.counters.deliveries
+    await new Promise(setImmediate)
+    assert.ok(made <= sockets + 4, `${made} answers, ${sockets} sent`)
+    client.peer.ws.resume()
+    await client.peer.get(41)
+    assert.equal(made, 40)
+  })
   it('that has gone leaves nothing of what it had begun, whatever is under way', async t => {
     const ends: (() => void)[] = []
     const { server, enter } = await serveWslink(t, wslink =>
