@@ -98,6 +98,10 @@ declare module 'filtered-websocket' {
 /** A frame of the original; and some images that wait for one client. */
 export const limits = { 'max-payload': 4 * 1024 * 1024, 'max-buffered': 16 * 1024 * 1024 }
 
+/** Milliseconds in which a message goes on, beside those that its next frame takes on a slow line: bytes each. */
+const PAUSE = 30_000
+const SLOW_LINE = 64
+
 /** Milliseconds between two looks at who has begun a message. */
 const CHECK_EVERY = 5000
 
@@ -137,6 +141,8 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
       message: chosen['wslink-max-message'],
       pending: chosen['wslink-pending'],
       buffered: inForce['max-buffered'],
+      // A frame is seen when it is complete.
+      pause: PAUSE + 1000 * Math.ceil(inForce['max-payload'] / SLOW_LINE / 1000),
     },
     onReady: client => runAll(onConnect, hook => hook(client)),
     onError,

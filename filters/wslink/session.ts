@@ -17,8 +17,6 @@ const DROP = Symbol.for('filtered-websocket.drop') as Drop
 /** WebSocket close code. */
 const POLICY_VIOLATION = 1008
 const MAX_FAILURES = 5
-/** Milliseconds after which an unfinished message has to go on. */
-const MAX_PAUSE = 30_000
 
 /** What all sessions of a server share. */
 export interface Service {
@@ -35,6 +33,8 @@ export interface Service {
     readonly pending: number
     /** Bytes that may wait for one client. */
     readonly buffered: number
+    /** Milliseconds after which an unfinished message has to go on. */
+    readonly pause: number
   }
   /** A client has said a good hello, and was told so. */
   onReady(client: Client): Awaitable<void>
@@ -105,8 +105,9 @@ export class Session {
   /** Ends it if it has begun a message and does not go on. */
   check(now: number): void {
     const since = this.#reader?.since
-    if (!this.#isBusy && since !== undefined && now - since > MAX_PAUSE)
-      this.client.disconnect(POLICY_VIOLATION, `a message has not gone on for ${MAX_PAUSE / 1000} s`)
+    const { pause } = this.#service.limits
+    if (!this.#isBusy && since !== undefined && now - since > pause)
+      this.client.disconnect(POLICY_VIOLATION, `a message has not gone on for ${pause / 1000} s`)
   }
 
   close(): void {
