@@ -41,6 +41,8 @@ export class Attachments {
       throw violation('an attachment is announced by keys such as wslink_bin1')
     if (this.#announced.length + this.#known.size + keys.length > MAX_WAITING)
       throw oversize(`more than ${MAX_WAITING} attachments wait for their message`)
+    // A guard may have dropped them: the next bytes must not be taken for theirs.
+    if (this.#announced.length > 0) throw violation(`bytes of ${this.#announced[0]} have not come`)
     this.#announced.push(...keys)
     this.#touched = now
   }

@@ -119,10 +119,21 @@ describe('attachments of clients of 1.x', () => {
     for (const key of [5, 'x', 'wslink_bin', 'wslink_bin1\n', `wslink_bin${'1'.repeat(21)}`, null])
       fails(() => reader().announce(key), 1002, why)
     fails(() => reader().made.read('{"method": "wslink.binary.attachment", "args": {}}', 0), 1002, why)
-    const keys = Array.from({ length: 10 }, (_, i) => `wslink_bin${i}`)
-    const { announce } = reader(1_000_000)
-    for (let i = 0; i < 1638; i++) announce(...keys)
-    fails(() => announce(...keys), 1009, 'more than 16384 attachments wait for their message')
+    const keys = Array.from({ length: 16_384 }, (_, i) => `wslink_bin${i}`)
+    const { announce, bytes } = reader(1_000_000)
+    announce(...keys)
+    for (const key of keys) bytes(key)
+    fails(() => announce('wslink_bin16384'), 1009, 'more than 16384 attachments wait for their message')
+    fails(
+      () => reader(1_000_000).announce(...keys, 'wslink_bin16384'),
+      1009,
+      'more than 16384 attachments wait for their message',
+    )
+  })
+  it('are not given the bytes of the next one when theirs are lost', () => {
+    const { announce } = reader()
+    announce('wslink_bin1')
+    fails(() => announce('wslink_bin2'), 1002, 'bytes of wslink_bin1 have not come')
   })
   it('take as much room as a message may', () => {
     const { announce, bytes, args } = reader()
