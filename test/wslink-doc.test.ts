@@ -150,7 +150,7 @@ describe('docs/wslink.md', () => {
   it('tells that a server without a way to come in does not start', async t => {
     const cwd = folder(t, { 'procedures.ts': files['procedures.ts']! })
     const { code, stderr } = await run(['-p', '0', '-f', './procedures.ts'], { cwd })
-    assert.equal(code, 1)
+    assert.equal(code, 2)
     const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
     assert.ok(stderr.includes(`wslink would let nobody in: ${ways}`), stderr)
     await launch(t, ['-p', '0', '-f', './procedures.ts', '--wslink-open'], { cwd })
