@@ -3,9 +3,10 @@ import type { Client, Encoded } from 'filtered-websocket'
 import { type Codecs, FORMAT } from './codecs.ts'
 import type { Slots } from './slots.ts'
 
-/** Milliseconds between two looks at a client that reads slowly: the first ones, and at most. */
-const LOOK_AFTER = 5
-const LOOK_EVERY = 100
+/** Bytes that a socket keeps when it is said to be drained. */
+const LITTLE = 16_384
+/** Milliseconds between two looks at a client of which so little may wait that being drained does not tell. */
+const LOOK_EVERY = 20
 
 /**
  * Sends answers to one client, in order, as it has room for them: what it asked for itself must not make it a slow
@@ -59,17 +60,16 @@ export class Replies {
   }
 
   async #untilRoom(size: number): Promise<void> {
-    let pause = LOOK_AFTER
     while (!this.#isClosed && !this.#hasRoom(size)) {
-      await sleep(pause, undefined, { ref: false })
-      pause = Math.min(2 * pause, LOOK_EVERY)
+      await this.#client.drained()
+      if (!this.#isClosed && !this.#hasRoom(size)) await sleep(LOOK_EVERY, undefined, { ref: false })
     }
   }
 
   /** One answer alone may be of any size. */
   #hasRoom(size: number): boolean {
     const { buffered } = this.#client
-    return buffered === 0 || buffered + size <= this.#limit
+    return buffered <= Math.min(LITTLE, this.#limit) || buffered + size <= this.#limit
   }
 
   #hand(reply: Encoded): void {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { readJson as readPythonJson } from '../../json/read.ts'
 import { bytesOf } from '../bytes.ts'
 import { malformed } from '../fatal.ts'
 import { isKey } from './attachments.ts'
@@ -13,23 +13,7 @@ const MAX_DEPTH = 100
  */
 export function readJson(text: string): unknown {
   try {
-    return JSON.parse(text)
-  } catch {
-    return readWithSpecials(text)
-  }
-}
-
-/** JSON has a number that is infinite, 1e999, but none that is NaN: a text stands for it that no client can know. */
-function readWithSpecials(text: string): unknown {
-  const nan = `NaN ${randomUUID()}`
-  let isQuoted = false
-  const plain = text.replace(/\\.|"|\b(?:NaN|Infinity)\b/gs, token => {
-    if (token === '"') isQuoted = !isQuoted
-    if (isQuoted || token === '"' || token.startsWith('\\')) return token
-    return token === 'NaN' ? `"${nan}"` : '1e999'
-  })
-  try {
-    return JSON.parse(plain, (_, value) => (value === nan ? Number.NaN : value))
+    return readPythonJson(text)
   } catch {
     throw malformed('a text message is no JSON')
   }
