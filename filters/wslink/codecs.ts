@@ -5,17 +5,20 @@ import type { Generation } from './generation.ts'
 /** The format of packed publishes, and of answers. */
 export const FORMAT = 'wslink'
 
+/** No publish is it: it is compared by identity. */
+const STANDS_FOR_ANSWER = Buffer.alloc(0)
+
 /** How everything looks to the clients of one server. */
 export class Codecs {
   /** Of a client that has not said a good hello: it reads answers to it, and nothing else. */
   readonly before: Codec = {
     name: 'wslink',
     formats: [FORMAT],
-    encode: payload => this.#answers.get(payload as Buffer),
+    encode: payload => this.#answerOf(payload),
   }
   readonly #topic: string | undefined
-  /** Answers that are on their way, by the payload that stands for them. */
-  readonly #answers = new WeakMap<Buffer, Encoded>()
+  /** What `STANDS_FOR_ANSWER` stands for, while it is handed to the core. */
+  #answer: Encoded | undefined
   readonly #known = new Map<string, Codec>()
 
   /** @param topic - on which what other filters broadcast is published; `undefined`: it is not for these clients. */
@@ -35,11 +38,18 @@ export class Codecs {
     return codec
   }
 
-  /** A payload that stands for an answer which is encoded already, so that its bytes are not copied to become one. */
-  standFor(answer: Encoded): Payload {
-    const payload = Buffer.alloc(0)
-    this.#answers.set(payload, answer)
-    return payload
+  /** Hands over an answer that is encoded already, so that its bytes are not copied to become a payload. */
+  hand(answer: Encoded, over: (payload: Payload, format: string) => void): void {
+    this.#answer = answer
+    try {
+      over(STANDS_FOR_ANSWER, FORMAT)
+    } finally {
+      this.#answer = undefined
+    }
+  }
+
+  #answerOf(payload: Payload): Encoded | undefined {
+    return payload === STANDS_FOR_ANSWER ? this.#answer : undefined
   }
 
   #create(name: string, generation: Generation, topic: string | undefined): Codec {
@@ -47,7 +57,7 @@ export class Codecs {
       name,
       formats: [FORMAT],
       encode: (payload, format) => {
-        if (format === FORMAT) return this.#answers.get(payload as Buffer) ?? generation.rewrite(payload as Buffer)
+        if (format === FORMAT) return this.#answerOf(payload) ?? generation.rewrite(payload as Buffer)
         return topic === undefined ? undefined : generation.write(publishOf(topic, payload))
       },
     }

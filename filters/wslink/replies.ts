@@ -1,6 +1,6 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Encoded } from 'filtered-websocket'
-import { type Codecs, FORMAT } from './codecs.ts'
+import type { Codecs } from './codecs.ts'
 import type { Slots } from './slots.ts'
 
 /** Bytes that a socket keeps when it is said to be drained. */
@@ -73,7 +73,7 @@ export class Replies {
   }
 
   #hand(reply: Encoded): void {
-    this.#client.send(this.#codecs.standFor(reply), FORMAT)
+    this.#codecs.hand(reply, (payload, format) => this.#client.send(payload, format))
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Awaitable, Client, Drop, Payload } from 'filtered-websocket'
 import type { Calls } from './calls.ts'
-import { type Codecs, FORMAT } from './codecs.ts'
+import type { Codecs } from './codecs.ts'
 import { type Envelope, type Request, readRequest, resultOf } from './envelope.ts'
 import { raised, unauthenticated, unauthorized, unknownSystem, unserializable } from './errors.ts'
 import { Fatal } from './fatal.ts'
@@ -197,7 +197,7 @@ export class Session {
   /** While it is on hold, and ahead of all that waits. */
   #answer(reply: Envelope): void {
     const { codecs } = this.#service
-    this.client.answer(codecs.standFor(this.#generation!.write(reply)), FORMAT)
+    codecs.hand(this.#generation!.write(reply), (payload, format) => this.client.answer(payload, format))
   }
 
   async #during(work: Promise<Drop>): Promise<Drop> {

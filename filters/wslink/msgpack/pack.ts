@@ -5,6 +5,8 @@ import { checkMsgpack } from './check.ts'
 
 /** Bytes from here on are not copied into the message, but stay a part of it. */
 const APART_FROM = 4096
+/** Bytes of memory that are kept for the next message. */
+const KEPT = 16_384
 /** What the encoder writes for something empty of an extension type whose place it tells. */
 const MARK_BYTES = 6
 
@@ -15,23 +17,44 @@ interface Apart {
   readonly parts: readonly Uint8Array[]
 }
 
-/**
- * A value as msgpack (wslink, section 2.2), in parts: large byte arrays are parts of their own, and not copied. Bytes of
- * every kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
- *
- * @throws for functions, symbols, what is nested deeper than 100, and a key `__proto__`, at which the official clients do.
- */
-export function pack(value: unknown): readonly Uint8Array[] {
-  const extensions = new Extensions()
-  const bytes = new Encoder({ extensionCodec: extensions }).encodeSharedRef(value)
-  const parts: Uint8Array[] = []
-  let from = 0
-  for (const { at, parts: apart } of extensions.apart) {
-    parts.push(bytes.subarray(from, at), ...apart)
-    from = at + MARK_BYTES
+/** Writes one message after the other into the same memory. */
+export class Packer {
+  #extensions = new Extensions()
+  #encoder = new Encoder({ extensionCodec: this.#extensions })
+
+  /**
+   * A value as msgpack (wslink, section 2.2), in parts: large byte arrays are parts of their own, and not copied. Bytes of
+   * every kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
+   *
+   * @throws for functions, symbols, what is nested deeper than 100, and a key `__proto__`, at which the official clients do.
+   */
+  pack(value: unknown): readonly Uint8Array[] {
+    const extensions = this.#extensions
+    extensions.apart.length = 0
+    const bytes = this.#own(this.#encoder.encodeSharedRef(value))
+    if (extensions.apart.length === 0) return [bytes]
+    const parts: Uint8Array[] = []
+    let from = 0
+    for (const { at, parts: apart } of extensions.apart) {
+      parts.push(bytes.subarray(from, at), ...apart)
+      from = at + MARK_BYTES
+    }
+    if (from < bytes.length) parts.push(bytes.subarray(from))
+    return parts
   }
-  if (from < bytes.length) parts.push(bytes.subarray(from))
-  return parts
+
+  /** What the next message does not write over; after a large one, memory of its own is not kept. */
+  #own(bytes: Uint8Array): Uint8Array {
+    if (bytes.length <= KEPT) return Buffer.from(bytes)
+    this.#extensions = new Extensions()
+    this.#encoder = new Encoder({ extensionCodec: this.#extensions })
+    return bytes
+  }
+}
+
+/** The same once. */
+export function pack(value: unknown): readonly Uint8Array[] {
+  return new Packer().pack(value)
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Encoded, Payload } from 'filtered-websocket'
 import type { Envelope } from '../envelope.ts'
 import type { Generation, Reader } from '../generation.ts'
-import { pack, unpack } from '../msgpack/pack.ts'
+import { Packer, unpack } from '../msgpack/pack.ts'
 import { Assembler } from './assembler.ts'
 import { chunksOf } from './chunks.ts'
 
@@ -10,6 +10,7 @@ export class Generation2 implements Generation {
   readonly name = 'wslink-2'
   readonly welcome: Generation['welcome']
   readonly #maxFrame: number
+  readonly #packer = new Packer()
   /** Of the next message; ids differ between all that may be under way to one client. */
   #id = 0
 
@@ -24,7 +25,7 @@ export class Generation2 implements Generation {
   }
 
   write(envelope: Envelope): Encoded {
-    return this.#chunks(pack(envelope))
+    return this.#chunks(this.#packer.pack(envelope))
   }
 
   rewrite(packed: Buffer): Encoded {
