@@ -106,7 +106,8 @@ const SLOW_LINE = 64
 const CHECK_EVERY = 5000
 
 /** Remote procedure calls and topics, as wslink's clients of 1.x and 2.x speak them. Every WebSocket client is taken for one. */
-export const setup = ({ options: chosen, limits: inForce, guards, log, every }: Host<typeof options>) => {
+export const setup = ({ name, options: chosen, limits: inForce, guards, log, every }: Host<typeof options>) => {
+  let isToldOfOther = false
   checkOptions(chosen)
   const sessions = new Map<Client, Session>()
   const onConnect: ((client: Client) => Awaitable<void>)[] = []
@@ -168,8 +169,11 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
 
   return {
     connect(client: Client) {
-      // Another protocol's.
-      if (client.codec.name !== 'plain') return
+      if (client.codec.name !== 'plain') {
+        if (!isToldOfOther) log.warn({ protocol: client.codec.name }, 'another filter takes these clients')
+        isToldOfOther = true
+        return
+      }
       client.codec = codecs.before
       client.hold()
     },
@@ -195,6 +199,7 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
         const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
         throw refusal(`wslink would let nobody in: ${ways}`)
       }
+      if (chosen['wslink-topic'] !== undefined) checkOrder(server, name, guards)
       publisher.server = server
     },
 
@@ -202,6 +207,14 @@ export const setup = ({ options: chosen, limits: inForce, guards, log, every }: 
 
     api,
   }
+}
+
+/** What such a filter broadcasts would be the frames of these clients, their secrets among them, to all others. */
+function checkOrder({ handlers }: Server, name: string, guards: readonly string[]): void {
+  const behind = handlers.filter(({ chain }) => chain === 'message').map(({ filter }) => filter)
+  const before = behind.slice(0, Math.max(0, behind.indexOf(name))).find(filter => !guards.includes(filter))
+  if (before !== undefined)
+    throw refusal(`with --wslink-topic, wslink stands before ${before} in -f, which would send frames as they are`)
 }
 
 function checkOptions(chosen: Host<typeof options>['options']): void {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { WslinkApi } from '../../filters/wslink.ts'
 import { createServer } from '../../src/index.ts'
+import { testServer } from '../../src/testing/index.ts'
 import type { Client, Payload } from '../../src/types.ts'
 import { folder, refusalInside } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
@@ -54,6 +55,26 @@ describe('wslink lets in', () => {
       await refused('--wslink-open', '--wslink-topic', 'my-room'),
       /--wslink-topic takes letters, digits and _ with single dots between them, received "my-room"$/,
     )
+  })
+  it('nobody to a room of others that stands before it', async t => {
+    const options = { port: 0, logLevel: 'silent', wslinkOpen: true, wslinkTopic: 'room' } as const
+    await assert.rejects(createServer({ ...options, filters: ['broadcast', 'wslink'] }), {
+      code: 'ERR_OPTION',
+      message:
+        /^filter wslink: with --wslink-topic, wslink stands before broadcast in -f, which would send frames as they are$/,
+    })
+    await serve(t, { ...options, filters: ['rate-limit', 'wslink', 'broadcast'] })
+  })
+  it('no client that another filter has taken, and says so once', async () => {
+    const server = await testServer(['media', 'wslink'], { wslinkOpen: true })
+    await server.connect()
+    await server.connect()
+    const told = server.logged.filter(({ msg }) => msg === 'another filter takes these clients')
+    assert.deepEqual(
+      told.map(({ protocol }) => protocol),
+      ['media'],
+    )
+    await server.stop()
   })
   it('who knows the secret, and nobody else', async t => {
     const { open } = await serveWslink(t)
