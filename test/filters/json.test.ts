@@ -39,6 +39,15 @@ describe('JSON as Python writes it, written', () => {
     assert.deepEqual(JSON.parse(writeJson(texts)), texts)
   })
 
+  it('is as long as what it says, however deep that is', () => {
+    const deep = `${'['.repeat(90)}${'1,'.repeat(1_000_000)}1${']'.repeat(90)}`
+    assert.equal(writeJson(JSON.parse(deep)), deep)
+    const texts = ['\\"'.repeat(1_000_000), ', '.repeat(1_000_000)]
+    assert.deepEqual(JSON.parse(writeJson(texts)), texts)
+    const short = ['\\'.repeat(30_000), ':']
+    assert.equal(writeJson(short), `["${'\\\\'.repeat(30_000)}", ":"]`)
+  })
+
   it('says null for numbers that JSON has not, and throws for what is nothing in it', () => {
     assert.equal(writeJson([Number.NaN, Number.POSITIVE_INFINITY]), '[null, null]')
     assert.throws(() => writeJson(undefined), { message: 'JSON cannot say undefined' })
