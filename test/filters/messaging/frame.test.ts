@@ -242,6 +242,20 @@ describe('a frame', () => {
       assert.throws(() => read(framed(headerOf(content, { action: 'x' }), content), 100_000), refusing(why))
   })
 
+  it('has at most 250,000 objects and lists', () => {
+    for (const [count, item] of [
+      [250_000, '{}'],
+      [250_001, '{}'],
+      [250_001, '[]'],
+    ] as const) {
+      // Two of them are the content itself and its args.
+      const content = `{"args":[${Array(count - 2).fill(item)}]}`
+      const bytes = framed(headerOf(content, { action: 'x' }), content)
+      if (count === 250_000) assert.equal((read(bytes, 1_000_000) as Action).args.length, 249_998)
+      else assert.throws(() => read(bytes, 1_000_000), refusing('the content has more than 250000 objects and lists'))
+    }
+  })
+
   it('may have a number as an id, which goes back as it came', () => {
     const content = '{"requested_value":"a","request_id":7}'
     const asked = read(framed(headerOf(content, { 'message-type': 'request' }), content)) as Request
