@@ -145,10 +145,15 @@ export function failureOf(error: unknown): { readonly error?: Failure } {
   const { code, message } = (typeof error === 'object' ? error : {}) as Record<string, unknown>
   return {
     error: {
-      code: typeof code === 'string' ? code : 'failed',
-      message: typeof message === 'string' ? message : shown(error),
+      code: typeof code === 'string' ? cut(code) : 'failed',
+      message: typeof message === 'string' ? cut(message) : shown(error),
     },
   }
+}
+
+/** What is told of an error, so that it fits into a header. */
+export function cut(text: string): string {
+  return text.slice(0, MAX_TEXT)
 }
 
 /**

@@ -6,10 +6,10 @@ import { shown } from './malformed.ts'
 import {
   type Action,
   type Args,
+  cut,
   type Failure,
   FILE,
   type Kwargs,
-  MAX_TEXT,
   type Messaging,
   type Request,
 } from './message.ts'
@@ -120,15 +120,10 @@ export class Session {
 
 /** What the system says is not for strangers: there may be paths in it. */
 function failureIn(name: string, error: unknown): Failure {
-  const { code, syscall } = Object(error) as { code?: unknown; syscall?: unknown }
+  const { code, syscall, message } = Object(error) as { code?: unknown; syscall?: unknown; message?: unknown }
   if (syscall !== undefined) return { code: 'failed', message: `request ${shown(name)} failed` }
-  const message = error instanceof Error ? error.message : String(error)
-  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(message) }
-}
-
-/** So that it fits into a header. */
-function cut(text: string): string {
-  return text.slice(0, MAX_TEXT)
+  const why = typeof error === 'string' ? error : typeof message === 'string' ? message : shown(error)
+  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(why) }
 }
 
 /** One after the other, each when the one before it is done. */

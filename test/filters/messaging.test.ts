@@ -277,6 +277,12 @@ describe('what applications do with messaging', () => {
       api.request('talkative', () => {
         throw new Error('x'.repeat(100_000))
       })
+      api.request('object', (_client, _args, kwargs) => {
+        throw kwargs
+      })
+      api.request('late object', async (_client, _args, kwargs) => {
+        throw kwargs
+      })
       api.request('function', () => () => {})
       api.request('loop', () => {
         const loop: unknown[] = []
@@ -293,6 +299,8 @@ describe('what applications do with messaging', () => {
       'rejected',
       'file',
       'talkative',
+      'object',
+      'late object',
       'function',
       'loop',
       'unknown',
@@ -312,6 +320,8 @@ describe('what applications do with messaging', () => {
         ['rejected', { code: 'busy', message: 'not today' }],
         ['file', { code: 'failed', message: 'request "file" failed' }],
         ['talkative', { code: 'failed', message: 'x'.repeat(1024) }],
+        ['object', { code: 'failed', message: 'an object' }],
+        ['late object', { code: 'failed', message: 'an object' }],
         ['function', { code: 'unserializable', message: 'the answer to "function" is no JSON' }],
         ['loop', { code: 'unserializable', message: 'the answer to "loop" is no JSON' }],
         ['unknown', { code: 'unknown', message: 'there is no request "unknown"' }],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { readFrame } from '../../../filters/messaging/frame.ts'
-import { frameOf, type Messaging, messageOf } from '../../../filters/messaging/message.ts'
+import { frameOf, type Messaging, messageOf, type Response } from '../../../filters/messaging/message.ts'
 import { readText, writeText } from '../../../filters/messaging/text.ts'
 import { plainly, refusing } from '../../kit/messaging.ts'
 
@@ -33,6 +33,12 @@ describe('the form for browsers', () => {
     )
     const said = readText('{"action": "a", "args": [NaN], "kwargs": null}')
     assert.deepEqual(said?.type === 'message' && said.args, [Number.NaN])
+  })
+
+  it('tells 1,024 characters of an error, however long it is', () => {
+    const error = { code: 'c'.repeat(2000), message: 'm'.repeat(100_000) }
+    const said = readText(JSON.stringify({ response: 'a', id: '1', error })) as Response
+    assert.deepEqual(said.error, { code: 'c'.repeat(1024), message: 'm'.repeat(1024) })
   })
 
   it('says null where there is no value', () => {
