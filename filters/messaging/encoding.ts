@@ -44,7 +44,7 @@ export function textIn(encoding: string, bytes: Buffer, what: string): string {
   if (encoding === 'utf-8') return textOf(bytes, what)
   const name = encoding.toLowerCase().replaceAll('_', '-')
   const isAscii = ASCII.includes(name)
-  if (isAscii && bytes.some(byte => byte > MAX_ASCII)) throw new Malformed(`${what} is not ${encoding}`)
+  if (isAscii && bytes.some(byte => byte > MAX_ASCII)) throw new Malformed(`${what} is not ${inWords(encoding)}`)
   if (isAscii || LATIN.includes(name)) return bytes.toString('latin1')
   return decoded(decoderOf(PYTHON_NAMES.get(name) ?? name, bytes, encoding), bytes, what, encoding)
 }
@@ -62,6 +62,11 @@ function decoded(decoder: Decoder, bytes: Buffer, what: string, encoding: string
   try {
     return decoder.decode(bytes)
   } catch {
-    throw new Malformed(`${what} is not ${encoding}`)
+    throw new Malformed(`${what} is not ${inWords(encoding)}`)
   }
+}
+
+/** Labels may have any blanks around them. */
+function inWords(encoding: string): string {
+  return encoding.trim()
 }

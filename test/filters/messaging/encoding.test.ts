@@ -36,6 +36,11 @@ describe('content-encoding', () => {
     })
   }
 
+  it('is named without the blanks around it', () => {
+    const padded = `${'\n'.repeat(30_000)}utf-16le\t`
+    assert.throws(() => textIn(padded, Buffer.of(0), 'the content'), refusing('the content is not utf-16le'))
+  })
+
   it('that is unknown is refused, in few words', () => {
     assert.throws(
       () => textIn('x'.repeat(1000), Buffer.alloc(0), 'it'),
