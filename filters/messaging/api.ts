@@ -1,6 +1,6 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
 import { FORMAT } from './codecs.ts'
-import { matches } from './glob.ts'
+import { globOf, matches } from './glob.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
 import { type Args, frameOf, type Kwargs } from './message.ts'
 import { CallFailed, type CallOptions } from './pending.ts'
@@ -63,7 +63,8 @@ export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>
     onId: handler => void handlers.ids.push(handler),
     call,
     callAll(pattern, name, args, kwargs, options) {
-      const asked = [...sessions.keys()].filter(client => matches(pattern, idOf(client)))
+      const glob = globOf(pattern)
+      const asked = [...sessions.keys()].filter(client => matches(glob, idOf(client)))
       return Promise.all(
         asked.map(client => {
           const whose = { client, id: idOf(client) }

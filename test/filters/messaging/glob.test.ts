@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { matches } from '../../../filters/messaging/glob.ts'
+import { globOf, matches } from '../../../filters/messaging/glob.ts'
 
 const cases: readonly (readonly [pattern: string, yes: readonly string[], no: readonly string[]])[] = [
   ['*', ['', 'copter1'], []],
@@ -22,4 +22,8 @@ for (const [pattern, yes, no] of cases) {
 
 it('takes few steps, however many stars there are', () => {
   assert.equal(matches('*a'.repeat(1000), `${'a'.repeat(5000)}b`), false)
+})
+
+it('has no more stars in a row than one', () => {
+  assert.deepEqual(['a**b***', '*'.repeat(1_000_000), 'a*?*'].map(globOf), ['a*b*', '*', 'a*?*'])
 })
