@@ -69,22 +69,26 @@ export const setup = async (host: Host<typeof options>) => {
   function sessionOf(client: Client): Session {
     const known = sessions.get(client)
     if (known !== undefined) return known
-    const limits = { maxCalls: chosen['messaging-max-calls'], maxWork: chosen['messaging-max-work'] }
+    const limits = {
+      maxCalls: chosen['messaging-max-calls'],
+      maxWork: chosen['messaging-max-work'],
+      maxBytes: chosen['messaging-max-json'],
+    }
     const session = new Session(client, { handlers, codecs, complaints, ...limits })
     sessions.set(client, session)
     return session
   }
 
   /** Actions that nobody does go on to the filters that follow. */
-  function hear(said: Messaging, session: Session): Awaitable<Verdict> {
+  function hear(said: Messaging, session: Session, bytes: number): Awaitable<Verdict> {
     if (said.type === 'response') {
       if (!session.pending.settle(said)) return session.client.drop('unexpected response')
       return DROP
     }
-    if (session.work.isFull) return session.work.room().then(() => hear(said, session))
-    if (said.type === 'request') session.serve(said)
+    if (session.work.isFull) return session.work.room().then(() => hear(said, session, bytes))
+    if (said.type === 'request') session.serve(said, bytes)
     else if (said.content !== undefined) return session.client.drop('files are off')
-    else if (!session.act(said)) return codecs.plainOf(said)
+    else if (!session.act(said, bytes)) return codecs.plainOf(said)
     return DROP
   }
 
@@ -109,7 +113,7 @@ export const setup = async (host: Host<typeof options>) => {
         if (said === IGNORED) return client.drop('unknown type of message')
         message.messaging = said
         // Another protocol's client has no session, and what it says goes on as it is.
-        return codecs.has(client.codec) ? hear(said, sessionOf(client)) : undefined
+        return codecs.has(client.codec) ? hear(said, sessionOf(client), Buffer.byteLength(payload)) : undefined
       } catch (error) {
         if (!(error instanceof Malformed)) throw error
         complaints.add(

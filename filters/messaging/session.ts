@@ -26,6 +26,8 @@ export interface Service {
   readonly complaints: Complaints
   readonly maxCalls: number
   readonly maxWork: number
+  /** Bytes of the messages that are worked on for one client, beyond which no further one is begun. */
+  readonly maxBytes: number
 }
 
 /** One messaging client. */
@@ -38,7 +40,7 @@ export class Session {
   constructor(client: Client, service: Service) {
     this.client = client
     this.#service = service
-    this.work = new Work(service.maxWork, error => this.#complain(error, 'an action failed'))
+    this.work = new Work(service.maxWork, service.maxBytes, error => this.#complain(error, 'an action failed'))
     this.pending = new Pending(client, service.maxCalls)
   }
 
@@ -62,17 +64,17 @@ export class Session {
     }
   }
 
-  /** Runs the handlers of an action; false: it has none. */
-  act({ name, args, kwargs }: Action): boolean {
+  /** Runs the handlers of an action of so many bytes; false: it has none. */
+  act({ name, args, kwargs }: Action, bytes: number): boolean {
     const handlers = this.#service.handlers.actionsOf(name)
     if (handlers === undefined) return false
-    this.work.act(() => inOrder(handlers.map(handler => () => handler(this.client, args, kwargs))))
+    this.work.act(() => inOrder(handlers.map(handler => () => handler(this.client, args, kwargs))), bytes)
     return true
   }
 
   /** Answers a request, with an error if need be. Never throws. */
-  serve(request: Request): void {
-    this.work.serve(() => this.#answer(request))
+  serve(request: Request, bytes: number): void {
+    this.work.serve(() => this.#answer(request), bytes)
   }
 
   #answer(request: Request): Awaitable<void> {

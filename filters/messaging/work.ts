@@ -3,20 +3,26 @@ import type { Awaitable } from 'filtered-websocket'
 /** What is worked on for one client: its actions one after the other, each request when the actions before it are done. */
 export class Work {
   readonly #max: number
+  readonly #maxBytes: number
   readonly #onError: (error: unknown) => void
   #count = 0
+  #bytes = 0
   /** Of the last action. */
   #turn: Promise<void> | undefined
   #whenRoom: (() => void) | undefined
 
-  /** @param onError - hears of actions that fail when nobody waits for them. */
-  constructor(max: number, onError: (error: unknown) => void) {
+  /**
+   * @param maxBytes - of what the work is about: with so many there is no room for more.
+   * @param onError - hears of actions that fail when nobody waits for them.
+   */
+  constructor(max: number, maxBytes: number, onError: (error: unknown) => void) {
     this.#max = max
+    this.#maxBytes = maxBytes
     this.#onError = onError
   }
 
   get isFull(): boolean {
-    return this.#count >= this.#max
+    return this.#count >= this.#max || this.#bytes >= this.#maxBytes
   }
 
   /** Settles when there is room. One at a time may wait, as the messages of a client come one after the other. */
@@ -32,29 +38,31 @@ export class Work {
   }
 
   /** Does it when the actions before it are done. What it throws meanwhile, with none before it, is the caller's. */
-  act(run: () => Awaitable<void>): void {
+  act(run: () => Awaitable<void>, bytes: number): void {
     const begun = this.#turn === undefined ? run() : this.#turn.then(run)
     if (!isPromise(begun)) return
-    const turn = this.#follow(begun).finally(() => {
+    const turn = this.#follow(begun, bytes).finally(() => {
       if (this.#turn === turn) this.#turn = undefined
     })
     this.#turn = turn
   }
 
   /** The same, and nothing waits for it. */
-  serve(run: () => Awaitable<void>): void {
+  serve(run: () => Awaitable<void>, bytes: number): void {
     const begun = this.#turn === undefined ? run() : this.#turn.then(run)
-    if (isPromise(begun)) void this.#follow(begun)
+    if (isPromise(begun)) void this.#follow(begun, bytes)
   }
 
-  async #follow(work: PromiseLike<void>): Promise<void> {
+  async #follow(work: PromiseLike<void>, bytes: number): Promise<void> {
     this.#count++
+    this.#bytes += bytes
     try {
       await work
     } catch (error) {
       this.#onError(error)
     } finally {
       this.#count--
+      this.#bytes -= bytes
       this.#whenRoom?.()
       this.#whenRoom = undefined
     }

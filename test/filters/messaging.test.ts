@@ -452,6 +452,29 @@ describe('what applications do with messaging', () => {
     )
   })
 
+  it('nor more bytes than one content may have, and one message', async t => {
+    let running = 0
+    let most = 0
+    const ends: (() => void)[] = []
+    const { browser } = await application(
+      t,
+      api =>
+        api.request('work', async () => {
+          most = Math.max(most, ++running)
+          await new Promise<void>(resolve => ends.push(resolve))
+          running--
+        }),
+      { messagingMaxJson: 1024 },
+    )
+    const ann = await browser()
+    for (let i = 0; i < 6; i++) ann.send(JSON.stringify({ request: 'work', id: `${i}`, args: ['x'.repeat(600)] }))
+    while (ann.received.length < 6) {
+      await until(() => ends.length > 0 || ann.received.length === 6)
+      ends.shift()?.()
+    }
+    assert.equal(most, 2)
+  })
+
   it('many are asked at once, and those who answer are heard', async t => {
     const { api, browser, plain, clientOf } = await application(t, () => {})
     const peers = [await browser(), await browser(), await browser()]
