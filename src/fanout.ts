@@ -116,18 +116,20 @@ export class Fanout {
     const { first } = batch
     let wire: Wire | undefined
     let run: Run | undefined
+    /** Whether one buffer will do for clients of this wire. */
+    let isOne = false
     for (const [outbox, since] of topic.members) {
       if (outbox.wire !== wire) {
         wire = outbox.wire
         run = batch.run(wire)
+        isOne = !wire.isNumbered && run.pieces === undefined
       }
       const likeOthers =
+        isOne &&
         since < first &&
         outbox.exceptedAt < first &&
         outbox.frames.length === 0 &&
-        (alone || outbox.sources === 1) &&
-        !wire!.isNumbered &&
-        run!.pieces === undefined
+        (alone || outbox.sources === 1)
       if (!likeOthers) this.#writeMerged(outbox)
       else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
     }

@@ -16,6 +16,15 @@ const points: Codec = {
 const numbered: Codec = { name: 'numbered', numbered: true, encode: payload => Buffer.from(payload) }
 
 const numberOf = (message: Payload) => Number((message as Buffer).readBigUInt64BE())
+const restOf = (message: Payload) => String((message as Buffer).subarray(8))
+
+/** A filter whose clients all have a codec. */
+const speaking = (codec: Codec) => ({
+  open: (client: Client) => {
+    client.codec = codec
+  },
+})
+
 /** In which memory the last piece of each write lies. */
 function buffersWritten(server: Server): Set<ArrayBufferLike> {
   const written = new Set<ArrayBufferLike>()
@@ -29,7 +38,6 @@ function buffersWritten(server: Server): Set<ArrayBufferLike> {
   }
   return written
 }
-const restOf = (message: Payload) => String((message as Buffer).subarray(8))
 
 describe('a format', () => {
   it('reaches the clients whose codec reads it, and no others', async () => {
@@ -106,18 +114,9 @@ describe('a codec that makes parts', () => {
   }
 
   it('has them in order with all else that its clients get', async t => {
-    let server!: Server
-    const filter = {
-      start: (started: Server) => {
-        server = started
-      },
-      open: (client: Client) => {
-        client.codec = parted
-        client.join('t')
-      },
-    }
-    const { url } = await serve(t, { filters: [filter], maxBuffered: 100 * LARGE })
-    const peers = [await Peer.open(url), await Peer.open(url)]
+    const joining = { open: (client: Client) => client.join('t') }
+    const server = await serve(t, { filters: [speaking(parted), joining], maxBuffered: 100 * LARGE })
+    const peers = [await Peer.open(server.url), await Peer.open(server.url)]
     const [ann, bob] = [...server.clients.values()]
     const all = [0, 1, 2, 3, 4, 5, 6]
     server.broadcast('0')
@@ -135,20 +134,12 @@ describe('a codec that makes parts', () => {
   })
 
   it('may have one larger than --max-buffered under way, as any message', async t => {
-    let server!: Server
-    const filter = {
-      start: (started: Server) => {
-        server = started
-      },
-      open: (client: Client) => {
-        client.codec = {
-          name: 'many',
-          encode: () => [[Buffer.alloc(10, 'h'), ...Array.from({ length: 100 }, () => Buffer.alloc(LARGE))]],
-        }
-      },
+    const many: Codec = {
+      name: 'many',
+      encode: () => [[Buffer.alloc(10, 'h'), ...Array.from({ length: 100 }, () => Buffer.alloc(LARGE))]],
     }
-    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * LARGE })
-    const peer = await Peer.open(url)
+    const server = await serve(t, { filters: [speaking(many)], maxBuffered: 2 * LARGE })
+    const peer = await Peer.open(server.url)
     server.broadcast('any')
     assert.equal((await peer.get(1))[0]!.length, 10 + 100 * LARGE)
   })
@@ -156,17 +147,8 @@ describe('a codec that makes parts', () => {
   it('hands large ones to every client as they are', async t => {
     const part = Buffer.alloc(LARGE, 'x')
     const codec: Codec = { name: 'parts', encode: () => [[Buffer.from('<'), part, Buffer.from('>')]] }
-    let server!: Server
-    const filter = {
-      start: (started: Server) => {
-        server = started
-      },
-      open: (client: Client) => {
-        client.codec = codec
-      },
-    }
-    const { url } = await serve(t, { filters: [filter] })
-    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    const server = await serve(t, { filters: [speaking(codec)] })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url)))
     let handed = 0
     for (const client of server.clients.values()) {
       const { outbox } = client as unknown as { outbox: Pick<Outbox, 'writeAll'> }
@@ -259,17 +241,8 @@ describe('a numbered codec', () => {
 
   it('shares what it encodes: a large broadcast to many takes the memory of one', async t => {
     const SIZE = 4 * 1024 * 1024
-    let server!: Server
-    const filter = {
-      start: (started: Server) => {
-        server = started
-      },
-      open: (client: Client) => {
-        client.codec = numbered
-      },
-    }
-    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * SIZE })
-    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    const server = await serve(t, { filters: [speaking(numbered)], maxBuffered: 2 * SIZE })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url)))
     const written = buffersWritten(server)
     server.broadcast(Buffer.alloc(SIZE))
     for (const peer of peers) assert.equal((await peer.get(1))[0]!.length, 8 + SIZE)
@@ -278,17 +251,8 @@ describe('a numbered codec', () => {
 
   it('shares what it encodes in a broadcast with where, too', async t => {
     const SIZE = 4 * 1024 * 1024
-    let server!: Server
-    const filter = {
-      start: (started: Server) => {
-        server = started
-      },
-      open: (client: Client) => {
-        client.codec = numbered
-      },
-    }
-    const { url } = await serve(t, { filters: [filter], maxBuffered: 2 * SIZE })
-    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(url)))
+    const server = await serve(t, { filters: [speaking(numbered)], maxBuffered: 2 * SIZE })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url)))
     const written = buffersWritten(server)
     server.broadcast(Buffer.alloc(SIZE), { where: () => true })
     for (const peer of peers) await peer.get(1)

@@ -42,8 +42,9 @@ export interface UploadsOptions {
 /** A file of known size, or a recording that ends when it ends. */
 export type Announced = { readonly name: string; readonly size: number } | { readonly audio: Sound }
 
-/** What an upload cannot do without. */
-type Needed = Pick<Job, 'extension' | 'reservation' | 'left'>
+/** What one upload brings; the rest of its job is the same for all. */
+type Own = Pick<Job, 'extension' | 'reservation' | 'left'> &
+  Partial<Pick<Job, 'original' | 'size' | 'sound' | 'window'>>
 
 /** Names that are tried: two that are the same are a chance of one in four thousand million. */
 const TRIES = 8
@@ -168,7 +169,7 @@ export class Uploads {
     }
   }
 
-  #start(job: Omit<Partial<Job>, keyof Needed> & Needed): Upload {
+  #start(job: Own): Upload {
     const { maxBytes, idleMs = 30_000 } = this.#options
     const upload: Upload = new Upload({
       ...job,
