@@ -38,7 +38,7 @@ export class Codecs {
     const isText = name === this.#action && args.length === 1 && typeof text === 'string'
     // What looks like an action would become that one.
     if (isText && Object.keys(kwargs).length === 0 && actionIn(text) === undefined) return text
-    return writeText(action)!
+    return writeText(forOthers(action))!
   }
 
   /** The reverse: a text that is an action in the form for browsers is that action. */
@@ -61,8 +61,13 @@ export class Codecs {
 function actionIn(text: string): Action | undefined {
   try {
     const message = readText(text)
-    return message?.type === 'message' ? message : undefined
+    return message?.type === 'message' ? forOthers(message) : undefined
   } catch {
     return undefined
   }
+}
+
+/** Who gets it from another must not answer to an id, nor take a topic on a client's word. */
+function forOthers({ type, name, args, kwargs, at }: Action): Action {
+  return { type, name, args, kwargs, ...(at !== undefined && { at }) }
 }

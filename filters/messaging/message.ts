@@ -16,9 +16,21 @@ export type Kwargs = Readonly<Record<string, unknown>>
 /** As the peer wrote it; the same text or number goes back. */
 export type Id = string | number
 
-/** Something to do; nobody answers it. */
-export interface Action {
+/** What the original does not know, and ignores. */
+export interface Extras {
+  /** Sent before under the same id, by one who does not know whether it came. */
+  readonly resend?: true
+  /** When it is to be done, in seconds since 1970 on the server's clock. */
+  readonly at?: number
+  /** By which the server has broadcast it. */
+  readonly topic?: string
+}
+
+/** Something to do; nobody answers it, unless it has an id. */
+export interface Action extends Extras {
   readonly type: 'message'
+  /** Who said it wants to hear when it is done. The original has none. */
+  readonly id?: Id
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
@@ -27,7 +39,7 @@ export interface Action {
 }
 
 /** Something to answer. */
-export interface Request {
+export interface Request extends Pick<Extras, 'resend'> {
   readonly type: 'request'
   readonly name: string
   readonly id: Id
@@ -67,7 +79,7 @@ export function messageOf(frame: Frame): Messaging | undefined {
     case 'message':
       return actionOf(frame, nameOf(fields.action, 'the action of a message'))
     case 'request':
-      return requestOf(jsonIn(frame))
+      return { ...requestOf(jsonIn(frame)), ...resendOf(fields.resend) }
     case 'response':
       return responseOf(frame, idOf(fields.request_id), nameOf(fields.requested_value, 'the requested_value'))
     default:
@@ -76,10 +88,27 @@ export function messageOf(frame: Frame): Messaging | undefined {
 }
 
 function actionOf(frame: Frame, name: string): Action {
-  if (name !== FILE || frame.header.contentType === 'json')
-    return { type: 'message', name, ...argumentsOf(jsonIn(frame)) }
-  const filepath = nameOf(frame.header.fields.filepath, 'the filepath of a file')
-  return { type: 'message', name, args: [], kwargs: bare({ filepath }) as Kwargs, content: frame.content }
+  const { fields, contentType } = frame.header
+  const extras = extrasOf(fields.request_id, fields)
+  if (name !== FILE || contentType === 'json')
+    return { type: 'message', name, ...argumentsOf(jsonIn(frame)), ...extras }
+  const filepath = nameOf(fields.filepath, 'the filepath of a file')
+  return { type: 'message', name, args: [], kwargs: bare({ filepath }) as Kwargs, content: frame.content, ...extras }
+}
+
+/** Of an action; null is as good as nothing. @throws Malformed */
+export function extrasOf(id: unknown, { resend, at, topic }: Readonly<Record<string, unknown>>) {
+  if (!Number.isFinite(at ?? 0)) throw new Malformed(`the instant of an action is in seconds, received ${shown(at)}`)
+  return {
+    ...((id ?? undefined) !== undefined && { id: idOf(id) }),
+    ...resendOf(resend),
+    ...(typeof at === 'number' && { at }),
+    ...((topic ?? undefined) !== undefined && { topic: nameOf(topic, 'the topic of an action') }),
+  }
+}
+
+export function resendOf(resend: unknown): Pick<Extras, 'resend'> {
+  return resend === true ? { resend } : {}
 }
 
 function requestOf(content: Record<string, unknown>): Request {
@@ -163,16 +192,17 @@ export function cut(text: string): string {
  */
 export function frameOf(message: Messaging): Buffer {
   if (message.type === 'request') {
-    const { name, id, args, kwargs } = message
+    const { name, id, args, kwargs, resend } = message
     const content = { requested_value: name, request_id: id, args, kwargs }
-    return writeFrame({ messageType: 'request', content })
+    return writeFrame({ messageType: 'request', fields: { resend }, content })
   }
   if (message.type === 'response') {
     const { name, id, value, error, content = { value: value === undefined ? null : value } } = message
     const fields = { requested_value: name, request_id: id, ...(error !== undefined && { error }) }
     return writeFrame({ messageType: 'response', fields, content: error === undefined ? content : { value: null } })
   }
-  const { name, args, kwargs, content } = message
+  const { name, id, args, kwargs, content, resend, at, topic } = message
   const file = content !== undefined && { filepath: kwargs.filepath }
-  return writeFrame({ messageType: 'message', fields: { action: name, ...file }, content: content ?? { args, kwargs } })
+  const fields = { action: name, ...file, request_id: id, resend, at, topic }
+  return writeFrame({ messageType: 'message', fields, content: content ?? { args, kwargs } })
 }

@@ -1,12 +1,12 @@
 import { readJson } from '../json/read.ts'
 import { bare } from './bare.ts'
-import { argumentsOf, failureOf, idOf, type Messaging, nameOf } from './message.ts'
+import { argumentsOf, extrasOf, failureOf, idOf, type Messaging, nameOf, resendOf } from './message.ts'
 
 /** How every text in this form begins: what does not is not parsed. */
-const BEGINNING = /^\s*\{\s*"(?:action|request|response|id|args|kwargs|value|error)"/
+const BEGINNING = /^\s*\{\s*"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
 const ALLOWED = {
-  action: ['action', 'args', 'kwargs'],
-  request: ['request', 'id', 'args', 'kwargs'],
+  action: ['action', 'args', 'kwargs', 'id', 'resend', 'at', 'topic'],
+  request: ['request', 'id', 'args', 'kwargs', 'resend'],
   response: ['response', 'id', 'value', 'error'],
 }
 
@@ -17,7 +17,8 @@ const ALLOWED = {
  * - `{"request": name, "id": "0001", "args": [...], "kwargs": {...}}`
  * - `{"response": name, "id": "0001", "value": any}`, or `"error": {"code": ..., "message": ...}` for the value
  *
- * `args` and `kwargs` may be left out. What has other keys is no such message.
+ * `args` and `kwargs` may be left out. An action may have an `id` (to be answered), `at` (seconds) and `topic`, it and a
+ * request `"resend": true`. What has other keys is no such message.
  *
  * @returns `undefined`: it is another text.
  * @throws Malformed when it is one, and not right.
@@ -44,9 +45,9 @@ function kindOf(value: object): keyof typeof ALLOWED | undefined {
 
 function messageIn(json: Record<string, unknown>, kind: keyof typeof ALLOWED): Messaging {
   const name = nameOf(json[kind], `"${kind}"`)
-  if (kind === 'action') return { type: 'message', name, ...argumentsOf(json) }
+  if (kind === 'action') return { type: 'message', name, ...argumentsOf(json), ...extrasOf(json.id, json) }
   const id = idOf(json.id)
-  if (kind === 'request') return { type: 'request', name, id, ...argumentsOf(json) }
+  if (kind === 'request') return { type: 'request', name, id, ...argumentsOf(json), ...resendOf(json.resend) }
   return { type: 'response', name, id, value: json.value ?? null, ...failureOf(json.error) }
 }
 
@@ -57,12 +58,12 @@ function messageIn(json: Record<string, unknown>, kind: keyof typeof ALLOWED): M
  */
 export function writeText(message: Messaging): string | undefined {
   if (message.type === 'message') {
-    const { name, args, kwargs, content } = message
-    return content === undefined ? JSON.stringify({ action: name, args, kwargs }) : undefined
+    const { name, id, args, kwargs, content, resend, at, topic } = message
+    return content === undefined ? JSON.stringify({ action: name, id, args, kwargs, resend, at, topic }) : undefined
   }
   if (message.type === 'request') {
-    const { name, id, args, kwargs } = message
-    return JSON.stringify({ request: name, id, args, kwargs })
+    const { name, id, args, kwargs, resend } = message
+    return JSON.stringify({ request: name, id, args, kwargs, resend })
   }
   const { name, id, value = null, error, content } = message
   if (content !== undefined) return undefined

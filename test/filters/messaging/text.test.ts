@@ -13,6 +13,14 @@ describe('the form for browsers', () => {
       '{"request":"id","id":"0001","args":[],"kwargs":{}}',
       { type: 'request', name: 'id', id: '0001', args: [], kwargs: {} },
     ],
+    [
+      '{"action":"a","id":"e.1","args":[],"kwargs":{},"resend":true,"at":1.25,"topic":"t"}',
+      { type: 'message', name: 'a', id: 'e.1', args: [], kwargs: {}, resend: true, at: 1.25, topic: 't' },
+    ],
+    [
+      '{"request":"a","id":7,"args":[],"kwargs":{},"resend":true}',
+      { type: 'request', name: 'a', id: 7, args: [], kwargs: {}, resend: true },
+    ],
     ['{"response":"id","id":"0001","value":[1]}', { type: 'response', name: 'id', id: '0001', value: [1] }],
     [
       '{"response":"id","id":"0001","error":{"code":"c","message":"m"}}',
@@ -22,9 +30,23 @@ describe('the form for browsers', () => {
   for (const [text, message] of forms) {
     it(`says ${text}`, () => {
       assert.deepEqual(plainly(readText(text)), message)
-      assert.equal(writeText(message), text)
+      assert.deepEqual(JSON.parse(writeText(message)!), JSON.parse(text))
+      assert.deepEqual(plainly(messageOf(readFrame(frameOf(message), 1024))), message)
     })
   }
+
+  it('takes null for an id, an instant and a topic that there is not, and refuses what is none', () => {
+    const text = '{"action":"a","id":null,"resend":null,"at":null,"topic":null}'
+    assert.deepEqual(plainly(readText(text)), { type: 'message', name: 'a', args: [], kwargs: {} })
+    assert.throws(
+      () => readText('{"action":"a","at":"now"}'),
+      refusing('the instant of an action is in seconds, received "now"'),
+    )
+    assert.throws(
+      () => readText('{"action":"a","id":[]}'),
+      refusing('the id of a request is a text, received a list'),
+    )
+  })
 
   it('may leave out args and kwargs, stand in any order, and have blanks and NaN in it', () => {
     assert.deepEqual(
