@@ -42,10 +42,7 @@ describe('the form for browsers', () => {
       () => readText('{"action":"a","at":"now"}'),
       refusing('the instant of an action is in seconds, received "now"'),
     )
-    assert.throws(
-      () => readText('{"action":"a","id":[]}'),
-      refusing('the id of a request is a text, received a list'),
-    )
+    assert.throws(() => readText('{"action":"a","id":[]}'), refusing('the id of a request is a text, received a list'))
   })
 
   it('may leave out args and kwargs, stand in any order, and have blanks and NaN in it', () => {
