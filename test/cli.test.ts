@@ -834,7 +834,9 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
   })
 
   it('lives on when nobody reads its log', async t => {
-    const server = await launch(t, ['-p', '0', '-f', 'log', 'echo', '--log-max', '100000', '--drain', '1'])
+    // All echoes may wait at once: a peer that is still sending is not too slow.
+    const bounds = ['--log-max', '100000', '--max-buffered', '10000000', '--drain', '1']
+    const server = await launch(t, ['-p', '0', '-f', 'log', 'echo', ...bounds])
     server.child.stderr!.pause()
     const peer = await Peer.open(server.url)
     const COUNT = 60
