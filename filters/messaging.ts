@@ -5,6 +5,7 @@ import { Codecs } from './messaging/codecs.ts'
 import { Complaints } from './messaging/complaints.ts'
 import { Connection } from './messaging/connection.ts'
 import { Handlers } from './messaging/handlers.ts'
+import { Heartbeat } from './messaging/heartbeat.ts'
 import { Listener } from './messaging/listener.ts'
 import { Malformed } from './messaging/malformed.ts'
 import type { Messaging } from './messaging/message.ts'
@@ -50,6 +51,13 @@ export const setup = async (host: Host<typeof options>) => {
   const sessions = new Map<Client, Session>()
   const api = apiOf(handlers, sessions)
   const listener = await Listener.of(host)
+  const heartbeat = new Heartbeat(
+    client =>
+      void sessions
+        .get(client)
+        ?.call('id', [], {})
+        .catch(() => {}),
+  )
 
   function take(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
@@ -59,7 +67,9 @@ export const setup = async (host: Host<typeof options>) => {
       refused: (why, remote) => complaints.add('warn', { remote }, `messaging peer refused: ${why}`),
     })
     try {
-      connection.attach(server).codec = codecs.framed
+      const client = connection.attach(server)
+      client.codec = codecs.framed
+      heartbeat.add(client, socket)
     } catch (error) {
       log.debug({ err: error, remote: connection.remote }, 'messaging peer not taken')
       socket.destroy()
@@ -134,6 +144,8 @@ export const setup = async (host: Host<typeof options>) => {
       if (listener === undefined) return
       const url = await listener.listen(socket => take(socket, server))
       log.info({ url }, `messaging listens on ${url}`)
+      const seconds = chosen['messaging-heartbeat']
+      if (seconds > 0) host.every(seconds * 1000, () => heartbeat.beat())
     },
 
     stop: () => listener?.close(),

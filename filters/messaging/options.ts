@@ -28,6 +28,14 @@ export const options = {
     max: 3600,
     describe: 'seconds in which a frame that has begun must have its whole header',
   },
+  'messaging-heartbeat': {
+    type: 'number',
+    default: 30,
+    min: 0,
+    max: 86_400,
+    describe:
+      'seconds of silence after which a peer on TCP is asked for its id, and after as many more given up; 0: never',
+  },
   'messaging-max-json': {
     type: 'number',
     default: 16_777_216,

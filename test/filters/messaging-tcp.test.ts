@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer as createTcp } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import type { MessagingApi } from '../../filters/messaging.ts'
+import type { MessagingApi, Request } from '../../filters/messaging.ts'
 import { createServer } from '../../src/index.ts'
 import type { Client, Closed, Payload } from '../../src/types.ts'
 import { authority } from '../kit/certificates.ts'
@@ -449,6 +449,25 @@ describe('messaging over TCP', () => {
     await until(() => server.counters.closes[1007] === 30)
     const lines = logged.filter(({ msg }) => String(msg).startsWith('messaging peer refused'))
     assert.ok(lines.length >= 5 && lines.length <= 15, `${lines.length} lines`)
+  })
+
+  it('gives up a peer that no longer answers, not one that is silent but there, nor one that never told who it is', async t => {
+    const { server, clientOf, peer } = await door(t, [], { messagingAskId: true, messagingHeartbeat: 0.3 })
+    const [silent, gone, deaf] = [await peer(), await peer(), await peer()]
+    let answered = 0
+    const answer = () => {
+      const asked = silent.received.filter(said => said.type === 'request').slice(answered)
+      answered += asked.length
+      for (const { id } of asked) silent.send(response('id', id, 'silent'))
+    }
+    silent.socket.on('data', answer)
+    answer()
+    const [first] = await gone.get(1)
+    gone.send(response('id', (first as Request).id, 'gone'))
+    await gone.end()
+    await clientOf(2)
+    await until(() => answered > 3, 'more questions')
+    assert.deepEqual([server.clients.size, deaf.hasEnded, silent.hasEnded], [2, false, false])
   })
 })
 
