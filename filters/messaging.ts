@@ -142,7 +142,10 @@ export const setup = async (host: Host<typeof options>) => {
 
     async start(server: Server) {
       if (listener === undefined) return
-      const url = await listener.listen(socket => take(socket, server))
+      const url = await listener.listen(
+        socket => take(socket, server),
+        error => complaints.add('error', { err: error }, 'messaging could not take a connection'),
+      )
       log.info({ url }, `messaging listens on ${url}`)
       const seconds = chosen['messaging-heartbeat']
       if (seconds > 0) host.every(seconds * 1000, () => heartbeat.beat())

@@ -4,7 +4,7 @@ import type { Host } from 'filtered-websocket'
 import type { options } from './options.ts'
 import { readPem } from './pem.ts'
 
-/** Connections whose TLS handshake may be under way at a time. */
+/** Connections whose TLS handshake may be under way: one more ends the oldest, so that silent ones keep nobody out. */
 const MAX_HANDSHAKES = 256
 /** How often TCP asks then is not Node's to say: each second, ten times. The original: every 3 seconds, five times. */
 const SHARED = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
@@ -15,7 +15,7 @@ export class Listener {
   readonly #port: number
   readonly #host: string
   readonly #scheme: 'tcp' | 'tls'
-  /** On their way to a TLS session, by where they come from. */
+  /** On their way to a TLS session, by where they come from, the oldest first. */
   readonly #arriving = new Map<string, Socket>()
 
   private constructor(chosen: Host<typeof options>['options'], tls: { key: string; cert: string } | undefined) {
@@ -56,8 +56,12 @@ export class Listener {
     }
   }
 
-  /** Answers where it listens, as a URL. */
-  async listen(onConnection: (socket: Socket) => void): Promise<string> {
+  /**
+   * Answers where it listens, as a URL.
+   *
+   * @param onError - hears later why a connection could not be taken; it goes on listening.
+   */
+  async listen(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<string> {
     const event = this.#scheme === 'tcp' ? 'connection' : 'secureConnection'
     this.#server.on(event, (socket: Socket) => {
       // What becomes of it is told by its close.
@@ -68,6 +72,7 @@ export class Listener {
       this.#server.once('error', reject)
       this.#server.listen(this.#port, this.#host, resolve)
     })
+    this.#server.on('error', onError)
     const { address, port } = this.#server.address() as { address: string; port: number }
     return `${this.#scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`
   }
@@ -79,12 +84,18 @@ export class Listener {
   }
 
   #await(socket: Socket): void {
-    if (this.#arriving.size >= MAX_HANDSHAKES) return void socket.destroy()
+    if (this.#arriving.size >= MAX_HANDSHAKES) this.#endOldest()
     const origin = originOf(socket)
     this.#arriving.set(origin, socket)
     socket.once('close', () => {
       if (this.#arriving.get(origin) === socket) this.#arriving.delete(origin)
     })
+  }
+
+  #endOldest(): void {
+    const [origin, socket] = this.#arriving.entries().next().value!
+    this.#arriving.delete(origin)
+    socket.destroy()
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer as createTcp } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcp, Server as TcpServer } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
@@ -426,6 +426,44 @@ describe('messaging over TCP', () => {
     const late = await patient.peer()
     await late.end()
     assert.equal(patient.server.clients.size, 0)
+  })
+
+  it('serves who comes after 300 that want TLS and say nothing', async t => {
+    const { key, cert } = await authority('localhost')
+    const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
+    const { port, clientOf } = await door(t, ['echo'], {
+      messagingKey: `${path}/key.pem`,
+      messagingCert: `${path}/cert.pem`,
+    })
+    const silent = await Promise.all(Array.from({ length: 300 }, () => TcpPeer.open(t, port)))
+    const begun = Date.now()
+    const ann = new TcpPeer(connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }))
+    t.after(() => void ann.socket.destroy())
+    ann.send(action('message', ['in time']))
+    await ann.get(1)
+    assert.ok(Date.now() - begun < 5000, 'it had to wait for others')
+    await clientOf(1)
+    // The oldest: as many as there were too many.
+    const ended = () => silent.flatMap(({ hasEnded, socket }, i) => (hasEnded || socket.closed ? [i] : []))
+    await until(() => ended().length === 45)
+    assert.deepEqual(
+      ended(),
+      Array.from({ length: 45 }, (_, i) => i),
+    )
+  })
+
+  it('goes on listening when a connection could not be taken', async t => {
+    const { port, peer, logged } = await door(t, ['echo'])
+    const listening = (process as unknown as { _getActiveHandles(): unknown[] })
+      ._getActiveHandles()
+      .find(handle => handle instanceof TcpServer && (handle.address() as AddressInfo | null)?.port === port)
+    ;(listening as TcpServer).emit('error', new Error('accept EMFILE'))
+    const ann = await peer()
+    ann.send(action('message', ['still here']))
+    await ann.get(1)
+    const [line] = logged.filter(({ level }) => Number(level) >= 50)
+    assert.equal(line!.msg, 'messaging could not take a connection')
+    assert.match(JSON.stringify(line!.err), /accept EMFILE/)
   })
 
   it('ends its peers when the server stops', async t => {
