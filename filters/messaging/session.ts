@@ -14,6 +14,7 @@ import {
   type Request,
 } from './message.ts'
 import { type CallOptions, Pending } from './pending.ts'
+import { Refused } from './refused.ts'
 import { isPromise, Work } from './work.ts'
 
 /** Characters of an id. */
@@ -74,7 +75,9 @@ export class Session {
 
   /** Answers a request, with an error if need be. Never throws. */
   serve(request: Request, bytes: number): void {
-    this.work.serve(() => this.#answer(request), bytes)
+    const answer = () => this.#answer(request)
+    if (this.#service.handlers.isOwn(request.name)) this.work.beside(answer, bytes)
+    else this.work.serve(answer, bytes)
   }
 
   #answer(request: Request): Awaitable<void> {
@@ -105,9 +108,9 @@ export class Session {
     }
   }
 
-  /** Who asked is told what the handler threw; so is the log. */
+  /** Who asked is told what the handler threw; so is the log, unless that is a refusal of ours. */
   #failed(request: Request, error: unknown): void {
-    this.#complain(error, `request ${shown(request.name)} failed`)
+    if (!(error instanceof Refused)) this.#complain(error, `request ${shown(request.name)} failed`)
     this.#fail(request, failureIn(request.name, error))
   }
 

@@ -49,7 +49,13 @@ export class Work {
 
   /** The same, and nothing waits for it. */
   serve(run: () => Awaitable<void>, bytes: number): void {
-    const begun = this.#turn === undefined ? run() : this.#turn.then(run)
+    const turn = this.#turn
+    this.beside(turn === undefined ? run : () => turn.then(run), bytes)
+  }
+
+  /** Does it at once. */
+  beside(run: () => Awaitable<void>, bytes: number): void {
+    const begun = run()
     if (isPromise(begun)) void this.#follow(begun, bytes)
   }
 

@@ -521,6 +521,9 @@ describe('what applications do with messaging', () => {
       assert.throws(() => api.action('filetransfer', () => {}), {
         message: 'action "filetransfer" is for files, no handler can have it',
       })
+      assert.throws(() => api.request('fws.clock', () => 1), {
+        message: 'request "fws.clock": names that begin with fws. are this filter\'s own; take another',
+      })
       assert.throws(() => api.action('a', 1 as never), { message: 'the handler of action "a" is no function' })
     })
   })
