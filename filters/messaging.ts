@@ -12,6 +12,7 @@ import type { Messaging } from './messaging/message.ts'
 import type { options } from './messaging/options.ts'
 import { IGNORED, Reader } from './messaging/reader.ts'
 import { Session } from './messaging/session.ts'
+import { offerTopics } from './messaging/topics.ts'
 
 export type { Answer, MessagingApi } from './messaging/api.ts'
 export type { Action, Args, Id, Kwargs, Messaging, Request, Response } from './messaging/message.ts'
@@ -46,6 +47,7 @@ export const setup = async (host: Host<typeof options>) => {
   const { options: chosen, log } = host
   const codecs = new Codecs(chosen['messaging-action'])
   const handlers = new Handlers()
+  offerTopics(handlers, chosen['messaging-topics'])
   const complaints = new Complaints(log)
   const reader = new Reader(codecs, chosen['messaging-max-json'])
   const sessions = new Map<Client, Session>()

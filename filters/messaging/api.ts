@@ -5,6 +5,7 @@ import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handl
 import { type Args, frameOf, type Kwargs } from './message.ts'
 import { CallFailed, type CallOptions } from './pending.ts'
 import type { Session } from './session.ts'
+import { topicOf } from './topics.ts'
 
 /** What became of a call to one of many. */
 export type Answer = { readonly client: Client; readonly id: string } & (
@@ -39,7 +40,7 @@ export interface MessagingApi {
   ): Promise<readonly Answer[]>
   /** Tells a client to do something; one that is no messaging client gets nothing. */
   emit(client: Client, action: string, args?: Args, kwargs?: Kwargs): void
-  /** The same to the messaging clients of every node. What a client says goes through its own `client.server`. */
+  /** The same to the messaging clients of every node, with the topic of the audience. What a client says goes through its own `client.server`. */
   broadcast(server: Server, action: string, args?: Args, kwargs?: Kwargs, audience?: Omit<Audience, 'format'>): void
 }
 
@@ -77,7 +78,10 @@ export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),
     broadcast: (server, name, args = [], kwargs = {}, audience = {}) =>
-      server.broadcast(frameOf({ type: 'message', name, args, kwargs }), { ...audience, format: FORMAT }),
+      server.broadcast(frameOf({ type: 'message', name, args, kwargs, ...topicOf(audience) }), {
+        ...audience,
+        format: FORMAT,
+      }),
   }
 }
 

@@ -68,4 +68,9 @@ export const options = {
     integer: true,
     describe: 'requests and actions of one client that may be worked on; further ones are not read until one is done',
   },
+  'messaging-topics': {
+    type: 'array',
+    default: [],
+    describe: 'topics that clients may join by themselves, such as "fleet news/*"; none given: none',
+  },
 } as const satisfies OptionSpecs

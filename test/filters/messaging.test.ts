@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it, type TestContext } from 'node:test'
+import { frameOf } from '../../filters/messaging/message.ts'
 import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
 import type { Client, FilterModule, Message, Payload } from '../../src/types.ts'
 import { action, building, plainly, request, vector } from '../kit/messaging.ts'
@@ -509,8 +510,9 @@ describe('what applications do with messaging', () => {
     api.broadcast(server, 'start', [], { time: '1.5' }, { topic: 'fleet' })
     api.broadcast(server, 'nobody', [], {}, { topic: 'none' })
     await Promise.all([ann.get(1), bob.get(1), eve.get(1)])
-    assert.deepEqual(ann.received, ['{"action":"start","args":[],"kwargs":{"time":"1.5"}}'])
-    assert.deepEqual(bob.received, [action('start', [], { time: '1.5' })])
+    assert.deepEqual(ann.received, ['{"action":"start","args":[],"kwargs":{"time":"1.5"},"topic":"fleet"}'])
+    const said = { type: 'message', name: 'start', args: [], kwargs: { time: '1.5' }, topic: 'fleet' } as const
+    assert.deepEqual(bob.received, [frameOf(said)])
   })
 
   it('names that are taken, or are none, are refused', async t => {
