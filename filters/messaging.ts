@@ -4,6 +4,7 @@ import { apiOf, type MessagingApi } from './messaging/api.ts'
 import { Codecs } from './messaging/codecs.ts'
 import { Complaints } from './messaging/complaints.ts'
 import { Connection } from './messaging/connection.ts'
+import { Discovery } from './messaging/discovery.ts'
 import { Handlers } from './messaging/handlers.ts'
 import { Heartbeat } from './messaging/heartbeat.ts'
 import { Listener } from './messaging/listener.ts'
@@ -53,13 +54,8 @@ export const setup = async (host: Host<typeof options>) => {
   const sessions = new Map<Client, Session>()
   const api = apiOf(handlers, sessions)
   const listener = await Listener.of(host)
-  const heartbeat = new Heartbeat(
-    client =>
-      void sessions
-        .get(client)
-        ?.call('id', [], {})
-        .catch(() => {}),
-  )
+  const heartbeat = new Heartbeat(client => void api.call(client, 'id').catch(() => {}))
+  const discovery = Discovery.of(host)
 
   function take(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
@@ -144,16 +140,21 @@ export const setup = async (host: Host<typeof options>) => {
 
     async start(server: Server) {
       if (listener === undefined) return
-      const url = await listener.listen(
+      const endpoint = await listener.listen(
         socket => take(socket, server),
         error => complaints.add('error', { err: error }, 'messaging could not take a connection'),
       )
+      const url = listener.urlOf(endpoint)
       log.info({ url }, `messaging listens on ${url}`)
       const seconds = chosen['messaging-heartbeat']
       if (seconds > 0) host.every(seconds * 1000, () => heartbeat.beat())
+      await discovery?.start(server, endpoint)
     },
 
-    stop: () => listener?.close(),
+    stop() {
+      discovery?.close()
+      listener?.close()
+    },
     api,
   }
 }

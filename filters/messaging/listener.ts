@@ -1,8 +1,10 @@
-import { createServer as createTcp, isIPv6, type Socket, type Server as TcpServer } from 'node:net'
+import { createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import type { Host } from 'filtered-websocket'
+import { type Endpoint, inBrackets } from './endpoint.ts'
 import type { options } from './options.ts'
 import { readPem } from './pem.ts'
+import { wrongOption } from './wrong-option.ts'
 
 /** Connections whose TLS handshake may be under way: one more ends the oldest, so that silent ones keep nobody out. */
 const MAX_HANDSHAKES = 256
@@ -57,11 +59,11 @@ export class Listener {
   }
 
   /**
-   * Answers where it listens, as a URL.
+   * Answers where it listens.
    *
    * @param onError - hears later why a connection could not be taken; it goes on listening.
    */
-  async listen(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<string> {
+  async listen(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<Endpoint> {
     const event = this.#scheme === 'tcp' ? 'connection' : 'secureConnection'
     this.#server.on(event, (socket: Socket) => {
       // What becomes of it is told by its close.
@@ -74,7 +76,12 @@ export class Listener {
     })
     this.#server.on('error', onError)
     const { address, port } = this.#server.address() as { address: string; port: number }
-    return `${this.#scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`
+    return { host: address, port }
+  }
+
+  /** Where it listens. */
+  urlOf({ host, port }: Endpoint): string {
+    return `${this.#scheme}://${inBrackets(host)}:${port}`
   }
 
   /** Takes no more connections; those that are clients end as clients do. */
@@ -109,9 +116,4 @@ async function pemOf(option: string, path: string): Promise<string> {
   } catch (error) {
     throw wrongOption(`--${option} ${path} cannot be read: ${(error as Error).message}`)
   }
-}
-
-/** The core takes it for what it is: the operator's mistake, exit 2. */
-function wrongOption(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
 }
