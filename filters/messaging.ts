@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Awaitable, Client, Drop, Host, Message, Payload, Server, Verdict } from 'filtered-websocket'
 import { apiOf, type MessagingApi } from './messaging/api.ts'
+import { Clock, tellTime } from './messaging/clock.ts'
 import { Codecs } from './messaging/codecs.ts'
 import { Complaints } from './messaging/complaints.ts'
 import { Connection } from './messaging/connection.ts'
@@ -10,15 +11,18 @@ import { Heartbeat } from './messaging/heartbeat.ts'
 import { Listener } from './messaging/listener.ts'
 import { Malformed } from './messaging/malformed.ts'
 import type { Messaging } from './messaging/message.ts'
+import { NtpSync } from './messaging/ntp-sync.ts'
 import type { options } from './messaging/options.ts'
 import { IGNORED, Reader } from './messaging/reader.ts'
 import { Session } from './messaging/session.ts'
 import { offerTopics } from './messaging/topics.ts'
 
 export type { Answer, MessagingApi } from './messaging/api.ts'
+export type { Measured } from './messaging/measured.ts'
 export type { Action, Args, Id, Kwargs, Messaging, Request, Response } from './messaging/message.ts'
 export { options } from './messaging/options.ts'
 export type { CallFailed, CallOptions } from './messaging/pending.ts'
+export type { TimeApi } from './messaging/time-api.ts'
 
 declare module 'filtered-websocket' {
   interface ClientState {
@@ -52,7 +56,10 @@ export const setup = async (host: Host<typeof options>) => {
   const complaints = new Complaints(log)
   const reader = new Reader(codecs, chosen['messaging-max-json'])
   const sessions = new Map<Client, Session>()
-  const api = apiOf(handlers, sessions)
+  const clock = new Clock()
+  tellTime(handlers, clock)
+  const ntp = NtpSync.of(host, clock)
+  const api = apiOf(handlers, sessions, { clock, ntp: ntp?.server })
   const listener = await Listener.of(host)
   const heartbeat = new Heartbeat(client => void api.call(client, 'id').catch(() => {}))
   const discovery = Discovery.of(host)
@@ -139,6 +146,7 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     async start(server: Server) {
+      ntp?.ask()
       if (listener === undefined) return
       const endpoint = await listener.listen(
         socket => take(socket, server),
@@ -152,6 +160,7 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     stop() {
+      ntp?.close()
       discovery?.close()
       listener?.close()
     },

@@ -1,11 +1,11 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
-import { FORMAT } from './codecs.ts'
+import { broadcast } from './broadcast.ts'
 import { globOf, matches } from './glob.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
-import { type Args, frameOf, type Kwargs } from './message.ts'
+import type { Args, Kwargs } from './message.ts'
 import { CallFailed, type CallOptions } from './pending.ts'
 import type { Session } from './session.ts'
-import { topicOf } from './topics.ts'
+import { type Time, type TimeApi, timeApiOf } from './time-api.ts'
 
 /** What became of a call to one of many. */
 export type Answer = { readonly client: Client; readonly id: string } & (
@@ -14,7 +14,7 @@ export type Answer = { readonly client: Client; readonly id: string } & (
 )
 
 /** What `host.use('messaging')` gives. */
-export interface MessagingApi {
+export interface MessagingApi extends TimeApi {
   /**
    * What to do when a client says an action, before the server starts. Actions of a client are done one after the other;
    * those that somebody does reach no later filter.
@@ -45,7 +45,7 @@ export interface MessagingApi {
 }
 
 /** @param sessions - of the messaging clients, as they come and go. */
-export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>): MessagingApi {
+export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>, time: Time): MessagingApi {
   async function call(
     client: Client,
     name: string,
@@ -77,11 +77,8 @@ export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>
       )
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),
-    broadcast: (server, name, args = [], kwargs = {}, audience = {}) =>
-      server.broadcast(frameOf({ type: 'message', name, args, kwargs, ...topicOf(audience) }), {
-        ...audience,
-        format: FORMAT,
-      }),
+    broadcast: (server, name, args = [], kwargs = {}, audience) => broadcast(server, { name, args, kwargs }, audience),
+    ...timeApiOf(time, call),
   }
 }
 

@@ -41,7 +41,7 @@ export class Discovery {
     const named = chosen['messaging-announce-host']
     if (named !== undefined && !isHost(named))
       throw wrongOption(`--messaging-announce-host is an address or a name, received ${JSON.stringify(named)}`)
-    const to = endpointOf('messaging-announce-to', chosen['messaging-announce-to'])
+    const to = endpointOf('--messaging-announce-to', chosen['messaging-announce-to'])
     // Unless it is a name it is known before a port is opened.
     if (named === undefined) addressOf(chosen['messaging-host'], to.host)
     const discovery = new Discovery(host, to)

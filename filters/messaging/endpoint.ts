@@ -15,19 +15,20 @@ export interface Endpoint {
 }
 
 /**
- * What an option says in the form `host:port`, IPv6 addresses in brackets.
+ * What somebody says in the form `host:port`, IPv6 addresses in brackets.
  *
+ * @param what - says it, such as an option.
  * @param defaultPort - `undefined`: the port must be there.
  * @throws Error `ERR_OPTION`
  */
-export function endpointOf(option: string, text: string, defaultPort?: number): Endpoint {
+export function endpointOf(what: string, text: string, defaultPort?: number): Endpoint {
   const [, bracketed, bare, digits] = ENDPOINT.exec(text) ?? []
   const host = bracketed ?? bare ?? ''
   const port = digits === undefined ? (defaultPort ?? 0) : Number(digits)
   const isRight = bracketed === undefined ? isHost(host) : isIPv6(bracketed)
   if (isRight && isPort(port)) return { host, port }
   const form = defaultPort === undefined ? 'HOST:PORT' : 'HOST or HOST:PORT'
-  throw wrongOption(`--${option} is ${form}, received ${JSON.stringify(text)}`)
+  throw wrongOption(`${what} is ${form}, received ${JSON.stringify(text)}`)
 }
 
 /** Whether it is an IP address or could be a name in DNS. */

@@ -99,4 +99,8 @@ export const options = {
     default: false,
     describe: 'stop this server when one that has started earlier announces itself; nothing proves who does',
   },
+  'messaging-ntp': {
+    type: 'string',
+    describe: 'NTP server, host or host:port, that corrects the clock of the server; default: the system has it right',
+  },
 } as const satisfies OptionSpecs
