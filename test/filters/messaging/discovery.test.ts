@@ -11,12 +11,12 @@ import { door } from '../../kit/messaging.ts'
 import { until } from '../../kit/peer.ts'
 
 /** A UDP port of this machine, and what comes there. */
-async function ear(t: TestContext) {
+async function ear(t: TestContext, host = '127.0.0.1') {
   const socket = createSocket('udp4')
   t.after(() => void socket.close())
   const heard: { bytes: Buffer; announced: Announcement | undefined; at: number }[] = []
   socket.on('message', bytes => heard.push({ bytes, announced: readAnnouncement(bytes), at: Date.now() }))
-  await once(socket.bind(0, '127.0.0.1'), 'listening')
+  await once(socket.bind(0, host), 'listening')
   const { port } = socket.address()
   return { heard, port, to: `127.0.0.1:${port}` }
 }
@@ -49,6 +49,15 @@ describe('discovery', () => {
     assert.ok(at - announced!.startTime * 1000 >= 90, `${at - announced!.startTime * 1000} ms`)
     assert.deepEqual(bytes, writeAnnouncement(announced!))
     for (const other of others) assert.deepEqual(other.bytes, bytes)
+  })
+
+  it('reaches everybody on a network', {
+    skip: process.platform !== 'linux' && 'no broadcast on loopback',
+  }, async t => {
+    const { heard, port } = await ear(t, '127.255.255.255')
+    const room = await announcing(t, `127.255.255.255:${port}`)
+    await until(() => heard.length === 1)
+    assert.equal(heard[0]!.announced!.port, room.port)
   })
 
   it('is off unless it is asked for', async t => {
