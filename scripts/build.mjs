@@ -13,8 +13,8 @@ rmSync(join(root, 'dist'), { recursive: true, force: true })
 execFileSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: 'inherit' })
 const { build } = await import('esbuild')
 await build({
-  entryPoints: ['client/client.ts', 'client/media.ts', 'client/media/microphone-worklet.ts'].map(file =>
-    join(root, file),
+  entryPoints: ['client/client.ts', 'client/media.ts', 'client/messaging.ts', 'client/media/microphone-worklet.ts'].map(
+    file => join(root, file),
   ),
   outdir: join(root, 'dist/browser'),
   entryNames: '[name]',

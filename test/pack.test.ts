@@ -139,18 +139,14 @@ describe('the package, packed and installed in an empty folder', () => {
         file => file.endsWith('.js') && file.startsWith('dist/') && !files.includes(file.replace(/js$/, 'd.ts')),
       ),
       // For pages; what is imported in a bundler stands in dist/client.
-      ['client', 'media', 'microphone-worklet'].map(name => `dist/browser/${name}.js`),
+      ['client', 'media', 'messaging', 'microphone-worklet'].map(name => `dist/browser/${name}.js`),
     )
   })
 
   it('has every file that its package.json points to', () => {
     const home = join(cwd, 'node_modules/filtered-websocket')
     const { bin, exports, types } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
-    const targets = [
-      types,
-      ...Object.values(bin),
-      ...Object.values(exports).flatMap(to => (typeof to === 'string' ? to : Object.values(to as object))),
-    ]
+    const targets = [types, ...Object.values(bin), ...pathsIn(exports)]
     const missing = (targets as string[]).filter(target =>
       target.includes('*') ? readdirSync(join(home, dirname(target))).length === 0 : !existsSync(join(home, target)),
     )
@@ -225,6 +221,11 @@ export const message = (payload: Payload, client: Client) => client.sendd(payloa
     })
   })
 })
+
+/** Of an export, whatever it depends on. */
+function pathsIn(to: string | object): readonly string[] {
+  return typeof to === 'string' ? [to] : Object.values(to).flatMap(pathsIn)
+}
 
 /** Ends a process and those that it started. */
 async function killAll(child: ChildProcess): Promise<void> {

@@ -1,0 +1,11 @@
+/** Why there is no answer, or which error is the answer. */
+export class MessagingError extends Error {
+  override readonly name = 'MessagingError'
+  /** `timeout`; `gone`: no connection any more; `full`: too much waits; `none`: the server has no filter `messaging`. All else is the server's word. */
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}

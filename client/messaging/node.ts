@@ -1,0 +1,52 @@
+export * from '../messaging.ts'
+
+import type { SocketClass } from '../connection.ts'
+import { connect } from '../node.ts'
+import { MessagingConnection, type MessagingOptions as Shared } from './connection.ts'
+import { type TlsOptions, tcpSocket } from './tcp.ts'
+
+/** Attempts in a row that fail before the server is looked for elsewhere, as the original does. */
+const ATTEMPTS = 3
+
+export interface MessagingOptions extends Shared {
+  /** Of `tls://`: an authority (`ca`), a certificate of one's own. */
+  readonly tls?: TlsOptions
+  /** Looks for the server after three attempts in a row over TCP that fail; then it connects where that says. */
+  readonly discover?: () => Promise<{ readonly host: string; readonly port: number }>
+}
+
+/** As in browsers, and over TCP: `const copter = connectMessaging('tcp://127.0.0.1:25000', { id: 'copter1' })` */
+export function connectMessaging(
+  url: string | URL,
+  { tls, discover, ...options }: MessagingOptions = {},
+): MessagingConnection {
+  const WebSocket: SocketClass = tcpSocket(tls)
+  const connection = new MessagingConnection(String(url), options, (to, settings) =>
+    connect(to, isTcp(to) ? { ...settings, protocols: [], WebSocket } : settings),
+  )
+  if (discover !== undefined && isTcp(String(url))) follow(connection, discover)
+  return connection
+}
+
+function isTcp(url: string): boolean {
+  return /^(?:tcp|tls):/.test(url)
+}
+
+function follow(connection: MessagingConnection, discover: NonNullable<MessagingOptions['discover']>): void {
+  let failed = 0
+  connection.on('open', () => {
+    // The end of this connection is no attempt that failed.
+    failed = -1
+  })
+  connection.on('close', ({ retryIn }) => {
+    if (retryIn === undefined || ++failed % ATTEMPTS !== 0 || failed === 0) return
+    discover().then(
+      ({ host, port }) => {
+        if (connection.state === 'open' || connection.state === 'closed') return
+        connection.reload({ url: `tcp://${host.includes(':') ? `[${host}]` : host}:${port}` })
+      },
+      // Nobody was found; the attempts go on.
+      () => {},
+    )
+  })
+}
