@@ -1,15 +1,22 @@
 export type { Sendable } from './client.ts'
-export { MessagingConnection, type MessagingOptions } from './messaging/connection.ts'
+export type { Clock } from './messaging/clock.ts'
+export type {
+  ActionHandler,
+  MessagingConnection,
+  MessagingOptions,
+  RequestHandler,
+  TopicHandler,
+} from './messaging/connection.ts'
 export { MessagingError } from './messaging/error.ts'
 export type { MessagingEvents } from './messaging/events.ts'
 export type { Args, Kwargs } from './messaging/frame.ts'
 export type { CallOptions } from './messaging/outbox.ts'
-export type { ActionHandler, Delivery, RequestHandler, TopicHandler } from './messaging/work.ts'
+export type { Delivery } from './messaging/work.ts'
 
 import { connect } from './client.ts'
-import { MessagingConnection, type MessagingOptions } from './messaging/connection.ts'
+import { type MessagingConnection, type MessagingOptions, messagingOf } from './messaging/connection.ts'
 
 /** `const ground = connectMessaging('wss://example.com', { id: 'page' }); await ground.call('telemetry')` */
 export function connectMessaging(url: string | URL, options: MessagingOptions = {}): MessagingConnection {
-  return new MessagingConnection(String(url), options, connect)
+  return messagingOf(String(url), options, connect)
 }

@@ -2,7 +2,7 @@ export * from '../messaging.ts'
 
 import type { SocketClass } from '../connection.ts'
 import { connect } from '../node.ts'
-import { MessagingConnection, type MessagingOptions as Shared } from './connection.ts'
+import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
 
 /** Attempts in a row that fail before the server is looked for elsewhere, as the original does. */
@@ -21,7 +21,7 @@ export function connectMessaging(
   { tls, discover, ...options }: MessagingOptions = {},
 ): MessagingConnection {
   const WebSocket: SocketClass = tcpSocket(tls)
-  const connection = new MessagingConnection(String(url), options, (to, settings) =>
+  const connection = messagingOf(String(url), options, (to, settings) =>
     connect(to, isTcp(to) ? { ...settings, protocols: [], WebSocket } : settings),
   )
   if (discover !== undefined && isTcp(String(url))) follow(connection, discover)
