@@ -1,43 +1,15 @@
 import assert from 'node:assert/strict'
-import { describe, it, type TestContext } from 'node:test'
-import {
-  connectMessaging,
-  MessagingError,
-  type MessagingEvents,
-  type MessagingOptions,
-} from '../client/messaging/node.ts'
+import { describe, it } from 'node:test'
 import type { Messaging, Request } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground } from './kit/ground.ts'
 import { plainly } from './kit/messaging.ts'
+import { answer, failing, follow } from './kit/messaging-client.ts'
 import { until } from './kit/peer.ts'
-
-/** A client that is closed with its test, and what it tells. */
-function follow(t: TestContext, url: string, options: MessagingOptions = {}) {
-  const client = connectMessaging(url, { id: 'copter1', firstDelay: 10, maxDelay: 20, ...options })
-  t.after(() => client.close())
-  const told: (readonly [keyof MessagingEvents, unknown])[] = []
-  for (const type of ['open', 'close', 'message', 'unreadable', 'failed'] as const)
-    client.on(type, event => told.push([type, event]))
-  return { client, told, opened: (count = 1) => until(() => told.filter(([type]) => type === 'open').length >= count) }
-}
-
-const answer = (to: Messaging, value: unknown): Messaging => ({
-  type: 'response',
-  name: to.name,
-  id: (to as Request).id,
-  value,
-})
 
 /** Requests `echo` are answered with their args, actions with an id with null. */
 const echoing: GroundOptions['hear'] = (said, line) => {
   if (said.type === 'request' && said.name === 'echo') line.send(answer(said, said.args))
   if (said.type === 'message' && said.id !== undefined) line.send(answer(said, null))
-}
-
-const failing = (code: string, message: string) => (error: Error) => {
-  assert.ok(error instanceof MessagingError)
-  assert.deepEqual([error.code, error.message], [code, message])
-  return true
 }
 
 for (const over of ['tcp', 'ws'] as const) {

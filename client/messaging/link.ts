@@ -101,7 +101,9 @@ export function linkTo(
       } else if (message.type !== 'response') take(message)
       else if (message.name === RESUME) {
         const { window } = Object(message.value)
-        const { code } = Object(message.header.error)
+        const { code, message: why } = Object(message.header.error)
+        if (code && !/^(off|unknown)$/.test(code))
+          listeners.tell('failed', { name: RESUME, error: new MessagingError(code, why) })
         greeted(code === 'unknown' ? 'original' : 'ours', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {

@@ -1,8 +1,10 @@
 export * from '../messaging.ts'
+export { type DiscoverOptions, discover, type Found } from './discover.ts'
 
 import type { SocketClass } from '../connection.ts'
 import { connect } from '../node.ts'
 import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
+import { discover as listen } from './discover.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
 
 /** Attempts in a row that fail before the server is looked for elsewhere, as the original does. */
@@ -11,8 +13,11 @@ const ATTEMPTS = 3
 export interface MessagingOptions extends Shared {
   /** Of `tls://`: an authority (`ca`), a certificate of one's own. */
   readonly tls?: TlsOptions
-  /** Looks for the server after three attempts in a row over TCP that fail; then it connects where that says. */
-  readonly discover?: () => Promise<{ readonly host: string; readonly port: number }>
+  /**
+   * Looks for the server after three attempts in a row over TCP that fail, and connects where that says; `true`: listens
+   * to the network for a server that announces itself, which nothing proves.
+   */
+  readonly discover?: true | (() => Promise<{ readonly host: string; readonly port: number }>)
 }
 
 /** As in browsers, and over TCP: `const copter = connectMessaging('tcp://127.0.0.1:25000', { id: 'copter1' })` */
@@ -24,7 +29,7 @@ export function connectMessaging(
   const connection = messagingOf(String(url), options, (to, settings) =>
     connect(to, isTcp(to) ? { ...settings, protocols: [], WebSocket } : settings),
   )
-  if (discover !== undefined && isTcp(String(url))) follow(connection, discover)
+  if (discover !== undefined && isTcp(String(url))) follow(connection, discover === true ? listen : discover)
   return connection
 }
 
@@ -32,7 +37,10 @@ function isTcp(url: string): boolean {
   return /^(?:tcp|tls):/.test(url)
 }
 
-function follow(connection: MessagingConnection, discover: NonNullable<MessagingOptions['discover']>): void {
+function follow(
+  connection: MessagingConnection,
+  discover: Exclude<MessagingOptions['discover'], true | undefined>,
+): void {
   let failed = 0
   connection.on('open', () => {
     // The end of this connection is no attempt that failed.

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import {
+  connectMessaging,
+  MessagingError,
+  type MessagingEvents,
+  type MessagingOptions,
+} from '../../client/messaging/node.ts'
+import type { Messaging, Request } from '../../filters/messaging/message.ts'
+import { until } from './peer.ts'
+
+/** A client that is closed with its test, and what it tells. */
+export function follow(t: TestContext, url: string, options: MessagingOptions = {}) {
+  const client = connectMessaging(url, { id: 'copter1', firstDelay: 10, maxDelay: 20, ...options })
+  t.after(() => client.close())
+  const told: (readonly [keyof MessagingEvents, unknown])[] = []
+  for (const type of ['open', 'close', 'message', 'unreadable', 'failed'] as const)
+    client.on(type, event => told.push([type, event]))
+  return { client, told, opened: (count = 1) => until(() => told.filter(([type]) => type === 'open').length >= count) }
+}
+
+/** What a server says to a request, or to an action with an id. */
+export const answer = (to: Messaging, value: unknown): Messaging => ({
+  type: 'response',
+  name: to.name,
+  id: (to as Request).id,
+  value,
+})
+
+/** How a call is rejected. */
+export const failing =
+  (code: string, message: string) =>
+  (error: Error): boolean => {
+    assert.ok(error instanceof MessagingError)
+    assert.deepEqual([error.code, error.message], [code, message])
+    return true
+  }
