@@ -20,6 +20,8 @@ export interface GroundOptions {
 export interface Line {
   readonly received: Messaging[]
   send(message: Messaging): void
+  /** A frame. */
+  write(frame: Buffer): void
   /** As a cable that is cut. */
   cut(): void
 }
@@ -69,6 +71,7 @@ async function listenTcp(port: number, take: Take) {
     const hear = take({
       received,
       send: message => void socket.write(frameOf(message)),
+      write: frame => void socket.write(frame),
       cut: () => void socket.destroy(),
     })
     const parser = new Parser(2 ** 24)
@@ -96,7 +99,12 @@ async function listenWs(port: number, take: Take) {
   await once(server, 'listening')
   server.on('connection', (socket: WebSocket) => {
     const received: Messaging[] = []
-    const hear = take({ received, send: message => socket.send(frameOf(message)), cut: () => socket.terminate() })
+    const hear = take({
+      received,
+      send: message => socket.send(frameOf(message)),
+      write: frame => socket.send(frame),
+      cut: () => socket.terminate(),
+    })
     socket.on('message', data => {
       const said = messageOf(readFrame(data as Buffer, 2 ** 24))!
       received.push(said)
