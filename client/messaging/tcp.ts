@@ -1,4 +1,4 @@
-import { connect as connectTcp, type Socket as NetSocket } from 'node:net'
+import { connect as connectTcp, isIP, type Socket as NetSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { Malformed } from '../../filters/messaging/malformed.ts'
 import { Parser } from '../../filters/messaging/parser.ts'
@@ -47,7 +47,9 @@ class TcpSocket implements Socket {
     const isTls = protocol === 'tls:'
     if (!isTls && protocol !== 'tcp:') throw new TypeError(`${url} begins with neither tcp:// nor tls://`)
     if (address.port === 0) throw new TypeError(`${url} has no port`)
-    this.#socket = isTls ? connectTls({ servername: address.host, ...tls, ...address }) : connectTcp(address)
+    this.#socket = isTls
+      ? connectTls({ ...(!isIP(address.host) && { servername: address.host }), ...tls, ...address })
+      : connectTcp(address)
     this.#socket
       .once(isTls ? 'secureConnect' : 'connect', () => this.#opened())
       .on('data', chunk => this.#read(chunk))
