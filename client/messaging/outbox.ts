@@ -147,8 +147,8 @@ export function outboxOf(
       if (!add(entry)) throw isOver ? gone() : new MessagingError('full', 'too much waits for the server')
       kept = n || kept
       const abort = () => entry.reject!(signal!.reason)
-      const late = new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`)
-      const timer = setTimeout(() => entry.reject!(late), Math.min(timeout, MAX_TIMEOUT))
+      const late = () => entry.reject!(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
+      const timer = setTimeout(late, Math.min(timeout, MAX_TIMEOUT))
       signal?.addEventListener('abort', abort)
       flush()
     })

@@ -69,7 +69,12 @@ class TcpSocket implements Socket {
     this.#listeners[type].push(listener)
   }
 
+  /** What is said in one turn goes out in one write. */
   send(data: Sendable): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      queueMicrotask(() => this.#socket.uncork())
+    }
     this.#socket.write(typeof data === 'string' || ArrayBuffer.isView(data) ? data : new Uint8Array(data))
   }
 
