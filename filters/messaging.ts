@@ -40,7 +40,8 @@ declare module 'filtered-websocket' {
 /** A content of 16 MiB, and its header. */
 export const limits = { 'max-payload': 16 * 1024 * 1024 + 65_537 }
 
-const SUBPROTOCOL = 'messaging'
+const TEXTUAL = 'messaging'
+const FRAMED = 'messaging-frames'
 const TRANSPORT = 'messaging'
 const DROP = Symbol.for('filtered-websocket.drop') as Drop
 
@@ -110,9 +111,11 @@ export const setup = async (host: Host<typeof options>) => {
   return {
     connect(client: Client) {
       const { handshake } = client
-      if (!handshake?.protocols.includes(SUBPROTOCOL) || client.codec.name !== 'plain') return
-      handshake.protocol = SUBPROTOCOL
-      client.codec = codecs.textual
+      if (handshake === undefined || client.codec.name !== 'plain') return
+      const protocol = [FRAMED, TEXTUAL].find(ours => handshake.protocols.includes(ours))
+      if (protocol === undefined) return
+      handshake.protocol = protocol
+      client.codec = protocol === FRAMED ? codecs.framed : codecs.textual
     },
 
     open(client: Client) {
