@@ -13,10 +13,9 @@ export type { Args, Kwargs } from './messaging/frame.ts'
 export type { CallOptions } from './messaging/outbox.ts'
 export type { Delivery } from './messaging/work.ts'
 
-import { connect } from './client.ts'
 import { type MessagingConnection, type MessagingOptions, messagingOf } from './messaging/connection.ts'
 
 /** `const ground = connectMessaging('wss://example.com', { id: 'page' }); await ground.call('telemetry')` */
 export function connectMessaging(url: string | URL, options: MessagingOptions = {}): MessagingConnection {
-  return messagingOf(String(url), options, connect)
+  return messagingOf(String(url), options, () => options.WebSocket)
 }

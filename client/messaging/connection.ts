@@ -1,11 +1,11 @@
-import type { Connection, ConnectionState, ConnectOptions } from '../connection.ts'
+import type { ConnectionState, SocketClass } from '../lasting-socket.ts'
 import { Listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Clock, clockOf, here } from './clock.ts'
 import type { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { Args, Kwargs } from './frame.ts'
-import { FRAMES, linkTo } from './link.ts'
+import { FRAMES, type LinkOptions, linkTo } from './link.ts'
 import type { CallOptions } from './outbox.ts'
 import { type Delivery, workOf } from './work.ts'
 
@@ -21,15 +21,7 @@ export type RequestHandler = ActionHandler
 /** Hears the actions of a topic. */
 export type TopicHandler = (action: string, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
 
-export interface MessagingOptions extends Omit<ConnectOptions, 'protocols' | 'outgoing'> {
-  /** Who it is, 1 to 128 characters: under it the server keeps what it missed. Default: a random one. */
-  readonly id?: string
-  /**
-   * What may wait for the server or for its answer; default 1,000 messages and 1 MiB, at most 16 MiB. A call beyond that
-   * rejects with `full`.
-   */
-  readonly maxQueued?: number
-  readonly maxQueuedBytes?: number
+export interface MessagingOptions extends LinkOptions {
   /**
    * Lets the server rename this client, by the original's action `id` with `new_id`: told the new id, to save it; then
    * it connects anew under that one.
@@ -75,25 +67,19 @@ export interface MessagingConnection {
   close(code?: number, reason?: string): void
 }
 
-/** @param connect - makes the connection underneath. */
+/** @param classFor - what to connect with. */
 export function messagingOf(
   url: string,
-  { reconfigure, ...options }: MessagingOptions,
-  connect: (url: string, options: ConnectOptions) => Connection,
+  options: MessagingOptions,
+  classFor: (url: string) => SocketClass | undefined,
 ): MessagingConnection {
+  const { reconfigure } = options
   const listeners = new Listeners<MessagingEvents>()
-  const failed = (name: string, error: unknown) => listeners.tell('failed', { name, error })
+  const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
+  const failed = (name: string, error: unknown) => tell('failed', { name, error })
   const clock = clockOf(aside)
   const work = workOf(frame => link.sendNow(frame, false), failed, clock.when)
-  const link = linkTo(
-    url,
-    options as never,
-    listeners,
-    // A server without the filter takes the first.
-    to => connect(to, { ...options, protocols: ['messaging', FRAMES] }),
-    work.take,
-    clock.stop,
-  )
+  const link = linkTo(url, options, classFor, tell, work.take, clock.stop)
   const { outbox } = link
 
   /** What is asked anew on each connection. */
@@ -114,7 +100,7 @@ export function messagingOf(
   work.add('request', 'time', () => ({ value: here() }))
   work.add('request', 'fws.clock', () => ({ value: [here(), here()] }))
   action('message', ([text]) => {
-    if (typeof text === 'string') listeners.tell('message', text)
+    if (typeof text === 'string') tell('message', text)
   })
   if (reconfigure)
     action('id', async (_, { new_id }) => {
@@ -129,18 +115,9 @@ export function messagingOf(
     if (clock.error < Number.POSITIVE_INFINITY) clock.sync().catch(error => failed('time', error))
   })
 
-  return {
-    get state() {
-      return link.state
-    },
-    get id() {
-      return link.id
-    },
-    get queued() {
-      return outbox.length
-    },
+  return Object.assign(link, {
     clock,
-    on: (type, listener) => listeners.add(type, listener),
+    on: listeners.add.bind(listeners),
     action,
     request(name, handler) {
       check(name)
@@ -154,9 +131,9 @@ export function messagingOf(
     async deliver(name, args, kwargs, settings) {
       await outbox.ask('message', name, args, kwargs, { timeout: 60_000, ...settings })
     },
-    emit: (name, args, kwargs) => link.isFree && outbox.tell(name, args, kwargs),
+    emit: (name, args, kwargs) => link.isFree() && outbox.tell(name, args, kwargs),
     send: data =>
-      link.isFree && (typeof data === 'string' ? outbox.tell('message', [data], {}, data) : link.sendNow(data, true)),
+      link.isFree() && (typeof data === 'string' ? outbox.tell('message', [data], {}, data) : link.sendNow(data, true)),
     async subscribe(topic, handler) {
       const leave = work.add('topic', topic, async ({ name, args, kwargs }, delivery) => {
         await handler(name, args, kwargs, delivery)
@@ -174,7 +151,5 @@ export function messagingOf(
         if (!work.topics.includes(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
       }
     },
-    reload: link.reload,
-    close: link.close,
-  }
+  } satisfies Omit<MessagingConnection, keyof typeof link>)
 }

@@ -1,5 +1,10 @@
-import type { Connection, ConnectionState } from '../connection.ts'
-import type { Listeners } from '../listeners.ts'
+import {
+  type ConnectionState,
+  type LastingSocket,
+  lastingSocket,
+  type SocketClass,
+  type SocketOptions,
+} from '../lasting-socket.ts'
 import type { Sendable } from '../queue.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
@@ -20,10 +25,15 @@ const MAX_BYTES = 16 * FILES
 /** Whom one talks to: a server without the filter; one that answers nothing but requests, as the original; one of ours. */
 type Peer = 'plain' | 'original' | 'ours'
 
-export interface LinkOptions {
-  readonly id: string | undefined
-  readonly maxQueued: number | undefined
-  readonly maxQueuedBytes: number | undefined
+export interface LinkOptions extends Omit<SocketOptions, 'protocols'> {
+  /** Who it is, 1 to 128 characters: under it the server keeps what it missed. Default: a random one. */
+  readonly id?: string
+  /**
+   * What may wait for the server or for its answer; default 1,000 messages and 1 MiB, at most 16 MiB. A call beyond that
+   * rejects with `full`.
+   */
+  readonly maxQueued?: number
+  readonly maxQueuedBytes?: number
 }
 
 /** A connection in frames that is replaced when it breaks, on which nothing is lost that waits for its answer. */
@@ -31,35 +41,39 @@ export interface Link {
   readonly outbox: Outbox
   readonly id: string
   readonly state: ConnectionState
+  /** Messages that wait for a connection. */
+  readonly queued: number
   /** Something more may be said that nobody answers. */
-  readonly isFree: boolean
+  isFree(): boolean
   /** Now or never: a frame, or bytes as they are to a server without the filter. */
   sendNow(data: Sendable, isRaw: boolean): boolean
-  /** Connects anew, to another server or as another client; what waits for its answer goes there. */
+  /** Closes, and connects anew with other settings; handlers stay, and what waits goes there. */
   reload(settings?: { readonly url?: string; readonly id?: string }): void
+  /** For good; what waits is given up. */
   close(code?: number, reason?: string): void
 }
 
 /**
+ * @param classFor - what to connect with.
  * @param take - hears what the server wants.
  * @param ended - nothing will come any more.
  */
 export function linkTo(
   url: string,
-  { id: name, maxQueued = 1000, maxQueuedBytes = FILES }: LinkOptions,
-  listeners: Listeners<MessagingEvents>,
-  connect: (url: string) => Connection,
+  options: LinkOptions,
+  classFor: (url: string) => SocketClass | undefined,
+  tell: <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => void,
   take: (message: Message) => void,
   ended: () => void,
 ): Link {
   const epoch = `${Math.random()}`.slice(2)
+  const { maxQueued = 1000, maxQueuedBytes = FILES } = options
   const outbox = outboxOf(maxQueued, Math.min(maxQueuedBytes, MAX_BYTES), epoch, send)
-  let id = name ?? epoch
-  let connection: Connection
+  let { id = epoch } = options
+  let socket: LastingSocket
   /** `undefined`: nobody yet. */
   let peer: Peer | undefined
   let timer: ReturnType<typeof setTimeout>
-  let stops: readonly (() => void)[]
   /** Hears who the server is. */
   let greeted: (answer: Peer, window?: number) => void
 
@@ -70,14 +84,14 @@ export function linkTo(
       const isFirst = !peer
       peer = answer
       outbox.flush(window)
-      if (isFirst) listeners.tell('open', event)
+      if (isFirst) tell('open', event)
     }
     if (event.protocol !== FRAMES) greeted('plain')
     else {
       // Who has taken the subprotocol is one of ours, however slow.
       timer = setTimeout(() => greeted(url.startsWith('ws') ? 'ours' : 'original'), PATIENCE)
       const content = { requested_value: RESUME, request_id: RESUME, args: [], kwargs: { id, epoch } }
-      connection.sendNow(encode('request', {}, JSON.stringify(content)))
+      socket.send(encode('request', {}, JSON.stringify(content)))
     }
   }
 
@@ -85,9 +99,9 @@ export function linkTo(
     if (!peer) return false
     if (peer === 'plain') {
       reject?.(new MessagingError('none', 'the server has no filter messaging'))
-      return !plain || connection.sendNow(plain)
+      return !plain || socket.send(plain)
     }
-    const isSent = connection.sendNow(frame())
+    const isSent = socket.send(frame())
     if (isSent && isAction && peer === 'original') resolve?.({} as Message)
     return isSent
   }
@@ -97,17 +111,17 @@ export function linkTo(
     try {
       const message = isPlain ? actionIn(data) : decode(data)
       if (!message) {
-        if (isPlain) listeners.tell('message', data)
+        if (isPlain) tell('message', data)
       } else if (message.type !== 'response') take(message)
       else if (message.name === RESUME) {
         const { window } = Object(message.value)
         const { code, message: why } = Object(message.header.error)
         if (code && !/^(off|unknown)$/.test(code))
-          listeners.tell('failed', { name: RESUME, error: new MessagingError(code, why) })
+          tell('failed', { name: RESUME, error: new MessagingError(code, why) })
         greeted(code === 'unknown' ? 'original' : 'ours', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {
-      listeners.tell('unreadable', { reason: (error as Error).message, data })
+      tell('unreadable', { reason: (error as Error).message, data })
     }
   }
 
@@ -124,18 +138,20 @@ export function linkTo(
   }
 
   function open(): void {
-    connection = connect(url)
-    stops = [
-      connection.on('open', greet),
-      connection.on('message', receive),
-      connection.on('close', event => {
-        if (event.retryIn === undefined) end()
-        else lost()
-        listeners.tell('close', event)
-      }),
-    ]
+    const WebSocket = classFor(url)
+    // A server without the filter takes the first subprotocol.
+    const settings = { ...options, protocols: ['messaging', FRAMES], ...(WebSocket && { WebSocket }) }
+    const mine = lastingSocket(url, settings, (type, event) => {
+      if (mine !== socket) return
+      if (type === 'open') return greet(event as MessagingEvents['open'])
+      if (type === 'message') return receive(event as string)
+      if (mine.state === 'closed') end()
+      else lost()
+      tell('close', event as MessagingEvents['close'])
+    })
+    socket = mine
     // By a signal that was aborted before.
-    if (connection.state === 'closed') end()
+    if (mine.state === 'closed') end()
   }
 
   open()
@@ -145,24 +161,24 @@ export function linkTo(
       return id
     },
     get state() {
-      return connection.state
+      return socket.state
     },
-    get isFree() {
-      return connection.bufferedAmount <= maxQueuedBytes + FILES
+    get queued() {
+      return outbox.length
     },
-    sendNow: (data, isRaw) => isRaw === (peer === 'plain') && connection.sendNow(data),
+    isFree: () => socket.bufferedAmount <= maxQueuedBytes + FILES,
+    sendNow: (data, isRaw) => isRaw === (peer === 'plain') && socket.send(data),
     reload(settings) {
-      if (connection.state === 'closed') throw gone()
-      const before = connection
-      for (const stop of stops) stop()
+      if (socket.state === 'closed') throw gone()
+      const before = socket
       ;({ url = url, id = id } = settings ?? {})
       lost()
       open()
       before.close()
-      listeners.tell('close', { code: 1000, reason: 'reload', retryIn: 0 })
+      tell('close', { code: 1000, reason: 'reload', retryIn: 0 })
     },
     close(code, reason) {
-      connection.close(code, reason)
+      socket.close(code, reason)
       end()
     },
   }

@@ -1,8 +1,8 @@
 export * from '../messaging.ts'
 export { type DiscoverOptions, discover, type Found } from './discover.ts'
 
-import type { SocketClass } from '../connection.ts'
-import { connect } from '../node.ts'
+import { WebSocket as Ws } from 'ws'
+import type { SocketClass } from '../lasting-socket.ts'
 import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
 import { discover as listen } from './discover.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
@@ -25,10 +25,9 @@ export function connectMessaging(
   url: string | URL,
   { tls, discover, ...options }: MessagingOptions = {},
 ): MessagingConnection {
-  const WebSocket: SocketClass = tcpSocket(tls)
-  const connection = messagingOf(String(url), options, (to, settings) =>
-    connect(to, isTcp(to) ? { ...settings, protocols: [], WebSocket } : settings),
-  )
+  const Tcp = tcpSocket(tls)
+  const { WebSocket = Ws as unknown as SocketClass } = options
+  const connection = messagingOf(String(url), options, to => (isTcp(to) ? Tcp : WebSocket))
   if (discover !== undefined && isTcp(String(url))) follow(connection, discover === true ? listen : discover)
   return connection
 }
