@@ -75,7 +75,7 @@ export class Connection {
   /** Sends, or answers `false` where there is no connection: what would be worth nothing later does not wait. */
   sendNow(data: Sendable): boolean {
     if (!isSendable(data)) throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
-    return this.#socket.isOpen && this.#socket.send(this.#outgoing(data))
+    return this.state === 'open' && this.#socket.send(this.#outgoing(data))
   }
 
   /** For good. */

@@ -40,7 +40,7 @@ export interface SocketOptions {
   /** Milliseconds that an attempt may take; default 10,000. */
   readonly timeout?: number
   /** Default: the one of the platform. */
-  readonly WebSocket?: SocketClass
+  readonly WebSocket?: SocketClass | undefined
 }
 
 export interface SocketEvents {
@@ -56,8 +56,6 @@ export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
 /** A WebSocket that is replaced when it breaks. */
 export interface LastingSocket {
   readonly state: ConnectionState
-  /** Something can be sent. */
-  readonly isOpen: boolean
   /** Bytes that it was given and has not sent. */
   readonly bufferedAmount: number
   /** Sends, or answers `false` where there is no connection. */
@@ -164,11 +162,6 @@ export function lastingSocket(
     return state === 'closed'
   }
 
-  /** One that is closing takes what it is given, and sends none of it. */
-  function isOpen(): boolean {
-    return socket?.readyState === OPEN && state === 'open'
-  }
-
   const abort = () => close()
   if (signal?.aborted) state = 'closed'
   else {
@@ -182,12 +175,10 @@ export function lastingSocket(
     get bufferedAmount() {
       return socket?.bufferedAmount ?? 0
     },
-    get isOpen() {
-      return isOpen()
-    },
     send(data) {
-      if (!isOpen()) return false
-      socket!.send(data)
+      // One that is closing takes what it is given, and sends none of it.
+      if (socket?.readyState !== OPEN || state !== 'open') return false
+      socket.send(data)
       return true
     },
     close,

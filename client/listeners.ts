@@ -4,9 +4,7 @@ export class Listeners<Events> {
 
   /** Answers how to stop listening. */
   add<E extends keyof Events>(type: E, listener: (event: Events[E]) => void): () => void {
-    const set = this.#byType.get(type) ?? new Set()
-    this.#byType.set(type, set.add(listener))
-    return () => void set.delete(listener)
+    return addTo(this.#byType, type, listener)
   }
 
   /** One listener that throws must not keep the others from hearing, nor the connection from coming back. */
@@ -20,5 +18,14 @@ export class Listeners<Events> {
         })
       }
     }
+  }
+}
+
+/** Adds to the set of a name, which is there as long as something is in it. Answers how to take it out. */
+export function addTo<K, T>(sets: Map<K, Set<T>>, name: K, item: T): () => void {
+  const set = sets.get(name) ?? new Set()
+  sets.set(name, set.add(item))
+  return () => {
+    if (set.delete(item) && set.size === 0) sets.delete(name)
   }
 }

@@ -88,17 +88,17 @@ describe('a messaging client is asked, and', () => {
     line.send(action('swim', [], { id: 'b' }))
     line.send(action('swim'))
     const heard = await answers(7)
-    assert.deepEqual(heard.get(0), { code: 'unknown', message: 'no request "swim"' })
+    assert.deepEqual(heard.get(0), { code: 'unknown', message: 'there is no request "swim"' })
     assert.deepEqual(heard.get(1), { code: 'low', message: 'battery at 3 %' })
     assert.deepEqual(heard.get(2), { code: 'failed', message: 'no wings' })
     assert.deepEqual(heard.get(3), { code: 'failed', message: 'Do not know how to serialize a BigInt' })
     assert.equal(heard.get(4), null)
     assert.deepEqual(heard.get('a'), { code: 'failed', message: 'no ground' })
-    assert.deepEqual(heard.get('b'), { code: 'unknown', message: 'no message "swim"' })
+    assert.deepEqual(heard.get('b'), { code: 'unknown', message: 'there is no message "swim"' })
     const failed = told.flatMap(([type, event]) =>
       type === 'failed' ? [event as { name: string; error: unknown }] : [],
     )
-    assert.deepEqual(failed.map(({ name }) => name).sort(), ['arm', 'count', 'fly', 'land'])
+    assert.deepEqual(failed.map(({ name }) => name).sort(), ['arm', 'count', 'fly', 'land', 'swim', 'swim', 'swim'])
     assert.equal(failed.find(({ name }) => name === 'arm')!.error, low)
   })
 
@@ -297,7 +297,7 @@ describe('a messaging client is asked, and', () => {
     assert.equal((again.received[0] as { kwargs: Kwargs }).kwargs.id, 'copter2')
     assert.deepEqual(
       told.flatMap(([type, event]) => (type === 'failed' ? [(event as { error: Error }).error.message] : [])),
-      ['not that one', 'new_id has 1 to 128 characters'],
+      ['not that one', 'new_id is a text of 1 to 128 characters'],
     )
     assert.deepEqual(
       told.filter(([type]) => type === 'close'),

@@ -54,14 +54,14 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
       const median = samples[SAMPLES / 2]!.offset
       // True is what lies within half of each delay around each offset: how far the median may be from that.
       const error = Math.min(...samples.map(({ offset, delay }) => Math.abs(offset - median) + delay / 2))
-      if (Number.isNaN(error)) throw new MessagingError('failed', 'the server told no time')
+      if (!(error >= 0)) throw new MessagingError('failed', 'the server told no time')
       clock.offset = median
       clock.error = error
     },
 
     async when(at: number, run: () => void) {
       // Better by a clock that is not set than not at all.
-      if (clock.error > LONGEST) await clock.sync().catch(() => {})
+      if (!Number.isFinite(clock.error)) await clock.sync().catch(() => {})
       const wait = () => {
         const left = at - clock.now()
         if (left > EARLY) timers.set(run, setTimeout(wait, (Math.min(left, LONGEST) - EARLY) * 1000))

@@ -6,13 +6,11 @@ import type { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { Args, Kwargs } from './frame.ts'
 import { FRAMES, type LinkOptions, linkTo } from './link.ts'
-import type { CallOptions } from './outbox.ts'
+import type { AskOptions, CallOptions } from './outbox.ts'
 import { type Delivery, workOf } from './work.ts'
 
 /** For what the client asks of its own accord; `timeout` in milliseconds. */
 const ASIDE = { timeout: 5000, isKept: false }
-/** Characters of an id. */
-const MAX_ID = 128
 
 /** Does something. What it returns tells nobody anything; the next action waits for its promise. */
 export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
@@ -20,14 +18,6 @@ export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => 
 export type RequestHandler = ActionHandler
 /** Hears the actions of a topic. */
 export type TopicHandler = (action: string, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
-
-export interface MessagingOptions extends LinkOptions {
-  /**
-   * Lets the server rename this client, by the original's action `id` with `new_id`: told the new id, to save it; then
-   * it connects anew under that one.
-   */
-  readonly reconfigure?: (id: string) => unknown
-}
 
 /** A connection with a server that has the filter `messaging`: actions, and requests both ways. Use `connectMessaging`. */
 export interface MessagingConnection {
@@ -70,10 +60,9 @@ export interface MessagingConnection {
 /** @param classFor - what to connect with. */
 export function messagingOf(
   url: string,
-  options: MessagingOptions,
+  options: LinkOptions,
   classFor: (url: string) => SocketClass | undefined,
 ): MessagingConnection {
-  const { reconfigure } = options
   const listeners = new Listeners<MessagingEvents>()
   const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
   const failed = (name: string, error: unknown) => tell('failed', { name, error })
@@ -83,8 +72,12 @@ export function messagingOf(
   const { outbox } = link
 
   /** What is asked anew on each connection. */
-  async function aside(name: string, args: Args): Promise<unknown> {
-    return (await outbox.ask('request', name, args, {}, ASIDE)).value
+  function aside(name: string, args: Args): Promise<unknown> {
+    return call(name, args, {}, ASIDE)
+  }
+
+  async function call(name: string, args?: Args, kwargs?: Kwargs, settings?: AskOptions): Promise<unknown> {
+    return (await outbox.ask('request', name, args, kwargs, settings)).value
   }
 
   function check(name: string): void {
@@ -102,17 +95,10 @@ export function messagingOf(
   action('message', ([text]) => {
     if (typeof text === 'string') tell('message', text)
   })
-  if (reconfigure)
-    action('id', async (_, { new_id }) => {
-      const id = `${new_id}`
-      if (!id || id.length > MAX_ID) throw new TypeError(`new_id has 1 to ${MAX_ID} characters`)
-      await reconfigure(id)
-      link.reload({ id })
-    })
   listeners.add('open', ({ protocol }) => {
     if (protocol !== FRAMES) return
     for (const topic of work.topics) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
-    if (clock.error < Number.POSITIVE_INFINITY) clock.sync().catch(error => failed('time', error))
+    if (Number.isFinite(clock.error)) clock.sync().catch(error => failed('time', error))
   })
 
   return Object.assign(link, {
@@ -125,9 +111,7 @@ export function messagingOf(
         value: await handler(args, kwargs, delivery),
       }))
     },
-    async call(name, args, kwargs, settings) {
-      return (await outbox.ask('request', name, args, kwargs, settings)).value
-    },
+    call,
     async deliver(name, args, kwargs, settings) {
       await outbox.ask('message', name, args, kwargs, { timeout: 60_000, ...settings })
     },

@@ -9,6 +9,6 @@ export interface MessagingEvents {
   message: string | ArrayBuffer
   /** What cannot be understood, and why. */
   unreadable: { readonly reason: string; readonly data: string | ArrayBuffer }
-  /** What a handler of an action or of a request threw, by the name of that. */
+  /** What could not be done: a handler of an action or of a request threw it, or there is none. */
   failed: { readonly name: string; readonly error: unknown }
 }

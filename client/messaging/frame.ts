@@ -63,11 +63,12 @@ export function encode(type: MessageType, fields: Kwargs, content: string | Uint
 export function decode(frame: ArrayBuffer): Message | undefined {
   const end = LENGTH + new DataView(frame).getUint16(0)
   const header = readJson(textOf(new Uint8Array(frame, LENGTH, end - LENGTH), 'utf-8'))
+  const { 'content-length': length, 'content-type': contentType, 'content-encoding': encoding } = header
   const bytes = new Uint8Array(frame, end)
-  if (bytes.length !== header['content-length'] || bytes.length > MAX_CONTENT)
-    throw new Error(`${bytes.length} bytes of content, announced ${header['content-length']}`)
-  const isJson = header['content-type'] === 'json'
-  const content = isJson ? readJson(textOf(bytes, `${header['content-encoding']}`)) : {}
+  if (bytes.length !== length || length > MAX_CONTENT)
+    throw new Error(`${bytes.length} bytes of content, announced ${length}`)
+  const isJson = contentType === 'json'
+  const content = isJson ? readJson(textOf(bytes, `${encoding}`)) : {}
   return messageOf(header['message-type'], header, content, isJson ? undefined : bytes)
 }
 

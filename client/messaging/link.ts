@@ -89,20 +89,20 @@ export function linkTo(
     if (event.protocol !== FRAMES) greeted('plain')
     else {
       // Who has taken the subprotocol is one of ours, however slow.
-      timer = setTimeout(() => greeted(url.startsWith('ws') ? 'ours' : 'original'), PATIENCE)
+      timer = setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'original'), PATIENCE)
       const content = { requested_value: RESUME, request_id: RESUME, args: [], kwargs: { id, epoch } }
       socket.send(encode('request', {}, JSON.stringify(content)))
     }
   }
 
-  function send({ plain, isAction, frame, resolve, reject }: Entry): boolean {
+  function send({ plain, isAction, frame, end }: Entry): boolean {
     if (!peer) return false
     if (peer === 'plain') {
-      reject?.(new MessagingError('none', 'the server has no filter messaging'))
+      end?.(new MessagingError('none', 'the server has no filter messaging'))
       return !plain || socket.send(plain)
     }
     const isSent = socket.send(frame())
-    if (isSent && isAction && peer === 'original') resolve?.({} as Message)
+    if (isSent && isAction && peer === 'original') end?.(undefined, {} as Message)
     return isSent
   }
 
@@ -138,9 +138,8 @@ export function linkTo(
   }
 
   function open(): void {
-    const WebSocket = classFor(url)
     // A server without the filter takes the first subprotocol.
-    const settings = { ...options, protocols: ['messaging', FRAMES], ...(WebSocket && { WebSocket }) }
+    const settings = { ...options, protocols: ['messaging', FRAMES], WebSocket: classFor(url) }
     const mine = lastingSocket(url, settings, (type, event) => {
       if (mine !== socket) return
       if (type === 'open') return greet(event as MessagingEvents['open'])
@@ -164,7 +163,7 @@ export function linkTo(
       return socket.state
     },
     get queued() {
-      return outbox.length
+      return outbox.waiting()
     },
     isFree: () => socket.bufferedAmount <= maxQueuedBytes + FILES,
     sendNow: (data, isRaw) => isRaw === (peer === 'plain') && socket.send(data),

@@ -3,14 +3,17 @@ export { type DiscoverOptions, discover, type Found } from './discover.ts'
 
 import { WebSocket as Ws } from 'ws'
 import type { SocketClass } from '../lasting-socket.ts'
-import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
+import { type MessagingConnection, messagingOf } from './connection.ts'
 import { discover as listen } from './discover.ts'
+import type { LinkOptions } from './link.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
 
 /** Attempts in a row that fail before the server is looked for elsewhere, as the original does. */
 const ATTEMPTS = 3
+/** Characters of an id. */
+const MAX_ID = 128
 
-export interface MessagingOptions extends Shared {
+export interface MessagingOptions extends LinkOptions {
   /** Of `tls://`: an authority (`ca`), a certificate of one's own. */
   readonly tls?: TlsOptions
   /**
@@ -18,17 +21,29 @@ export interface MessagingOptions extends Shared {
    * to the network for a server that announces itself, which nothing proves.
    */
   readonly discover?: true | (() => Promise<{ readonly host: string; readonly port: number }>)
+  /**
+   * Lets the server rename this client, by the original's action `id` with `new_id`: told the new id, to save it; then
+   * it connects anew under that one.
+   */
+  readonly reconfigure?: (id: string) => unknown
 }
 
 /** As in browsers, and over TCP: `const copter = connectMessaging('tcp://127.0.0.1:25000', { id: 'copter1' })` */
 export function connectMessaging(
   url: string | URL,
-  { tls, discover, ...options }: MessagingOptions = {},
+  { tls, discover, reconfigure, ...options }: MessagingOptions = {},
 ): MessagingConnection {
   const Tcp = tcpSocket(tls)
   const { WebSocket = Ws as unknown as SocketClass } = options
   const connection = messagingOf(String(url), options, to => (isTcp(to) ? Tcp : WebSocket))
   if (discover !== undefined && isTcp(String(url))) follow(connection, discover === true ? listen : discover)
+  if (reconfigure !== undefined)
+    connection.action('id', async (_args, { new_id: id }) => {
+      if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
+        throw new TypeError(`new_id is a text of 1 to ${MAX_ID} characters`)
+      await reconfigure(id)
+      connection.reload({ id })
+    })
   return connection
 }
 

@@ -34,9 +34,8 @@ export interface Entry {
   readonly plain?: string
   /** Bytes that count. */
   readonly size: number
-  /** Of those who want an answer. */
-  readonly resolve?: (answer: Message) => void
-  readonly reject?: (error: unknown) => void
+  /** Of those who want an answer: here it is, or why there is none. */
+  readonly end?: (error: unknown, answer?: Message) => void
   /** `again`: it has gone out, on a connection that broke. */
   state?: 'sent' | 'again'
   frame(): Uint8Array<ArrayBuffer>
@@ -45,7 +44,7 @@ export interface Entry {
 /** What waits to go out, in order, and what waits for its answer: that goes out again on the next connection, under the same id. */
 export interface Outbox {
   /** Messages that wait for a connection. */
-  readonly length: number
+  waiting(): number
   /**
    * Settles with the answer; an action is answered when it is done. Rejects with a `MessagingError`, or the reason of the
    * signal.
@@ -79,21 +78,17 @@ export function outboxOf(
 ): Outbox {
   /** In the order in which they were first said, by id. */
   const entries = new Map<string, Entry>()
-  let bytes = 0
   let kept = 0
   let others = 0
   let span = WINDOW
   let isOver = false
 
   function add(entry: Entry): boolean {
-    if (isOver || entries.size >= maxMessages || bytes + entry.size > maxBytes) return false
-    bytes += entry.size
+    let bytes = entry.size
+    for (const { size } of entries.values()) bytes += size
+    if (isOver || entries.size >= maxMessages || bytes > maxBytes) return false
     entries.set(entry.id, entry)
     return true
-  }
-
-  function remove({ id, size }: Entry): void {
-    if (entries.delete(id)) bytes -= size
   }
 
   function flush(window = span): void {
@@ -105,7 +100,7 @@ export function outboxOf(
       if (entry.state === 'sent') continue
       if (!send(entry)) return
       entry.state = 'sent'
-      if (!entry.resolve) remove(entry)
+      if (!entry.end) entries.delete(entry.id)
     }
   }
 
@@ -123,11 +118,6 @@ export function outboxOf(
       const isAction = type === 'message'
       const header = isAction && { action: name, request_id: id }
       const said = content ?? contentOf(args, kwargs, isAction ? {} : { requested_value: name, request_id: id })
-      const end = () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-        remove(entry)
-      }
       const entry: Entry = {
         name,
         id,
@@ -135,19 +125,18 @@ export function outboxOf(
         isAction,
         size: content ? 0 : sizeOf(said),
         frame: () => encode(type, { ...header, ...fields, resend: entry.state && true }, said),
-        resolve: answer => {
-          end()
-          resolve(answer)
-        },
-        reject: error => {
-          end()
-          reject(error)
+        end(error, answer) {
+          clearTimeout(timer)
+          signal?.removeEventListener('abort', abort)
+          entries.delete(id)
+          if (answer) resolve(answer)
+          else reject(error)
         },
       }
       if (!add(entry)) throw isOver ? gone() : new MessagingError('full', 'too much waits for the server')
       kept = n || kept
-      const abort = () => entry.reject!(signal!.reason)
-      const late = () => entry.reject!(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
+      const abort = () => entry.end!(signal!.reason)
+      const late = () => entry.end!(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
       const timer = setTimeout(late, Math.min(timeout, MAX_TIMEOUT))
       signal?.addEventListener('abort', abort)
       flush()
@@ -155,9 +144,7 @@ export function outboxOf(
   }
 
   return {
-    get length() {
-      return [...entries.values()].filter(({ state }) => state !== 'sent').length
-    },
+    waiting: () => [...entries.values()].filter(({ state }) => state !== 'sent').length,
     ask,
     flush,
 
@@ -181,8 +168,8 @@ export function outboxOf(
       if (entry?.name !== answer.name) return
       const { error } = answer.header
       const { code, message } = Object(error)
-      if (error) entry.reject?.(new MessagingError(`${code}`, `${message}`))
-      else entry.resolve?.(answer)
+      if (error) entry.end?.(new MessagingError(`${code}`, `${message}`))
+      else entry.end?.(undefined, answer)
       flush()
     },
 
@@ -190,13 +177,13 @@ export function outboxOf(
       for (const entry of entries.values()) {
         if (!entry.state) continue
         entry.state = 'again'
-        if (!entry.n) entry.reject!(gone())
+        if (!entry.n) entry.end!(gone())
       }
     },
 
     end() {
       isOver = true
-      for (const entry of entries.values()) entry.reject?.(gone())
+      for (const entry of entries.values()) entry.end?.(gone())
       entries.clear()
     },
   }

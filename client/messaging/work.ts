@@ -1,3 +1,5 @@
+import { addTo } from '../listeners.ts'
+import { MessagingError } from './error.ts'
 import { encode, type Id, type Kwargs, type Message } from './frame.ts'
 
 /** Of the server, that are worked on; and that are remembered. */
@@ -70,13 +72,14 @@ export function workOf(
         bytes ?? `{"value":${JSON.stringify([value]).slice(1, -1)}}`,
       )
     try {
-      let reply: Reply | void = found.length ? {} : { error: { code: 'unknown', message: `no ${type} "${cut(name)}"` } }
-      for (const handler of found) reply = await handler(message, delivery)
-      return answer(reply ?? {})
+      const replies: (Reply | void)[] = []
+      if (found.length === 0) throw new MessagingError('unknown', `there is no ${type} "${name}"`)
+      for (const handler of found) replies.push(await handler(message, delivery))
+      return answer(replies.at(-1) ?? {})
     } catch (error) {
       failed(name, error)
       const { code = 'failed', message = error } = Object(error)
-      return answer({ error: { code: cut(code), message: cut(message) } })
+      return answer({ error: { code: `${code}`, message: `${message}`.slice(0, MAX_TEXT) } })
     }
   }
 
@@ -86,12 +89,7 @@ export function workOf(
     },
 
     add(what, name, handler) {
-      const sets = handlers[what]
-      const set = sets.get(name) ?? new Set()
-      sets.set(name, set.add(handler))
-      return () => {
-        if (set.delete(handler) && !set.size) sets.delete(name)
-      }
+      return addTo(handlers[what], name, handler)
     },
 
     take(message) {
@@ -131,8 +129,4 @@ export function workOf(
       }
     },
   }
-}
-
-function cut(text: unknown): string {
-  return `${text}`.slice(0, MAX_TEXT)
 }
