@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { browser, watched } from './kit/browser.ts'
 import { folder, launch } from './kit/cli.ts'
 import { building, door, plainly } from './kit/messaging.ts'
 import { failing, follow } from './kit/messaging-client.ts'
-import { until } from './kit/peer.ts'
+import { serve, until } from './kit/peer.ts'
 import { freePort } from './kit/port.ts'
 
 /** Answers, or does not, and tells its topic what it is told. */
@@ -47,6 +48,39 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
       first!.subscribe('secret', () => {}),
       failing('forbidden', 'topic "secret" is not one of --messaging-topics'),
     )
+  })
+})
+
+describe('a page with the messaging client', () => {
+  it('asks and is asked, does what it is told, and sets its clock', async t => {
+    const chromium = await browser(t)
+    const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
+    const filter = building(api => {
+      api.request('ask', async client => api.call(client, 'sum', [1, 2]))
+      api.action('begin', client => api.emit(client, 'start', [], { in: 1 }))
+      return {}
+    })
+    const { url } = await serve(t, { filters: ['pages', 'messaging', filter], pagesRoot })
+    const page = watched(t, await chromium.newPage())
+    await page.goto(url.replace('ws:', 'http:'))
+    const seen = await page.evaluate<Record<string, unknown>>(`(async () => {
+      const { connectMessaging, MessagingError } = await import('/fws/messaging.js')
+      const ground = connectMessaging(location.href.replace('http', 'ws'), { id: 'page' })
+      ground.request('sum', ([a, b]) => a + b)
+      const started = new Promise(resolve => ground.action('start', (args, kwargs) => resolve(kwargs)))
+      const refused = await ground.call('nothing').catch(error => [error instanceof MessagingError, error.code])
+      const sum = await ground.call('ask')
+      await ground.deliver('begin')
+      await ground.clock.sync()
+      const { error, offset } = ground.clock
+      const seen = { refused, sum, started: await started, error, offset }
+      ground.close()
+      return seen
+    })()`)
+    const { error, offset, ...said } = seen as { error: number; offset: number }
+    assert.deepEqual(said, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
+    assert.ok(error > 0 && error < 0.1, `${error}`)
+    assert.ok(Math.abs(offset) < error + 0.05, `${offset} ± ${error}`)
   })
 })
 
