@@ -159,6 +159,7 @@ export class Hub implements Server {
     return {
       client,
       receive: payload => client.receive(payload),
+      settled: then => client.mailbox.whenIdle(then),
       // Never from within a call of ours to the transport: it may be in the middle of a flush.
       closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),
     }

@@ -242,6 +242,8 @@ export interface Transport {
 export interface Attached {
   readonly client: Client
   receive(payload: Payload): void
+  /** Runs `then` when all that was received has been through the chain; at once if that is so now. */
+  settled(then: () => void): void
   closed(code: number, reason: string, clean: boolean): void
 }
 

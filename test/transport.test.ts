@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer as createTcp, type Socket, type
 import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { createServer } from '../src/index.ts'
-import type { Client, Closed, FilterModule, Payload, Server, Transport } from '../src/types.ts'
+import type { Attached, Client, Closed, FilterModule, Payload, Server, Transport } from '../src/types.ts'
 import { Peer, serve, until } from './kit/peer.ts'
 
 type Test = { after(fn: () => Promise<void> | void): void }
@@ -55,16 +55,21 @@ interface Lines {
   /** Once the server has started. */
   readonly port: number
   readonly transports: LineTransport[]
+  /** What the server gave for each. */
+  readonly attached: Attached[]
 }
 
 /** A filter that opens a second door: lines over TCP. */
 function lines({ open = false } = {}): Lines {
   let tcp: TcpServer | undefined
   const transports: LineTransport[] = []
+  const attached: Attached[] = []
   const accept = (server: Server, socket: Socket) => {
     const transport = new LineTransport(socket)
     transports.push(transport)
-    const { receive, closed } = server.attach(transport)
+    const all = server.attach(transport)
+    attached.push(all)
+    const { receive, closed } = all
     let rest = ''
     socket.on('data', chunk => {
       const parts = (rest + chunk).split('\n')
@@ -80,6 +85,7 @@ function lines({ open = false } = {}): Lines {
   }
   return {
     transports,
+    attached,
     get port() {
       return (tcp!.address() as AddressInfo).port
     },
@@ -224,6 +230,33 @@ describe('a filter that brings another transport', () => {
     line.socket.end()
     await until(() => ran.length === 3, 'the disconnect chain')
     assert.deepEqual(ran, ['open line', 'hello', { code: 1000, reason: '', clean: true }])
+  })
+
+  it('is told when what it has received has been through the chain, dropped or not', async t => {
+    const order: string[] = []
+    let open = () => {}
+    const opened = new Promise<void>(resolve => {
+      open = resolve
+    })
+    const { clientOf, peer, door } = await withLines(t, [
+      {
+        async message(payload, client) {
+          await opened
+          order.push(String(payload))
+          return client.drop()
+        },
+      },
+    ])
+    const line = await peer()
+    await clientOf(1)
+    const [{ settled } = assert.fail()] = door.attached
+    settled(() => order.push('nothing yet'))
+    line.send('one\ntwo')
+    await new Promise(resolve => door.transports[0]!.socket.once('data', resolve))
+    settled(() => order.push('settled'))
+    open()
+    await until(() => order.length === 4)
+    assert.deepEqual(order, ['nothing yet', 'one', 'two', 'settled'])
   })
 
   it('keeps the order of messages behind an async filter', async t => {
