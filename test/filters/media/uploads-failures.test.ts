@@ -1,29 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmdirSync, statSync, utimesSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, it, type TestContext } from 'node:test'
+import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { folder, root } from '../../kit/cli.ts'
+import { smallDisk } from '../../kit/small-disk.ts'
 import { filesOf, png, uploadsOf } from '../../kit/uploads.ts'
-
-/** A folder on a disk of so few bytes, or `undefined` where none can be made. */
-function smallDisk(t: TestContext, bytes: number): string | undefined {
-  const path = mkdtempSync(join(tmpdir(), 'fws-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'none', path], { stdio: 'ignore' })
-  } catch {
-    rmdirSync(path)
-    return undefined
-  }
-  t.after(() => {
-    execFileSync('umount', [path])
-    rmdirSync(path)
-  })
-  return path
-}
 
 describe('a process that is killed in the middle of an upload', () => {
   it('leaves a part that nobody sees, and that goes', async t => {

@@ -1,0 +1,21 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+/** A folder on a disk of so few bytes, or `undefined` where none can be made. */
+export function smallDisk(t: TestContext, bytes: number): string | undefined {
+  const path = mkdtempSync(join(tmpdir(), 'fws-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'none', path], { stdio: 'ignore' })
+  } catch {
+    rmdirSync(path)
+    return undefined
+  }
+  t.after(() => {
+    execFileSync('umount', [path])
+    rmdirSync(path)
+  })
+  return path
+}
