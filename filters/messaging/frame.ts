@@ -2,7 +2,13 @@ import { endianness } from 'node:os'
 import { readJson } from '../json/read.ts'
 import { writeJson } from '../json/write.ts'
 import { textOf } from './encoding.ts'
+import type { Incoming } from './incoming.ts'
 import { Malformed, shown, tooLarge } from './malformed.ts'
+
+/** The action and the request that carry a file; its bytes are the content of the frame. */
+export const FILE = 'filetransfer'
+/** Bytes of a part of a file. */
+export const MAX_PART = 262_144
 
 /** Bytes of the number in front of a header: how long it is, big-endian. */
 export const LENGTH_BYTES = 2
@@ -27,17 +33,20 @@ export interface Header {
 export interface Frame {
   readonly header: Header
   readonly content: Buffer
-  /** The whole of it as it came. */
+  /** The whole of it as it came; without the content where that is a stream. */
   readonly bytes: Buffer
+  /** The content of a file that is still on its way. */
+  readonly stream?: Incoming
 }
 
 /**
  * A header without the number in front of it.
  *
  * @param maxContent - bytes that the content may have.
+ * @param maxFile - the same for a file.
  * @throws Malformed
  */
-export function readHeader(bytes: Buffer, maxContent: number): Header {
+export function readHeader(bytes: Buffer, maxContent: number, maxFile = maxContent): Header {
   if (bytes.length === 0) throw new Malformed('a frame has an empty header')
   const fields = fieldsIn(textOf(bytes, 'the header of a frame'))
   for (const name of TEXTS) {
@@ -46,15 +55,24 @@ export function readHeader(bytes: Buffer, maxContent: number): Header {
   const contentLength = fields['content-length']
   if (!Number.isSafeInteger(contentLength) || (contentLength as number) < 0)
     throw new Malformed(`content-length is a number of bytes, received ${shown(contentLength)}`)
-  if ((contentLength as number) > maxContent)
-    throw tooLarge(`a content has at most ${maxContent} bytes, ${contentLength} are announced`)
-  return {
+  const header = {
     contentType: fields['content-type'] as string,
     contentEncoding: fields['content-encoding'] as string,
     contentLength: contentLength as number,
     messageType: fields['message-type'] as string,
     fields,
   }
+  const isFile = carriesFile(header)
+  const max = isFile ? maxFile : maxContent
+  if (header.contentLength > max)
+    throw tooLarge(`a ${isFile ? 'file' : 'content'} has at most ${max} bytes, ${contentLength} are announced`)
+  return header
+}
+
+/** Whether the content is a file, or a part of one. */
+export function carriesFile({ contentType, messageType, fields }: Header): boolean {
+  if (contentType === 'json') return false
+  return (messageType === 'message' ? fields.action : messageType === 'response' && fields.requested_value) === FILE
 }
 
 function fieldsIn(text: string): Record<string, unknown> {
@@ -79,10 +97,10 @@ export function looksLikeFrame(bytes: Buffer): boolean {
  *
  * @throws Malformed
  */
-export function readFrame(bytes: Buffer, maxContent: number): Frame {
+export function readFrame(bytes: Buffer, maxContent: number, maxFile?: number): Frame {
   if (bytes.length < LENGTH_BYTES || bytes.length < headerEnd(bytes)) throw new Malformed('a frame ends in its header')
   const end = headerEnd(bytes)
-  const header = readHeader(bytes.subarray(LENGTH_BYTES, end), maxContent)
+  const header = readHeader(bytes.subarray(LENGTH_BYTES, end), maxContent, maxFile)
   const content = bytes.subarray(end)
   if (content.length !== header.contentLength)
     throw new Malformed(`the frame announces ${header.contentLength} bytes, and ${content.length} are in it`)

@@ -1,11 +1,12 @@
 import { readJson } from '../json/read.ts'
 import { bare } from './bare.ts'
 import { textIn } from './encoding.ts'
-import { type Frame, writeFrame } from './frame.ts'
+import { FILE, type Frame, writeFrame } from './frame.ts'
+import type { Incoming } from './incoming.ts'
 import { Malformed, shown } from './malformed.ts'
+import { type PulledPart, type PushedPart, pulledPartIn, pushedPartIn } from './part.ts'
 
-/** The action and the request that carry a file; its bytes are the content of the frame. */
-export const FILE = 'filetransfer'
+export { FILE } from './frame.ts'
 
 /** Characters of a name, of an id, and of what is told of an error. */
 export const MAX_TEXT = 1024
@@ -34,8 +35,10 @@ export interface Action extends Extras {
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
-  /** Of a file its bytes; where it belongs is `kwargs.filepath`. */
-  readonly content?: Buffer
+  /** Of a file its bytes, as they come over TCP a stream of them; where it belongs is `kwargs.filepath`. */
+  readonly content?: Buffer | Incoming
+  /** They are not all of it. */
+  readonly part?: PushedPart
 }
 
 /** Something to answer. */
@@ -55,8 +58,10 @@ export interface Response {
   readonly value: unknown
   /** There is none: why. The original knows no errors, and takes it for the value null. */
   readonly error?: Failure
-  /** Of a file its bytes. */
-  readonly content?: Buffer
+  /** Of a file its bytes, as they come over TCP a stream of them. */
+  readonly content?: Buffer | Incoming
+  /** They are not all of it. */
+  readonly part?: PulledPart
 }
 
 export interface Failure {
@@ -92,8 +97,8 @@ function actionOf(frame: Frame, name: string): Action {
   const extras = extrasOf(fields.request_id, fields)
   if (name !== FILE || contentType === 'json')
     return { type: 'message', name, ...argumentsOf(jsonIn(frame)), ...extras }
-  const filepath = nameOf(fields.filepath, 'the filepath of a file')
-  return { type: 'message', name, args: [], kwargs: bare({ filepath }) as Kwargs, content: frame.content, ...extras }
+  const kwargs = bare({ filepath: nameOf(fields.filepath, 'the filepath of a file') }) as Kwargs
+  return { type: 'message', name, args: [], kwargs, content: contentOf(frame), ...pushedPartIn(fields), ...extras }
 }
 
 /** Of an action; null is as good as nothing. @throws Malformed */
@@ -118,10 +123,21 @@ function requestOf(content: Record<string, unknown>): Request {
 
 function responseOf(frame: Frame, id: Id, name: string): Response {
   if (frame.header.contentType !== 'json')
-    return { type: 'response', name, id, value: frame.content, content: frame.content }
+    return {
+      type: 'response',
+      name,
+      id,
+      value: contentOf(frame),
+      content: contentOf(frame),
+      ...pulledPartIn(frame.header.fields),
+    }
   const content = jsonIn(frame)
   if (!('value' in content)) throw new Malformed('a response has a value')
   return { type: 'response', name, id, value: content.value, ...failureOf(frame.header.fields.error) }
+}
+
+function contentOf({ content, stream }: Frame): Buffer | Incoming {
+  return stream ?? content
 }
 
 /** A file as a content is nothing but that: all else is an object in JSON. */
@@ -197,12 +213,12 @@ export function frameOf(message: Messaging): Buffer {
     return writeFrame({ messageType: 'request', fields: { resend }, content })
   }
   if (message.type === 'response') {
-    const { name, id, value, error, content = { value: value === undefined ? null : value } } = message
-    const fields = { requested_value: name, request_id: id, ...(error !== undefined && { error }) }
+    const { name, id, value, error, part, content = { value: value === undefined ? null : value } } = message
+    const fields = { requested_value: name, request_id: id, ...part, ...(error !== undefined && { error }) }
     return writeFrame({ messageType: 'response', fields, content: error === undefined ? content : { value: null } })
   }
-  const { name, id, args, kwargs, content, resend, at, topic } = message
-  const file = content !== undefined && { filepath: kwargs.filepath }
+  const { name, id, args, kwargs, content, part, resend, at, topic } = message
+  const file = content !== undefined && { filepath: kwargs.filepath, ...part }
   const fields = { action: name, ...file, request_id: id, resend, at, topic }
   return writeFrame({ messageType: 'message', fields, content: content ?? { args, kwargs } })
 }

@@ -65,6 +65,50 @@ describe('a stream of frames', () => {
     )
   })
 
+  it('may be cut anywhere when its files are not gathered, and gives their bytes as they come', () => {
+    const part = { offset: 0, size: 9, key: 'k' }
+    const file = { action: 'filetransfer', filepath: 'a', 'content-type': 'binary' }
+    const some = [
+      vector('py3/action/args'),
+      vector('py3/file/push'),
+      framed(headerOf('in parts', { ...file, ...part }), 'in parts'),
+      vector('py3/response/filetransfer-empty'),
+      framed(headerOf('too large', { ...file, ...part, 'content-length': 300_000 }), Buffer.alloc(300_000, 'x')),
+      action('last'),
+    ]
+    const streamed = [1, 4]
+    fc.assert(
+      fc.property(fc.array(fc.nat(400_000), { maxLength: 60 }), places => {
+        const whole = Buffer.concat(some)
+        const parser = new Parser(MAX, MAX)
+        const heads: Buffer[] = []
+        const contents: Buffer[][] = []
+        for (const cut of cutAt(
+          whole,
+          places.map(place => place % (whole.length + 1)),
+        )) {
+          parser.push(cut)
+          for (;;) {
+            const piece = parser.piece()
+            if (piece !== undefined) {
+              contents.at(-1)!.push(piece)
+              continue
+            }
+            const frame = parser.next()
+            if (frame === undefined) break
+            heads.push(frame.bytes)
+            contents.push([])
+          }
+        }
+        assert.equal(parser.isIdle, true)
+        const found = heads.map((head, i) => Buffer.concat([head, ...contents[i]!]))
+        assert.deepEqual(found, some)
+        for (const [i, pieces] of contents.entries()) assert.equal(pieces.length > 0, streamed.includes(i))
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   it('is gathered without a copy for each piece', () => {
     const content = Buffer.alloc(20_000_000, 'x')
     const large = framed(
