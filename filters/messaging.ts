@@ -6,11 +6,12 @@ import { Codecs } from './messaging/codecs.ts'
 import { Complaints } from './messaging/complaints.ts'
 import { Connection } from './messaging/connection.ts'
 import { Discovery } from './messaging/discovery.ts'
-import { Handlers } from './messaging/handlers.ts'
+import { Files } from './messaging/files.ts'
+import { Handlers, OWN } from './messaging/handlers.ts'
 import { Heartbeat } from './messaging/heartbeat.ts'
 import { Listener } from './messaging/listener.ts'
 import { Malformed } from './messaging/malformed.ts'
-import type { Messaging } from './messaging/message.ts'
+import { FILE, type Messaging } from './messaging/message.ts'
 import { NtpSync } from './messaging/ntp-sync.ts'
 import type { options } from './messaging/options.ts'
 import { IGNORED, Reader } from './messaging/reader.ts'
@@ -55,12 +56,13 @@ export const setup = async (host: Host<typeof options>) => {
   const handlers = new Handlers()
   offerTopics(handlers, chosen['messaging-topics'])
   const complaints = new Complaints(log)
-  const reader = new Reader(codecs, chosen['messaging-max-json'])
+  const reader = new Reader(codecs, chosen['messaging-max-json'], chosen['messaging-max-file'])
+  const files = await Files.open(host, complaints, handlers)
   const sessions = new Map<Client, Session>()
   const clock = new Clock()
   tellTime(handlers, clock)
   const ntp = NtpSync.of(host, clock)
-  const api = apiOf(handlers, sessions, { clock, ntp: ntp?.server })
+  const api = apiOf(handlers, sessions, files, { clock, ntp: ntp?.server })
   const listener = await Listener.of(host)
   const heartbeat = new Heartbeat(client => void api.call(client, 'id').catch(() => {}))
   const discovery = Discovery.of(host)
@@ -68,6 +70,8 @@ export const setup = async (host: Host<typeof options>) => {
   function take(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
       maxContent: chosen['messaging-max-json'],
+      maxFile: chosen['messaging-max-file'],
+      idleTimeout: chosen['messaging-idle'] * 1000,
       headerTimeout: chosen['messaging-header-timeout'] * 1000,
       remember: frame => reader.remember(frame),
       refused: (why, remote) => complaints.add('warn', { remote }, `messaging peer refused: ${why}`),
@@ -102,8 +106,12 @@ export const setup = async (host: Host<typeof options>) => {
       return DROP
     }
     if (session.work.isFull) return session.work.room().then(() => hear(said, session, bytes))
-    if (said.type === 'request') session.serve(said, bytes)
-    else if (said.content !== undefined) return session.client.drop('files are off')
+    if (said.type === 'request') {
+      // The original asks for nothing that begins so.
+      if (said.name.startsWith(OWN)) session.knowsParts = true
+      if (said.name === FILE) files.serve(said, session, bytes)
+      else session.serve(said, bytes)
+    } else if (said.content !== undefined) files.hear(said, session, bytes)
     else if (!session.act(said, bytes)) return codecs.plainOf(said)
     return DROP
   }
@@ -121,6 +129,7 @@ export const setup = async (host: Host<typeof options>) => {
     open(client: Client) {
       if (!codecs.has(client.codec)) return
       const session = sessionOf(client)
+      if (client.handshake?.protocol === FRAMED) session.knowsParts = true
       if (client.transport === TRANSPORT && chosen['messaging-ask-id']) void session.learnId()
     },
 
@@ -162,10 +171,11 @@ export const setup = async (host: Host<typeof options>) => {
       await discovery?.start(server, endpoint)
     },
 
-    stop() {
+    async stop() {
       ntp?.close()
       discovery?.close()
       listener?.close()
+      await files.close()
     },
     api,
   }

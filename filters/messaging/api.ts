@@ -1,5 +1,7 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
 import { broadcast } from './broadcast.ts'
+import type { FilesApi } from './files/api.ts'
+import type { Files } from './files.ts'
 import { globOf, matches } from './glob.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
 import type { Args, Kwargs } from './message.ts'
@@ -14,7 +16,7 @@ export type Answer = { readonly client: Client; readonly id: string } & (
 )
 
 /** What `host.use('messaging')` gives. */
-export interface MessagingApi extends TimeApi {
+export interface MessagingApi extends FilesApi, TimeApi {
   /**
    * What to do when a client says an action, before the server starts. Actions of a client are done one after the other;
    * those that somebody does reach no later filter.
@@ -45,7 +47,12 @@ export interface MessagingApi extends TimeApi {
 }
 
 /** @param sessions - of the messaging clients, as they come and go. */
-export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>, time: Time): MessagingApi {
+export function apiOf(
+  handlers: Handlers,
+  sessions: ReadonlyMap<Client, Session>,
+  files: Files,
+  time: Time,
+): MessagingApi {
   async function call(
     client: Client,
     name: string,
@@ -59,6 +66,7 @@ export function apiOf(handlers: Handlers, sessions: ReadonlyMap<Client, Session>
   }
 
   return {
+    ...files.api(sessions),
     action: (name, handler) => handlers.action(name, handler),
     request: (name, handler) => handlers.request(name, handler),
     onId: handler => void handlers.ids.push(handler),

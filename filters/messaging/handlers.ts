@@ -2,7 +2,7 @@ import type { Awaitable, Client } from 'filtered-websocket'
 import { type Args, FILE, type Kwargs } from './message.ts'
 
 /** How names begin that are this filter's own. */
-const OWN = 'fws.'
+export const OWN = 'fws.'
 
 /** Does something. What it returns tells nobody anything. */
 export type ActionHandler = (client: Client, args: Args, kwargs: Kwargs) => unknown

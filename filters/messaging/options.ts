@@ -36,6 +36,13 @@ export const options = {
     describe:
       'seconds of silence after which a peer on TCP is asked for its id, and after as many more given up; 0: never',
   },
+  'messaging-idle': {
+    type: 'number',
+    default: 60,
+    min: 0.1,
+    max: 86_400,
+    describe: 'seconds in which a content that has begun, and every step of a file, must go on',
+  },
   'messaging-max-json': {
     type: 'number',
     default: 16_777_216,
@@ -102,5 +109,38 @@ export const options = {
   'messaging-ntp': {
     type: 'string',
     describe: 'NTP server, host or host:port, that corrects the clock of the server; default: the system has it right',
+  },
+  'messaging-root': {
+    type: 'string',
+    normalize: true,
+    describe: 'folder of the files that clients may send and ask for; default: none, all are refused',
+  },
+  'messaging-max-file': {
+    type: 'number',
+    default: 1_073_741_824,
+    min: 1,
+    integer: true,
+    describe: 'bytes of one file of a client',
+  },
+  'messaging-quota': {
+    type: 'number',
+    default: 10_737_418_240,
+    min: 0,
+    integer: true,
+    describe: 'bytes that may be under that folder in all, before files of clients are refused',
+  },
+  'messaging-max-transfers': {
+    type: 'number',
+    default: 64,
+    min: 1,
+    max: 10_000,
+    integer: true,
+    describe: 'files that may be under way at a time',
+  },
+  'messaging-part-age': {
+    type: 'number',
+    default: 3600,
+    min: 0.1,
+    describe: 'seconds that a file which is not whole is kept, so that its sender can go on',
   },
 } as const satisfies OptionSpecs

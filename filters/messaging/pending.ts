@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import type { Client } from 'filtered-websocket'
+import { Incoming } from './incoming.ts'
 import type { Response } from './message.ts'
 
 /** Milliseconds for an answer, if a call says nothing else. */
@@ -31,6 +32,7 @@ export class CallFailed extends Error {
 
 interface Call {
   readonly name: string
+  readonly isForFile: boolean
   end(settle: () => void): void
   resolve(value: unknown): void
   reject(error: unknown): void
@@ -55,9 +57,19 @@ export class Pending {
    * @param send - sends it with an id of its own.
    * @throws (rejects) CallFailed; what `send` throws; the signal's reason.
    */
-  async call(
+  call(name: string, send: (id: string) => void, options?: CallOptions): Promise<unknown> {
+    return this.#call(name, send, false, options)
+  }
+
+  /** The same for a file, which is the content of the answer: that is what it answers. */
+  file(name: string, send: (id: string) => void, options?: CallOptions): Promise<Response> {
+    return this.#call(name, send, true, options) as Promise<Response>
+  }
+
+  async #call(
     name: string,
     send: (id: string) => void,
+    isForFile: boolean,
     { timeout = TIMEOUT, signal }: CallOptions = {},
   ): Promise<unknown> {
     signal?.throwIfAborted()
@@ -75,6 +87,7 @@ export class Pending {
       const timer = setTimeout(late, timeout)
       const call: Call = {
         name,
+        isForFile,
         resolve,
         reject,
         end: settle => {
@@ -94,12 +107,15 @@ export class Pending {
     })
   }
 
-  /** Whether a call waited for this: one with another name keeps waiting for its own. */
-  settle({ id, name, value, error }: Response): boolean {
+  /** Whether a call waited for this: one with another name, or for something else, keeps waiting for its own. */
+  settle(response: Response): boolean {
+    const { id, name, value, error, content } = response
     const call = this.#calls.get(String(id))
     if (call === undefined || call.name !== name) return false
+    if (error === undefined && call.isForFile !== (content !== undefined)) return false
+    if (content instanceof Incoming) content.claim()
     call.end(() => {
-      if (error === undefined) call.resolve(value)
+      if (error === undefined) call.resolve(call.isForFile ? response : value)
       else call.reject(new CallFailed(error.code, error.message))
     })
     return true

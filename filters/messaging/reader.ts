@@ -11,12 +11,17 @@ export const IGNORED = Symbol('ignored')
 export class Reader {
   readonly #codecs: Codecs
   readonly #maxContent: number
+  readonly #maxFile: number
   /** Frames that were read on their way here, by their bytes. */
   readonly #frames = new WeakMap<Buffer, Frame>()
 
-  /** @param maxContent - bytes of the content of a frame. */
-  constructor(codecs: Codecs, maxContent: number) {
+  /**
+   * @param maxContent - bytes of the content of a frame.
+   * @param maxFile - the same for a file.
+   */
+  constructor(codecs: Codecs, maxContent: number, maxFile: number) {
     this.#codecs = codecs
+    this.#maxFile = maxFile
     this.#maxContent = maxContent
   }
 
@@ -42,7 +47,7 @@ export class Reader {
   }
 
   #readFrame(bytes: Buffer): Messaging | typeof IGNORED {
-    return messageOf(this.#frames.get(bytes) ?? readFrame(bytes, this.#maxContent)) ?? IGNORED
+    return messageOf(this.#frames.get(bytes) ?? readFrame(bytes, this.#maxContent, this.#maxFile)) ?? IGNORED
   }
 
   #readText(text: string, client: Client, isOurs: boolean): Messaging | undefined {

@@ -12,7 +12,9 @@ import {
   type Kwargs,
   type Messaging,
   type Request,
+  type Response,
 } from './message.ts'
+import type { PushedPart } from './part.ts'
 import { type CallOptions, Pending } from './pending.ts'
 import { Refused } from './refused.ts'
 import { isPromise, Work } from './work.ts'
@@ -36,6 +38,8 @@ export class Session {
   readonly client: Client
   readonly work: Work
   readonly pending: Pending
+  /** It takes and gives files in parts, which the original does not. */
+  knowsParts = false
   readonly #service: Service
 
   constructor(client: Client, service: Service) {
@@ -45,12 +49,28 @@ export class Session {
     this.pending = new Pending(client, service.maxCalls)
   }
 
+  /** Bytes can be sent to it. */
+  get speaksFrames(): boolean {
+    return this.client.codec === this.#service.codecs.framed
+  }
+
   send(message: Messaging): void {
     this.client.send(this.#service.codecs.payloadFor(this.client.codec, message), FORMAT)
   }
 
   call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
     return this.pending.call(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
+  }
+
+  /** Asks for a file, or a part of one: the content of the answer. */
+  request(name: string, kwargs: Kwargs, options?: CallOptions): Promise<Response> {
+    return this.pending.file(name, id => this.send({ type: 'request', name, id, args: [], kwargs }), options)
+  }
+
+  /** Sends a part of a file, and waits until it is written. */
+  push(kwargs: Kwargs, content: Buffer, part: PushedPart, options?: CallOptions): Promise<unknown> {
+    const send = (id: string) => this.send({ type: 'message', name: FILE, id, args: [], kwargs, content, part })
+    return this.pending.call(FILE, send, options)
   }
 
   /** Asks a client who it is, as the original does of each that connects; nothing when it does not tell. Never rejects. */
@@ -83,7 +103,6 @@ export class Session {
   #answer(request: Request): Awaitable<void> {
     const { name, args, kwargs } = request
     const handler = this.#service.handlers.requestOf(name)
-    if (name === FILE) return this.#fail(request, { code: 'off', message: 'no files are served here' })
     if (handler === undefined)
       return this.#fail(request, { code: 'unknown', message: `there is no request ${shown(name)}` })
     try {

@@ -83,6 +83,15 @@ describe('messaging over WebSocket', () => {
     assert.match(String(third), /"request_id": "9999"\}\{"value": 3\}$/)
   })
 
+  it('is spoken in frames from the beginning by who offers that', async t => {
+    const { server } = await messaging(t)
+    const ann = await Peer.open(server.url, {}, ['messaging', 'messaging-frames', 'bearer'])
+    assert.equal(ann.ws.protocol, 'messaging-frames')
+    await until(() => server.clients.size === 1)
+    server.broadcast('hello')
+    assert.deepEqual(await ann.get(1), [action('message', ['hello'])])
+  })
+
   it('leaves the view of what was said to later filters', async t => {
     const seen: unknown[] = []
     const { browser } = await messaging(t, [
@@ -194,9 +203,9 @@ describe('messaging over WebSocket', () => {
     const [answer] = await peer.get(1)
     assert.match(
       String(answer),
-      /"error": \{"code": "off", "message": "no files are served here"\}\}\{"value": null\}$/,
+      /"error": \{"code": "off", "message": "no files are sent or taken here"\}\}\{"value": null\}$/,
     )
-    assert.equal(server.counters.drops['files are off'], 1)
+    assert.equal(server.counters.drops['file: off'], 1)
   })
 })
 

@@ -27,8 +27,13 @@ export class PythonPeer {
   }
 
   /** @param args - behind the port: its id, and the authority that the server's certificate is checked against. */
-  static async open(t: TestContext, port: number, ...args: string[]): Promise<PythonPeer> {
-    const child = spawn(python!, [SCRIPT, `${port}`, ...args], { stdio: 'pipe' })
+  static open(t: TestContext, port: number, ...args: string[]): Promise<PythonPeer> {
+    return PythonPeer.openIn(t, process.cwd(), port, ...args)
+  }
+
+  /** The same with the folder where it has its files. */
+  static async openIn(t: TestContext, cwd: string, port: number, ...args: string[]): Promise<PythonPeer> {
+    const child = spawn(python!, [SCRIPT, `${port}`, ...args], { stdio: 'pipe', cwd })
     t.after(() => void child.kill())
     const peer = new PythonPeer(child)
     await until(() => peer.heard.length > 0 || child.exitCode !== null, 'the connection of a Python peer')

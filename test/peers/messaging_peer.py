@@ -1,5 +1,5 @@
 """A client of clever-show's messaging, written from the description of the protocol alone, with nothing but the standard
-library. It does what the lines on its standard input say, and prints what it hears, a JSON object a line.
+library. Files it has in its working directory. It does what the lines on its standard input say, and prints what it hears, a JSON object a line.
 
     messaging_peer.py PORT ID [CA_FILE]
 
@@ -7,9 +7,13 @@ library. It does what the lines on its standard input say, and prints what it he
     {"do": "request", ...the same, "request_id": "0001"}
     {"do": "slowly", ...an action, "pieces": 1}    in pieces of so many bytes
     {"do": "raw", "hex": ...}
+    {"do": "send_file", "local": ..., "filepath": ...}
+    {"do": "get_file", "filepath": ..., "local": ..., "request_id": "0001"}
     {"do": "close"}
 """
+import hashlib
 import json
+import os
 import socket
 import ssl
 import struct
@@ -19,6 +23,7 @@ import time
 
 REQUIRED = ("byteorder", "content-type", "content-encoding", "content-length", "message-type")
 lock = threading.Lock()
+wanted = {}  # where files that were asked for belong, by the id of the request
 
 
 def say(**event):
@@ -54,6 +59,25 @@ def request(name, request_id, args=(), kwargs=None):
 
 def response(name, request_id, value):
     return frame(said({"value": value}), "json", "response", requested_value=name, request_id=request_id)
+
+
+def push(filepath, content):
+    return frame(content, "binary", "message", action="filetransfer", filepath=filepath)
+
+
+def file_response(request_id, content):
+    return frame(content, "binary", "response", requested_value="filetransfer", request_id=request_id)
+
+
+def read_file(local):
+    with open(local, "rb") as file:
+        return file.read()
+
+
+def write_file(local, content):
+    with open(local, "wb") as file:
+        file.write(content)
+    say(file=local, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def exactly(stream, count):
@@ -95,16 +119,27 @@ def listen(connection, own_id):
         while True:
             header, content = receive(stream)
             kind = header["message-type"]
-            if kind == "message":
+            if kind == "message" and header["action"] == "filetransfer":
+                write_file(header["filepath"], content)
+            elif kind == "message":
                 say(action=header["action"], args=content["args"], kwargs=content["kwargs"])
             elif kind == "request":
                 name, request_id = content["requested_value"], content["request_id"]
+                if name == "filetransfer":
+                    local = content["kwargs"]["filepath"]
+                    if os.path.exists(local):
+                        connection.sendall(file_response(request_id, read_file(local)))
+                    else:
+                        say(unanswered=local)
+                    continue
                 try:
                     value = answer(name, content["args"], content["kwargs"], own_id)
                 except KeyError:
                     say(unanswered=name)
                 else:
                     connection.sendall(response(name, request_id, value))
+            elif kind == "response" and header["content-type"] != "json":
+                write_file(wanted.pop(header["request_id"]), content)
             elif kind == "response":
                 say(
                     response=header["requested_value"],
@@ -135,6 +170,11 @@ def main(port, own_id, ca_file=None):
             data = action(**command)
             for at in range(0, len(data), pieces):
                 connection.sendall(data[at : at + pieces])
+        elif what == "send_file":
+            connection.sendall(push(command["filepath"], read_file(command["local"])))
+        elif what == "get_file":
+            wanted[command["request_id"]] = command["local"]
+            connection.sendall(request("filetransfer", command["request_id"], (), {"filepath": command["filepath"]}))
         elif what == "raw":
             connection.sendall(bytes.fromhex(command["hex"]))
         elif what == "close":

@@ -1,0 +1,85 @@
+import type { Client } from 'filtered-websocket'
+import { FILE } from '../message.ts'
+import { CallFailed } from '../pending.ts'
+import type { Session } from '../session.ts'
+import { FileFailed, failedBy } from './failed.ts'
+import type { FileHandler, Permission } from './permission.ts'
+import { pullBytes, pullFile } from './pull.ts'
+import { pushParts, pushWhole, type TransferOptions } from './push.ts'
+import type { Store } from './writing.ts'
+
+/** What `host.use('messaging')` gives for files. */
+export interface FilesApi {
+  /**
+   * Sends a file of the root to a client, for which it is `filepath` there. To one that knows parts it settles when the file
+   * is in its place, and a call that comes after one that failed goes on; to another when the system has it.
+   *
+   * @throws (rejects) CallFailed; the signal's reason.
+   */
+  sendFile(client: Client, local: string, filepath: string, options?: TransferOptions): Promise<void>
+  /** Gets a file of a client into the root, over what is there. @throws (rejects) as `sendFile` */
+  getFile(client: Client, remote: string, local: string, options?: TransferOptions): Promise<void>
+  /** The same without saving it: at most `--messaging-max-json` bytes. */
+  getFile(client: Client, remote: string, local?: undefined, options?: TransferOptions): Promise<Buffer>
+  /** Hears of files that clients send and ask for: before, when it refuses one by throwing, and after. */
+  onFile(handler: FileHandler): void
+}
+
+/** What the calls are made with. */
+export interface Means {
+  /** `undefined`: there is no root. */
+  readonly store: Store | undefined
+  readonly permission: Permission
+  readonly maxWhole: number
+  readonly sessions: ReadonlyMap<Client, Session>
+}
+
+export function filesApiOf({ store: given, permission, maxWhole, sessions }: Means): FilesApi {
+  function means(client: Client): { readonly session: Session; readonly store: Store } {
+    const session = sessions.get(client)
+    if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
+    if (given === undefined) throw new FileFailed('off', `there is no --messaging-root, and so no ${FILE}`)
+    return { session, store: given }
+  }
+
+  async function sendFile(client: Client, local: string, filepath: string, options: TransferOptions = {}) {
+    const { session, store } = means(client)
+    options.signal?.throwIfAborted()
+    const leave = store.transfers.enter()
+    try {
+      const file = await store.root.file(local)
+      const push = { ...options, session, file, filepath, hashes: store.hashes, timeout: store.idleTimeout }
+      try {
+        if (session.knowsParts) await pushParts(push)
+        else if (!session.speaksFrames)
+          throw new CallFailed('none', `client ${client.id} speaks texts, and a file has none`)
+        else await pushWhole(push, maxWhole)
+      } finally {
+        await file.close()
+      }
+    } finally {
+      leave()
+    }
+  }
+
+  async function getFile(client: Client, remote: string, local?: string, options: TransferOptions = {}) {
+    const pull = { ...options, ...means(client), remote, maxWhole }
+    options.signal?.throwIfAborted()
+    return local === undefined ? pullBytes(pull) : pullFile(pull, local)
+  }
+
+  /** What the system says is told as it is to nobody, not even to the caller's own peer. */
+  const told = <T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
+    work.catch(error => {
+      if (signal?.aborted) throw signal.reason
+      // A mistake of the caller has none.
+      throw 'code' in Object(error) ? failedBy(error) : error
+    })
+
+  return {
+    sendFile: (client, local, filepath, options) => told(sendFile(client, local, filepath, options), options?.signal),
+    getFile: ((client: Client, remote: string, local?: string, options?: TransferOptions) =>
+      told(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
+    onFile: handler => void permission.handlers.push(handler),
+  }
+}

@@ -1,0 +1,123 @@
+import type { Client } from 'filtered-websocket'
+import type { PushedPart } from '../part.ts'
+import { FileFailed, failedBy } from './failed.ts'
+import type { Writing } from './writing.ts'
+
+/** A file that comes in parts. It ends when it is whole, when its client goes, and when nothing comes for too long. */
+export class Upload {
+  readonly #writing: Writing
+  readonly #idle: NodeJS.Timeout
+  readonly #onEnd: () => void
+  readonly #onAbort = () => this.#left()
+  #owner: Client
+  /** One part after the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #isOver = false
+
+  /** @param onEnd - hears that it is over, when nothing of it is open any more. */
+  constructor(writing: Writing, owner: Client, idleTimeout: number, onEnd: () => void) {
+    this.#writing = writing
+    this.#owner = owner
+    this.#onEnd = onEnd
+    this.#idle = setTimeout(() => this.close(), idleTimeout)
+    this.#idle.unref()
+    this.#follow(owner)
+  }
+
+  /** It takes nothing any more. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** Bytes that are there. */
+  get offset(): number {
+    return this.#writing.temp.size
+  }
+
+  /**
+   * The one who sends it has come back on another connection; what the old one still says is not heard.
+   *
+   * @returns bytes that are there, once what is being written is written.
+   */
+  moveTo(client: Client): Promise<number> {
+    if (this.#owner !== client) {
+      this.#owner.signal.removeEventListener('abort', this.#onAbort)
+      this.#owner = client
+      this.#follow(client)
+    }
+    return this.#alone(async () => this.offset)
+  }
+
+  /**
+   * Writes the next part, and with the last one puts the file in its place.
+   *
+   * @returns bytes that are there.
+   * @throws FileFailed.
+   */
+  take(client: Client, part: PushedPart, bytes: Buffer): Promise<number> {
+    return this.#alone(async () => {
+      if (this.#isOver) throw new FileFailed('busy', 'the transfer has just ended, try again')
+      if (client !== this.#owner) throw new FileFailed('busy', 'another connection goes on with this file')
+      await this.#check(part, bytes)
+      this.#idle.refresh()
+      try {
+        await this.#writing.temp.append(bytes)
+        if (this.offset === part.size) await this.#finish(part.sha256)
+        return part.offset + bytes.length
+      } catch (error) {
+        const failed = failedBy(error)
+        await this.#end(failed.code !== 'corrupt' && failed.code !== 'full')
+        throw failed
+      }
+    })
+  }
+
+  /** Ends it; what is there stays. Settles when that is so. */
+  close(): Promise<void> {
+    return this.#alone(() => this.#end(true))
+  }
+
+  /** Of what has not begun nothing stays. */
+  async #check({ offset, size }: PushedPart, { length }: Buffer): Promise<void> {
+    const there = this.offset
+    if (offset === there && offset + length <= size) return
+    if (there === 0) await this.#end(false)
+    if (offset !== there) throw new FileFailed('offset', `the next part begins at ${there}, received ${offset}`)
+    throw new FileFailed('too-large', `the file has ${size} bytes, received ${offset + length}`)
+  }
+
+  async #finish(sha256: string | undefined): Promise<void> {
+    if (sha256 === undefined) throw new FileFailed('corrupt', 'the last part says no sha256 of the file')
+    this.#writing.filled()
+    await this.#writing.verify(sha256)
+    await this.#writing.place()
+    await this.#end(true)
+  }
+
+  #follow(client: Client): void {
+    if (client.signal.aborted) this.#left()
+    else client.signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** Its client has gone, unless it has come back meanwhile. */
+  #left(): void {
+    void this.#alone(async () => {
+      if (this.#owner.signal.aborted) await this.#end(true)
+    })
+  }
+
+  async #end(isKept: boolean): Promise<void> {
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#idle)
+    this.#owner.signal.removeEventListener('abort', this.#onAbort)
+    await this.#writing.end(isKept)
+    this.#onEnd()
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => {})
+    return done
+  }
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import { lstat } from 'node:fs/promises'
+import type { Client } from 'filtered-websocket'
+import type { PushedPart } from '../part.ts'
+import { FileFailed } from './failed.ts'
+import { namesIn } from './path.ts'
+import { unless } from './root.ts'
+import { Upload } from './upload.ts'
+import { type Store, Writing } from './writing.ts'
+
+/** Of uploads that are done, whose last answer may have been lost. */
+const REMEMBERED = 256
+
+/** Which upload is meant. */
+export type Named = Pick<PushedPart, 'key' | 'size'> & { readonly filepath: string }
+
+/** Files that come in parts. Whoever comes back under the same id, or the same identity, goes on with his own. */
+export class Uploads {
+  readonly #store: Store
+  /** By the name of the part. */
+  readonly #open = new Map<string, Promise<Upload>>()
+  readonly #done = new Map<string, string>()
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** Bytes that are there of an upload, which is this client's from now on. @throws FileFailed `path`. */
+  async find(client: Client, named: Named): Promise<number> {
+    namesIn(named.filepath)
+    const part = partOf(client, named)
+    if (this.#done.has(part)) return named.size
+    const open = await this.#known(part)
+    if (open !== undefined) return open.moveTo(client)
+    const stats = await this.#store.root.withinParts(({ path }) => lstat(`${path}/${part}`).catch(unless('ENOENT')))
+    return stats?.size ?? 0
+  }
+
+  /**
+   * Takes a part.
+   *
+   * @param allow - whether the file may come; asked when an upload begins or goes on.
+   * @returns bytes that are there.
+   * @throws FileFailed; what `allow` throws; what the system says.
+   */
+  async take(
+    client: Client,
+    filepath: string,
+    pushed: PushedPart,
+    bytes: Buffer,
+    allow: () => Promise<void>,
+  ): Promise<number> {
+    const { size, key, sha256 = '' } = pushed
+    const part = partOf(client, { filepath, size, key })
+    if (pushed.offset === size && this.#done.get(part) === sha256) return size
+    this.#done.delete(part)
+    const upload = await this.#upload(part, client, { filepath, size, key }, allow)
+    const offset = await upload.take(client, pushed, bytes)
+    if (offset === size) this.#remember(part, sha256)
+    return offset
+  }
+
+  /** Ends all of them; what is there stays. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map(open => open.then(upload => upload.close())))
+  }
+
+  /** One that is ending is waited for. */
+  async #known(part: string): Promise<Upload | undefined> {
+    const upload = await this.#open.get(part)?.catch(() => undefined)
+    if (!upload?.isOver) return upload
+    await upload.close()
+    return undefined
+  }
+
+  async #upload(part: string, client: Client, named: Named, allow: () => Promise<void>): Promise<Upload> {
+    await this.#known(part)
+    const known = this.#open.get(part)
+    if (known !== undefined) return known
+    const opening = this.#begin(part, client, named, allow)
+    this.#open.set(part, opening)
+    opening.catch(() => this.#open.delete(part))
+    return opening
+  }
+
+  async #begin(part: string, client: Client, { filepath, size }: Named, allow: () => Promise<void>): Promise<Upload> {
+    await allow()
+    const writing = await Writing.begin(this.#store, { owner: {}, filepath, size, part })
+    if (writing.temp.size > size) {
+      await writing.end(false)
+      throw new FileFailed('corrupt', 'more is there than the file has; it begins anew')
+    }
+    return new Upload(writing, client, this.#store.idleTimeout, () => this.#open.delete(part))
+  }
+
+  #remember(part: string, sha256: string): void {
+    this.#done.set(part, sha256)
+    if (this.#done.size > REMEMBERED) this.#done.delete(this.#done.keys().next().value!)
+  }
+}
+
+/** The same for the same peer and file, also after a restart. */
+function partOf({ identity, state }: Client, { filepath, size, key }: Named): string {
+  return partName('key', [identity ?? '', state.messaging?.id ?? '', key, filepath, size])
+}
+
+/** A name that tells nothing, for what is told apart by these. */
+export function partName(kind: string, what: readonly unknown[]): string {
+  return `${kind}-${createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 40)}`
+}
