@@ -1,22 +1,27 @@
 export type { Sendable } from './client.ts'
+export { type BlobOptions, blobs } from './messaging/blobs.ts'
 export type { Clock } from './messaging/clock.ts'
 export type {
   ActionHandler,
   MessagingConnection,
+  MessagingOptions,
   RequestHandler,
   TopicHandler,
 } from './messaging/connection.ts'
 export { MessagingError } from './messaging/error.ts'
 export type { MessagingEvents } from './messaging/events.ts'
 export type { Args, Kwargs } from './messaging/frame.ts'
-export type { LinkOptions as MessagingOptions } from './messaging/link.ts'
+export type { Sink, Version } from './messaging/get-file.ts'
 export type { CallOptions } from './messaging/outbox.ts'
+export type { SendFileOptions, SentFile } from './messaging/send-file.ts'
+export type { SharedFiles } from './messaging/shared.ts'
+export type { FileData, Source } from './messaging/source.ts'
+export type { TransferOptions } from './messaging/transfer.ts'
 export type { Delivery } from './messaging/work.ts'
 
-import { type MessagingConnection, messagingOf } from './messaging/connection.ts'
-import type { LinkOptions } from './messaging/link.ts'
+import { type MessagingConnection, type MessagingOptions, messagingOf } from './messaging/connection.ts'
 
 /** `const ground = connectMessaging('wss://example.com', { id: 'page' }); await ground.call('telemetry')` */
-export function connectMessaging(url: string | URL, options: LinkOptions = {}): MessagingConnection {
+export function connectMessaging(url: string | URL, options: MessagingOptions = {}): MessagingConnection {
   return messagingOf(String(url), options, () => options.WebSocket)
 }

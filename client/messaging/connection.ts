@@ -5,8 +5,14 @@ import { type Clock, clockOf, here } from './clock.ts'
 import type { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { Args, Kwargs } from './frame.ts'
+import { getFile, inMemory, type Sink } from './get-file.ts'
 import { FRAMES, type LinkOptions, linkTo } from './link.ts'
 import type { AskOptions, CallOptions } from './outbox.ts'
+import { type SendFileOptions, type SentFile, sendFile } from './send-file.ts'
+import { type Hash, sha256 } from './sha256.ts'
+import { type SharedFiles, share } from './shared.ts'
+import { type FileData, type Source, sourceOf } from './source.ts'
+import type { Line, TransferOptions } from './transfer.ts'
 import { type Delivery, workOf } from './work.ts'
 
 /** For what the client asks of its own accord; `timeout` in milliseconds. */
@@ -18,6 +24,11 @@ export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => 
 export type RequestHandler = ActionHandler
 /** Hears the actions of a topic. */
 export type TopicHandler = (action: string, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
+
+export interface MessagingOptions extends LinkOptions {
+  /** What the server may send and get: `blobs(...)`, in Node also `folder(...)`. Default: nothing. */
+  readonly files?: SharedFiles
+}
 
 /** A connection with a server that has the filter `messaging`: actions, and requests both ways. Use `connectMessaging`. */
 export interface MessagingConnection {
@@ -51,17 +62,29 @@ export interface MessagingConnection {
    * server refuses, such as `forbidden`; one that cannot be asked now is asked when there is a connection.
    */
   subscribe(topic: string, handler: TopicHandler): Promise<() => void>
+  /**
+   * Sends a file to a path on the server; goes on where it was when the connection breaks. Rejects with a
+   * `MessagingError`, such as `off` where the server takes none, or the reason of the signal.
+   */
+  sendFile(data: FileData | Source | Promise<Source>, filepath: string, options?: SendFileOptions): Promise<SentFile>
+  /** Gets a file of the server, whole and with the hash that it has there; as `sendFile`. */
+  getFile(filepath: string, options?: TransferOptions): Promise<Blob>
+  getFile<T>(filepath: string, options: TransferOptions & { readonly into: Sink<T> }): Promise<T>
   /** Closes, and connects anew with other settings; handlers stay, and so does what waits. */
   reload(settings?: { readonly url?: string; readonly id?: string }): void
   /** For good; what waits is given up. */
   close(code?: number, reason?: string): void
 }
 
-/** @param classFor - what to connect with. */
+/**
+ * @param classFor - what to connect with.
+ * @param hash - SHA-256.
+ */
 export function messagingOf(
   url: string,
-  options: LinkOptions,
+  options: MessagingOptions,
   classFor: (url: string) => SocketClass | undefined,
+  hash: () => Hash = sha256,
 ): MessagingConnection {
   const listeners = new Listeners<MessagingEvents>()
   const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
@@ -70,6 +93,13 @@ export function messagingOf(
   const work = workOf(frame => link.sendNow(frame, false), failed, clock.when)
   const link = linkTo(url, options, classFor, tell, work.take, clock.stop)
   const { outbox } = link
+  const line: Line = {
+    get isClosed() {
+      return link.state === 'closed'
+    },
+    ask: (type, name, kwargs, settings) => outbox.ask(type, name, [], kwargs, { ...settings, isKept: false }),
+    hash,
+  }
 
   /** What is asked anew on each connection. */
   function aside(name: string, args: Args): Promise<unknown> {
@@ -95,6 +125,7 @@ export function messagingOf(
   action('message', ([text]) => {
     if (typeof text === 'string') tell('message', text)
   })
+  share(work, options.files)
   listeners.add('open', ({ protocol }) => {
     if (protocol !== FRAMES) return
     for (const topic of work.topics) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
@@ -135,5 +166,8 @@ export function messagingOf(
         if (!work.topics.includes(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
       }
     },
+    sendFile: async (data, filepath, settings = {}) => sendFile(line, sourceOf(await data), filepath, settings),
+    getFile: (filepath: string, { into = inMemory(), ...settings }: TransferOptions & { into?: Sink<unknown> } = {}) =>
+      getFile(line, filepath, into, settings) as never,
   } satisfies Omit<MessagingConnection, keyof typeof link>)
 }

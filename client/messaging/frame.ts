@@ -1,9 +1,11 @@
 import { readJson } from './json.ts'
 
 /** Bytes; more is neither sent nor read. */
-const MAX_CONTENT = 16 * 1024 * 1024
+export const MAX_CONTENT = 16 * 1024 * 1024
 /** Bytes of the number in front of a header: how long it is, big-endian. */
 const LENGTH = 2
+/** The name of actions and requests that bring files. */
+export const FILE = 'filetransfer'
 
 export type Args = readonly unknown[]
 /** Of a peer: an object without a prototype, and so are all in it. */

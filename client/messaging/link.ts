@@ -22,8 +22,11 @@ const FILES = 1024 * 1024
 /** Of all that waits. */
 const MAX_BYTES = 16 * FILES
 
-/** Whom one talks to: a server without the filter; one that answers nothing but requests, as the original; one of ours. */
-type Peer = 'plain' | 'original' | 'ours'
+/**
+ * Whom one talks to: a server without the filter; one that answers nothing but requests, and of those only what it knows as
+ * the original (`silent`), or each (`strange`); one of ours.
+ */
+type Peer = 'plain' | 'silent' | 'strange' | 'ours'
 
 export interface LinkOptions extends Omit<SocketOptions, 'protocols'> {
   /** Who it is, 1 to 128 characters: under it the server keeps what it missed. Default: a random one. */
@@ -89,20 +92,25 @@ export function linkTo(
     if (event.protocol !== FRAMES) greeted('plain')
     else {
       // Who has taken the subprotocol is one of ours, however slow.
-      timer = setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'original'), PATIENCE)
+      timer = setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'silent'), PATIENCE)
       const content = { requested_value: RESUME, request_id: RESUME, args: [], kwargs: { id, epoch } }
       socket.send(encode('request', {}, JSON.stringify(content)))
     }
   }
 
-  function send({ plain, isAction, frame, end }: Entry): boolean {
+  function send({ name, plain, isAnswered, frame, end }: Entry): boolean {
     if (!peer) return false
     if (peer === 'plain') {
       end?.(new MessagingError('none', 'the server has no filter messaging'))
       return !plain || socket.send(plain)
     }
+    // It would never answer.
+    if (peer === 'silent' && name.startsWith('fws.')) {
+      end?.(new MessagingError('unknown', `this server does not know ${name}`))
+      return true
+    }
     const isSent = socket.send(frame())
-    if (isSent && isAction && peer === 'original') end?.(undefined, {} as Message)
+    if (isSent && !isAnswered && peer !== 'ours') end?.(undefined, {} as Message)
     return isSent
   }
 
@@ -118,7 +126,7 @@ export function linkTo(
         const { code, message: why } = Object(message.header.error)
         if (code && !/^(off|unknown)$/.test(code))
           tell('failed', { name: RESUME, error: new MessagingError(code, why) })
-        greeted(code === 'unknown' ? 'original' : 'ours', window > 0 ? window : undefined)
+        greeted(code === 'unknown' ? 'strange' : 'ours', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {
       tell('unreadable', { reason: (error as Error).message, data })

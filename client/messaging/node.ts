@@ -1,11 +1,12 @@
 export * from '../messaging.ts'
 export { type DiscoverOptions, discover, type Found } from './discover.ts'
+export { readFrom, saveTo } from './local.ts'
 
+import { createHash } from 'node:crypto'
 import { WebSocket as Ws } from 'ws'
 import type { SocketClass } from '../lasting-socket.ts'
-import { type MessagingConnection, messagingOf } from './connection.ts'
+import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
 import { discover as listen } from './discover.ts'
-import type { LinkOptions } from './link.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
 
 /** Attempts in a row that fail before the server is looked for elsewhere, as the original does. */
@@ -13,7 +14,7 @@ const ATTEMPTS = 3
 /** Characters of an id. */
 const MAX_ID = 128
 
-export interface MessagingOptions extends LinkOptions {
+export interface MessagingOptions extends Shared {
   /** Of `tls://`: an authority (`ca`), a certificate of one's own. */
   readonly tls?: TlsOptions
   /**
@@ -35,7 +36,12 @@ export function connectMessaging(
 ): MessagingConnection {
   const Tcp = tcpSocket(tls)
   const { WebSocket = Ws as unknown as SocketClass } = options
-  const connection = messagingOf(String(url), options, to => (isTcp(to) ? Tcp : WebSocket))
+  const connection = messagingOf(
+    String(url),
+    options,
+    to => (isTcp(to) ? Tcp : WebSocket),
+    () => createHash('sha256'),
+  )
   if (discover !== undefined && isTcp(String(url))) follow(connection, discover === true ? listen : discover)
   if (reconfigure !== undefined)
     connection.action('id', async (_args, { new_id: id }) => {

@@ -16,6 +16,8 @@ export interface CallOptions {
 export interface AskOptions extends CallOptions {
   /** `false`: is not sent again when the connection breaks, but rejects with `gone`. */
   readonly isKept?: boolean
+  /** An action that this server answers, whoever it is. */
+  readonly isAnswered?: boolean
   /** Further fields of the header. */
   readonly fields?: Kwargs
   /** Content in the place of args and kwargs; whoever sends it waits for answers, as no bound in bytes holds for it here. */
@@ -29,7 +31,8 @@ export interface Entry {
   readonly id: string
   /** Counts what is kept, from 1; 0: it is not. */
   readonly n: number
-  readonly isAction: boolean
+  /** By whoever the server is. */
+  readonly isAnswered: boolean
   /** The same for a server without the filter. */
   readonly plain?: string
   /** Bytes that count. */
@@ -109,7 +112,7 @@ export function outboxOf(
     name: string,
     args?: Args,
     kwargs?: Kwargs,
-    { timeout = 10_000, signal, isKept = true, fields, bytes: content }: AskOptions = {},
+    { timeout = 10_000, signal, isKept = true, isAnswered = false, fields, bytes: content }: AskOptions = {},
   ): Promise<Message> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
@@ -122,7 +125,7 @@ export function outboxOf(
         name,
         id,
         n,
-        isAction,
+        isAnswered: isAnswered || !isAction,
         size: content ? 0 : sizeOf(said),
         frame: () => encode(type, { ...header, ...fields, resend: entry.state && true }, said),
         end(error, answer) {
@@ -154,7 +157,7 @@ export function outboxOf(
         name,
         id: `-${++others}`,
         n: 0,
-        isAction: true,
+        isAnswered: false,
         size: sizeOf(content),
         plain: raw ?? `{"action":${JSON.stringify(name)},${content.slice(1)}`,
         frame: () => encode('message', { action: name }, content),

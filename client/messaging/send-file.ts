@@ -1,0 +1,69 @@
+import { MessagingError } from './error.ts'
+import { FILE, MAX_CONTENT } from './frame.ts'
+import { fileHash, type Source } from './source.ts'
+import { type Ask, countIn, inOrder, type Line, PART, steadily, type TransferOptions } from './transfer.ts'
+
+export interface SendFileOptions extends TransferOptions {
+  /** Names the upload, 1 to 64 of A-Z a-z 0-9 _ -: one that was begun goes on under its name, by the same client. */
+  readonly key?: string
+}
+
+/** What has arrived. */
+export interface SentFile {
+  readonly bytes: number
+  /** In hexadecimal. */
+  readonly sha256: string
+}
+
+/** Sends a file in parts, goes on where it was when the connection breaks. */
+export async function sendFile(
+  line: Line,
+  { size, key: known, read }: Source,
+  filepath: string,
+  options: SendFileOptions,
+): Promise<SentFile> {
+  const { key = known, onProgress } = options
+  const hash = fileHash(line.hash())
+
+  async function piece(start: number, end: number): Promise<Uint8Array> {
+    options.signal?.throwIfAborted()
+    const bytes = await read(start, end)
+    hash.add(bytes, start)
+    return bytes
+  }
+
+  async function* parts(ask: Ask, offset: number) {
+    // What another run of the client has sent has to be in the hash too.
+    while (hash.size < offset) await piece(hash.size, Math.min(hash.size + PART, offset))
+    for (let [start, end] = [offset, -1]; end < size; start = end) {
+      end = Math.min(start + PART, size)
+      const bytes = await piece(start, end)
+      const fields = { filepath, key, offset: start, size, ...(end === size && { sha256: hash.digest() }) }
+      const there = end
+      yield async () => {
+        await ask('message', FILE, {}, { isAnswered: true, fields, bytes })
+        return there
+      }
+    }
+  }
+
+  async function sendWhole(ask: Ask): Promise<void> {
+    if (size > MAX_CONTENT)
+      throw new MessagingError('too-large', `this server takes files of ${MAX_CONTENT} bytes, not of ${size}`)
+    const bytes = await piece(0, size)
+    await ask('message', FILE, {}, { fields: { filepath }, bytes })
+    onProgress?.({ bytes: size, size })
+  }
+
+  async function run(ask: Ask): Promise<void> {
+    const begun = await ask('request', 'fws.part', { filepath, size, key }).catch(error => {
+      if (error.code !== 'unknown') throw error
+    })
+    if (begun === undefined) return sendWhole(ask)
+    const offset = countIn(Object(begun.value).offset, size)
+    await inOrder(parts(ask, offset), bytes => onProgress?.({ bytes, size }))
+  }
+
+  await steadily(line, options, code => code === 'offset', run)
+  return { bytes: size, sha256: hash.digest() }
+}

@@ -1,0 +1,98 @@
+import { MessagingError } from './error.ts'
+import { FILE, type Kwargs, MAX_CONTENT, type Message } from './frame.ts'
+import { countIn, PART } from './transfer.ts'
+import type { Reply, Work } from './work.ts'
+
+/** Relative, of names between single slashes, without `.`, `..`, backslashes and control characters. */
+const PATH = /^(?!.*(^|\/)\.{0,2}(\/|$))[^\\\p{Cc}]{1,1024}$/u
+const KEY = /^[\w-]{1,64}$/
+
+/** A file that comes in parts. */
+export interface Upload {
+  readonly filepath: string
+  /** Bytes of the whole. */
+  readonly size: number
+  /** 1 to 64 of A-Z a-z 0-9 _ -. */
+  readonly key: string
+}
+
+/** The files that a client shares with its server. What is thrown with a code is told to the server. */
+export interface SharedFiles {
+  /** Bytes that are there of an upload. */
+  find(upload: Upload): Promise<number> | number
+  /**
+   * Takes the next part. Throws `offset` for another one.
+   *
+   * @param sha256 - of the whole file: it is its last part.
+   */
+  take(
+    upload: Upload,
+    offset: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    sha256: string | undefined,
+  ): Promise<unknown> | unknown
+  /** Takes a whole file. */
+  save(filepath: string, bytes: Uint8Array<ArrayBuffer>): Promise<unknown> | unknown
+  /** Some bytes of a file, fewer at its end. Throws `missing`. */
+  read(filepath: string, offset: number, length: number): Promise<FilePart>
+  /** In hexadecimal, of the whole file. Throws `changed` for another version. */
+  hash(filepath: string, version: string): Promise<string>
+}
+
+export interface FilePart {
+  readonly bytes: Uint8Array
+  /** Bytes of the whole. */
+  readonly size: number
+  /** Another one as soon as the file has changed. */
+  readonly version: string
+}
+
+/** Answers what the server wants to do with files. */
+export function share(work: Work, files: SharedFiles | undefined): void {
+  type Answer = (files: SharedFiles, message: Message) => Promise<Reply>
+  const serve = (type: 'message' | 'request', name: string, answer: Answer) =>
+    work.add(type, name, message => {
+      if (!files) throw new MessagingError('off', 'this client shares no files')
+      return answer(files, message)
+    })
+
+  serve('message', FILE, async (files, { header, bytes = new Uint8Array() }) => {
+    const { offset, sha256 } = header
+    if (offset === undefined) {
+      await files.save(pathIn(header), bytes)
+      return {}
+    }
+    const upload = uploadIn(header)
+    await files.take(upload, countIn(offset, upload.size), bytes, sha256 as string | undefined)
+    return { value: { offset: (offset as number) + bytes.length } }
+  })
+
+  serve('request', FILE, async (files, { kwargs }) => {
+    const filepath = pathIn(kwargs)
+    const { offset } = kwargs
+    if (offset !== undefined) {
+      const { bytes, ...file } = await files.read(filepath, countIn(offset), Math.min(countIn(kwargs.length), PART))
+      return { bytes, fields: { offset, ...file } }
+    }
+    const { bytes, size } = await files.read(filepath, 0, MAX_CONTENT)
+    if (size > bytes.length) throw new MessagingError('too-large', `${size} bytes are too many for one answer`)
+    return { bytes }
+  })
+
+  serve('request', 'fws.part', async (files, { kwargs }) => ({ value: { offset: await files.find(uploadIn(kwargs)) } }))
+
+  serve('request', 'fws.hash', async (files, { kwargs }) => ({
+    value: { sha256: await files.hash(pathIn(kwargs), `${kwargs.version}`) },
+  }))
+}
+
+function pathIn({ filepath }: Kwargs): string {
+  if (typeof filepath === 'string' && PATH.test(filepath)) return filepath
+  throw new MessagingError('path', 'a path is relative, with names between single slashes, none of them . or ..')
+}
+
+function uploadIn(fields: Kwargs): Upload {
+  const { key, size } = fields
+  if (typeof key === 'string' && KEY.test(key)) return { filepath: pathIn(fields), size: countIn(size), key }
+  throw new MessagingError('failed', 'a key is 1 to 64 of A-Z a-z 0-9 _ -')
+}
