@@ -1,5 +1,6 @@
 export * from '../messaging.ts'
 export { type DiscoverOptions, discover, type Found } from './discover.ts'
+export { type FolderOptions, folder } from './folder.ts'
 export { readFrom, saveTo } from './local.ts'
 
 import { createHash } from 'node:crypto'

@@ -3,19 +3,22 @@ import type { PushedPart } from '../part.ts'
 import { FileFailed, failedBy } from './failed.ts'
 import type { Writing } from './writing.ts'
 
+/** Who sends a file; a client, where a server takes it. */
+export type Sender = Pick<Client, 'identity' | 'state' | 'signal'>
+
 /** A file that comes in parts. It ends when it is whole, when its client goes, and when nothing comes for too long. */
 export class Upload {
   readonly #writing: Writing
   readonly #idle: NodeJS.Timeout
   readonly #onEnd: () => void
   readonly #onAbort = () => this.#left()
-  #owner: Client
+  #owner: Sender
   /** One part after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   #isOver = false
 
   /** @param onEnd - hears that it is over, when nothing of it is open any more. */
-  constructor(writing: Writing, owner: Client, idleTimeout: number, onEnd: () => void) {
+  constructor(writing: Writing, owner: Sender, idleTimeout: number, onEnd: () => void) {
     this.#writing = writing
     this.#owner = owner
     this.#onEnd = onEnd
@@ -39,7 +42,7 @@ export class Upload {
    *
    * @returns bytes that are there, once what is being written is written.
    */
-  moveTo(client: Client): Promise<number> {
+  moveTo(client: Sender): Promise<number> {
     if (this.#owner !== client) {
       this.#owner.signal.removeEventListener('abort', this.#onAbort)
       this.#owner = client
@@ -54,7 +57,7 @@ export class Upload {
    * @returns bytes that are there.
    * @throws FileFailed.
    */
-  take(client: Client, part: PushedPart, bytes: Buffer): Promise<number> {
+  take(client: Sender, part: PushedPart, bytes: Buffer): Promise<number> {
     return this.#alone(async () => {
       if (this.#isOver) throw new FileFailed('busy', 'the transfer has just ended, try again')
       if (client !== this.#owner) throw new FileFailed('busy', 'another connection goes on with this file')
@@ -94,7 +97,7 @@ export class Upload {
     await this.#end(true)
   }
 
-  #follow(client: Client): void {
+  #follow(client: Sender): void {
     if (client.signal.aborted) this.#left()
     else client.signal.addEventListener('abort', this.#onAbort, { once: true })
   }

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import { lstat } from 'node:fs/promises'
-import type { Client } from 'filtered-websocket'
 import type { PushedPart } from '../part.ts'
 import { FileFailed } from './failed.ts'
 import { namesIn } from './path.ts'
 import { unless } from './root.ts'
-import { Upload } from './upload.ts'
+import { type Sender, Upload } from './upload.ts'
 import { type Store, Writing } from './writing.ts'
 
 /** Of uploads that are done, whose last answer may have been lost. */
@@ -26,7 +25,7 @@ export class Uploads {
   }
 
   /** Bytes that are there of an upload, which is this client's from now on. @throws FileFailed `path`. */
-  async find(client: Client, named: Named): Promise<number> {
+  async find(client: Sender, named: Named): Promise<number> {
     namesIn(named.filepath)
     const part = partOf(client, named)
     if (this.#done.has(part)) return named.size
@@ -44,7 +43,7 @@ export class Uploads {
    * @throws FileFailed; what `allow` throws; what the system says.
    */
   async take(
-    client: Client,
+    client: Sender,
     filepath: string,
     pushed: PushedPart,
     bytes: Buffer,
@@ -73,7 +72,7 @@ export class Uploads {
     return undefined
   }
 
-  async #upload(part: string, client: Client, named: Named, allow: () => Promise<void>): Promise<Upload> {
+  async #upload(part: string, client: Sender, named: Named, allow: () => Promise<void>): Promise<Upload> {
     await this.#known(part)
     const known = this.#open.get(part)
     if (known !== undefined) return known
@@ -83,7 +82,7 @@ export class Uploads {
     return opening
   }
 
-  async #begin(part: string, client: Client, { filepath, size }: Named, allow: () => Promise<void>): Promise<Upload> {
+  async #begin(part: string, client: Sender, { filepath, size }: Named, allow: () => Promise<void>): Promise<Upload> {
     await allow()
     const writing = await Writing.begin(this.#store, { owner: {}, filepath, size, part })
     if (writing.temp.size > size) {
@@ -100,7 +99,7 @@ export class Uploads {
 }
 
 /** The same for the same peer and file, also after a restart. */
-function partOf({ identity, state }: Client, { filepath, size, key }: Named): string {
+function partOf({ identity, state }: Sender, { filepath, size, key }: Named): string {
   return partName('key', [identity ?? '', state.messaging?.id ?? '', key, filepath, size])
 }
 

@@ -1,0 +1,93 @@
+import { stat } from 'node:fs/promises'
+import { FileFailed, failedBy } from '../../filters/messaging/files/failed.ts'
+import { Hashes } from '../../filters/messaging/files/hashes.ts'
+import { receive } from '../../filters/messaging/files/receive.ts'
+import { Root } from '../../filters/messaging/files/root.ts'
+import type { SharedFile } from '../../filters/messaging/files/shared-file.ts'
+import { Space } from '../../filters/messaging/files/space.ts'
+import { Transfers } from '../../filters/messaging/files/transfers.ts'
+import type { Sender } from '../../filters/messaging/files/upload.ts'
+import { Uploads } from '../../filters/messaging/files/uploads.ts'
+import type { SharedFiles } from './shared.ts'
+
+const GIB = 1024 ** 3
+const AT_A_TIME = 8
+/** Milliseconds in which an upload must go on, to be kept open; and for which what came of it is kept. */
+const IDLE = 60_000
+const PART_AGE = 3_600_000
+
+export interface FolderOptions {
+  /** Bytes of one file of the server; default 1 GiB. */
+  readonly maxFile?: number
+  /** Bytes that may be in the folder in all, before files of the server are refused; default 10 GiB. */
+  readonly quota?: number
+  /** Told the path of a file of the server that is in its place. */
+  readonly onFile?: (filepath: string) => unknown
+}
+
+/**
+ * A folder of this machine, which the server may send to and get from, as a client of the server may with
+ * `--messaging-root`: `connectMessaging(url, { files: await folder('/home/pi/files') })`. No link in it is followed. Rejects
+ * where there is no folder.
+ */
+export async function folder(path: string, options: FolderOptions = {}): Promise<SharedFiles> {
+  const { maxFile = GIB, quota = 10 * GIB, onFile } = options
+  if (!(await stat(path)).isDirectory()) throw new TypeError(`files are shared in a folder, received "${path}"`)
+  const root = await Root.open(path)
+  const store = {
+    root,
+    space: new Space({ root, quota, partAge: PART_AGE }),
+    transfers: new Transfers(AT_A_TIME),
+    hashes: new Hashes(),
+    maxFile,
+    idleTimeout: IDLE,
+  }
+  const uploads = new Uploads(store)
+  // The same on whichever connection.
+  const server: Sender = { identity: undefined, state: {}, signal: new AbortController().signal }
+
+  async function using<T>(filepath: string, use: (file: SharedFile) => Promise<T>): Promise<T> {
+    const file = await root.file(filepath)
+    try {
+      return await use(file)
+    } finally {
+      await file.close()
+    }
+  }
+
+  return {
+    find: upload => told(uploads.find(server, upload)),
+    async take({ filepath, size, key }, offset, bytes, sha256) {
+      const part = { key, offset, size, ...(sha256 !== undefined && { sha256 }) }
+      const there = await told(uploads.take(server, filepath, part, Buffer.from(bytes), async () => {}))
+      if (there === size) await onFile?.(filepath)
+    },
+    async save(filepath, bytes) {
+      const writing = await told(receive(store, server, filepath, Buffer.from(bytes)))
+      await told(writing.place()).finally(() => writing.end(false))
+      await onFile?.(filepath)
+    },
+    read: (filepath, offset, length) =>
+      told(
+        using(filepath, async file => {
+          const bytes = await file.read(offset, length)
+          await file.checkUnchanged()
+          return { bytes, size: file.size, version: file.version }
+        }),
+      ),
+    hash: (filepath, version) =>
+      told(
+        using(filepath, file => {
+          if (file.version !== version) throw new FileFailed('changed', 'the file has changed')
+          return store.hashes.of(file)
+        }),
+      ),
+  }
+}
+
+/** Paths of this machine are not for the server. */
+function told<T>(work: Promise<T>): Promise<T> {
+  return work.catch(error => {
+    throw failedBy(error)
+  })
+}
