@@ -389,6 +389,8 @@ export interface Entry {
 
 /** Ids MUST sort in append order as strings. */
 export interface History {
+  /** The newest so many entries of each log MUST be kept, and no older ones are; absent: nobody knows how many. */
+  readonly entries?: number
   append(log: string, payload: Payload): Awaitable<string>
   /** Oldest first; `after` is exclusive, so a client resumes from the last id that it saw; `limit` defaults to all. */
   read(log: string, range?: { after?: string; limit?: number }): Awaitable<readonly Entry[]>

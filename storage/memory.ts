@@ -149,12 +149,12 @@ class MemoryBus implements Bus {
 
 /** The newest entries of each log, in order. */
 class MemoryHistory implements History {
+  readonly entries: number
   readonly #logs = new Map<string, Entry[]>()
-  readonly #limit: number
   #last = 0
 
-  constructor(limit: number) {
-    this.#limit = limit
+  constructor(entries: number) {
+    this.entries = entries
   }
 
   append(log: string, payload: Payload): string {
@@ -164,7 +164,7 @@ class MemoryHistory implements History {
     const id = String(++this.#last).padStart(16, '0')
     entries.push({ id, at: Date.now(), payload: typeof payload === 'string' ? payload : Buffer.from(payload) })
     // Trimmed at twice the limit, so that an append does not shift the whole log each time.
-    if (entries.length >= this.#limit * 2) entries.splice(0, entries.length - this.#limit)
+    if (entries.length >= this.entries * 2) entries.splice(0, entries.length - this.entries)
     return id
   }
 
@@ -173,7 +173,7 @@ class MemoryHistory implements History {
     { after = '', limit = Number.POSITIVE_INFINITY }: { after?: string; limit?: number } = {},
   ): readonly Entry[] {
     return (this.#logs.get(log) ?? [])
-      .slice(-this.#limit)
+      .slice(-this.entries)
       .filter(entry => entry.id > after)
       .slice(0, limit)
   }

@@ -5,6 +5,8 @@ import type { Awaitable, OpenStorage, Payload } from '../types.ts'
 
 /** Milliseconds within which an engine must have done what it does later: expire, deliver. */
 const PATIENCE = 5000
+/** Entries of a log up to which it is filled. */
+const MANY = 10_000
 
 /**
  * The storage contract as tests, for any engine: `storageConformance('mine', () => open({ options, log, instance }))`.
@@ -220,6 +222,18 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         assert.deepEqual(
           (await history().read(log, { after: ids[2]!, limit: 3 })).map(entry => entry.id),
           ids.slice(3, 6),
+        )
+      })
+      it('keeps the newest entries, as many as it says', async t => {
+        const { entries } = storage.history ?? {}
+        if (entries === undefined) return t.skip('no history, or one that does not say how much it keeps')
+        if (entries > MANY) return t.skip(`too many to try: ${entries}`)
+        const log = key('newest')
+        const ids: string[] = []
+        for (let i = 0; i < entries + 3; i++) ids.push(await history().append(log, String(i)))
+        assert.deepEqual(
+          (await history().read(log)).map(entry => entry.id),
+          ids.slice(3),
         )
       })
       it('trims up to and with an id', async t => {

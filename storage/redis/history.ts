@@ -14,7 +14,7 @@ return id`
 export interface HistoryLimits {
   /** What keys begin with. */
   readonly key: string
-  /** Entries that each log keeps. */
+  /** That each log keeps. */
   readonly entries: number
   /** Milliseconds after its last entry that a log is gone; 0: never. */
   readonly ttlMs: number
@@ -22,19 +22,21 @@ export interface HistoryLimits {
 
 /** Streams. An id is the one that Redis gives (milliseconds, and a number within them), with digits added so that it sorts as a string. */
 export class RedisHistory implements History {
+  readonly entries: number
   readonly #connection: Connection
   readonly #limits: HistoryLimits
 
   constructor(connection: Connection, limits: HistoryLimits) {
+    this.entries = limits.entries
     this.#connection = connection
     this.#limits = limits
   }
 
   async append(log: string, payload: Payload): Promise<string> {
-    const { key, entries, ttlMs } = this.#limits
+    const { key, ttlMs } = this.#limits
     const field = typeof payload === 'string' ? TEXT : BINARY
     return sortable(
-      String(await this.#connection.run('EVAL', APPEND, 1, key + portable(log), entries, ttlMs, field, payload)),
+      String(await this.#connection.run('EVAL', APPEND, 1, key + portable(log), this.entries, ttlMs, field, payload)),
     )
   }
 

@@ -55,6 +55,7 @@ const BROKEN = `
       },
     },
     history: {
+      entries: 12,
       append(log, payload) {
         const id = String(++last)
         logs.set(log, [...(logs.get(log) ?? []), { id, at: Date.now(), payload }])
@@ -102,6 +103,7 @@ describe('the conformance suite', () => {
           'delivers to every subscription of the channel, once, in order, text and binary apart',
           'delivers nothing after the end of a subscription',
           'reads back in order, from after an id, up to a limit',
+          'keeps the newest entries, as many as it says',
           'trims up to and with an id',
           // The suites that they stand in.
           'sets',
