@@ -16,6 +16,7 @@ import { checkRefusal, type Refusal } from './refusal.ts'
 import { Speaker } from './speaker.ts'
 import type {
   Access,
+  Awaitable,
   Client,
   ClientState,
   Codec,
@@ -80,6 +81,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   #isOpened = false
   /** Nothing more is read. */
   #retiring = false
+  #finishing: (() => Awaitable<void>)[] | undefined
 
   constructor(hub: Hub, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
     this.id = id
@@ -274,6 +276,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.isOpen) this.hub.joinAll(this)
   }
 
+  finish(work: () => Awaitable<void>): void {
+    this.#finishing ??= []
+    this.#finishing.push(work)
+  }
+
   close(): void {
     this.disconnect()
   }
@@ -295,7 +302,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#isEnding) return
     this.#retiring = true
     this.#flow('pause')
-    this.mailbox.whenIdle(() => this.disconnect(code, reason))
+    this.mailbox.whenIdle(async () => {
+      // Who cannot finish is closed all the same.
+      if (this.#finishing !== undefined) await Promise.allSettled(this.#finishing.map(async work => work()))
+      this.disconnect(code, reason)
+    })
   }
 
   /** At once, without a goodbye. */

@@ -136,6 +136,11 @@ export interface Client extends Peer {
   hold(): void
   /** Ends the hold: of the only holder, or among several of the one whose handler runs, else throws `ERR_STATE`. */
   admit(): void
+  /**
+   * Before a stop closes the client it waits for this, within `--drain`: for work that goes on beside the chains and has an
+   * answer. The client is not read then.
+   */
+  finish(work: () => Awaitable<void>): void
   /** Closes after everything that was sent, and ends the chain; code defaults to 1000. */
   disconnect(code?: number, reason?: string): Drop
 }

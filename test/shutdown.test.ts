@@ -90,6 +90,31 @@ describe('close()', () => {
     assert.deepEqual(await peer.end(), GOODBYE)
   })
 
+  it('waits for work beside the chains that clients were asked to finish, and for none that fails', async t => {
+    const { opened, open } = gate(t)
+    const server = await serve(t, {
+      filters: [
+        {
+          open: client => {
+            client.finish(() => opened.then(() => client.send('finished')))
+            client.finish(() => {
+              throw new Error('cannot finish')
+            })
+          },
+        },
+      ],
+      drain: 10,
+    })
+    const peer = await Peer.open(server.url)
+    await until(() => server.clients.size === 1)
+    const closing = server.close()
+    await new Promise(setImmediate)
+    assert.equal(peer.closed, undefined)
+    open()
+    assert.ok((await seconds(closing)) < 5)
+    assert.deepEqual([await peer.end(), peer.received], [GOODBYE, ['finished']])
+  })
+
   it('flushes what was sent in the same turn, direct and broadcast, before the 1001', async t => {
     const server = await serve(t, { filters: [] })
     const peer = await Peer.open(server.url)

@@ -85,6 +85,7 @@ export function fakeClient({
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
     drained: () => Promise.resolve(),
+    finish: () => {},
     answer: (payload: Payload, format?: string): Drop => {
       client.send(payload, format)
       return DROP
