@@ -11,18 +11,23 @@ import { Handlers, OWN } from './messaging/handlers.ts'
 import { Heartbeat } from './messaging/heartbeat.ts'
 import { Listener } from './messaging/listener.ts'
 import { Malformed } from './messaging/malformed.ts'
-import { FILE, type Messaging } from './messaging/message.ts'
+import { type Action, FILE, type Messaging } from './messaging/message.ts'
 import { NtpSync } from './messaging/ntp-sync.ts'
 import type { options } from './messaging/options.ts'
 import { IGNORED, Reader } from './messaging/reader.ts'
+import { Resumption } from './messaging/resumption.ts'
 import { Session } from './messaging/session.ts'
 import { offerTopics } from './messaging/topics.ts'
+import { isPromise } from './messaging/work.ts'
 
-export type { Answer, MessagingApi } from './messaging/api.ts'
+export type { MessagingApi } from './messaging/api.ts'
+export type { Delivery } from './messaging/handlers.ts'
 export type { Measured } from './messaging/measured.ts'
 export type { Action, Args, Id, Kwargs, Messaging, Request, Response } from './messaging/message.ts'
 export { options } from './messaging/options.ts'
+export type { RemotePeer } from './messaging/peers.ts'
 export type { CallFailed, CallOptions } from './messaging/pending.ts'
+export type { Answer } from './messaging/roll.ts'
 export type { TimeApi } from './messaging/time-api.ts'
 
 declare module 'filtered-websocket' {
@@ -62,7 +67,8 @@ export const setup = async (host: Host<typeof options>) => {
   const clock = new Clock()
   tellTime(handlers, clock)
   const ntp = NtpSync.of(host, clock)
-  const api = apiOf(handlers, sessions, files, { clock, ntp: ntp?.server })
+  const resumption = Resumption.of(host, handlers, sessions, complaints)
+  const api = apiOf(handlers, sessions, files, { clock, ntp: ntp?.server }, resumption?.peers)
   const listener = await Listener.of(host)
   const heartbeat = new Heartbeat(client => void api.call(client, 'id').catch(() => {}))
   const discovery = Discovery.of(host)
@@ -89,31 +95,47 @@ export const setup = async (host: Host<typeof options>) => {
   function sessionOf(client: Client): Session {
     const known = sessions.get(client)
     if (known !== undefined) return known
-    const limits = {
+    const session = new Session(client, {
+      handlers,
+      codecs,
+      complaints,
+      ledger: resumption?.ledger,
+      known: (session, id) => resumption?.known(session, id),
       maxCalls: chosen['messaging-max-calls'],
       maxWork: chosen['messaging-max-work'],
       maxBytes: chosen['messaging-max-json'],
-    }
-    const session = new Session(client, { handlers, codecs, complaints, ...limits })
+    })
     sessions.set(client, session)
+    client.finish(() => session.work.done())
     return session
   }
 
   /** Actions that nobody does go on to the filters that follow. */
   function hear(said: Messaging, session: Session, bytes: number): Awaitable<Verdict> {
     if (said.type === 'response') {
-      if (!session.pending.settle(said)) return session.client.drop('unexpected response')
+      if (!session.settle(said)) return session.client.drop('unexpected response')
       return DROP
     }
-    if (session.work.isFull) return session.work.room().then(() => hear(said, session, bytes))
-    if (said.type === 'request') {
-      // The original asks for nothing that begins so.
-      if (said.name.startsWith(OWN)) session.knowsParts = true
-      if (said.name === FILE) files.serve(said, session, bytes)
-      else session.serve(said, bytes)
-    } else if (said.content !== undefined) files.hear(said, session, bytes)
-    else if (!session.act(said, bytes)) return codecs.plainOf(said)
+    // The original asks for nothing that begins so.
+    if (said.type === 'request' && said.name.startsWith(OWN)) session.knowsParts = true
+    // A file is not taken before there is room for it, as its bytes come meanwhile.
+    const isPushed = said.type === 'message' && said.content !== undefined
+    if (isPushed ? session.work.isFull : session.work.isCrowded) {
+      if (session.client.signal.aborted) return session.client.drop('client has gone')
+      return session.room().then(() => hear(said, session, bytes))
+    }
+    if (isPushed) files.hear(said, session, bytes)
+    else if (said.type === 'request' && said.name === FILE)
+      session.work.take(() => files.serve(said, session, bytes), bytes)
+    else if (!session.take(said, bytes) && said.type === 'message') {
+      const goesOn = session.pass(said)
+      return isPromise(goesOn) ? goesOn.then(late => passed(said, late)) : passed(said, goesOn)
+    }
     return DROP
+  }
+
+  function passed(said: Action, goesOn: boolean): Verdict {
+    return goesOn ? codecs.plainOf(said) : DROP
   }
 
   return {
@@ -153,12 +175,17 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     async disconnect(client: Client) {
-      await sessions.get(client)?.work.actionsDone
+      const session = sessions.get(client)
+      if (session === undefined) return
+      resumption?.left(session)
+      // At once: a handler that never ends must not keep it.
       sessions.delete(client)
+      await session.work.actionsDone
     },
 
     async start(server: Server) {
       ntp?.ask()
+      await resumption?.start()
       if (listener === undefined) return
       const endpoint = await listener.listen(
         socket => take(socket, server),
@@ -176,6 +203,7 @@ export const setup = async (host: Host<typeof options>) => {
       discovery?.close()
       listener?.close()
       await files.close()
+      await resumption?.stop()
     },
     api,
   }

@@ -2,18 +2,13 @@ import type { Audience, Client, Server } from 'filtered-websocket'
 import { broadcast } from './broadcast.ts'
 import type { FilesApi } from './files/api.ts'
 import type { Files } from './files.ts'
-import { globOf, matches } from './glob.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
 import type { Args, Kwargs } from './message.ts'
-import { CallFailed, type CallOptions } from './pending.ts'
-import type { Session } from './session.ts'
+import type { Peers, RemotePeer } from './peers.ts'
+import { CallFailed, type CallOptions, gone } from './pending.ts'
+import { type Answer, askAll } from './roll.ts'
+import { MAX_ID, type Session } from './session.ts'
 import { type Time, type TimeApi, timeApiOf } from './time-api.ts'
-
-/** What became of a call to one of many. */
-export type Answer = { readonly client: Client; readonly id: string } & (
-  | { readonly value: unknown; readonly error?: undefined }
-  | { readonly error: unknown; readonly value?: undefined }
-)
 
 /** What `host.use('messaging')` gives. */
 export interface MessagingApi extends FilesApi, TimeApi {
@@ -32,7 +27,10 @@ export interface MessagingApi extends FilesApi, TimeApi {
    * @throws (rejects) CallFailed, or the signal's reason.
    */
   call(client: Client, name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<unknown>
-  /** Asks the messaging clients of this node whose id, or the core's if they have said none, a pattern with `*` and `?` stands for. Never rejects. */
+  /**
+   * Asks the messaging clients whose id, or the core's if they have said none, a pattern with `*` and `?` stands for: those of
+   * this node, and with `--messaging-resume` those of every node. Never rejects.
+   */
   callAll(
     pattern: string,
     name: string,
@@ -40,18 +38,28 @@ export interface MessagingApi extends FilesApi, TimeApi {
     kwargs?: Kwargs,
     options?: CallOptions,
   ): Promise<readonly Answer[]>
+  /**
+   * A peer by its id, wherever and whenever it is there.
+   *
+   * @throws TypeError for what is no id; CallFailed `off` without `--messaging-resume`.
+   */
+  peer(id: string): RemotePeer
   /** Tells a client to do something; one that is no messaging client gets nothing. */
   emit(client: Client, action: string, args?: Args, kwargs?: Kwargs): void
   /** The same to the messaging clients of every node, with the topic of the audience. What a client says goes through its own `client.server`. */
   broadcast(server: Server, action: string, args?: Args, kwargs?: Kwargs, audience?: Omit<Audience, 'format'>): void
 }
 
-/** @param sessions - of the messaging clients, as they come and go. */
+/**
+ * @param sessions - of the messaging clients, as they come and go.
+ * @param peers - of all nodes, if something is kept for them.
+ */
 export function apiOf(
   handlers: Handlers,
   sessions: ReadonlyMap<Client, Session>,
   files: Files,
   time: Time,
+  peers: Peers | undefined,
 ): MessagingApi {
   async function call(
     client: Client,
@@ -61,6 +69,7 @@ export function apiOf(
     options?: CallOptions,
   ): Promise<unknown> {
     const session = sessions.get(client)
+    if (session === undefined && client.signal.aborted) throw gone(client.id, name)
     if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
     return session.call(name, args, kwargs, options)
   }
@@ -71,25 +80,19 @@ export function apiOf(
     request: (name, handler) => handlers.request(name, handler),
     onId: handler => void handlers.ids.push(handler),
     call,
-    callAll(pattern, name, args, kwargs, options) {
-      const glob = globOf(pattern)
-      const asked = [...sessions.keys()].filter(client => matches(glob, idOf(client)))
-      return Promise.all(
-        asked.map(client => {
-          const whose = { client, id: idOf(client) }
-          return call(client, name, args, kwargs, options).then(
-            value => ({ ...whose, value }),
-            error => ({ ...whose, error }),
-          )
-        }),
-      )
+    callAll(pattern, name, args = [], kwargs = {}, options = {}) {
+      const question = { name, args, kwargs }
+      if (peers !== undefined) return peers.callAll(pattern, question, options)
+      return Promise.all(askAll(sessions, pattern, question, options).map(({ answer }) => answer))
+    },
+    peer(id) {
+      if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
+        throw new TypeError(`the id of a peer is a text of 1 to ${MAX_ID} characters, received ${JSON.stringify(id)}`)
+      if (peers === undefined) throw new CallFailed('off', 'peer() needs --messaging-resume, which is not given')
+      return peers.of(id)
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),
     broadcast: (server, name, args = [], kwargs = {}, audience) => broadcast(server, { name, args, kwargs }, audience),
     ...timeApiOf(time, call),
   }
-}
-
-function idOf({ state, id }: Client): string {
-  return state.messaging?.id ?? id
 }

@@ -1,15 +1,33 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { type Args, FILE, type Kwargs } from './message.ts'
+import { shown } from './malformed.ts'
+import { type Args, type Extras, FILE, type Id, type Kwargs } from './message.ts'
+import { Refused } from './refused.ts'
 
 /** How names begin that are this filter's own. */
 export const OWN = 'fws.'
 
+/** How something came. */
+export interface Delivery {
+  /** By which its sender knows it; `undefined`: nobody waits to hear of it. */
+  readonly id: Id | undefined
+  /** It may have been done before: who worked on it died between its work and the note of it, or keeps no notes. */
+  readonly repeated: boolean
+  /** When it is to be done, in seconds since 1970. */
+  readonly at: number | undefined
+  readonly topic: string | undefined
+}
+
 /** Does something. What it returns tells nobody anything. */
-export type ActionHandler = (client: Client, args: Args, kwargs: Kwargs) => unknown
+export type ActionHandler = (client: Client, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
 /** What it returns, or its promise settles to, is the answer. */
-export type RequestHandler = (client: Client, args: Args, kwargs: Kwargs) => unknown
+export type RequestHandler = (client: Client, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
 /** Hears which id a client says that it has. */
 export type IdHandler = (client: Client, id: string) => Awaitable<void>
+
+/** How a message came, for its handlers. */
+export function deliveryOf({ id, at, topic }: { readonly id?: Id } & Extras, repeated: boolean): Delivery {
+  return { id, repeated, at, topic }
+}
 
 /** What to do on one server. */
 export class Handlers {
@@ -41,17 +59,23 @@ export class Handlers {
     this.#own.set(name, handler)
   }
 
-  /** Whether this filter itself answers it. */
+  /** Whether this filter itself answers it, be it that there is no such request. */
   isOwn(name: string): boolean {
-    return this.#own.has(name) && !this.#requests.has(name)
+    return !this.#requests.has(name)
   }
 
   actionsOf(name: string): readonly ActionHandler[] | undefined {
     return this.#actions.get(name)
   }
 
-  requestOf(name: string): RequestHandler | undefined {
-    return this.#requests.get(name) ?? this.#own.get(name)
+  requestOf(name: string): RequestHandler {
+    return this.#requests.get(name) ?? this.#own.get(name) ?? unknown(name)
+  }
+}
+
+function unknown(name: string): RequestHandler {
+  return () => {
+    throw new Refused('unknown', `there is no request ${shown(name)}`)
   }
 }
 

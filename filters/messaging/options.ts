@@ -1,4 +1,5 @@
 import type { OptionSpecs } from 'filtered-websocket'
+import { resumptionOptions } from './resumption-options.ts'
 
 export const options = {
   'messaging-port': {
@@ -143,4 +144,5 @@ export const options = {
     min: 0.1,
     describe: 'seconds that a file which is not whole is kept, so that its sender can go on',
   },
+  ...resumptionOptions,
 } as const satisfies OptionSpecs

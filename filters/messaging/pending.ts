@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto'
 import type { Client } from 'filtered-websocket'
 import { Incoming } from './incoming.ts'
-import type { Response } from './message.ts'
+import type { Failure, Response } from './message.ts'
 
 /** Milliseconds for an answer, if a call says nothing else. */
-const TIMEOUT = 10_000
+export const TIMEOUT = 10_000
 /** Milliseconds that a timer can hold. */
-const MAX_TIMEOUT = 2_147_483_647
+export const MAX_TIMEOUT = 2_147_483_647
 /** Ids of four digits, as the original has them; of eight when that many are taken. */
 const FOUR_DIGITS = 10_000
 const EIGHT_DIGITS = 100_000_000
@@ -27,6 +27,11 @@ export class CallFailed extends Error {
   constructor(code: string, message: string) {
     super(message)
     this.code = code
+  }
+
+  /** What a peer has answered in place of a value. */
+  static of({ code, message }: Failure): CallFailed {
+    return new CallFailed(code, message)
   }
 }
 
@@ -54,11 +59,11 @@ export class Pending {
   /**
    * Sends a request and waits for its answer.
    *
-   * @param send - sends it with an id of its own.
+   * @param send - sends it with an id of its own, or with the one that is given.
    * @throws (rejects) CallFailed; what `send` throws; the signal's reason.
    */
-  call(name: string, send: (id: string) => void, options?: CallOptions): Promise<unknown> {
-    return this.#call(name, send, false, options)
+  call(name: string, send: (id: string) => void, options?: CallOptions, given?: string): Promise<unknown> {
+    return this.#call(name, send, false, options, given)
   }
 
   /** The same for a file, which is the content of the answer: that is what it answers. */
@@ -71,17 +76,17 @@ export class Pending {
     send: (id: string) => void,
     isForFile: boolean,
     { timeout = TIMEOUT, signal }: CallOptions = {},
+    given?: string,
   ): Promise<unknown> {
     signal?.throwIfAborted()
-    if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
-      throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
+    checkTimeout(timeout)
     const { id: client } = this.#client
     if (this.#client.signal.aborted) throw gone(client, name)
     if (this.#calls.size >= this.#max)
       throw new CallFailed('busy', `client ${client} has ${this.#max} calls to answer, --messaging-max-calls is that`)
     this.#listen()
     return new Promise((resolve, reject) => {
-      const id = this.#freeId()
+      const id = given ?? this.#freeId()
       const abort = () => call.end(() => reject(signal!.reason))
       const late = () => call.end(() => reject(new CallFailed('timeout', unanswered(client, name, timeout))))
       const timer = setTimeout(late, timeout)
@@ -116,7 +121,7 @@ export class Pending {
     if (content instanceof Incoming) content.claim()
     call.end(() => {
       if (error === undefined) call.resolve(call.isForFile ? response : value)
-      else call.reject(new CallFailed(error.code, error.message))
+      else call.reject(CallFailed.of(error))
     })
     return true
   }
@@ -143,10 +148,22 @@ export class Pending {
   }
 }
 
+/** What another node is told of why a call failed. */
+export function wordOf(error: unknown): Failure {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  return { code: typeof code === 'string' ? code : 'failed', message: String(message) }
+}
+
+/** @throws RangeError */
+export function checkTimeout(ms: number): void {
+  if (!(ms >= 1 && ms <= MAX_TIMEOUT))
+    throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${ms}`)
+}
+
 function unanswered(client: string, name: string, timeout: number): string {
   return `client ${client} has not answered ${JSON.stringify(name)} within ${timeout} ms`
 }
 
-function gone(client: string, name: string): CallFailed {
+export function gone(client: string, name: string): CallFailed {
   return new CallFailed('gone', `client ${client} has gone without an answer to ${JSON.stringify(name)}`)
 }

@@ -1,32 +1,52 @@
 import type { Awaitable, Client } from 'filtered-websocket'
 import { type Codecs, FORMAT } from './codecs.ts'
 import type { Complaints } from './complaints.ts'
-import type { Handlers } from './handlers.ts'
+import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
+import type { Ledger } from './ledger.ts'
 import { shown } from './malformed.ts'
 import {
   type Action,
   type Args,
-  cut,
-  type Failure,
   FILE,
+  type Id,
   type Kwargs,
   type Messaging,
   type Request,
   type Response,
 } from './message.ts'
+import { unserializable } from './note.ts'
+import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
 import type { PushedPart } from './part.ts'
 import { type CallOptions, Pending } from './pending.ts'
+import type { Pump } from './pump.ts'
 import { Refused } from './refused.ts'
+import type { Run } from './run.ts'
 import { isPromise, Work } from './work.ts'
 
 /** Characters of an id. */
-const MAX_ID = 128
+export const MAX_ID = 128
+
+/** What is answered. */
+type Numbered = (Action | Request) & { readonly id: Id }
+
+/** What a peer is asked. */
+export interface Asked {
+  readonly name: string
+  readonly args: Args
+  readonly kwargs: Kwargs
+  /** It may have been asked before. */
+  readonly resend: boolean
+}
 
 /** What all sessions of a server share. */
 export interface Service {
   readonly handlers: Handlers
   readonly codecs: Codecs
   readonly complaints: Complaints
+  /** What has been done for peers that come back; `undefined`: nothing is kept for them. */
+  readonly ledger: Ledger | undefined
+  /** Hears, before the handlers do, who a client says that it is. */
+  known(session: Session, id: string): void
   readonly maxCalls: number
   readonly maxWork: number
   /** Bytes of the messages that are worked on for one client, beyond which no further one is begun. */
@@ -38,9 +58,18 @@ export class Session {
   readonly client: Client
   readonly work: Work
   readonly pending: Pending
+  /** Of a peer that comes back: which run of it this is. */
+  run: Run | undefined
+  /** Under which id it gets what is kept, and is asked what is asked of that. */
+  peer: string | undefined
+  /** When it came under that id, among the connections of all nodes; not known yet: after all. */
+  turn = Number.POSITIVE_INFINITY
+  /** Sends it what is kept for it, if no later connection does. */
+  pump: Pump | undefined
   /** It takes and gives files in parts, which the original does not. */
   knowsParts = false
   readonly #service: Service
+  #isKnown = false
 
   constructor(client: Client, service: Service) {
     this.client = client
@@ -56,6 +85,18 @@ export class Session {
 
   send(message: Messaging): void {
     this.client.send(this.#service.codecs.payloadFor(this.client.codec, message), FORMAT)
+  }
+
+  /** Asks under an id that another node, or an earlier connection, may have asked under too. */
+  ask(id: string, { name, args, kwargs, resend }: Asked, options: CallOptions): Promise<unknown> {
+    const again = resend && ({ resend } as const)
+    const send = () => this.send({ type: 'request', name, id, args, kwargs, ...again })
+    return this.pending.call(name, send, options, id)
+  }
+
+  /** Whether somebody waited for this answer. */
+  settle(said: Response): boolean {
+    return this.pending.settle(said) || this.pump?.answered(said) === true
   }
 
   call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
@@ -76,8 +117,15 @@ export class Session {
   /** Asks a client who it is, as the original does of each that connects; nothing when it does not tell. Never rejects. */
   async learnId(): Promise<void> {
     const id = await this.call('id', [], {}).catch(() => undefined)
-    if (typeof id !== 'string' || id === '' || id.length > MAX_ID) return
+    if (typeof id === 'string' && id !== '' && id.length <= MAX_ID) await this.isKnownAs(id)
+  }
+
+  /** The client has told its id; the first one counts. Never rejects. */
+  async isKnownAs(id: string): Promise<void> {
+    if (this.#isKnown) return
+    this.#isKnown = true
     this.client.state.messaging = { id }
+    this.#service.known(this, id)
     try {
       for (const handler of this.#service.handlers.ids) await handler(this.client, id)
     } catch (error) {
@@ -85,69 +133,112 @@ export class Session {
     }
   }
 
-  /** Runs the handlers of an action of so many bytes; false: it has none. */
-  act({ name, args, kwargs }: Action, bytes: number): boolean {
-    const handlers = this.#service.handlers.actionsOf(name)
-    if (handlers === undefined) return false
-    this.work.act(() => inOrder(handlers.map(handler => () => handler(this.client, args, kwargs))), bytes)
+  /** Works on what was said in so many bytes, at once or when there is room; false: an action that nobody does. */
+  take(said: Action | Request, bytes: number): boolean {
+    if (said.type === 'message' && this.#service.handlers.actionsOf(said.name) === undefined) return false
+    this.work.take(() => this.#begin(said, bytes), bytes)
     return true
   }
 
-  /** Answers a request, with an error if need be. Never throws. */
-  serve(request: Request, bytes: number): void {
-    const answer = () => this.#answer(request)
-    if (this.#service.handlers.isOwn(request.name)) this.work.beside(answer, bytes)
-    else this.work.serve(answer, bytes)
+  /** Settles when something may wait for room again, or when the client has gone. */
+  room(): Promise<void> {
+    const { signal } = this.client
+    return new Promise(resolve => {
+      const end = () => {
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      signal.addEventListener('abort', end)
+      void this.work.room().then(end)
+    })
   }
 
-  #answer(request: Request): Awaitable<void> {
-    const { name, args, kwargs } = request
-    const handler = this.#service.handlers.requestOf(name)
-    if (handler === undefined)
-      return this.#fail(request, { code: 'unknown', message: `there is no request ${shown(name)}` })
-    try {
-      const value = handler(this.client, args, kwargs)
-      if (!isPromise(value)) return this.#succeed(request, value)
-      return value.then(
-        late => this.#succeed(request, late),
-        error => this.#failed(request, error),
-      )
-    } catch (error) {
-      this.#failed(request, error)
+  #begin(said: Action | Request, bytes: number): void {
+    if (said.type === 'request') this.#serve(said, bytes)
+    else this.#act(said, this.#service.handlers.actionsOf(said.name)!, bytes)
+  }
+
+  /** Runs the handlers of an action, and answers it if it has an id. */
+  #act(action: Action, handlers: readonly ActionHandler[], bytes: number): void {
+    const { args, kwargs, id, resend = false } = action
+    const run = (repeated: boolean) => {
+      const delivery = deliveryOf(action, repeated)
+      return inOrder(handlers.map(handler => () => handler(this.client, args, kwargs, delivery)))
     }
+    if (id === undefined) this.work.act(() => run(resend), bytes)
+    else this.work.act(() => this.#answer({ ...action, id }, run), bytes)
   }
 
-  #succeed(request: Request, value: unknown): void {
-    const { name, id } = request
+  /** Whether an action that nobody does here goes on to other filters; if it has an id, that is its answer. */
+  pass(action: Action): Awaitable<boolean> {
+    const { id } = action
+    if (id === undefined) return true
+    let goesOn = false
+    const answered = this.#answer({ ...action, id }, () => {
+      goesOn = true
+    })
+    return isPromise(answered) ? answered.then(() => goesOn) : goesOn
+  }
+
+  /** Answers a request, with an error if need be. Never throws. */
+  #serve(request: Request, bytes: number): void {
+    const { handlers } = this.#service
+    const { name, args, kwargs, resend = false } = request
+    const handler = handlers.requestOf(name)
+    const run = (repeated: boolean) => handler(this.client, args, kwargs, deliveryOf(request, repeated))
+    if (!handlers.isOwn(name)) this.work.serve(() => this.#answer(request, run), bytes)
+    // Nothing that could not be done twice.
+    else
+      this.work.beside(
+        () =>
+          this.#settle(
+            request,
+            this.#outcomeOf(request, () => run(resend)),
+          ),
+        bytes,
+      )
+  }
+
+  /** Does what has an id, once if its sender is one that comes back, and tells it what came of it. */
+  #answer(said: Numbered, run: (repeated: boolean) => unknown): Awaitable<void> {
+    const { ledger } = this.#service
+    const n = this.run?.numberOf(said.id)
+    const isResent = said.resend === true
+    const doing = (repeated: boolean) => this.#outcomeOf(said, () => run(repeated))
+    if (ledger === undefined || this.run === undefined || n === undefined) return this.#settle(said, doing(isResent))
+    return this.#settle(said, ledger.once(this.run, n, isResent, doing))
+  }
+
+  #settle(said: Numbered, outcome: Awaitable<Outcome>): Awaitable<void> {
+    return isPromise(outcome) ? outcome.then(late => this.#tell(said, late)) : this.#tell(said, outcome)
+  }
+
+  #outcomeOf(said: Numbered, run: () => unknown): Awaitable<Outcome> {
+    return outcomeOf(run, error => {
+      const what = `${said.type === 'message' ? 'action' : 'request'} ${shown(said.name)}`
+      // Who is refused by us can ask again and again.
+      if (!(error instanceof Refused)) this.#complain(error, `${what} failed`)
+      return { error: failureIn(what, error) }
+    })
+  }
+
+  #tell({ name, id }: Numbered, { value, error }: Outcome): void {
+    const answer = { type: 'response', name, id } as const
+    if (error !== undefined) {
+      this.send({ ...answer, value: null, error })
+      return
+    }
     try {
-      this.send({ type: 'response', name, id, value })
+      this.send({ ...answer, value })
     } catch (error) {
       this.#complain(error, `the answer to ${shown(name)} is no JSON`)
-      this.#fail(request, { code: 'unserializable', message: `the answer to ${shown(name)} is no JSON` })
+      this.send({ ...answer, value: null, error: unserializable(shown(name)) })
     }
-  }
-
-  /** Who asked is told what the handler threw; so is the log, unless that is a refusal of ours. */
-  #failed(request: Request, error: unknown): void {
-    if (!(error instanceof Refused)) this.#complain(error, `request ${shown(request.name)} failed`)
-    this.#fail(request, failureIn(request.name, error))
-  }
-
-  #fail({ name, id }: Request, error: Failure): void {
-    this.send({ type: 'response', name, id, value: null, error })
   }
 
   #complain(err: unknown, text: string): void {
     this.#service.complaints.add('error', { err, client: this.client.id }, text)
   }
-}
-
-/** What the system says is not for strangers: there may be paths in it. */
-function failureIn(name: string, error: unknown): Failure {
-  const { code, syscall, message } = Object(error) as { code?: unknown; syscall?: unknown; message?: unknown }
-  if (syscall !== undefined) return { code: 'failed', message: `request ${shown(name)} failed` }
-  const why = typeof error === 'string' ? error : typeof message === 'string' ? message : shown(error)
-  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(why) }
 }
 
 /** One after the other, each when the one before it is done. */

@@ -1,5 +1,10 @@
 import type { Awaitable } from 'filtered-websocket'
 
+interface Parked {
+  readonly begin: () => void
+  readonly bytes: number
+}
+
 /** What is worked on for one client: its actions one after the other, each request when the actions before it are done. */
 export class Work {
   readonly #max: number
@@ -9,7 +14,11 @@ export class Work {
   #bytes = 0
   /** Of the last action. */
   #turn: Promise<void> | undefined
+  /** What has come since there was no room, in order. */
+  readonly #parked = new Set<Parked>()
+  #parkedBytes = 0
   #whenRoom: (() => void) | undefined
+  #whenDone: (() => void) | undefined
 
   /**
    * @param maxBytes - of what the work is about: with so many there is no room for more.
@@ -25,10 +34,33 @@ export class Work {
     return this.#count >= this.#max || this.#bytes >= this.#maxBytes
   }
 
-  /** Settles when there is room. One at a time may wait, as the messages of a client come one after the other. */
+  /** As much waits for room as may be worked on: nothing more may. */
+  get isCrowded(): boolean {
+    return this.#parked.size >= this.#max || this.#parkedBytes >= this.#maxBytes
+  }
+
+  /** Begins something at once or, in its turn, when there is room; what it throws then is told as what an action throws. */
+  take(begin: () => void, bytes: number): void {
+    if (!this.isFull) {
+      begin()
+      return
+    }
+    this.#parked.add({ begin, bytes })
+    this.#parkedBytes += bytes
+  }
+
+  /** Settles when something may wait again. One at a time may ask, as the messages of a client come one after the other. */
   room(): Promise<void> {
     return new Promise(resolve => {
       this.#whenRoom = resolve
+    })
+  }
+
+  /** Settles when nothing is worked on. Asked once. */
+  async done(): Promise<void> {
+    if (this.#count === 0) return
+    await new Promise<void>(resolve => {
+      this.#whenDone = resolve
     })
   }
 
@@ -69,9 +101,25 @@ export class Work {
     } finally {
       this.#count--
       this.#bytes -= bytes
-      this.#whenRoom?.()
-      this.#whenRoom = undefined
+      this.#beginParked()
     }
+  }
+
+  #beginParked(): void {
+    for (const parked of this.#parked) {
+      if (this.isFull) break
+      this.#parked.delete(parked)
+      this.#parkedBytes -= parked.bytes
+      try {
+        parked.begin()
+      } catch (error) {
+        this.#onError(error)
+      }
+    }
+    if (this.#count === 0) this.#whenDone?.()
+    if (this.isCrowded) return
+    this.#whenRoom?.()
+    this.#whenRoom = undefined
   }
 }
 

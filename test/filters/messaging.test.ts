@@ -400,8 +400,8 @@ describe('what applications do with messaging', () => {
     await assert.rejects(lost, { code: 'gone', message: `client ${client.id} has gone without an answer to "seven"` })
     await until(() => server.clients.size === 0)
     await assert.rejects(api.call(client, 'eight'), {
-      code: 'none',
-      message: `client ${client.id} is no messaging client`,
+      code: 'gone',
+      message: `client ${client.id} has gone without an answer to "eight"`,
     })
   })
 
