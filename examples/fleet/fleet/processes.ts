@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Logger } from 'filtered-websocket'
+
+const COPTER = join(import.meta.dirname, '../copter.ts')
+/** Runs TypeScript on every Node. */
+const JITI = join(dirname(createRequire(import.meta.url).resolve('jiti/package.json')), 'lib/jiti-cli.mjs')
+/** Milliseconds until a process that has ended is there again. */
+const RESTART = 3000
+/** Milliseconds that a process has to end. */
+const GOODBYE = 2000
+
+/** Copters of our own, each a process with a folder. */
+export class Processes {
+  readonly #children = new Map<string, ChildProcess>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #station: string
+  readonly #log: Logger
+  #folder = ''
+  #isOver = false
+
+  /** @param station - the URL that they connect to. */
+  constructor(station: string, log: Logger) {
+    this.#station = station
+    this.#log = log
+  }
+
+  async start(count: number): Promise<void> {
+    this.#folder = await mkdtemp(join(tmpdir(), 'fws-fleet-'))
+    for (let number = 1; number <= count; number++) this.#launch(`copter${number}`)
+  }
+
+  /** Ends one as a crash would; it is there again soon. @throws Error when it is none of ours. */
+  kill(id: string): void {
+    const child = this.#children.get(id)
+    if (child === undefined) throw Object.assign(new Error('its process was not started here'), { code: 'none' })
+    child.kill('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    await Promise.all([...this.#children.values()].map(end))
+    if (this.#folder !== '') await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  #launch(id: string): void {
+    const args = [JITI, COPTER, '--id', id, '--station', this.#station, '--folder', join(this.#folder, id)]
+    // It ends when this channel does: not even a server that is killed leaves copters behind.
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    child.on('error', err => this.#log.error({ err, id }, 'a copter cannot be started'))
+    child.once('exit', (code, signal) => {
+      this.#children.delete(id)
+      if (this.#isOver) return
+      this.#log.warn({ id, code, signal }, 'a copter has ended, and is started again')
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer)
+        this.#launch(id)
+      }, RESTART)
+      this.#timers.add(timer)
+    })
+    this.#children.set(id, child)
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
+  const timer = setTimeout(() => child.kill('SIGKILL'), GOODBYE)
+  const exited = once(child, 'exit')
+  child.kill()
+  await exited
+  clearTimeout(timer)
+}

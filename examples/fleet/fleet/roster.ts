@@ -1,0 +1,118 @@
+import type { Client } from 'filtered-websocket'
+
+/** Copters that are remembered; further ones are not shown. */
+const MAX_COPTERS = 100
+const MAX_TEXT = 100
+
+/** What a page gets of a copter: whether it is there, since when (seconds since 1970), and what it last said of itself. */
+export interface Shown extends Partial<Telemetry> {
+  readonly id: string
+  readonly link: boolean
+  readonly since: number
+}
+
+type Telemetry = ReturnType<typeof telemetryIn>
+
+interface Copter {
+  readonly id: string
+  client: Client | undefined
+  since: number
+  telemetry: Telemetry | undefined
+}
+
+/** All copters that have been here since the server started. */
+export class Roster {
+  readonly #copters = new Map<string, Copter>()
+  readonly #show: (copter: Shown) => void
+
+  /** @param show - told of everything that is new. */
+  constructor(show: (copter: Shown) => void) {
+    this.#show = show
+  }
+
+  get shown(): readonly Shown[] {
+    return [...this.#copters.values()].map(shownOf)
+  }
+
+  /** Ids of all, those that are away too. */
+  get ids(): readonly string[] {
+    return [...this.#copters.keys()]
+  }
+
+  /** Ids of those that are here and would start. */
+  get ready(): readonly string[] {
+    const all = [...this.#copters.values()]
+    return all
+      .filter(({ client, telemetry }) => client !== undefined && telemetry?.armed && telemetry.path !== null)
+      .map(({ id }) => id)
+  }
+
+  /** Those that are connected, by id. */
+  get present(): ReadonlyMap<string, Client> {
+    const pairs = [...this.#copters.values()].map(({ id, client }) => [id, client] as const)
+    return new Map(pairs.filter((pair): pair is readonly [string, Client] => pair[1] !== undefined))
+  }
+
+  /** Answers for how many seconds it was away, 0: it is new or was here; `undefined`: there is no room for it. */
+  came(client: Client, id: string): number | undefined {
+    const now = Date.now() / 1000
+    const copter = this.#copters.get(id) ?? { id, client, since: now, telemetry: undefined }
+    if (!this.#copters.has(id) && this.#copters.size >= MAX_COPTERS) return undefined
+    this.#copters.set(id, copter)
+    const away = copter.client === undefined ? now - copter.since : 0
+    // The newest of several connections is the one that it has.
+    copter.client = client
+    copter.since = now
+    this.#show(shownOf(copter))
+    return away
+  }
+
+  left(client: Client): void {
+    const copter = this.#of(client)
+    if (copter === undefined) return
+    copter.client = undefined
+    copter.since = Date.now() / 1000
+    this.#show(shownOf(copter))
+  }
+
+  hear(client: Client, kwargs: Readonly<Record<string, unknown>>): void {
+    const copter = this.#of(client)
+    if (copter === undefined) return
+    copter.telemetry = telemetryIn(kwargs)
+    this.#show(shownOf(copter))
+  }
+
+  /** Of a client that is no copter: `undefined`. */
+  idOf(client: Client): string | undefined {
+    return this.#of(client)?.id
+  }
+
+  #of(client: Client): Copter | undefined {
+    const copter = this.#copters.get(client.state.messaging?.id ?? '')
+    return copter?.client === client ? copter : undefined
+  }
+}
+
+function shownOf({ id, client, since, telemetry }: Copter): Shown {
+  return { id, link: client !== undefined, since, ...telemetry }
+}
+
+/** Each page gets it, so nothing else, and not much. */
+function telemetryIn(kwargs: Readonly<Record<string, unknown>>) {
+  const { mode, armed, battery, position, path, light, clock, process } = kwargs
+  const { x, y, z } = Object(position)
+  return {
+    mode: String(mode).slice(0, MAX_TEXT),
+    armed: armed === true,
+    battery: numberIn(battery),
+    position: { x: numberIn(x), y: numberIn(y), z: numberIn(z) },
+    path: numberIn(path),
+    light: Array.isArray(light) ? light.slice(0, 3).map(numberIn) : null,
+    clock: { offset: numberIn(Object(clock).offset), error: numberIn(Object(clock).error) },
+    process: numberIn(process),
+  }
+}
+
+export function numberIn(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null
+}

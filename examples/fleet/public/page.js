@@ -1,0 +1,154 @@
+import { connectMessaging } from '/fws/messaging.js'
+import { log } from './log.js'
+import { skyOn } from './sky.js'
+import { tableIn } from './table.js'
+
+const element = id => document.querySelector(`#${id}`)
+const sky = skyOn(element('sky'))
+const table = tableIn(element('rows'), { cut, kill })
+const { say, sayAll } = log(element('log'))
+const main = document.querySelector('main')
+const station = connectMessaging(location.href.replace(/^http/, 'ws').replace(/#.*/, ''), {
+  firstDelay: 250,
+  maxDelay: 5000,
+})
+/** What the file that the person has dropped or chosen is called at the station. */
+const OWN = 'own.csv'
+let own
+let isNew = true
+
+const COMMANDS = {
+  arm: async () => sayAll('armed', await station.call('arm')),
+  path: async () => sayAll('path taken', await sendPath()),
+  takeoff: () => station.call('takeoff'),
+  start: async () => sayAll('started', await station.call('start')),
+  pause: async () => sayAll('told to pause', await station.call('pause')),
+  land: async () => sayAll('told to land', await station.call('land')),
+}
+
+function showStarted({ at, late, skew }) {
+  const count = Object.keys(late).length
+  table.started(late)
+  const time = new Date(at * 1000).toISOString().slice(11, 23)
+  write(
+    'started',
+    count === 0
+      ? 'Nobody has started.'
+      : `${count} copters started at ${time} UTC, first and last ${skew.toFixed(1)} ms apart`,
+  )
+}
+
+async function sendPath() {
+  const name = element('paths').value
+  if (name === OWN && own !== undefined) await station.sendFile(own, OWN)
+  return station.call('path', [name], {}, { timeout: 30_000 })
+}
+
+function cut(id) {
+  tryTo(() => station.call('cut', [id, 6]))
+}
+
+function kill(id) {
+  tryTo(() => station.call('kill', [id]))
+}
+
+async function tryTo(command) {
+  try {
+    await command()
+  } catch (error) {
+    say('server', error.message, { isTrouble: true })
+  }
+}
+
+function show(copter) {
+  sky.show(copter)
+  table.show(copter)
+  write('count', table.summary)
+}
+
+function showPath(path) {
+  sky.path(path.points)
+  offer(path.name)
+  element('paths').value = path.name
+}
+
+function offer(name, label = name.replace(/\.csv$/, '')) {
+  const select = element('paths')
+  const known = [...select.options].find(({ value }) => value === name)
+  if (known === undefined) select.add(new Option(label, name))
+  else if (name === OWN && own !== undefined) known.label = own.name
+}
+
+function take([file]) {
+  if (file === undefined) return
+  own = file
+  offer(OWN, file.name)
+  element('paths').value = OWN
+  say('you', `${file.name} is chosen; send it`)
+}
+
+/** Only what is new, or screen readers would say it again and again. */
+function write(id, words) {
+  const place = element(id)
+  if (place.textContent !== words) place.textContent = words
+}
+
+for (const button of document.querySelectorAll('[data-command]'))
+  button.addEventListener('click', async () => {
+    button.setAttribute('aria-busy', 'true')
+    await tryTo(COMMANDS[button.dataset.command])
+    button.removeAttribute('aria-busy')
+  })
+for (const button of document.querySelectorAll('[data-light]')) {
+  const light = button.dataset.light.split(' ').map(Number)
+  button.style.setProperty('--light', `rgb(${light.join(' ')})`)
+  button.addEventListener('click', () => tryTo(() => station.call('led_fill', light)))
+}
+element('own').addEventListener('change', ({ target }) => {
+  take(target.files)
+  // The same file may be chosen again when it has changed.
+  target.value = ''
+})
+addEventListener('dragover', event => {
+  event.preventDefault()
+  element('drop').hidden = false
+})
+addEventListener('dragleave', ({ relatedTarget }) => {
+  if (relatedTarget === null) element('drop').hidden = true
+})
+addEventListener('drop', event => {
+  event.preventDefault()
+  element('drop').hidden = true
+  take(event.dataTransfer.files)
+})
+
+station.on('open', async () => {
+  document.body.classList.add('online')
+  main.inert = false
+  write('status', 'connected')
+  await tryTo(async () => {
+    const { copters, paths, path, started, events } = await station.call('fleet')
+    for (const name of paths) offer(name)
+    for (const copter of copters) show(copter)
+    write('count', table.summary)
+    if (path !== null) showPath(path)
+    if (started !== null) showStarted(started)
+    if (isNew) for (const event of events) say(event.id, event.text, event)
+    isNew = false
+  })
+})
+station.on('close', ({ retryIn }) => {
+  document.body.classList.remove('online')
+  // A command from before a connection was lost is nobody's wish afterwards.
+  main.inert = true
+  write('status', retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
+})
+tryTo(() =>
+  station.subscribe('telemetry', (action, [news]) => {
+    if (action === 'copter') show(news)
+    else if (action === 'path') showPath(news)
+    else if (action === 'starting') write('started', 'Starting in two seconds, all at one instant')
+    else if (action === 'started') showStarted(news)
+    else if (action === 'event') say(news.id, news.text, news)
+  }),
+)
