@@ -142,9 +142,9 @@ export class Calls {
     session.ask(id, { name, args, kwargs, resend }, { timeout: later(ms), signal: call.over.signal }).then(
       value => this.#settle(call, value, undefined),
       error => {
-        // It may come back in time.
-        if (isLost(error, session)) call.asked = undefined
-        else this.#settle(call, undefined, wordOf(error))
+        if (!isLost(error, session)) this.#settle(call, undefined, wordOf(error))
+        // It may come back in time, or has, and has been asked there.
+        else if (call.asked === session) call.asked = undefined
       },
     )
   }

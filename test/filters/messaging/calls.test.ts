@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Calls } from '../../../filters/messaging/calls.ts'
 import type { Link, News } from '../../../filters/messaging/link.ts'
+import { CallFailed } from '../../../filters/messaging/pending.ts'
 import { Present } from '../../../filters/messaging/present.ts'
 import type { Asked, Session } from '../../../filters/messaging/session.ts'
 
@@ -84,5 +85,30 @@ describe('a call between nodes', () => {
     answer(12)
     assert.equal(await called, 12)
     calls.answered({ type: 'answer', id: asked[0]![0], value: 'late' })
+  })
+
+  it('is not asked again where it waits when an older connection ends', async () => {
+    const { asked, calls, present, session } = node()
+    const over = new AbortController()
+    let end = (_: unknown) => {}
+    const older = {
+      turn: 0,
+      client: { signal: over.signal },
+      ask: () =>
+        new Promise((_, reject) => {
+          end = reject
+        }),
+    } as unknown as Session
+    present.leave('copter1', session)
+    present.enter('copter1', older)
+    void calls.call('copter1', { name: 'battery', args: [], kwargs: {} }, { timeout: 100 }).catch(() => {})
+    await new Promise(setImmediate)
+    present.enter('copter1', session)
+    calls.came('copter1')
+    over.abort()
+    end(new CallFailed('gone', 'gone'))
+    await new Promise(setImmediate)
+    calls.retry()
+    assert.equal(asked.length, 1)
   })
 })
