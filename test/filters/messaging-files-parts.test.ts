@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, utimesSync } from 'node:fs'
+import { readFileSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { framed, headerOf, response } from '../kit/messaging.ts'
@@ -47,6 +47,27 @@ describe('files that are pushed in parts', () => {
     const again = { offset: MB.length, size: MB.length, sha256: sha256(MB) }
     assert.deepEqual(await taken(ann, 'x', 'paths/a.bin', again, Buffer.alloc(0)), bare({ offset: MB.length }))
     assert.deepEqual(unfinished(root), [])
+  })
+
+  it('come again when what they have become is gone, or another file', async t => {
+    const { root, peer } = await fileDoor(t)
+    const ann = await peer()
+    const file = Buffer.from('take off')
+    const named = { filepath: 'a', size: file.length, key: 'k' }
+    for (const change of [() => unlinkSync(join(root, 'a')), () => writeFileSync(join(root, 'a'), 'no way!!')]) {
+      const part = { offset: 0, size: file.length, sha256: sha256(file) }
+      assert.deepEqual(await taken(ann, '0', 'a', part, file), bare({ offset: file.length }))
+      assert.deepEqual((await asked(ann, named, 'fws.part')).value, bare({ offset: file.length }))
+      change()
+      const again = { offset: file.length, size: file.length, sha256: sha256(file) }
+      assert.deepEqual(await taken(ann, 'x', 'a', again, Buffer.alloc(0)), [
+        'offset',
+        `the next part begins at 0, received ${file.length}`,
+      ])
+      assert.deepEqual((await asked(ann, named, 'fws.part')).value, bare({ offset: 0 }))
+    }
+    ann.send(...partsOf('a', file))
+    await until(() => readFileSync(join(root, 'a'), 'utf8') === 'take off')
   })
 
   it('go on where they were, on another connection', async t => {

@@ -18,6 +18,7 @@ export class Uploads {
   readonly #store: Store
   /** By the name of the part. */
   readonly #open = new Map<string, Promise<Upload>>()
+  /** What has become of those that are done: its sha256. */
   readonly #done = new Map<string, string>()
 
   constructor(store: Store) {
@@ -28,7 +29,7 @@ export class Uploads {
   async find(client: Sender, named: Named): Promise<number> {
     namesIn(named.filepath)
     const part = partOf(client, named)
-    if (this.#done.has(part)) return named.size
+    if (await this.#isDone(part, named.filepath)) return named.size
     const open = await this.#known(part)
     if (open !== undefined) return open.moveTo(client)
     const stats = await this.#store.root.withinParts(({ path }) => lstat(`${path}/${part}`).catch(unless('ENOENT')))
@@ -51,7 +52,7 @@ export class Uploads {
   ): Promise<number> {
     const { size, key, sha256 = '' } = pushed
     const part = partOf(client, { filepath, size, key })
-    if (pushed.offset === size && this.#done.get(part) === sha256) return size
+    if (pushed.offset === size && this.#done.get(part) === sha256 && (await this.#isDone(part, filepath))) return size
     this.#done.delete(part)
     const upload = await this.#upload(part, client, { filepath, size, key }, allow)
     const offset = await upload.take(client, pushed, bytes)
@@ -62,6 +63,21 @@ export class Uploads {
   /** Ends all of them; what is there stays. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#open.values()].map(open => open.then(upload => upload.close())))
+  }
+
+  /** Whether what it has become is still in its place: anybody may have written there since. */
+  async #isDone(part: string, filepath: string): Promise<boolean> {
+    const sha256 = this.#done.get(part)
+    if (sha256 === undefined) return false
+    const { root, hashes } = this.#store
+    const file = await root.file(filepath).catch(() => undefined)
+    try {
+      if (file !== undefined && (await hashes.of(file)) === sha256) return true
+    } finally {
+      await file?.close()
+    }
+    this.#done.delete(part)
+    return false
   }
 
   /** One that is ending is waited for. */
