@@ -107,6 +107,7 @@ class TcpSocket implements Socket {
         this.#tell('message', { data: buffer.slice(byteOffset, byteOffset + length) })
       }
       if (this.#parser.isInHeader) this.#startClock()
+      else this.#stopClock()
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
       this.#refuse(error.message)
