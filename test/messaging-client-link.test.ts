@@ -212,6 +212,29 @@ describe('a messaging client on TCP', () => {
     assert.deepEqual(answers.map(said => (said as { value: unknown }).value).sort(), [300, 'copter1'])
   })
 
+  it('gives a content the time that it takes, also when its header came in pieces', async t => {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => void server.close())
+    const { told } = follow(t, `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    t.after(() => void socket.destroy())
+    const peer = new TcpPeer(socket)
+    await peer.get(1)
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const frame = request('id', '1', ['x'.repeat(300)])
+    for (const piece of [frame.subarray(0, 20), frame.subarray(20, -10)]) {
+      await new Promise(resolve => socket.write(piece, resolve))
+      for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
+    }
+    t.mock.timers.tick(11_000)
+    t.mock.timers.reset()
+    socket.write(frame.subarray(-10))
+    await until(() => peer.received.length === 2 || closes(told).length > 0)
+    assert.deepEqual(closes(told), [])
+  })
+
   it('looks for its server after three attempts that fail', async t => {
     const station = await ground(t)
     let asked = 0
@@ -226,6 +249,20 @@ describe('a messaging client on TCP', () => {
     assert.equal(asked, 2)
     assert.equal(closes(told).length, 7, 'six attempts, and the way to the other server')
     assert.equal(client.state, 'open')
+  })
+
+  it('looks for no server any more when it is closed', async t => {
+    let looking: AbortSignal | undefined
+    const { client } = follow(t, `tcp://127.0.0.1:${await freePort()}`, {
+      discover: ({ signal }) => {
+        looking = signal
+        return new Promise(() => {})
+      },
+    })
+    await until(() => looking !== undefined)
+    assert.equal(looking!.aborted, false)
+    client.close()
+    assert.equal(looking!.aborted, true)
   })
 
   it('refuses URLs that it cannot connect to', async t => {
@@ -248,7 +285,12 @@ describe('a messaging client on TCP', () => {
     const stranger = follow(t, url, { attempts: 1 })
     await until(() => closes(stranger.told).length === 1)
     assert.equal(closes(stranger.told)[0]!.code, 1006)
-    const { opened } = follow(t, url, { tls: { ca: ca.cert, servername: 'localhost' } })
+    const tls = { ca: ca.cert, servername: 'localhost' }
+    const { opened } = follow(t, url, { tls })
     await opened()
+    // Whoever announces another server cannot have the client speak to it in the clear.
+    const discover = async () => ({ host: '127.0.0.1', port })
+    const moved = follow(t, `tls://127.0.0.1:${await freePort()}`, { tls, discover })
+    await moved.opened()
   })
 })

@@ -15,14 +15,20 @@ const ATTEMPTS = 3
 /** Characters of an id. */
 const MAX_ID = 128
 
+/** Answers where the server is. */
+export type Discover = (options: {
+  readonly signal: AbortSignal
+}) => Promise<{ readonly host: string; readonly port: number }>
+
 export interface MessagingOptions extends Shared {
   /** Of `tls://`: an authority (`ca`), a certificate of one's own. */
   readonly tls?: TlsOptions
   /**
-   * Looks for the server after three attempts in a row over TCP that fail, and connects where that says; `true`: listens
-   * to the network for a server that announces itself, which nothing proves.
+   * Looks for the server after three attempts in a row over TCP that fail, and connects where that says, over TLS if it did
+   * before; `true`: listens to the network for a server that announces itself, which nothing proves. The signal is aborted
+   * when the client is closed.
    */
-  readonly discover?: true | (() => Promise<{ readonly host: string; readonly port: number }>)
+  readonly discover?: true | Discover
   /**
    * Lets the server rename this client, by the original's action `id` with `new_id`: told the new id, to save it; then
    * it connects anew under that one.
@@ -43,7 +49,8 @@ export function connectMessaging(
     to => (isTcp(to) ? Tcp : WebSocket),
     () => createHash('sha256'),
   )
-  if (discover !== undefined && isTcp(String(url))) follow(connection, discover === true ? listen : discover)
+  if (discover !== undefined && isTcp(String(url)))
+    follow(connection, String(url).split('//')[0]!, discover === true ? listen : discover)
   if (reconfigure !== undefined)
     connection.action('id', async (_args, { new_id: id }) => {
       if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
@@ -58,21 +65,21 @@ function isTcp(url: string): boolean {
   return /^(?:tcp|tls):/.test(url)
 }
 
-function follow(
-  connection: MessagingConnection,
-  discover: Exclude<MessagingOptions['discover'], true | undefined>,
-): void {
+/** @param scheme - of the URL, colon included: who was told to use TLS does not leave it. */
+function follow(connection: MessagingConnection, scheme: string, discover: Discover): void {
+  const over = new AbortController()
   let failed = 0
   connection.on('open', () => {
     // The end of this connection is no attempt that failed.
     failed = -1
   })
   connection.on('close', ({ retryIn }) => {
-    if (retryIn === undefined || ++failed % ATTEMPTS !== 0 || failed === 0) return
-    discover().then(
+    if (retryIn === undefined) return over.abort()
+    if (++failed % ATTEMPTS !== 0 || failed === 0) return
+    discover({ signal: over.signal }).then(
       ({ host, port }) => {
         if (connection.state === 'open' || connection.state === 'closed') return
-        connection.reload({ url: `tcp://${host.includes(':') ? `[${host}]` : host}:${port}` })
+        connection.reload({ url: `${scheme}//${host.includes(':') ? `[${host}]` : host}:${port}` })
       },
       // Nobody was found; the attempts go on.
       () => {},
