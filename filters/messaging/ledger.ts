@@ -88,6 +88,7 @@ export class Ledger {
   once(run: Run, n: number, isResent: boolean, doing: Doing): Awaitable<Outcome> {
     const underWay = run.underWay.get(n)
     if (underWay !== undefined) return underWay
+    run.latest = Math.max(run.latest, n)
     const outcome = this.#begin(run, n, isResent, doing)
     if (isPromise(outcome)) run.follow(n, outcome)
     return outcome
@@ -199,6 +200,8 @@ export class Ledger {
 
   #note(run: Run, n: number, outcome: Outcome, key: string): Awaitable<Outcome> {
     const { values, rememberMs, window, failed } = this.#options
+    // Its peer has given it up, or it would not have gone on: the slot is another's.
+    if (run.latest >= n + window) return outcome
     const text = done(n, outcome)
     try {
       const noted = values.set(key, run.mayKeep(n % window, text.length) ? text : doneOnly(n), { ttlMs: rememberMs })

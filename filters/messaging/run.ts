@@ -13,6 +13,8 @@ export class Run {
   readonly epoch: string
   /** What this node works on, or waits for, by number. */
   readonly underWay = new Map<number, Promise<Outcome>>()
+  /** The last that this node has begun. */
+  latest = 0
   /** All from here on was noted when it was begun; `undefined`: nobody knows. */
   wholeFrom: number | undefined
   /** Until that is known. */

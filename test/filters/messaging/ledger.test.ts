@@ -113,6 +113,26 @@ describe('the ledger', () => {
     })
   }
 
+  for (const [where, storage] of [
+    ['in this process', memory],
+    ['elsewhere', () => remote(memory())],
+  ] as const)
+    it(`keeps a slot for what has used it since, with a storage ${where}, when what its peer gave up ends late`, async () => {
+      const ledger = ledgerOf(storage())
+      const run = runOf(ledger)
+      let end = (_: Outcome) => {}
+      const slow = new Promise<Outcome>(resolve => {
+        end = resolve
+      })
+      const first = ledger.once(run, 1, false, () => slow)
+      const { told, doing } = counting()
+      await ledger.once(run, 1 + WINDOW, false, doing)
+      end({ value: 'late' })
+      assert.deepEqual(await first, { value: 'late' })
+      assert.deepEqual(await ledger.once(runOf(ledger), 1 + WINDOW, true, doing), { value: 'done' })
+      assert.deepEqual(told, [false])
+    })
+
   it('makes no promise where neither storage nor work make one', () => {
     const ledger = ledgerOf(memory())
     const run = runOf(ledger)
