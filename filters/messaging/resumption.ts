@@ -15,6 +15,7 @@ import { Refused } from './refused.ts'
 import { RollCall } from './roll-call.ts'
 import { Runs } from './runs.ts'
 import { MAX_ID, type Session } from './session.ts'
+import { wrongOption } from './wrong-option.ts'
 
 const RESUME = 'fws.resume'
 /** Requests and actions with ids that a peer, or the server towards it, may have unanswered. */
@@ -173,9 +174,4 @@ function setsOf(storage: Storage): Storage['sets'] | undefined {
   } catch {
     return undefined
   }
-}
-
-/** The core takes it for what it is: the operator's mistake, exit 2. */
-function wrongOption(message: string, cause?: unknown): Error {
-  return Object.assign(new Error(message, { cause }), { code: 'ERR_OPTION' })
 }
