@@ -100,8 +100,12 @@ export class Link {
     await this.#startTurns()
   }
 
+  /** @throws (rejects) Error as above, after all has been tried */
   async stop(): Promise<void> {
-    for (const unsubscribe of this.#unsubscribe.splice(0)) await unsubscribe()
+    const ended = await Promise.allSettled(
+      this.#unsubscribe.splice(0).map(async unsubscribe => within(unsubscribe(), STORAGE_TIMEOUT)),
+    )
+    for (const end of ended) if (end.status === 'rejected') throw end.reason
   }
 
   /**

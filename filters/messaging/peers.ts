@@ -57,8 +57,11 @@ export class Peers {
   }
 
   async stop(): Promise<void> {
-    await this.#options.rollCall.stop()
-    await this.#options.link.stop()
+    try {
+      await this.#options.rollCall.stop()
+    } finally {
+      await this.#options.link.stop()
+    }
   }
 
   /**
