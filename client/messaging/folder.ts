@@ -59,8 +59,15 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     find: upload => told(uploads.find(server, upload)),
     async take({ filepath, size, key }, offset, bytes, sha256) {
       const part = { key, offset, size, ...(sha256 !== undefined && { sha256 }) }
-      const there = await told(uploads.take(server, filepath, part, Buffer.from(bytes), async () => {}))
-      if (there === size) await onFile?.(filepath)
+      let isPlaced = false
+      const hooks = {
+        allow: async () => {},
+        placed: async () => {
+          isPlaced = true
+        },
+      }
+      await told(uploads.take(server, filepath, part, Buffer.from(bytes), hooks))
+      if (isPlaced) await onFile?.(filepath)
     },
     async save(filepath, bytes) {
       const writing = await told(receive(store, server, filepath, Buffer.from(bytes)))

@@ -179,10 +179,10 @@ export class Files {
     }
     if (this.#uploads === undefined) throw off()
     const file = { filepath, size, direction: 'in' } as const
-    const allow = () => this.#permission.ask(session.client, file)
-    const offset = await this.#uploads.take(session.client, filepath, part!, content, allow)
-    if (offset === size) await this.#permission.tell(session.client, file)
-    return offset
+    return this.#uploads.take(session.client, filepath, part!, content, {
+      allow: () => this.#permission.ask(session.client, file),
+      placed: () => this.#permission.tell(session.client, file),
+    })
   }
 
   /** The original neither asks for an answer nor knows one. */

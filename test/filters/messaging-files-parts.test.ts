@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { framed, headerOf, response } from '../kit/messaging.ts'
+import { building, framed, headerOf, response } from '../kit/messaging.ts'
 import {
   asked,
   bare,
@@ -47,6 +47,20 @@ describe('files that are pushed in parts', () => {
     const again = { offset: MB.length, size: MB.length, sha256: sha256(MB) }
     assert.deepEqual(await taken(ann, 'x', 'paths/a.bin', again, Buffer.alloc(0)), bare({ offset: MB.length }))
     assert.deepEqual(unfinished(root), [])
+  })
+
+  it('are told to handlers once, when the last of them comes twice', async t => {
+    const heard: boolean[] = []
+    const { peer } = await fileDoor(t, {
+      filters: [building(api => api.onFile((_client, { done }) => void heard.push(done)))],
+    })
+    const ann = await peer()
+    const file = Buffer.from('take off')
+    const part = { offset: 0, size: file.length, sha256: sha256(file) }
+    await taken(ann, '0', 'a', part, file)
+    const again = { ...part, offset: file.length }
+    assert.deepEqual(await taken(ann, '0', 'a', again, Buffer.alloc(0)), bare({ offset: file.length }))
+    assert.deepEqual(heard, [false, true])
   })
 
   it('come again when what they have become is gone, or another file', async t => {

@@ -13,6 +13,14 @@ const REMEMBERED = 256
 /** Which upload is meant. */
 export type Named = Pick<PushedPart, 'key' | 'size'> & { readonly filepath: string }
 
+/** Who is asked, and told. */
+export interface UploadHooks {
+  /** Whether the file may come; asked when an upload begins or goes on. */
+  allow(): Promise<void>
+  /** It is in its place; told once, however often the last part comes. */
+  placed(): Promise<void>
+}
+
 /** Files that come in parts. Whoever comes back under the same id, or the same identity, goes on with his own. */
 export class Uploads {
   readonly #store: Store
@@ -39,24 +47,20 @@ export class Uploads {
   /**
    * Takes a part.
    *
-   * @param allow - whether the file may come; asked when an upload begins or goes on.
    * @returns bytes that are there.
-   * @throws FileFailed; what `allow` throws; what the system says.
+   * @throws FileFailed; what is thrown by the hooks; what the system says.
    */
-  async take(
-    client: Sender,
-    filepath: string,
-    pushed: PushedPart,
-    bytes: Buffer,
-    allow: () => Promise<void>,
-  ): Promise<number> {
+  async take(client: Sender, filepath: string, pushed: PushedPart, bytes: Buffer, hooks: UploadHooks): Promise<number> {
     const { size, key, sha256 = '' } = pushed
     const part = partOf(client, { filepath, size, key })
     if (pushed.offset === size && this.#done.get(part) === sha256 && (await this.#isDone(part, filepath))) return size
     this.#done.delete(part)
-    const upload = await this.#upload(part, client, { filepath, size, key }, allow)
+    const upload = await this.#upload(part, client, { filepath, size, key }, hooks)
     const offset = await upload.take(client, pushed, bytes)
-    if (offset === size) this.#remember(part, sha256)
+    if (offset === size) {
+      this.#remember(part, sha256)
+      await hooks.placed()
+    }
     return offset
   }
 
@@ -88,18 +92,18 @@ export class Uploads {
     return undefined
   }
 
-  async #upload(part: string, client: Sender, named: Named, allow: () => Promise<void>): Promise<Upload> {
+  async #upload(part: string, client: Sender, named: Named, hooks: UploadHooks): Promise<Upload> {
     await this.#known(part)
     const known = this.#open.get(part)
     if (known !== undefined) return known
-    const opening = this.#begin(part, client, named, allow)
+    const opening = this.#begin(part, client, named, hooks)
     this.#open.set(part, opening)
     opening.catch(() => this.#open.delete(part))
     return opening
   }
 
-  async #begin(part: string, client: Sender, { filepath, size }: Named, allow: () => Promise<void>): Promise<Upload> {
-    await allow()
+  async #begin(part: string, client: Sender, { filepath, size }: Named, hooks: UploadHooks): Promise<Upload> {
+    await hooks.allow()
     const writing = await Writing.begin(this.#store, { owner: {}, filepath, size, part })
     if (writing.temp.size > size) {
       await writing.end(false)

@@ -18,7 +18,7 @@ it('hear nothing more after a stop, whatever the storage says to it', async () =
       }
     },
   }
-  const link = new Link({ values: values!, bus }, 'a', assert.fail)
+  const link = new Link({ values: values!, bus }, 'a', error => assert.fail(String(error)))
   const rollCall = {
     start: async () => {},
     stop: async () => {
