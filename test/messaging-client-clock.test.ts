@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
+import { clockOf } from '../client/messaging/clock.ts'
 import type { Messaging } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground, type Line } from './kit/ground.ts'
 import { answer, failing, follow } from './kit/messaging-client.ts'
@@ -110,6 +111,22 @@ describe('an action at an instant', () => {
       assert.ok(late >= 0 && late < 0.05, `${late * 1000} ms late`)
     }
     await until(() => line.received.some(said => said.type === 'response' && said.id === 'k.1'))
+  })
+
+  it('is forgotten also by a client that ends while it asks for the time', async () => {
+    let refuse = (_: Error) => {}
+    const asking = new Promise((_, reject) => {
+      refuse = reject
+    })
+    const clock = clockOf(() => asking)
+    let isDone = false
+    const waiting = clock.when(server() - 3600, () => {
+      isDone = true
+    })
+    clock.stop()
+    refuse(new Error('gone'))
+    await waiting
+    assert.equal(isDone, false)
   })
 
   it('is forgotten with the client, and then holds no process', async t => {

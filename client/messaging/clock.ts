@@ -28,6 +28,7 @@ export interface OwnClock extends Clock {
 
 export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): OwnClock {
   const timers = new Map<() => void, ReturnType<typeof setTimeout>>()
+  let isOver = false
   const clock = {
     offset: 0,
     error: Number.POSITIVE_INFINITY,
@@ -63,6 +64,7 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
       // Better by a clock that is not set than not at all.
       if (!Number.isFinite(clock.error)) await clock.sync().catch(() => {})
       const wait = () => {
+        if (isOver) return
         const left = at - clock.now()
         if (left > EARLY) timers.set(run, setTimeout(wait, (Math.min(left, LONGEST) - EARLY) * 1000))
         else {
@@ -75,6 +77,7 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
     },
 
     stop() {
+      isOver = true
       for (const timer of timers.values()) clearTimeout(timer)
     },
   }
