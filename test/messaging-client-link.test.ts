@@ -137,6 +137,22 @@ describe('what waits in a messaging client', () => {
     assert.deepEqual(await Promise.all(calls), ['a', 'b', 3, 4])
   })
 
+  for (const [how, options] of [
+    ['in time', () => ({ timeout: 300 })],
+    ['by a signal', () => ({ signal: AbortSignal.timeout(300) })],
+  ] as const)
+    it(`goes out when what it waited for is given up ${how}`, async t => {
+      const station = await ground(t, {
+        resume: { window: 1 },
+        hear: (said, line) => said.name === 'b' && line.send(answer(said, 'b')),
+      })
+      const { client } = follow(t, station.url)
+      const given = assert.rejects(client.call('a', [], {}, options()))
+      const called = client.call('b')
+      await given
+      assert.equal(await called, 'b')
+    })
+
   it('goes to the server that it is told to connect to', async t => {
     const [first, second] = [
       await ground(t),

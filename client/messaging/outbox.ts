@@ -138,8 +138,13 @@ export function outboxOf(
       }
       if (!add(entry)) throw isOver ? gone() : new MessagingError('full', 'too much waits for the server')
       kept = n || kept
-      const abort = () => entry.end!(signal!.reason)
-      const late = () => entry.end!(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
+      // What is behind it may have waited for it.
+      const giveUp = (why: unknown) => {
+        entry.end!(why)
+        flush()
+      }
+      const abort = () => giveUp(signal!.reason)
+      const late = () => giveUp(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
       const timer = setTimeout(late, Math.min(timeout, MAX_TIMEOUT))
       signal?.addEventListener('abort', abort)
       flush()
