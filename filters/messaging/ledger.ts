@@ -6,8 +6,6 @@ import type { Run } from './run.ts'
 import { within } from './within.ts'
 import { isPromise } from './work.ts'
 
-/** Milliseconds that a storage has for an answer; one that knows better fails sooner. */
-const STORAGE_TIMEOUT = 10_000
 /** Milliseconds between two looks at what another node works on. */
 const PAUSE = 200
 /** Times that a slot may be found changed between two looks. */
@@ -52,7 +50,7 @@ export class Ledger {
   /** Tells the other nodes that this one is alive; to be called three times a lease. */
   async renew(): Promise<void> {
     const { values, node, leaseMs } = this.#options
-    await within(values.set(leaseOf(node), '', { ttlMs: leaseMs }), STORAGE_TIMEOUT)
+    await within(values.set(leaseOf(node), '', { ttlMs: leaseMs }))
   }
 
   /** Takes up a run of a peer: finds out from which number on all that it began is noted. */
@@ -61,7 +59,7 @@ export class Ledger {
     const found = values.get(wholeOf(run))
     if (!isPromise(found)) run.wholeFrom = numberOf(found)
     else
-      run.ready = within(found, STORAGE_TIMEOUT).then(
+      run.ready = within(found).then(
         text => {
           run.wholeFrom = numberOf(text)
           run.ready = undefined
@@ -77,7 +75,7 @@ export class Ledger {
   async remember(run: Run): Promise<void> {
     const { values, rememberMs } = this.#options
     if (run.wholeFrom === undefined) return
-    await within(values.set(wholeOf(run), String(run.wholeFrom), { ttlMs: rememberMs }), STORAGE_TIMEOUT)
+    await within(values.set(wholeOf(run), String(run.wholeFrom), { ttlMs: rememberMs }))
   }
 
   /**
@@ -113,7 +111,7 @@ export class Ledger {
       const noted = values.set(key, begun(n, node), { ttlMs: rememberMs })
       const repeated = before !== undefined || this.#isDoubtful(run, n, isResent)
       return isPromise(noted)
-        ? within(noted, STORAGE_TIMEOUT).then(
+        ? within(noted).then(
             () => this.#do(run, n, repeated, doing, key),
             error => this.#unavailable(error),
           )
@@ -156,7 +154,6 @@ export class Ledger {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const [isFirst, found] = await within(
         Promise.all([values.set(key, begun(n, node), { ttlMs: rememberMs, ifAbsent: true }), values.get(key)]),
-        STORAGE_TIMEOUT,
       )
       if (isFirst) return undefined
       if (found === undefined) continue
@@ -168,19 +165,19 @@ export class Ledger {
   }
 
   #take(key: string): Promise<string | undefined> {
-    return within(this.#options.values.take(key), STORAGE_TIMEOUT)
+    return within(this.#options.values.take(key))
   }
 
   /** What another node has noted meanwhile; what it has noted since stays. */
   #putBack(key: string, text: string): Promise<boolean> {
     const { values, rememberMs } = this.#options
-    return within(values.set(key, text, { ttlMs: rememberMs, ifAbsent: true }), STORAGE_TIMEOUT)
+    return within(values.set(key, text, { ttlMs: rememberMs, ifAbsent: true }))
   }
 
   /** What this node has begun, and does not work on, was not noted when it was done. */
   async #isAlive(node: string): Promise<boolean> {
     const { values, node: self } = this.#options
-    return node !== self && (await within(values.get(leaseOf(node)), STORAGE_TIMEOUT)) !== undefined
+    return node !== self && (await within(values.get(leaseOf(node)))) !== undefined
   }
 
   /** Sent before, to whom no notes are left of: a storage that has gone with its process, say. */
@@ -206,7 +203,7 @@ export class Ledger {
     try {
       const noted = values.set(key, run.mayKeep(n % window, text.length) ? text : doneOnly(n), { ttlMs: rememberMs })
       if (!isPromise(noted)) return outcome
-      return within(noted, STORAGE_TIMEOUT).then(
+      return within(noted).then(
         () => outcome,
         error => {
           failed(error)

@@ -3,7 +3,6 @@ import type { Failure } from './message.ts'
 import { within } from './within.ts'
 import { isPromise } from './work.ts'
 
-const STORAGE_TIMEOUT = 10_000
 const GROUP = 'messaging:group'
 const TURN = 'messaging:turn'
 /** Turns that a millisecond has room for. */
@@ -69,12 +68,12 @@ export class Link {
   /** @throws (rejects) Error when the storage does not answer */
   async start(listen: Listener): Promise<void> {
     const { bus, values } = this.#storage
-    await within(values.set(GROUP, this.#node, { ifAbsent: true }), STORAGE_TIMEOUT)
-    this.#group = (await within(values.get(GROUP), STORAGE_TIMEOUT)) ?? this.#node
+    await within(values.set(GROUP, this.#node, { ifAbsent: true }))
+    this.#group = (await within(values.get(GROUP))) ?? this.#node
     await this.#startTurns()
     const hear = (payload: Payload) => this.#hear(payload, listen)
     for (const channel of [this.#channelOf(), this.#channelOf(this.#node)])
-      this.#unsubscribe.push(await within(bus.subscribe(channel, hear), STORAGE_TIMEOUT))
+      this.#unsubscribe.push(await within(bus.subscribe(channel, hear)))
   }
 
   /** Greater than all before it, on whatever node. A guess where the storage does not answer. */
@@ -83,7 +82,7 @@ export class Link {
     try {
       const turn = this.#storage.values.increment(TURN)
       if (!isPromise(turn)) return turn
-      return within(turn, STORAGE_TIMEOUT).catch(error => {
+      return within(turn).catch(error => {
         this.#failed(error)
         return guess
       })
@@ -96,15 +95,13 @@ export class Link {
   /** Nodes that start later find the others, also when the storage was emptied. @throws (rejects) Error as above */
   async renew(): Promise<void> {
     const { values } = this.#storage
-    await within(values.set(GROUP, this.#group, { ifAbsent: true }), STORAGE_TIMEOUT)
+    await within(values.set(GROUP, this.#group, { ifAbsent: true }))
     await this.#startTurns()
   }
 
   /** @throws (rejects) Error as above, after all has been tried */
   async stop(): Promise<void> {
-    const ended = await Promise.allSettled(
-      this.#unsubscribe.splice(0).map(async unsubscribe => within(unsubscribe(), STORAGE_TIMEOUT)),
-    )
+    const ended = await Promise.allSettled(this.#unsubscribe.splice(0).map(async unsubscribe => within(unsubscribe())))
     for (const end of ended) if (end.status === 'rejected') throw end.reason
   }
 
@@ -128,7 +125,7 @@ export class Link {
   /** In a storage that was emptied they go on behind those that were. */
   async #startTurns(): Promise<void> {
     const first = String(Date.now() * PER_MS)
-    await within(this.#storage.values.set(TURN, first, { ifAbsent: true }), STORAGE_TIMEOUT)
+    await within(this.#storage.values.set(TURN, first, { ifAbsent: true }))
   }
 
   #hear(payload: Payload, listen: Listener): void {

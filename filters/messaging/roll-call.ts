@@ -7,8 +7,6 @@ import type { Session } from './session.ts'
 import { within } from './within.ts'
 
 const NODES = 'messaging:nodes'
-/** Milliseconds that the storage has to tell which nodes there are. */
-const STORAGE_TIMEOUT = 10_000
 /** Of this node that other nodes have still to answer; further ones ask this node alone. */
 const MAX_ROLLS = 1000
 
@@ -49,13 +47,13 @@ export class RollCall {
   /** @throws (rejects) Error when the storage does not answer */
   async start(): Promise<void> {
     const { sets, node } = this.#options
-    await within(sets?.add(NODES, node), STORAGE_TIMEOUT)
+    await within(sets?.add(NODES, node))
   }
 
   /** @throws (rejects) Error as above */
   async stop(): Promise<void> {
     const { sets, node } = this.#options
-    await within(sets?.remove(NODES, node), STORAGE_TIMEOUT)
+    await within(sets?.remove(NODES, node))
   }
 
   /** Never rejects: who has not answered in time is in the list with that error. */
@@ -100,7 +98,7 @@ export class RollCall {
     const abort = () => this.#rolls.get(id)?.end()
     signal?.addEventListener('abort', abort)
     try {
-      for (const node of await within(sets.get(NODES) as Awaitable<ReadonlySet<string>>, STORAGE_TIMEOUT))
+      for (const node of await within(sets.get(NODES) as Awaitable<ReadonlySet<string>>))
         if (node !== self) nodes.set(node, { ids: undefined, answers: new Map() })
       if (nodes.size === 0 || signal?.aborted) return []
       link.tell({ type: 'roll', id, pattern, ...question, ms: timeout })
