@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { frameOf, type Response } from '../../filters/messaging/message.ts'
@@ -222,9 +222,10 @@ describe('getFile', () => {
     const { api, ours, root } = await ground(t)
     const first = await ours()
     first.files.files.set('x', MB)
+    const isThere = () => unfinished(root).some(name => statSync(join(root, '.fws-parts', name)).size === 2 * PART)
     first.files.answer = (said, answer) => {
       if (said.type !== 'request' || Number(said.kwargs.offset) < 2 * PART) return answer
-      setTimeout(() => first.socket.socket.destroy(), 20)
+      void until(isThere).then(() => first.socket.socket.destroy())
       return undefined
     }
     await assert.rejects(api.getFile(first.client, 'x', 'y'), { code: 'gone' })
