@@ -98,6 +98,32 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret')
     })
 
+    it('gets again what was replaced, or not accepted', async t => {
+      let isRefused = true
+      const { home, files } = await shared(t, {
+        onFile: () => {
+          if (isRefused) throw new Error('not now')
+        },
+      })
+      const { api, root, clientOf } = await pair(t, over, files)
+      for (const name of ['one', 'two']) writeFileSync(join(root, name), name)
+      const send = (name: string) => api.sendFile(clientOf(), name, 'path')
+      for (let i = 0; i < 2; i++) await assert.rejects(send('one'), { message: 'not now' })
+      isRefused = false
+      for (const name of ['one', 'two', 'one']) {
+        await send(name)
+        assert.equal(readFileSync(join(home, 'path'), 'utf8'), name)
+      }
+    })
+
+    it('gets again as a Blob what was replaced', async t => {
+      const taken: Blob[] = []
+      const { api, root, clientOf } = await pair(t, over, blobs({ take: ({ blob }) => void taken.push(blob) }))
+      for (const name of ['one', 'two']) writeFileSync(join(root, name), name)
+      for (const name of ['one', 'two', 'one']) await api.sendFile(clientOf(), name, 'path')
+      assert.deepEqual(await Promise.all(taken.map(blob => blob.text())), ['one', 'two', 'one'])
+    })
+
     it('may be Blobs instead', async t => {
       const taken: Blob[] = []
       const give = new Blob([bytesOf(3 * PART + 1)])

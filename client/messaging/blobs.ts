@@ -17,6 +17,7 @@ export interface BlobOptions {
 }
 
 interface Coming {
+  readonly filepath: string
   readonly pieces: Uint8Array<ArrayBuffer>[]
   readonly hash: FileHash
   isTaken: boolean
@@ -51,7 +52,7 @@ export function blobs({ take, give, maxBytes = MAX_BYTES }: BlobOptions): Shared
       const { filepath, size } = upload
       check(size)
       const name = nameOf(upload)
-      const file = coming.get(name) ?? { pieces: [], hash: fileHash(), isTaken: false }
+      const file = coming.get(name) ?? { filepath, pieces: [], hash: fileHash(), isTaken: false }
       const { pieces, hash } = file
       if (offset !== hash.size) throw new MessagingError('offset', `the next part begins at ${hash.size}`)
       if (offset + bytes.length > size) throw new MessagingError('too-large', `the file has ${size} bytes`)
@@ -63,6 +64,9 @@ export function blobs({ take, give, maxBytes = MAX_BYTES }: BlobOptions): Shared
       if (hash.size < size || file.isTaken) return
       // Who does not hear the answer says it again, and does not bring the file twice.
       file.isTaken = true
+      // What had this path before may come again.
+      for (const [other, before] of coming)
+        if (before !== file && before.filepath === filepath && before.isTaken) coming.delete(other)
       try {
         if (hash.digest() !== sha256) throw new MessagingError('corrupt', `the file has the sha256 ${hash.digest()}`)
         await take!({ filepath, blob: new Blob(pieces.splice(0)) })

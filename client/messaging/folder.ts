@@ -8,6 +8,7 @@ import { Space } from '../../filters/messaging/files/space.ts'
 import { Transfers } from '../../filters/messaging/files/transfers.ts'
 import type { Sender } from '../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../filters/messaging/files/uploads.ts'
+import { failureIn } from '../../filters/messaging/outcome.ts'
 import type { SharedFiles } from './shared.ts'
 
 const GIB = 1024 ** 3
@@ -21,7 +22,7 @@ export interface FolderOptions {
   readonly maxFile?: number
   /** Bytes that may be in the folder in all, before files of the server are refused; default 10 GiB. */
   readonly quota?: number
-  /** Told the path of a file of the server that is in its place. */
+  /** Told the path of a file of the server that is in its place; the server is told what it throws, and may send it again. */
   readonly onFile?: (filepath: string) => unknown
 }
 
@@ -55,24 +56,26 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     }
   }
 
+  async function hear(filepath: string): Promise<void> {
+    try {
+      await onFile?.(filepath)
+    } catch (error) {
+      const { code, message } = failureIn(`file ${filepath}`, error)
+      throw new FileFailed(code, message, error)
+    }
+  }
+
   return {
     find: upload => told(uploads.find(server, upload)),
     async take({ filepath, size, key }, offset, bytes, sha256) {
       const part = { key, offset, size, ...(sha256 !== undefined && { sha256 }) }
-      let isPlaced = false
-      const hooks = {
-        allow: async () => {},
-        placed: async () => {
-          isPlaced = true
-        },
-      }
+      const hooks = { allow: async () => {}, placed: () => hear(filepath) }
       await told(uploads.take(server, filepath, part, Buffer.from(bytes), hooks))
-      if (isPlaced) await onFile?.(filepath)
     },
     async save(filepath, bytes) {
       const writing = await told(receive(store, server, filepath, Buffer.from(bytes)))
       await told(writing.place()).finally(() => writing.end(false))
-      await onFile?.(filepath)
+      await hear(filepath)
     },
     read: (filepath, offset, length) =>
       told(

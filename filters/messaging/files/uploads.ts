@@ -17,7 +17,7 @@ export type Named = Pick<PushedPart, 'key' | 'size'> & { readonly filepath: stri
 export interface UploadHooks {
   /** Whether the file may come; asked when an upload begins or goes on. */
   allow(): Promise<void>
-  /** It is in its place; told once, however often the last part comes. */
+  /** It is in its place; told once, however often the last part comes, unless it throws: then the file may come again. */
   placed(): Promise<void>
 }
 
@@ -58,8 +58,8 @@ export class Uploads {
     const upload = await this.#upload(part, client, { filepath, size, key }, hooks)
     const offset = await upload.take(client, pushed, bytes)
     if (offset === size) {
-      this.#remember(part, sha256)
       await hooks.placed()
+      this.#remember(part, sha256)
     }
     return offset
   }
