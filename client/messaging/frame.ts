@@ -2,6 +2,8 @@ import { readJson } from './json.ts'
 
 /** Bytes; more is neither sent nor read. */
 export const MAX_CONTENT = 16 * 1024 * 1024
+/** Bytes: the number in front of it goes no further. */
+const MAX_HEADER = 65_535
 /** Bytes of the number in front of a header: how long it is, big-endian. */
 const LENGTH = 2
 /** The name of actions and requests that bring files. */
@@ -53,6 +55,8 @@ export function encode(type: MessageType, fields: Kwargs, content: string | Uint
     }),
   )
   const end = LENGTH + header.length
+  if (header.length > MAX_HEADER)
+    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${header.length}`)
   if (bytes.length > MAX_CONTENT) throw new RangeError(`a content has ${MAX_CONTENT} bytes, received ${bytes.length}`)
   const frame = new Uint8Array(end + bytes.length)
   new DataView(frame.buffer).setUint16(0, header.length)

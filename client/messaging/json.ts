@@ -1,5 +1,8 @@
-/** A text in quotes, or what Python writes for numbers that JSON does not have. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g
+/**
+ * A text in quotes, or what Python writes for numbers that JSON does not have. A text without an end is one, too: else each
+ * quote in it would be looked behind anew.
+ */
+const TOKEN = /"(?:[^"\\]|\\.)*"?|-?\b(?:NaN|Infinity)\b/g
 
 /**
  * What JSON says, null for the NaN and Infinity of real peers. Its objects have no prototype: `__proto__` is a name like any
