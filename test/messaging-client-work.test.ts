@@ -305,3 +305,35 @@ describe('a messaging client is asked, and', () => {
     )
   })
 })
+
+describe('a messaging client in a room of strangers', () => {
+  it('goes on, whatever is to be done in a thousand years', async t => {
+    const { client, line, told } = await pair(t)
+    const done: unknown[] = []
+    client.action('land', () => done.push('land'))
+    for (let i = 0; i < 1001; i++) line.send(action('land', [], { at: 33_000_000_000 }))
+    line.send(action('land'))
+    line.send(request('id', '1'))
+    await until(() => line.received.some(({ type }) => type === 'response'), 'the answer')
+    assert.deepEqual(done, ['land'])
+    assert.deepEqual(
+      line.received.map(({ name }) => name),
+      ['fws.clock', 'id'],
+      'one look at the clock for all of them',
+    )
+    assert.deepEqual(
+      told.flatMap(([type, event]) => (type === 'failed' ? [String((event as { error: unknown }).error)] : [])),
+      ['Error: 1000 messages wait for their instants'],
+    )
+  })
+
+  it('does not answer under an id that fits into no header', async t => {
+    const { line, told, answers } = await pair(t)
+    const content = JSON.stringify({ requested_value: 'id', request_id: 'x'.repeat(70_000), args: [], kwargs: {} })
+    line.write(framed(headerOf(content, { 'message-type': 'request' }), content))
+    line.send(request('id', '1'))
+    assert.equal((await answers(1)).get('1'), 'copter1')
+    const [, event] = told.find(([type]) => type === 'unreadable')!
+    assert.equal((event as { reason: string }).reason, 'a name and an id of 70003 characters')
+  })
+})

@@ -27,6 +27,8 @@ export interface OwnClock extends Clock {
 }
 
 export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): OwnClock {
+  /** One for all that wait for it. */
+  let syncing: Promise<void> | undefined
   const timers = new Map<() => void, ReturnType<typeof setTimeout>>()
   let isOver = false
   const clock = {
@@ -62,7 +64,11 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
 
     async when(at: number, run: () => void) {
       // Better by a clock that is not set than not at all.
-      if (!Number.isFinite(clock.error)) await clock.sync().catch(() => {})
+      if (!Number.isFinite(clock.error)) {
+        syncing ??= clock.sync().catch(() => {})
+        await syncing
+        syncing = undefined
+      }
       const wait = () => {
         if (isOver) return
         const left = at - clock.now()

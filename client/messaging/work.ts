@@ -2,7 +2,7 @@ import { addTo } from '../listeners.ts'
 import { MessagingError } from './error.ts'
 import { encode, type Id, type Kwargs, type Message } from './frame.ts'
 
-/** Of the server, that are worked on; and that are remembered. */
+/** Of the server, that are worked on; that wait for their instants; and that are remembered. */
 const MAX_WORK = 1000
 /** Bytes of an answer that is remembered. */
 const MAX_ANSWER = 65_536
@@ -57,7 +57,8 @@ export function workOf(
   /** How what was done has been answered; `undefined`: it is being done. */
   const done = new Map<string, Uint8Array | undefined>()
   let turn = Promise.resolve()
-  let count = 0
+  /** Apart, since an instant may be years away, and anybody in a room may have said it. */
+  const counts = { now: 0, later: 0 }
 
   async function run(message: Message, delivery: Delivery): Promise<Uint8Array> {
     const { type, name, id } = message
@@ -96,6 +97,8 @@ export function workOf(
       const { name, id, type, header } = message
       const { resend, at, topic } = header as { resend?: unknown; at?: number; topic?: string }
       const key = `${name} ${id}`
+      // They go into the header of the answer, and are remembered.
+      if (key.length > 2 * MAX_TEXT) throw new RangeError(`a name and an id of ${key.length} characters`)
       // Ids of other peers come again without this word, for something else.
       const repeated = resend === true
       if (repeated && done.has(key)) {
@@ -103,11 +106,12 @@ export function workOf(
         if (frame) send(frame)
         return
       }
-      if (count >= MAX_WORK) {
-        failed(name, new Error(`${count} messages are worked on`))
+      const kind = at ? 'later' : 'now'
+      if (counts[kind] >= MAX_WORK) {
+        failed(name, new Error(`${MAX_WORK} messages ${at ? 'wait for their instants' : 'are worked on'}`))
         return
       }
-      count++
+      counts[kind]++
       if (id !== undefined) {
         done.delete(key)
         done.set(key, undefined)
@@ -115,7 +119,7 @@ export function workOf(
       }
       const work = async () => {
         const frame = await run(message, { id, repeated, at, topic })
-        count--
+        counts[kind]--
         if (id === undefined) return
         if (frame.length > MAX_ANSWER) done.delete(key)
         else if (done.has(key)) done.set(key, frame)
