@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { connectMessaging } from '../client/messaging/node.ts'
 import type { Messaging, Request } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground } from './kit/ground.ts'
 import { plainly } from './kit/messaging.ts'
@@ -99,3 +100,15 @@ for (const over of ['tcp', 'ws'] as const) {
     })
   })
 }
+
+it('a messaging client without an id has one that does not tell its epoch', async t => {
+  const { url, line } = await ground(t)
+  const client = connectMessaging(url)
+  t.after(() => client.close())
+  const { received } = await line()
+  await until(() => received.length > 0, 'who it is')
+  const { id, epoch } = (received[0] as Request).kwargs
+  assert.equal(id, client.id)
+  assert.match(`${id} ${epoch}`, /^\d{6,30} \d{6,30}$/)
+  assert.notEqual(id, epoch)
+})

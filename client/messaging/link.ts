@@ -69,10 +69,11 @@ export function linkTo(
   take: (message: Message) => void,
   ended: () => void,
 ): Link {
-  const epoch = `${Math.random()}`.slice(2)
+  const epoch = random()
   const { maxQueued = 1000, maxQueuedBytes = FILES } = options
   const outbox = outboxOf(maxQueued, Math.min(maxQueuedBytes, MAX_BYTES), epoch, send)
-  let { id = epoch } = options
+  // Not the epoch: ids are known to others, and who knows both may have what was answered.
+  let { id = random() } = options
   let socket: LastingSocket
   /** `undefined`: nobody yet. */
   let peer: Peer | undefined
@@ -189,6 +190,11 @@ export function linkTo(
       end()
     },
   }
+}
+
+/** Nobody can guess it. */
+function random(): string {
+  return crypto.getRandomValues(new Uint32Array(3)).join('')
 }
 
 /** A plain text that is an action, in the form for browsers. */
