@@ -10,6 +10,7 @@ import {
   fileDoor,
   filesIn,
   last,
+  part,
   partsOf,
   sha256,
   taken,
@@ -200,6 +201,22 @@ describe('files that are pushed in parts', () => {
     ann.send(...partsOf('a.bin', MB, { from: 262_144 }))
     await ann.get(4)
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
+  })
+
+  it('do not hold their place by parts without bytes', async t => {
+    const { peer } = await fileDoor(t, { messagingIdle: 1, messagingMaxTransfers: 1 })
+    const [ann, bob] = [await peer(), await peer()]
+    const empty = () => ann.send(part('x', 'a.bin', { offset: 0, size: 9 }, Buffer.alloc(0)))
+    empty()
+    await ann.get(1)
+    const drip = setInterval(empty, 20)
+    t.after(() => clearInterval(drip))
+    await until(async () => {
+      const count = bob.received.length
+      bob.send(part('y', 'b.bin', { key: 'b', offset: 0, size: 9 }, Buffer.alloc(1)))
+      await bob.get(count + 1)
+      return !Array.isArray(last(bob))
+    }, 'its place')
   })
 
   it('are forgotten when they are too old, at the start too', async t => {

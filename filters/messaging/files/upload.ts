@@ -3,6 +3,9 @@ import type { PushedPart } from '../part.ts'
 import { FileFailed, failedBy } from './failed.ts'
 import type { Writing } from './writing.ts'
 
+/** Bytes that have to come in the time for which an upload may be idle: empty parts would hold its place for ever. */
+const LEAST = 16_384
+
 /** Who sends a file; a client, where a server takes it. */
 export type Sender = Pick<Client, 'identity' | 'state' | 'signal'>
 
@@ -16,6 +19,8 @@ export class Upload {
   /** One part after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   #isOver = false
+  /** Bytes since it was known to go on. */
+  #progress = 0
 
   /** @param onEnd - hears that it is over, when nothing of it is open any more. */
   constructor(writing: Writing, owner: Sender, idleTimeout: number, onEnd: () => void) {
@@ -62,7 +67,7 @@ export class Upload {
       if (this.#isOver) throw new FileFailed('busy', 'the transfer has just ended, try again')
       if (client !== this.#owner) throw new FileFailed('busy', 'another connection goes on with this file')
       await this.#check(part, bytes)
-      this.#idle.refresh()
+      this.#goesOn(bytes.length)
       try {
         await this.#writing.temp.append(bytes)
         if (this.offset === part.size) await this.#finish(part.sha256)
@@ -87,6 +92,13 @@ export class Upload {
     if (there === 0) await this.#end(false)
     if (offset !== there) throw new FileFailed('offset', `the next part begins at ${there}, received ${offset}`)
     throw new FileFailed('too-large', `the file has ${size} bytes, received ${offset + length}`)
+  }
+
+  #goesOn(bytes: number): void {
+    this.#progress += bytes
+    if (this.#progress < LEAST) return
+    this.#progress = 0
+    this.#idle.refresh()
   }
 
   async #finish(sha256: string | undefined): Promise<void> {
