@@ -22,6 +22,7 @@ export class Runs {
     const key = `${peer} ${epoch}`
     let run = this.#runs.get(key)
     if (run === undefined) {
+      if (this.#runs.size >= this.#max) this.#forgetOldest()
       if (this.#runs.size >= this.#max)
         throw new Refused('busy', `${this.#max} peers are remembered here already, try again later`)
       run = new Run(peer, epoch)
@@ -39,6 +40,15 @@ export class Runs {
   /** Those that are connected. */
   *present(): Iterable<Run> {
     for (const run of this.#runs.values()) if (!run.isGone) yield run
+  }
+
+  /** Who comes and goes again and again must not keep others out. What is noted of a run stays in storage. */
+  #forgetOldest(): void {
+    for (const [key, run] of this.#runs) {
+      if (!run.isGone || run.underWay.size > 0) continue
+      this.#runs.delete(key)
+      return
+    }
   }
 
   /** Forgets those that left long ago. */

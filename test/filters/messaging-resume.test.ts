@@ -4,7 +4,7 @@ import type { Delivery, MessagingApi } from '../../filters/messaging.ts'
 import type { FilterModule } from '../../src/types.ts'
 import { action, building, door, plainly, request } from '../kit/messaging.ts'
 import { Browser, gate } from '../kit/messaging-browser.ts'
-import { Peer, serve } from '../kit/peer.ts'
+import { Peer, serve, until } from '../kit/peer.ts'
 
 /** A server that keeps what peers that come back have asked, whose application does this. */
 async function keeping(
@@ -214,7 +214,7 @@ describe('a peer that comes back', () => {
         client.identity = 'ann'
       },
     }
-    const { open } = await keeping(t, () => {}, [named], { messagingMaxPeers: 1 })
+    const { open, server } = await keeping(t, () => {}, [named], { messagingMaxPeers: 1 })
     const ann = await open()
     const resume = async (id: unknown, epoch: unknown = 'e', on = ann) => {
       on.say({ request: 'fws.resume', id: 'r', kwargs: { id, epoch } })
@@ -236,11 +236,18 @@ describe('a peer that comes back', () => {
     })
     assert.deepEqual(await resume('ann/1'), { window: 1000 })
     assert.deepEqual(await resume('ann/1'), { code: 'refused', message: 'this connection is "ann/1" already' })
-    assert.deepEqual(await resume('ann/2', 'e', await open()), {
+    const waiting = await open()
+    assert.deepEqual(await resume('ann/2', 'e', waiting), {
       code: 'busy',
       message: '1 peers are remembered here already, try again later',
     })
-    assert.deepEqual(await resume('ann/1', 'e', await open()), { window: 1000 })
+    const again = await open()
+    assert.deepEqual(await resume('ann/1', 'e', again), { window: 1000 })
+    await again.drop()
+    await ann.drop()
+    // Who has left keeps nobody out.
+    await until(() => server.clients.size === 1, 'the others to be gone')
+    assert.deepEqual(await resume('ann/2', 'e', waiting), { window: 1000 })
   })
 
   it('is told that nothing is kept, unless it is', async t => {
