@@ -64,6 +64,24 @@ describe('files that the server sends to a page', () => {
     assert.deepEqual(Buffer.from(await taken[0]!.blob.arrayBuffer()), file)
   })
 
+  it('keep nothing of the frames in which they came', async () => {
+    let blob: Blob | undefined
+    const files = blobs({
+      take: taken => {
+        blob = taken.blob
+      },
+    })
+    const upload = { filepath: 'a', key: 'k', size: 3 }
+    const frames = [...'abc'].map(letter => new TextEncoder().encode(`${'header'.repeat(10_000)}${letter}`))
+    for (const [offset, frame] of frames.entries()) {
+      await files.take(upload, offset, frame.subarray(frame.length), undefined)
+      const isLast = offset === 2
+      if (isLast) for (const kept of frames.slice(0, 2)) kept.fill(0)
+      await files.take(upload, offset, frame.subarray(-1), isLast ? sha256(Buffer.from('abc')) : undefined)
+    }
+    assert.equal(await blob!.text(), 'abc')
+  })
+
   it('may be empty, and may come whole as from the original', async t => {
     const taken: string[] = []
     const { push, line } = await shared(t, {

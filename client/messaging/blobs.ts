@@ -59,7 +59,7 @@ export function blobs({ take, give, maxBytes = MAX_BYTES }: BlobOptions): Shared
       coming.delete(name)
       coming.set(name, file)
       if (coming.size > AT_A_TIME) coming.delete(coming.keys().next().value!)
-      pieces.push(bytes)
+      keep(pieces, bytes)
       hash.add(bytes, offset)
       if (hash.size < size || file.isTaken) return
       // Who does not hear the answer says it again, and does not bring the file twice.
@@ -92,6 +92,16 @@ export function blobs({ take, give, maxBytes = MAX_BYTES }: BlobOptions): Shared
       return sha256
     },
   }
+}
+
+/** Copied, since a view would keep the whole frame; and small ones together, so that none costs more than its bytes. */
+function keep(pieces: Uint8Array<ArrayBuffer>[], bytes: Uint8Array<ArrayBuffer>): void {
+  const last = pieces.at(-1)
+  const before = last && last.length + bytes.length <= PART ? last.length : 0
+  const copy = new Uint8Array(before + bytes.length)
+  if (before) copy.set(pieces.pop()!)
+  copy.set(bytes, before)
+  if (copy.length > 0) pieces.push(copy)
 }
 
 function nameOf({ filepath, key, size }: Upload): string {
