@@ -40,6 +40,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     space: new Space({ root, quota, partAge: PART_AGE }),
     transfers: new Transfers(AT_A_TIME),
     hashes: new Hashes(),
+    checks: new Hashes(),
     maxFile,
     idleTimeout: IDLE,
   }

@@ -68,6 +68,7 @@ export class Files {
       space,
       transfers: new Transfers(chosen['messaging-max-transfers']),
       hashes: new Hashes(),
+      checks: new Hashes(),
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
     }

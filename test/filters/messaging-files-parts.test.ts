@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { readFileSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { readFileSync, truncateSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { building, framed, headerOf, response } from '../kit/messaging.ts'
+import { building, framed, headerOf, request, response } from '../kit/messaging.ts'
 import {
   asked,
   bare,
@@ -201,6 +201,20 @@ describe('files that are pushed in parts', () => {
     ann.send(...partsOf('a.bin', MB, { from: 262_144 }))
     await ann.get(4)
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
+  })
+
+  it('are checked while others ask for the hashes of huge files', async t => {
+    const { root, peer } = await fileDoor(t, { files: { huge: '' }, messagingQuota: 2 ** 42 })
+    truncateSync(join(root, 'huge'), 2 ** 40)
+    const [ann, ...others] = [await peer(), await peer(), await peer()]
+    for (const other of others) {
+      other.send(request('time', 't'), request('fws.hash', 'h', [], { filepath: 'huge' }))
+      await other.get(1)
+    }
+    ann.send(...partsOf('a.bin', Buffer.from('a')))
+    await ann.get(1)
+    assert.deepEqual(last(ann), bare({ offset: 1 }))
+    for (const other of others) assert.equal(other.received.length, 1)
   })
 
   it('do not hold their place by parts without bytes', async t => {

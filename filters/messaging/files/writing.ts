@@ -12,7 +12,10 @@ export interface Store {
   readonly root: Root
   readonly space: Space
   readonly transfers: Transfers
+  /** Of files that others ask for. */
   readonly hashes: Hashes
+  /** Of files that come: whoever asks for the hashes of large ones does not hold them up. */
+  readonly checks: Hashes
   /** Bytes of one file that is received. */
   readonly maxFile: number
   /** Milliseconds in which a transfer must go on. */
@@ -74,7 +77,7 @@ export class Writing {
 
   /** @throws FileFailed `corrupt`: it is not what it should be. */
   async verify(sha256: string, signal?: AbortSignal): Promise<void> {
-    const found = await this.#store.hashes.of(await SharedFile.of(this.temp.handle), signal)
+    const found = await this.#store.checks.of(await SharedFile.of(this.temp.handle), signal)
     if (found !== sha256) throw new FileFailed('corrupt', `the file has the sha256 ${found}, not ${sha256}`)
   }
 
