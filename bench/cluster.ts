@@ -1,13 +1,12 @@
 // Two nodes and one Redis, 500 clients on each node, every message to everyone but its sender: ours beside Socket.IO with
 // its Redis adapter, in one run. `--quick`: a try of a few seconds; `--only fws`: without Socket.IO, which is installed at first use.
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Launched } from '../test/kit/cli.ts'
 import { until } from '../test/kit/peer.ts'
 import { startRedis } from '../test/kit/redis.ts'
+import { installPeers } from './install.ts'
 import type { Measured } from './load.ts'
 import { load, pin } from './processes.ts'
 import { median } from './results.ts'
@@ -26,14 +25,7 @@ const contestants: Readonly<Record<string, (redis: string) => Launched>> = {
 
 const names = Object.keys(contestants).filter(name => values.only === undefined || name === values.only)
 if (names.length === 0) throw new Error(`--only ${values.only}: there are ${Object.keys(contestants).join(' and ')}`)
-if (names.includes('socket.io')) install()
-
-/** What users of the package are spared. */
-function install(): void {
-  if (existsSync(join(import.meta.dirname, 'node_modules'))) return
-  const { status } = spawnSync('npm', ['ci'], { cwd: import.meta.dirname, stdio: 'inherit' })
-  if (status !== 0) process.exit(1)
-}
+if (names.includes('socket.io')) installPeers('socket.io')
 
 async function measure(name: string, inflight: number): Promise<Measured> {
   const redis = await startRedis()

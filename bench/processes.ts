@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Job, Measured, Opened } from './load.ts'
 
 const SERVER_CORE = 0
-const LOAD_CORE = 1
+export const LOAD_CORE = 1
 /** Milliseconds for a server to come to listen. */
 const STARTUP = 20_000
 
@@ -22,25 +22,30 @@ export interface Served {
   readonly pid: number
 }
 
-/** Runs `work` against a server that lives for it alone, and tells its `ws://` address on standard error. */
-export async function withServer<T>(command: readonly string[], work: (server: Served) => Promise<T>): Promise<T> {
+/** Runs `work` against a server that lives for it alone, and tells its address of this scheme on standard error. */
+export async function withServer<T>(
+  command: readonly string[],
+  work: (server: Served) => Promise<T>,
+  scheme: 'ws' | 'tcp' = 'ws',
+): Promise<T> {
   const [program, ...args] = hasTaskset ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
   const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   try {
-    return await work({ url: await address(child), pid: child.pid! })
+    return await work({ url: await address(child, scheme), pid: child.pid! })
   } finally {
     if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit')
   }
 }
 
-async function address(child: ChildProcess): Promise<string> {
+async function address(child: ChildProcess, scheme: string): Promise<string> {
+  const pattern = new RegExp(`\\b${scheme}://127\\.0\\.0\\.1:\\d+`)
   let text = ''
   const heard = new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no server within ${STARTUP} ms: ${text}`)), STARTUP)
     child.once('error', reject).once('exit', code => reject(new Error(`the server ended with ${code}: ${text}`)))
     child.stderr!.setEncoding('utf8').on('data', chunk => {
       if (text.length < 10_000) text += chunk
-      const url = /ws:\/\/127\.0\.0\.1:\d+/.exec(text)?.[0]
+      const url = pattern.exec(text)?.[0]
       if (url === undefined) return
       clearTimeout(timer)
       resolve(url)
@@ -72,9 +77,9 @@ export function load(job: Job): Promise<readonly Measured[]> {
   return withLoad(job, ({ results }) => results())
 }
 
-/** Runs a script on the servers' core; answers the one message that it sends. */
-export async function runScript<T>(script: string): Promise<T> {
-  const child = start(script, [], SERVER_CORE)
+/** Runs a script on a core, by default that of the servers; answers the one message that it sends. */
+export async function runScript<T>(script: string, args: readonly string[] = [], core = SERVER_CORE): Promise<T> {
+  const child = start(script, args, core)
   return answer<T>(child)
 }
 
@@ -97,6 +102,13 @@ function answer<T>(child: ChildProcess, nth = 1): Promise<T> {
     })
     child.once('exit', code => reject(new Error(`the load ended with ${code}`)))
   })
+}
+
+/** Microseconds that a process has had of the processor, all threads together. */
+export function processorTime(pid: number): number {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ').slice(11, 13)
+  // In ticks, which are 10 ms on every Linux that Node runs on.
+  return (Number(user) + Number(system)) * 10_000
 }
 
 /** Bytes of resident memory after a garbage collection; NaN where there is no /proc. */

@@ -3,12 +3,12 @@
 // made by `python3 -m venv VENV && VENV/bin/pip install aiohttp msgpack`; it needs aiohttp 3.9, Debian 12 has 3.8. The load is a client
 // of its own, leaner than the official one, so that the servers are measured and not the client. Rounds alternate; medians.
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { decode, encode } from '@msgpack/msgpack'
 import { WebSocket } from 'ws'
-import { pin, withServer } from './processes.ts'
+import { pin, processorTime, withServer } from './processes.ts'
+import { median } from './results.ts'
 import { Caller } from './wslink-caller.ts'
 
 const SECRET = 'bench'
@@ -71,20 +71,13 @@ function measure(command: readonly string[]): Promise<readonly Sample[]> {
     const samples: Sample[] = []
     for (const { method, args, inFlight, of } of rows) {
       const caller = await Caller.open(url, SECRET)
-      const before = microseconds(pid)
+      const before = processorTime(pid)
       const rate = await caller.rate(method, args, inFlight, seconds / 4, seconds)
-      samples.push({ rate: rate[of], cost: (microseconds(pid) - before) / rate.total })
+      samples.push({ rate: rate[of], cost: (processorTime(pid) - before) / rate.total })
       caller.destroy()
     }
     return samples
   })
-}
-
-/** What a process has had of the processor, all threads together. */
-function microseconds(pid: number): number {
-  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ').slice(11, 13)
-  // In ticks, which are 10 ms on every Linux that Node runs on.
-  return (Number(user) + Number(system)) * 10_000
 }
 
 /** The answers are those that are meant. */
@@ -104,10 +97,6 @@ async function check(url: string): Promise<void> {
   const image = await ask('rpc:check:1', 'demo.image', [])
   if (sum !== 3 || (image as Uint8Array).length !== IMAGE) throw new Error(`wrong answers: ${sum}, ${image}`)
   socket.terminate()
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!
 }
 
 pin(process.pid, 1)
