@@ -17,6 +17,9 @@ export const FRAMES = 'messaging-frames'
 const RESUME = 'fws.resume'
 /** Milliseconds for its answer: the original has none. */
 const PATIENCE = 2000
+/** Milliseconds of silence. */
+const HEARTBEAT = 10_000
+const SILENT = { code: 1006, reason: 'the server is silent' }
 /** Bytes that files have under way. */
 const FILES = 1024 * 1024
 /** Of all that waits. */
@@ -37,6 +40,11 @@ export interface LinkOptions extends Omit<SocketOptions, 'protocols'> {
    */
   readonly maxQueued?: number
   readonly maxQueuedBytes?: number
+  /**
+   * Milliseconds of silence after which the server is asked whether it is there, on a connection that may be dead without
+   * a word; after as many more it connects anew. Default 10,000.
+   */
+  readonly heartbeat?: number
 }
 
 /** A connection in frames that is replaced when it breaks, on which nothing is lost that waits for its answer. */
@@ -70,14 +78,19 @@ export function linkTo(
   ended: () => void,
 ): Link {
   const epoch = random()
-  const { maxQueued = 1000, maxQueuedBytes = FILES } = options
+  const { maxQueued = 1000, maxQueuedBytes = FILES, heartbeat = HEARTBEAT } = options
   const outbox = outboxOf(maxQueued, Math.min(maxQueuedBytes, MAX_BYTES), epoch, send)
   // Not the epoch: ids are known to others, and who knows both may have what was answered.
   let { id = random() } = options
   let socket: LastingSocket
   /** `undefined`: nobody yet. */
   let peer: Peer | undefined
+  /** It has said before that it is one of ours. */
+  let isKnown = false
   let timer: ReturnType<typeof setTimeout>
+  let pulse: ReturnType<typeof setInterval>
+  /** Beats since something came. */
+  let beats: number
   /** Hears who the server is. */
   let greeted: (answer: Peer, window?: number) => void
 
@@ -87,16 +100,24 @@ export function linkTo(
       clearTimeout(timer)
       const isFirst = !peer
       peer = answer
+      if (isFirst && answer !== 'plain') watch()
       outbox.flush(window)
       if (isFirst) tell('open', event)
     }
     if (event.protocol !== FRAMES) greeted('plain')
     else {
       // Who has taken the subprotocol is one of ours, however slow.
-      timer = setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'silent'), PATIENCE)
-      const content = { requested_value: RESUME, request_id: RESUME, args: [], kwargs: { id, epoch } }
-      socket.send(encode('request', {}, JSON.stringify(content)))
+      timer = isKnown
+        ? setTimeout(replace, 2 * heartbeat, SILENT)
+        : setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'silent'), PATIENCE)
+      ask(RESUME, { id, epoch })
     }
+  }
+
+  /** Whatever waits. */
+  function ask(name: string, kwargs: object): void {
+    const content = { requested_value: name, request_id: name, args: [], kwargs }
+    socket.send(encode('request', {}, JSON.stringify(content)))
   }
 
   function send({ name, plain, isAnswered, frame, end }: Entry): boolean {
@@ -115,8 +136,26 @@ export function linkTo(
     return isSent
   }
 
+  function watch(): void {
+    beats = 0
+    pulse = setInterval(() => {
+      if (beats === 2) replace(SILENT)
+      else if (beats++) ask(peer === 'ours' ? 'fws.clock' : 'time', {})
+    }, heartbeat)
+  }
+
+  /** Connects anew, whatever becomes of the connection. */
+  function replace(reason: { readonly code: number; readonly reason: string }): void {
+    const before = socket
+    lost()
+    open()
+    before.close()
+    tell('close', { ...reason, retryIn: 0 })
+  }
+
   function receive(data: string | ArrayBuffer): void {
     const isPlain = peer === 'plain' || typeof data === 'string'
+    beats = 0
     try {
       const message = isPlain ? actionIn(data) : decode(data)
       if (!message) {
@@ -127,7 +166,8 @@ export function linkTo(
         const { code, message: why } = Object(message.header.error)
         if (code && !/^(off|unknown)$/.test(code))
           tell('failed', { name: RESUME, error: new MessagingError(code, why) })
-        greeted(code === 'unknown' ? 'strange' : 'ours', window > 0 ? window : undefined)
+        isKnown = code !== 'unknown'
+        greeted(isKnown ? 'ours' : 'strange', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {
       tell('unreadable', { reason: (error as Error).message, data })
@@ -136,6 +176,7 @@ export function linkTo(
 
   function lost(): void {
     clearTimeout(timer)
+    clearInterval(pulse)
     peer = undefined
     outbox.lose()
   }
@@ -178,12 +219,9 @@ export function linkTo(
     sendNow: (data, isRaw) => isRaw === (peer === 'plain') && socket.send(data),
     reload(settings) {
       if (socket.state === 'closed') throw gone()
-      const before = socket
       ;({ url = url, id = id } = settings ?? {})
-      lost()
-      open()
-      before.close()
-      tell('close', { code: 1000, reason: 'reload', retryIn: 0 })
+      isKnown &&= !settings?.url
+      replace({ code: 1000, reason: 'reload' })
     },
     close(code, reason) {
       socket.close(code, reason)
