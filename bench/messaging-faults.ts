@@ -1,0 +1,69 @@
+// What is lost, and what is done twice, between a server and a messaging client while one of them is killed, the network between them
+// or Redis: real processes, the real client library, both directions at once. Prints a table for docs/messaging.md. After a build:
+// `node --import tsx bench/messaging-faults.ts`; `--only NAME`: the rows that begin so; `--over ws`: over WebSocket instead of TCP.
+import { parseArgs } from 'node:util'
+import { faults } from '../test/kit/kill-faults.ts'
+import { endureWithFile } from '../test/kit/kill-files.ts'
+import { broken, endure, type KillOptions } from '../test/kit/kills.ts'
+
+const { values } = parseArgs({
+  options: { only: { type: 'string', default: '' }, over: { type: 'string', default: 'tcp' } },
+})
+const { only, over } = values
+if (over !== 'tcp' && over !== 'ws') throw new Error(`--over ${over}: there are tcp and ws`)
+const chosen = Object.keys(faults).filter(name => name.startsWith(only))
+if (chosen.length === 0) throw new Error(`--only ${only}: there are ${Object.keys(faults).join('; ')}`)
+const options: KillOptions = { over, rate: 25, calm: 2000, deadline: 25_000 }
+
+const FILE_FAULTS = [
+  'server killed, memory',
+  'server killed, Redis',
+  'client killed',
+  'network cut',
+  'network cut during each of 5 resumes',
+  'answers lost, then cut',
+  'half-open for 3 s',
+]
+/** As it reads in the table. */
+const WHAT = { call: 'call()', deliver: 'deliver()', emit: 'peer().emit()', ask: 'peer().call()' }
+
+console.log(
+  `${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}, ${over}, ${options.rate} of each a second:\n`,
+)
+console.log(
+  '| fault | | said | done | done twice: told | not told | lost | failed, not done | ms to the latest answer | ms until all of before was answered |',
+)
+console.log('|---|---|---|---|---|---|---|---|---|---|')
+const problems: string[] = []
+for (const fault of chosen) {
+  const outcome = await endure(fault, options).catch(error => {
+    problems.push(`${fault}: ${error.message}`)
+  })
+  if (outcome === undefined) continue
+  for (const [kind, { said, done, told, untold, lost, refused, codes, latest, recovered }] of Object.entries(outcome)) {
+    const failed = refused === 0 ? '0' : `${refused} (${codes})`
+    const cells = [fault, WHAT[kind as keyof typeof WHAT], said, done, told, untold, lost, failed, latest, recovered]
+    console.log(`| ${cells.join(' | ')} |`)
+  }
+  problems.push(...broken(fault, outcome))
+}
+console.log(
+  '\n| fault, in the middle of a file | | bytes | had arrived | went on at | whole | ms until it was there |\n|---|---|---|---|---|---|---|',
+)
+for (const fault of FILE_FAULTS.filter(name => chosen.includes(name))) {
+  for (const direction of ['push', 'pull'] as const) {
+    const outcome = await endureWithFile(fault, direction, over, options.deadline).catch(error => {
+      problems.push(`${fault}: ${direction}: ${error.message}`)
+    })
+    if (outcome === undefined) continue
+    const { bytes, before, wentOnAt, isWhole, recovered } = outcome
+    const what = direction === 'push' ? 'sendFile()' : 'getFile()'
+    console.log(`| ${[fault, what, bytes, before, wentOnAt, isWhole ? 'yes' : 'no', recovered].join(' | ')} |`)
+    if (!isWhole) problems.push(`${fault}: ${direction}: the file is not what was sent`)
+  }
+}
+for (const problem of problems) console.error(problem)
+for (const [name, { loses }] of Object.entries(faults))
+  if (loses !== undefined && chosen.includes(name))
+    console.log(`\n${name}: ${loses.kinds} may be lost, for ${loses.because}.`)
+if (problems.length > 0) process.exitCode = 1

@@ -1,0 +1,50 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { faults } from './kill-faults.ts'
+import { KillScene } from './kill-scene.ts'
+import type { Kind, Tally } from './numbered.ts'
+
+export interface KillOptions {
+  readonly over: 'tcp' | 'ws'
+  readonly rate: number
+  /** Milliseconds before the fault and behind it. */
+  readonly calm: number
+  /** Milliseconds for all answers. */
+  readonly deadline: number
+}
+
+/** What became of each kind of messages. */
+export type Outcome = Readonly<Record<Kind, Tally>>
+
+/** Has servers and a client talk, and something happen to them. */
+export async function endure(name: string, { over, rate, calm, deadline }: KillOptions): Promise<Outcome> {
+  const fault = faults[name]!
+  const scene = await KillScene.open({ nodes: fault.nodes, storage: fault.storage, over, rate })
+  try {
+    await sleep(calm)
+    await fault.run(scene)
+    const ended = Date.now()
+    await sleep(calm)
+    await scene.settle(deadline)
+    const of = (kind: Kind) => scene.tally(kind, ended)
+    return { call: of('call'), deliver: of('deliver'), emit: of('emit'), ask: of('ask') }
+  } finally {
+    await scene.close()
+  }
+}
+
+/** What is not as promised; one sentence each. */
+export function broken(name: string, outcome: Outcome): readonly string[] {
+  const { loses, fails = [] } = faults[name]!
+  return Object.entries(outcome).flatMap(([kind, { said, done, untold, lost, open, codes }]) => {
+    const others = codes.filter(code => !fails.includes(code))
+    const mayLose = loses?.kinds.includes(kind as Kind)
+    return [
+      said === 0 && 'nothing was said',
+      done === 0 && 'nothing was done',
+      untold > 0 && `${untold} done twice without a word`,
+      lost > 0 && !mayLose && `${lost} lost`,
+      open > 0 && !mayLose && `${open} without an answer`,
+      others.length > 0 && `failed with ${others}`,
+    ].flatMap(problem => (problem === false ? [] : [`${name}: ${kind}: ${problem}`]))
+  })
+}
