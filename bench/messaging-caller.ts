@@ -37,6 +37,8 @@ const libraries: Readonly<Record<Job['library'], (url: string) => Promise<Ask>>>
 
 const { library, url, inFlight, warmup, seconds }: Job = JSON.parse(process.argv[2]!)
 const ask = await libraries[library](url)
+// Connected.
+await ask(0, 0)
 let answered = 0
 let isOn = true
 
