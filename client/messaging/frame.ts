@@ -40,42 +40,63 @@ export interface Message {
  * @param content - JSON, or bytes.
  */
 export function encode(type: MessageType, fields: Kwargs, content: string | Uint8Array): Uint8Array<ArrayBuffer> {
-  const utf8 = new TextEncoder()
   const isJson = typeof content === 'string'
-  const bytes = isJson ? utf8.encode(content) : content
-  const header = utf8.encode(
-    JSON.stringify({
-      // Nobody reads it, and the original wants it to be there.
-      byteorder: 'little',
-      'content-type': isJson ? 'json' : 'binary',
-      'content-encoding': 'utf-8',
-      'content-length': bytes.length,
-      'message-type': type,
-      ...fields,
-    }),
-  )
-  const end = LENGTH + header.length
-  if (header.length > MAX_HEADER)
-    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${header.length}`)
-  if (bytes.length > MAX_CONTENT) throw new RangeError(`a content has ${MAX_CONTENT} bytes, received ${bytes.length}`)
-  const frame = new Uint8Array(end + bytes.length)
-  new DataView(frame.buffer).setUint16(0, header.length)
-  frame.set(header, LENGTH)
-  frame.set(bytes, end)
+  const text = isJson ? content : ''
+  const length = isJson ? lengthOf(text) : content.length
+  if (length > MAX_CONTENT) throw new RangeError(`a content has ${MAX_CONTENT} bytes, received ${length}`)
+  const header = JSON.stringify({
+    // Nobody reads it, and the original wants it to be there.
+    byteorder: 'little',
+    'content-type': isJson ? 'json' : 'binary',
+    'content-encoding': 'utf-8',
+    'content-length': length,
+    'message-type': type,
+    ...fields,
+  })
+  // In one piece, as each has a price of its own; the number takes the place of what is in front.
+  const frame = utf8Of(`\0\0${header}${text}`, isJson ? 0 : length)
+  const headerLength = frame.length - LENGTH - length
+  if (headerLength > MAX_HEADER)
+    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${headerLength}`)
+  frame[0] = headerLength >> 8
+  frame[1] = headerLength
+  if (!isJson) frame.set(content, frame.length - length)
   return frame
 }
 
+/** Room for more behind it. */
+function utf8Of(text: string, more: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lengthOf(text) + more)
+  new TextEncoder().encodeInto(text, bytes)
+  return bytes
+}
+
+/** Bytes in UTF-8. */
+function lengthOf(text: string): number {
+  return /[^\0-\x7f]/.test(text) ? new TextEncoder().encode(text).length : text.length
+}
+
+/** A frame that was taken apart when it came. */
+export interface Parts {
+  readonly header: Kwargs
+  readonly content: Uint8Array<ArrayBuffer>
+}
+
 /** What a frame says; `undefined`: a type of message that there may be some day. Throws an `Error` that says what is wrong. */
-export function decode(frame: ArrayBuffer): Message | undefined {
+export function decode(frame: ArrayBuffer | Parts): Message | undefined {
+  const { header, content: bytes } = frame instanceof ArrayBuffer ? partsOf(frame) : frame
+  const isJson = header['content-type'] === 'json'
+  const content = isJson ? readJson(textOf(bytes, `${header['content-encoding']}`)) : {}
+  return messageOf(header['message-type'], header, content, isJson ? undefined : bytes)
+}
+
+function partsOf(frame: ArrayBuffer): Parts {
   const end = LENGTH + new DataView(frame).getUint16(0)
   const header = readJson(textOf(new Uint8Array(frame, LENGTH, end - LENGTH), 'utf-8'))
-  const { 'content-length': length, 'content-type': contentType, 'content-encoding': encoding } = header
-  const bytes = new Uint8Array(frame, end)
-  if (bytes.length !== length || length > MAX_CONTENT)
-    throw new Error(`${bytes.length} bytes of content, announced ${length}`)
-  const isJson = contentType === 'json'
-  const content = isJson ? readJson(textOf(bytes, `${encoding}`)) : {}
-  return messageOf(header['message-type'], header, content, isJson ? undefined : bytes)
+  const content = new Uint8Array(frame, end)
+  if (content.length !== header['content-length'] || content.length > MAX_CONTENT)
+    throw new Error(`${content.length} bytes of content, announced ${header['content-length']}`)
+  return { header, content }
 }
 
 /** `undefined` for other types. Of a request the name and the id are in its content, of all else in the header. */

@@ -8,7 +8,7 @@ import {
 import type { Sendable } from '../queue.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { decode, encode, type Message, messageOf } from './frame.ts'
+import { decode, encode, type Message, messageOf, type Parts } from './frame.ts'
 import { readJson } from './json.ts'
 import { type Entry, gone, type Outbox, outboxOf } from './outbox.ts'
 
@@ -153,13 +153,13 @@ export function linkTo(
     tell('close', { ...reason, retryIn: 0 })
   }
 
-  function receive(data: string | ArrayBuffer): void {
+  function receive(data: string | ArrayBuffer | Parts): void {
     const isPlain = peer === 'plain' || typeof data === 'string'
     beats = 0
     try {
-      const message = isPlain ? actionIn(data) : decode(data)
+      const message = isPlain ? actionIn(data as string) : decode(data)
       if (!message) {
-        if (isPlain) tell('message', data)
+        if (isPlain) tell('message', data as string)
       } else if (message.type !== 'response') take(message)
       else if (message.name === RESUME) {
         const { window } = Object(message.value)
@@ -170,7 +170,8 @@ export function linkTo(
         greeted(isKnown ? 'ours' : 'strange', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {
-      tell('unreadable', { reason: (error as Error).message, data })
+      const bytes = (data as Parts).content?.slice().buffer
+      tell('unreadable', { reason: (error as Error).message, data: bytes ?? (data as string) })
     }
   }
 
@@ -236,9 +237,9 @@ function random(): string {
 }
 
 /** A plain text that is an action, in the form for browsers. */
-function actionIn(data: string | ArrayBuffer): Message | undefined {
+function actionIn(data: string): Message | undefined {
   try {
-    const { id, ...fields } = readJson(data as string)
+    const { id, ...fields } = readJson(data)
     return messageOf('message', { ...fields, request_id: id }, fields)
   } catch {
     return undefined
