@@ -87,6 +87,23 @@ describe('a messaging client of the original', () => {
 })
 
 describe('what waits in a messaging client', () => {
+  it('goes out though no frame can say what is before it', async t => {
+    const { url } = await ground(t, { hear: (said, line) => line.send(answer(said, 'done')) })
+    const { client, opened } = follow(t, url)
+    const name = 'x'.repeat(65_600)
+    const tooLong = { name: 'RangeError', message: /^a header has at most 65535 bytes, received 657\d\d$/ }
+    const waiting = assert.rejects(client.deliver(name), tooLong)
+    assert.equal(client.emit(name), true)
+    const asked = client.call('telemetry')
+    await waiting
+    assert.equal(await asked, 'done')
+    await opened()
+    await assert.rejects(client.deliver(name), tooLong)
+    assert.equal(client.emit(name), true)
+    assert.equal(await client.call('telemetry'), 'done')
+    assert.equal(client.queued, 0)
+  })
+
   it('is bounded in messages and in bytes', async t => {
     const port = await freePort()
     const url = `tcp://127.0.0.1:${port}`

@@ -81,29 +81,47 @@ export function outboxOf(
 ): Outbox {
   /** In the order in which they were first said, by id. */
   const entries = new Map<string, Entry>()
+  /** Of these what is to go out. */
+  let unsent = new Set<Entry>()
+  let sum = 0
   let kept = 0
   let others = 0
   let span = WINDOW
   let isOver = false
 
   function add(entry: Entry): boolean {
-    let bytes = entry.size
-    for (const { size } of entries.values()) bytes += size
-    if (isOver || entries.size >= maxMessages || bytes > maxBytes) return false
+    if (isOver || entries.size >= maxMessages || sum + entry.size > maxBytes) return false
+    sum += entry.size
     entries.set(entry.id, entry)
+    unsent.add(entry)
     return true
+  }
+
+  function remove(entry: Entry): void {
+    unsent.delete(entry)
+    if (entries.delete(entry.id)) sum -= entry.size
+  }
+
+  /** Number of the first that is kept. */
+  function first(): number {
+    for (const { n } of entries.values()) if (n) return n
+    return 0
   }
 
   function flush(window = span): void {
     span = window
-    let first = 0
-    for (const entry of entries.values()) {
-      first ||= entry.n
-      if (entry.n - first >= span) return
-      if (entry.state === 'sent') continue
-      if (!send(entry)) return
-      entry.state = 'sent'
-      if (!entry.end) entries.delete(entry.id)
+    for (const entry of unsent) {
+      if (entry.n - first() >= span) return
+      try {
+        if (!send(entry)) return
+        entry.state = 'sent'
+        unsent.delete(entry)
+        if (!entry.end) remove(entry)
+      } catch (error) {
+        // No frame can say it.
+        remove(entry)
+        entry.end?.(error)
+      }
     }
   }
 
@@ -131,7 +149,7 @@ export function outboxOf(
         end(error, answer) {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
-          entries.delete(id)
+          remove(entry)
           if (answer) resolve(answer)
           else reject(error)
         },
@@ -152,7 +170,7 @@ export function outboxOf(
   }
 
   return {
-    waiting: () => [...entries.values()].filter(({ state }) => state !== 'sent').length,
+    waiting: () => unsent.size,
     ask,
     flush,
 
@@ -187,12 +205,14 @@ export function outboxOf(
         entry.state = 'again'
         if (!entry.n) entry.end!(gone())
       }
+      unsent = new Set(entries.values())
     },
 
     end() {
       isOver = true
       for (const entry of entries.values()) entry.end?.(gone())
       entries.clear()
+      unsent.clear()
     },
   }
 }
