@@ -12,6 +12,9 @@ const OPEN = 1
 
 type Awaitable<T> = T | PromiseLike<T>
 
+// biome-ignore lint/suspicious/noExplicitAny: each implementation has event types of its own
+type Listener = ((event: any) => void) | null
+
 /** The part of the WebSocket interface (WHATWG) that is used; browsers, Node 22 and `ws` have it. */
 export interface Socket {
   binaryType: string
@@ -20,8 +23,10 @@ export interface Socket {
   readonly protocol?: string
   send(data: Sendable): void
   close(code?: number, reason?: string): void
-  // biome-ignore lint/suspicious/noExplicitAny: each implementation has event types of its own
-  addEventListener(type: 'open' | 'message' | 'close' | 'error', listener: (event: any) => void): void
+  onopen: Listener
+  onmessage: Listener
+  onclose: Listener
+  onerror: Listener
 }
 export type SocketClass = new (url: string, protocols?: string[]) => Socket
 
@@ -77,7 +82,7 @@ export function lastingSocket(
     signal,
     firstDelay = 500,
     maxDelay = 30_000,
-    attempts = Number.POSITIVE_INFINITY,
+    attempts = Infinity,
     timeout = 10_000,
     WebSocket = (globalThis as { WebSocket?: SocketClass }).WebSocket,
   }: SocketOptions,
@@ -105,34 +110,32 @@ export function lastingSocket(
       if (token !== undefined) offered.push('bearer', typeof token === 'function' ? await token() : token)
       // Not before whoever asked for it holds it.
       await undefined
-      if (isOver() || current !== mine) return
+      if (current !== mine) return
       if (!WebSocket) throw new Error('this platform has no WebSocket; give one as an option')
       listen(new WebSocket(url, offered))
     } catch (error) {
-      if (current === mine) lost({ code: LOST, reason: error instanceof Error ? error.message : String(error) })
+      if (current === mine) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
     }
   }
 
   function listen(opening: Socket): void {
     socket = opening
     socket.binaryType = 'arraybuffer'
-    socket.addEventListener('open', () => {
+    socket.onopen = () => {
       clearTimeout(timer)
-      if (state === 'closed') return opening.close(1000)
       state = 'open'
       openedAt = Date.now()
       tell('open', { attempt, protocol: opening.protocol ?? '' })
-    })
-    socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) => tell('message', data))
+    }
+    socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => tell('message', data)
     // `close` follows, and says more.
-    socket.addEventListener('error', () => {})
-    socket.addEventListener('close', lost)
+    socket.onerror = () => {}
+    socket.onclose = lost
   }
 
   function lost({ code, reason }: { readonly code: number; readonly reason: string }): void {
     clearTimeout(timer)
     socket = undefined
-    current = undefined
     if (state === 'open' && Date.now() - openedAt >= STABLE) attempt = 0
     let retryIn: number | undefined
     if (state === 'closed' || FINAL.includes(code) || attempt + 1 >= attempts) end()
@@ -146,6 +149,7 @@ export function lastingSocket(
 
   function end(): void {
     state = 'closed'
+    current = undefined
     clearTimeout(timer)
     signal?.removeEventListener('abort', abort)
   }
@@ -155,11 +159,6 @@ export function lastingSocket(
     socket?.close(code, reason)
     end()
     if (!socket) tell('close', { code, reason, retryIn: undefined })
-  }
-
-  /** A variable would let the compiler believe that it cannot change during an `await`. */
-  function isOver(): boolean {
-    return state === 'closed'
   }
 
   const abort = () => close()
@@ -177,7 +176,7 @@ export function lastingSocket(
     },
     send(data) {
       // One that is closing takes what it is given, and sends none of it.
-      if (socket?.readyState !== OPEN || state !== 'open') return false
+      if (socket?.readyState !== OPEN) return false
       socket.send(data)
       return true
     },

@@ -36,6 +36,6 @@ export class Queue {
 }
 
 /** Bytes, of a text at most three for each of its UTF-16 units. */
-function sizeOf(data: Sendable): number {
+export function sizeOf(data: Sendable): number {
   return typeof data === 'string' ? data.length * 3 : data.byteLength
 }

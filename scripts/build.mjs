@@ -12,16 +12,34 @@ if (!existsSync(tsc)) {
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 execFileSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: 'inherit' })
 const { build } = await import('esbuild')
-await build({
-  entryPoints: ['client/client.ts', 'client/media.ts', 'client/messaging.ts', 'client/media/microphone-worklet.ts'].map(
-    file => join(root, file),
-  ),
-  outdir: join(root, 'dist/browser'),
-  entryNames: '[name]',
+const browser = {
+  absWorkingDir: root,
+  outdir: 'dist/browser',
   bundle: true,
   minify: true,
   format: 'esm',
   target: 'es2022',
   logLevel: 'warning',
+}
+await build({
+  ...browser,
+  entryPoints: {
+    client: 'client/client.ts',
+    media: 'client/media.ts',
+    messaging: 'client/messaging.ts',
+    'microphone-worklet': 'client/media/microphone-worklet.ts',
+  },
+  plugins: [beside(/^\.\/files\.ts$/, './messaging-files.js')],
+})
+// Loaded when it is needed; its errors are of the class that whoever has loaded it knows.
+await build({
+  ...browser,
+  entryPoints: { 'messaging-files': 'client/messaging/files.ts' },
+  plugins: [beside(/^\.\/error\.ts$/, './messaging.js')],
 })
 chmodSync(join(root, 'dist/bin/fws-server.js'), 0o755)
+
+/** Leaves a module to a file that browsers find beside the one that imports it. */
+function beside(filter, path) {
+  return { name: `beside ${path}`, setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })) }
+}

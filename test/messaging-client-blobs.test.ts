@@ -66,11 +66,11 @@ describe('files that the server sends to a page', () => {
 
   it('keep nothing of the frames in which they came', async () => {
     let blob: Blob | undefined
-    const files = blobs({
+    const files = await blobs({
       take: taken => {
         blob = taken.blob
       },
-    })
+    })()
     const upload = { filepath: 'a', key: 'k', size: 3 }
     const frames = [...'abc'].map(letter => new TextEncoder().encode(`${'header'.repeat(10_000)}${letter}`))
     for (const [offset, frame] of frames.entries()) {

@@ -35,12 +35,13 @@ const tellingTime: GroundOptions['hear'] = (said, line) => {
 const asked = ({ received }: Line) => received.filter(({ name }) => name === 'fws.clock' || name === 'time')
 
 describe('the clock of a messaging client', () => {
-  for (const [name, hear] of [
-    ['fws.clock', telling],
-    ['time', tellingTime],
+  for (const [name, hear, resume] of [
+    ['fws.clock', telling, { window: 1000 }],
+    ['time', tellingTime, 'unknown'],
+    ['time', tellingTime, undefined],
   ] as const) {
-    it(`follows the server's as ${name} tells it, and knows how far it may be wrong`, async t => {
-      const station = await ground(t, { hear })
+    it(`follows the server's as ${name} tells it to a client that resumes ${JSON.stringify(resume)}, and knows how far it may be wrong`, async t => {
+      const station = await ground(t, { hear, resume })
       const { clock } = follow(t, station.url).client
       assert.deepEqual([clock.offset, clock.error], [0, Number.POSITIVE_INFINITY])
       await clock.sync()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { blobs, type FolderOptions, folder as files, type SharedFiles } from '../client/messaging/node.ts'
+import { blobs, type FolderOptions, folder as files, type Sharing } from '../client/messaging/node.ts'
 import type { MessagingApi } from '../filters/messaging.ts'
 import { folder } from './kit/cli.ts'
 import { startFaultProxy } from './kit/fault-proxy.ts'
@@ -21,7 +21,7 @@ function bytesOf(size: number): Buffer<ArrayBuffer> {
 }
 
 /** A server with a root, and one client of it. */
-async function pair(t: TestContext, over: 'tcp' | 'ws', shared: SharedFiles, isCut = false) {
+async function pair(t: TestContext, over: 'tcp' | 'ws', shared: Sharing, isCut = false) {
   const root = folder(t)
   let api: MessagingApi | undefined
   const grab = building(given => {

@@ -265,7 +265,7 @@ describe('a messaging client is asked, and', () => {
     })
   })
 
-  it('works on a thousand messages at most, and tells of those beyond', async t => {
+  it('works on a thousand messages at most, and is busy for those beyond', async t => {
     const { client, line, told, answers } = await pair(t)
     const finish: (() => void)[] = []
     client.request('slow', () => new Promise<void>(resolve => finish.push(resolve)))
@@ -273,11 +273,29 @@ describe('a messaging client is asked, and', () => {
     await until(() => told.some(([type]) => type === 'failed'))
     assert.equal(finish.length, 1000)
     const [[, failed]] = told.filter(([type]) => type === 'failed') as [[string, { name: string; error: Error }]]
-    assert.deepEqual([failed.name, failed.error.message], ['slow', '1000 messages are worked on'])
+    assert.deepEqual([failed.name, failed.error.message], ['slow', 'too much is to be done'])
+    assert.deepEqual((await answers(1)).get(1000), { code: 'busy', message: 'too much is to be done' })
+    // It was not done: said again, it is not taken for what was.
     for (const end of finish) end()
-    await answers(1000)
-    line.send(request('id', 'free'))
     await answers(1001)
+    line.send({ ...request('slow', 1000), resend: true } as Messaging)
+    await until(() => finish.length === 1001)
+    finish[1000]!()
+    await answers(1002)
+  })
+
+  it('works on 16 MiB at most, and is busy beyond', async t => {
+    const { client, line, answers } = await pair(t)
+    const finish: (() => void)[] = []
+    client.request('slow', () => new Promise<void>(resolve => finish.push(resolve)))
+    const text = 'x'.repeat(5 * 1024 * 1024)
+    for (let i = 0; i < 4; i++) line.send(request('slow', i, [text]))
+    assert.deepEqual((await answers(1)).get(3), { code: 'busy', message: 'too much is to be done' })
+    assert.equal(finish.length, 3)
+    for (const end of finish) end()
+    await answers(4)
+    line.send(request('slow', 'free', [text]))
+    await until(() => finish.length === 4)
   })
 
   it('takes another id from the server where the application lets it', async t => {
@@ -323,7 +341,7 @@ describe('a messaging client in a room of strangers', () => {
     )
     assert.deepEqual(
       told.flatMap(([type, event]) => (type === 'failed' ? [String((event as { error: unknown }).error)] : [])),
-      ['Error: 1000 messages wait for their instants'],
+      ['MessagingError: too much is to be done'],
     )
   })
 

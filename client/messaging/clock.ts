@@ -33,30 +33,22 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
   let isOver = false
   const clock = {
     offset: 0,
-    error: Number.POSITIVE_INFINITY,
+    error: Infinity,
 
     now: () => here() + clock.offset,
 
     async sync() {
-      const samples: { offset: number; delay: number }[] = []
-      let name = 'fws.clock'
+      const samples: (readonly [offset: number, half: number])[] = []
       while (samples.length < SAMPLES) {
         const t1 = here()
-        try {
-          const answer = await ask(name, [t1])
-          const t4 = here()
-          const [t2, t3] = Array.isArray(answer) ? answer : [answer, answer]
-          samples.push({ offset: (t2 - t1 + t3 - t4) / 2, delay: t4 - t1 - (t3 - t2) })
-        } catch (error) {
-          // The original's request: when it was answered, without when it came.
-          if (name === 'time' || (error as MessagingError).code !== 'unknown') throw error
-          name = 'time'
-        }
+        const [t2, t3] = [await ask('fws.clock', [t1])].flat() as [number, number]
+        const t4 = here()
+        samples.push([(t2 - t1 + t3 - t4) / 2, (t4 - t1 - (t3 - t2)) / 2])
       }
-      samples.sort((a, b) => a.offset - b.offset)
-      const median = samples[SAMPLES / 2]!.offset
+      samples.sort(([a], [b]) => a - b)
+      const [median] = samples[SAMPLES / 2]!
       // True is what lies within half of each delay around each offset: how far the median may be from that.
-      const error = Math.min(...samples.map(({ offset, delay }) => Math.abs(offset - median) + delay / 2))
+      const error = Math.min(...samples.map(([offset, half]) => Math.abs(offset - median) + half))
       if (!(error >= 0)) throw new MessagingError('failed', 'the server told no time')
       clock.offset = median
       clock.error = error

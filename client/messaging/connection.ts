@@ -2,18 +2,19 @@ import type { ConnectionState, SocketClass } from '../lasting-socket.ts'
 import { Listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Clock, clockOf, here } from './clock.ts'
-import type { MessagingError } from './error.ts'
+import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import type { Args, Kwargs } from './frame.ts'
-import { getFile, inMemory, type Sink } from './get-file.ts'
+import type { Args, Kwargs, Message } from './frame.ts'
+import type { GetFileOptions, Sink } from './get-file.ts'
 import { FRAMES, type LinkOptions, linkTo } from './link.ts'
+import { loadFiles } from './load-files.ts'
 import type { AskOptions, CallOptions } from './outbox.ts'
-import { type SendFileOptions, type SentFile, sendFile } from './send-file.ts'
-import { type Hash, sha256 } from './sha256.ts'
-import { type SharedFiles, share } from './shared.ts'
-import { type FileData, type Source, sourceOf } from './source.ts'
+import type { SendFileOptions, SentFile } from './send-file.ts'
+import type { Hash } from './sha256.ts'
+import type { Sharing } from './shared.ts'
+import type { FileData, Source } from './source.ts'
 import type { Line, TransferOptions } from './transfer.ts'
-import { type Delivery, workOf } from './work.ts'
+import { type Delivery, type Reply, workOf } from './work.ts'
 
 /** For what the client asks of its own accord; `timeout` in milliseconds. */
 const ASIDE = { timeout: 5000, isKept: false }
@@ -27,7 +28,7 @@ export type TopicHandler = (action: string, args: Args, kwargs: Kwargs, delivery
 
 export interface MessagingOptions extends LinkOptions {
   /** What the server may send and get: `blobs(...)`, in Node also `folder(...)`. Default: nothing. */
-  readonly files?: SharedFiles
+  readonly files?: Sharing
 }
 
 /** A connection with a server that has the filter `messaging`: actions, and requests both ways. Use `connectMessaging`. */
@@ -78,28 +79,22 @@ export interface MessagingConnection {
 
 /**
  * @param classFor - what to connect with.
- * @param hash - SHA-256.
+ * @param hash - SHA-256; default: one of our own.
  */
 export function messagingOf(
   url: string,
   options: MessagingOptions,
   classFor: (url: string) => SocketClass | undefined,
-  hash: () => Hash = sha256,
+  hash?: () => Hash,
 ): MessagingConnection {
   const listeners = new Listeners<MessagingEvents>()
   const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
   const failed = (name: string, error: unknown) => tell('failed', { name, error })
   const clock = clockOf(aside)
-  const work = workOf(frame => link.sendNow(frame, false), failed, clock.when)
+  const work = workOf(frame => link.sendNow(frame, false), failed, clock.when, answerFile)
   const link = linkTo(url, options, classFor, tell, work.take, clock.stop)
   const { outbox } = link
-  const line: Line = {
-    get isClosed() {
-      return link.state === 'closed'
-    },
-    ask: (type, name, kwargs, settings) => outbox.ask(type, name, [], kwargs, { ...settings, isKept: false }),
-    hash,
-  }
+  const line: Line = Object.assign(link, { hash })
 
   /** What is asked anew on each connection. */
   function aside(name: string, args: Args): Promise<unknown> {
@@ -110,25 +105,31 @@ export function messagingOf(
     return (await outbox.ask('request', name, args, kwargs, settings)).value
   }
 
+  async function answerFile(message: Message): Promise<Reply> {
+    if (!options.files) throw new MessagingError('off', 'this client shares no files')
+    return (await loadFiles()).answerFile(options.files, message)
+  }
+
   function check(name: string): void {
     if (/^(fws\.|filetransfer$)/.test(name)) throw new TypeError(`no handler can have the name "${name}"`)
   }
 
   function action(name: string, handler: ActionHandler): () => void {
     check(name)
-    return work.add('message', name, async ({ args, kwargs }, delivery) => void (await handler(args, kwargs, delivery)))
+    return work.add('message', name, handler)
   }
 
-  work.add('request', 'id', () => ({ value: link.id }))
-  work.add('request', 'time', () => ({ value: here() }))
-  work.add('request', 'fws.clock', () => ({ value: [here(), here()] }))
+  work.add('request', 'id', () => link.id)
+  work.add('request', 'time', here)
+  work.add('request', 'fws.clock', () => [here(), here()])
   action('message', ([text]) => {
     if (typeof text === 'string') tell('message', text)
   })
-  share(work, options.files)
+  // It will be needed: the sooner the better. What comes before waits for it, and asks again if it did not load.
+  if (options.files) loadFiles().catch(() => {})
   listeners.add('open', ({ protocol }) => {
     if (protocol !== FRAMES) return
-    for (const topic of work.topics) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
+    for (const topic of work.topics.keys()) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
     if (Number.isFinite(clock.error)) clock.sync().catch(error => failed('time', error))
   })
 
@@ -138,9 +139,7 @@ export function messagingOf(
     action,
     request(name, handler) {
       check(name)
-      return work.add('request', name, async ({ args, kwargs }, delivery) => ({
-        value: await handler(args, kwargs, delivery),
-      }))
+      return work.add('request', name, handler)
     },
     call,
     async deliver(name, args, kwargs, settings) {
@@ -150,9 +149,7 @@ export function messagingOf(
     send: data =>
       link.isFree() && (typeof data === 'string' ? outbox.tell('message', [data], {}, data) : link.sendNow(data, true)),
     async subscribe(topic, handler) {
-      const leave = work.add('topic', topic, async ({ name, args, kwargs }, delivery) => {
-        await handler(name, args, kwargs, delivery)
-      })
+      const leave = work.add('topic', topic, handler)
       try {
         await aside('fws.subscribe', [topic])
       } catch (error) {
@@ -163,11 +160,12 @@ export function messagingOf(
       }
       return () => {
         leave()
-        if (!work.topics.includes(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
+        if (!work.topics.has(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
       }
     },
-    sendFile: async (data, filepath, settings = {}) => sendFile(line, sourceOf(await data), filepath, settings),
-    getFile: (filepath: string, { into = inMemory(), ...settings }: TransferOptions & { into?: Sink<unknown> } = {}) =>
-      getFile(line, filepath, into, settings) as never,
+    sendFile: async (data, filepath, settings = {}) =>
+      (await loadFiles()).sendFile(line, await data, filepath, settings),
+    getFile: async (filepath: string, settings: GetFileOptions<unknown> = {}) =>
+      (await loadFiles()).getFile(line, filepath, settings) as never,
   } satisfies Omit<MessagingConnection, keyof typeof link>)
 }

@@ -1,6 +1,7 @@
+import { MessagingError } from './error.ts'
 import { readJson } from './json.ts'
 
-/** Bytes; more is neither sent nor read. */
+/** Bytes; more is not sent. */
 export const MAX_CONTENT = 16 * 1024 * 1024
 /** Bytes: the number in front of it goes no further. */
 const MAX_HEADER = 65_535
@@ -37,11 +38,19 @@ export interface Message {
  * A frame. Throws a `RangeError` for what does not fit into one.
  *
  * @param fields - of the header, behind those that all frames have.
- * @param content - JSON, or bytes.
+ * @param content - an object in JSON, or bytes.
  */
-export function encode(type: MessageType, fields: Kwargs, content: string | Uint8Array): Uint8Array<ArrayBuffer> {
+export function encode(
+  type: MessageType,
+  name: string,
+  id: Id | undefined,
+  fields: Kwargs,
+  content: string | Uint8Array,
+): Uint8Array<ArrayBuffer> {
   const isJson = typeof content === 'string'
-  const text = isJson ? content : ''
+  const isRequest = type === 'request'
+  const names = { [type === 'message' ? 'action' : 'requested_value']: name, request_id: id }
+  const text = isRequest ? `${JSON.stringify(names).slice(0, -1)},${content.slice(1)}` : isJson ? content : ''
   const length = isJson ? lengthOf(text) : content.length
   if (length > MAX_CONTENT) throw new RangeError(`a content has ${MAX_CONTENT} bytes, received ${length}`)
   const header = JSON.stringify({
@@ -51,6 +60,7 @@ export function encode(type: MessageType, fields: Kwargs, content: string | Uint
     'content-encoding': 'utf-8',
     'content-length': length,
     'message-type': type,
+    ...(!isRequest && names),
     ...fields,
   })
   // In one piece, as each has a price of its own; the number takes the place of what is in front.
@@ -60,7 +70,7 @@ export function encode(type: MessageType, fields: Kwargs, content: string | Uint
     throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${headerLength}`)
   frame[0] = headerLength >> 8
   frame[1] = headerLength
-  if (!isJson) frame.set(content, frame.length - length)
+  if (!isJson) frame.set(content as Uint8Array, frame.length - length)
   return frame
 }
 
@@ -82,21 +92,18 @@ export interface Parts {
   readonly content: Uint8Array<ArrayBuffer>
 }
 
-/** What a frame says; `undefined`: a type of message that there may be some day. Throws an `Error` that says what is wrong. */
+/** What a frame says that has come whole; `undefined`: a type of message that there may be some day. Throws an `Error` that says what is wrong. */
 export function decode(frame: ArrayBuffer | Parts): Message | undefined {
-  const { header, content: bytes } = frame instanceof ArrayBuffer ? partsOf(frame) : frame
-  const isJson = header['content-type'] === 'json'
-  const content = isJson ? readJson(textOf(bytes, `${header['content-encoding']}`)) : {}
-  return messageOf(header['message-type'], header, content, isJson ? undefined : bytes)
+  const { header, content } = frame instanceof ArrayBuffer ? partsOf(frame) : frame
+  const { 'message-type': type, 'content-encoding': encoding } = header
+  if (header['content-type'] !== 'json') return messageOf(type, header, {}, content)
+  return messageOf(type, header, readJson(textOf(content, `${encoding}`)))
 }
 
 function partsOf(frame: ArrayBuffer): Parts {
   const end = LENGTH + new DataView(frame).getUint16(0)
-  const header = readJson(textOf(new Uint8Array(frame, LENGTH, end - LENGTH), 'utf-8'))
-  const content = new Uint8Array(frame, end)
-  if (content.length !== header['content-length'] || content.length > MAX_CONTENT)
-    throw new Error(`${content.length} bytes of content, announced ${header['content-length']}`)
-  return { header, content }
+  const header = readJson(textOf(new Uint8Array(frame, LENGTH, end - LENGTH)))
+  return { header, content: new Uint8Array(frame, end) }
 }
 
 /** `undefined` for other types. Of a request the name and the id are in its content, of all else in the header. */
@@ -114,6 +121,12 @@ export function messageOf(
   return { type, name, id: id ?? undefined, args: args ?? [], kwargs: kwargs ?? {}, value, header, bytes } as Message
 }
 
-function textOf(bytes: Uint8Array, encoding: string): string {
+function textOf(bytes: Uint8Array, encoding?: string): string {
   return new TextDecoder(encoding, { fatal: true }).decode(bytes)
+}
+
+/** The error that an answer brings; `undefined`: it is none. */
+export function errorIn({ header: { error } }: Message): MessagingError | undefined {
+  const { code, message } = Object(error)
+  return error ? new MessagingError(`${code}`, `${message}`) : undefined
 }

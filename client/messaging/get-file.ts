@@ -30,13 +30,18 @@ export interface Sink<T> {
   close?(isKept: boolean): Promise<void>
 }
 
+export interface GetFileOptions<T> extends TransferOptions {
+  /** Default: a `Blob`. */
+  readonly into?: Sink<T>
+}
+
 interface Part extends Version {
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly offset: number
 }
 
 /** A `Blob`. */
-export function inMemory(): Sink<Blob> {
+function inMemory(): Sink<Blob> {
   let pieces: Uint8Array<ArrayBuffer>[]
   return {
     begin() {
@@ -48,9 +53,13 @@ export function inMemory(): Sink<Blob> {
 }
 
 /** Gets a file in parts, goes on where it was when the connection breaks; of the original the whole in one answer. */
-export async function getFile<T>(line: Line, filepath: string, sink: Sink<T>, options: TransferOptions): Promise<T> {
+export async function getFile<T = Blob>(
+  line: Line,
+  filepath: string,
+  { into: sink = inMemory() as Sink<never>, ...options }: GetFileOptions<T>,
+): Promise<T> {
   let file: Version | undefined
-  let hash = fileHash(line.hash())
+  let hash = fileHash(line.hash?.())
   let begun = 0
   let isKept = true
 
@@ -89,7 +98,7 @@ export async function getFile<T>(line: Line, filepath: string, sink: Sink<T>, op
     if (!version || version !== file?.version) {
       begun++
       file = { version, size: countIn(size) }
-      hash = fileHash(line.hash())
+      hash = fileHash(line.hash?.())
       await sink.begin(file, hash)
     }
     // Before, it may have come further.

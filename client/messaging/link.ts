@@ -5,18 +5,21 @@ import {
   type SocketClass,
   type SocketOptions,
 } from '../lasting-socket.ts'
-import type { Sendable } from '../queue.ts'
+import { type Sendable, sizeOf } from '../queue.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { decode, encode, type Message, messageOf, type Parts } from './frame.ts'
+import { decode, encode, errorIn, type Message, messageOf, type Parts } from './frame.ts'
 import { readJson } from './json.ts'
-import { type Entry, gone, type Outbox, outboxOf } from './outbox.ts'
+import { contentOf, type Entry, gone, type Outbox, outboxOf } from './outbox.ts'
 
 /** The subprotocol of those who speak frames. */
 export const FRAMES = 'messaging-frames'
-const RESUME = 'fws.resume'
-/** Milliseconds for its answer: the original has none. */
-const PATIENCE = 2000
+/** By which a client says who it is. */
+export const RESUME = 'fws.resume'
+/** Milliseconds for its answer: a filter may keep it from the server. */
+const PATIENCE = 5000
+/** The id of the question whether the server is there. */
+export const PULSE = 'fws.pulse'
 /** Milliseconds of silence. */
 const HEARTBEAT = 10_000
 const SILENT = { code: 1006, reason: 'the server is silent' }
@@ -24,12 +27,6 @@ const SILENT = { code: 1006, reason: 'the server is silent' }
 const FILES = 1024 * 1024
 /** Of all that waits. */
 const MAX_BYTES = 16 * FILES
-
-/**
- * Whom one talks to: a server without the filter; one that answers nothing but requests, and of those only what it knows as
- * the original (`silent`), or each (`strange`); one of ours.
- */
-type Peer = 'plain' | 'silent' | 'strange' | 'ours'
 
 export interface LinkOptions extends Omit<SocketOptions, 'protocols'> {
   /** Who it is, 1 to 128 characters: under it the server keeps what it missed. Default: a random one. */
@@ -74,7 +71,7 @@ export function linkTo(
   options: LinkOptions,
   classFor: (url: string) => SocketClass | undefined,
   tell: <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => void,
-  take: (message: Message) => void,
+  take: (message: Message, size: number) => void,
   ended: () => void,
 ): Link {
   const epoch = random()
@@ -83,64 +80,47 @@ export function linkTo(
   // Not the epoch: ids are known to others, and who knows both may have what was answered.
   let { id = random() } = options
   let socket: LastingSocket
-  /** `undefined`: nobody yet. */
-  let peer: Peer | undefined
-  /** It has said before that it is one of ours. */
+  /** Whom one talks to: a server without the filter, or one of ours; `undefined`: nobody yet. */
+  let peer: 'plain' | 'ours' | undefined
+  /** It has said before that it is one of ours: it does, sooner or later. */
   let isKnown = false
   let timer: ReturnType<typeof setTimeout>
   let pulse: ReturnType<typeof setInterval>
   /** Beats since something came. */
-  let beats: number
-  /** Hears who the server is. */
-  let greeted: (answer: Peer, window?: number) => void
+  let beats = 0
+  /** The connection of which nobody has been told. */
+  let opened: MessagingEvents['open'] | undefined
 
   /** Says who it is, first of all, and goes on when the server knows. */
   function greet(event: MessagingEvents['open']): void {
-    greeted = (answer, window) => {
-      clearTimeout(timer)
-      const isFirst = !peer
-      peer = answer
-      if (isFirst && answer !== 'plain') watch()
-      outbox.flush(window)
-      if (isFirst) tell('open', event)
-    }
-    if (event.protocol !== FRAMES) greeted('plain')
+    opened = event
+    if (event.protocol !== FRAMES) meet('plain')
     else {
-      // Who has taken the subprotocol is one of ours, however slow.
-      timer = isKnown
-        ? setTimeout(replace, 2 * heartbeat, SILENT)
-        : setTimeout(() => greeted(/^ws/.test(url) ? 'ours' : 'silent'), PATIENCE)
-      ask(RESUME, { id, epoch })
+      timer = isKnown ? setTimeout(replace, 2 * heartbeat, SILENT) : setTimeout(meet, PATIENCE, 'ours')
+      socket.send(encode('request', RESUME, RESUME, {}, contentOf([], { id, epoch })))
     }
   }
 
-  /** Whatever waits. */
-  function ask(name: string, kwargs: object): void {
-    const content = { requested_value: name, request_id: name, args: [], kwargs }
-    socket.send(encode('request', {}, JSON.stringify(content)))
+  function meet(whom: 'plain' | 'ours', window?: number): void {
+    clearTimeout(timer)
+    peer = whom
+    outbox.flush(window)
+    if (opened && whom === 'ours') watch()
+    if (opened) tell('open', opened)
+    opened = undefined
   }
 
-  function send({ name, plain, isAnswered, frame, end }: Entry): boolean {
-    if (!peer) return false
-    if (peer === 'plain') {
-      end?.(new MessagingError('none', 'the server has no filter messaging'))
-      return !plain || socket.send(plain)
-    }
-    // It would never answer.
-    if (peer === 'silent' && name.startsWith('fws.')) {
-      end?.(new MessagingError('unknown', `this server does not know ${name}`))
-      return true
-    }
-    const isSent = socket.send(frame())
-    if (isSent && !isAnswered && peer !== 'ours') end?.(undefined, {} as Message)
-    return isSent
+  function send({ plain, frame, end }: Entry): boolean {
+    if (peer !== 'plain') return !!peer && socket.send(frame())
+    end?.(new MessagingError('none', 'the server has no filter messaging'))
+    return !plain || socket.send(plain)
   }
 
   function watch(): void {
     beats = 0
     pulse = setInterval(() => {
       if (beats === 2) replace(SILENT)
-      else if (beats++) ask(peer === 'ours' ? 'fws.clock' : 'time', {})
+      else if (beats++) socket.send(encode('request', 'fws.clock', PULSE, {}, contentOf()))
     }, heartbeat)
   }
 
@@ -160,18 +140,16 @@ export function linkTo(
       const message = isPlain ? actionIn(data as string) : decode(data)
       if (!message) {
         if (isPlain) tell('message', data as string)
-      } else if (message.type !== 'response') take(message)
+      } else if (message.type !== 'response') take(message, sizeOf((data as Parts).content ?? data))
       else if (message.name === RESUME) {
         const { window } = Object(message.value)
-        const { code, message: why } = Object(message.header.error)
-        if (code && !/^(off|unknown)$/.test(code))
-          tell('failed', { name: RESUME, error: new MessagingError(code, why) })
-        isKnown = code !== 'unknown'
-        greeted(isKnown ? 'ours' : 'strange', window > 0 ? window : undefined)
+        const error = errorIn(message)
+        if (error && error.code !== 'off') tell('failed', { name: RESUME, error })
+        isKnown = true
+        meet('ours', window > 0 ? window : undefined)
       } else outbox.settle(message)
     } catch (error) {
-      const bytes = (data as Parts).content?.slice().buffer
-      tell('unreadable', { reason: (error as Error).message, data: bytes ?? (data as string) })
+      tell('unreadable', { reason: (error as Error).message, data: bytesOf(data) })
     }
   }
 
@@ -231,15 +209,19 @@ export function linkTo(
   }
 }
 
+function bytesOf(data: string | ArrayBuffer | Parts): string | ArrayBuffer {
+  return (data as Parts).content?.slice().buffer ?? data
+}
+
 /** Nobody can guess it. */
 function random(): string {
   return crypto.getRandomValues(new Uint32Array(3)).join('')
 }
 
 /** A plain text that is an action, in the form for browsers. */
-function actionIn(data: string): Message | undefined {
+function actionIn(data: string | ArrayBuffer): Message | undefined {
   try {
-    const { id, ...fields } = readJson(data)
+    const { id, ...fields } = readJson(data as string)
     return messageOf('message', { ...fields, request_id: id }, fields)
   } catch {
     return undefined

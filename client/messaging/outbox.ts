@@ -1,5 +1,6 @@
+import { sizeOf } from '../queue.ts'
 import { MessagingError } from './error.ts'
-import { type Args, encode, type Kwargs, type Message } from './frame.ts'
+import { type Args, encode, errorIn, type Kwargs, type Message } from './frame.ts'
 
 /** Milliseconds that a timer can hold. */
 const MAX_TIMEOUT = 2_147_483_647
@@ -16,8 +17,6 @@ export interface CallOptions {
 export interface AskOptions extends CallOptions {
   /** `false`: is not sent again when the connection breaks, but rejects with `gone`. */
   readonly isKept?: boolean
-  /** An action that this server answers, whoever it is. */
-  readonly isAnswered?: boolean
   /** Further fields of the header. */
   readonly fields?: Kwargs
   /** Content in the place of args and kwargs; whoever sends it waits for answers, as no bound in bytes holds for it here. */
@@ -31,8 +30,6 @@ export interface Entry {
   readonly id: string
   /** Counts what is kept, from 1; 0: it is not. */
   readonly n: number
-  /** By whoever the server is. */
-  readonly isAnswered: boolean
   /** The same for a server without the filter. */
   readonly plain?: string
   /** Bytes that count. */
@@ -130,28 +127,25 @@ export function outboxOf(
     name: string,
     args?: Args,
     kwargs?: Kwargs,
-    { timeout = 10_000, signal, isKept = true, isAnswered = false, fields, bytes: content }: AskOptions = {},
+    { timeout = 10_000, signal, isKept = true, fields, bytes: content }: AskOptions = {},
   ): Promise<Message> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const n = isKept ? kept + 1 : 0
       const id = epoch + (isKept ? `.${n}` : `-${++others}`)
-      const isAction = type === 'message'
-      const header = isAction && { action: name, request_id: id }
-      const said = content ?? contentOf(args, kwargs, isAction ? {} : { requested_value: name, request_id: id })
+      const said = content ?? contentOf(args, kwargs)
       const entry: Entry = {
         name,
         id,
         n,
-        isAnswered: isAnswered || !isAction,
         size: content ? 0 : sizeOf(said),
-        frame: () => encode(type, { ...header, ...fields, resend: entry.state && true }, said),
+        frame: () => encode(type, name, id, { ...fields, resend: entry.state && true }, said),
         end(error, answer) {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
           remove(entry)
-          if (answer) resolve(answer)
-          else reject(error)
+          if (error || !answer) reject(error)
+          else resolve(answer)
         },
       }
       if (!add(entry)) throw isOver ? gone() : new MessagingError('full', 'too much waits for the server')
@@ -180,10 +174,9 @@ export function outboxOf(
         name,
         id: `-${++others}`,
         n: 0,
-        isAnswered: false,
         size: sizeOf(content),
         plain: raw ?? `{"action":${JSON.stringify(name)},${content.slice(1)}`,
-        frame: () => encode('message', { action: name }, content),
+        frame: () => encode('message', name, undefined, {}, content),
       })
       flush()
       return isAdded
@@ -192,10 +185,7 @@ export function outboxOf(
     settle(answer) {
       const entry = entries.get(`${answer.id}`)
       if (entry?.name !== answer.name) return
-      const { error } = answer.header
-      const { code, message } = Object(error)
-      if (error) entry.end?.(new MessagingError(`${code}`, `${message}`))
-      else entry.end?.(undefined, answer)
+      entry.end?.(errorIn(answer), answer)
       flush()
     },
 
@@ -221,11 +211,7 @@ export function gone(): MessagingError {
   return new MessagingError('gone', 'the connection is gone')
 }
 
-function contentOf(args: Args = [], kwargs: Kwargs = {}, more?: Kwargs): string {
-  return JSON.stringify({ args: [...args], kwargs: { ...kwargs }, ...more })
-}
-
-/** Bytes, at most three for each of its UTF-16 units. */
-function sizeOf({ length }: { readonly length: number }): number {
-  return length * 3
+/** What actions and requests say. */
+export function contentOf(args: Args = [], kwargs: Kwargs = {}): string {
+  return JSON.stringify({ args: [...args], kwargs: { ...kwargs } })
 }

@@ -1,6 +1,6 @@
 import { MessagingError } from './error.ts'
 import { FILE, MAX_CONTENT } from './frame.ts'
-import { fileHash, type Source } from './source.ts'
+import { type FileData, fileHash, type Source, sourceOf } from './source.ts'
 import { type Ask, countIn, inOrder, type Line, PART, steadily, type TransferOptions } from './transfer.ts'
 
 export interface SendFileOptions extends TransferOptions {
@@ -18,12 +18,13 @@ export interface SentFile {
 /** Sends a file in parts, goes on where it was when the connection breaks. */
 export async function sendFile(
   line: Line,
-  { size, key: known, read }: Source,
+  data: FileData | Source,
   filepath: string,
   options: SendFileOptions,
 ): Promise<SentFile> {
+  const { size, key: known, read } = sourceOf(data)
   const { key = known, onProgress } = options
-  const hash = fileHash(line.hash())
+  const hash = fileHash(line.hash?.())
 
   async function piece(start: number, end: number): Promise<Uint8Array> {
     options.signal?.throwIfAborted()
@@ -41,7 +42,7 @@ export async function sendFile(
       const fields = { filepath, key, offset: start, size, ...(end === size && { sha256: hash.digest() }) }
       const there = end
       yield async () => {
-        await ask('message', FILE, {}, { isAnswered: true, fields, bytes })
+        await ask('message', FILE, {}, { fields, bytes })
         return there
       }
     }

@@ -1,7 +1,7 @@
 import { MessagingError } from './error.ts'
 import { FILE, type Kwargs, MAX_CONTENT, type Message } from './frame.ts'
 import { countIn, PART } from './transfer.ts'
-import type { Reply, Work } from './work.ts'
+import type { Reply } from './work.ts'
 
 /** Relative, of names between single slashes, without `.`, `..`, backslashes and control characters. */
 const PATH = /^(?!.*(^|\/)\.{0,2}(\/|$))[^\\\p{Cc}]{1,1024}$/u
@@ -47,43 +47,40 @@ export interface FilePart {
   readonly version: string
 }
 
-/** Answers what the server wants to do with files. */
-export function share(work: Work, files: SharedFiles | undefined): void {
-  type Answer = (files: SharedFiles, message: Message) => Promise<Reply>
-  const serve = (type: 'message' | 'request', name: string, answer: Answer) =>
-    work.add(type, name, message => {
-      if (!files) throw new MessagingError('off', 'this client shares no files')
-      return answer(files, message)
-    })
+/** Files that are shared, or what opens them. */
+export type Sharing = SharedFiles | (() => Promise<SharedFiles>)
 
-  serve('message', FILE, async (files, { header, bytes = new Uint8Array() }) => {
-    const { offset, sha256 } = header
-    if (offset === undefined) {
-      await files.save(pathIn(header), bytes)
-      return {}
-    }
-    const upload = uploadIn(header)
-    await files.take(upload, countIn(offset, upload.size), bytes, sha256 as string | undefined)
-    return { value: { offset: (offset as number) + bytes.length } }
-  })
+/** Answers the server when it wants to do something with files. */
+export async function answerFile(sharing: Sharing, message: Message): Promise<Reply> {
+  const files = typeof sharing === 'function' ? await sharing() : sharing
+  const { type, name, kwargs } = message
+  if (type === 'message') return take(files, message)
+  if (name === FILE) return give(files, kwargs)
+  if (name === 'fws.part') return { value: { offset: await files.find(uploadIn(kwargs)) } }
+  return { value: { sha256: await files.hash(pathIn(kwargs), `${kwargs.version}`) } }
+}
 
-  serve('request', FILE, async (files, { kwargs }) => {
-    const filepath = pathIn(kwargs)
-    const { offset } = kwargs
-    if (offset !== undefined) {
-      const { bytes, ...file } = await files.read(filepath, countIn(offset), Math.min(countIn(kwargs.length), PART))
-      return { bytes, fields: { offset, ...file } }
-    }
-    const { bytes, size } = await files.read(filepath, 0, MAX_CONTENT)
-    if (size > bytes.length) throw new MessagingError('too-large', `${size} bytes are too many for one answer`)
-    return { bytes }
-  })
+async function take(files: SharedFiles, { header, bytes = new Uint8Array() }: Message): Promise<Reply> {
+  const { offset, sha256 } = header
+  if (offset === undefined) {
+    await files.save(pathIn(header), bytes)
+    return {}
+  }
+  const upload = uploadIn(header)
+  await files.take(upload, countIn(offset, upload.size), bytes, sha256 as string | undefined)
+  return { value: { offset: (offset as number) + bytes.length } }
+}
 
-  serve('request', 'fws.part', async (files, { kwargs }) => ({ value: { offset: await files.find(uploadIn(kwargs)) } }))
-
-  serve('request', 'fws.hash', async (files, { kwargs }) => ({
-    value: { sha256: await files.hash(pathIn(kwargs), `${kwargs.version}`) },
-  }))
+async function give(files: SharedFiles, kwargs: Kwargs): Promise<Reply> {
+  const filepath = pathIn(kwargs)
+  const { offset } = kwargs
+  if (offset !== undefined) {
+    const { bytes, ...file } = await files.read(filepath, countIn(offset), Math.min(countIn(kwargs.length), PART))
+    return { bytes, fields: { offset, ...file } }
+  }
+  const { bytes, size } = await files.read(filepath, 0, MAX_CONTENT)
+  if (size > bytes.length) throw new MessagingError('too-large', `${size} bytes are too many for one answer`)
+  return { bytes }
 }
 
 function pathIn({ filepath }: Kwargs): string {

@@ -4,18 +4,20 @@ import { Malformed } from '../../filters/messaging/malformed.ts'
 import { Parser } from '../../filters/messaging/parser.ts'
 import type { Socket, SocketClass } from '../connection.ts'
 import type { Sendable } from '../queue.ts'
+import type { Parts } from './frame.ts'
 import { FRAMES } from './link.ts'
+import { type Known, OriginalServer } from './original-server.ts'
 
 /** Bytes of one content. */
 const MAX_CONTENT = 16 * 1024 * 1024
+/** Bytes of what is said in one turn that go out at once. */
+const PIECE = 4096
+/** Bytes that are copied into one piece. */
+const MAX_COPIED = 65_536
 /** Milliseconds for a header that has begun. */
 const HEADER_TIMEOUT = 10_000
 /** Milliseconds that the server has to end its side, after ours. */
 const GOODBYE = 2000
-/** Bytes that wait for no more. */
-const PIECE = 4096
-/** Bytes that are joined by copying. */
-const MAX_COPIED = 65_536
 /** As the original asks (clever-show-messaging, section 4), as far as Node lets one choose. */
 const SHARED = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3]
@@ -26,9 +28,11 @@ export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'server
 
 /** A TCP connection that looks like a WebSocket whose messages are frames, for the URLs `tcp://HOST:PORT` and `tls://HOST:PORT`. */
 export function tcpSocket(tls: TlsOptions = {}): SocketClass {
+  const known = { url: '', isOurs: false }
   return class extends TcpSocket {
     constructor(url: string) {
-      super(url, tls)
+      if (known.url !== url) Object.assign(known, { url, isOurs: false })
+      super(url, tls, known)
     }
   }
 }
@@ -36,19 +40,23 @@ export function tcpSocket(tls: TlsOptions = {}): SocketClass {
 class TcpSocket implements Socket {
   binaryType = 'arraybuffer'
   readyState = CONNECTING
+  onopen: Socket['onopen'] = null
+  onmessage: Socket['onmessage'] = null
+  onclose: Socket['onclose'] = null
+  onerror: Socket['onerror'] = null
   /** Peers on TCP speak nothing else. */
   readonly protocol = FRAMES
   readonly #socket: NetSocket
   readonly #parser = new Parser(MAX_CONTENT)
-  // biome-ignore lint/suspicious/noExplicitAny: as in the interface
-  readonly #listeners: Record<string, ((event: any) => void)[]> = {}
+  #ending = { code: LOST, reason: 'the server has gone' }
+  #deadline: NodeJS.Timeout | undefined
+  readonly #original: OriginalServer
   /** Of this turn. */
   #waiting: Uint8Array[] = []
   #waitingBytes = 0
-  #ending = { code: LOST, reason: 'the server has gone' }
-  #deadline: NodeJS.Timeout | undefined
 
-  constructor(url: string, tls: TlsOptions) {
+  constructor(url: string, tls: TlsOptions, known: Known) {
+    this.#original = new OriginalServer(frame => this.#hear(frame), known)
     const { protocol, hostname, port } = new URL(url)
     const address = { ...SHARED, host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) }
     const isTls = protocol === 'tls:'
@@ -70,18 +78,13 @@ class TcpSocket implements Socket {
     return this.#waitingBytes + this.#socket.writableLength
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: as in the interface
-  addEventListener(type: 'open' | 'message' | 'close' | 'error', listener: (event: any) => void): void {
-    this.#listeners[type] ??= []
-    this.#listeners[type].push(listener)
-  }
-
   /** What is said in one turn goes out in pieces, on which the server works while the next is made. */
   send(data: Sendable): void {
-    const bytes = bytesOf(data)
+    const frame = this.#original.said(data as Uint8Array<ArrayBuffer>)
+    if (frame === undefined) return
     if (this.#waiting.length === 0) queueMicrotask(() => this.#flush())
-    this.#waiting.push(bytes)
-    this.#waitingBytes += bytes.length
+    this.#waiting.push(frame)
+    this.#waitingBytes += frame.length
     if (this.#waitingBytes >= PIECE) this.#flush()
   }
 
@@ -118,7 +121,7 @@ class TcpSocket implements Socket {
 
   #opened(): void {
     this.readyState = OPEN
-    this.#tell('open', {})
+    this.onopen?.({})
   }
 
   #read(chunk: Buffer): void {
@@ -127,8 +130,8 @@ class TcpSocket implements Socket {
       this.#parser.push(chunk)
       for (let frame = this.#parser.next(); frame !== undefined; frame = this.#parser.next()) {
         this.#stopClock()
-        const { header, content } = frame
-        this.#tell('message', { data: { header: header.fields, content } })
+        const heard = this.#original.heard(frame)
+        if (heard !== undefined) this.#hear(heard)
       }
       if (this.#parser.isInHeader) this.#startClock()
       else this.#stopClock()
@@ -136,6 +139,10 @@ class TcpSocket implements Socket {
       if (!(error instanceof Malformed)) throw error
       this.#refuse(error.message)
     }
+  }
+
+  #hear(data: ArrayBuffer | Parts): void {
+    if (this.readyState === OPEN) this.onmessage?.({ data })
   }
 
   #startClock(): void {
@@ -157,16 +164,7 @@ class TcpSocket implements Socket {
   #closed(): void {
     clearTimeout(this.#deadline)
     this.readyState = CLOSED
-    this.#tell('close', this.#ending)
+    this.#original.stop()
+    this.onclose?.(this.#ending)
   }
-
-  #tell(type: string, event: object): void {
-    for (const listener of this.#listeners[type] ?? []) listener(event)
-  }
-}
-
-function bytesOf(data: Sendable): Uint8Array {
-  if (typeof data === 'string') return Buffer.from(data)
-  if (data instanceof Uint8Array) return data
-  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
 }

@@ -1,6 +1,7 @@
+import type { ConnectionState } from '../lasting-socket.ts'
 import { MessagingError } from './error.ts'
 import type { Kwargs, Message } from './frame.ts'
-import type { AskOptions } from './outbox.ts'
+import type { AskOptions, Outbox } from './outbox.ts'
 import type { Hash } from './sha256.ts'
 
 /** Bytes of a file in one message. */
@@ -24,11 +25,10 @@ export type Ask = (type: 'message' | 'request', name: string, kwargs: Kwargs, mo
 
 /** What transfers need of a connection. */
 export interface Line {
-  /** Over for good. */
-  readonly isClosed: boolean
-  /** Rejects with a `MessagingError`: with `gone` when the connection breaks before the answer. */
-  readonly ask: Ask
-  hash(): Hash
+  readonly state: ConnectionState
+  readonly outbox: Pick<Outbox, 'ask'>
+  /** SHA-256; default: our own. */
+  readonly hash?: (() => Hash) | undefined
 }
 
 /**
@@ -44,7 +44,8 @@ export async function steadily<T>(
 ): Promise<T> {
   let end = Date.now() + timeout
   const ask: Ask = async (type, name, kwargs, more) => {
-    const answer = await line.ask(type, name, kwargs, { ...more, ...(signal && { signal }), timeout: end - Date.now() })
+    const settings = { ...more, ...(signal && { signal }), timeout: end - Date.now(), isKept: false }
+    const answer = await line.outbox.ask(type, name, [], kwargs, settings)
     // What is only asked is no progress: else a server that ends with each part would be tried for ever.
     if (type === 'message' || answer.bytes) end = Date.now() + timeout
     return answer
@@ -54,7 +55,8 @@ export async function steadily<T>(
       return await run(ask)
     } catch (error) {
       const { code } = error as MessagingError
-      if (line.isClosed || Date.now() + PAUSE > end || !(/^(gone|busy)$/.test(code) || mayTry(code))) throw error
+      if (line.state === 'closed' || Date.now() + PAUSE > end || !(/^(gone|busy)$/.test(code) || mayTry(code)))
+        throw error
       if (code === 'busy') await new Promise(resolve => setTimeout(resolve, PAUSE))
     }
   }

@@ -2,12 +2,15 @@ import { addTo } from '../listeners.ts'
 import { MessagingError } from './error.ts'
 import { encode, type Id, type Kwargs, type Message } from './frame.ts'
 
-/** Of the server, that are worked on; that wait for their instants; and that are remembered. */
+/** Messages of the server that are worked on, and that wait for their instants; and bytes of them. */
 const MAX_WORK = 1000
-/** Bytes of an answer that is remembered. */
+const MAX_BYTES = 16 * 1024 * 1024
+/** Bytes of an answer that is remembered; of as many as are worked on. */
 const MAX_ANSWER = 65_536
 /** Characters. */
 const MAX_TEXT = 1024
+/** What is asked and said about files. */
+const FILES = /^(filetransfer|fws\.(part|hash))$/
 
 /** What is known of a message beside what it says. */
 export interface Delivery {
@@ -31,52 +34,67 @@ export interface Reply {
   readonly bytes?: Uint8Array
 }
 
-/** Does something; what it answers is for those who ask. */
-export type Handler = (message: Message, delivery: Delivery) => Reply | void | Promise<Reply | void>
+/** Does something; of a request the answer is what it returns. Of a topic, the name of the action comes first. */
+// biome-ignore lint/suspicious/noExplicitAny: of a topic it takes one more
+export type Handler = (...said: any[]) => unknown
 
 /** What a client does for its server: actions one after the other, each request when the actions before it are done. */
 export interface Work {
-  readonly topics: readonly string[]
+  readonly topics: ReadonlyMap<string, unknown>
   /** Of a request the latest handler answers; actions and topics have as many as there are. Answers how to stop. */
   add(what: 'message' | 'request' | 'topic', name: string, handler: Handler): () => void
-  take(message: Message): void
+  /** @param size - bytes of it. */
+  take(message: Message, size: number): void
 }
 
 /**
  * @param failed - hears what handlers throw.
  * @param when - runs something at an instant of the server's clock.
+ * @param answerFile - answers what is about files.
  */
 export function workOf(
   send: (frame: Uint8Array) => void,
   failed: (name: string, error: unknown) => void,
   when: (at: number, run: () => void) => void,
+  answerFile: (message: Message) => Promise<Reply>,
 ): Work {
-  type Handlers = Map<string, Set<Handler>>
-  const topics: Handlers = new Map()
-  const handlers = { message: new Map() as Handlers, request: new Map() as Handlers, topic: topics }
-  /** How what was done has been answered; `undefined`: it is being done. */
-  const done = new Map<string, Uint8Array | undefined>()
+  const handlers: Record<string, Map<string, Set<Handler>>> = {
+    message: new Map(),
+    request: new Map(),
+    topic: new Map(),
+  }
+  /** How what was done has been answered, or nothing yet. */
+  const done = new Map<string, { frame?: Uint8Array }>()
   let turn = Promise.resolve()
   /** Apart, since an instant may be years away, and anybody in a room may have said it. */
-  const counts = { now: 0, later: 0 }
+  const loads = { now: { count: 0, bytes: 0 }, later: { count: 0, bytes: 0 } }
 
-  async function run(message: Message, delivery: Delivery): Promise<Uint8Array> {
-    const { type, name, id } = message
-    const found = [...(handlers[type as 'message'].get(name) ?? [])]
-    if (type === 'request') found.splice(0, found.length - 1)
-    else found.push(...(topics.get(delivery.topic!) ?? []))
+  async function reply(message: Message, delivery: Delivery): Promise<Reply> {
+    const { type, name, args, kwargs } = message
+    const found = [...(handlers[type]!.get(name) ?? [])]
+    const others = [...(handlers.topic!.get(delivery.topic!) ?? [])]
+    if (found.length === 0 && FILES.test(name)) return answerFile(message)
+    if (found.length + others.length === 0) throw new MessagingError('unknown', `there is no ${type} "${name}"`)
+    if (type === 'request') return { value: await found.at(-1)!(args, kwargs, delivery) }
+    for (const handler of found) await handler(args, kwargs, delivery)
+    for (const handler of others) await handler(name, args, kwargs, delivery)
+    return {}
+  }
+
+  async function run(message: Message, delivery: Delivery, isTooMuch: boolean): Promise<Uint8Array> {
+    const { name, id } = message
     const answer = ({ value, error, fields, bytes }: Reply) =>
       encode(
         'response',
-        { requested_value: name, request_id: id, error, ...fields },
+        name,
+        id,
+        { error, ...fields },
         // In a list everything is something in JSON.
         bytes ?? `{"value":${JSON.stringify([value]).slice(1, -1)}}`,
       )
     try {
-      const replies: (Reply | void)[] = []
-      if (found.length === 0) throw new MessagingError('unknown', `there is no ${type} "${name}"`)
-      for (const handler of found) replies.push(await handler(message, delivery))
-      return answer(replies.at(-1) ?? {})
+      if (isTooMuch) throw new MessagingError('busy', 'too much is to be done')
+      return answer(await reply(message, delivery))
     } catch (error) {
       failed(name, error)
       const { code = 'failed', message = error } = Object(error)
@@ -85,15 +103,10 @@ export function workOf(
   }
 
   return {
-    get topics() {
-      return [...topics.keys()]
-    },
+    topics: handlers.topic!,
+    add: (what, name, handler) => addTo(handlers[what]!, name, handler),
 
-    add(what, name, handler) {
-      return addTo(handlers[what], name, handler)
-    },
-
-    take(message) {
+    take(message, size) {
       const { name, id, type, header } = message
       const { resend, at, topic } = header as { resend?: unknown; at?: number; topic?: string }
       const key = `${name} ${id}`
@@ -101,29 +114,30 @@ export function workOf(
       if (key.length > 2 * MAX_TEXT) throw new RangeError(`a name and an id of ${key.length} characters`)
       // Ids of other peers come again without this word, for something else.
       const repeated = resend === true
-      if (repeated && done.has(key)) {
-        const frame = done.get(key)
-        if (frame) send(frame)
+      const before = repeated && done.get(key)
+      if (before) {
+        if (before.frame) send(before.frame)
         return
       }
-      const kind = at ? 'later' : 'now'
-      if (counts[kind] >= MAX_WORK) {
-        failed(name, new Error(`${MAX_WORK} messages ${at ? 'wait for their instants' : 'are worked on'}`))
-        return
+      const answer: { frame?: Uint8Array } = {}
+      const load = loads[at ? 'later' : 'now']
+      const isTooMuch = load.count >= MAX_WORK || load.bytes + size > MAX_BYTES
+      const work = async () => {
+        const frame = await run(message, { id, repeated, at, topic }, isTooMuch)
+        load.count--
+        load.bytes -= size
+        if (id === undefined) return
+        answer.frame = frame
+        if (frame.length > MAX_ANSWER && done.get(key) === answer) done.delete(key)
+        send(frame)
       }
-      counts[kind]++
+      load.count++
+      load.bytes += size
+      if (isTooMuch) return void work()
       if (id !== undefined) {
         done.delete(key)
-        done.set(key, undefined)
+        done.set(key, answer)
         if (done.size > MAX_WORK) done.delete(done.keys().next().value!)
-      }
-      const work = async () => {
-        const frame = await run(message, { id, repeated, at, topic })
-        counts[kind]--
-        if (id === undefined) return
-        if (frame.length > MAX_ANSWER) done.delete(key)
-        else if (done.has(key)) done.set(key, frame)
-        send(frame)
       }
       // Out of the line: what comes meanwhile does not wait for the instant.
       if (at) when(at, work)
