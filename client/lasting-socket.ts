@@ -93,28 +93,26 @@ export function lastingSocket(
   /** Failed ones in a row. */
   let attempt = 0
   let openedAt = 0
-  /** The attempt that is under way. */
-  let current: object | undefined
+  /** Of the attempt that is under way, by which that is known; or until the next one. */
   let timer: ReturnType<typeof setTimeout> | undefined
 
   async function connect(): Promise<void> {
     state = 'connecting'
-    const mine = {}
-    current = mine
-    timer = setTimeout(() => {
+    const mine = setTimeout(() => {
       if (socket) socket.close()
       else lost({ code: LOST, reason: 'no answer to what to offer' })
     }, timeout)
+    timer = mine
     try {
       const offered = [...(typeof protocols === 'function' ? await protocols() : protocols)]
       if (token !== undefined) offered.push('bearer', typeof token === 'function' ? await token() : token)
       // Not before whoever asked for it holds it.
       await undefined
-      if (current !== mine) return
+      if (timer !== mine) return
       if (!WebSocket) throw new Error('this platform has no WebSocket; give one as an option')
       listen(new WebSocket(url, offered))
     } catch (error) {
-      if (current === mine) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
+      if (timer === mine) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
     }
   }
 
@@ -149,8 +147,8 @@ export function lastingSocket(
 
   function end(): void {
     state = 'closed'
-    current = undefined
     clearTimeout(timer)
+    timer = undefined
     signal?.removeEventListener('abort', abort)
   }
 
