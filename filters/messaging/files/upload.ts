@@ -32,11 +32,6 @@ export class Upload {
     this.#follow(owner)
   }
 
-  /** It takes nothing any more. */
-  get isOver(): boolean {
-    return this.#isOver
-  }
-
   /** Bytes that are there. */
   get offset(): number {
     return this.#writing.temp.size
@@ -45,26 +40,29 @@ export class Upload {
   /**
    * The one who sends it has come back on another connection; what the old one still says is not heard.
    *
-   * @returns bytes that are there, once what is being written is written.
+   * @returns bytes that are there, once what is being written is written; `undefined`: it has ended.
    */
-  moveTo(client: Sender): Promise<number> {
-    if (this.#owner !== client) {
-      this.#owner.signal.removeEventListener('abort', this.#onAbort)
-      this.#owner = client
-      this.#follow(client)
-    }
-    return this.#alone(async () => this.offset)
+  moveTo(client: Sender): Promise<number | undefined> {
+    return this.#alone(async () => {
+      if (this.#isOver) return undefined
+      if (this.#owner !== client) {
+        this.#owner.signal.removeEventListener('abort', this.#onAbort)
+        this.#owner = client
+        this.#follow(client)
+      }
+      return this.offset
+    })
   }
 
   /**
    * Writes the next part, and with the last one puts the file in its place.
    *
-   * @returns bytes that are there.
+   * @returns bytes that are there; `undefined`: it had ended before.
    * @throws FileFailed.
    */
-  take(client: Sender, part: PushedPart, bytes: Buffer): Promise<number> {
+  take(client: Sender, part: PushedPart, bytes: Buffer): Promise<number | undefined> {
     return this.#alone(async () => {
-      if (this.#isOver) throw new FileFailed('busy', 'the transfer has just ended, try again')
+      if (this.#isOver) return undefined
       if (client !== this.#owner) throw new FileFailed('busy', 'another connection goes on with this file')
       await this.#check(part, bytes)
       this.#goesOn(bytes.length)

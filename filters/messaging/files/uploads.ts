@@ -38,8 +38,9 @@ export class Uploads {
     namesIn(named.filepath)
     const part = partOf(client, named)
     if (await this.#isDone(part, named.filepath)) return named.size
-    const open = await this.#known(part)
-    if (open !== undefined) return open.moveTo(client)
+    const open = await this.#open.get(part)?.catch(() => undefined)
+    const offset = await open?.moveTo(client)
+    if (offset !== undefined) return offset
     const stats = await this.#store.root.withinParts(({ path }) => lstat(`${path}/${part}`).catch(unless('ENOENT')))
     return stats?.size ?? 0
   }
@@ -55,8 +56,11 @@ export class Uploads {
     const part = partOf(client, { filepath, size, key })
     if (pushed.offset === size && this.#done.get(part) === sha256 && (await this.#isDone(part, filepath))) return size
     this.#done.delete(part)
-    const upload = await this.#upload(part, client, { filepath, size, key }, hooks)
-    const offset = await upload.take(client, pushed, bytes)
+    const taken = async () =>
+      (await this.#upload(part, client, { filepath, size, key }, hooks)).take(client, pushed, bytes)
+    // The first may be ending: it goes on as another.
+    const offset = (await taken()) ?? (client.signal.aborted ? undefined : await taken())
+    if (offset === undefined) throw new FileFailed('busy', 'the transfer has just ended, try again')
     if (offset === size) {
       await hooks.placed()
       this.#remember(part, sha256)
@@ -84,16 +88,7 @@ export class Uploads {
     return false
   }
 
-  /** One that is ending is waited for. */
-  async #known(part: string): Promise<Upload | undefined> {
-    const upload = await this.#open.get(part)?.catch(() => undefined)
-    if (!upload?.isOver) return upload
-    await upload.close()
-    return undefined
-  }
-
-  async #upload(part: string, client: Sender, named: Named, hooks: UploadHooks): Promise<Upload> {
-    await this.#known(part)
+  #upload(part: string, client: Sender, named: Named, hooks: UploadHooks): Promise<Upload> {
     const known = this.#open.get(part)
     if (known !== undefined) return known
     const opening = this.#begin(part, client, named, hooks)
