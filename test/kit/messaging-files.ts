@@ -30,9 +30,15 @@ export interface FileDoor extends Omit<ServerOptions, 'filters'> {
 
 /** A server with a root, and messaging on a TCP port. */
 export async function fileDoor(t: TestContext, { files, guards = [], filters = [], ...options }: FileDoor = {}) {
-  const root = folder(t, files)
+  const removals: (() => void | Promise<void>)[] = []
+  const root = folder({ after: remove => void removals.push(remove) }, files)
   const all = { filters: [...guards, 'messaging', ...filters], messagingOpen: true, messagingRoot: root, ...options }
-  return { root, ...(await door(t, [], all)) }
+  const opened = await door(t, [], all)
+  // Hooks run in their order, and none after one that throws: what the server still writes must not be in the way.
+  t.after(async () => {
+    for (const remove of removals) await remove()
+  })
+  return { root, ...opened }
 }
 
 /** A file as the original sends it. */
