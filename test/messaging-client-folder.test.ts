@@ -65,7 +65,7 @@ for (const over of ['tcp', 'ws'] as const) {
       const { api, root, clientOf, proxy, opened, server } = await pair(t, over, files, true)
       writeFileSync(join(root, 'a.bin'), bytesOf(LARGE))
       const told: number[] = []
-      const onProgress = (bytes: number) => {
+      const onProgress = ({ bytes }: { bytes: number }) => {
         told.push(bytes)
         if (bytes >= LARGE / 2) proxy!.cut()
       }
@@ -74,7 +74,7 @@ for (const over of ['tcp', 'ws'] as const) {
       await opened(2)
       await until(() => server.clients.size === 1)
       const again: number[] = []
-      await api.sendFile(clientOf(), 'a.bin', 'b.bin', { onProgress: bytes => void again.push(bytes) })
+      await api.sendFile(clientOf(), 'a.bin', 'b.bin', { onProgress: ({ bytes }) => void again.push(bytes) })
       assert.ok(again[0]! > LARGE / 2, `goes on with ${again[0]}`)
       assert.ok(readFileSync(join(home, 'b.bin')).equals(bytesOf(LARGE)))
     })

@@ -45,7 +45,7 @@ async function ground(t: TestContext, options: FileDoor = {}) {
 /** Hears of progress. */
 function watch() {
   const told: number[] = []
-  return { told, onProgress: (bytes: number, size: number) => void told.push(bytes, size) }
+  return { told, onProgress: ({ bytes, size }: { bytes: number; size: number }) => void told.push(bytes, size) }
 }
 
 describe('sendFile', () => {

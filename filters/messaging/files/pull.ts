@@ -37,7 +37,7 @@ export async function pullBytes(pull: Pull): Promise<Buffer> {
     throw new FileFailed('too-large', `a file that is not saved has at most ${maxWhole} bytes, this has ${size}`)
   const pieces = [content]
   const hash = createHash('sha256').update(content)
-  onProgress?.(content.length, size)
+  onProgress?.({ bytes: content.length, size })
   await follow(pull, content.length, part, async bytes => {
     pieces.push(bytes)
     hash.update(bytes)
@@ -61,7 +61,7 @@ async function inOne(pull: Pull, local: string): Promise<Writing> {
   const content = await wholeOf(pull)
   const size = sizeOf(content)
   try {
-    return await receive(pull.store, {}, local, content, bytes => pull.onProgress?.(bytes, size))
+    return await receive(pull.store, {}, local, content, bytes => pull.onProgress?.({ bytes, size }))
   } catch (error) {
     abandon(content)
     throw error
@@ -89,7 +89,7 @@ async function inParts(pull: Pull, local: string): Promise<Writing> {
   try {
     const { temp } = writing
     if (temp.size < content.length) await temp.append(content.subarray(temp.size))
-    onProgress?.(temp.size, size)
+    onProgress?.({ bytes: temp.size, size })
     await follow(pull, temp.size, part, bytes => temp.append(bytes))
     await writing.verify(await hashOf(pull, size, version), pull.signal)
     return writing
@@ -120,7 +120,7 @@ async function follow(
         throw new FileFailed('changed', 'the file has changed meanwhile')
       await take(content)
       offset += content.length
-      pull.onProgress?.(offset, size)
+      pull.onProgress?.({ bytes: offset, size })
     }
   } finally {
     await Promise.allSettled(flying)

@@ -17,8 +17,8 @@ const TRIES = 3
 export interface TransferOptions {
   /** Gives up when it is aborted, with its reason. */
   readonly signal?: AbortSignal
-  /** Hears how many of the bytes are there, and how many there are. */
-  onProgress?(bytes: number, size: number): void
+  /** Told how many bytes have arrived, of how many. */
+  readonly onProgress?: (progress: { readonly bytes: number; readonly size: number }) => void
 }
 
 /** A file that is sent, and where it comes to. */
@@ -45,7 +45,7 @@ export async function pushWhole({ session, file, filepath, timeout, onProgress }
   await drained(session, patienceFor(timeout, size))
   if (session.client.signal.aborted)
     throw new FileFailed('gone', `client ${session.client.id} has gone before it had the file`)
-  onProgress?.(size, size)
+  onProgress?.({ bytes: size, size })
 }
 
 /** Sends a file in parts, and goes on where an earlier try ended. @throws CallFailed, the signal's reason */
@@ -100,7 +100,7 @@ async function sendFrom(from: number, push: Push, key: string, whole: Promise<st
     const part = { key, offset, size, ...last }
     const answered = session
       .push({ filepath }, content, part, options)
-      .then(() => onProgress?.(offset + content.length, size))
+      .then(() => onProgress?.({ bytes: offset + content.length, size }))
     answered.catch(() => {})
     flying.push(answered)
   }
