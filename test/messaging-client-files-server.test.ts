@@ -237,9 +237,11 @@ it('a page sends and gets files as Blobs, and so does its server', async t => {
   })
   const { url } = await serve(t, { filters: ['pages', 'messaging', filter], pagesRoot, messagingRoot: root })
   const page = watched(t, await (await browser(t)).newPage())
+  const loaded: string[] = []
+  page.on('request', request => loaded.push(new URL(request.url()).pathname))
   await page.goto(url.replace('ws:', 'http:'))
   const seen = await page.evaluate<Record<string, unknown>>(`(async () => {
-    const { connectMessaging, blobs } = await import('/fws/messaging.js')
+    const { connectMessaging, blobs, MessagingError } = await import('/fws/messaging.js')
     const bytes = Uint32Array.from({ length: ${LARGE / 4} }, (_, i) => i * 4)
     const file = new File([bytes], 'a.bin')
     const taken = []
@@ -255,11 +257,12 @@ it('a page sends and gets files as Blobs, and so does its server', async t => {
     const got = await isTheSame(await ground.getFile('a.bin'))
     await ground.call('push', [], {}, { timeout: 30_000 })
     await ground.call('pull', [], {}, { timeout: 30_000 })
-    const refused = await ground.sendFile('text', '../a').catch(error => error.code)
+    const refused = await ground.sendFile('text', '../a').catch(error => error instanceof MessagingError && error.code)
     const seen = { sent, got, refused, pushed: taken[0].filepath, isPushed: await isTheSame(taken[0].blob) }
     ground.close()
     return seen
   })()`)
+  assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-files.js'])
   const bytes = bytesOf(LARGE)
   const sent = { bytes: LARGE, sha256: sha256(bytes) }
   assert.deepEqual(seen, { sent, got: true, refused: 'path', pushed: 'pushed.bin', isPushed: true })

@@ -62,6 +62,8 @@ describe('a page with the messaging client', () => {
     })
     const { url } = await serve(t, { filters: ['pages', 'messaging', filter], pagesRoot })
     const page = watched(t, await chromium.newPage())
+    const loaded: string[] = []
+    page.on('request', request => loaded.push(new URL(request.url()).pathname))
     await page.goto(url.replace('ws:', 'http:'))
     const seen = await page.evaluate<Record<string, unknown>>(`(async () => {
       const { connectMessaging, MessagingError } = await import('/fws/messaging.js')
@@ -77,6 +79,7 @@ describe('a page with the messaging client', () => {
       ground.close()
       return seen
     })()`)
+    assert.deepEqual(loaded, ['/', '/fws/messaging.js'])
     const { error, offset, ...said } = seen as { error: number; offset: number }
     assert.deepEqual(said, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
     assert.ok(error > 0 && error < 0.1, `${error}`)

@@ -288,16 +288,19 @@ describe('pages', () => {
     assert.ok(!server.stderr.includes('hidden'))
   })
 
-  it('serves the client libraries, each one small file', async () => {
+  it('serves the client libraries, each one small file, and what is loaded later beside it', async () => {
     const { status, headers } = await get(http, '/fws/client.js')
     assert.deepEqual([status, headers['content-type']], [200, 'text/javascript; charset=utf-8'])
     for (const [name, kilobytes] of [
       ['client', 5],
       ['media', 20],
-      ['messaging', 19],
+      ['messaging', 11],
+      ['messaging-files', 10],
     ] as const) {
       const { body } = await get(http, `/fws/${name}.js`)
-      assert.doesNotMatch(body, /\b(?:from|import)\s*["']/, 'one file')
+      const imported = [...body.matchAll(/\b(?:from|import)\s*\(?["']([^"']+)/g)].map(([, path]) => path)
+      const beside = { messaging: ['./messaging-files.js'], 'messaging-files': ['./messaging.js'] }
+      assert.deepEqual([...new Set(imported)], beside[name as 'messaging'] ?? [], `${name}.js`)
       assert.ok(body.length < kilobytes * 1000, `${name}.js has ${body.length} bytes`)
     }
   })
