@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
+import { browser, watched } from './kit/browser.ts'
 import { folder, launch, root } from './kit/cli.ts'
 import { Peer, until } from './kit/peer.ts'
 import { needsPython, PythonPeer } from './kit/python-peer.ts'
@@ -11,6 +14,10 @@ import { needsPython, PythonPeer } from './kit/python-peer.ts'
 const page = readFileSync(join(root, 'docs/messaging.md'), 'utf8')
 const [, ground] = /^```ts\n(\/\/ ground\.ts\n[\s\S]*?)^```$/m.exec(page)!
 const [, script] = /^```js\n(\/\/ page\.js\n[\s\S]*?)^```$/m.exec(page)!
+const [, copter] = /^```js\n(\/\/ copter\.mjs\n[\s\S]*?)^```$/m.exec(page)!
+const [, html] = /^```html\n([\s\S]*?)^```$/m.exec(page)!
+const [, pageScript] = /^```js\n(\/\/ public\/page\.js\n[\s\S]*?)^```$/m.exec(page)!
+const [, both] = /`(fws-server -f pages \.\/ground\.ts [^`]*)`/.exec(page)!
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!.trim())
 const texts = [...page.matchAll(/^\| `(\{.*?\})` \|/gm)].map(([, text]) => text!)
 
@@ -50,6 +57,29 @@ describe('docs/messaging.md', () => {
     browser.send('{"action": "land"}')
     await until(() => one.heard.length === 2 && two.heard.length === 2)
     assert.deepEqual(one.heard[1], { action: 'land', args: [], kwargs: {} })
+  })
+
+  it('shows a copter in Node, and a page that asks it and lands it', async t => {
+    const files = { 'ground.ts': ground!, 'public/index.html': html!, 'public/page.js': pageScript! }
+    const server = await launch(t, [...both!.replace('25000', '0').split(' ').slice(1), '-p', '0'], {
+      cwd: folder(t, files),
+    })
+    const { url } = server.logged().find(({ msg }) => String(msg).startsWith('messaging listens on')) as { url: string }
+    const program = copter!.replace('tcp://127.0.0.1:25000', url)
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { cwd: root })
+    t.after(() => void child.kill('SIGKILL'))
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', text => {
+      said += text
+    })
+    await until(() => said !== '', 'a green light')
+    assert.equal(said, 'led 0 255 0\n')
+    const shown = watched(t, await (await browser(t)).newPage(), /favicon/)
+    await shown.goto(server.url.replace('ws:', 'http:'))
+    await shown.waitForFunction("document.querySelector('output').textContent !== ''")
+    assert.equal(await shown.textContent('output'), '{"copter1":{"battery":12.1}}')
+    if (child.exitCode === null) await once(child, 'exit')
+    assert.equal(child.exitCode, 0)
   })
 
   it('shows texts that are understood', async t => {
