@@ -4,7 +4,7 @@ export { type FolderOptions, folder } from './folder.ts'
 export { readFrom, saveTo } from './local.ts'
 
 import { createHash } from 'node:crypto'
-import { WebSocket as Ws } from 'ws'
+import { GatheringSocket } from '../gathering-socket.ts'
 import type { SocketClass } from '../lasting-socket.ts'
 import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
 import { discover as listen } from './discover.ts'
@@ -42,7 +42,7 @@ export function connectMessaging(
   { tls, discover, reconfigure, ...options }: MessagingOptions = {},
 ): MessagingConnection {
   const Tcp = tcpSocket(tls)
-  const { WebSocket = Ws as unknown as SocketClass } = options
+  const { WebSocket = GatheringSocket as unknown as SocketClass } = options
   const connection = messagingOf(
     String(url),
     options,
