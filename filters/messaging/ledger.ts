@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable, Values } from 'filtered-websocket'
+import { Budget, type Noted } from './budget.ts'
+import type { Leases } from './leases.ts'
 import { begun, done, doneOnly, forgotten, type Note, noteIn, numberIn } from './note.ts'
 import type { Outcome } from './outcome.ts'
 import type { Run } from './run.ts'
+import { Whole } from './whole.ts'
 import { within } from './within.ts'
 import { isPromise } from './work.ts'
 
@@ -19,8 +22,9 @@ export interface LedgerOptions {
   readonly window: number
   /** Milliseconds that a note is kept. */
   readonly rememberMs: number
-  /** Milliseconds after which a node that says nothing is taken for dead. */
-  readonly leaseMs: number
+  /** Bytes of what this node notes. */
+  readonly maxBytes: number
+  readonly leases: Leases
   /** Hears of what could not be noted. */
   failed(error: unknown): void
 }
@@ -36,46 +40,39 @@ export type Doing = (repeated: boolean) => Awaitable<Outcome>
  */
 export class Ledger {
   readonly #options: LedgerOptions
+  readonly #budget: Budget
+  readonly #whole: Whole
   /** The storage does not answer at once. */
   #isElsewhere = false
 
   constructor(options: LedgerOptions) {
     this.#options = options
+    this.#budget = new Budget(options.maxBytes)
+    this.#whole = new Whole(options)
   }
 
   get window(): number {
     return this.#options.window
   }
 
-  /** Tells the other nodes that this one is alive; to be called three times a lease. */
-  async renew(): Promise<void> {
-    const { values, node, leaseMs } = this.#options
-    await within(values.set(leaseOf(node), '', { ttlMs: leaseMs }))
-  }
-
-  /** Takes up a run of a peer: finds out from which number on all that it began is noted. */
+  /** Takes up a run of a peer. */
   resume(run: Run): void {
-    const { values } = this.#options
-    const found = values.get(wholeOf(run))
-    if (!isPromise(found)) run.wholeFrom = numberOf(found)
-    else
-      run.ready = within(found).then(
-        text => {
-          run.wholeFrom = numberOf(text)
-          run.ready = undefined
-        },
-        error => {
-          run.ready = undefined
-          this.#options.failed(error)
-        },
-      )
+    this.#whole.find(run)
   }
 
   /** Keeps what is known of a run, which the peer may continue. */
-  async remember(run: Run): Promise<void> {
-    const { values, rememberMs } = this.#options
-    if (run.wholeFrom === undefined) return
-    await within(values.set(wholeOf(run), String(run.wholeFrom), { ttlMs: rememberMs }))
+  remember(run: Run): Promise<void> {
+    return this.#whole.renew(run)
+  }
+
+  /** What is noted of a run goes; what is said again of it is told as `repeated` from now on. */
+  forget(run: Run): void {
+    this.#giveUp(run, this.#budget.empty(run))
+  }
+
+  /** What was noted of a run has gone by itself. */
+  release(run: Run): void {
+    this.#budget.release(run)
   }
 
   /**
@@ -107,9 +104,11 @@ export class Ledger {
       if (found !== undefined && numberIn(found) > n) return forgotten()
       const before = found !== undefined && numberIn(found) === n ? noteIn(found) : undefined
       if (before?.outcome !== undefined) return before.outcome
-      if (before !== undefined && before.by !== node) return this.#beginLater(run, n, isResent, doing, key)
+      if (before === undefined ? isResent : before.by !== node) return this.#beginLater(run, n, isResent, doing, key)
+      const repeated = before !== undefined
+      if (!repeated) this.#whole.begin(run, n)
+      this.#count(run, n, begun(n, node))
       const noted = values.set(key, begun(n, node), { ttlMs: rememberMs })
-      const repeated = before !== undefined || this.#isDoubtful(run, n, isResent)
       return isPromise(noted)
         ? within(noted).then(
             () => this.#do(run, n, repeated, doing, key),
@@ -122,15 +121,23 @@ export class Ledger {
   }
 
   async #beginLater(run: Run, n: number, isResent: boolean, doing: Doing, key: string): Promise<Outcome> {
+    const { node, leases } = this.#options
     try {
       await run.ready
-      let repeated = this.#isDoubtful(run, n, isResent)
+      if (!isResent) this.#whole.begin(run, n)
+      let repeated = false
       for (let tries = 0; tries < MAX_TRIES; ) {
         const found = await this.#claim(key, n)
-        if (found === undefined) return this.#do(run, n, repeated, doing, key)
+        if (found === undefined) {
+          this.#count(run, n, begun(n, node))
+          // Not before: what is given up meanwhile is not whole any more.
+          if (isResent) repeated ||= await this.#whole.lacks(run, n)
+          return this.#do(run, n, repeated, doing, key)
+        }
         if (found.n > n) return forgotten()
         if (found.outcome !== undefined) return found.outcome
-        if (await this.#isAlive(found.by)) {
+        // What this node has begun, and does not work on, was not noted when it was done.
+        if (found.by !== node && (await leases.isAlive(found.by))) {
           if (run.isGone) return gone()
           await sleep(PAUSE)
           continue
@@ -174,20 +181,26 @@ export class Ledger {
     return within(values.set(key, text, { ttlMs: rememberMs, ifAbsent: true }))
   }
 
-  /** What this node has begun, and does not work on, was not noted when it was done. */
-  async #isAlive(node: string): Promise<boolean> {
-    const { values, node: self } = this.#options
-    return node !== self && (await within(values.get(leaseOf(node)))) !== undefined
+  #count(run: Run, n: number, text: string): void {
+    this.#budget.count(run, n % this.#options.window, n, Buffer.byteLength(text))
+    while (this.#budget.isOver) {
+      const given = this.#budget.giveUp()
+      if (given === undefined) return
+      this.#giveUp(given.run, given.noted)
+    }
   }
 
-  /** Sent before, to whom no notes are left of: a storage that has gone with its process, say. */
-  #isDoubtful(run: Run, n: number, isResent: boolean): boolean {
-    if (isResent) return run.wholeFrom === undefined || n < run.wholeFrom
-    if (run.wholeFrom === undefined) {
-      run.wholeFrom = n
-      this.remember(run).catch(error => this.#options.failed(error))
-    }
-    return false
+  #giveUp(run: Run, noted: readonly Noted[]): void {
+    if (noted.length === 0) return
+    const gone = [this.#whole.end(run), ...noted.map(({ n }) => this.#delete(this.#keyOf(run, n), n))]
+    for (const one of gone) one.catch(error => this.#options.failed(error))
+  }
+
+  /** What another node has noted in the slot since stays, unless it does so right now. */
+  async #delete(key: string, n: number): Promise<void> {
+    const { values } = this.#options
+    const found = await within(values.get(key))
+    if (found !== undefined && numberIn(found) === n) await within(values.delete(key))
   }
 
   #do(run: Run, n: number, repeated: boolean, doing: Doing, key: string): Awaitable<Outcome> {
@@ -199,9 +212,11 @@ export class Ledger {
     const { values, rememberMs, window, failed } = this.#options
     // Its peer has given it up, or it would not have gone on: the slot is another's.
     if (run.latest >= n + window) return outcome
-    const text = done(n, outcome)
+    const answer = done(n, outcome)
+    const text = run.mayKeep(Buffer.byteLength(answer)) ? answer : doneOnly(n)
     try {
-      const noted = values.set(key, run.mayKeep(n % window, text.length) ? text : doneOnly(n), { ttlMs: rememberMs })
+      this.#count(run, n, text)
+      const noted = values.set(key, text, { ttlMs: rememberMs })
       if (!isPromise(noted)) return outcome
       return within(noted).then(
         () => outcome,
@@ -224,18 +239,6 @@ export class Ledger {
   #keyOf({ peer, epoch }: Run, n: number): string {
     return `messaging:done:${peer}:${epoch}:${n % this.#options.window}`
   }
-}
-
-function leaseOf(node: string): string {
-  return `messaging:node:${node}`
-}
-
-function wholeOf({ peer, epoch }: Run): string {
-  return `messaging:whole:${peer}:${epoch}`
-}
-
-function numberOf(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : Number(text)
 }
 
 function gone(): Outcome {

@@ -14,6 +14,14 @@ export const resumptionOptions = {
     max: 604_800,
     describe: 'seconds for which what such a client has asked is not done again',
   },
+  'messaging-remember-bytes': {
+    type: 'number',
+    default: 67_108_864,
+    min: 1_048_576,
+    integer: true,
+    describe:
+      'bytes of what this node notes of that; beyond them what it knows of those who left longest ago goes first',
+  },
   'messaging-lease': {
     type: 'number',
     default: 10,

@@ -3,6 +3,7 @@ import type { Client, Host, Storage } from 'filtered-websocket'
 import { Calls } from './calls.ts'
 import type { Complaints } from './complaints.ts'
 import type { Handlers } from './handlers.ts'
+import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { Link } from './link.ts'
 import { shown } from './malformed.ts'
@@ -33,6 +34,7 @@ export class Resumption {
   readonly ledger: Ledger
   readonly peers: Peers
   readonly #sessions: ReadonlyMap<Client, Session>
+  readonly #leases: Leases
   readonly #runs: Runs
   readonly #host: Host<typeof options>
 
@@ -44,9 +46,22 @@ export class Resumption {
     const node = randomUUID()
     const failed = (err: unknown) => complaints.add('error', { err }, 'messaging cannot keep what it should')
     const rememberMs = chosen['messaging-remember'] * 1000
-    const leaseMs = chosen['messaging-lease'] * 1000
-    this.ledger = new Ledger({ values: storage.values, node, window: WINDOW, rememberMs, leaseMs, failed })
-    this.#runs = new Runs(chosen['messaging-max-peers'], rememberMs)
+    this.#leases = new Leases(storage.values, node, chosen['messaging-lease'] * 1000)
+    this.ledger = new Ledger({
+      values: storage.values,
+      node,
+      window: WINDOW,
+      rememberMs,
+      maxBytes: chosen['messaging-remember-bytes'],
+      leases: this.#leases,
+      failed,
+    })
+    this.#runs = new Runs({
+      max: chosen['messaging-max-peers'],
+      rememberMs,
+      forget: run => this.ledger.forget(run),
+      release: run => this.ledger.release(run),
+    })
     const limits = {
       maxCount: chosen['messaging-queue'],
       maxBytes: chosen['messaging-queue-bytes'],
@@ -96,9 +111,9 @@ export class Resumption {
   /** @throws (rejects) Error when the storage does not answer */
   async start(): Promise<void> {
     const { every, options: chosen } = this.#host
-    await this.ledger.renew()
+    await this.#leases.renew()
     await this.peers.start()
-    every((chosen['messaging-lease'] * 1000) / PARTS, () => this.ledger.renew())
+    every((chosen['messaging-lease'] * 1000) / PARTS, () => this.#leases.renew())
     every((chosen['messaging-remember'] * 1000) / PARTS, async () => {
       this.#runs.sweep()
       for (const run of this.#runs.present()) await this.ledger.remember(run)

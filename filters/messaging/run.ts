@@ -1,10 +1,13 @@
+import type { Noted } from './budget.ts'
 import type { Id } from './message.ts'
 import type { Outcome } from './outcome.ts'
 
-/** Characters of an answer up to which it is kept whatever else is: a slot has room for that many. */
+/** Bytes of an answer up to which it is kept whatever else is: a slot has room for that many. */
 const SMALL = 1024
 /** Of the answers beyond that, together. */
 const MAX_LARGE = 4 * 1024 * 1024
+/** Bytes that a note takes beside its text, in a storage in this process and here. */
+const OVERHEAD = 512
 
 /** One run of a peer's program, as this node knows it: its requests and actions are counted from 1. */
 export class Run {
@@ -23,8 +26,10 @@ export class Run {
   connections = 0
   /** When the last of them ended, in milliseconds of `performance.now`. */
   leftAt = 0
-  readonly #large = new Map<number, number>()
-  #largeSum = 0
+  /** What this node has noted of it, by slot, the oldest first. */
+  readonly #notes = new Map<number, { readonly n: number; readonly size: number }>()
+  #size = 0
+  #largeSize = 0
 
   constructor(peer: string, epoch: string) {
     this.peer = peer
@@ -49,17 +54,47 @@ export class Run {
     followed.then(forget, forget)
   }
 
-  /** Whether an answer of this size may be kept in this slot, in place of what was there. */
-  mayKeep(slot: number, size: number): boolean {
-    const before = this.#large.get(slot)
-    if (before !== undefined) {
-      this.#large.delete(slot)
-      this.#largeSum -= before
+  /** Notes of it. */
+  get noted(): number {
+    return this.#notes.size
+  }
+
+  /** Bytes of these. */
+  get bytes(): number {
+    return this.#size + this.#notes.size * OVERHEAD
+  }
+
+  /** Whether an answer of this size may be kept. */
+  mayKeep(size: number): boolean {
+    return size <= SMALL || this.#largeSize + size <= MAX_LARGE
+  }
+
+  hold(slot: number, n: number, size: number): void {
+    this.#let(slot)
+    this.#notes.set(slot, { n, size })
+    this.#add(size)
+  }
+
+  /** The oldest so many notes, but for what is worked on, which count no more. */
+  letGo(count: number): readonly Noted[] {
+    const found: Noted[] = []
+    for (const [slot, { n }] of this.#notes) {
+      if (found.length >= count) break
+      if (!this.underWay.has(n)) found.push({ slot, n })
     }
-    if (size <= SMALL) return true
-    if (this.#largeSum + size > MAX_LARGE) return false
-    this.#large.set(slot, size)
-    this.#largeSum += size
-    return true
+    for (const { slot } of found) this.#let(slot)
+    return found
+  }
+
+  #let(slot: number): void {
+    const before = this.#notes.get(slot)
+    if (before === undefined) return
+    this.#notes.delete(slot)
+    this.#add(-before.size)
+  }
+
+  #add(size: number): void {
+    this.#size += size
+    if (Math.abs(size) > SMALL) this.#largeSize += size
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { Ledger } from '../../../filters/messaging/ledger.ts'
+import { Leases } from '../../../filters/messaging/leases.ts'
+import { Ledger, type LedgerOptions } from '../../../filters/messaging/ledger.ts'
 import type { Outcome } from '../../../filters/messaging/outcome.ts'
 import { Run } from '../../../filters/messaging/run.ts'
 import type { Values } from '../../../src/types.ts'
@@ -9,6 +10,7 @@ import { open, options } from '../../../storage/memory.ts'
 const REMEMBER = 600_000
 const LEASE = 10_000
 const WINDOW = 4
+const MAX_BYTES = 67_108_864
 const ANSWERED = { error: { code: 'answered', message: 'this has been done and answered, and the answer is not kept' } }
 const UNAVAILABLE = {
   error: { code: 'unavailable', message: 'this server cannot note what it does; try again later' },
@@ -32,12 +34,22 @@ function remote(values: Values, broken: Partial<Record<keyof Values, () => boole
   return Object.fromEntries(names.map(name => [name, later(name)])) as unknown as Values
 }
 
-function ledgerOf(values: Values, node = 'a', failed: (error: unknown) => void = error => assert.fail(String(error))) {
-  return new Ledger({ values, node, window: WINDOW, rememberMs: REMEMBER, leaseMs: LEASE, failed })
+function ledgerOf(values: Values, options: Partial<LedgerOptions> = {}) {
+  const { node = 'a' } = options
+  return new Ledger({
+    values,
+    node,
+    window: WINDOW,
+    rememberMs: REMEMBER,
+    maxBytes: MAX_BYTES,
+    leases: new Leases(values, node, LEASE),
+    failed: error => assert.fail(String(error)),
+    ...options,
+  })
 }
 
-function runOf(ledger: Ledger): Run {
-  const run = new Run('copter1', 'e')
+function runOf(ledger: Ledger, peer = 'copter1'): Run {
+  const run = new Run(peer, 'e')
   run.connections = 1
   ledger.resume(run)
   return run
@@ -143,8 +155,8 @@ describe('the ledger', () => {
 
   it('has one of many who ask at once do it, on whichever node', async () => {
     const values = remote(memory())
-    const ledgers = ['a', 'b', 'c'].map(node => ledgerOf(values, node))
-    for (const ledger of ledgers) await ledger.renew()
+    const ledgers = ['a', 'b', 'c'].map(node => ledgerOf(values, { node }))
+    for (const node of ['a', 'b', 'c']) await new Leases(values, node, LEASE).renew()
     // The slots have been used before.
     for (const n of [1, 2]) await ledgers[0]!.once(runOf(ledgers[0]!), n, false, counting().doing)
     for (const n of [1 + WINDOW, 2 + WINDOW]) {
@@ -169,14 +181,15 @@ describe('the ledger', () => {
   it('waits for another node as long as that lives, then one does it again and is told so', async t => {
     const values = remote(memory())
     const pass = stopClock(t)
-    const [dead, b, c] = ['a', 'b', 'c'].map(node => ledgerOf(values, node)) as [Ledger, Ledger, Ledger]
-    await dead.renew()
+    const [dead, b, c] = ['a', 'b', 'c'].map(node => ledgerOf(values, { node })) as [Ledger, Ledger, Ledger]
+    const lease = new Leases(values, 'a', LEASE)
+    await lease.renew()
     void dead.once(runOf(dead), 1, false, () => new Promise(() => {}))
     await pass(100)
     const { told, doing } = counting('again')
     const asked = [b, c].map(ledger => ledger.once(runOf(ledger), 1, true, doing))
     await pass(LEASE - 1000)
-    await dead.renew()
+    await lease.renew()
     await pass(LEASE - 1000)
     assert.deepEqual(told, [])
     await pass(2000)
@@ -187,8 +200,8 @@ describe('the ledger', () => {
   it('gives up waiting for another node when nobody waits for it', async t => {
     const values = remote(memory())
     const pass = stopClock(t)
-    const [a, b] = ['a', 'b'].map(node => ledgerOf(values, node)) as [Ledger, Ledger]
-    await a.renew()
+    const [a, b] = ['a', 'b'].map(node => ledgerOf(values, { node })) as [Ledger, Ledger]
+    await new Leases(values, 'a', LEASE).renew()
     void a.once(runOf(a), 1, false, () => new Promise(() => {}))
     await pass(100)
     const run = runOf(b)
@@ -203,7 +216,7 @@ describe('the ledger', () => {
     const failed = (error: unknown) => void failures.push(String(error))
     let isDown = true
     const broken = { set: () => isDown, get: () => isDown }
-    const ledger = ledgerOf(remote(memory(), broken), 'a', failed)
+    const ledger = ledgerOf(remote(memory(), broken), { failed })
     const run = runOf(ledger)
     const { told, doing } = counting()
     assert.deepEqual(await ledger.once(run, 1, false, doing), UNAVAILABLE)
@@ -223,14 +236,7 @@ describe('the ledger', () => {
 
   it('keeps 4 MiB of the longer answers of a run, and of the shorter ones all', async () => {
     const values = memory()
-    const ledger = new Ledger({
-      values,
-      node: 'a',
-      window: 1000,
-      rememberMs: REMEMBER,
-      leaseMs: LEASE,
-      failed: error => assert.fail(String(error)),
-    })
+    const ledger = ledgerOf(values, { window: 1000 })
     const run = runOf(ledger)
     const long = 'x'.repeat(65_000)
     for (let n = 1; n <= 100; n++) await ledger.once(run, n, false, counting(long).doing)
@@ -242,4 +248,71 @@ describe('the ledger', () => {
     await ledger.once(run, 101, false, counting(long).doing)
     assert.equal(await kept(101), true)
   })
+
+  for (const [where, storage] of [
+    ['in this process', memory],
+    ['elsewhere', () => remote(memory())],
+  ] as const)
+    describe(`with a storage ${where} and room for ten notes`, () => {
+      const answer = 'x'.repeat(1000)
+      const maxBytes = 10 * 1560
+      const fill = async (ledger: Ledger, run: Run) => {
+        for (let n = 1; n <= WINDOW; n++) await ledger.once(run, n, false, counting(answer).doing)
+      }
+      /** Whether what is asked again is done again, and told so. */
+      const again = async (ledger: Ledger, run: Run) => {
+        const all: (boolean | undefined)[] = []
+        for (let n = 1; n <= WINDOW; n++) {
+          const { told, doing } = counting(answer)
+          assert.deepEqual(await ledger.once(run, n, true, doing), { value: answer })
+          all.push(told[0])
+        }
+        return all
+      }
+      const kept = Array(WINDOW).fill(undefined)
+
+      it('gives up what those have noted who left longest ago, and tells it, on other nodes too', async () => {
+        const values = storage()
+        const ledger = ledgerOf(values, { maxBytes })
+        const other = ledgerOf(values, { node: 'b' })
+        const runs = ['one', 'two', 'three'].map(peer => runOf(ledger, peer)) as [Run, Run, Run]
+        for (const [i, run] of runs.slice(0, 2).entries()) {
+          await fill(ledger, run)
+          Object.assign(run, { connections: 0, leftAt: 2 - i })
+        }
+        const elsewhere = runOf(other, 'two')
+        await elsewhere.ready
+        await fill(ledger, runs[2])
+        assert.deepEqual(await again(other, elsewhere), Array(WINDOW).fill(true))
+        assert.deepEqual(await again(ledger, runs[0]), kept)
+        assert.deepEqual(await again(ledger, runs[2]), kept)
+      })
+
+      it('gives up the older notes of who has most when nobody has left, but not what is worked on', async () => {
+        const values = storage()
+        const ledger = ledgerOf(values, { maxBytes })
+        const [slow, most, last] = ['slow', 'most', 'last'].map(peer => runOf(ledger, peer)) as [Run, Run, Run]
+        void ledger.once(slow, 1, false, () => new Promise(() => {}))
+        for (const n of [2, 3]) await ledger.once(slow, n, false, counting(answer).doing)
+        await fill(ledger, most)
+        for (const n of [1, 2, 3]) await ledger.once(last, n, false, counting(answer).doing)
+        // This was the eleventh.
+        await ledger.once(slow, 4, false, counting(answer).doing)
+        assert.deepEqual((await again(ledger, most)).slice(0, 2), [true, true])
+        Object.assign(slow, { connections: 0, leftAt: 1 })
+        await fill(ledger, runOf(ledger, 'next'))
+        assert.equal(await values.get('messaging:done:slow:e:1'), '1 by a')
+        assert.equal(await values.get('messaging:done:slow:e:2'), undefined)
+      })
+
+      it('has room again when notes have ended by themselves', async () => {
+        const ledger = ledgerOf(storage(), { maxBytes })
+        const runs = ['one', 'two', 'three'].map(peer => runOf(ledger, peer)) as [Run, Run, Run]
+        await fill(ledger, runs[0])
+        ledger.release(runs[0])
+        await fill(ledger, runs[1])
+        await fill(ledger, runs[2])
+        assert.deepEqual([await again(ledger, runs[1]), await again(ledger, runs[2])], [kept, kept])
+      })
+    })
 })
