@@ -74,7 +74,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
       await told(uploads.take(server, filepath, part, Buffer.from(bytes), hooks))
     },
     async save(filepath, bytes) {
-      const writing = await told(receive(store, server, filepath, Buffer.from(bytes)))
+      const writing = await told(receive(store, { owner: server, filepath }, Buffer.from(bytes)))
       await told(writing.place()).finally(() => writing.end(false))
       await hear(filepath)
     },

@@ -7,6 +7,7 @@ import { Permission } from './files/permission.ts'
 import { abandon, type Content, receive, sizeOf } from './files/receive.ts'
 import { Root } from './files/root.ts'
 import { Serving } from './files/serve.ts'
+import { sharerOf } from './files/sharer.ts'
 import { Space } from './files/space.ts'
 import { Transfers } from './files/transfers.ts'
 import { Uploads } from './files/uploads.ts'
@@ -24,6 +25,9 @@ import type { Session } from './session.ts'
 const CLEANING = 60_000
 /** Bytes of a file that comes, which are in memory. */
 const IN_MEMORY = 262_144
+/** Of the files under way, and of the room that is free, those of one client. */
+const TRANSFER_SHARE = 1 / 8
+const ROOM_SHARE = 1 / 4
 
 type Pushed = Action & { readonly content: Content }
 
@@ -56,9 +60,11 @@ export class Files {
     const { 'messaging-root': path, 'messaging-max-json': maxWhole } = chosen
     if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers)
     const root = await Root.open(path)
+    const maxTransfers = chosen['messaging-max-transfers']
     const space = new Space({
       root,
       quota: chosen['messaging-quota'],
+      share: ROOM_SHARE,
       partAge: chosen['messaging-part-age'] * 1000,
     })
     await space.clean()
@@ -66,7 +72,7 @@ export class Files {
     const store = {
       root,
       space,
-      transfers: new Transfers(chosen['messaging-max-transfers']),
+      transfers: new Transfers(maxTransfers, Math.max(1, Math.floor(maxTransfers * TRANSFER_SHARE))),
       hashes: new Hashes(),
       checks: new Hashes(),
       maxFile: chosen['messaging-max-file'],
@@ -147,7 +153,7 @@ export class Files {
         if (this.#store === undefined) throw off()
         const { client } = session
         await this.#permission.ask(client, { filepath, size: sizeOf(content), direction: 'in' })
-        return await receive(this.#store, session, filepath, content)
+        return await receive(this.#store, { owner: session, by: sharerOf(client), filepath }, content)
       } catch (error) {
         abandon(content)
         throw error

@@ -233,6 +233,23 @@ describe('files that are pushed in parts', () => {
     }, 'its place')
   })
 
+  it('of one client take an eighth of the places, and a quarter of the room beside the first', async t => {
+    const { peer } = await fileDoor(t, { messagingMaxTransfers: 16, messagingQuota: 4_000_000 })
+    const [ann, bob] = [await peer(), await peer()]
+    const begin = (name: string, size: number) => [name, name, { offset: 0, size }, Buffer.alloc(1)] as const
+    assert.deepEqual(await taken(ann, ...begin('a', 2_000_000)), bare({ offset: 1 }))
+    assert.deepEqual(await taken(ann, ...begin('b', 2_000_000)), [
+      'busy',
+      'files of this client that are under way wait for much of the room, try again later',
+    ])
+    assert.deepEqual(await taken(bob, ...begin('c', 400_000)), bare({ offset: 1 }))
+    assert.deepEqual(await taken(bob, ...begin('d', 1000)), bare({ offset: 1 }))
+    const busy = ['busy', '2 files of this client are under way, try again later']
+    assert.deepEqual(await taken(bob, ...begin('e', 1000)), busy)
+    bob.socket.destroy()
+    assert.deepEqual(await taken(await peer(), ...begin('e', 1000)), bare({ offset: 1 }))
+  })
+
   it('are forgotten when they are too old, at the start too', async t => {
     const { root, peer, server } = await fileDoor(t)
     const ann = await peer()

@@ -1,6 +1,6 @@
 import { Incoming } from '../incoming.ts'
 import { FileFailed } from './failed.ts'
-import { type Store, Writing } from './writing.ts'
+import { type Plan, type Store, Writing } from './writing.ts'
 
 export type Content = Buffer | Incoming
 
@@ -13,13 +13,12 @@ export type Content = Buffer | Incoming
  */
 export async function receive(
   store: Store,
-  owner: object,
-  filepath: string,
+  plan: Omit<Plan, 'size' | 'part'>,
   content: Content,
   onProgress: (bytes: number) => void = () => {},
 ): Promise<Writing> {
   const size = sizeOf(content)
-  const writing = await Writing.begin(store, { owner, filepath, size })
+  const writing = await Writing.begin(store, { ...plan, size })
   try {
     for await (const bytes of piecesOf(content)) {
       await writing.temp.append(bytes)

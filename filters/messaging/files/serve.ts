@@ -7,6 +7,7 @@ import { FileFailed } from './failed.ts'
 import { patienceFor } from './patience.ts'
 import type { Permission } from './permission.ts'
 import type { SharedFile } from './shared-file.ts'
+import { sharerOf } from './sharer.ts'
 import type { Store } from './writing.ts'
 
 /** Whole files that may be in memory at a time, of the largest that are served so. */
@@ -79,7 +80,7 @@ export class Serving {
         throw new FileFailed('busy', 'many files are being sent, try again later')
       held = size
       this.#bytes += held
-      const leave = store.transfers.enter()
+      const leave = store.transfers.enter(sharerOf(client))
       try {
         const content = await file.read(0, size)
         await file.checkUnchanged()

@@ -9,10 +9,17 @@ import { type Root, unless } from './root.ts'
 const FRESH = 60_000
 const REFUSAL_FRESH = 1000
 
+interface Promised {
+  readonly bytes: number
+  readonly by: unknown
+}
+
 export interface SpaceOptions {
   readonly root: Root
   /** Bytes under the root, those promised to files under way included. */
   readonly quota: number
+  /** Of the room that is free, how much all files of one sender that are under way may take beside the first: 1 is all, the default. */
+  readonly share?: number
   /** Milliseconds that a file which is not whole is kept after its last byte. */
   readonly partAge: number
   readonly now?: () => number
@@ -22,20 +29,20 @@ export interface SpaceOptions {
 export class Space {
   readonly #options: Required<SpaceOptions>
   /** Promised, by the name of the part. */
-  readonly #promised = new Map<string, number>()
+  readonly #promised = new Map<string, Promised>()
   #bytes = 0
   #countedAt = Number.NEGATIVE_INFINITY
   /** What must not overlap: counting, and the moment in which a part becomes a file. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: SpaceOptions) {
-    this.#options = { now: Date.now, ...options }
+    this.#options = { now: Date.now, share: 1, ...options }
   }
 
   /** Bytes as the limit sees them. */
   get used(): number {
     let used = this.#bytes
-    for (const bytes of this.#promised.values()) used += bytes
+    for (const { bytes } of this.#promised.values()) used += bytes
     return used
   }
 
@@ -43,16 +50,27 @@ export class Space {
    * Promises room for a part that will have so many bytes.
    *
    * @param there - bytes of them that are there.
-   * @throws FileFailed `full`.
+   * @param by - whose share it is of; left out: nobody's.
+   * @throws FileFailed `full`; `busy`: too much is promised to files of this one.
    */
-  async promise(part: string, bytes: number, there: number): Promise<void> {
+  async promise(part: string, bytes: number, there: number, by?: unknown): Promise<void> {
     const { quota } = this.#options
     const lacks = () => this.used + bytes - there > quota
     await this.count(FRESH)
     if (lacks()) await this.count(REFUSAL_FRESH)
     if (lacks()) throw new FileFailed('full', `no more than ${quota} bytes are kept in all`)
+    if (this.#isGreedy(by, bytes - there))
+      throw new FileFailed('busy', 'files of this client that are under way wait for much of the room, try again later')
     this.#bytes = Math.max(0, this.#bytes - there)
-    this.#promised.set(part, bytes)
+    this.#promised.set(part, { bytes, by })
+  }
+
+  /** Who only announces must not keep others out. */
+  #isGreedy(by: unknown, bytes: number): boolean {
+    const { quota, share } = this.#options
+    let own = 0
+    if (by !== undefined) for (const promised of this.#promised.values()) if (promised.by === by) own += promised.bytes
+    return own > 0 && own + bytes > (quota - this.used + own) * share
   }
 
   /** Takes the promise back; also twice. @param there - bytes that stay. */
@@ -64,7 +82,7 @@ export class Space {
   take(part: string, place: () => Promise<number>): Promise<void> {
     return this.#alone(async () => {
       const replaced = await place()
-      this.release(part, (this.#promised.get(part) ?? 0) - replaced)
+      this.release(part, (this.#promised.get(part)?.bytes ?? 0) - replaced)
     })
   }
 

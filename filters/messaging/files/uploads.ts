@@ -4,6 +4,7 @@ import type { PushedPart } from '../part.ts'
 import { FileFailed } from './failed.ts'
 import { namesIn } from './path.ts'
 import { unless } from './root.ts'
+import { sharerOf } from './sharer.ts'
 import { type Sender, Upload } from './upload.ts'
 import { type Store, Writing } from './writing.ts'
 
@@ -99,7 +100,7 @@ export class Uploads {
 
   async #begin(part: string, client: Sender, { filepath, size }: Named, hooks: UploadHooks): Promise<Upload> {
     await hooks.allow()
-    const writing = await Writing.begin(this.#store, { owner: {}, filepath, size, part })
+    const writing = await Writing.begin(this.#store, { owner: {}, by: sharerOf(client), filepath, size, part })
     if (writing.temp.size > size) {
       await writing.end(false)
       throw new FileFailed('corrupt', 'more is there than the file has; it begins anew')

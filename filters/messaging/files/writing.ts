@@ -25,6 +25,8 @@ export interface Store {
 export interface Plan {
   /** Writes a path alone; files of one owner wait for each other. */
   readonly owner: object
+  /** Whose share of the places and of the room it takes; left out: nobody's. */
+  readonly by?: unknown
   readonly filepath: string
   /** Bytes of the whole. */
   readonly size: number
@@ -50,16 +52,16 @@ export class Writing {
 
   /** @throws FileFailed; what the system says. */
   static async begin(store: Store, plan: Plan): Promise<Writing> {
-    const { owner, filepath, size, part = `once-${randomUUID()}` } = plan
+    const { owner, by, filepath, size, part = `once-${randomUUID()}` } = plan
     if (size > store.maxFile) throw new FileFailed('too-large', `a file has at most ${store.maxFile} bytes`)
     await store.root.check(filepath)
     const release = await store.transfers.write(owner, filepath)
     let leave = () => {}
     let temp: Temp | undefined
     try {
-      leave = store.transfers.enter()
+      leave = store.transfers.enter(by)
       temp = await Temp.open(store.root, part)
-      await store.space.promise(part, size, temp.size)
+      await store.space.promise(part, size, temp.size, by)
       return new Writing(store, plan, temp, release, leave)
     } catch (error) {
       if (temp?.size === 0) await temp.discard()

@@ -12,10 +12,10 @@ const FULL = { code: 'full', message: 'no more than 100 bytes are kept in all' }
 const BUSY = { code: 'busy' }
 
 /** Room for 100 bytes, and a clock. */
-async function spaceOf(t: TestContext, files: Record<string, string> = {}) {
+async function spaceOf(t: TestContext, files: Record<string, string> = {}, share = 1) {
   const path = folder(t, files)
   const clock = { now: Date.now() }
-  const space = new Space({ root: await Root.open(path), quota: 100, partAge: 60_000, now: () => clock.now })
+  const space = new Space({ root: await Root.open(path), quota: 100, share, partAge: 60_000, now: () => clock.now })
   return { path, clock, space }
 }
 
@@ -30,6 +30,23 @@ describe('the room under a root', () => {
     space.release('one', 0)
     assert.equal(space.used, 60)
     await assert.rejects(Promise.all([space.promise('three', 25, 0), space.promise('four', 25, 0)]), FULL)
+  })
+
+  it('is promised to one file of a sender up to all, to several up to a share of what is free', async t => {
+    const { space } = await spaceOf(t, { a: 'x'.repeat(20) }, 1 / 4)
+    await space.promise('one', 15, 0, 'ann')
+    await space.promise('two', 5, 0, 'ann')
+    await assert.rejects(space.promise('three', 1, 0, 'ann'), {
+      code: 'busy',
+      message: 'files of this client that are under way wait for much of the room, try again later',
+    })
+    await space.promise('three', 50, 0, 'bob')
+    await space.promise('four', 5, 0)
+    await space.promise('five', 5, 0)
+    await assert.rejects(space.promise('six', 1, 0, 'ann'), FULL)
+    space.release('two', 0)
+    space.release('one', 0)
+    await space.promise('six', 20, 0, 'ann')
   })
 
   it('is taken once by a file that becomes one, less what it replaces', async t => {
@@ -74,6 +91,21 @@ describe('transfers', () => {
     leave()
     transfers.enter()
     assert.throws(() => transfers.enter(), BUSY)
+  })
+
+  it('are so many of one sender', () => {
+    const transfers = new Transfers(3, 1)
+    const leave = transfers.enter('ann')
+    assert.throws(() => transfers.enter('ann'), {
+      code: 'busy',
+      message: '1 files of this client are under way, try again later',
+    })
+    transfers.enter('bob')
+    leave()
+    leave()
+    transfers.enter('ann')
+    transfers.enter()
+    assert.throws(() => transfers.enter('eve'), { code: 'busy', message: '3 files are under way, try again later' })
   })
 
   it('of one owner to one path wait for each other, of two they are refused', async () => {
