@@ -62,8 +62,12 @@ export const setup = async (host: Host<typeof options>) => {
   offerTopics(handlers, chosen['messaging-topics'])
   const complaints = new Complaints(log)
   const reader = new Reader(codecs, chosen['messaging-max-json'], chosen['messaging-max-file'])
-  const files = await Files.open(host, complaints, handlers)
   const sessions = new Map<Client, Session>()
+  // Over TCP it was asked when it came.
+  const learnId = async (client: Client) => {
+    if (client.transport !== TRANSPORT && chosen['messaging-ask-id']) await sessions.get(client)?.learnId()
+  }
+  const files = await Files.open(host, complaints, handlers, learnId)
   const clock = new Clock()
   tellTime(handlers, clock)
   const ntp = NtpSync.of(host, clock)

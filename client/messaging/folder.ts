@@ -46,7 +46,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   }
   const uploads = new Uploads(store)
   // The same on whichever connection.
-  const server: Sender = { identity: undefined, state: {}, signal: new AbortController().signal }
+  const server: Sender = { id: 'server', identity: undefined, state: {}, signal: new AbortController().signal }
 
   async function using<T>(filepath: string, use: (file: SharedFile) => Promise<T>): Promise<T> {
     const file = await root.file(filepath)

@@ -10,6 +10,7 @@ import { Serving } from './files/serve.ts'
 import { sharerOf } from './files/sharer.ts'
 import { Space } from './files/space.ts'
 import { Transfers } from './files/transfers.ts'
+import { canComeBack } from './files/upload.ts'
 import { Uploads } from './files/uploads.ts'
 import type { Store, Writing } from './files/writing.ts'
 import type { Handlers } from './handlers.ts'
@@ -29,6 +30,9 @@ const IN_MEMORY = 262_144
 const TRANSFER_SHARE = 1 / 8
 const ROOM_SHARE = 1 / 4
 
+/** Asks a client who it is. */
+type LearnId = (client: Client) => Promise<void>
+
 type Pushed = Action & { readonly content: Content }
 
 /** Files of clients: those that they send, and those that they ask for. */
@@ -42,7 +46,16 @@ export class Files {
   /** The last whole file of a client that comes: one is written after the other. */
   readonly #turns = new WeakMap<Session, Promise<unknown>>()
 
-  private constructor(store: Store | undefined, maxWhole: number, complaints: Complaints, handlers: Handlers) {
+  /** Those who were asked who they are. */
+  readonly #asked = new WeakSet<Client>()
+
+  private constructor(
+    store: Store | undefined,
+    maxWhole: number,
+    complaints: Complaints,
+    handlers: Handlers,
+    learnId: LearnId,
+  ) {
     this.#store = store
     this.#maxWhole = maxWhole
     this.#complaints = complaints
@@ -51,14 +64,22 @@ export class Files {
     )
     this.#uploads = store && new Uploads(store)
     this.#serving = store && new Serving({ store, permission: this.#permission, maxWhole })
-    this.#offer(handlers)
+    this.#offer(handlers, learnId)
   }
 
-  /** @throws Error `ERR_OPTION`: the root cannot be used. */
-  static async open(host: Host<typeof options>, complaints: Complaints, handlers: Handlers): Promise<Files> {
+  /**
+   * @param learnId - of one who asks for an upload of his, and has not told who he is.
+   * @throws Error `ERR_OPTION`: the root cannot be used.
+   */
+  static async open(
+    host: Host<typeof options>,
+    complaints: Complaints,
+    handlers: Handlers,
+    learnId: LearnId,
+  ): Promise<Files> {
     const { options: chosen } = host
     const { 'messaging-root': path, 'messaging-max-json': maxWhole } = chosen
-    if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers)
+    if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers, learnId)
     const root = await Root.open(path)
     const maxTransfers = chosen['messaging-max-transfers']
     const space = new Space({
@@ -78,7 +99,7 @@ export class Files {
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
     }
-    return new Files(store, maxWhole, complaints, handlers)
+    return new Files(store, maxWhole, complaints, handlers, learnId)
   }
 
   /** Takes a file, or a part of one; the actions that follow wait until it is in its place. */
@@ -124,7 +145,7 @@ export class Files {
   }
 
   /** What clients of ours ask beside the files themselves. */
-  #offer(handlers: Handlers): void {
+  #offer(handlers: Handlers, learnId: LearnId): void {
     const offer = (name: string, answer: (client: Client, kwargs: Kwargs) => Promise<unknown>) =>
       handlers.own(name, async (client, _, kwargs) => {
         try {
@@ -137,6 +158,10 @@ export class Files {
       })
     offer('fws.part', async (client, kwargs) => {
       if (this.#uploads === undefined) throw off()
+      if (!canComeBack(client) && !this.#asked.has(client)) {
+        this.#asked.add(client)
+        await learnId(client)
+      }
       return { offset: await this.#uploads.find(client, namedIn(kwargs)) }
     })
     offer('fws.hash', async (client, kwargs) => {

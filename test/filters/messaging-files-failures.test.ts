@@ -21,6 +21,7 @@ import {
   bytesOf,
   fileDoor,
   filesIn,
+  known,
   part,
   partsOf,
   pushed,
@@ -39,8 +40,8 @@ function offsetIn({ value }: Response): unknown {
 describe('a server that is killed in the middle of files', () => {
   it('leaves none under its name, and its clients go on with what is there', async t => {
     const root = folder(t, { 'a.bin': 'old' })
-    const first = await startedOn(t, root)
-    const ann = await first.peer()
+    const first = await startedOn(t, root, [])
+    const ann = await known(await first.peer(), 'ann')
     ann.send(...partsOf('a.bin', MB).slice(0, 3))
     await ann.get(3)
     const bob = await first.peer()
@@ -54,8 +55,8 @@ describe('a server that is killed in the middle of files', () => {
     // A write that was under way.
     const keyed = unfinished(root).find(name => name.startsWith('key-'))!
     appendFileSync(join(root, '.fws-parts', keyed), MB.subarray(786_432, 800_000))
-    const second = await startedOn(t, root)
-    const back = await second.peer()
+    const second = await startedOn(t, root, [])
+    const back = await known(await second.peer(), 'ann')
     const found = await asked(back, { filepath: 'a.bin', size: MB.length, key: 'k' }, 'fws.part')
     assert.equal(offsetIn(found), 800_000)
     back.send(...partsOf('a.bin', MB, { from: 800_000 }))
@@ -64,14 +65,14 @@ describe('a server that is killed in the middle of files', () => {
     await second.server.kill()
 
     // All was there, and not yet seen to be right.
-    const third = await startedOn(t, root)
-    const third1 = await third.peer()
+    const third = await startedOn(t, root, [])
+    const third1 = await known(await third.peer(), 'ann')
     third1.send(part('1', 'c', { offset: 0, size: 3, key: 'c' }, Buffer.from('ab')))
     await third1.get(1)
     await third.server.kill()
     const half = unfinished(root).find(name => name.startsWith('key-'))!
     appendFileSync(join(root, '.fws-parts', half), 'c')
-    const fourth = await (await startedOn(t, root)).peer()
+    const fourth = await known(await (await startedOn(t, root, [])).peer(), 'ann')
     assert.equal(offsetIn(await asked(fourth, { filepath: 'c', size: 3, key: 'c' }, 'fws.part')), 3)
     const hash = sha256(Buffer.from('abc'))
     fourth.send(part('2', 'c', { offset: 3, size: 3, key: 'c', sha256: hash }, Buffer.alloc(0)))

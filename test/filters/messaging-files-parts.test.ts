@@ -9,6 +9,7 @@ import {
   bytesOf,
   fileDoor,
   filesIn,
+  known,
   last,
   part,
   partsOf,
@@ -86,19 +87,34 @@ describe('files that are pushed in parts', () => {
   })
 
   it('go on where they were, on another connection', async t => {
-    const { root, peer, server } = await fileDoor(t)
-    const ann = await peer()
+    const { root, peer, server } = await fileDoor(t, { messagingAskId: true })
+    const ann = await known(await peer(), 'ann')
     ann.send(...partsOf('a.bin', MB).slice(0, 2))
     await ann.get(2)
     ann.socket.destroy()
     await until(() => server.clients.size === 0)
-    const again = await peer()
+    const again = await known(await peer(), 'ann')
     const named = { filepath: 'a.bin', size: MB.length, key: 'k' }
     assert.deepEqual((await asked(again, named, 'fws.part')).value, bare({ offset: 524_288 }))
     assert.deepEqual((await asked(again, { ...named, key: 'other' }, 'fws.part')).value, bare({ offset: 0 }))
     again.send(...partsOf('a.bin', MB, { from: 524_288 }))
     await again.get(4)
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
+  })
+
+  it('of those whom nobody knows are their connections alone', async t => {
+    const { root, peer, server } = await fileDoor(t)
+    const [ann, eve] = [await peer(), await peer()]
+    const [first] = partsOf('a.bin', MB)
+    ann.send(first!)
+    await ann.get(1)
+    const named = { filepath: 'a.bin', size: MB.length, key: 'k' }
+    assert.deepEqual((await asked(eve, named, 'fws.part')).value, bare({ offset: 0 }))
+    assert.deepEqual((await asked(ann, named, 'fws.part')).value, bare({ offset: 262_144 }))
+    ann.socket.destroy()
+    await until(() => server.clients.size === 1 && unfinished(root).length === 0, 'nothing of it')
+    eve.send(...partsOf('a.bin', MB))
+    await until(() => filesIn(root).length === 1)
   })
 
   it('are told apart by who sends them, and taken over by one who comes back', async t => {
@@ -251,8 +267,8 @@ describe('files that are pushed in parts', () => {
   })
 
   it('are forgotten when they are too old, at the start too', async t => {
-    const { root, peer, server } = await fileDoor(t)
-    const ann = await peer()
+    const { root, peer, server } = await fileDoor(t, { messagingAskId: true })
+    const ann = await known(await peer(), 'ann')
     ann.send(partsOf('a.bin', MB)[0]!)
     await ann.get(1)
     ann.socket.destroy()

@@ -6,19 +6,29 @@ import { frameOf, type Messaging, type Request, type Response } from '../../filt
 import type { ServerOptions } from '../../src/index.ts'
 import type { FilterModule } from '../../src/types.ts'
 import { folder, launch } from './cli.ts'
-import { door, framed, headerOf, request, TcpPeer } from './messaging.ts'
+import { door, framed, headerOf, request, response, TcpPeer } from './messaging.ts'
 import { watched } from './resources.ts'
 
 /** Bytes of a part. */
 export const PART = 262_144
 
 /** A server in a process of its own, whose resources can be asked for, and peers of it. */
-export async function startedOn(t: TestContext, root: string) {
-  const options = ['messaging', '--messaging-port', '0', '--messaging-root', root, '--no-messaging-ask-id']
+export async function startedOn(t: TestContext, root: string, more = ['--no-messaging-ask-id']) {
+  const options = ['messaging', '--messaging-port', '0', '--messaging-root', root, ...more]
   const server = await launch(t, [...watched.argv, ...options], { command: watched.command })
   const { url } = server.logged().find(({ msg }) => String(msg).startsWith('messaging listens on')) as { url: string }
   const port = Number(new URL(url).port)
   return { server, port, peer: () => TcpPeer.open(t, port) }
+}
+
+/** A peer that was asked who it is has told it; what it has received so far is not counted. */
+export async function known(peer: TcpPeer, id: string): Promise<TcpPeer> {
+  const [question] = await peer.get(1)
+  peer.send(response('id', (question as { id: string }).id, id))
+  peer.send(request('fws.clock', 'known', [0]))
+  await peer.get(2)
+  peer.received.length = 0
+  return peer
 }
 
 export interface FileDoor extends Omit<ServerOptions, 'filters'> {

@@ -7,7 +7,12 @@ import type { Writing } from './writing.ts'
 const LEAST = 16_384
 
 /** Who sends a file; a client, where a server takes it. */
-export type Sender = Pick<Client, 'identity' | 'state' | 'signal'>
+export type Sender = Pick<Client, 'id' | 'identity' | 'state' | 'signal'>
+
+/** Whether who sends a file can be told when it comes back; else an upload is its connection's alone. */
+export function canComeBack({ identity, state }: Sender): boolean {
+  return identity !== undefined || state.messaging?.id !== undefined
+}
 
 /** A file that comes in parts. It ends when it is whole, when its client goes, and when nothing comes for too long. */
 export class Upload {
@@ -115,7 +120,7 @@ export class Upload {
   /** Its client has gone, unless it has come back meanwhile. */
   #left(): void {
     void this.#alone(async () => {
-      if (this.#owner.signal.aborted) await this.#end(true)
+      if (this.#owner.signal.aborted) await this.#end(canComeBack(this.#owner))
     })
   }
 

@@ -5,7 +5,7 @@ import { FileFailed } from './failed.ts'
 import { namesIn } from './path.ts'
 import { unless } from './root.ts'
 import { sharerOf } from './sharer.ts'
-import { type Sender, Upload } from './upload.ts'
+import { canComeBack, type Sender, Upload } from './upload.ts'
 import { type Store, Writing } from './writing.ts'
 
 /** Of uploads that are done, whose last answer may have been lost. */
@@ -22,7 +22,7 @@ export interface UploadHooks {
   placed(): Promise<void>
 }
 
-/** Files that come in parts. Whoever comes back under the same id, or the same identity, goes on with his own. */
+/** Files that come in parts. Whoever comes back under the same id and identity goes on with his own. */
 export class Uploads {
   readonly #store: Store
   /** By the name of the part. */
@@ -114,9 +114,11 @@ export class Uploads {
   }
 }
 
-/** The same for the same peer and file, also after a restart. */
-function partOf({ identity, state }: Sender, { filepath, size, key }: Named): string {
-  return partName('key', [identity ?? '', state.messaging?.id ?? '', key, filepath, size])
+/** The same for the same peer and file, also after a restart; of those whom nobody knows each connection has its own. */
+function partOf(sender: Sender, { filepath, size, key }: Named): string {
+  const { id, identity = '', state } = sender
+  const who = canComeBack(sender) ? [identity, state.messaging?.id ?? ''] : [id]
+  return partName('key', [...who, key, filepath, size])
 }
 
 /** A name that tells nothing, for what is told apart by these. */
