@@ -205,7 +205,22 @@ export class Ledger {
 
   #do(run: Run, n: number, repeated: boolean, doing: Doing, key: string): Awaitable<Outcome> {
     const outcome = doing(repeated)
-    return isPromise(outcome) ? outcome.then(late => this.#note(run, n, late, key)) : this.#note(run, n, outcome, key)
+    return isPromise(outcome)
+      ? outcome.then(late => this.#noteLate(run, n, late, key))
+      : this.#note(run, n, outcome, key)
+  }
+
+  /** Its peer may have given it up meanwhile and gone on elsewhere, or another node has taken this one for dead. */
+  async #noteLate(run: Run, n: number, outcome: Outcome, key: string): Promise<Outcome> {
+    const { values, node, failed } = this.#options
+    try {
+      const found = await within(values.get(key))
+      const isOurs = found === undefined || numberIn(found) < n || found === begun(n, node)
+      return isOurs ? await this.#note(run, n, outcome, key) : outcome
+    } catch (error) {
+      failed(error)
+      return outcome
+    }
   }
 
   #note(run: Run, n: number, outcome: Outcome, key: string): Awaitable<Outcome> {

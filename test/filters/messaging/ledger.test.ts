@@ -145,6 +145,29 @@ describe('the ledger', () => {
       assert.deepEqual(told, [false])
     })
 
+  for (const [what, isLater] of [
+    ['keeps a slot for what another node has noted since, when what its peer gave up ends late', true],
+    ['keeps what the node has noted that took it for dead', false],
+  ] as const)
+    it(what, async t => {
+      const values = remote(memory())
+      const pass = stopClock(t)
+      const [a, b] = ['a', 'b'].map(node => ledgerOf(values, { node })) as [Ledger, Ledger]
+      let end = (_: Outcome) => {}
+      const slow = new Promise<Outcome>(resolve => {
+        end = resolve
+      })
+      const first = a.once(runOf(a), 1, false, () => slow)
+      await pass(100)
+      const n = isLater ? 1 + WINDOW : 1
+      await b.once(runOf(b), n, !isLater, counting('of b').doing)
+      end({ value: 'late' })
+      assert.deepEqual(await first, { value: 'late' })
+      const { told, doing } = counting()
+      assert.deepEqual(await b.once(runOf(b), n, true, doing), { value: 'of b' })
+      assert.deepEqual(told, [])
+    })
+
   it('makes no promise where neither storage nor work make one', () => {
     const ledger = ledgerOf(memory())
     const run = runOf(ledger)
