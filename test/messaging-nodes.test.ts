@@ -116,6 +116,18 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     assert.equal(two!.action, 'two')
   })
 
+  it('an older connection takes what is kept when the node of the younger one is killed', async t => {
+    const [a, b] = await nodes(t)
+    const ground = await open(a)
+    const old = await come(a)
+    const young = await come(b)
+    await ask(ground, 'tell', 'copter1', 'one')
+    await young.todo(1)
+    await b.kill()
+    const [one] = await old.todo(1)
+    assert.equal(one!.action, 'one')
+  })
+
   it('what one has done the other does not do again, but answers the same', async t => {
     const [a, b] = await nodes(t)
     const copter = await come(a)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client } from 'filtered-websocket'
 import type { Calls } from './calls.ts'
+import type { Leases } from './leases.ts'
 import type { Link, News } from './link.ts'
 import type { Args, Failure, Kwargs } from './message.ts'
 import type { CallOptions } from './pending.ts'
@@ -37,6 +38,7 @@ export interface PeersOptions extends Pick<PumpOptions, 'window' | 'maxAgeMs' | 
   readonly queue: Queue
   readonly present: Present
   readonly link: Link
+  readonly leases: Leases
   readonly calls: Calls
   readonly rollCall: RollCall
   /** Hears why a peer could not do something. */
@@ -75,6 +77,19 @@ export class Peers {
     if (part > 0) return
     this.#options.calls.retry()
     await this.#options.link.renew()
+    await this.#missDead()
+  }
+
+  /** What is kept for a peer comes to an older connection when the node that had the last one is dead. */
+  async #missDead(): Promise<void> {
+    const { present, leases, calls } = this.#options
+    for (const node of present.nodes) {
+      if (await leases.isAlive(node)) continue
+      for (const peer of present.ended(node)) {
+        this.#pump(peer)
+        calls.came(peer)
+      }
+    }
   }
 
   /** What is too old goes. */
@@ -150,12 +165,12 @@ export class Peers {
         this.#pump(news.peer)
         break
       case 'came':
-        present.cameElsewhere(news.peer, news.turn)
+        present.cameElsewhere(news.peer, news.turn, node)
         this.#pump(news.peer)
         calls.came(news.peer)
         break
       case 'left':
-        present.leftElsewhere(news.peer, news.turn)
+        present.leftElsewhere(news.peer, news.turn, node)
         this.#pump(news.peer)
         break
       default:

@@ -77,6 +77,7 @@ export class Resumption {
       queue,
       present,
       link,
+      leases: this.#leases,
       calls,
       rollCall,
       window: WINDOW,
