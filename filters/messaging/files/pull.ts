@@ -61,7 +61,9 @@ async function inOne(pull: Pull, local: string): Promise<Writing> {
   const content = await wholeOf(pull)
   const size = sizeOf(content)
   try {
-    return await receive(pull.store, { owner: {}, filepath: local }, content, bytes => pull.onProgress?.({ bytes, size }))
+    return await receive(pull.store, { owner: {}, filepath: local }, content, bytes =>
+      pull.onProgress?.({ bytes, size }),
+    )
   } catch (error) {
     abandon(content)
     throw error

@@ -39,7 +39,7 @@ async function uploads(t: TestContext) {
 
 function sender() {
   const gone = new AbortController()
-  return { identity: undefined, state: {}, signal: gone.signal, gone }
+  return { id: 'c', identity: 'ann', state: {}, signal: gone.signal, gone }
 }
 
 async function turns(count: number): Promise<void> {
