@@ -4,7 +4,7 @@ import type { Args, Kwargs, Messaging } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground } from './kit/ground.ts'
 import { framed, headerOf, plainly } from './kit/messaging.ts'
 import { follow } from './kit/messaging-client.ts'
-import { until } from './kit/peer.ts'
+import { Peer, serve, until } from './kit/peer.ts'
 
 const request = (name: string, id: string | number, args: Args = [], kwargs: Kwargs = {}): Messaging => ({
   type: 'request',
@@ -306,9 +306,9 @@ describe('a messaging client is asked, and', () => {
         if (id === 'bad') throw new Error('not that one')
       },
     })
-    line.send(action('id', [], { kwargs: { new_id: 'bad' } }))
-    line.send(action('id', [], { kwargs: { new_id: 'x'.repeat(129) } }))
-    line.send(action('id', [], { kwargs: { new_id: 'copter2' } }))
+    line.send(action('id', [], { id: 'k.1', kwargs: { new_id: 'bad' } }))
+    line.send(action('id', [], { id: 'k.2', kwargs: { new_id: 'x'.repeat(129) } }))
+    line.send(action('id', [], { id: 'k.3', kwargs: { new_id: 'copter2' } }))
     await opened(2)
     assert.deepEqual([names, client.id], [['bad', 'copter2'], 'copter2'])
     const again = await station.line(2)
@@ -325,6 +325,36 @@ describe('a messaging client is asked, and', () => {
 })
 
 describe('a messaging client in a room of strangers', () => {
+  for (const over of ['tcp', 'ws'] as const)
+    it(`keeps its id over ${over}, which only the server itself may give`, async t => {
+      const names: string[] = []
+      const { client, line, told } = await pair(t, { over, reconfigure: id => names.push(id) })
+      line.send(action('id', [], { kwargs: { new_id: 'slave' } }))
+      await until(() => told.some(([type]) => type === 'failed'))
+      const [, failed] = told.find(([type]) => type === 'failed')! as [string, { name: string; error: Error }]
+      assert.deepEqual([failed.name, failed.error.message], ['id', 'an id is given by the server alone'])
+      assert.deepEqual([names, client.id], [[], 'copter1'])
+    })
+
+  it('keeps its id with a plain server, whatever the texts say', async t => {
+    const { url } = await serve(t, { filters: ['broadcast'] })
+    const names: string[] = []
+    const { told, opened } = follow(t, url, { reconfigure: id => names.push(id) })
+    await opened()
+    const stranger = await Peer.open(url)
+    for (const id of ['id', 'request_id'])
+      stranger.send(JSON.stringify({ action: 'id', [id]: '1', kwargs: { new_id: 'slave' } }))
+    await until(() => told.filter(([type]) => type === 'failed').length === 2)
+    assert.deepEqual(names, [])
+  })
+
+  it('takes another id from the original, whose actions have none', async t => {
+    const { client, line, opened } = await pair(t, { resume: undefined, reconfigure: () => {} })
+    line.send(action('id', [], { kwargs: { new_id: 'copter2' } }))
+    await opened(2)
+    assert.equal(client.id, 'copter2')
+  })
+
   it('goes on, whatever is to be done in a thousand years', async t => {
     const { client, line, told } = await pair(t)
     const done: unknown[] = []

@@ -218,11 +218,11 @@ function random(): string {
   return crypto.getRandomValues(new Uint32Array(3)).join('')
 }
 
-/** A plain text that is an action, in the form for browsers. */
+/** A plain text that is an action, in the form for browsers. Nobody waits for its answer. */
 function actionIn(data: string | ArrayBuffer): Message | undefined {
   try {
-    const { id, ...fields } = readJson(data as string)
-    return messageOf('message', { ...fields, request_id: id }, fields)
+    const fields = readJson(data as string)
+    return messageOf('message', { ...fields, request_id: undefined }, fields)
   } catch {
     return undefined
   }

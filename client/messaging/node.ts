@@ -30,8 +30,8 @@ export interface MessagingOptions extends Shared {
    */
   readonly discover?: true | Discover
   /**
-   * Lets the server rename this client, by the original's action `id` with `new_id`: told the new id, to save it; then
-   * it connects anew under that one.
+   * Lets the server rename this client, by the original's action `id` with `new_id`, which a server of ours says with
+   * `peer(id).emit`: told the new id, to save it; then it connects anew under that one.
    */
   readonly reconfigure?: (id: string) => unknown
 }
@@ -41,7 +41,8 @@ export function connectMessaging(
   url: string | URL,
   { tls, discover, reconfigure, ...options }: MessagingOptions = {},
 ): MessagingConnection {
-  const Tcp = tcpSocket(tls)
+  const server = { isOurs: false, isOriginal: false }
+  const Tcp = tcpSocket(tls, server)
   const { WebSocket = GatheringSocket as unknown as SocketClass } = options
   const connection = messagingOf(
     String(url),
@@ -52,7 +53,9 @@ export function connectMessaging(
   if (discover !== undefined && isTcp(String(url)))
     follow(connection, String(url).split('//')[0]!, discover === true ? listen : discover)
   if (reconfigure !== undefined)
-    connection.action('id', async (_args, { new_id: id }) => {
+    connection.action('id', async (_args, { new_id: id }, delivery) => {
+      // What a server of ours only passes on, of anybody, has no id; in a text of a plain one it would be anybody's.
+      if (delivery.id === undefined && !server.isOriginal) throw new Error('an id is given by the server alone')
       if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
         throw new TypeError(`new_id is a text of 1 to ${MAX_ID} characters`)
       await reconfigure(id)

@@ -23,6 +23,8 @@ type Server = 'unknown' | 'ours' | 'strange' | 'original'
 export interface Known {
   /** It has said so: silence tells nothing then. */
   isOurs: boolean
+  /** Of the latest connection: it is none of ours, and whatever it says is its own word. */
+  isOriginal: boolean
 }
 
 /**
@@ -41,6 +43,7 @@ export class OriginalServer {
   constructor(answer: (frame: ArrayBuffer) => void, known: Known) {
     this.#answer = answer
     this.#known = known
+    known.isOriginal = false
   }
 
   /** What goes out in the place of a frame; `undefined`: nothing. */
@@ -93,6 +96,7 @@ export class OriginalServer {
 
   #isNoneOfOurs(server: Server): undefined {
     this.#server = server
+    this.#known.isOriginal = true
     this.#say(RESUME, RESUME, { error: { code: 'off', message: 'this server does not know what resuming is' } })
   }
 

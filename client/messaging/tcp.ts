@@ -27,11 +27,12 @@ const LOST = 1006
 export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized'>
 
 /** A TCP connection that looks like a WebSocket whose messages are frames, for the URLs `tcp://HOST:PORT` and `tls://HOST:PORT`. */
-export function tcpSocket(tls: TlsOptions = {}): SocketClass {
-  const known = { url: '', isOurs: false }
+export function tcpSocket(tls: TlsOptions = {}, known: Known = { isOurs: false, isOriginal: false }): SocketClass {
+  let latest = ''
   return class extends TcpSocket {
     constructor(url: string) {
-      if (known.url !== url) Object.assign(known, { url, isOurs: false })
+      if (latest !== url) known.isOurs = false
+      latest = url
       super(url, tls, known)
     }
   }
