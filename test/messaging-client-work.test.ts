@@ -102,6 +102,44 @@ describe('a messaging client is asked, and', () => {
     assert.equal(failed.find(({ name }) => name === 'arm')!.error, low)
   })
 
+  it('goes on, whatever is thrown', async t => {
+    const { client, line, answers } = await pair(t)
+    const thrown = [
+      Object.create(null),
+      { code: Object.create(null), message: 'x'.repeat(100_000) },
+      { code: 'low', message: Symbol('s') },
+      { code: 'c'.repeat(100_000), message: 'long' },
+      Object.defineProperty({}, 'code', {
+        get() {
+          throw new Error('no code')
+        },
+      }),
+      undefined,
+    ]
+    client.action('throw', ([i]) => {
+      throw thrown[i as number]
+    })
+    client.request('throw', ([i]) => Promise.reject(thrown[i as number]))
+    for (const i of thrown.keys()) {
+      line.send(action('throw', [i], { id: `action ${i}` }))
+      line.send(request('throw', `request ${i}`, [i]))
+    }
+    const heard = await answers(2 * thrown.length)
+    const silent = { code: 'failed', message: 'what was thrown cannot be said' }
+    for (const what of ['action', 'request'])
+      assert.deepEqual(
+        thrown.map((_, i) => heard.get(`${what} ${i}`)),
+        [
+          silent,
+          silent,
+          silent,
+          { code: 'c'.repeat(1024), message: 'long' },
+          silent,
+          { code: 'failed', message: 'undefined' },
+        ],
+      )
+  })
+
   it('does actions one after the other, and requests beside each other when the actions before them are done', async t => {
     const { client, line, answers } = await pair(t)
     const done: string[] = []

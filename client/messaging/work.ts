@@ -97,8 +97,7 @@ export function workOf(
       return answer(await reply(message, delivery))
     } catch (error) {
       failed(name, error)
-      const { code = 'failed', message = error } = Object(error)
-      return answer({ error: { code: `${code}`, message: `${message}`.slice(0, MAX_TEXT) } })
+      return answer({ error: errorOf(error) })
     }
   }
 
@@ -146,5 +145,15 @@ export function workOf(
         if (type === 'message') turn = begun
       }
     },
+  }
+}
+
+/** What is told of what was thrown, which may be anything. */
+function errorOf(thrown: unknown): NonNullable<Reply['error']> {
+  try {
+    const { code = 'failed', message = thrown } = Object(thrown)
+    return { code: `${code}`.slice(0, MAX_TEXT), message: `${message}`.slice(0, MAX_TEXT) }
+  } catch {
+    return { code: 'failed', message: 'what was thrown cannot be said' }
   }
 }
