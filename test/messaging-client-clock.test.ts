@@ -68,12 +68,18 @@ describe('the clock of a messaging client', () => {
     assert.ok(clock.error >= 0.01 && clock.error < 0.1, `${clock.error}`)
   })
 
-  it('refuses what is no time', async t => {
-    const station = await ground(t, { hear: (said, line) => line.send(answer(said, 'noon')) })
-    const { clock } = follow(t, station.url).client
-    await assert.rejects(clock.sync(), failing('failed', 'the server told no time'))
-    assert.deepEqual([clock.offset, clock.error], [0, Number.POSITIVE_INFINITY])
-  })
+  for (const [time, resume] of [
+    ['noon', { window: 1000 }],
+    [null, { window: 1000 }],
+    [null, 'unknown'],
+    [[1], { window: 1000 }],
+  ] as const)
+    it(`refuses ${JSON.stringify(time)}, which is no time, after resuming ${JSON.stringify(resume)}`, async t => {
+      const station = await ground(t, { resume, hear: (said, line) => line.send(answer(said, time)) })
+      const { clock } = follow(t, station.url).client
+      await assert.rejects(clock.sync(), failing('failed', 'the server told no time'))
+      assert.deepEqual([clock.offset, clock.error], [0, Number.POSITIVE_INFINITY])
+    })
 
   it('asks again on the next connection, once it has been asked', async t => {
     const station = await ground(t, { hear: telling })

@@ -41,7 +41,8 @@ export function clockOf(ask: (name: string, args: Args) => Promise<unknown>): Ow
       const samples: (readonly [offset: number, half: number])[] = []
       while (samples.length < SAMPLES) {
         const t1 = here()
-        const [t2, t3] = [await ask('fws.clock', [t1])].flat() as [number, number]
+        // Null would count as 1970.
+        const [t2, t3] = [await ask('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
         const t4 = here()
         samples.push([(t2 - t1 + t3 - t4) / 2, (t4 - t1 - (t3 - t2)) / 2])
       }
