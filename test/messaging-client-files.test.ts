@@ -161,6 +161,22 @@ describe('a file that a messaging client sends', () => {
     assert.deepEqual(station.files.get('a'), bytes)
   })
 
+  it('is given up when the server wants another part again and again', async t => {
+    const message = 'the next part begins at 0'
+    const station = await fileStation(t, {
+      hear: (said, line) => {
+        if (said.header.offset !== PART) return
+        line.answer(said, null, { error: { code: 'offset', message } })
+        return true
+      },
+    })
+    const begun = performance.now()
+    await assert.rejects(connect(t, station.url).sendFile(bytesOf(2 * PART), 'a'), failing('offset', message))
+    const asked = station.heard.filter(({ name }) => name === 'fws.part').length
+    assert.equal(asked, 5)
+    assert.ok(performance.now() - begun >= 900, 'with pauses between them')
+  })
+
   it('waits while the server is busy, but not for ever', async t => {
     let count = 0
     const station = await fileStation(t, {

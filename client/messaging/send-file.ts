@@ -8,6 +8,9 @@ export interface SendFileOptions extends TransferOptions {
   readonly key?: string
 }
 
+/** Times in a row that the server may want another part, without a byte more than it ever had. */
+const MAX_TURNS = 5
+
 /** What has arrived. */
 export interface SentFile {
   readonly bytes: number
@@ -25,6 +28,7 @@ export async function sendFile(
   const { size, key: known, read } = sourceOf(data)
   const { key = known, onProgress } = options
   const hash = fileHash(line.hash?.())
+  let [furthest, turns] = [0, 0]
 
   async function piece(start: number, end: number): Promise<Uint8Array> {
     options.signal?.throwIfAborted()
@@ -62,9 +66,12 @@ export async function sendFile(
     })
     if (begun === undefined) return sendWhole(ask)
     const offset = countIn(Object(begun.value).offset, size)
-    await inOrder(parts(ask, offset), bytes => onProgress?.({ bytes, size }))
+    await inOrder(parts(ask, offset), bytes => {
+      if (bytes > furthest) [furthest, turns] = [bytes, 0]
+      onProgress?.({ bytes, size })
+    })
   }
 
-  await steadily(line, options, code => code === 'offset', run)
+  await steadily(line, options, code => code === 'offset' && ++turns < MAX_TURNS, run)
   return { bytes: size, sha256: hash.digest() }
 }

@@ -9,7 +9,7 @@ export const PART = 256 * 1024
 /** Of a file. */
 const IN_FLIGHT = 4
 const PATIENCE = 120_000
-/** Milliseconds before a server that is busy is asked again. */
+/** Milliseconds before a server that could not do it is asked again. */
 const PAUSE = 250
 
 export interface TransferOptions {
@@ -57,7 +57,7 @@ export async function steadily<T>(
       const { code } = error as MessagingError
       if (line.state === 'closed' || Date.now() + PAUSE > end || !(/^(gone|busy)$/.test(code) || mayTry(code)))
         throw error
-      if (code === 'busy') await new Promise(resolve => setTimeout(resolve, PAUSE))
+      if (code !== 'gone') await new Promise(resolve => setTimeout(resolve, PAUSE))
     }
   }
 }
