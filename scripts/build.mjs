@@ -29,12 +29,12 @@ await build({
     messaging: 'client/messaging.ts',
     'microphone-worklet': 'client/media/microphone-worklet.ts',
   },
-  plugins: [beside(/^\.\/files\.ts$/, './messaging-files.js')],
+  plugins: [beside(/^\.\/files\.ts$/, './messaging-files.js'), beside(/^\.\/timing\.ts$/, './messaging-timing.js')],
 })
 // Loaded when it is needed; its errors are of the class that whoever has loaded it knows.
 await build({
   ...browser,
-  entryPoints: { 'messaging-files': 'client/messaging/files.ts' },
+  entryPoints: { 'messaging-files': 'client/messaging/files.ts', 'messaging-timing': 'client/messaging/timing.ts' },
   plugins: [beside(/^\.\/error\.ts$/, './messaging.js')],
 })
 chmodSync(join(root, 'dist/bin/fws-server.js'), 0o755)

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { clockOf } from '../client/messaging/clock.ts'
+import { laterOf } from '../client/messaging/later.ts'
 import type { Messaging } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground, type Line } from './kit/ground.ts'
 import { answer, failing, follow } from './kit/messaging-client.ts'
@@ -125,14 +126,27 @@ describe('an action at an instant', () => {
     const asking = new Promise((_, reject) => {
       refuse = reject
     })
-    const clock = clockOf(() => asking)
-    let isDone = false
-    const waiting = clock.when(server() - 3600, () => {
-      isDone = true
+    let isAsked = () => {}
+    const begun = new Promise<void>(resolve => {
+      isAsked = resolve
     })
-    clock.stop()
+    const clock = clockOf(() => {
+      isAsked()
+      return asking
+    })
+    const later = laterOf(clock)
+    let isDone = false
+    later.add({
+      at: server() - 3600,
+      size: 0,
+      run: () => {
+        isDone = true
+      },
+    })
+    await begun
+    later.stop()
     refuse(new Error('gone'))
-    await waiting
+    await new Promise(setImmediate)
     assert.equal(isDone, false)
   })
 

@@ -79,7 +79,7 @@ describe('a page with the messaging client', () => {
       ground.close()
       return seen
     })()`)
-    assert.deepEqual(loaded, ['/', '/fws/messaging.js'])
+    assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-timing.js'])
     const { error, offset, ...said } = seen as { error: number; offset: number }
     assert.deepEqual(said, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
     assert.ok(error > 0 && error < 0.1, `${error}`)

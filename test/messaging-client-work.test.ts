@@ -3,7 +3,7 @@ import { describe, it, type TestContext } from 'node:test'
 import type { Args, Kwargs, Messaging } from '../filters/messaging/message.ts'
 import { type GroundOptions, ground } from './kit/ground.ts'
 import { framed, headerOf, plainly } from './kit/messaging.ts'
-import { follow } from './kit/messaging-client.ts'
+import { answer, follow } from './kit/messaging-client.ts'
 import { Peer, serve, until } from './kit/peer.ts'
 
 const request = (name: string, id: string | number, args: Args = [], kwargs: Kwargs = {}): Messaging => ({
@@ -394,17 +394,25 @@ describe('a messaging client in a room of strangers', () => {
   })
 
   it('goes on, whatever is to be done in a thousand years', async t => {
-    const { client, line, told } = await pair(t)
+    const hear: GroundOptions['hear'] = (said, line) => {
+      const now = Date.now() / 1000
+      if (said.name === 'fws.clock') line.send(answer(said, [now, now]))
+    }
+    const { client, line, told } = await pair(t, { hear })
     const done: unknown[] = []
     client.action('land', () => done.push('land'))
-    for (let i = 0; i < 1001; i++) line.send(action('land', [], { at: 33_000_000_000 }))
+    client.action('soon', () => done.push('soon'))
+    for (let i = 0; i < 1000; i++) line.send(action('land', [], { at: 33_000_000_000 }))
+    // What is nearer takes the place of the farthest.
+    line.send(action('soon', [], { at: Date.now() / 1000 + 0.1 }))
     line.send(action('land'))
     line.send(request('id', '1'))
     await until(() => line.received.some(({ type }) => type === 'response'), 'the answer')
-    assert.deepEqual(done, ['land'])
-    assert.deepEqual(
-      line.received.map(({ name }) => name),
-      ['fws.clock', 'id'],
+    await until(() => done.length === 2)
+    assert.deepEqual(done.toSorted(), ['land', 'soon'])
+    assert.equal(
+      line.received.filter(({ name }) => name === 'fws.clock').length,
+      8,
       'one look at the clock for all of them',
     )
     assert.deepEqual(

@@ -6,6 +6,7 @@ import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { Args, Kwargs, Message } from './frame.ts'
 import type { GetFileOptions, Sink } from './get-file.ts'
+import { laterOf } from './later.ts'
 import { FRAMES, type LinkOptions, linkTo } from './link.ts'
 import { loadFiles } from './load-files.ts'
 import type { AskOptions, CallOptions } from './outbox.ts'
@@ -91,8 +92,9 @@ export function messagingOf(
   const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
   const failed = (name: string, error: unknown) => tell('failed', { name, error })
   const clock = clockOf(aside)
-  const work = workOf(frame => link.sendNow(frame, false), failed, clock.when, answerFile)
-  const link = linkTo(url, options, classFor, tell, work.take, clock.stop)
+  const later = laterOf(clock)
+  const work = workOf(frame => link.sendNow(frame, false), failed, later, answerFile)
+  const link = linkTo(url, options, classFor, tell, work.take, later.stop)
   const { outbox } = link
   const line: Line = Object.assign(link, { hash })
 

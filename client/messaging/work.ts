@@ -1,11 +1,11 @@
 import { addTo } from '../listeners.ts'
+import { busy, isTooMuch } from './bounds.ts'
 import { MessagingError } from './error.ts'
 import { encode, type Id, type Kwargs, type Message } from './frame.ts'
+import type { Later } from './later.ts'
 
-/** Messages of the server that are worked on, and that wait for their instants; and bytes of them. */
-const MAX_WORK = 1000
-const MAX_BYTES = 16 * 1024 * 1024
-/** Bytes of an answer that is remembered; of as many as are worked on. */
+/** Answers that are remembered, and bytes of one. */
+const MAX_ANSWERS = 1000
 const MAX_ANSWER = 65_536
 /** Characters. */
 const MAX_TEXT = 1024
@@ -49,13 +49,13 @@ export interface Work {
 
 /**
  * @param failed - hears what handlers throw.
- * @param when - runs something at an instant of the server's clock.
+ * @param later - takes what is to be done at an instant.
  * @param answerFile - answers what is about files.
  */
 export function workOf(
   send: (frame: Uint8Array) => void,
   failed: (name: string, error: unknown) => void,
-  when: (at: number, run: () => void) => void,
+  later: Later,
   answerFile: (message: Message) => Promise<Reply>,
 ): Work {
   const handlers: Record<string, Map<string, Set<Handler>>> = {
@@ -66,8 +66,8 @@ export function workOf(
   /** How what was done has been answered, or nothing yet. */
   const done = new Map<string, { frame?: Uint8Array }>()
   let turn = Promise.resolve()
-  /** Apart, since an instant may be years away, and anybody in a room may have said it. */
-  const loads = { now: { count: 0, bytes: 0 }, later: { count: 0, bytes: 0 } }
+  /** Without what waits for its instant: that may be years away, and anybody in a room may have said it. */
+  const load = { count: 0, bytes: 0 }
 
   async function reply(message: Message, delivery: Delivery): Promise<Reply> {
     const { type, name, args, kwargs } = message
@@ -81,7 +81,7 @@ export function workOf(
     return {}
   }
 
-  async function run(message: Message, delivery: Delivery, isTooMuch: boolean): Promise<Uint8Array> {
+  async function run(message: Message, delivery: Delivery, why: unknown): Promise<Uint8Array> {
     const { name, id } = message
     const answer = ({ value, error, fields, bytes }: Reply) =>
       encode(
@@ -93,7 +93,7 @@ export function workOf(
         bytes ?? `{"value":${JSON.stringify([value]).slice(1, -1)}}`,
       )
     try {
-      if (isTooMuch) throw new MessagingError('busy', 'too much is to be done')
+      if (why) throw why
       return answer(await reply(message, delivery))
     } catch (error) {
       failed(name, error)
@@ -119,31 +119,31 @@ export function workOf(
         return
       }
       const answer: { frame?: Uint8Array } = {}
-      const load = loads[at ? 'later' : 'now']
-      const isTooMuch = load.count >= MAX_WORK || load.bytes + size > MAX_BYTES
-      const work = async () => {
-        const frame = await run(message, { id, repeated, at, topic }, isTooMuch)
+      const refusal = () => (isTooMuch(load.count + 1, load.bytes + size) ? busy() : undefined)
+      const begin = async (why: unknown, before?: Promise<void>) => {
+        load.count++
+        load.bytes += size
+        if (!why) await before
+        const frame = await run(message, { id, repeated, at, topic }, why)
         load.count--
         load.bytes -= size
         if (id === undefined) return
         answer.frame = frame
-        if (frame.length > MAX_ANSWER && done.get(key) === answer) done.delete(key)
+        // What has not been done may be said again.
+        if ((why || frame.length > MAX_ANSWER) && done.get(key) === answer) done.delete(key)
         send(frame)
       }
-      load.count++
-      load.bytes += size
-      if (isTooMuch) return void work()
-      if (id !== undefined) {
+      const isLater = typeof at === 'number'
+      const why = isLater ? undefined : refusal()
+      if (id !== undefined && !why) {
         done.delete(key)
         done.set(key, answer)
-        if (done.size > MAX_WORK) done.delete(done.keys().next().value!)
+        if (done.size > MAX_ANSWERS) done.delete(done.keys().next().value!)
       }
       // Out of the line: what comes meanwhile does not wait for the instant.
-      if (at) when(at, work)
-      else {
-        const begun = turn.then(work)
-        if (type === 'message') turn = begun
-      }
+      if (isLater) return later.add({ at, size, run: why => void begin(why ?? refusal()) })
+      const begun = begin(why, turn)
+      if (type === 'message' && !why) turn = begun
     },
   }
 }
