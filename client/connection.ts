@@ -5,7 +5,7 @@ import {
   type SocketEvents,
   type SocketOptions,
 } from './lasting-socket.ts'
-import { Listeners } from './listeners.ts'
+import { listeners } from './listeners.ts'
 import { Queue, type Sendable } from './queue.ts'
 
 export type { ConnectionState, Socket, SocketClass } from './lasting-socket.ts'
@@ -30,7 +30,7 @@ export type ConnectionEvents = SocketEvents
 export class Connection {
   readonly url: string
   readonly #queue: Queue
-  readonly #listeners = new Listeners<ConnectionEvents>()
+  readonly #listeners = listeners<ConnectionEvents>()
   readonly #socket: LastingSocket
   #outgoing = asItIs
 

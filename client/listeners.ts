@@ -1,23 +1,26 @@
 /** Who wants to hear of what: functions by the type of their event. */
-export class Listeners<Events> {
-  readonly #byType = new Map<keyof Events, Set<(event: never) => void>>()
-
+export interface Listeners<Events> {
   /** Answers how to stop listening. */
-  add<E extends keyof Events>(type: E, listener: (event: Events[E]) => void): () => void {
-    return addTo(this.#byType, type, listener)
-  }
-
+  add<E extends keyof Events>(type: E, listener: (event: Events[E]) => void): () => void
   /** One listener that throws must not keep the others from hearing, nor the connection from coming back. */
-  tell<E extends keyof Events>(type: E, event: Events[E]): void {
-    for (const listener of [...(this.#byType.get(type) ?? [])]) {
-      try {
-        listener(event as never)
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error
-        })
+  tell<E extends keyof Events>(type: E, event: Events[E]): void
+}
+
+export function listeners<Events>(): Listeners<Events> {
+  const byType = new Map<keyof Events, Set<(event: never) => void>>()
+  return {
+    add: (type, listener) => addTo(byType, type, listener),
+    tell(type, event) {
+      for (const listener of [...(byType.get(type) ?? [])]) {
+        try {
+          listener(event as never)
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error
+          })
+        }
       }
-    }
+    },
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Connection, ConnectionState } from '../connection.ts'
-import { Listeners } from '../listeners.ts'
+import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Camera, type CameraOptions, openCamera } from './camera.ts'
 import { decode, encode, number } from './envelope.ts'
@@ -22,7 +22,7 @@ export interface SendOptions extends Details {
 /** A connection with a server that has the filter `media`: messages of every kind, in order. Use `connectMedia`. */
 export class MediaConnection {
   readonly #connection: Connection
-  readonly #listeners = new Listeners<MediaEvents>()
+  readonly #listeners = listeners<MediaEvents>()
   readonly #uploads: Uploads
   /** The id that is expected. */
   #next = 0

@@ -1,5 +1,5 @@
 import type { ConnectionState, SocketClass } from '../lasting-socket.ts'
-import { Listeners } from '../listeners.ts'
+import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Clock, clockOf, here } from './clock.ts'
 import { MessagingError } from './error.ts'
@@ -88,8 +88,7 @@ export function messagingOf(
   classFor: (url: string) => SocketClass | undefined,
   hash?: () => Hash,
 ): MessagingConnection {
-  const listeners = new Listeners<MessagingEvents>()
-  const tell = <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => listeners.tell(type, event)
+  const { add: on, tell } = listeners<MessagingEvents>()
   const failed = (name: string, error: unknown) => tell('failed', { name, error })
   const clock = clockOf(aside)
   const later = laterOf(clock)
@@ -112,24 +111,20 @@ export function messagingOf(
     return (await loadFiles()).answerFile(options.files, message)
   }
 
-  function check(name: string): void {
+  function add(what: 'message' | 'request', name: string, handler: ActionHandler): () => void {
     if (/^(fws\.|filetransfer$)/.test(name)) throw new TypeError(`no handler can have the name "${name}"`)
-  }
-
-  function action(name: string, handler: ActionHandler): () => void {
-    check(name)
-    return work.add('message', name, handler)
+    return work.add(what, name, handler)
   }
 
   work.add('request', 'id', () => link.id)
   work.add('request', 'time', here)
   work.add('request', 'fws.clock', () => [here(), here()])
-  action('message', ([text]) => {
+  add('message', 'message', ([text]) => {
     if (typeof text === 'string') tell('message', text)
   })
   // It will be needed: the sooner the better. What comes before waits for it, and asks again if it did not load.
   if (options.files) loadFiles().catch(() => {})
-  listeners.add('open', ({ protocol }) => {
+  on('open', ({ protocol }) => {
     if (protocol !== FRAMES) return
     for (const topic of work.topics.keys()) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
     if (Number.isFinite(clock.error)) clock.sync().catch(error => failed('time', error))
@@ -137,12 +132,9 @@ export function messagingOf(
 
   return Object.assign(link, {
     clock,
-    on: listeners.add.bind(listeners),
-    action,
-    request(name, handler) {
-      check(name)
-      return work.add('request', name, handler)
-    },
+    on,
+    action: (name, handler) => add('message', name, handler),
+    request: (name, handler) => add('request', name, handler),
     call,
     async deliver(name, args, kwargs, settings) {
       await outbox.ask('message', name, args, kwargs, { timeout: 60_000, ...settings })

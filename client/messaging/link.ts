@@ -8,7 +8,7 @@ import {
 import { type Sendable, sizeOf } from '../queue.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { decode, encode, errorIn, type Message, messageOf, type Parts } from './frame.ts'
+import { decode, encode, errorIn, type Kwargs, type Message, messageOf, type Parts } from './frame.ts'
 import { readJson } from './json.ts'
 import { contentOf, type Entry, gone, type Outbox, outboxOf } from './outbox.ts'
 
@@ -97,8 +97,13 @@ export function linkTo(
     if (event.protocol !== FRAMES) meet('plain')
     else {
       timer = isKnown ? setTimeout(replace, 2 * heartbeat, SILENT) : setTimeout(meet, PATIENCE, 'ours')
-      socket.send(encode('request', RESUME, RESUME, {}, contentOf([], { id, epoch })))
+      ask(RESUME, RESUME, { id, epoch })
     }
+  }
+
+  /** Of its own accord, at once. */
+  function ask(name: string, id: string, kwargs?: Kwargs): void {
+    socket.send(encode('request', name, id, {}, contentOf([], kwargs)))
   }
 
   function meet(whom: 'plain' | 'ours', window?: number): void {
@@ -120,7 +125,7 @@ export function linkTo(
     beats = 0
     pulse = setInterval(() => {
       if (beats === 2) replace(SILENT)
-      else if (beats++) socket.send(encode('request', 'fws.clock', PULSE, {}, contentOf()))
+      else if (beats++) ask('fws.clock', PULSE)
     }, heartbeat)
   }
 

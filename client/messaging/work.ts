@@ -67,7 +67,7 @@ export function workOf(
   const done = new Map<string, { frame?: Uint8Array }>()
   let turn = Promise.resolve()
   /** Without what waits for its instant: that may be years away, and anybody in a room may have said it. */
-  const load = { count: 0, bytes: 0 }
+  let [count, bytes] = [0, 0]
 
   async function reply(message: Message, delivery: Delivery): Promise<Reply> {
     const { type, name, args, kwargs } = message
@@ -119,14 +119,14 @@ export function workOf(
         return
       }
       const answer: { frame?: Uint8Array } = {}
-      const refusal = () => (isTooMuch(load.count + 1, load.bytes + size) ? busy() : undefined)
+      const refusal = () => (isTooMuch(count + 1, bytes + size) ? busy() : undefined)
       const begin = async (why: unknown, before?: Promise<void>) => {
-        load.count++
-        load.bytes += size
+        count++
+        bytes += size
         if (!why) await before
         const frame = await run(message, { id, repeated, at, topic }, why)
-        load.count--
-        load.bytes -= size
+        count--
+        bytes -= size
         if (id === undefined) return
         answer.frame = frame
         // What has not been done may be said again.
