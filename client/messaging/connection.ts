@@ -157,8 +157,11 @@ export function messagingOf(
         if (!work.topics.has(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
       }
     },
-    sendFile: async (data, filepath, settings = {}) =>
-      (await loadFiles()).sendFile(line, await data, filepath, settings),
+    async sendFile(data, filepath, settings = {}) {
+      // Together: what rejects while the other loads is heard as well.
+      const [files, source] = await Promise.all([loadFiles(), data])
+      return files.sendFile(line, source, filepath, settings)
+    },
     getFile: async (filepath: string, settings: GetFileOptions<unknown> = {}) =>
       (await loadFiles()).getFile(line, filepath, settings) as never,
   } satisfies Omit<MessagingConnection, keyof typeof link>)
