@@ -56,6 +56,14 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.equal(count(heard, 'land'), 1)
     })
 
+    it('waits longer for the answer to much, as a line may be slow', async t => {
+      const { proxy, client, told } = await setUp(t)
+      proxy.halfOpen()
+      const delivered = client.deliver('land', ['x'.repeat(100_000)], {}, { timeout: 1000 })
+      await assert.rejects(delivered, { code: 'timeout' })
+      assert.ok(!told.some(([type]) => type === 'close'), '20 beats are not too many for 100 kB')
+    })
+
     it('stays with one that says nothing of itself, but answers', async t => {
       const { client, told, heard } = await setUp(t)
       await until(() => count(heard, 'fws.clock') >= 3, 'three questions')

@@ -21,7 +21,9 @@ const PATIENCE = 5000
 /** The id of the question whether the server is there. */
 export const PULSE = 'fws.pulse'
 /** Milliseconds of silence. */
-const HEARTBEAT = 10_000
+const HEARTBEAT = 30_000
+/** Bytes a millisecond that a line has at least: so long an answer to what was sent may take. */
+const SLOWEST = 5
 const SILENT = { code: 1006, reason: 'the server is silent' }
 /** Bytes that files have under way. */
 const FILES = 1024 * 1024
@@ -39,7 +41,8 @@ export interface LinkOptions extends Omit<SocketOptions, 'protocols'> {
   readonly maxQueuedBytes?: number
   /**
    * Milliseconds of silence after which the server is asked whether it is there, on a connection that may be dead without
-   * a word; after as many more it connects anew. Default 10,000.
+   * a word; after as many more it connects anew, or later by as long as a line of 5 kB a second takes for what was sent.
+   * Default 30,000.
    */
   readonly heartbeat?: number
 }
@@ -86,8 +89,9 @@ export function linkTo(
   let isKnown = false
   let timer: ReturnType<typeof setTimeout>
   let pulse: ReturnType<typeof setInterval>
-  /** Beats since something came. */
+  /** Beats, and bytes sent, since something came. */
   let beats = 0
+  let sent = 0
   /** The connection of which nobody has been told. */
   let opened: MessagingEvents['open'] | undefined
 
@@ -116,15 +120,20 @@ export function linkTo(
   }
 
   function send({ plain, frame, end }: Entry): boolean {
-    if (peer !== 'plain') return !!peer && socket.send(frame())
+    if (peer !== 'plain') return !!peer && sendNow(frame())
     end?.(new MessagingError('none', 'the server has no filter messaging'))
     return !plain || socket.send(plain)
   }
 
+  function sendNow(data: Sendable): boolean {
+    sent += sizeOf(data)
+    return socket.send(data)
+  }
+
   function watch(): void {
-    beats = 0
+    beats = sent = 0
     pulse = setInterval(() => {
-      if (beats === 2) replace(SILENT)
+      if (beats >= 2 + sent / (heartbeat * SLOWEST)) replace(SILENT)
       else if (beats++) ask('fws.clock', PULSE)
     }, heartbeat)
   }
@@ -140,7 +149,7 @@ export function linkTo(
 
   function receive(data: string | ArrayBuffer | Parts): void {
     const isPlain = peer === 'plain' || typeof data === 'string'
-    beats = 0
+    beats = sent = 0
     try {
       const message = isPlain ? actionIn(data as string) : decode(data)
       if (!message) {
@@ -200,7 +209,7 @@ export function linkTo(
       return outbox.waiting()
     },
     isFree: () => socket.bufferedAmount <= maxQueuedBytes + FILES,
-    sendNow: (data, isRaw) => isRaw === (peer === 'plain') && socket.send(data),
+    sendNow: (data, isRaw) => isRaw === (peer === 'plain') && sendNow(data),
     reload(settings) {
       if (socket.state === 'closed') throw gone()
       ;({ url = url, id = id } = settings ?? {})
