@@ -74,7 +74,8 @@ export const setup = async (host: Host<typeof options>) => {
   const resumption = Resumption.of(host, handlers, sessions, complaints)
   const api = apiOf(handlers, sessions, files, { clock, ntp: ntp?.server }, resumption?.peers)
   const listener = await Listener.of(host)
-  const heartbeat = new Heartbeat(client => void api.call(client, 'id').catch(() => {}))
+  const beat = chosen['messaging-heartbeat'] * 1000
+  const heartbeat = new Heartbeat(beat, client => void api.call(client, 'id').catch(() => {}))
   const discovery = Discovery.of(host)
 
   function take(socket: Socket, server: Server): void {
@@ -197,8 +198,7 @@ export const setup = async (host: Host<typeof options>) => {
       )
       const url = listener.urlOf(endpoint)
       log.info({ url }, `messaging listens on ${url}`)
-      const seconds = chosen['messaging-heartbeat']
-      if (seconds > 0) host.every(seconds * 1000, () => heartbeat.beat())
+      if (beat > 0) host.every(beat, () => heartbeat.beat())
       await discovery?.start(server, endpoint)
     },
 

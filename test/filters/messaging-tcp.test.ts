@@ -489,6 +489,25 @@ describe('messaging over TCP', () => {
     assert.ok(lines.length >= 5 && lines.length <= 15, `${lines.length} lines`)
   })
 
+  it('does not give up a peer that reads slowly', async t => {
+    const large = building(messaging => void messaging.request('large', () => 'x'.repeat(60_000_000)))
+    const options = { messagingAskId: true, messagingHeartbeat: 0.1, maxBuffered: 100_000_000 }
+    const { server, peer } = await door(t, [large], options)
+    const slow = await peer()
+    const [asked] = await slow.get(1)
+    slow.send(response('id', (asked as Request).id, 'slow'), request('large', '1'))
+    const { socket } = slow
+    // A little now and then, for ten beats.
+    for (let reads = 0; reads < 10; reads++) {
+      socket.resume()
+      await new Promise(setImmediate)
+      socket.pause()
+      await sleep(100)
+    }
+    assert.equal(server.counters.closed, 0)
+    assert.ok(!slow.received.some(({ type }) => type === 'response'), 'it has not read it all, or nothing was proved')
+  })
+
   it('gives up a peer that no longer answers, not one that is silent but there, nor one that never told who it is', async t => {
     const { server, clientOf, peer } = await door(t, [], { messagingAskId: true, messagingHeartbeat: 0.3 })
     const [silent, gone, deaf] = [await peer(), await peer(), await peer()]
