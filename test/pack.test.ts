@@ -139,7 +139,9 @@ describe('the package, packed and installed in an empty folder', () => {
         file => file.endsWith('.js') && file.startsWith('dist/') && !files.includes(file.replace(/js$/, 'd.ts')),
       ),
       // For pages; what is imported in a bundler stands in dist/client.
-      ['client', 'media', 'messaging', 'microphone-worklet'].map(name => `dist/browser/${name}.js`),
+      ['client', 'media', 'messaging-files', 'messaging-timing', 'messaging', 'microphone-worklet'].map(
+        name => `dist/browser/${name}.js`,
+      ),
     )
   })
 
