@@ -24,9 +24,14 @@ const files = blocks.flatMap(({ text }) => {
 describe('README, followed from a clone in an empty folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'fws-readme-'))
   const clone = join(folder, 'filtered-websocket')
-  // The port of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
+  // The ports of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env
-  const env: Record<string, string | undefined> = { ...inherited, FWS_PORT: '0', FWS_LOG_LEVEL: 'info' }
+  const env: Record<string, string | undefined> = {
+    ...inherited,
+    FWS_PORT: '0',
+    FWS_MESSAGING_PORT: '0',
+    FWS_LOG_LEVEL: 'info',
+  }
   let redis: RedisServer
   after(async () => {
     rmSync(folder, { recursive: true, force: true })

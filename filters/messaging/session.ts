@@ -69,7 +69,6 @@ export class Session {
   /** It takes and gives files in parts, which the original does not. */
   knowsParts = false
   readonly #service: Service
-  #isKnown = false
 
   constructor(client: Client, service: Service) {
     this.client = client
@@ -122,9 +121,9 @@ export class Session {
 
   /** The client has told its id; the first one counts. Never rejects. */
   async isKnownAs(id: string): Promise<void> {
-    if (this.#isKnown) return
-    this.#isKnown = true
-    this.client.state.messaging = { id }
+    const { state } = this.client
+    if (state.messaging !== undefined) return
+    state.messaging = { id }
     this.#service.known(this, id)
     try {
       for (const handler of this.#service.handlers.ids) await handler(this.client, id)
@@ -186,17 +185,10 @@ export class Session {
     const { name, args, kwargs, resend = false } = request
     const handler = handlers.requestOf(name)
     const run = (repeated: boolean) => handler(this.client, args, kwargs, deliveryOf(request, repeated))
-    if (!handlers.isOwn(name)) this.work.serve(() => this.#answer(request, run), bytes)
-    // Nothing that could not be done twice.
-    else
-      this.work.beside(
-        () =>
-          this.#settle(
-            request,
-            this.#outcomeOf(request, () => run(resend)),
-          ),
-        bytes,
-      )
+    // Nothing of our own that could not be done twice.
+    const own = () => this.#outcomeOf(request, () => run(resend))
+    if (handlers.isOwn(name)) this.work.beside(() => this.#settle(request, own()), bytes)
+    else this.work.serve(() => this.#answer(request, run), bytes)
   }
 
   /** Does what has an id, once if its sender is one that comes back, and tells it what came of it. */
