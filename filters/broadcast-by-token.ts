@@ -1,4 +1,5 @@
 import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import type {} from './jwt.ts'
 
 declare module 'filtered-websocket' {
@@ -33,8 +34,9 @@ const ANYWHERE = /token:(\S+)/
 export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<typeof options>) => {
   const claim = chosen['broadcast-by-token-claim']
   if (claim !== undefined && !guards.includes('jwt')) {
-    const message = `--broadcast-by-token-claim ${claim} needs filter jwt, which checks claims: -f jwt broadcast-by-token`
-    throw Object.assign(new Error(message), { code: 'ERR_OPTION' })
+    throw optionError(
+      `--broadcast-by-token-claim ${claim} needs filter jwt, which checks claims: -f jwt broadcast-by-token`,
+    )
   }
   const pattern = chosen['broadcast-by-token-loose'] ? ANYWHERE : WHOLE
   /** Clients that the log has mentioned. */

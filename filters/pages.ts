@@ -2,6 +2,7 @@ import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { basename, extname, join, resolve, sep } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { end } from './pages/end.ts'
 import { sendFile } from './pages/file.ts'
 import { locate, type Mount } from './pages/locate.ts'
@@ -142,12 +143,12 @@ function folderOf(option: string, path: string): string {
     const folder = realpathSync(path)
     if (statSync(folder).isDirectory()) return folder
   } catch {}
-  throw refusal(`${option} takes a folder, received "${path}"`)
+  throw optionError(`${option} takes a folder, received "${path}"`)
 }
 
 function mountOf(text: string, root: string): Mount {
   const [, url, path] = /^(\/[^=]*)=(.+)$/.exec(text) ?? []
-  if (url === undefined) throw refusal(`--pages-mount takes /URL=DIR, received "${text}"`)
+  if (url === undefined) throw optionError(`--pages-mount takes /URL=DIR, received "${text}"`)
   return { url: url.endsWith('/') ? url : `${url}/`, folder: folderOf('--pages-mount', resolve(root, path!)) }
 }
 
@@ -155,14 +156,10 @@ function variablesOf(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     texts.map(text => {
       const [, name, value] = /^([A-Za-z_]\w*)=([\s\S]*)$/.exec(text) ?? []
-      if (name === undefined) throw refusal(`--pages-var takes NAME=VALUE, received "${text}"`)
+      if (name === undefined) throw optionError(`--pages-var takes NAME=VALUE, received "${text}"`)
       return [name, value!]
     }),
   )
-}
-
-function refusal(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
 }
 
 function split(target: string): { pathname: string; search: string } {

@@ -9,6 +9,7 @@ import type {
   Server,
   WslinkProcedures,
 } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { Calls } from './wslink/calls.ts'
 import { Codecs } from './wslink/codecs.ts'
 import { isTopic } from './wslink/envelope.ts'
@@ -197,7 +198,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     start(server: Server) {
       if (!hello.isPossible) {
         const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
-        throw refusal(`wslink would let nobody in: ${ways}`)
+        throw optionError(`wslink would let nobody in: ${ways}`)
       }
       if (chosen['wslink-topic'] !== undefined) checkOrder(server, name, guards)
       publisher.server = server
@@ -214,19 +215,15 @@ function checkOrder({ handlers }: Server, name: string, guards: readonly string[
   const behind = handlers.filter(({ chain }) => chain === 'message').map(({ filter }) => filter)
   const before = behind.slice(0, Math.max(0, behind.indexOf(name))).find(filter => !guards.includes(filter))
   if (before !== undefined)
-    throw refusal(`with --wslink-topic, wslink stands before ${before} in -f, which would send frames as they are`)
+    throw optionError(`with --wslink-topic, wslink stands before ${before} in -f, which would send frames as they are`)
 }
 
 function checkOptions(chosen: Host<typeof options>['options']): void {
   const { 'wslink-secret': secret, 'wslink-topic': topic } = chosen
   if (secret !== undefined && chosen['wslink-open'])
-    throw refusal('--wslink-open asks for no secret, and --wslink-secret for one: give one of the two')
+    throw optionError('--wslink-open asks for no secret, and --wslink-secret for one: give one of the two')
   if (topic !== undefined && !isTopic(topic))
-    throw refusal(`--wslink-topic takes letters, digits and _ with single dots between them, received "${topic}"`)
-}
-
-function refusal(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
+    throw optionError(`--wslink-topic takes letters, digits and _ with single dots between them, received "${topic}"`)
 }
 
 /** One after the other; without a promise as long as none gives one. */

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { FwsError, messageOf } from './errors.ts'
-import { readRegular } from './regular-file.ts'
+import { readRegular } from './kit/regular-file.ts'
 import { Tap } from './tap.ts'
 import type { Certificate } from './types.ts'
 

@@ -9,8 +9,8 @@ import {
   printParseErrorCode,
 } from 'jsonc-parser'
 import { FwsError, messageOf } from './errors.ts'
+import { readRegular } from './kit/regular-file.ts'
 import { kebab } from './options.ts'
-import { readRegular } from './regular-file.ts'
 import type { Given } from './settings.ts'
 import type { FilterModule } from './types.ts'
 

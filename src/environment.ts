@@ -1,7 +1,7 @@
 import { FwsError, messageOf } from './errors.ts'
+import { readRegular } from './kit/regular-file.ts'
 import { suggest } from './nearest.ts'
 import { commandOptions, envName } from './options.ts'
-import { readRegular } from './regular-file.ts'
 import type { Claim, Given, Layer } from './settings.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>

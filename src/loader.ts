@@ -57,11 +57,11 @@ export class Loader {
   readonly #jitis = new Map<string, Jiti>()
 
   /**
-   * @param api - what `import ... from 'filtered-websocket'` gives to modules that are not built in.
+   * @param virtual - what modules that are not built in import from this package, by id. jiti matches ids exactly.
    * @param signal - ends the wait for a module that hangs.
    */
-  constructor(api: object, signal?: AbortSignal) {
-    this.#virtual = { 'filtered-websocket': api }
+  constructor(virtual: Readonly<Record<string, object>>, signal?: AbortSignal) {
+    this.#virtual = virtual
     this.#signal = signal
   }
 

@@ -8,6 +8,7 @@ import { Consumer } from './consumer.ts'
 import { unlessAborted, withDeadline } from './deadline.ts'
 import { DROP } from './drop.ts'
 import { FwsError, isOptionError, messageOf } from './errors.ts'
+import * as kit from './kit/index.ts'
 import { Listener } from './listener.ts'
 import { Loader } from './loader.ts'
 import { createLogger } from './log.ts'
@@ -78,7 +79,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Running
 
 /** A loader whose modules import this very copy of the package. */
 export function createLoader(signal?: AbortSignal): Loader {
-  return new Loader({ DROP, FwsError, createServer }, signal)
+  return new Loader({ 'filtered-websocket': { DROP, FwsError, createServer }, 'filtered-websocket/kit': kit }, signal)
 }
 
 export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | 'log-format'> {

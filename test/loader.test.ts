@@ -278,6 +278,20 @@ describe('a filter from a package', { concurrency: 3 }, () => {
     })
   }
 
+  it('imports the kit of the server that runs it, without an installed package', async t => {
+    const text = `
+      import { optionError } from 'filtered-websocket/kit'
+      export const setup = () => { throw optionError('filter ./geo.ts: --geo takes a place, received "moon"') }`
+    assert.equal(
+      await refusalInside(['-f', './geo.ts'], folder(t, { 'geo.ts': text })),
+      '--geo takes a place, received "moon"',
+    )
+    assert.equal(
+      await refusal(['-f', './geo.ts'], { cwd: folder(t, { 'geo.ts': text }) }),
+      '--geo takes a place, received "moon"',
+    )
+  })
+
   it('may be CommonJS', async t => {
     const text = `
       const { DROP } = require('filtered-websocket')

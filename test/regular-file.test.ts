@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { readRegular } from '../src/regular-file.ts'
+import { readRegular } from '../src/kit/regular-file.ts'
 import { folder, refusal } from './kit/cli.ts'
 
 describe('a file that is read at the start', () => {

@@ -1,4 +1,5 @@
 import type { Access } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { type Claims, type Pattern, plainText, readPattern } from './pattern.ts'
 
 /** How a broadcast to everyone is written where a topic stands. */
@@ -34,7 +35,7 @@ export function readRule(text: string): Rule {
   } catch (error) {
     const { message } = error as Error
     const example = 'a rule is such as "user join,publish chat/*"'
-    throw Object.assign(new Error(`--allow-rules: ${message} in "${text}"; ${example}`), { code: 'ERR_OPTION' })
+    throw optionError(`--allow-rules: ${message} in "${text}"; ${example}`)
   }
 }
 

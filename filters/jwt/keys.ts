@@ -1,7 +1,7 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { optionError } from 'filtered-websocket/kit'
 import type { JwtOptions } from './options.ts'
-import { wrongOption } from './refused.ts'
 
 /** What is read from the head of a token before its signature is checked. */
 export interface TokenHead {
@@ -47,11 +47,11 @@ export function secretSource(secret: string, chosen: readonly string[]): KeySour
   const algorithms = pinned('a secret', chosen, ['HS256'], [...SECRET_BYTES.keys()])
   // Everybody may have a public key; as a secret it would sign for everybody.
   if (secret.includes('-----BEGIN'))
-    throw wrongOption('--jwt-secret holds a PEM key; give its file as --jwt-public-key')
+    throw optionError('--jwt-secret holds a PEM key; give its file as --jwt-public-key')
   const bytes = Buffer.byteLength(secret)
   const tooLong = algorithms.find(algorithm => SECRET_BYTES.get(algorithm)! > bytes)
   if (tooLong !== undefined)
-    throw wrongOption(
+    throw optionError(
       `--jwt-secret has ${bytes} bytes; ${tooLong} needs ${SECRET_BYTES.get(tooLong)} or more (RFC 7518, section 3.2)`,
     )
   const key = createSecretKey(secret, 'utf8')
@@ -63,7 +63,7 @@ export function publicKeySource(path: string, chosen: readonly string[]): KeySou
   const key = readPublicKey(path)
   const possible = algorithmsOf(key)
   if (possible.length === 0)
-    throw wrongOption(
+    throw optionError(
       `--jwt-public-key ${path} is no RSA key of ${MIN_RSA_BITS} bits or more, and none of a NIST curve`,
     )
   return { algorithms: pinned('this public key', chosen, possible.slice(0, 1), possible), find: () => key }
@@ -86,7 +86,7 @@ export function keySourceOf(options: JwtOptions, warn: Warn): KeySource | Promis
   const given = names.filter(name => options[name] !== undefined)
   if (given.length !== 1) {
     const which = given.length === 0 ? 'none is given' : `given are ${given.map(name => `--${name}`).join(' and ')}`
-    throw wrongOption(`one of --jwt-secret, --jwt-public-key and --jwt-jwks-url says who signs; ${which}`)
+    throw optionError(`one of --jwt-secret, --jwt-public-key and --jwt-jwks-url says who signs; ${which}`)
   }
   const { 'jwt-secret': secret, 'jwt-public-key': file, 'jwt-jwks-url': url, 'jwt-algorithms': algorithms } = options
   if (secret !== undefined) return secretSource(secret, algorithms)
@@ -102,7 +102,7 @@ export function pinned(
 ): readonly string[] {
   const wrong = chosen.find(algorithm => !possible.includes(algorithm))
   if (wrong !== undefined)
-    throw wrongOption(`--jwt-algorithms: "${wrong}" is not for ${what}, which takes ${possible.join(', ')}`)
+    throw optionError(`--jwt-algorithms: "${wrong}" is not for ${what}, which takes ${possible.join(', ')}`)
   return chosen.length === 0 ? usual : chosen
 }
 
@@ -111,14 +111,14 @@ function readPublicKey(path: string): KeyObject {
   try {
     pem = readFileSync(path, 'utf8')
   } catch (error) {
-    throw wrongOption(`--jwt-public-key ${path} cannot be read: ${(error as Error).message}`)
+    throw optionError(`--jwt-public-key ${path} cannot be read: ${(error as Error).message}`)
   }
   if (pem.includes('PRIVATE KEY'))
-    throw wrongOption(`--jwt-public-key ${path} holds a private key; who only checks tokens must not have it`)
+    throw optionError(`--jwt-public-key ${path} holds a private key; who only checks tokens must not have it`)
   try {
     return createPublicKey(pem)
   } catch {
-    throw wrongOption(`--jwt-public-key ${path} holds no public key in PEM format`)
+    throw optionError(`--jwt-public-key ${path} holds no public key in PEM format`)
   }
 }
 
@@ -127,9 +127,9 @@ function checkedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url?.hostname ?? '')
   if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback))
-    throw wrongOption(
+    throw optionError(
       `--jwt-jwks-url takes https://..., or http:// on loopback, received "${url ? `${url.protocol}//${url.host}` : text}"`,
     )
-  if (url.username !== '' || url.password !== '') throw wrongOption('--jwt-jwks-url takes no user and no password')
+  if (url.username !== '' || url.password !== '') throw optionError('--jwt-jwks-url takes no user and no password')
   return url
 }

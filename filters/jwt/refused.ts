@@ -43,8 +43,3 @@ export class Refused extends Error {
     return { status: isTwo ? 400 : 401, headers: { 'WWW-Authenticate': `Bearer ${REALM}, ${error}` } }
   }
 }
-
-/** The core takes it for what it is: the operator's mistake, exit 2. */
-export function wrongOption(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
-}

@@ -1,10 +1,11 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import jwt, { type Algorithm } from 'jsonwebtoken'
 import { algorithmsOf, keySourceOf, pinned, secretSource } from './keys.ts'
 import type { JwtOptions } from './options.ts'
-import { Refused, wrongOption } from './refused.ts'
+import { Refused } from './refused.ts'
 import { verifierOf } from './verify.ts'
 
 export const usage = `fws-server token [--sub NAME] [--expires SECONDS] [--claim NAME=VALUE...]
@@ -40,9 +41,9 @@ export async function run({ options: chosen, words, stdin }: Input): Promise<str
   const [word, ...more] = words
   // Not shown: it may be a token, or the second half of a secret.
   if ((chosen.check ? more[0] : word) !== undefined)
-    throw wrongOption('an unexpected word; a token follows --check, and a value that has blanks is quoted')
+    throw optionError('an unexpected word; a token follows --check, and a value that has blanks is quoted')
   if (!chosen.check) return signed(chosen)
-  if (word === undefined) throw wrongOption('--check needs a token, or - to read it from standard input')
+  if (word === undefined) throw optionError('--check needs a token, or - to read it from standard input')
   return checked(word === '-' ? await readToken(stdin, chosen['jwt-max-token']) : word, chosen)
 }
 
@@ -60,7 +61,7 @@ function signed(chosen: TokenOptions): string {
   try {
     return jwt.sign(claims, key, { algorithm, ...(chosen.kid !== undefined && { keyid: chosen.kid }) })
   } catch (error) {
-    throw wrongOption(`no such token can be signed: ${(error as Error).message}`)
+    throw optionError(`no such token can be signed: ${(error as Error).message}`)
   }
 }
 
@@ -68,7 +69,7 @@ function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly a
   const { 'jwt-secret': secret, 'private-key': file, 'jwt-algorithms': algorithms } = chosen
   if ((secret === undefined) === (file === undefined)) {
     const given = secret === undefined ? 'none is given' : 'both are given'
-    throw wrongOption(`a token is signed with --jwt-secret or with --private-key; ${given}`)
+    throw optionError(`a token is signed with --jwt-secret or with --private-key; ${given}`)
   }
   if (secret !== undefined) {
     const { algorithms: usable, key } = secretSource(secret, algorithms)
@@ -95,7 +96,7 @@ async function checked(token: string, chosen: TokenOptions): Promise<string> {
 
 function claimIn(text: string): readonly [string, unknown] {
   const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []
-  if (name === undefined) throw wrongOption('--claim takes NAME=VALUE, received a word without "="')
+  if (name === undefined) throw optionError('--claim takes NAME=VALUE, received a word without "="')
   try {
     return [name, JSON.parse(value)]
   } catch {
@@ -107,7 +108,7 @@ function readPrivateKey(path: string): KeyObject {
   try {
     return createPrivateKey(readFileSync(path))
   } catch (error) {
-    throw wrongOption(`--private-key ${path} holds no private key that can be read: ${(error as Error).message}`)
+    throw optionError(`--private-key ${path} holds no private key that can be read: ${(error as Error).message}`)
   }
 }
 

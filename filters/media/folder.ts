@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, realpath, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { optionError } from 'filtered-websocket/kit'
 import { PART } from './part.ts'
 
 /**
@@ -14,27 +15,22 @@ export async function openFolder(path: string): Promise<string> {
     await mkdir(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') throw wrongOption(`--media-uploads takes a folder whose parent exists, received "${path}"`)
-    if (code !== 'EEXIST') throw wrongOption(`--media-uploads cannot be made: ${code}, received "${path}"`)
+    if (code === 'ENOENT') throw optionError(`--media-uploads takes a folder whose parent exists, received "${path}"`)
+    if (code !== 'EEXIST') throw optionError(`--media-uploads cannot be made: ${code}, received "${path}"`)
   }
   const folder = await realpath(path).catch(() => path)
   const isFolder = await stat(folder).then(
     stats => stats.isDirectory(),
     () => false,
   )
-  if (!isFolder) throw wrongOption(`--media-uploads takes a folder, received "${path}"`)
+  if (!isFolder) throw optionError(`--media-uploads takes a folder, received "${path}"`)
   const probe = join(folder, `${PART}${randomUUID()}`)
   try {
     await (await open(probe, 'wx', 0o600)).close()
     await unlink(probe)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw wrongOption(`--media-uploads takes a folder that can be written: ${code}, received "${path}"`)
+    throw optionError(`--media-uploads takes a folder that can be written: ${code}, received "${path}"`)
   }
   return folder
-}
-
-/** The core takes it for what it is: the operator's mistake, exit 2. */
-export function wrongOption(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
 }

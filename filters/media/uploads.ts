@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { whyNoSound } from './audio.ts'
 import type { Memory } from './chunks.ts'
-import { openFolder, wrongOption } from './folder.ts'
+import { openFolder } from './folder.ts'
 import { checkName, savedName } from './names.ts'
 import { type Part, place } from './part.ts'
 import { Refused, refusedBy } from './refused.ts'
@@ -75,10 +76,10 @@ export class Uploads {
   async open(): Promise<void> {
     const { folder, url, types, maxFiles, quota, now = Date.now } = this.#options
     if (!/^(?:\/[\w~-][\w.~-]*)+$/.test(url))
-      throw wrongOption(`--media-upload-url takes a path such as /uploads, received "${url}"`)
+      throw optionError(`--media-upload-url takes a path such as /uploads, received "${url}"`)
     const odd = types.find(type => !/^[a-z0-9]{1,8}$/.test(type))
     if (odd !== undefined)
-      throw wrongOption(
+      throw optionError(
         `--media-upload-types takes extensions such as png, in lower case and without a dot, received "${odd}"`,
       )
     this.#folder = await openFolder(folder)

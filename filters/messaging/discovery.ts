@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Host, Server } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import type { Announcement } from './announcement.ts'
 import { Announcer } from './announcer.ts'
 import { Elders } from './elders.ts'
 import { type Endpoint, endpointOf, inBrackets, isHost, isLoopback } from './endpoint.ts'
 import type { options } from './options.ts'
-import { wrongOption } from './wrong-option.ts'
 
 /** An id has four digits. */
 const IDS = 10_000
@@ -34,13 +34,13 @@ export class Discovery {
     const { options: chosen, every } = host
     const isAsked = chosen['messaging-announce']
     if (chosen['messaging-announce-yield'] && !isAsked)
-      throw wrongOption('--messaging-announce-yield needs --messaging-announce')
+      throw optionError('--messaging-announce-yield needs --messaging-announce')
     if (!isAsked) return undefined
     if (chosen['messaging-port'] === undefined)
-      throw wrongOption('--messaging-announce announces a TCP port; give --messaging-port too')
+      throw optionError('--messaging-announce announces a TCP port; give --messaging-port too')
     const named = chosen['messaging-announce-host']
     if (named !== undefined && !isHost(named))
-      throw wrongOption(`--messaging-announce-host is an address or a name, received ${JSON.stringify(named)}`)
+      throw optionError(`--messaging-announce-host is an address or a name, received ${JSON.stringify(named)}`)
     const to = endpointOf('--messaging-announce-to', chosen['messaging-announce-to'])
     // Unless it is a name it is known before a port is opened.
     if (named === undefined) addressOf(chosen['messaging-host'], to.host)
@@ -91,7 +91,7 @@ function inWords({ id, host, port }: Announcement): string {
 /** @throws Error `ERR_OPTION`: nobody whom it is told could use it. */
 function addressOf(listening: string, to: string): string {
   if (isLoopback(listening) && !isLoopback(to))
-    throw wrongOption(
+    throw optionError(
       `--messaging-announce tells others of ${listening}, where they do not reach this machine; ` +
         'give --messaging-host an address in their network, or --messaging-announce-host',
     )
@@ -99,6 +99,6 @@ function addressOf(listening: string, to: string): string {
   const addresses = Object.values(networkInterfaces()).flatMap(list => list ?? [])
   const own = addresses.find(({ family, internal }) => family === 'IPv4' && !internal)
   if (own === undefined)
-    throw wrongOption('this machine has no IPv4 address to announce; give --messaging-announce-host')
+    throw optionError('this machine has no IPv4 address to announce; give --messaging-announce-host')
   return own.address
 }

@@ -1,5 +1,5 @@
 import { isIP, isIPv6 } from 'node:net'
-import { wrongOption } from './wrong-option.ts'
+import { optionError } from 'filtered-websocket/kit'
 
 const MAX_PORT = 65_535
 /** Characters of a name in DNS. */
@@ -28,7 +28,7 @@ export function endpointOf(what: string, text: string, defaultPort?: number): En
   const isRight = bracketed === undefined ? isHost(host) : isIPv6(bracketed)
   if (isRight && isPort(port)) return { host, port }
   const form = defaultPort === undefined ? 'HOST:PORT' : 'HOST or HOST:PORT'
-  throw wrongOption(`${what} is ${form}, received ${JSON.stringify(text)}`)
+  throw optionError(`${what} is ${form}, received ${JSON.stringify(text)}`)
 }
 
 /** Whether it is an IP address or could be a name in DNS. */

@@ -1,10 +1,10 @@
 import { createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import type { Host } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { type Endpoint, inBrackets } from './endpoint.ts'
 import type { options } from './options.ts'
 import { readPem } from './pem.ts'
-import { wrongOption } from './wrong-option.ts'
 
 /** Connections whose TLS handshake may be under way: one more ends the oldest, so that silent ones keep nobody out. */
 const MAX_HANDSHAKES = 256
@@ -43,10 +43,10 @@ export class Listener {
     const { 'messaging-port': port, 'messaging-open': isOpen } = chosen
     const { 'messaging-key': key, 'messaging-cert': cert } = chosen
     if ((key === undefined) !== (cert === undefined))
-      throw wrongOption('--messaging-key and --messaging-cert go together; one of them is missing')
+      throw optionError('--messaging-key and --messaging-cert go together; one of them is missing')
     if (port === undefined) return undefined
     if (guards.length > 0 && !isOpen)
-      throw wrongOption(
+      throw optionError(
         `--messaging-port ${port} lets peers in past ${guards.join(', ')}; --messaging-open if that is meant`,
       )
     if (key === undefined || cert === undefined) return new Listener(chosen, undefined)
@@ -54,7 +54,7 @@ export class Listener {
     try {
       return new Listener(chosen, tls)
     } catch (error) {
-      throw wrongOption(`--messaging-key ${key} and --messaging-cert ${cert} make no TLS: ${(error as Error).message}`)
+      throw optionError(`--messaging-key ${key} and --messaging-cert ${cert} make no TLS: ${(error as Error).message}`)
     }
   }
 
@@ -114,6 +114,6 @@ async function pemOf(option: string, path: string): Promise<string> {
   try {
     return await readPem(path)
   } catch (error) {
-    throw wrongOption(`--${option} ${path} cannot be read: ${(error as Error).message}`)
+    throw optionError(`--${option} ${path} cannot be read: ${(error as Error).message}`)
   }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Host, Storage } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { Calls } from './calls.ts'
 import type { Complaints } from './complaints.ts'
 import type { Handlers } from './handlers.ts'
@@ -16,7 +17,6 @@ import { Refused } from './refused.ts'
 import { RollCall } from './roll-call.ts'
 import { Runs } from './runs.ts'
 import { MAX_ID, type Session } from './session.ts'
-import { wrongOption } from './wrong-option.ts'
 
 const RESUME = 'fws.resume'
 /** Requests and actions with ids that a peer, or the server towards it, may have unanswered. */
@@ -172,12 +172,12 @@ function storageOf({ storage, options: chosen }: Host<typeof options>): Needed {
     const { values, history, bus } = storage
     found = { values, history, bus, sets: setsOf(storage) }
   } catch (cause) {
-    throw wrongOption('--messaging-resume needs a storage with values, history and bus, such as memory', cause)
+    throw optionError('--messaging-resume needs a storage with values, history and bus, such as memory', cause)
   }
   const { entries } = found.history
   const wanted = chosen['messaging-queue']
   if (entries !== undefined && entries < wanted)
-    throw wrongOption(
+    throw optionError(
       `--messaging-queue ${wanted} is more than the ${entries} entries that the storage keeps of a history`,
     )
   return found

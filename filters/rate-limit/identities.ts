@@ -1,4 +1,5 @@
 import type { Host, Values } from 'filtered-websocket'
+import { optionError } from 'filtered-websocket/kit'
 import { Meter, type Rates } from './meter.ts'
 import { Recent } from './recent.ts'
 
@@ -57,7 +58,6 @@ function valuesOf(storage: Host['storage']): Values {
   try {
     return storage.values
   } catch (cause) {
-    const error = new Error('--rate-limit-identity-connects needs a storage with "values", such as memory', { cause })
-    throw Object.assign(error, { code: 'ERR_OPTION' })
+    throw optionError('--rate-limit-identity-connects needs a storage with "values", such as memory', cause)
   }
 }

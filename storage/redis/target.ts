@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { optionError } from 'filtered-websocket/kit'
 import type { RedisOptions as IoredisOptions } from 'ioredis'
 import type { RedisOptions } from '../redis.ts'
 
@@ -27,10 +28,10 @@ export function targetOf(options: RedisOptions): Target {
   const key = options['redis-key']
   // Braces decide the slot of a key in a cluster; with a colon one server's channels could be another's.
   if (!/^[\w.-]+$/.test(key))
-    throw wrong(`--redis-key takes a word of letters, digits, "-", "_" and ".", received "${key}"`)
+    throw optionError(`--redis-key takes a word of letters, digits, "-", "_" and ".", received "${key}"`)
   const reserved = options['redis-channels'].find(channel => channel.startsWith(`${key}:`))
   if (reserved !== undefined)
-    throw wrong(`--redis-channels: "${reserved}" is reserved, as all that begin with --redis-key and a colon`)
+    throw optionError(`--redis-channels: "${reserved}" is reserved, as all that begin with --redis-key and a colon`)
   const auth = {
     ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
     ...(options['redis-password'] !== undefined && { password: options['redis-password'] }),
@@ -41,7 +42,7 @@ export function targetOf(options: RedisOptions): Target {
   const given = [cluster.length > 0 && '--redis-cluster', sentinels.length > 0 && '--redis-sentinels']
     .concat(options['redis-url'] !== undefined && '--redis-url')
     .filter(Boolean)
-  if (given.length > 1) throw wrong(`${given.join(' and ')} each say where Redis is; give one`)
+  if (given.length > 1) throw optionError(`${given.join(' and ')} each say where Redis is; give one`)
   if (cluster.length > 0) return { label: `cluster ${labelOf(cluster)}`, cluster, connect: { ...auth, ...tls } }
   if (sentinels.length > 0) {
     const name = options['redis-sentinel-name']
@@ -68,9 +69,9 @@ export function targetOf(options: RedisOptions): Target {
 function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
-    throw wrong('--redis-url takes redis://[user:password@]host[:port], or rediss:// for TLS')
+    throw optionError('--redis-url takes redis://[user:password@]host[:port], or rediss:// for TLS')
   if (!/^\/?0?$/.test(url.pathname))
-    throw wrong('--redis-url takes no database: channels have none; servers are told apart by --redis-key')
+    throw optionError('--redis-url takes no database: channels have none; servers are told apart by --redis-key')
   const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }
   return {
     label: labelOf([address]),
@@ -90,7 +91,7 @@ function decoded(part: string): string {
   try {
     return decodeURIComponent(part)
   } catch {
-    throw wrong('--redis-url: a % in user or password is written %25')
+    throw optionError('--redis-url: a % in user or password is written %25')
   }
 }
 
@@ -100,7 +101,7 @@ function tlsOf(options: RedisOptions): Pick<ConnectOptions, 'tls'> {
   try {
     return { tls: { ca: readFileSync(file) } }
   } catch (error) {
-    throw wrong(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
+    throw optionError(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
   }
 }
 
@@ -108,7 +109,7 @@ function addressesOf(option: string, texts: readonly string[], defaultPort: numb
   return texts.map(text => {
     const [, host, port = String(defaultPort)] = /^(?:redis:\/\/)?(\[[^\]]+\]|[^:/@\s]+)(?::(\d+))?$/.exec(text) ?? []
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
-      throw wrong(
+      throw optionError(
         `--${option} takes host:port, received ${text.includes('@') ? 'a user or password, which has an option of its own' : `"${text}"`}`,
       )
     return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
@@ -117,9 +118,4 @@ function addressesOf(option: string, texts: readonly string[], defaultPort: numb
 
 function labelOf(addresses: readonly Address[]): string {
   return addresses.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)).join(', ')
-}
-
-/** The core takes it for what it is: the operator's mistake, exit 2. */
-function wrong(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_OPTION' })
 }

@@ -1,6 +1,6 @@
 import { constants, existsSync } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, realpath, rename } from 'node:fs/promises'
-import { wrongOption } from '../wrong-option.ts'
+import { optionError } from 'filtered-websocket/kit'
 import { FileFailed } from './failed.ts'
 import { namesIn, PARTS } from './path.ts'
 import { SharedFile } from './shared-file.ts'
@@ -36,7 +36,7 @@ export class Root {
       return root
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      throw wrongOption(`--messaging-root takes a folder that exists: ${code}, received "${path}"`)
+      throw optionError(`--messaging-root takes a folder that exists: ${code}, received "${path}"`)
     }
   }
 
