@@ -281,14 +281,14 @@ describe('a filter from a package', { concurrency: 3 }, () => {
   it('imports the kit of the server that runs it, without an installed package', async t => {
     const text = `
       import { optionError } from 'filtered-websocket/kit'
-      export const setup = () => { throw optionError('filter ./geo.ts: --geo takes a place, received "moon"') }`
+      export const setup = () => { throw optionError('--geo takes a place, received "moon"') }`
     assert.equal(
       await refusalInside(['-f', './geo.ts'], folder(t, { 'geo.ts': text })),
-      '--geo takes a place, received "moon"',
+      'filter ./geo.ts: --geo takes a place, received "moon"',
     )
     assert.equal(
       await refusal(['-f', './geo.ts'], { cwd: folder(t, { 'geo.ts': text }) }),
-      '--geo takes a place, received "moon"',
+      'filter ./geo.ts: --geo takes a place, received "moon"',
     )
   })
 
