@@ -1,4 +1,15 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
 export { optionError } from './option-error.ts'
-export { readRegular } from './regular-file.ts'
+export {
+  certificatesIn,
+  type Passphrase,
+  type Pem,
+  type PrivateKey,
+  privateKeyIn,
+  publicKeyIn,
+  readPem,
+} from './pem.ts'
+export { readRegular, readRegularBytes } from './regular-file.ts'
+export { tlsFailureOf } from './tls-failure.ts'
+export { readAuthorities, readTlsFiles, type TlsFiles, type TlsPair } from './tls-files.ts'
