@@ -92,7 +92,8 @@ export async function open({
 }): Promise<OpenStorage> {
   const key = chosen['redis-key']
   const timeoutMs = chosen['redis-timeout'] * 1000
-  const connection = new Connection(targetOf(chosen), {
+  const target = targetOf(chosen, warning => log.warn(warning))
+  const connection = new Connection(target, {
     log,
     timeoutMs,
     name: `${key}:${instance}`,

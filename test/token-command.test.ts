@@ -58,7 +58,10 @@ describe('fws-server token', () => {
     assert.match(await printed(['--check', signed, '--jwt-public-key', 'rsa.pub'], { cwd }), /"exp": \d+/)
     const curved = await printed(['--private-key', 'ec.pem'], { cwd })
     assert.equal(jwt.decode(curved, { complete: true })?.header.alg, 'ES384')
-    assert.match(await refusal(['token', '--private-key', 'rsa.pub'], { cwd }), /rsa\.pub holds no private key/)
+    assert.match(
+      await refusal(['token', '--private-key', 'rsa.pub'], { cwd }),
+      /rsa\.pub holds a public key, not a private key$/,
+    )
     assert.match(
       await refusal(['token', '--private-key', 'rsa.pem', '--jwt-algorithms', 'none'], { cwd }),
       /"none" is not/,

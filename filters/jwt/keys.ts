@@ -1,6 +1,5 @@
-import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { optionError } from 'filtered-websocket/kit'
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import { optionError, publicKeyIn, readPem } from 'filtered-websocket/kit'
 import type { JwtOptions } from './options.ts'
 
 /** What is read from the head of a token before its signature is checked. */
@@ -42,6 +41,18 @@ export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObj
   return ALGORITHMS.get(namedCurve ?? String(asymmetricKeyType)) ?? []
 }
 
+/**
+ * Algorithms that a key is good for, the usual one first.
+ *
+ * @param name - how errors name the key.
+ * @throws Error `ERR_OPTION`: it is of another kind, or too small.
+ */
+export function requireAlgorithms(name: string, key: KeyObject): readonly string[] {
+  const possible = algorithmsOf(key)
+  if (possible.length > 0) return possible
+  throw optionError(`${name} must be an RSA key of ${MIN_RSA_BITS} bits or more, or an EC key of a NIST curve`)
+}
+
 /** @throws Error `ERR_OPTION`: a secret that is too short for its algorithms. */
 export function secretSource(secret: string, chosen: readonly string[]): KeySource & { readonly key: KeyObject } {
   const algorithms = pinned('a secret', chosen, ['HS256'], [...SECRET_BYTES.keys()])
@@ -60,12 +71,9 @@ export function secretSource(secret: string, chosen: readonly string[]): KeySour
 
 /** @throws Error `ERR_OPTION`: a file that cannot be read, or holds no public key that is taken. */
 export function publicKeySource(path: string, chosen: readonly string[]): KeySource {
-  const key = readPublicKey(path)
-  const possible = algorithmsOf(key)
-  if (possible.length === 0)
-    throw optionError(
-      `--jwt-public-key ${path} is no RSA key of ${MIN_RSA_BITS} bits or more, and none of a NIST curve`,
-    )
+  const pem = readPem('--jwt-public-key', path)
+  const key = publicKeyIn(pem)
+  const possible = requireAlgorithms(pem.name, key)
   return { algorithms: pinned('this public key', chosen, possible.slice(0, 1), possible), find: () => key }
 }
 
@@ -104,22 +112,6 @@ export function pinned(
   if (wrong !== undefined)
     throw optionError(`--jwt-algorithms: "${wrong}" is not for ${what}, which takes ${possible.join(', ')}`)
   return chosen.length === 0 ? usual : chosen
-}
-
-function readPublicKey(path: string): KeyObject {
-  let pem: string
-  try {
-    pem = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw optionError(`--jwt-public-key ${path} cannot be read: ${(error as Error).message}`)
-  }
-  if (pem.includes('PRIVATE KEY'))
-    throw optionError(`--jwt-public-key ${path} holds a private key; who only checks tokens must not have it`)
-  try {
-    return createPublicKey(pem)
-  } catch {
-    throw optionError(`--jwt-public-key ${path} holds no public key in PEM format`)
-  }
 }
 
 /** Whoever can change what comes from there signs as they like. */

@@ -1,9 +1,8 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import type { KeyObject } from 'node:crypto'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import { optionError, privateKeyIn, readPem } from 'filtered-websocket/kit'
 import jwt, { type Algorithm } from 'jsonwebtoken'
-import { algorithmsOf, keySourceOf, pinned, secretSource } from './keys.ts'
+import { keySourceOf, pinned, requireAlgorithms, secretSource } from './keys.ts'
 import type { JwtOptions } from './options.ts'
 import { Refused } from './refused.ts'
 import { verifierOf } from './verify.ts'
@@ -75,8 +74,9 @@ function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly a
     const { algorithms: usable, key } = secretSource(secret, algorithms)
     return { key, algorithm: usable[0] as Algorithm }
   }
-  const key = readPrivateKey(file!)
-  const possible = algorithmsOf(key)
+  const pem = readPem('--private-key', file!)
+  const { key } = privateKeyIn(pem)
+  const possible = requireAlgorithms(pem.name, key)
   return { key, algorithm: pinned('this private key', algorithms, possible.slice(0, 1), possible)[0] as Algorithm }
 }
 
@@ -101,14 +101,6 @@ function claimIn(text: string): readonly [string, unknown] {
     return [name, JSON.parse(value)]
   } catch {
     return [name, value]
-  }
-}
-
-function readPrivateKey(path: string): KeyObject {
-  try {
-    return createPrivateKey(readFileSync(path))
-  } catch (error) {
-    throw optionError(`--private-key ${path} holds no private key that can be read: ${(error as Error).message}`)
   }
 }
 

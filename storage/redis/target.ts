@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs'
-import { optionError } from 'filtered-websocket/kit'
+import { optionError, readAuthorities } from 'filtered-websocket/kit'
 import type { RedisOptions as IoredisOptions } from 'ioredis'
 import type { RedisOptions } from '../redis.ts'
 
@@ -23,8 +22,13 @@ export interface Target {
 const SENTINEL_PORT = 26_379
 const REDIS_PORT = 6379
 
-/** @throws Error `ERR_OPTION` when an option does not say what it should; no secret is in the message. */
-export function targetOf(options: RedisOptions): Target {
+/**
+ * Where the options say that Redis is.
+ *
+ * @param warn - receives a sentence for each authority that is expired or not yet valid.
+ * @throws Error `ERR_OPTION`: an option cannot be used; no secret is in the message.
+ */
+export function targetOf(options: RedisOptions, warn: (warning: string) => void): Target {
   const key = options['redis-key']
   // Braces decide the slot of a key in a cluster; with a colon one server's channels could be another's.
   if (!/^[\w.-]+$/.test(key))
@@ -36,7 +40,7 @@ export function targetOf(options: RedisOptions): Target {
     ...(options['redis-user'] !== undefined && { username: options['redis-user'] }),
     ...(options['redis-password'] !== undefined && { password: options['redis-password'] }),
   }
-  const tls = tlsOf(options)
+  const tls = tlsOf(options, warn)
   const cluster = addressesOf('redis-cluster', options['redis-cluster'], REDIS_PORT)
   const sentinels = addressesOf('redis-sentinels', options['redis-sentinels'], SENTINEL_PORT)
   const given = [cluster.length > 0 && '--redis-cluster', sentinels.length > 0 && '--redis-sentinels']
@@ -95,14 +99,10 @@ function decoded(part: string): string {
   }
 }
 
-function tlsOf(options: RedisOptions): Pick<ConnectOptions, 'tls'> {
+function tlsOf(options: RedisOptions, warn: (warning: string) => void): Pick<ConnectOptions, 'tls'> {
   const file = options['redis-tls-ca']
   if (file === undefined) return options['redis-tls'] ? { tls: {} } : {}
-  try {
-    return { tls: { ca: readFileSync(file) } }
-  } catch (error) {
-    throw optionError(`--redis-tls-ca ${file} cannot be read: ${(error as Error).message}`)
-  }
+  return { tls: { ca: readAuthorities('--redis-tls-ca', file, warn) } }
 }
 
 function addressesOf(option: string, texts: readonly string[], defaultPort: number): readonly Address[] {

@@ -610,10 +610,10 @@ describe('jwt: options', () => {
     }
     const cwd = folder(t, files)
     const at = (file: string) => ({ 'jwt-public-key': `${cwd}/${file}` })
-    await refuses(at('weak.pem'), /is no RSA key of 2048 bits or more, and none of a NIST curve$/)
-    await refuses(at('curve.pem'), /is no RSA key/)
-    await refuses(at('private.pem'), /holds a private key; who only checks tokens must not have it$/)
-    await refuses(at('odd.pem'), /holds no public key in PEM format$/)
+    await refuses(at('weak.pem'), /must be an RSA key of 2048 bits or more, or an EC key of a NIST curve$/)
+    await refuses(at('curve.pem'), /must be an RSA key/)
+    await refuses(at('private.pem'), /holds a private key; give only its public key: openssl pkey -in FILE -pubout$/)
+    await refuses(at('odd.pem'), /is not in PEM format: it has no line "-----BEGIN \.\.\."$/)
     await refuses(at('none.pem'), /cannot be read: ENOENT/)
   })
 
