@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import process from 'node:process'
 import { describe, main } from '../src/cli.ts'
+import { isOptionError, messageOf } from '../src/errors.ts'
 import type { RunningServer } from '../src/index.ts'
 import { logError, Quota } from '../src/report.ts'
 
@@ -81,16 +82,17 @@ async function end(running: RunningServer): Promise<void> {
   stdout.write('', () => stderr.write('', () => process.exit(code)))
 }
 
-function live({ log, reload, url, closed }: RunningServer): void {
+function live({ log, reload, reloadable, closed }: RunningServer): void {
   // A filter may have asked for it.
   void closed.then(() => (stopping ? undefined : stop()))
-  // Without a certificate SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
-  if (url.startsWith('wss:')) {
+  // Without files to read SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
+  if (reloadable) {
     process.on('SIGHUP', () => {
       try {
         reload()
       } catch (error) {
-        logError(log, 'error', error, 'the old certificate stays')
+        if (isOptionError(error)) log.error(`reload refused, the old TLS files stay in use: ${messageOf(error)}`)
+        else logError(log, 'error', error, 'reload failed, the old TLS files stay in use')
       }
     })
   }

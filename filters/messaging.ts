@@ -73,7 +73,7 @@ export const setup = async (host: Host<typeof options>) => {
   const ntp = NtpSync.of(host, clock)
   const resumption = Resumption.of(host, handlers, sessions, complaints)
   const api = apiOf(handlers, sessions, files, { clock, ntp: ntp?.server }, resumption?.peers)
-  const listener = await Listener.of(host)
+  const listener = Listener.of(host, complaints)
   const beat = chosen['messaging-heartbeat'] * 1000
   const heartbeat = new Heartbeat(beat, client => void api.call(client, 'id').catch(() => {}))
   const discovery = Discovery.of(host)
@@ -201,6 +201,8 @@ export const setup = async (host: Host<typeof options>) => {
       if (beat > 0) host.every(beat, () => heartbeat.beat())
       await discovery?.start(server, endpoint)
     },
+
+    ...(listener?.reload && { reload: listener.reload }),
 
     async stop() {
       ntp?.close()

@@ -293,16 +293,27 @@ function together(exported: Handlers, returned: Handlers): Handlers {
     if (both.length > 0) handlers[key] = both
   }
   const starts = [exported, returned].filter(own => own.start !== undefined)
+  const reloads = [exported, returned].filter(own => own.reload !== undefined)
   const stops = [returned, exported].filter(own => own.stop !== undefined)
   return {
     ...handlers,
     ...(starts.length > 0 && { start: (server: Server) => inTurn(starts.map(own => () => own.start!(server))) }),
+    ...(reloads.length > 0 && { reload: () => asOne(reloads.map(own => own.reload!())) }),
     ...(stops.length > 0 && { stop: () => inTurn(stops.map(own => () => own.stop!())) }),
   }
 }
 
 async function inTurn(steps: readonly (() => Awaitable<void>)[]): Promise<void> {
   for (const step of steps) await step()
+}
+
+/** What several `reload` handlers of one module answered, as one function. */
+function asOne(uses: readonly ((() => void) | undefined)[]): () => void {
+  const wrong = uses.find(use => use !== undefined && typeof use !== 'function')
+  if (wrong !== undefined) throw new Error(`it must return a function, received ${typeof wrong}`)
+  return () => {
+    for (const use of uses) use?.()
+  }
 }
 
 function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)[]): () => Output {

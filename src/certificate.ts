@@ -1,29 +1,7 @@
-import { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { PeerCertificate, TLSSocket } from 'node:tls'
-import { FwsError, messageOf } from './errors.ts'
-import { readRegular } from './kit/regular-file.ts'
 import { Tap } from './tap.ts'
 import type { Certificate } from './types.ts'
-
-const PEM = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.*?-----END (?:TRUSTED |X509 )?CERTIFICATE-----/gs
-
-/**
- * The certificates of the authorities that client certificates are checked against.
- *
- * @throws FwsError `ERR_OPTION`.
- */
-export function readAuthorities(path: string): string[] {
-  try {
-    const pems = readRegular(path).match(PEM) ?? []
-    if (pems.length === 0) throw new Error('it holds no certificate')
-    // OpenSSL would skip what it cannot read.
-    for (const pem of pems) new X509Certificate(pem)
-    return pems
-  } catch (error) {
-    throw new FwsError('ERR_OPTION', `--ca ${path} cannot be used: ${messageOf(error)}`, error)
-  }
-}
 
 /** What is wrong with the certificate that the peer has shown, in OpenSSL's word; `undefined`: nothing, or it has shown none. */
 export function certificateProblem(socket: Duplex): string | undefined {

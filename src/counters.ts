@@ -23,6 +23,7 @@ export function createCounters(): Counters {
     drops: Object.create(null),
     refusals: Object.create(null),
     closes: Object.create(null),
+    tlsFailures: Object.create(null),
   }
 }
 

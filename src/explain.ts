@@ -17,7 +17,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
       lines.push(`    ${i + 1}. ${filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
     }
   }
-  const having = (key: 'start' | 'permit' | 'stop') =>
+  const having = (key: 'start' | 'permit' | 'reload' | 'stop') =>
     filters.filter(({ handlers }) => handlers[key]).map(({ placed }) => ({ filter: placed.asked, placed }))
   chain('start', having('start'))
   for (const name of CHAIN_NAMES) {
@@ -27,6 +27,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
     )
   }
   chain('permit', having('permit'))
+  chain('reload', having('reload'))
   chain('stop', having('stop').toReversed())
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''

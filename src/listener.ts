@@ -9,7 +9,7 @@ import { createServer as createHttps, type Server as HttpsServer } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket, TlsOptions } from 'node:tls'
-import { badCertificate, certificateProblem, readAuthorities } from './certificate.ts'
+import { badCertificate, certificateProblem } from './certificate.ts'
 import { FAILED } from './chain.ts'
 import { count } from './counters.ts'
 import { isPromise } from './deadline.ts'
@@ -17,9 +17,11 @@ import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import type { Hub } from './hub.ts'
-import { readRegular } from './kit/regular-file.ts'
+import { tlsFailureOf } from './kit/tls-failure.ts'
+import { readAuthorities, readTlsFiles } from './kit/tls-files.ts'
 import { isHostAllowed } from './origin.ts'
 import { answer } from './refusal.ts'
+import { Quota } from './report.ts'
 import { Tap } from './tap.ts'
 import type { Upgrades } from './upgrade.ts'
 import type { ByteStream } from './websocket.ts'
@@ -32,6 +34,8 @@ export interface ListenOptions {
   /** PEM files; both or neither. */
   readonly key: string | undefined
   readonly cert: string | undefined
+  /** Of an encrypted key. */
+  readonly passphrase: string | undefined
   /** PEM file of the authorities that clients' certificates are checked against; `undefined`: they are asked for none. */
   readonly ca: string | undefined
   readonly clientCert: 'required' | 'optional'
@@ -46,6 +50,8 @@ const SPARE_CONNECTIONS = 1024
 
 /** Requests of one connection that may wait for their answers; who pipelines more and does not read is cut off. */
 const MAX_PIPELINED = 32
+/** One line of a kind in the log per minute: any client can make a TLS handshake fail. */
+const TLS_FAILURE_LINES = [1, 60_000] as const
 /** Milliseconds for a whole plain request, its body included. */
 const REQUEST_TIMEOUT = 300_000
 
@@ -68,9 +74,10 @@ export class Listener {
   /** The address listened on. */
   #boundTo = ''
   readonly #watched = new WeakSet<Duplex>()
+  readonly #tlsFailures = new Quota(...TLS_FAILURE_LINES)
   #whenAnswered: (() => void) | undefined
 
-  /** @throws FwsError `ERR_OPTION`: key or certificate cannot be used. */
+  /** @throws FwsError `ERR_OPTION`: key, certificate or authorities cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
     this.#options = options
@@ -84,7 +91,7 @@ export class Listener {
     this.#http =
       options.key === undefined
         ? createHttp(settings)
-        : this.#useTls(tls => createHttps({ ...settings, ...tls, handshakeTimeout: headersTimeout || REQUEST_TIMEOUT }))
+        : createHttps({ ...settings, ...this.#readTls(), handshakeTimeout: headersTimeout || REQUEST_TIMEOUT })
     // None are cut off silently: who sends too many is refused.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
@@ -108,6 +115,7 @@ export class Listener {
         this.#sockets.add(socket)
         socket.once('close', () => this.#sockets.delete(socket))
       })
+      this.#http.on('tlsClientError', error => this.#countTlsFailure(error))
     }
     if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
   }
@@ -158,11 +166,15 @@ export class Listener {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Reads key, certificate and authorities again, for new connections; answers whether there are any. */
-  reloadTls(): boolean {
-    if (this.#options.key === undefined) return false
-    this.#useTls(tls => (this.#http as HttpsServer).setSecureContext(tls))
-    return true
+  /**
+   * Reads key, certificate and authorities again; answers how to use them for new connections. `undefined`: without TLS.
+   *
+   * @throws FwsError `ERR_OPTION`: one of them cannot be used.
+   */
+  reload(): (() => void) | undefined {
+    if (this.#options.key === undefined) return undefined
+    const tls = this.#readTls()
+    return () => (this.#http as HttpsServer).setSecureContext(tls)
   }
 
   #request(req: IncomingMessage, res: ServerResponse): void {
@@ -252,17 +264,29 @@ export class Listener {
     })
   }
 
-  #useTls<T>(use: (tls: TlsOptions) => T): T {
-    const { key, cert, ca, clientCert } = this.#options
-    const clients = ca !== undefined && {
-      ca: readAuthorities(ca),
-      requestCert: true,
-      rejectUnauthorized: clientCert === 'required',
-    }
+  #countTlsFailure({ code = 'unknown' }: NodeJS.ErrnoException): void {
+    count(this.#hub.counters.tlsFailures, code)
+    const failure = tlsFailureOf(code)
+    if (failure === undefined) return
+    const { isOver, suppressed } = this.#tlsFailures.take(code)
+    if (!isOver) this.#hub.log.warn({ code, ...(suppressed > 0 && { suppressed }) }, failure)
+  }
+
+  #readTls(): TlsOptions {
+    const { key, cert, passphrase, ca, clientCert } = this.#options
+    const warn = (warning: string) => this.#hub.log.warn(warning)
     try {
-      return use({ key: readRegular(key!), cert: readRegular(cert!), minVersion: 'TLSv1.2', ...clients })
+      return {
+        ...readTlsFiles({ key: key!, cert: cert!, passphrase }, '--', warn),
+        minVersion: 'TLSv1.2',
+        ...(ca !== undefined && {
+          ca: readAuthorities('--ca', ca, warn),
+          requestCert: true,
+          rejectUnauthorized: clientCert === 'required',
+        }),
+      }
     } catch (error) {
-      throw new FwsError('ERR_OPTION', `--key ${key} and --cert ${cert} cannot be used: ${messageOf(error)}`, error)
+      throw new FwsError('ERR_OPTION', messageOf(error), error)
     }
   }
 }

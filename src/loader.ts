@@ -31,7 +31,20 @@ export const FILTER: ModuleKind = {
     prefix: 'filtered_websocket.filters.',
     names: { broadcast_messages: 'broadcast', broadcast_messages_by_token: 'broadcast-by-token' },
   },
-  keys: ['connect', 'open', 'data', 'message', 'disconnect', 'permit', 'consumer', 'request', 'start', 'stop', 'setup'],
+  keys: [
+    'connect',
+    'open',
+    'data',
+    'message',
+    'disconnect',
+    'permit',
+    'consumer',
+    'request',
+    'start',
+    'reload',
+    'stop',
+    'setup',
+  ],
 }
 
 export const STORAGE: ModuleKind = {

@@ -8,7 +8,7 @@ import type { OptionSpec } from './types.ts'
 /** Limits that a filter may raise. */
 const LIMITS = ['max-payload', 'max-buffered'] as const
 /** Keys that hold one function and no array of them. */
-const ALONE = ['start', 'stop', 'setup']
+const ALONE = ['start', 'reload', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
 const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
 

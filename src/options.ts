@@ -48,7 +48,12 @@ export const coreOptions = {
       'proxies whose X-Forwarded-For tells the address of a client: addresses, ranges such as 10.0.0.0/8, loopback',
   },
   key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file' },
-  cert: { type: 'string', normalize: true, describe: 'TLS certificate chain, PEM file' },
+  cert: {
+    type: 'string',
+    normalize: true,
+    describe: "TLS certificate chain, PEM file: the server's certificate, then its issuers",
+  },
+  'key-passphrase': { type: 'string', secret: true, describe: 'passphrase of an encrypted --key' },
   ca: {
     type: 'string',
     normalize: true,

@@ -197,7 +197,9 @@ function checkTogether(options: CoreOptions): void {
   checkTls(options)
 }
 
-function checkTls({ key, cert, ca, 'client-cert': clientCert }: CoreOptions): void {
+function checkTls({ key, cert, ca, 'client-cert': clientCert, 'key-passphrase': passphrase }: CoreOptions): void {
+  if (passphrase !== undefined && key === undefined)
+    throw new FwsError('ERR_OPTION', '--key-passphrase is given without --key; it decrypts that file')
   if (clientCert !== undefined && ca === undefined) {
     throw new FwsError('ERR_OPTION', '--client-cert is given without --ca; it names who signs client certificates')
   }

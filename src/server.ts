@@ -16,6 +16,7 @@ import type { CoreOptions } from './options.ts'
 import { readOriginPattern } from './origin-pattern.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { readProxies } from './proxies.ts'
+import { reloadAll } from './reload.ts'
 import { logError } from './report.ts'
 import { drain } from './shutdown.ts'
 import type { FilterModule, Server } from './types.ts'
@@ -53,10 +54,13 @@ export interface RunningServer extends Server {
   close(): Promise<void>
   /** Settles when it has closed, whoever asked for that. */
   readonly closed: Promise<void>
+  /** Whether `reload()` has files to read. */
+  readonly reloadable: boolean
   /**
-   * Reads the TLS key, certificate and authorities again, for new connections; answers whether there are any.
+   * Reads the files of TLS (key, certificate, authorities) and those of filters with `reload` again, for new connections;
+   * answers whether there are any. Either all of them are replaced or none.
    *
-   * @throws FwsError `ERR_OPTION`, and keeps the old ones.
+   * @throws FwsError `ERR_OPTION`: a file cannot be used, `ERR_FILTER`: a filter fails. The old ones stay in use.
    */
   reload(): boolean
 }
@@ -122,6 +126,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       hosts: options.hosts,
       key: options.key,
       cert: options.cert,
+      passphrase: options['key-passphrase'],
       ca: options.ca,
       clientCert: options['client-cert'] ?? 'required',
       headersTimeout: options['handshake-timeout'] * 1000,
@@ -196,9 +201,10 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     attach: transport => hub.attach(transport),
     close,
     closed,
+    reloadable: options.key !== undefined || assembly.filters.some(({ handlers }) => handlers.reload !== undefined),
     reload: () => {
-      const reloaded = listener.reloadTls()
-      if (reloaded) log.info('certificate read again')
+      const reloaded = reloadAll(() => listener.reload(), assembly.filters)
+      if (reloaded) log.info('TLS files reloaded')
       return reloaded
     },
   }

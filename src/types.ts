@@ -286,6 +286,12 @@ export interface Handlers {
   request?: Many<(req: IncomingMessage, res: ServerResponse, server: Server) => Awaitable<Drop | void>>
   /** With the server, before it listens. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2). */
   start?(server: Server): Awaitable<void>
+  /**
+   * Reads files such as certificates again, on SIGHUP and `server.reload()`, and answers a function that uses them. It is
+   * called when every filter's files could be read; the function MUST NOT throw. An error keeps the old files of all
+   * filters; with the code `ERR_OPTION` it is the operator's mistake.
+   */
+  reload?(): (() => void) | undefined
   /** In reverse order of start; also when the start fails, if the setup ran or the start was tried. */
   stop?(): Awaitable<void>
 }
@@ -486,4 +492,6 @@ export interface Counters {
   readonly refusals: Record<string, number>
   /** Clients closed, by close code. */
   readonly closes: Record<string, number>
+  /** TLS handshakes failed, by error code; at most 100 codes, the rest under `other`. */
+  readonly tlsFailures: Record<string, number>
 }

@@ -54,6 +54,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'trust-proxy',
       'key',
       'cert',
+      'key-passphrase',
       'ca',
       'client-cert',
       'storage',
@@ -326,7 +327,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     const cwd = folder(t)
     assert.equal(
       await refusal(['-p', '0', '--key', 'k.pem', '--cert', 'c.pem'], { cwd }),
-      `--key ${join(cwd, 'k.pem')} and --cert ${join(cwd, 'c.pem')} cannot be used: ENOENT: no such file or directory, open '${join(cwd, 'k.pem')}'`,
+      `--key ${join(cwd, 'k.pem')} cannot be read: ENOENT: no such file or directory, open '${join(cwd, 'k.pem')}'`,
     )
   })
 

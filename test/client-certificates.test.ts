@@ -269,11 +269,14 @@ describe('options of client certificates', () => {
         [...tls, '--ca', 'ca.pem', '--client-cert', 'requierd'],
         '--client-cert takes one of required, optional, received "requierd"; did you mean "required"?',
       ],
-      [[...tls, '--ca', 'none.pem'], `--ca ${cwd}/none.pem cannot be used: it holds no certificate`],
+      [[...tls, '--ca', 'none.pem'], `--ca ${cwd}/none.pem is not in PEM format: it has no line "-----BEGIN ..."`],
     ] as const) {
       assert.equal(await refusal(argv, { cwd }), sentence)
     }
     const path = await write('broken.pem', ours.cert + broken)
-    assert.ok((await refusal([...tls, '--ca', path], { cwd })).startsWith(`--ca ${path} cannot be used: `))
+    assert.equal(
+      await refusal([...tls, '--ca', path], { cwd }),
+      `--ca ${path}: certificate 2 of 2 is damaged; copy the file again`,
+    )
   })
 })

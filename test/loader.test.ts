@@ -381,7 +381,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     assert.match(first!, /\.\/mine\.js/)
   })
 
-  const KEYS = 'connect, open, data, message, disconnect, permit, consumer, request, start, stop, setup'
+  const KEYS = 'connect, open, data, message, disconnect, permit, consumer, request, start, reload, stop, setup'
   for (const [what, text, sentence] of [
     [
       'a module without a known key, with the one that was meant',

@@ -9,6 +9,8 @@ import { connect, createServer } from 'node:tls'
 import { certificatesIn, privateKeyIn, publicKeyIn, readAuthorities, readPem, readTlsFiles } from '../src/kit/index.ts'
 import { tlsFailureOf } from '../src/kit/tls-failure.ts'
 import { signed } from './kit/certificates.ts'
+import { launch, refusal } from './kit/cli.ts'
+import { until } from './kit/peer.ts'
 
 /** Of the files that `openssl-files.sh` makes. */
 let files = ''
@@ -348,4 +350,89 @@ describe('a TLS handshake that failed', () => {
   ] as const)
     it(`${code} is ${sentence ? 'worth a warning' : 'not the fault of the server'}`, () =>
       assert.equal(tlsFailureOf(code), sentence))
+})
+
+describe('a passphrase', () => {
+  for (const [what, options, variable, event] of [
+    [
+      'the port of WebSocket clients',
+      ['-f', 'echo', '--key', 'encrypted.key', '--cert', 'rsa.crt'],
+      'FWS_KEY_PASSPHRASE',
+      'wss',
+    ],
+    [
+      'the port of messaging',
+      ['-f', 'messaging', '--messaging-port', '0', '--messaging-key', 'encrypted.key', '--messaging-cert', 'rsa.crt'],
+      'FWS_MESSAGING_KEY_PASSPHRASE',
+      'tls',
+    ],
+  ] as const)
+    it(`comes from a file for ${what}, and serves a reload too`, async t => {
+      writeFileSync(at('passphrase'), 'word\n')
+      const env = { [`${variable}_FILE`]: 'passphrase' }
+      const server = await launch(t, ['-p', '0', ...options], { cwd: files, env })
+      const url = server.logged().find(line => String(line.url).startsWith(`${event}:`))!.url as string
+      const handshake = async () => {
+        const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false })
+        socket.on('error', () => {})
+        await once(socket, 'secureConnect')
+        socket.destroy()
+      }
+      await handshake()
+      server.child.kill('SIGHUP')
+      await until(() => server.logged().some(({ msg }) => msg === 'TLS files reloaded'), 'the reload')
+      await handshake()
+    })
+})
+
+describe('the start with files that cannot be used', () => {
+  for (const [what, key, cert, sentence] of [
+    ['an empty key', 'empty', 'rsa.crt', '--key empty is empty'],
+    ['an empty certificate', 'rsa.key', 'empty', '--cert empty is empty'],
+    [
+      'a mismatched pair',
+      'p256.key',
+      'rsa.crt',
+      '--key p256.key does not belong to --cert rsa.crt, the certificate of "CN=rsa"',
+    ],
+    [
+      'swapped files',
+      'rsa.crt',
+      'rsa.key',
+      '--key rsa.crt holds a certificate and --cert rsa.key a private key; swap them',
+    ],
+    ['an encrypted key', 'encrypted.key', 'rsa.crt', '--key encrypted.key is encrypted; give --key-passphrase'],
+  ] as const)
+    it(`is refused with exit 2: ${what}`, async () => {
+      const said = await refusal(['-p', '0', '--key', key, '--cert', cert], { cwd: files })
+      assert.equal(said.replaceAll(`${files}/`, ''), sentence)
+    })
+
+  it('is refused too for the port of messaging, Redis, jwt and the token command', async () => {
+    for (const [argv, sentence] of [
+      [
+        '-f messaging --messaging-port 0 --messaging-key p256.key --messaging-cert rsa.crt',
+        'filter messaging: --messaging-key p256.key does not belong to --messaging-cert rsa.crt, the certificate of "CN=rsa"',
+      ],
+      ['--storage redis --redis-tls-ca empty', '--redis-tls-ca empty is empty'],
+      [
+        '--storage redis --redis-tls-ca leaf.crt',
+        '--redis-tls-ca leaf.crt holds no certificate of an authority: "CN=leaf" cannot sign others',
+      ],
+      ['-f jwt --jwt-public-key pipe', 'filter jwt: --jwt-public-key pipe cannot be read: it is no regular file'],
+      ['--key-passphrase word', '--key-passphrase is given without --key; it decrypts that file'],
+      [
+        '-f messaging --messaging-key-passphrase word',
+        'filter messaging: --messaging-key-passphrase is given without --messaging-key; it decrypts that file',
+      ],
+    ] as const) {
+      const said = await refusal(['-p', '0', ...argv.split(' ')], { cwd: files })
+      assert.equal(said.replaceAll(`${files}/`, ''), sentence)
+    }
+    const said = await refusal(['token', '--private-key', 'encrypted.key'], { cwd: files })
+    assert.equal(
+      said.replaceAll(`${files}/`, ''),
+      '--private-key encrypted.key is encrypted; decrypt it with: openssl pkey -in FILE -out FILE.pem',
+    )
+  })
 })

@@ -1,19 +1,28 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { describe, it, type TestContext } from 'node:test'
+import { dirname, join } from 'node:path'
+import { beforeEach, describe, it, type TestContext } from 'node:test'
 import {
   type ConnectionOptions,
   connect as connectTls,
   createServer as createTlsServer,
   type TLSSocket,
 } from 'node:tls'
+import { pino } from 'pino'
 import { generate } from 'selfsigned'
 import { createServer } from '../src/index.ts'
+import { optionError } from '../src/kit/index.ts'
+import { launch } from './kit/cli.ts'
 import { Peer, refusedWith, serve, until } from './kit/peer.ts'
+
+interface Files {
+  readonly key: string
+  readonly cert: string
+}
 
 /** Key and certificate in files of their own, and how to put another name's in their place. */
 async function certificate(t: TestContext, name = 'first') {
@@ -209,27 +218,40 @@ describe('reload()', () => {
     }
   })
 
-  for (const [what, spoil] of [
-    ['a broken certificate', (cert: string) => writeFile(cert, 'no certificate')],
-    ['a missing certificate', (cert: string) => rm(cert)],
+  for (const [what, spoil, problem] of [
+    [
+      'a broken certificate',
+      ({ cert }: Files) => writeFile(cert, 'no certificate'),
+      '--cert CERT is not in PEM format: it has no line "-----BEGIN ..."',
+    ],
+    [
+      'a missing certificate',
+      ({ cert }: Files) => rm(cert),
+      "--cert CERT cannot be read: ENOENT: no such file or directory, open 'CERT'",
+    ],
+    ['an empty certificate', ({ cert }: Files) => writeFile(cert, ''), '--cert CERT is empty'],
+    ['an empty key', ({ key }: Files) => writeFile(key, ''), '--key KEY is empty'],
     [
       'a certificate of another key',
-      async (cert: string) => writeFile(cert, (await generate([{ name: 'commonName', value: 'other' }])).cert),
+      async ({ cert }: Files) => writeFile(cert, (await generate([{ name: 'commonName', value: 'other' }])).cert),
+      '--key KEY does not belong to --cert CERT, the certificate of "CN=other"',
+    ],
+    [
+      'swapped files',
+      async ({ key, cert }: Files) => {
+        const [had, has] = await Promise.all([readFile(key), readFile(cert)])
+        await Promise.all([writeFile(key, has), writeFile(cert, had)])
+      },
+      '--key KEY holds a certificate and --cert CERT a private key; swap them',
     ],
   ] as const) {
     it(`with ${what} throws and keeps the old one, until the files are good again`, async t => {
       const { files, renew } = await certificate(t, 'first')
       const server = await serve(t, { filters: ['echo'], ...files })
       const peer = await Peer.open(server.url, { rejectUnauthorized: false })
-      await spoil(files.cert)
-      assert.throws(
-        () => server.reload(),
-        (error: Error & { code: string }) => {
-          assert.equal(error.code, 'ERR_OPTION')
-          assert.ok(error.message.startsWith(`--key ${files.key} and --cert ${files.cert} cannot be used: `))
-          return true
-        },
-      )
+      await spoil(files)
+      const message = problem.replaceAll('KEY', files.key).replaceAll('CERT', files.cert)
+      assert.throws(() => server.reload(), { name: 'FwsError', code: 'ERR_OPTION', message })
       assert.equal(await servedName(server.url), 'first')
       peer.send('still here')
       assert.deepEqual(await peer.get(1), ['still here'])
@@ -249,30 +271,194 @@ describe('reload()', () => {
 })
 
 describe('a start with a certificate that cannot be used', () => {
-  for (const [what, broken] of [
-    ['a missing key', { key: '/nowhere/key.pem' }],
-    ['a missing certificate', { cert: '/nowhere/cert.pem' }],
-    ['a key that is none', { key: import.meta.filename }],
+  it('is refused before any filter has started', async t => {
+    const { files } = await certificate(t)
+    const started: string[] = []
+    await assert.rejects(
+      createServer({
+        port: 0,
+        logLevel: 'silent',
+        filters: [{ start: () => void started.push('filter') }],
+        ...files,
+        key: import.meta.dirname,
+      }),
+      {
+        name: 'FwsError',
+        code: 'ERR_OPTION',
+        message: `--key ${import.meta.dirname} cannot be read: it is no regular file`,
+      },
+    )
+    assert.deepEqual(started, [])
+  })
+})
+
+describe('SIGHUP', () => {
+  for (const [what, filter, options] of [
+    ['the port of WebSocket clients', 'echo', ['--key', 'key.pem', '--cert', 'cert.pem']],
+    [
+      'the port of messaging',
+      'messaging',
+      ['--messaging-port', '0', '--messaging-key', 'key.pem', '--messaging-cert', 'cert.pem'],
+    ],
+    [
+      'both ports',
+      'messaging',
+      [
+        ...['--key', 'key.pem', '--cert', 'cert.pem'],
+        ...['--messaging-port', '0', '--messaging-key', 'key.pem', '--messaging-cert', 'messaging.pem'],
+      ],
+    ],
   ] as const) {
-    it(`is refused with a clear error: ${what}`, async t => {
-      const { files } = await certificate(t)
-      const asked = { ...files, ...broken }
-      const started: string[] = []
-      await assert.rejects(
-        createServer({
-          port: 0,
-          logLevel: 'silent',
-          filters: [{ start: () => void started.push('filter') }],
-          ...asked,
-        }),
-        (error: Error & { code: string }) => {
-          assert.equal(error.code, 'ERR_OPTION')
-          assert.ok(error.message.startsWith(`--key ${asked.key} and --cert ${asked.cert} cannot be used: `))
-          if (what !== 'a key that is none') assert.match(error.message, /ENOENT: no such file or directory/)
-          return true
-        },
-      )
-      assert.deepEqual(started, [])
+    it(`on ${what}: a bad pair leaves the old one in use, and a good one replaces it`, async t => {
+      const { files, renew } = await certificate(t, 'first')
+      const cwd = dirname(files.key)
+      const copy = () => copyFile(files.cert, join(cwd, 'messaging.pem'))
+      await copy()
+      const server = await launch(t, ['-p', '0', '-f', filter, ...options], { cwd })
+      const urls = server
+        .logged()
+        .map(({ url }) => String(url))
+        .filter(url => /^(wss|tls):/.test(url))
+      assert.equal(urls.length, what === 'both ports' ? 2 : 1)
+      const lines = () => server.logged().map(({ level, msg }) => `${level} ${msg}`)
+      const served = () => Promise.all([...urls, ...urls].map(servedName))
+      const reload = async (line: (text: string) => boolean) => {
+        const before = lines().length
+        server.child.kill('SIGHUP')
+        await until(() => lines().slice(before).some(line), `a line about the reload, got ${server.stderr}`)
+        return lines().slice(before)
+      }
+      // With both ports only the second certificate is bad: neither port uses what it has read.
+      const bad = what === 'both ports' ? join(cwd, 'messaging.pem') : files.cert
+      const [keyOption, certOption] = what.startsWith('the port of W')
+        ? ['--key', '--cert']
+        : ['--messaging-key', '--messaging-cert']
+      const prefix = keyOption === '--key' ? '' : 'filter messaging: '
+      await renew('second')
+      await writeFile(bad, '')
+      assert.deepEqual(await reload(text => text.startsWith('50')), [
+        `50 reload refused, the old TLS files stay in use: ${prefix}${certOption} ${bad} is empty`,
+      ])
+      assert.deepEqual(new Set(await served()), new Set(['first']))
+      await writeFile(bad, (await generate([{ name: 'commonName', value: 'other' }])).cert)
+      assert.deepEqual(await reload(text => text.startsWith('50')), [
+        `50 reload refused, the old TLS files stay in use: ${prefix}${keyOption} ${files.key} does not belong to ${certOption} ${bad}, the certificate of "CN=other"`,
+      ])
+      assert.deepEqual(new Set(await served()), new Set(['first']))
+      await renew('third')
+      await copy()
+      assert.deepEqual(await reload(text => text.endsWith('reloaded')), ['30 TLS files reloaded'])
+      assert.deepEqual(new Set(await served()), new Set(['third']))
     })
   }
+
+  it('ends a server without files to read', async t => {
+    const server = await launch(t, ['-p', '0', '-f', 'echo'])
+    assert.equal((await server.stop('SIGHUP')).signal, 'SIGHUP')
+  })
+})
+
+describe('reload of filters', () => {
+  const good = { reload: () => () => void used.push('good') }
+  let used: string[] = []
+  beforeEach(() => {
+    used = []
+  })
+
+  it('runs after all of them have read their files', async t => {
+    const order: string[] = []
+    const filter = (name: string) => ({
+      reload: () => {
+        order.push(`read ${name}`)
+        return () => void order.push(`use ${name}`)
+      },
+    })
+    const twice = { ...filter('exported'), setup: () => filter('returned') }
+    const server = await serve(t, { filters: [filter('a'), twice, { reload: () => undefined }] })
+    assert.equal(server.reloadable, true)
+    assert.equal(server.reload(), true)
+    assert.deepEqual(order, [
+      ...['read a', 'read exported', 'read returned'],
+      ...['use a', 'use exported', 'use returned'],
+    ])
+  })
+
+  for (const [what, reload, code, message] of [
+    [
+      'an option that cannot be used',
+      () => {
+        throw optionError('--words is empty')
+      },
+      'ERR_OPTION',
+      'filter inline: --words is empty',
+    ],
+    [
+      'a bug',
+      () => {
+        throw new Error('boom')
+      },
+      'ERR_FILTER',
+      'reload of filter inline failed: boom',
+    ],
+    [
+      'a promise',
+      () => Promise.resolve(() => {}) as never,
+      'ERR_FILTER',
+      'reload of filter inline failed: it must return a function, received object',
+    ],
+  ] as const)
+    it(`keeps the files of every filter after ${what}`, async t => {
+      const server = await serve(t, { filters: [good, { reload }] })
+      assert.throws(() => server.reload(), { code, message })
+      assert.deepEqual(used, [])
+    })
+
+  it('has nothing to do without any', async t => {
+    const server = await serve(t, { filters: ['echo'] })
+    assert.deepEqual([server.reloadable, server.reload()], [false, false])
+  })
+})
+
+describe('a failed TLS handshake', () => {
+  const failures = (server: { counters: { tlsFailures: Record<string, number> } }) => ({
+    ...server.counters.tlsFailures,
+  })
+  const logTo = (lines: Record<string, unknown>[]) =>
+    pino({ level: 'info' }, { write: line => void lines.push(JSON.parse(line)) })
+
+  it('is counted, and logged once a minute if the client refuses the certificate', async t => {
+    const { files } = await certificate(t)
+    const logged: Record<string, unknown>[] = []
+    const server = await serve(t, { filters: [], ...files, log: logTo(logged) })
+    const { host } = new URL(server.url)
+    for (let i = 0; i < 7; i++)
+      await once(spawn('openssl', ['s_client', '-connect', host, '-verify_return_error'], { stdio: 'ignore' }), 'close')
+    await until(() => failures(server).ERR_SSL_TLSV1_ALERT_UNKNOWN_CA === 7, 'all failures')
+    assert.deepEqual(
+      logged.filter(({ level }) => Number(level) > 30).map(({ level, code, msg }) => ({ level, code, msg })),
+      [
+        {
+          level: 40,
+          code: 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
+          msg: 'a client refused the certificate of this server: unknown ca',
+        },
+      ],
+    )
+  })
+
+  it('is only counted if the client is the cause', async t => {
+    const { files } = await certificate(t)
+    const logged: Record<string, unknown>[] = []
+    const server = await serve(t, { filters: [], ...files, log: logTo(logged) })
+    const plain = connect(Number(new URL(server.url).port), '127.0.0.1')
+    plain.on('error', () => {})
+    plain.resume().write('GET / HTTP/1.1\r\n\r\n')
+    await assert.rejects(tlsTo(server.url, TLS_1_1))
+    await until(() => Object.keys(failures(server)).length === 2, 'both failures')
+    assert.deepEqual(failures(server), { ERR_SSL_HTTP_REQUEST: 1, ERR_SSL_UNSUPPORTED_PROTOCOL: 1 })
+    assert.deepEqual(
+      logged.filter(({ level }) => Number(level) > 30),
+      [],
+    )
+  })
 })

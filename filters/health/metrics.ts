@@ -66,6 +66,9 @@ export function metricsOf(server: Server) {
   totals('fws_refused_total', 'handshakes refused, by HTTP status', ['status'], () =>
     byLabel('status', counters.refusals),
   )
+  totals('fws_tls_failures_total', 'TLS handshakes failed, by error code', ['code'], () =>
+    byLabel('code', counters.tlsFailures),
+  )
   total('fws_messages_received_total', 'messages from clients', () => counters.messages)
   total('fws_received_bytes_total', 'bytes in messages from clients', () => counters.bytesIn)
   total(

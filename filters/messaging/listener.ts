@@ -1,10 +1,10 @@
 import { createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import type { Host } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import { optionError, readTlsFiles, type TlsPair, tlsFailureOf } from 'filtered-websocket/kit'
+import type { Complaints } from './complaints.ts'
 import { type Endpoint, inBrackets } from './endpoint.ts'
 import type { options } from './options.ts'
-import { readPem } from './pem.ts'
 
 /** Connections whose TLS handshake may be under way: one more ends the oldest, so that silent ones keep nobody out. */
 const MAX_HANDSHAKES = 256
@@ -19,18 +19,34 @@ export class Listener {
   readonly #scheme: 'tcp' | 'tls'
   /** On their way to a TLS session, by where they come from, the oldest first. */
   readonly #arriving = new Map<string, Socket>()
+  /** Reads key and certificate again; answers how to use them for new connections. Without TLS `undefined`. */
+  readonly reload: (() => () => void) | undefined
 
-  private constructor(chosen: Host<typeof options>['options'], tls: { key: string; cert: string } | undefined) {
+  private constructor(
+    chosen: Host<typeof options>['options'],
+    read: (() => TlsPair) | undefined,
+    complaints: Complaints,
+  ) {
     this.#port = chosen['messaging-port']!
     this.#host = chosen['messaging-host']
-    this.#scheme = tls === undefined ? 'tcp' : 'tls'
-    if (tls === undefined) {
+    this.#scheme = read === undefined ? 'tcp' : 'tls'
+    if (read === undefined) {
       this.#server = createTcp(SHARED)
+      this.reload = undefined
     } else {
-      this.#server = createTls({ ...SHARED, ...tls, handshakeTimeout: chosen['messaging-header-timeout'] * 1000 })
+      const server = createTls({ ...SHARED, ...read(), handshakeTimeout: chosen['messaging-header-timeout'] * 1000 })
         .on('connection', socket => this.#await(socket))
         .on('secureConnection', socket => this.#arriving.delete(originOf(socket)))
-        .on('tlsClientError', (_error, socket) => socket.destroy())
+        .on('tlsClientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
+          socket.destroy()
+          const failure = tlsFailureOf(code)
+          if (failure !== undefined) complaints.add('warn', { code }, `messaging port: ${failure}`)
+        })
+      this.#server = server
+      this.reload = () => {
+        const pair = read()
+        return () => server.setSecureContext(pair)
+      }
     }
   }
 
@@ -39,23 +55,21 @@ export class Listener {
    *
    * @throws Error `ERR_OPTION`: it would let peers in past a guard; a key or a certificate that does not hold.
    */
-  static async of({ options: chosen, guards }: Host<typeof options>): Promise<Listener | undefined> {
+  static of({ options: chosen, guards, log }: Host<typeof options>, complaints: Complaints): Listener | undefined {
     const { 'messaging-port': port, 'messaging-open': isOpen } = chosen
-    const { 'messaging-key': key, 'messaging-cert': cert } = chosen
+    const { 'messaging-key': key, 'messaging-cert': cert, 'messaging-key-passphrase': passphrase } = chosen
     if ((key === undefined) !== (cert === undefined))
       throw optionError('--messaging-key and --messaging-cert go together; one of them is missing')
+    if (passphrase !== undefined && key === undefined)
+      throw optionError('--messaging-key-passphrase is given without --messaging-key; it decrypts that file')
     if (port === undefined) return undefined
     if (guards.length > 0 && !isOpen)
       throw optionError(
         `--messaging-port ${port} lets peers in past ${guards.join(', ')}; --messaging-open if that is meant`,
       )
-    if (key === undefined || cert === undefined) return new Listener(chosen, undefined)
-    const tls = { key: await pemOf('messaging-key', key), cert: await pemOf('messaging-cert', cert) }
-    try {
-      return new Listener(chosen, tls)
-    } catch (error) {
-      throw optionError(`--messaging-key ${key} and --messaging-cert ${cert} make no TLS: ${(error as Error).message}`)
-    }
+    if (key === undefined || cert === undefined) return new Listener(chosen, undefined, complaints)
+    const read = () => readTlsFiles({ key, cert, passphrase }, '--messaging-', warning => log.warn(warning))
+    return new Listener(chosen, read, complaints)
   }
 
   /**
@@ -108,12 +122,4 @@ export class Listener {
 
 function originOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
-}
-
-async function pemOf(option: string, path: string): Promise<string> {
-  try {
-    return await readPem(path)
-  } catch (error) {
-    throw optionError(`--${option} ${path} cannot be read: ${(error as Error).message}`)
-  }
 }

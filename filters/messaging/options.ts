@@ -16,7 +16,16 @@ export const options = {
     describe: 'address of that port; its peers prove nothing, so give it a network of theirs alone',
   },
   'messaging-key': { type: 'string', normalize: true, describe: 'PEM key of that port: TLS, with --messaging-cert' },
-  'messaging-cert': { type: 'string', normalize: true, describe: 'PEM certificate of that port' },
+  'messaging-cert': {
+    type: 'string',
+    normalize: true,
+    describe: "PEM certificate chain of that port: the server's certificate, then its issuers",
+  },
+  'messaging-key-passphrase': {
+    type: 'string',
+    secret: true,
+    describe: 'passphrase of an encrypted --messaging-key',
+  },
   'messaging-open': {
     type: 'boolean',
     default: false,

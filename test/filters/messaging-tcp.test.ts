@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer as createTcp, Server as TcpServer } from 'node:net'
 import { describe, it } from 'node:test'
@@ -452,6 +453,23 @@ describe('messaging over TCP', () => {
     )
   })
 
+  it('logs that a client refused its certificate', async t => {
+    const { key, cert } = await authority('localhost')
+    const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
+    const tls = { messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` }
+    const { port, logged } = await door(t, [], tls)
+    const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-verify_return_error'], {
+      stdio: 'ignore',
+    })
+    await once(client, 'close')
+    await until(() => logged.some(({ level }) => Number(level) === 40), 'a warning')
+    const line = logged.find(({ level }) => Number(level) === 40)!
+    assert.deepEqual(
+      [line.code, line.msg],
+      ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'messaging port: a client refused the certificate of this server: unknown ca'],
+    )
+  })
+
   it('goes on listening when a connection could not be taken', async t => {
     const { port, peer, logged } = await door(t, ['echo'])
     const listening = (process as unknown as { _getActiveHandles(): unknown[] })
@@ -556,7 +574,7 @@ describe('messaging on a TCP port is refused at start', () => {
     )
     assert.match(
       await refusal({ messagingPort: 0, messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` }),
-      /^ERR_OPTION filter messaging: --messaging-key \S+key.pem and --messaging-cert \S+cert.pem make no TLS: /,
+      /^ERR_OPTION filter messaging: --messaging-key \S+key.pem is not in PEM format: it has no line "-----BEGIN ..."$/,
     )
     assert.match(
       await refusal({ messagingPort: 0, messagingKey: `${path}/no.pem`, messagingCert: `${path}/cert.pem` }),
