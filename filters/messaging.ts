@@ -43,7 +43,7 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A content of 16 MiB, and its header. */
+/** A file of 16 MiB in one frame, and its header. */
 export const limits = { 'max-payload': 16 * 1024 * 1024 + 65_537 }
 
 const TEXTUAL = 'messaging'

@@ -40,6 +40,13 @@ export const options = {
     describe:
       'bytes of a message, of all that one client has begun to send (more closes 1009), and of its calls under way',
   },
+  'wslink-max-json': {
+    type: 'number',
+    default: 1_048_576,
+    min: 64,
+    integer: true,
+    describe: 'Bytes of a message besides its byte arrays; more closes 1009',
+  },
   'wslink-pending': {
     type: 'number',
     default: 128,
@@ -110,6 +117,7 @@ const CHECK_EVERY = 5000
 export const setup = ({ name, options: chosen, limits: inForce, guards, log, every }: Host<typeof options>) => {
   let isToldOfOther = false
   checkOptions(chosen)
+  const maxJson = chosen['wslink-max-json']
   const sessions = new Map<Client, Session>()
   const onConnect: ((client: Client) => Awaitable<void>)[] = []
   const onClose: ((client: Client, closed: Closed) => Awaitable<void>)[] = []
@@ -131,7 +139,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
   })
 
   const service: Service = {
-    generations: { text: new Generation1(), binary: new Generation2(inForce['max-payload']) },
+    generations: { text: new Generation1(maxJson), binary: new Generation2(inForce['max-payload'], maxJson) },
     codecs,
     hello,
     // Clients can have as many as they like, so no operator wants them all.

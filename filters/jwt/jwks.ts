@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { readJson } from 'filtered-websocket/kit'
 import jwksRsa from 'jwks-rsa'
 import { algorithmsOf, type TokenHead, type Warn } from './keys.ts'
 import { Refused } from './refused.ts'
@@ -116,7 +117,7 @@ async function fetchSet(
     if (bytes > maxBytes) throw new Error(`the answer is larger than ${maxBytes} bytes`)
     chunks.push(chunk)
   }
-  const set: unknown = JSON.parse(Buffer.concat(chunks).toString())
+  const set: unknown = readJson(Buffer.concat(chunks).toString())
   const keys = (set as { keys?: unknown } | null)?.keys
   if (!Array.isArray(keys)) throw new Error('the answer is no key set')
   return { keys: keys.filter(key => typeof key === 'object' && key !== null).slice(0, MAX_KEYS) }

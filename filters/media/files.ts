@@ -1,4 +1,5 @@
 import type { Client, Host } from 'filtered-websocket'
+import { readJson } from 'filtered-websocket/kit'
 import { bodyOf, FORMAT } from './codecs.ts'
 import { Conversation } from './conversation.ts'
 import { CHUNK, UPLOAD } from './kinds.ts'
@@ -8,7 +9,7 @@ import type { Saved } from './saved.ts'
 import { type Serve, serverOf } from './serve.ts'
 import { Uploads } from './uploads.ts'
 
-/** Bytes of what a client says about an upload, its longest name written in escapes included; 16 MiB would be parsed for a second. */
+/** Bytes of a control message of an upload: enough for the longest name, written in escapes. */
 const MAX_CONTROL = 8192
 
 /** What is kept of one client's files. */
@@ -117,7 +118,7 @@ export class Files {
 function jsonIn(bytes: Buffer): unknown {
   if (bytes.length > MAX_CONTROL) return undefined
   try {
-    return JSON.parse(bytes.toString())
+    return readJson(bytes.toString())
   } catch {
     return undefined
   }

@@ -1,6 +1,10 @@
+import { readJson } from 'filtered-websocket/kit'
 import { audioOf } from './audio.ts'
 import { Malformed, type Received, textOf } from './envelope.ts'
 import { type Kind, kindOf } from './kinds.ts'
+
+/** How a JSON object or array begins. Bounded, as a text may be nothing but spaces. */
+const BEGINNING = /^\s{0,64}[[{]/
 
 /** A message of a media client, decoded: `message.media`. */
 export interface Media {
@@ -57,7 +61,7 @@ export interface Pixels {
 /**
  * What an envelope says, as far as its own bytes tell.
  *
- * @param maxJson - bytes of JSON that are read.
+ * @param maxJson - bytes of JSON that are read; also bounded as the kit's `readJson` does.
  * @throws Malformed
  */
 export function mediaOf({ id, timestamp, type, metadata, payload }: Received, maxJson: number): Media {
@@ -68,14 +72,14 @@ export function mediaOf({ id, timestamp, type, metadata, payload }: Received, ma
   if (kind === 'json' && payload.length > maxJson)
     throw new Malformed(`a message of kind json has at most ${maxJson} bytes, received ${payload.length}`)
   const raw = textOf(payload, `a message of kind ${kind}`)
-  return { ...common, payload: kind === 'json' ? jsonIn(raw) : unquoted(raw), raw }
+  return { ...common, payload: kind === 'json' ? jsonIn(raw, maxJson) : unquoted(raw), raw }
 }
 
 /** The same of what a client without envelopes sends: text that is a JSON object or array, and not too long, is `json`. */
 export function simpleMediaOf(payload: string | Buffer, at: number, maxJson: number): Media {
   const common = { payload, size: Buffer.byteLength(payload), metadata: '', id: 0, timestamp: at }
   if (typeof payload !== 'string') return { ...common, kind: 'binary' }
-  const value = common.size <= maxJson && /^\s*[[{]/.test(payload) ? parsed(payload) : undefined
+  const value = common.size <= maxJson && BEGINNING.test(payload) ? parsed(payload, maxJson) : undefined
   if (value !== undefined) return { ...common, kind: 'json', payload: value, raw: payload }
   return { ...common, kind: 'text', raw: payload }
 }
@@ -85,15 +89,18 @@ export function plainOf({ kind, payload, raw }: Media): string | Buffer {
   return kind === 'text' ? (payload as string) : (raw ?? (payload as Buffer))
 }
 
-function jsonIn(text: string): unknown {
-  const value = parsed(text)
-  if (value === undefined) throw new Malformed('a message of kind json is no JSON')
-  return value
+function jsonIn(text: string, maxLength: number): unknown {
+  try {
+    return readJson(text, { maxLength })
+  } catch (error) {
+    const why = error instanceof RangeError ? `too large: ${error.message}` : 'no JSON'
+    throw new Malformed(`a message of kind json is ${why}`)
+  }
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string, maxLength = Number.POSITIVE_INFINITY): unknown {
   try {
-    return JSON.parse(text)
+    return readJson(text, { maxLength })
   } catch {
     return undefined
   }

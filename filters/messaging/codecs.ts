@@ -1,5 +1,6 @@
 import type { Codec, Payload } from 'filtered-websocket'
 import { readFrame } from './frame.ts'
+import { TRUSTED } from './json.ts'
 import { type Action, frameOf, messageOf } from './message.ts'
 import { readText, writeText } from './text.ts'
 
@@ -48,12 +49,12 @@ export class Codecs {
 
   #frame(payload: Payload, format: string | undefined): Payload | undefined {
     if (format === undefined) return typeof payload === 'string' ? frameOf(this.#actionOf(payload)) : undefined
-    return typeof payload === 'string' ? frameOf(readText(payload)!) : payload
+    return typeof payload === 'string' ? frameOf(readText(payload, TRUSTED)!) : payload
   }
 
   #text(payload: Payload, format: string | undefined): Payload | undefined {
     if (format === undefined) return typeof payload === 'string' ? writeText(this.#actionOf(payload)) : payload
-    return typeof payload === 'string' ? payload : writeText(messageOf(readFrame(payload, payload.length))!)
+    return typeof payload === 'string' ? payload : writeText(messageOf(readFrame(payload, payload.length), TRUSTED)!)
   }
 }
 

@@ -78,7 +78,7 @@ export class Files {
     learnId: LearnId,
   ): Promise<Files> {
     const { options: chosen } = host
-    const { 'messaging-root': path, 'messaging-max-json': maxWhole } = chosen
+    const { 'messaging-root': path, 'messaging-max-whole': maxWhole } = chosen
     if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers, learnId)
     const root = await Root.open(path)
     const maxTransfers = chosen['messaging-max-transfers']

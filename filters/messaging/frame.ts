@@ -1,8 +1,8 @@
 import { endianness } from 'node:os'
-import { readJson } from '../json/read.ts'
-import { writeJson } from '../json/write.ts'
+import { writeJson } from 'filtered-websocket/kit'
 import { textOf } from './encoding.ts'
 import type { Incoming } from './incoming.ts'
+import { OF_PEERS, readJson } from './json.ts'
 import { Malformed, shown, tooLarge } from './malformed.ts'
 
 /** The action and the request that carry a file; its bytes are the content of the frame. */
@@ -48,7 +48,7 @@ export interface Frame {
  */
 export function readHeader(bytes: Buffer, maxContent: number, maxFile = maxContent): Header {
   if (bytes.length === 0) throw new Malformed('a frame has an empty header')
-  const fields = fieldsIn(textOf(bytes, 'the header of a frame'))
+  const fields = fieldsIn(bytes)
   for (const name of TEXTS) {
     if (typeof fields[name] !== 'string') throw new Malformed(`${name} is a text, received ${shown(fields[name])}`)
   }
@@ -75,16 +75,12 @@ export function carriesFile({ contentType, messageType, fields }: Header): boole
   return (messageType === 'message' ? fields.action : messageType === 'response' && fields.requested_value) === FILE
 }
 
-function fieldsIn(text: string): Record<string, unknown> {
-  let fields: unknown
-  try {
-    fields = readJson(text)
-  } catch {
-    throw new Malformed('the header of a frame is no JSON')
-  }
+function fieldsIn(bytes: Buffer): Record<string, unknown> {
+  const what = 'the header of a frame'
+  const fields = readJson(textOf(bytes, what), OF_PEERS, what)
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
-    throw new Malformed(`the header of a frame is an object, received ${shown(fields)}`)
-  return Object.setPrototypeOf(fields, null)
+    throw new Malformed(`${what} is an object, received ${shown(fields)}`)
+  return fields as Record<string, unknown>
 }
 
 /** Whether it may be a frame, for clients that also send bytes as they are. */

@@ -1,4 +1,5 @@
 import type { Awaitable, Payload, Storage } from 'filtered-websocket'
+import { readJson, TRUSTED } from './json.ts'
 import type { Failure } from './message.ts'
 import { within } from './within.ts'
 import { isPromise } from './work.ts'
@@ -128,9 +129,14 @@ export class Link {
     await within(this.#storage.values.set(TURN, first, { ifAbsent: true }))
   }
 
+  /** A malformed message of another node is reported, and has no other effect. */
   #hear(payload: Payload, listen: Listener): void {
-    const { node, ...news } = JSON.parse(String(payload))
-    if (node !== this.#node) listen(news, node)
+    try {
+      const { node, ...news } = readJson(String(payload), TRUSTED, 'a message of a node') as News & { node: string }
+      if (node !== this.#node) listen(news, node)
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
   /** Of one node; without it that of all. */

@@ -1,5 +1,5 @@
 const INVALID_PAYLOAD = 1007
-const TOO_LARGE = 1009
+export const TOO_LARGE = 1009
 /** Characters. */
 const MAX_SHOWN = 60
 

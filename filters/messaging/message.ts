@@ -1,8 +1,8 @@
-import { readJson } from '../json/read.ts'
-import { bare } from './bare.ts'
+import type { JsonBounds } from 'filtered-websocket/kit'
 import { textIn } from './encoding.ts'
 import { FILE, type Frame, writeFrame } from './frame.ts'
 import type { Incoming } from './incoming.ts'
+import { bare, OF_PEERS, readJson } from './json.ts'
 import { Malformed, shown } from './malformed.ts'
 import { type PulledPart, type PushedPart, pulledPartIn, pushedPartIn } from './part.ts'
 
@@ -76,27 +76,28 @@ export type Messaging = Action | Request | Response
 /**
  * What is in a frame; `undefined`: a type of message that this protocol may have some day.
  *
+ * @param bounds - of the JSON in its content.
  * @throws Malformed
  */
-export function messageOf(frame: Frame): Messaging | undefined {
+export function messageOf(frame: Frame, bounds = OF_PEERS): Messaging | undefined {
   const { messageType, fields } = frame.header
   switch (messageType) {
     case 'message':
-      return actionOf(frame, nameOf(fields.action, 'the action of a message'))
+      return actionOf(frame, nameOf(fields.action, 'the action of a message'), bounds)
     case 'request':
-      return { ...requestOf(jsonIn(frame)), ...resendOf(fields.resend) }
+      return { ...requestOf(jsonIn(frame, bounds)), ...resendOf(fields.resend) }
     case 'response':
-      return responseOf(frame, idOf(fields.request_id), nameOf(fields.requested_value, 'the requested_value'))
+      return responseOf(frame, idOf(fields.request_id), nameOf(fields.requested_value, 'the requested_value'), bounds)
     default:
       return undefined
   }
 }
 
-function actionOf(frame: Frame, name: string): Action {
+function actionOf(frame: Frame, name: string, bounds: JsonBounds): Action {
   const { fields, contentType } = frame.header
   const extras = extrasOf(fields.request_id, fields)
   if (name !== FILE || contentType === 'json')
-    return { type: 'message', name, ...argumentsOf(jsonIn(frame)), ...extras }
+    return { type: 'message', name, ...argumentsOf(jsonIn(frame, bounds)), ...extras }
   const kwargs = bare({ filepath: nameOf(fields.filepath, 'the filepath of a file') }) as Kwargs
   return { type: 'message', name, args: [], kwargs, content: contentOf(frame), ...pushedPartIn(fields), ...extras }
 }
@@ -121,7 +122,7 @@ function requestOf(content: Record<string, unknown>): Request {
   return { type: 'request', name, id: idOf(content.request_id), ...argumentsOf(content) }
 }
 
-function responseOf(frame: Frame, id: Id, name: string): Response {
+function responseOf(frame: Frame, id: Id, name: string, bounds: JsonBounds): Response {
   if (frame.header.contentType !== 'json')
     return {
       type: 'response',
@@ -131,7 +132,7 @@ function responseOf(frame: Frame, id: Id, name: string): Response {
       content: contentOf(frame),
       ...pulledPartIn(frame.header.fields),
     }
-  const content = jsonIn(frame)
+  const content = jsonIn(frame, bounds)
   if (!('value' in content)) throw new Malformed('a response has a value')
   return { type: 'response', name, id, value: content.value, ...failureOf(frame.header.fields.error) }
 }
@@ -141,20 +142,15 @@ function contentOf({ content, stream }: Frame): Buffer | Incoming {
 }
 
 /** A file as a content is nothing but that: all else is an object in JSON. */
-function jsonIn({ header, content }: Frame): Record<string, unknown> {
+function jsonIn({ header, content }: Frame, bounds: JsonBounds): Record<string, unknown> {
   const { contentType, contentEncoding, messageType } = header
   if (contentType !== 'json')
     throw new Malformed(`the content of a ${messageType} is json, received ${shown(contentType)}`)
-  const text = textIn(contentEncoding, content, `the content of a ${messageType}`)
-  let value: unknown
-  try {
-    value = readJson(text)
-  } catch {
-    throw new Malformed(`the content of a ${messageType} is no JSON`)
-  }
+  const what = `the content of a ${messageType}`
+  const value = readJson(textIn(contentEncoding, content, what), bounds, what)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Malformed(`the content of a ${messageType} is an object, received ${shown(value)}`)
-  return bare(value) as Record<string, unknown>
+    throw new Malformed(`${what} is an object, received ${shown(value)}`)
+  return value as Record<string, unknown>
 }
 
 /** Both may be missing, or null as when the original sends a request again (section 4). */

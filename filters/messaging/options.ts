@@ -55,10 +55,18 @@ export const options = {
   },
   'messaging-max-json': {
     type: 'number',
+    default: 1_048_576,
+    min: 1024,
+    integer: true,
+    describe:
+      'Bytes of JSON in a message, and of the messages of one client being handled; a larger message closes 1009',
+  },
+  'messaging-max-whole': {
+    type: 'number',
     default: 16_777_216,
     min: 1024,
     integer: true,
-    describe: 'bytes of the content of a frame; more closes 1009',
+    describe: 'Bytes of a file that is sent in one frame, or held in memory',
   },
   'messaging-action': {
     type: 'string',

@@ -1,6 +1,8 @@
 import type { Client, Payload } from 'filtered-websocket'
+import type { JsonBounds } from 'filtered-websocket/kit'
 import type { Codecs } from './codecs.ts'
 import { type Frame, looksLikeFrame, readFrame } from './frame.ts'
+import { OF_PEERS } from './json.ts'
 import { type Messaging, messageOf } from './message.ts'
 import { readText } from './text.ts'
 
@@ -15,16 +17,18 @@ type ReadBytes = Buffer & { [READ]?: Frame }
 export class Reader {
   readonly #codecs: Codecs
   readonly #maxContent: number
+  readonly #bounds: JsonBounds
   readonly #maxFile: number
 
   /**
-   * @param maxContent - bytes of the content of a frame.
+   * @param maxContent - bytes of the content of a frame, and characters of a text.
    * @param maxFile - the same for a file.
    */
   constructor(codecs: Codecs, maxContent: number, maxFile: number) {
     this.#codecs = codecs
     this.#maxFile = maxFile
     this.#maxContent = maxContent
+    this.#bounds = { ...OF_PEERS, maxLength: maxContent }
   }
 
   /** Spares the second reading. */
@@ -49,11 +53,11 @@ export class Reader {
   }
 
   #readFrame(bytes: ReadBytes): Messaging | typeof IGNORED {
-    return messageOf(bytes[READ] ?? readFrame(bytes, this.#maxContent, this.#maxFile)) ?? IGNORED
+    return messageOf(bytes[READ] ?? readFrame(bytes, this.#maxContent, this.#maxFile), this.#bounds) ?? IGNORED
   }
 
   #readText(text: string, client: Client, isOurs: boolean): Messaging | undefined {
-    const said = attempt(isOurs, () => readText(text))
+    const said = attempt(isOurs, () => readText(text, this.#bounds))
     if (said === undefined) return undefined
     if (!isOurs && client.codec.name !== 'plain') return said.type === 'message' ? said : undefined
     if (client.codec !== this.#codecs.textual) client.codec = this.#codecs.textual

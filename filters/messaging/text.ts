@@ -1,9 +1,9 @@
-import { readJson } from '../json/read.ts'
-import { bare } from './bare.ts'
+import { OF_PEERS, readJson } from './json.ts'
+import { Malformed, TOO_LARGE } from './malformed.ts'
 import { argumentsOf, extrasOf, failureOf, idOf, type Messaging, nameOf, resendOf } from './message.ts'
 
-/** How every text in this form begins: what does not is not parsed. */
-const BEGINNING = /^\s*\{\s*"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
+/** How every text in this form begins; other texts are not parsed. At most 64 spaces, so that all of it is 150 characters. */
+const BEGINNING = /^\s{0,64}\{\s{0,64}"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
 const ALLOWED = {
   action: ['action', 'args', 'kwargs', 'id', 'resend', 'at', 'topic'],
   request: ['request', 'id', 'args', 'kwargs', 'resend'],
@@ -21,18 +21,19 @@ const ALLOWED = {
  * request `"resend": true`. What has other keys is no such message.
  *
  * @returns `undefined`: it is another text.
- * @throws Malformed when it is one, and not right.
+ * @throws Malformed when it is one, and not right; also when it begins like one, and exceeds the bounds.
  */
-export function readText(text: string): Messaging | undefined {
+export function readText(text: string, bounds = OF_PEERS): Messaging | undefined {
   if (!BEGINNING.test(text)) return undefined
-  let value: unknown
+  let value: Record<string, unknown>
   try {
-    value = readJson(text)
-  } catch {
+    value = readJson(text, bounds, 'a message') as Record<string, unknown>
+  } catch (error) {
+    if (error instanceof Malformed && error.closeCode === TOO_LARGE) throw error
     return undefined
   }
-  const kind = kindOf(value as object)
-  return kind && messageIn(bare(value) as Record<string, unknown>, kind)
+  const kind = kindOf(value)
+  return kind && messageIn(value, kind)
 }
 
 function kindOf(value: object): keyof typeof ALLOWED | undefined {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Media } from '../../filters/media/message.ts'
+import { typeOf } from '../../filters/media/kinds.ts'
+import { type Media, mediaOf, simpleMediaOf } from '../../filters/media/message.ts'
 import type { MediaApi } from '../../filters/media.ts'
 import type { Client, FilterModule, Host, Message, Payload } from '../../src/types.ts'
 import { launch } from '../kit/cli.ts'
+import { cheap, filled } from '../kit/cpu.ts'
 import { envelope, opened, vector } from '../kit/media.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
 
@@ -384,4 +386,29 @@ describe('media', () => {
     two.send(Buffer.concat([envelope(BINARY, large), Buffer.alloc(1)]))
     assert.equal((await two.end()).code, 1009)
   })
+})
+
+describe('JSON that would keep the server busy', () => {
+  const MIB = 1_048_576
+  const cases: readonly (readonly [what: string, text: string])[] = [
+    ['1 MiB of [', '['.repeat(MIB)],
+    ['1 MiB of objects', filled(MIB, '[', '{},', '{}]')],
+    ['1 MiB of numbers', filled(MIB, '[', '1,', '1]')],
+    ['1 MiB of nested objects', filled(MIB, '{"a":', '{"a":', '1')],
+    ['14 MiB of numbers', filled(14 * MIB, '[', '1,', '1]')],
+    ['1 MiB of spaces', ' '.repeat(MIB)],
+  ]
+  for (const [what, text] of cases) {
+    it(`is text of a simple client: ${what}`, () => {
+      assert.equal(cheap(() => simpleMediaOf(text, 0, MIB), what).kind, 'text')
+    })
+    it(`is malformed in an envelope: ${what}`, () => {
+      const received = { id: 0n, timestamp: 0n, type: typeOf('json'), metadata: '', payload: Buffer.from(text) }
+      const read = () => cheap(() => mediaOf(received, MIB), what)
+      assert.throws(
+        read,
+        /^Error: a message of kind json (?:is too large: JSON has at most 100|is no JSON|has at most)/,
+      )
+    })
+  }
 })

@@ -99,7 +99,7 @@ describe('messaging over TCP', () => {
     [
       'more than is taken, before it comes',
       framed(headerOf('', { 'content-length': 2 ** 40 })),
-      'a content has at most 16777216 bytes, 1099511627776 are announced',
+      'a content has at most 1048576 bytes, 1099511627776 are announced',
       1009,
     ],
     ['null', vector('bad/content-null'), 'the content of a message is an object, received null', 1007],

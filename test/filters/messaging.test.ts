@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it, type TestContext } from 'node:test'
 import { frameOf } from '../../filters/messaging/message.ts'
+import { readText } from '../../filters/messaging/text.ts'
 import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
 import type { Client, FilterModule, Message, Payload } from '../../src/types.ts'
-import { action, building, plainly, request, vector } from '../kit/messaging.ts'
+import { cheap, filled } from '../kit/cpu.ts'
+import { action, building, framed, headerOf, plainly, request, vector } from '../kit/messaging.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
 
 /** A server, and clients of it: of this protocol when they say so. */
@@ -21,6 +23,101 @@ async function messaging(t: TestContext, filters: (string | FilterModule)[] = ['
     browser: () => Peer.open(server.url, {}, ['messaging']),
   }
 }
+
+const MIB = 1_048_576
+const large = (length: number) => `a message: JSON has at most ${MIB} characters, received ${length}`
+const MANY = 'a message: JSON has at most 100000 elements, received more'
+const DEEP = 'a message: JSON has at most 100 levels, received more'
+
+/** Texts that begin like messages, and would keep a server busy. */
+const hostile: readonly (readonly [what: string, text: string, why: string])[] = [
+  ['14 MiB of NaN', filled(14 * MIB, '{"args":[', 'NaN,', 'NaN]}'), large(14 * MIB)],
+  ['seven million [', filled(7_000_000, '{"args":', '[', ''), large(7_000_000)],
+  ['1 MiB of NaN', filled(MIB, '{"args":[', 'NaN,', 'NaN]}'), MANY],
+  ['1 MiB of [', filled(MIB, '{"args":', '[', ''), DEEP],
+  ['1 MiB of objects', filled(MIB, '{"action":"a","args":[', '{},', '{}]}'), MANY],
+  ['1 MiB of nested objects', filled(MIB, '{"action":', '{"a":', ''), DEEP],
+  ['1 MiB of numbers', filled(MIB, '{"request":"a","args":[', '1,', '1]}'), MANY],
+  ['1 MiB of strings', filled(MIB, '{"response":"a","value":[', '"",', '""]}'), MANY],
+  ['an id of 2 MiB', filled(2 * MIB, '{"request":"a","id":"', 'x', '"}'), large(2 * MIB)],
+]
+
+describe('a text that would keep the server busy', () => {
+  for (const [what, text, why] of hostile)
+    it(`costs little, and closes 1009: ${what}`, async t => {
+      const error = cheap(() => {
+        try {
+          return readText(text)
+        } catch (error) {
+          return error
+        }
+      }, what)
+      assert.equal((error as Error).message, why)
+      const { server, browser } = await messaging(t, [])
+      const [ann, eve] = [await browser(), await browser()]
+      eve.send(text)
+      await until(() => eve.closed !== undefined)
+      assert.deepEqual(eve.closed, { code: 1009, reason: why })
+      server.broadcast('hello')
+      await ann.get(1)
+    })
+
+  it('costs little that is no message', () => {
+    for (const [what, text] of [
+      ['spaces', ' '.repeat(MIB)],
+      ['spaces behind the brace', `{${' '.repeat(MIB)}`],
+      ['lines', '\n'.repeat(MIB)],
+      ['spaces before a message', `${' '.repeat(MIB)}{"action":"a"}`],
+      ['braces', '{'.repeat(MIB)],
+      ['quotes', '{"'.repeat(MIB / 2)],
+    ] as const)
+      assert.equal(
+        cheap(() => readText(text), what),
+        undefined,
+      )
+  })
+
+  it('closes 1009 as the content of a frame, too', async t => {
+    const { browser, server } = await messaging(t, [])
+    for (const [content, why] of [
+      [
+        `{"args":[${'NaN,'.repeat(200_000)}1]}`,
+        'the content of a message: JSON has at most 100000 elements, received more',
+      ],
+      ['['.repeat(MIB), 'the content of a message: JSON has at most 100 levels, received more'],
+      ['x'.repeat(MIB + 1), `a content has at most ${MIB} bytes, ${MIB + 1} are announced`],
+    ] as const) {
+      const eve = await Peer.open(server.url, {}, ['messaging-frames'])
+      eve.send(framed(headerOf(content, { action: 'x' }), content))
+      await until(() => eve.closed !== undefined)
+      assert.deepEqual(eve.closed, { code: 1009, reason: why })
+    }
+    const ann = await browser()
+    server.broadcast('hello')
+    await ann.get(1)
+  })
+
+  it('passes as any other text of a client that does not speak the protocol', async t => {
+    const { plain, browser } = await messaging(t)
+    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    const text = `{"action":"a","args":[${'NaN,'.repeat(110_000)}1]}`
+    eve.send(text)
+    await Promise.all([ann.get(1), bob.get(1)])
+    assert.deepEqual(bob.received, [text])
+    assert.deepEqual(json(ann), [{ action: 'message', args: [text], kwargs: {} }])
+  })
+
+  it('does not matter in what filters broadcast themselves', async t => {
+    const broadcasting = building(api =>
+      api.action('all', ({ server }) => api.broadcast(server, 'n', [Array(150_000).fill(1)])),
+    )
+    const { browser } = await messaging(t, [broadcasting])
+    const ann = await browser()
+    ann.send('{"action":"all"}')
+    await ann.get(1)
+    assert.equal((json(ann)[0] as { args: unknown[][] }).args[0]!.length, 150_000)
+  })
+})
 
 const json = (peer: Peer) => peer.received.map(text => JSON.parse(String(text)))
 

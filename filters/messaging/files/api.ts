@@ -19,7 +19,7 @@ export interface FilesApi {
   sendFile(client: Client, local: string, filepath: string, options?: TransferOptions): Promise<void>
   /** Gets a file of a client into the root, over what is there. @throws (rejects) as `sendFile` */
   getFile(client: Client, remote: string, local: string, options?: TransferOptions): Promise<void>
-  /** The same without saving it: at most `--messaging-max-json` bytes. */
+  /** The same without saving it: at most `--messaging-max-whole` bytes. */
   getFile(client: Client, remote: string, local?: undefined, options?: TransferOptions): Promise<Buffer>
   /** Hears of files that clients send and ask for: before, when it refuses one by throwing, and after. */
   onFile(handler: FileHandler): void

@@ -1,33 +1,39 @@
-import { malformed } from '../fatal.ts'
+import { MAX_JSON_DEPTH } from 'filtered-websocket/kit'
+import { malformed, oversize } from '../fatal.ts'
 
-/** Values in one message; an empty map is one byte as it comes and sixty when it is decoded. */
-const MAX_VALUES = 2 ** 21
-/** What the encoders of official clients allow. */
-const MAX_DEPTH = 100
+/** Values in one message, as in JSON; an empty map is one byte as it comes and sixty when it is decoded. */
+const MAX_VALUES = 100_000
 
+const [BIN_8, BIN_32] = [0xc4, 0xc6]
 const CUT_SHORT = 'msgpack that is cut short'
 
 /**
  * Looks through a message before it is decoded: the decoder makes room for as many entries as a list announces, and a few
  * bytes can announce billions, one list within the other.
  *
+ * @param maxBytes - of all values but byte arrays, which are not copied.
  * @throws Fatal
  */
-export function checkMsgpack(bytes: Buffer): void {
+export function checkMsgpack(bytes: Buffer, maxBytes: number): void {
   /** Values still missing in each container that is open, and in all of them. */
   const open = [1]
   let missing = 1
   let values = 0
   let at = 0
+  let plain = 0
   while (missing > 0) {
     if (at >= bytes.length) throw malformed(CUT_SHORT)
     const { skip, holds } = headAt(bytes, at)
+    const first = bytes[at]!
+    if (first < BIN_8 || first > BIN_32) plain += skip
+    if (plain > maxBytes) throw oversize(`msgpack of more than ${maxBytes} bytes besides byte arrays`)
     at += skip
     missing += holds - 1
     if (missing > bytes.length - at) throw malformed(CUT_SHORT)
-    if (++values > MAX_VALUES) throw malformed(`msgpack of more than ${MAX_VALUES} values`)
+    if (++values + missing > MAX_VALUES) throw oversize(`msgpack of more than ${MAX_VALUES} values`)
     open[open.length - 1]!--
-    if (holds > 0 && open.push(holds) > MAX_DEPTH + 1) throw malformed(`msgpack nested deeper than ${MAX_DEPTH}`)
+    if (holds > 0 && open.push(holds) > MAX_JSON_DEPTH + 1)
+      throw oversize(`msgpack nested deeper than ${MAX_JSON_DEPTH}`)
     while (open.at(-1) === 0) open.pop()
   }
   if (at < bytes.length) throw malformed(`msgpack with ${bytes.length - at} bytes behind its end`)

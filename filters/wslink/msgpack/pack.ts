@@ -1,4 +1,5 @@
 import { DecodeError, decode, Encoder, ExtData, ExtensionCodec } from '@msgpack/msgpack'
+import { MAX_JSON_LENGTH } from 'filtered-websocket/kit'
 import { bytesOf } from '../bytes.ts'
 import { malformed } from '../fatal.ts'
 import { checkMsgpack } from './check.ts'
@@ -60,10 +61,11 @@ export function pack(value: unknown): readonly Uint8Array[] {
 /**
  * What a client's message says; its byte arrays are windows on it.
  *
+ * @param maxBytes - of all values but byte arrays.
  * @throws Fatal
  */
-export function unpack(message: Buffer): unknown {
-  checkMsgpack(message)
+export function unpack(message: Buffer, maxBytes = MAX_JSON_LENGTH): unknown {
+  checkMsgpack(message, maxBytes)
   try {
     return decode(message)
   } catch (error) {

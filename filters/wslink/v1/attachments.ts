@@ -1,11 +1,10 @@
 import { kept } from '../bytes.ts'
-import { malformed, oversize, violation } from '../fatal.ts'
+import { oversize, violation } from '../fatal.ts'
 
 /** No client counts further than so many digits, and what it announces is kept. */
 const KEY = /^wslink_bin\d{1,20}$/
 /** Attachments of one client that wait for their bytes, or for the message that they belong to. */
 const MAX_WAITING = 16_384
-const MAX_DEPTH = 100
 
 /** Whether a string may be the key of an attachment. */
 export function isKey(text: string): boolean {
@@ -71,22 +70,22 @@ export class Attachments {
   placeIn<T>(value: T): T {
     if (this.#known.size === 0) return value
     const used = new Set<string>()
-    const placed = this.#placed(value, used, 1)
+    const placed = this.#placed(value, used)
     for (const key of used) this.#forget(key)
     return placed as T
   }
 
-  #placed(value: unknown, used: Set<string>, depth: number): unknown {
-    if (depth > MAX_DEPTH) throw malformed(`JSON nested deeper than ${MAX_DEPTH}`)
+  /** Reading has bounded the depth. */
+  #placed(value: unknown, used: Set<string>): unknown {
     if (typeof value === 'string') {
       const bytes = this.#known.get(value)
       if (bytes === undefined) return value
       used.add(value)
       return bytes
     }
-    if (Array.isArray(value)) return value.map(item => this.#placed(item, used, depth + 1))
+    if (Array.isArray(value)) return value.map(item => this.#placed(item, used))
     if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#placed(item, used, depth + 1)]))
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#placed(item, used)]))
   }
 
   #forget(key: string): void {

@@ -1,4 +1,5 @@
 import type { Encoded, Payload } from 'filtered-websocket'
+import { MAX_JSON_LENGTH } from 'filtered-websocket/kit'
 import { type Envelope, isMap } from '../envelope.ts'
 import { oversize, violation } from '../fatal.ts'
 import type { Generation, Reader } from '../generation.ts'
@@ -12,11 +13,17 @@ const ATTACHMENT = 'wslink.binary.attachment'
 export class Generation1 implements Generation {
   readonly name = 'wslink-1'
   readonly welcome = {}
+  readonly #maxJson: number
   /** Of the next attachment. */
   #number = 0
 
+  /** @param maxJson - characters of a message. */
+  constructor(maxJson = MAX_JSON_LENGTH) {
+    this.#maxJson = maxJson
+  }
+
   reader(limit: number): Reader {
-    return new Reader1(limit)
+    return new Reader1(limit, this.#maxJson)
   }
 
   write(envelope: Envelope): Encoded {
@@ -46,11 +53,13 @@ function announcing(key: string): string {
 
 class Reader1 implements Reader {
   #limit: number
+  readonly #maxJson: number
   /** From the admission on. */
   #attachments: Attachments | undefined
 
-  constructor(limit: number) {
+  constructor(limit: number, maxJson: number) {
     this.#limit = limit
+    this.#maxJson = maxJson
   }
 
   get since(): number | undefined {
@@ -73,7 +82,7 @@ class Reader1 implements Reader {
       return undefined
     }
     if (Buffer.byteLength(payload) > this.#limit) throw oversize(`a message has at most ${this.#limit} bytes now`)
-    const message = readJson(payload)
+    const message = readJson(payload, this.#maxJson)
     if (!isMap(message)) return undefined
     if (message.id !== undefined) return this.#withAttachments(message)
     if (message.method === ATTACHMENT) this.#attachments?.announce(message.args, now)

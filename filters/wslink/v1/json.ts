@@ -1,20 +1,19 @@
-import { readJson as readPythonJson } from '../../json/read.ts'
+import { MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson as read } from 'filtered-websocket/kit'
 import { bytesOf } from '../bytes.ts'
-import { malformed } from '../fatal.ts'
+import { malformed, oversize } from '../fatal.ts'
 import { isKey } from './attachments.ts'
-
-/** As in msgpack. */
-const MAX_DEPTH = 100
 
 /**
  * JSON in which NaN, Infinity and -Infinity may stand for numbers, as Python writes it (wslink, section 1).
  *
+ * @param maxLength - characters of it.
  * @throws Fatal
  */
-export function readJson(text: string): unknown {
+export function readJson(text: string, maxLength = MAX_JSON_LENGTH): unknown {
   try {
-    return readPythonJson(text)
-  } catch {
+    return read(text, { maxLength, allowNaN: true })
+  } catch (error) {
+    if (error instanceof RangeError) throw oversize(error.message)
     throw malformed('a text message is no JSON')
   }
 }
@@ -50,7 +49,7 @@ class Writer {
   }
 
   write(value: unknown, depth: number): void {
-    if (depth > MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH}`)
+    if (depth > MAX_JSON_DEPTH) throw new RangeError(`nested deeper than ${MAX_JSON_DEPTH}`)
     if (typeof value === 'string') this.#writeString(value)
     else if (typeof value === 'number') this.#text += numberOf(value)
     else if (typeof value === 'boolean' || typeof value === 'bigint') this.#text += String(value)

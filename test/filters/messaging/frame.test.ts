@@ -223,36 +223,51 @@ describe('a frame', () => {
       const content = `{"args":${'['.repeat(depth)}${']'.repeat(depth)}}`
       const bytes = framed(headerOf(content, { action: 'x' }), content)
       if (depth < 100) assert.equal((read(bytes) as Action).args.length, 1)
-      else assert.throws(() => read(bytes, 1_000_000), refusing('the content is nested deeper than 100'))
+      else
+        assert.throws(
+          () => read(bytes, 1_000_000),
+          refusing('the content of a message: JSON has at most 100 levels, received more', 1009),
+        )
     }
   })
 
   it('refused for what is in it is not looked into, however deep that is', () => {
-    const deep = `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+    const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels)
+    const deep = nested(99)
     assert.throws(() => read(framed(deep)), refusing('the header of a frame is an object, received a list'))
+    assert.throws(
+      () => read(framed(nested(30_000))),
+      refusing('the header of a frame: JSON has at most 100 levels, received more', 1009),
+    )
     const header = JSON.stringify(
       headerOf('{"value":0}', { 'message-type': 'response', request_id: '1', requested_value: 'a' }),
     )
     const { error } = read(framed(header.replace('{', `{"error":${deep},`), '{"value":0}')) as Response
     assert.deepEqual(error, { code: 'failed', message: 'a list' })
-    for (const [content, why] of [
-      [deep, 'the content of a message is an object, received a list'],
-      [`{"args":{"a":${deep}}}`, 'the content is nested deeper than 100'],
+    for (const [content, why, code] of [
+      [deep, 'the content of a message is an object, received a list', 1007],
+      [`{"args":{"a":${nested(98)}}}`, 'args is a list, received an object', 1007],
+      [`{"args":{"a":${deep}}}`, 'the content of a message: JSON has at most 100 levels, received more', 1009],
     ] as const)
-      assert.throws(() => read(framed(headerOf(content, { action: 'x' }), content), 100_000), refusing(why))
+      assert.throws(() => read(framed(headerOf(content, { action: 'x' }), content), 100_000), refusing(why, code))
   })
 
-  it('has at most 250,000 objects and lists', () => {
-    for (const [count, item] of [
-      [250_000, '{}'],
-      [250_001, '{}'],
-      [250_001, '[]'],
+  it('has at most 100,000 elements, an object or array counting twice', () => {
+    for (const [count, item, elements] of [
+      [99_998, '1', 99_999],
+      [49_999, '{}', 99_999],
+      [100_001, '0', 100_002],
+      [50_001, '{}', 100_003],
+      [50_001, '[]', 100_003],
     ] as const) {
-      // Two of them are the content itself and its args.
-      const content = `{"args":[${Array(count - 2).fill(item)}]}`
+      const content = `{"args":[${Array(count).fill(item)}]}`
       const bytes = framed(headerOf(content, { action: 'x' }), content)
-      if (count === 250_000) assert.equal((read(bytes, 1_000_000) as Action).args.length, 249_998)
-      else assert.throws(() => read(bytes, 1_000_000), refusing('the content has more than 250000 objects and lists'))
+      if (elements <= 100_000) assert.equal((read(bytes, 1_000_000) as Action).args.length, count)
+      else
+        assert.throws(
+          () => read(bytes, 1_000_000),
+          refusing(`the content of a message: JSON has at most 100000 elements, received more`, 1009),
+        )
     }
   })
 
@@ -279,7 +294,7 @@ describe('a frame', () => {
     const error = { code: 'unknown', message: 'there is no request "x"' }
     const bytes = frameOf({ type: 'response', name: 'x', id: '0001', value: null, error })
     const { header, content } = readFrame(bytes, MAX)
-    assert.deepEqual([header.fields.error, content.toString()], [error, '{"value": null}'])
+    assert.deepEqual([{ ...(header.fields.error as object) }, content.toString()], [error, '{"value": null}'])
     assert.deepEqual(plainly(read(bytes)), { type: 'response', name: 'x', id: '0001', value: null, error })
   })
 

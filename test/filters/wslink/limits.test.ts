@@ -60,6 +60,25 @@ describe('wslink closes', () => {
       'more than 10485760 bytes of attachments wait for their message',
     ])
   })
+  it('whose messages have too much besides byte arrays, and leaves others as they are', async t => {
+    const { first, second } = await start(t, { wslinkMaxJson: 500_000 })
+    const other = await first()
+    const said = (args: string) => `{"id": "rpc:c:0", "method": "add", "args": [${args}]}`
+    for (const [args, why] of [
+      [`"${'x'.repeat(499_960)}"`, 'JSON has at most 500000 characters, received 500008'],
+      [`${'1,'.repeat(100_000)}1`, 'JSON has at most 100000 elements, received more'],
+      [`${'[],'.repeat(60_000)}NaN`, 'JSON has at most 100000 elements, received more'],
+      ['['.repeat(100_000), 'JSON has at most 100 levels, received more'],
+      ['{"a":'.repeat(50_000), 'JSON has at most 100 levels, received more'],
+    ] as const)
+      assert.deepEqual(await closed(await first(), said(args)), [1009, why])
+    for (const [args, why] of [
+      ['x'.repeat(500_000), 'msgpack of more than 500000 bytes besides byte arrays'],
+      [Array(100_000).fill({}), 'msgpack of more than 100000 values'],
+    ] as const)
+      assert.deepEqual(await closed(await second(), whole({ id: 'rpc:c:0', args })), [1009, why])
+    assert.equal((await closed(other, '{"id": 5'))[0], 1007)
+  })
   it('who speaks no JSON, or no wslink, in 1.x', async t => {
     const { first } = await start(t)
     assert.deepEqual(await closed(await first(), '{"id": 5'), [1007, 'a text message is no JSON'])

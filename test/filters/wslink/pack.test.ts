@@ -3,12 +3,13 @@ import { describe, it } from 'node:test'
 import { ExtData, encode } from '@msgpack/msgpack'
 import { Fatal } from '../../../filters/wslink/fatal.ts'
 import { pack, unpack } from '../../../filters/wslink/msgpack/pack.ts'
+import { cheap } from '../../kit/cpu.ts'
 
 const packed = (value: unknown) => Buffer.concat(pack(value))
-const fails = (hex: string | Buffer, message: string) =>
+const fails = (hex: string | Buffer, message: string, code = 1007) =>
   assert.throws(
     () => unpack(Buffer.from(hex as string, 'hex')),
-    (error: Fatal) => error instanceof Fatal && error.code === 1007 && error.message === message,
+    (error: Fatal) => error instanceof Fatal && error.code === code && error.message === message,
   )
 
 describe('pack', () => {
@@ -52,7 +53,7 @@ describe('unpack', () => {
       ['', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(256), 'x'.repeat(70_000)],
       [0, 255, 256, 65_536].map(length => Buffer.alloc(length)),
       [Array(15).fill(0), Array(16).fill(0), Array(70_000).fill(0)],
-      [15, 16, 70_000].map(size => Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, i]))),
+      [15, 16, 40_000].map(size => Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, i]))),
       [1, 2, 4, 8, 16, 3, 300, 70_000].map(size => new ExtData(5, Buffer.alloc(size))),
       [null, true, false, new Date(1_700_000_000_123)],
     ]
@@ -74,14 +75,66 @@ describe('unpack', () => {
     fails(`81a9${Buffer.from('__proto__').toString('hex')}80`, 'msgpack: The key __proto__ is not allowed')
     fails('d4ff00', 'msgpack: Unrecognized data size for timestamp (expected 4, 8, or 12): 1')
   })
-  it('refuses what is nested deeper than 100, or has more than two million values', () => {
+  it('refuses what is nested deeper than 100, or has more than 100,000 values', () => {
     assert.ok(unpack(Buffer.from(`${'91'.repeat(100)}c0`, 'hex')))
-    fails(`${'91'.repeat(101)}c0`, 'msgpack nested deeper than 100')
-    const many = (count: number) => Buffer.concat([Buffer.from('dd', 'hex'), uint32(count), Buffer.alloc(count, 0x80)])
-    assert.equal((unpack(many(2 ** 21 - 1)) as unknown[]).length, 2 ** 21 - 1)
-    fails(many(2 ** 21), 'msgpack of more than 2097152 values')
+    fails(`${'91'.repeat(101)}c0`, 'msgpack nested deeper than 100', 1009)
+    assert.equal((unpack(many('dd', 99_999, '80')) as unknown[]).length, 99_999)
+    fails(many('dd', 100_000, '80'), 'msgpack of more than 100000 values', 1009)
+    assert.deepEqual(unpack(many('df', 1, 'a161c0')), { a: null })
   })
+  it('refuses more than 1 MiB besides byte arrays', () => {
+    const bytes = Buffer.concat([Buffer.from('c600400000', 'hex'), Buffer.alloc(4 * 1_048_576)])
+    assert.equal((unpack(bytes) as Uint8Array).length, 4 * 1_048_576)
+    const text = (length: number) => Buffer.concat([Buffer.from('db', 'hex'), uint32(length), Buffer.alloc(length, 97)])
+    assert.equal(unpack(text(1_048_571)), 'a'.repeat(1_048_571))
+    fails(text(1_048_572), 'msgpack of more than 1048576 bytes besides byte arrays', 1009)
+    assert.throws(() => unpack(text(100), 50), { message: 'msgpack of more than 50 bytes besides byte arrays' })
+  })
+
+  const values = 'msgpack of more than 100000 values'
+  const large = 'msgpack of more than 1048576 bytes besides byte arrays'
+  const hostile: readonly (readonly [what: string, bytes: () => Buffer, why: string | undefined])[] = [
+    ['2 MB of empty maps', () => many('dd', 2_000_000, '80'), values],
+    ['2 MB of empty arrays', () => many('dd', 2_000_000, '90'), values],
+    ['2 MB of strings of one byte', () => many('dd', 1_000_000, 'a161'), values],
+    ['2 MB of extensions', () => many('dd', 700_000, 'd40500'), values],
+    ['2 MB of empty byte arrays', () => many('dd', 1_000_000, 'c400'), values],
+    ['2 MB of nested pairs', () => Buffer.from(`${'9290'.repeat(90)}c0`.repeat(11_000), 'hex'), undefined],
+    ['2 MB of arrays in arrays', () => Buffer.alloc(2_000_000, 0x91), 'msgpack nested deeper than 100'],
+    ['long keys', () => many('df', 2000, `da0400${'61'.repeat(1024)}c0`), large],
+    ['keys of one string of 2 MB', () => many('df', 1, `db001e8480${'61'.repeat(2_000_000)}c0`), large],
+    ['an array of four billion', () => Buffer.concat([Buffer.from('ddffffffff', 'hex'), Buffer.alloc(2_000_000)]), ''],
+    ['a map of four billion', () => Buffer.concat([Buffer.from('dfffffffff', 'hex'), Buffer.alloc(2_000_000)]), ''],
+    ['a string of 4 GiB', () => Buffer.concat([Buffer.from('dbffffffff', 'hex'), Buffer.alloc(2_000_000)]), large],
+    [
+      'an extension of 4 GiB',
+      () => Buffer.concat([Buffer.from('c9ffffffff05', 'hex'), Buffer.alloc(2_000_000)]),
+      large,
+    ],
+    ['a byte array of 4 GiB', () => Buffer.concat([Buffer.from('c6ffffffff', 'hex'), Buffer.alloc(2_000_000)]), ''],
+    ['two million numbers', () => many('dd', 2_000_000, '01'), values],
+    ['timestamps', () => many('dd', 300_000, 'd6ff00000000'), values],
+  ]
+  for (const [what, bytes, why] of hostile)
+    it(`costs little: ${what}`, () => {
+      const message = bytes()
+      const error = cheap(() => {
+        try {
+          unpack(message)
+        } catch (error) {
+          return error
+        }
+      }, what)
+      assert.ok(error instanceof Fatal)
+      if (why !== undefined) assert.equal(error.message, why === '' ? 'msgpack that is cut short' : why)
+    })
 })
+
+/** A container by its first byte, that many entries, each the same. */
+function many(head: string, count: number, entry: string): Buffer {
+  const one = Buffer.from(entry, 'hex')
+  return Buffer.concat([Buffer.from(head, 'hex'), uint32(count), Buffer.alloc(count * one.length, one)])
+}
 
 function uint32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
