@@ -24,8 +24,11 @@ export const needs = ['sets'] as const
 
 /** Characters. */
 const MAX_TOKEN = 256
-const WHOLE = /^\s*token:(\S+)\s*$/
-const ANYWHERE = /token:(\S+)/
+const ANYWHERE = /token:(\S{1,257})/
+/** Spaces are bounded, so that a long message is decided by its first characters. */
+const WHOLE = /^\s{0,64}token:(\S{1,256})\s{0,64}$/
+/** Bytes of the longest message that this pattern matches are fewer. */
+const MAX_WHOLE = 2048
 
 /**
  * Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. Or by a
@@ -38,10 +41,15 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
       `--broadcast-by-token-claim ${claim} needs filter jwt, which checks claims: -f jwt broadcast-by-token`,
     )
   }
-  const pattern = chosen['broadcast-by-token-loose'] ? ANYWHERE : WHOLE
+  const isLoose = chosen['broadcast-by-token-loose']
   /** Clients that the log has mentioned. */
   const warned = new WeakSet<Client>()
   const key = (token: string) => `broadcast-by-token:${token}`
+
+  function tokenIn(payload: Payload): string | undefined {
+    if (isLoose) return ANYWHERE.exec(payload.toString())?.[1]
+    return payload.length > MAX_WHOLE ? undefined : WHOLE.exec(payload.toString())?.[1]
+  }
 
   async function leave(client: Client): Promise<void> {
     const { token } = client.state
@@ -87,7 +95,7 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   return {
     ...(claim !== undefined && { open }),
     message(payload: Payload, client: Client) {
-      const asked = claim === undefined ? pattern.exec(payload.toString())?.[1] : undefined
+      const asked = claim === undefined ? tokenIn(payload) : undefined
       if (asked !== undefined && asked.length <= MAX_TOKEN) return register(client, asked)
       const { token } = client.state
       if (token !== undefined) return client.server.broadcast(payload, { topic: key(token), except: client })

@@ -1,6 +1,6 @@
 import type { Awaitable, Client, Drop, Host, Payload, Server } from 'filtered-websocket'
 import { keySourceOf } from './jwt/keys.ts'
-import { AROUND, authIn } from './jwt/message.ts'
+import { isAuth, tokenIn } from './jwt/message.ts'
 import { protocolAnswered, tokenOffered } from './jwt/offered.ts'
 import type { options } from './jwt/options.ts'
 import { Refused } from './jwt/refused.ts'
@@ -47,7 +47,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   const verify = verifierOf(chosen, keys)
   const revocations = new Revocations(storage.values, chosen['jwt-clock-tolerance'])
   const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
-  const byFirstMessage = chosen['jwt-first-message']
+  const { 'jwt-first-message': byFirstMessage, 'jwt-max-token': maxToken } = chosen
   let server: Server | undefined
   if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length === 0)
     log.warn('without --jwt-audience, tokens that the issuer made for other services are taken too')
@@ -88,10 +88,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
 
   async function firstMessage(payload: Payload, client: Client): Promise<Drop> {
     try {
-      if (payload.length > chosen['jwt-max-token'] + AROUND) throw new Refused('too long')
-      const text = authIn(payload)
-      if (text === undefined) throw new Refused('no token')
-      const token = await verify(text)
+      if (!isAuth(payload)) throw new Refused('no token')
+      const token = await verify(tokenIn(payload, maxToken))
       await take(token, client)
       const answered = client.answer(accepted(token))
       client.admit()
@@ -104,9 +102,9 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     }
   }
 
-  async function refresh(text: string, client: Client, before: Token): Promise<Drop> {
+  async function refresh(payload: Payload, client: Client, before: Token): Promise<Drop> {
     try {
-      const token = await verify(text)
+      const token = await verify(tokenIn(payload, maxToken))
       const isSame = token.claims.sub === before.claims.sub && token.claims.iss === before.claims.iss
       if (!isSame) throw new Refused('another subject')
       await take(token, client)
@@ -124,8 +122,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   function message(payload: Payload, client: Client): Promise<Drop> | undefined {
     const token = sessions.tokenOf(client)
     if (token === undefined) return firstMessage(payload, client)
-    const text = authIn(payload)
-    return text === undefined ? undefined : refresh(text, client, token)
+    return isAuth(payload) ? refresh(payload, client, token) : undefined
   }
 
   const api: JwtApi = {

@@ -1,32 +1,32 @@
 import type { Payload } from 'filtered-websocket'
+import { readJson } from 'filtered-websocket/kit'
+import { Refused } from './refused.ts'
 
 /** Characters of a message around its token. */
-export const AROUND = 64
-const STARTS = /^\s*\{\s*"auth"/
+const AROUND = 64
+/** Characters that decide whether a message is meant, however long it is. */
+const PREFIX = 160
+const STARTS = /^\s{0,64}\{\s{0,64}"auth"/
 
-/** RFC 8259, section 2. */
-const BLANKS = [0x20, 0x09, 0x0a, 0x0d]
-const BRACE = 0x7b
+/** Whether a message starts like `{"auth":"TOKEN"}`: a token may be in it, whatever else it is. */
+export function isAuth(payload: Payload): boolean {
+  return STARTS.test(typeof payload === 'string' ? payload : payload.toString('latin1', 0, PREFIX))
+}
 
 /**
- * The token of a message `{"auth":"TOKEN"}`; an empty one if the message starts like that and is anything else, for a token
- * may be in it all the same; `undefined`: another message.
+ * The token of such a message; empty when the message has another form.
+ *
+ * @param maxToken - characters of a token.
+ * @throws Refused `too long`, unread.
  */
-export function authIn(payload: Payload): string | undefined {
-  // Nearly all end here.
-  if (!STARTS.test(typeof payload === 'string' ? payload : objectIn(payload))) return undefined
+export function tokenIn(payload: Payload, maxToken: number): string {
+  if (payload.length > maxToken + AROUND) throw new Refused('too long')
   if (typeof payload !== 'string') return ''
   let parsed: Readonly<Record<string, unknown>>
   try {
-    parsed = JSON.parse(payload)
+    parsed = readJson(payload) as typeof parsed
   } catch {
     return ''
   }
   return Object.keys(parsed).length === 1 && typeof parsed.auth === 'string' ? parsed.auth : ''
-}
-
-/** The text of a binary message that may be a JSON object; empty for all others, which are not copied. */
-function objectIn(payload: Buffer): string {
-  const first = payload.find(byte => !BLANKS.includes(byte))
-  return first === BRACE ? payload.toString('latin1') : ''
 }

@@ -44,9 +44,9 @@ export const options = {
     type: 'number',
     default: 8192,
     min: 64,
-    max: 1_048_576,
+    max: 65_536,
     integer: true,
-    describe: 'characters of a token; a longer one is refused unread',
+    describe: 'Characters of a token; a longer one is refused unread',
   },
 } as const satisfies OptionSpecs
 

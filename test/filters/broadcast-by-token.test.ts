@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
 import type { FilterModule, Sets } from '../../src/types.ts'
+import { cheap } from '../kit/cpu.ts'
 import { SECRET, sign } from '../kit/tokens.ts'
 
 const WARN = 40
@@ -55,6 +56,24 @@ describe('broadcast-by-token', () => {
     assert.deepEqual(eve!.received, [registered('red')])
     assert.deepEqual(mallory!.received, [])
   })
+
+  const large = 1_048_576
+  for (const loose of [false, true])
+    it(`decides at once about a long message that is no token${loose ? ', loosely too' : ''}`, async t => {
+      const { server } = await serve(t, { 'broadcast-by-token-loose': loose })
+      const { received, say } = await server.connect()
+      for (const text of [
+        ' '.repeat(large),
+        `token:${'x'.repeat(large)}`,
+        `${'token'.repeat(large / 5)}`,
+        `${' '.repeat(2000)}token`,
+        Buffer.alloc(large, 'token'),
+      ]) {
+        const said = cheap(() => say(text), String(text).slice(0, 20))
+        await said
+      }
+      assert.deepEqual(new Set(received), new Set(['Error: No token has been set']))
+    })
 
   it('leaves the former group when a client registers again', async t => {
     const { server, group } = await serve(t)

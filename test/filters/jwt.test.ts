@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { secretSource } from '../../filters/jwt/keys.ts'
-import { authIn } from '../../filters/jwt/message.ts'
+import { isAuth, tokenIn } from '../../filters/jwt/message.ts'
 import { tokenOffered } from '../../filters/jwt/offered.ts'
 import type { JwtOptions } from '../../filters/jwt/options.ts'
 import { Refused } from '../../filters/jwt/refused.ts'
@@ -12,6 +12,7 @@ import type { JwtApi } from '../../filters/jwt.ts'
 import { type Caller, type TestClient, testServer } from '../../src/testing/index.ts'
 import type { Client, FilterModule, Handshake, Host, Payload, Server, Transport } from '../../src/types.ts'
 import { folder, launch } from '../kit/cli.ts'
+import { cheap } from '../kit/cpu.ts'
 import { knock } from '../kit/knock.ts'
 import { ec, forgeSigned, rsa, SECRET, sign } from '../kit/tokens.ts'
 
@@ -684,6 +685,30 @@ describe('jwt: whatever a client sends for a token', () => {
       { numRuns: 1000 },
     ))
 
+  const large = 1_048_576
+  it('is decided by the first characters of a message, however long it is', () => {
+    for (const [what, payload, isOne] of [
+      ['spaces', ' '.repeat(large), false],
+      ['bytes of spaces', Buffer.alloc(large, 32), false],
+      ['lines', '\n'.repeat(large), false],
+      ['spaces behind the brace', `{${' '.repeat(large)}"auth":1}`, false],
+      ['bytes of braces', Buffer.alloc(large, 123), false],
+      ['a long token', `{"auth":"${'x'.repeat(large)}"}`, true],
+      ['arrays', `{"auth":${'['.repeat(large)}`, true],
+      ['bytes of a long token', Buffer.from(`  {"auth":"${'x'.repeat(large)}"}`), true],
+    ] as const) {
+      assert.equal(
+        cheap(() => isAuth(payload), what),
+        isOne,
+        what,
+      )
+      if (isOne) assert.throws(() => cheap(() => tokenIn(payload, 8192), what), { reason: 'too long' }, what)
+    }
+    const began = process.cpuUsage()
+    for (let i = 0; i < 100; i++) isAuth(' '.repeat(large))
+    assert.ok(process.cpuUsage(began).user < 500_000)
+  })
+
   it('any message is one with a token or none, and no error', () =>
     fc.assert(
       fc.property(
@@ -692,10 +717,7 @@ describe('jwt: whatever a client sends for a token', () => {
           fc.string(),
           json.map(text => `{"auth":${text}}`),
         ),
-        text => {
-          const found = authIn(text)
-          return found === undefined || typeof found === 'string'
-        },
+        text => !isAuth(text) || typeof tokenIn(text, 8192) === 'string',
       ),
       { numRuns: 2000 },
     ))
