@@ -1,6 +1,7 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
+import { hostProblem, isHostAllowed } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const options = {
@@ -22,7 +23,13 @@ export const options = {
 /** Connections at a time: those who probe and scrape are few. */
 const MAX_CONNECTIONS = 256
 const TIMEOUT_MS = 5000
-const TIMEOUTS = { headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS, connectionsCheckingInterval: 1000 }
+const SETTINGS = {
+  headersTimeout: TIMEOUT_MS,
+  requestTimeout: TIMEOUT_MS,
+  connectionsCheckingInterval: 1000,
+  // Checked and counted by this filter.
+  requireHostHeader: false,
+}
 
 /**
  * A port for those who look after the server: `/healthz` (the process lives), `/readyz` (200, or 503 with the checks that
@@ -35,7 +42,14 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   let metrics: ReturnType<typeof metricsOf> | undefined
 
   async function answer(req: IncomingMessage, res: ServerResponse, server: Server): Promise<void> {
-    if (!isHostAllowed(req.headers.host, boundTo)) return send(res, 403, 'this Host is not answered')
+    const refuse = (status: number, reason: string) => {
+      const { refusals } = server.counters
+      refusals[status] = (refusals[status] ?? 0) + 1
+      send(res, status, reason)
+    }
+    const badHost = hostProblem(req)
+    if (badHost !== undefined) return refuse(400, badHost)
+    if (!isHostAllowed(req.headers.host, boundTo)) return refuse(403, 'this Host is not answered')
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'GET only')
     switch (req.url?.split('?')[0]) {
       case '/healthz':
@@ -54,7 +68,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   return {
     async start(server: Server): Promise<void> {
       metrics = metricsOf(server)
-      http = createServer(TIMEOUTS, (req, res) => {
+      http = createServer(SETTINGS, (req, res) => {
         answer(req, res, server).catch(error => {
           log.error({ err: error }, 'health request failed')
           send(res, 500, 'failed')
@@ -82,19 +96,4 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
 
 function send(res: ServerResponse, status: number, body: string, type = 'text/plain; charset=utf-8'): void {
   res.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(`${body}\n`)
-}
-
-/** On loopback a page of another name must not get here by pointing its name at this machine (DNS rebinding). */
-function isHostAllowed(header: string | undefined, boundTo: string): boolean {
-  if (!isLoopback(boundTo)) return true
-  const url = `http://${header ?? ''}`
-  return URL.canParse(url) && isLoopback(new URL(url).hostname)
-}
-
-function isLoopback(name: string): boolean {
-  const bare = name
-    .toLowerCase()
-    .replace(/^\[|\]$|\.$/g, '')
-    .replace(/^::ffff:(?=\d+\.)/, '')
-  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
 }

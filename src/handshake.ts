@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { flat } from './flat.ts'
-import { isHostHeader } from './origin.ts'
+import { isHostHeader } from './kit/host.ts'
 import type { Handshake } from './types.ts'
 
 const MAX_HEADER_FIELDS = 100

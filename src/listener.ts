@@ -17,9 +17,9 @@ import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import type { Hub } from './hub.ts'
+import { hostProblem, isHostAllowed } from './kit/host.ts'
 import { tlsFailureOf } from './kit/tls-failure.ts'
 import { readAuthorities, readTlsFiles } from './kit/tls-files.ts'
-import { isHostAllowed } from './origin.ts'
 import { answer } from './refusal.ts'
 import { Quota } from './report.ts'
 import { Tap } from './tap.ts'
@@ -83,6 +83,8 @@ export class Listener {
     this.#options = options
     const headersTimeout = Math.ceil(options.headersTimeout)
     const settings = {
+      // Checked and counted here, as every other fault of Host.
+      requireHostHeader: false,
       headersTimeout,
       // Node wants it no shorter than the other.
       requestTimeout: Math.max(REQUEST_TIMEOUT, headersTimeout),
@@ -197,10 +199,10 @@ export class Listener {
       end(res, 403, `${badCertificate(problem)}\n`, { Connection: 'close' })
       return
     }
-    // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
-    if ((req.headersDistinct.host?.length ?? 0) > 1) {
+    const badHost = hostProblem(req)
+    if (badHost !== undefined) {
       count(this.#hub.counters.refusals, 400)
-      end(res, 400, 'more than one Host header\n', { Connection: 'close' })
+      end(res, 400, `${badHost}\n`, { Connection: 'close' })
       return
     }
     if (!this.isHostAllowed(req.headers.host)) {

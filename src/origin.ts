@@ -1,37 +1,4 @@
-import { isIP } from 'node:net'
 import type { OriginPattern } from './origin-pattern.ts'
-
-/** Whether a host name or address, however it is spelt, means this machine and no other. */
-export function isLoopback(host: string): boolean {
-  // The URL knows one spelling of each address.
-  const name = parse(`http://${isIP(host) === 6 ? `[${host}]` : host}`)?.hostname
-  if (name === undefined) return false
-  return (
-    name === 'localhost' ||
-    name.endsWith('.localhost') ||
-    name === '[::1]' ||
-    /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(name) ||
-    (isIP(name) === 4 && name.startsWith('127.'))
-  )
-}
-
-/** Whether it is a Host header at all: a name or address, perhaps a port (RFC 9110, section 7.2), and nothing else that a URL may have. */
-export function isHostHeader(header: string): boolean {
-  return /^(?:[\w.~%!$&'()*+,;=-]+|\[[\da-f:.]+\])(?::\d*)?$/i.test(header)
-}
-
-/**
- * Whether the Host header names this server. Bound to loopback, only loopback names do: a page of another name must not
- * reach us by pointing its own name here (DNS rebinding). Bound to another address any name does, unless some are given.
- *
- * @param boundTo - the address listened on.
- * @param allowed - more names, without port.
- */
-export function isHostAllowed(header: string | undefined, boundTo: string, allowed: readonly string[]): boolean {
-  if (allowed.length === 0 && !isLoopback(boundTo)) return true
-  const name = parse(`http://${header ?? ''}`)?.hostname
-  return name !== undefined && (isLoopback(name) || allowed.some(entry => entry.toLowerCase() === name))
-}
 
 /**
  * Whether a browser's page may connect. No Origin: no browser, so left to the auth filters.

@@ -173,6 +173,28 @@ describe('health', () => {
     )
     assert.equal(answer, 200)
   })
+  it('refuses a Host that is none with 400, and counts it', async t => {
+    const { get, server } = await withHealth(t)
+    const hosts = [
+      'localhost/evil',
+      'localhost?x',
+      'localhost#x',
+      'user@localhost',
+      'localhost%2fevil',
+      '127.1',
+      '0x7f.1',
+      'localhost:99999',
+      '[::1',
+    ]
+    for (const host of hosts) {
+      const { status, body } = await get('/metrics', { host })
+      assert.deepEqual([status, body], [400, 'bad Host header\n'], host)
+    }
+    assert.equal((await get('/metrics', { host: 'evil.example' })).status, 403)
+    assert.deepEqual({ ...server.counters.refusals }, { 400: hosts.length, 403: 1 })
+    for (const host of ['[0:0:0:0:0:0:0:1]:9001', '[::ffff:127.0.0.1]', 'app.localhost', '127.8.9.1'])
+      assert.equal((await get('/healthz', { host })).status, 200, host)
+  })
   it('a port in use fails the start, and leaves nothing', async t => {
     const taken = createTcp().listen(0, '127.0.0.1')
     await new Promise(resolve => taken.once('listening', resolve))

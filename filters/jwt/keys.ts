@@ -1,5 +1,5 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
-import { optionError, publicKeyIn, readPem } from 'filtered-websocket/kit'
+import { isLoopback, optionError, publicKeyIn, readPem } from 'filtered-websocket/kit'
 import type { JwtOptions } from './options.ts'
 
 /** What is read from the head of a token before its signature is checked. */
@@ -114,11 +114,10 @@ export function pinned(
   return chosen.length === 0 ? usual : chosen
 }
 
-/** Whoever can change what comes from there signs as they like. */
+/** An attacker who can tamper with the key set can forge tokens. */
 function checkedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url?.hostname ?? '')
-  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback))
+  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isLoopback(url.hostname)))
     throw optionError(
       `--jwt-jwks-url takes https://..., or http:// on loopback, received "${url ? `${url.protocol}//${url.host}` : text}"`,
     )

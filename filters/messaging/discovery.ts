@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Host, Server } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import { isLoopback, optionError } from 'filtered-websocket/kit'
 import type { Announcement } from './announcement.ts'
 import { Announcer } from './announcer.ts'
 import { Elders } from './elders.ts'
-import { type Endpoint, endpointOf, inBrackets, isHost, isLoopback } from './endpoint.ts'
+import { type Endpoint, endpointOf, inBrackets, isHost } from './endpoint.ts'
 import type { options } from './options.ts'
 
 /** An id has four digits. */

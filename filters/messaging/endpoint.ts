@@ -45,8 +45,3 @@ export function isPort(number: number): boolean {
 export function inBrackets(host: string): string {
   return isIPv6(host) ? `[${host}]` : host
 }
-
-/** Whether only this machine is behind it. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}

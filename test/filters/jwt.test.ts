@@ -624,6 +624,35 @@ describe('jwt: options', () => {
     await refuses({ 'jwt-jwks-url': 'https://ann:word@a.example/' }, '--jwt-jwks-url takes no user and no password')
   })
 
+  it('name a key URL without TLS on loopback only, however it is spelt', async () => {
+    for (const host of [
+      'localhost',
+      'LOCALHOST',
+      'localhost.',
+      '127.8.9.1',
+      '127.1',
+      '0x7f.1',
+      '[::1]',
+      '[::ffff:127.0.0.1]',
+    ]) {
+      const { stop } = await testServer(['jwt'], { 'jwt-jwks-url': `http://${host}:1/keys` })
+      await stop()
+    }
+    for (const host of [
+      'app.localhost',
+      'localhost.example',
+      '128.0.0.1',
+      '0.0.0.0',
+      '[::]',
+      '[::ffff:10.0.0.1]',
+      '127.0.0.1.example',
+    ])
+      await refuses(
+        { 'jwt-jwks-url': `http://${host}:1/keys` },
+        /takes https:\/\/\.\.\., or http:\/\/ on loopback, received "/,
+      )
+  })
+
   it('take elliptic keys as they are', async t => {
     for (const [curve, algorithm] of [
       ['P-256', 'ES256'],

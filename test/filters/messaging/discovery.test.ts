@@ -148,6 +148,14 @@ describe('discovery', () => {
       '--messaging-announce --messaging-port 0',
       'filter messaging: --messaging-announce tells others of 127.0.0.1, where they do not reach this machine; give --messaging-host an address in their network, or --messaging-announce-host',
     ],
+    ...['LOCALHOST', 'localhost.', '127.1', '::1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1'].map(
+      host =>
+        [
+          `to others, of ${host}`,
+          `--messaging-announce --messaging-port 0 --messaging-host ${host}`,
+          `filter messaging: --messaging-announce tells others of ${host}, where they do not reach this machine; give --messaging-host an address in their network, or --messaging-announce-host`,
+        ] as const,
+    ),
     [
       'to nowhere',
       '--messaging-announce --messaging-port 0 --messaging-announce-to 10.0.0.255',
