@@ -1,7 +1,7 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { hostProblem, isHostAllowed } from 'filtered-websocket/kit'
+import { closeUnreadBodies, hostProblem, isHostAllowed } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const options = {
@@ -68,12 +68,13 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   return {
     async start(server: Server): Promise<void> {
       metrics = metricsOf(server)
-      http = createServer(SETTINGS, (req, res) => {
+      const handle = closeUnreadBodies((req, res) => {
         answer(req, res, server).catch(error => {
           log.error({ err: error }, 'health request failed')
           send(res, 500, 'failed')
         })
       })
+      http = createServer(SETTINGS, handle)
       http.maxConnections = MAX_CONNECTIONS
       http.setTimeout(TIMEOUT_MS)
       const listening = http

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { flat } from './flat.ts'
 import { isHostHeader } from './kit/host.ts'
+import { hasBody } from './kit/request-body.ts'
 import type { Handshake } from './types.ts'
 
 const MAX_HEADER_FIELDS = 100
@@ -43,12 +44,12 @@ export class RequestHandshake implements Handshake {
 }
 
 /** What is wrong with the request before it is looked at as a handshake, in one sentence. */
-export function malformedOf({ headers, headersDistinct, httpVersion }: IncomingMessage): string | undefined {
+export function malformedOf(req: IncomingMessage): string | undefined {
+  const { headers, headersDistinct, httpVersion } = req
   // RFC 6455, section 4.1.
   if (httpVersion !== '1.1') return `a WebSocket handshake is HTTP/1.1, received HTTP/${httpVersion}`
   // What follows the headers would be taken for frames.
-  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
-    return 'a WebSocket handshake has no body'
+  if (hasBody(req)) return 'a WebSocket handshake has no body'
   if (headers.host === undefined) return 'no Host header'
   // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
   if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'

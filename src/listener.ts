@@ -2,6 +2,7 @@ import {
   createServer as createHttp,
   type Server as HttpServer,
   type IncomingMessage,
+  type RequestListener,
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
@@ -18,9 +19,10 @@ import { FwsError, messageOf } from './errors.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import type { Hub } from './hub.ts'
 import { hostProblem, isHostAllowed } from './kit/host.ts'
+import { closeUnreadBodies } from './kit/request-body.ts'
 import { tlsFailureOf } from './kit/tls-failure.ts'
 import { readAuthorities, readTlsFiles } from './kit/tls-files.ts'
-import { answer } from './refusal.ts'
+import { answer, type Refusal, refusal } from './refusal.ts'
 import { Quota } from './report.ts'
 import { Tap } from './tap.ts'
 import type { Upgrades } from './upgrade.ts'
@@ -97,11 +99,14 @@ export class Listener {
     // None are cut off silently: who sends too many is refused.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
-    this.#http.on('request', (req, res) => {
+    const answer = closeUnreadBodies((req, res) => this.#answer(req, res))
+    const request: RequestListener = (req, res) => {
       // Here and not for every connection: until the headers are complete they have a deadline of their own, and a timer costs memory.
       req.socket.setTimeout(options.idleTimeout)
-      this.#request(req, res)
-    })
+      if (this.#expectAnswer(req, res)) answer(req, res)
+    }
+    this.#http.on('request', request)
+    this.#http.on('checkExpectation', request)
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Behind a request that is still being answered: its answer would land among the frames.
       if (this.#answering.has(socket)) socket.destroy()
@@ -179,40 +184,42 @@ export class Listener {
     return () => (this.#http as HttpsServer).setSecureContext(tls)
   }
 
-  #request(req: IncomingMessage, res: ServerResponse): void {
+  /** Whether the request is to be answered: its connection ends when too many wait already. */
+  #expectAnswer(req: IncomingMessage, res: ServerResponse): boolean {
     if ((this.#answering.get(req.socket) ?? 0) >= MAX_PIPELINED) {
       req.socket.destroy()
-      return
+      return false
     }
     this.#countAnswer(req.socket, 1)
     res.once('close', () => this.#countAnswer(req.socket, -1))
     // A peer that resets while its answer is written.
     res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
-    if (hasTooManyFields(req)) {
-      count(this.#hub.counters.refusals, 431)
-      end(res, 431, `${TOO_MANY_FIELDS}\n`, { Connection: 'close' })
-      return
-    }
-    const problem = certificateProblem(req.socket)
-    if (problem !== undefined) {
-      count(this.#hub.counters.refusals, 403)
-      end(res, 403, `${badCertificate(problem)}\n`, { Connection: 'close' })
-      return
-    }
-    const badHost = hostProblem(req)
-    if (badHost !== undefined) {
-      count(this.#hub.counters.refusals, 400)
-      end(res, 400, `${badHost}\n`, { Connection: 'close' })
-      return
-    }
-    if (!this.isHostAllowed(req.headers.host)) {
-      count(this.#hub.counters.refusals, 403)
-      end(res, 403, `host ${req.headers.host ?? '(none)'} is not served here; see --hosts\n`)
+    return true
+  }
+
+  #answer(req: IncomingMessage, res: ServerResponse): void {
+    const refused = this.#check(req)
+    if (refused !== undefined) {
+      this.#refuse(res, refused)
       return
     }
     const outcome = this.#hub.chains.request.run(req, res, this.#hub)
     if (isPromise(outcome)) (outcome as Promise<unknown>).then(late => this.#finish(late, res))
     else this.#finish(outcome, res)
+  }
+
+  #check(req: IncomingMessage): Refusal | undefined {
+    const { host = '(none)', expect = '' } = req.headers
+    const close = { Connection: 'close' }
+    if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS, close)
+    const problem = certificateProblem(req.socket)
+    if (problem !== undefined) return refusal(403, badCertificate(problem), close)
+    const badHost = hostProblem(req)
+    if (badHost !== undefined) return refusal(400, badHost, close)
+    if (!this.isHostAllowed(req.headers.host)) return refusal(403, `host ${host} is not served here; see --hosts`)
+    // RFC 9110, section 10.1.1.
+    if (!/^(?:100-continue)?$/i.test(expect)) return refusal(417, 'only 100-continue can be expected')
+    return undefined
   }
 
   #countAnswer(socket: Duplex, by: number): void {
@@ -231,12 +238,14 @@ export class Listener {
     if (outcome === FAILED && res.headersSent) res.destroy()
     else if (outcome === FAILED) end(res, 500, 'internal error\n', { Connection: 'close' })
     else if (outcome !== DROP && !res.headersSent) {
-      count(this.#hub.counters.refusals, 426)
-      end(res, 426, 'this is a WebSocket server\n', {
-        Upgrade: 'websocket',
-        Connection: res.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close',
-      })
+      const Connection = res.shouldKeepAlive ? 'Upgrade' : 'close, Upgrade'
+      this.#refuse(res, refusal(426, 'this is a WebSocket server', { Upgrade: 'websocket', Connection }))
     }
+  }
+
+  #refuse(res: ServerResponse, { status, reason, headers }: Refusal): void {
+    count(this.#hub.counters.refusals, status)
+    end(res, status, `${reason}\n`, headers)
   }
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -293,19 +302,13 @@ export class Listener {
   }
 }
 
-function end(res: ServerResponse, status: number, body: string, headers: Record<string, string> = {}): void {
+function end(res: ServerResponse, status: number, body: string, headers?: Refusal['headers']): void {
   // What a filter has set was meant for its own answer: its Content-Length would not be ours.
   for (const name of res.getHeaderNames()) res.removeHeader(name)
   res.writeHead(status, STATUS_CODES[status] ?? '', {
     'Content-Type': 'text/plain; charset=utf-8',
     'X-Content-Type-Options': 'nosniff',
     ...headers,
-    // Else who sends a body byte by byte would be read for minutes after its answer.
-    ...(hasBody(res.req) && { Connection: 'close' }),
   })
   res.end(body)
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

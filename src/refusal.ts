@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { FAILED, type Outcome } from './chain.ts'
 import { DROP } from './drop.ts'
 import { FwsError, messageOf } from './errors.ts'
+import { linger } from './kit/linger.ts'
 
 /** An answer without a body (RFC 9110, section 6.4.1). */
 const NOT_MODIFIED = 304
@@ -63,6 +64,6 @@ export function answer(
     }),
     ...headers,
   }).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
+  socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
+  linger(socket)
 }

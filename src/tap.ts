@@ -4,6 +4,7 @@ import { Duplex } from 'node:stream'
 import { type Chain, FAILED } from './chain.ts'
 import { isPromise } from './deadline.ts'
 import { DROP } from './drop.ts'
+import { linger } from './kit/linger.ts'
 import type { Peer } from './types.ts'
 
 /**
@@ -115,6 +116,9 @@ export class Tap extends Duplex implements Peer {
   get bytesRead(): number {
     return this.socket.bytesRead
   }
+  get bytesWritten(): number {
+    return this.socket.bytesWritten
+  }
   get remotePort(): number | undefined {
     return this.socket.remotePort
   }
@@ -123,6 +127,10 @@ export class Tap extends Duplex implements Peer {
   }
   get localPort(): number | undefined {
     return this.socket.localPort
+  }
+  /** After the last answer of a connection. Without it a peer that goes on sending would keep the connection. */
+  destroySoon(): void {
+    linger(this)
   }
   setTimeout(ms: number, onTimeout?: () => void): this {
     this.socket.setTimeout(ms, onTimeout)

@@ -4,7 +4,7 @@ import { createServer as createTcp } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { pino } from 'pino'
 import { createServer, type FilterModule, type RunningServer, type ServerOptions } from '../src/index.ts'
-import { Peer, until } from './kit/peer.ts'
+import { Peer, raw, until } from './kit/peer.ts'
 
 interface Answer {
   readonly status: number
@@ -194,6 +194,13 @@ describe('health', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 400: hosts.length, 403: 1 })
     for (const host of ['[0:0:0:0:0:0:0:1]:9001', '[::ffff:127.0.0.1]', 'app.localhost', '127.8.9.1'])
       assert.equal((await get('/healthz', { host })).status, 200, host)
+  })
+  it('ends the connection with the answer to a request that has a body', async t => {
+    const { url } = await withHealth(t)
+    for (const fields of ['Content-Length: 9', 'Transfer-Encoding: chunked', 'Expect: 100-continue']) {
+      const { answer } = await raw(url, `GET /healthz HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n\r\n`)
+      assert.match(await answer(), /HTTP\/1\.1 200 .*^connection: close\r$/ims)
+    }
   })
   it('a port in use fails the start, and leaves nothing', async t => {
     const taken = createTcp().listen(0, '127.0.0.1')

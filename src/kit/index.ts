@@ -2,6 +2,7 @@
 
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback } from './host.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
+export { linger } from './linger.ts'
 export { optionError } from './option-error.ts'
 export {
   certificatesIn,
@@ -13,5 +14,6 @@ export {
   readPem,
 } from './pem.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
+export { closeUnreadBodies, hasBody } from './request-body.ts'
 export { tlsFailureOf } from './tls-failure.ts'
 export { readAuthorities, readTlsFiles, type TlsFiles, type TlsPair } from './tls-files.ts'
