@@ -202,6 +202,27 @@ describe('slowness', () => {
     assert.equal((await metricsOf(server)).get('fws_refused_total{status="426"}'), 1)
   })
 
+  it('of 1,000 peers that drip bodies does not outlive the answers, and others are served meanwhile', async t => {
+    const server = await start(t, ['echo'])
+    await servesOthers(server)
+    const before = await resourcesOf(server)
+    const fields = ['Content-Length: 100000', 'Transfer-Encoding: chunked', 'Expect: 100-continue\r\nContent-Length: 9']
+    const peers: Awaited<ReturnType<typeof raw>>[] = []
+    while (peers.length < 1000) {
+      const some = Array.from({ length: 100 }, (_, i) =>
+        raw(server.url, `POST / HTTP/1.1\r\nHost: localhost\r\n${fields[i % fields.length]}\r\n\r\n`),
+      )
+      peers.push(...(await Promise.all(some)))
+    }
+    const drip = setInterval(() => {
+      for (const { socket } of peers) if (socket.writable) socket.write('1')
+    }, 500)
+    t.after(() => clearInterval(drip))
+    await servesOthers(server)
+    for (const { answer } of peers) assert.match(await answer(), /HTTP\/1\.1 426 /)
+    await recovered(server, before)
+  })
+
   it('of clients that say nothing once they are open is cut off by the heartbeat', async t => {
     const server = await start(t, ['echo'], IMPATIENT)
     const silent = await RawPeer.open(server.url)
