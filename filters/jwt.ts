@@ -1,4 +1,4 @@
-import type { Awaitable, Client, Drop, Host, Payload, Server } from 'filtered-websocket'
+import type { Awaitable, Client, Drop, Host, Payload, Renewal, Server } from 'filtered-websocket'
 import { keySourceOf } from './jwt/keys.ts'
 import { isAuth, tokenIn } from './jwt/message.ts'
 import { protocolAnswered, tokenOffered } from './jwt/offered.ts'
@@ -55,6 +55,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
 
   async function take(token: Token, client: Client): Promise<void> {
     await sessions.begin(client, token, claims => revocations.check(claims))
+    client.state.renewToken = (text, of) => renew(() => text, of)
   }
 
   function refusalOf(error: unknown, client: Client): Refused {
@@ -91,7 +92,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
       if (!isAuth(payload)) throw new Refused('no token')
       const token = await verify(tokenIn(payload, maxToken))
       await take(token, client)
-      const answered = client.answer(accepted(token))
+      const answered = answer(client, accepted(token))
       client.admit()
       return answered
     } catch (error) {
@@ -102,27 +103,33 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     }
   }
 
-  async function refresh(payload: Payload, client: Client, before: Token): Promise<Drop> {
+  /** @param read - reads the token, or throws `Refused`. */
+  async function renew(read: () => string, client: Client): Promise<Renewal | Drop> {
+    const before = sessions.tokenOf(client)!
     try {
-      const token = await verify(tokenIn(payload, maxToken))
+      const token = await verify(read())
       const isSame = token.claims.sub === before.claims.sub && token.claims.iss === before.claims.iss
       if (!isSame) throw new Refused('another subject')
       await take(token, client)
-      return client.answer(accepted(token))
+      return accepted(token)
     } catch (error) {
       // What follows from the new token may have been done by half.
       if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
       const { reason } = refusalOf(error, client)
-      if (reason === 'another subject' || reason === 'revoked') return client.disconnect(UNAUTHENTICATED, reason)
-      // The token that it has is as good as before.
-      return client.answer(JSON.stringify({ auth: 'error', reason }))
+      // Otherwise the token that it has is as good as before.
+      if (reason !== 'another subject' && reason !== 'revoked') return { auth: 'error', reason }
+      return client.disconnect(UNAUTHENTICATED, reason)
     }
   }
 
+  async function refresh(payload: Payload, client: Client): Promise<Drop> {
+    const renewal = await renew(() => tokenIn(payload, maxToken), client)
+    return typeof renewal === 'symbol' ? renewal : answer(client, renewal)
+  }
+
   function message(payload: Payload, client: Client): Promise<Drop> | undefined {
-    const token = sessions.tokenOf(client)
-    if (token === undefined) return firstMessage(payload, client)
-    return isAuth(payload) ? refresh(payload, client, token) : undefined
+    if (sessions.tokenOf(client) === undefined) return firstMessage(payload, client)
+    return isAuth(payload) ? refresh(payload, client) : undefined
   }
 
   const api: JwtApi = {
@@ -150,6 +157,10 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   }
 }
 
-function accepted({ expires }: Token): string {
-  return JSON.stringify({ auth: 'ok', expires })
+function accepted({ expires }: Token): Renewal {
+  return { auth: 'ok', expires }
+}
+
+function answer(client: Client, renewal: Renewal): Drop {
+  return client.answer(JSON.stringify(renewal), 'notice')
 }

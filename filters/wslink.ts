@@ -158,6 +158,8 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     onError,
   }
 
+  const recheck = (client: Client) => sessions.get(client)?.rechecked()
+
   every(CHECK_EVERY, () => {
     for (const session of sessions.values()) session.check(performance.now())
   })
@@ -188,7 +190,9 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     },
 
     open(client: Client) {
-      if (client.codec === codecs.before) sessions.set(client, new Session(client, service))
+      if (client.codec !== codecs.before) return
+      sessions.set(client, new Session(client, service))
+      client.state.onRecheck = [...(client.state.onRecheck ?? []), recheck]
     },
 
     message(payload: Payload, client: Client): Drop | Promise<Drop> | undefined {

@@ -27,7 +27,7 @@ import type {
   Server,
   Transport,
 } from './types.ts'
-import { type Frame, plain } from './wire.ts'
+import { type Frame, NOTICE, plain } from './wire.ts'
 
 /** Past the last filter: nothing holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
@@ -225,6 +225,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
+  recheck(): void {
+    for (const topic of this.topics) if (!this.may('join', topic)) this.leave(topic)
+    for (const listen of this.#state?.onRecheck ?? []) listen(this)
+  }
+
   drained(): Promise<void> {
     this.hub.fanout.flushOne(this.outbox)
     return this.outbox.drained()
@@ -237,7 +242,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   tellForbidden(why: string): void {
     count(this.hub.counters.drops, 'forbidden')
     this.hub.log.debug({ client: this.id, identity: this.identity }, why)
-    if (this.isOpen) this.answer(`Error: ${why}`)
+    if (this.isOpen) this.answer(`Error: ${why}`, NOTICE)
   }
 
   hold(): void {

@@ -39,7 +39,18 @@ export interface Certificate {
 export interface ClientState {
   /** The client certificate, checked against `--ca`; its `CN` is the identity until a filter sets another. */
   certificate?: Certificate
+  /** Called by each `client.recheck()`, for filters that keep something that follows from its topics. */
+  onRecheck?: ((client: Client) => void)[]
+  /**
+   * Set by a filter that authenticates with tokens: accepts a later token, for protocols that have a
+   * call of their own for it. `DROP`: it has closed the client.
+   */
+  renewToken?: (token: string, client: Client) => Promise<Renewal | Drop>
 }
+/** The outcome of a later token, in JSON as clients read it; `expires` in seconds since 1970. */
+export type Renewal =
+  | { readonly auth: 'ok'; readonly expires: number }
+  | { readonly auth: 'error'; readonly reason: string }
 /** What protocol filters decode from a message: `interface MessageViews { media?: Media }`. */
 // biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
 export interface MessageViews {}
@@ -77,7 +88,10 @@ export type Encoded = Payload | readonly (Payload | readonly Uint8Array[])[]
 /** How payloads look to a client. A broadcast is encoded once per codec in its audience. */
 export interface Codec {
   readonly name: string
-  /** Formats that it reads; what is sent in another one is not for its clients. */
+  /**
+   * Formats that it reads; what is sent in another one is not for its clients. With `notice` it also encodes text that the
+   * server itself has for one client; all other codecs get notices without a format.
+   */
   readonly formats?: readonly string[]
   /**
    * Each message begins with its number on the connection, from 0: 8 bytes, big-endian. The core writes it, so that all
@@ -116,6 +130,11 @@ export interface Client extends Peer {
   /** @throws FwsError `ERR_FORBIDDEN` if it may not. Not caught by the filter, it ends the chain, and the client is told. */
   join(topic: string): void
   leave(topic: string): void
+  /**
+   * Leaves every topic that the permits no longer allow, then calls `state.onRecheck`. A permit is asked when a client joins,
+   * so a filter that changes the rights of a client MUST call this afterwards. Rights that come back join nothing.
+   */
+  recheck(): void
   /**
    * Settles once what was sent to it has gone to the operating system, all but the little that its socket keeps (16 KiB), or
    * once it is gone. Whoever sends much waits for it now and then, so that the client never has more than it can take.

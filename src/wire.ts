@@ -6,6 +6,9 @@ import type { Codec, Encoded, Payload, Transport } from './types.ts'
 
 const NOTHING = Buffer.alloc(0)
 
+/** The format of text that the server itself has for one client, such as an error or the answer to a token. */
+export const NOTICE = 'notice'
+
 /** Payloads as they are: the codec of a client until a filter sets another. */
 export const plain: Codec = { name: 'plain', encode: payload => payload }
 
@@ -29,9 +32,10 @@ export class Wire {
 
   /** The finished frame; empty when the payload is not for such a client, or cannot be encoded (reported). */
   encode(payload: Payload, format?: string): Buffer | Pieces {
-    if (format !== undefined && !this.codec.formats?.includes(format)) return NOTHING
+    const isRead = format === undefined || this.codec.formats?.includes(format) === true
+    if (!isRead && format !== NOTICE) return NOTHING
     try {
-      const encoded = this.codec.encode(payload, format)
+      const encoded = this.codec.encode(payload, isRead ? format : undefined)
       if (encoded === undefined) return NOTHING
       if (this.isNumbered && Buffer.isBuffer(encoded)) return encoded
       if (!this.isNumbered && isPayload(encoded)) return checkFrame(this.#frame(encoded))

@@ -64,8 +64,7 @@ export class Sessions {
     const topics = new Set(this.#topicsClaim === undefined ? [] : textsIn(claims[this.#topicsClaim]))
     this.#sessions.set(client, { token, topics, isWarned: false })
     for (const topic of before) if (!topics.has(topic)) client.leave(topic)
-    // It may have been joined by rights that are gone.
-    for (const topic of client.topics) if (!client.may('join', topic)) client.leave(topic)
+    client.recheck()
     // Another guard may have something against it.
     for (const topic of topics) if (client.may('join', topic)) client.join(topic)
     for (const tell of client.state.onUser ?? []) await tell(client)
@@ -103,7 +102,7 @@ export class Sessions {
         client.disconnect(UNAUTHENTICATED, 'token expired')
       } else if (now >= expires && !session.isWarned) {
         session.isWarned = true
-        client.send(JSON.stringify({ auth: 'expiring', expires }))
+        client.send(JSON.stringify({ auth: 'expiring', expires }), 'notice')
       }
     }
   }

@@ -35,7 +35,7 @@ export class Restraint {
     offence.overAt = now
     if (offence.warnedAt === 0) {
       offence.warnedAt = now
-      client.send(this.#warning)
+      client.send(this.#warning, 'notice')
     } else if (now - offence.warnedAt > this.#graceMs) {
       client.disconnect(1008, 'rate limit')
     }

@@ -4,6 +4,9 @@ import type { Generation } from './generation.ts'
 
 /** The format of packed publishes, and of answers. */
 export const FORMAT = 'wslink'
+/** The format of the core for text that the server itself has for one client, and the topic on which it is published. */
+const NOTICE = 'notice'
+const NOTICES = 'wslink.notice'
 
 /** No publish is it: it is compared by identity. */
 const STANDS_FOR_ANSWER = Buffer.alloc(0)
@@ -55,9 +58,10 @@ export class Codecs {
   #create(name: string, generation: Generation, topic: string | undefined): Codec {
     return {
       name,
-      formats: [FORMAT],
+      formats: [FORMAT, NOTICE],
       encode: (payload, format) => {
         if (format === FORMAT) return this.#answerOf(payload) ?? generation.rewrite(payload as Buffer)
+        if (format === NOTICE) return generation.write(publishOf(NOTICES, payload))
         return topic === undefined ? undefined : generation.write(publishOf(topic, payload))
       },
     }

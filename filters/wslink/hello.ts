@@ -60,7 +60,10 @@ export class Hello {
       this.#onError(error)
       return false
     }
-    if (identity !== undefined) client.identity = identity
+    if (identity !== undefined && identity !== client.identity) {
+      client.identity = identity
+      client.recheck()
+    }
     return true
   }
 }

@@ -1,4 +1,4 @@
-import type { Awaitable, Client, Drop, Payload } from 'filtered-websocket'
+import type { Awaitable, Client, ClientState, Drop, Payload } from 'filtered-websocket'
 import type { Calls } from './calls.ts'
 import type { Codecs } from './codecs.ts'
 import { type Envelope, type Request, readRequest, resultOf } from './envelope.ts'
@@ -6,7 +6,7 @@ import { raised, unauthenticated, unauthorized, unknownSystem, unserializable } 
 import { Fatal } from './fatal.ts'
 import type { Generation, Reader } from './generation.ts'
 import type { Hello } from './hello.ts'
-import { ALL, hears } from './publisher.ts'
+import { ALL, hears, listenersOf } from './publisher.ts'
 import { Replies } from './replies.ts'
 import { Slots } from './slots.ts'
 import { weightOf } from './weight.ts'
@@ -48,8 +48,8 @@ export class Session {
   /** It has said a good hello. */
   isReady = false
   isClosed = false
-  /** Topics that it listens to, each with what it said that interests it; `undefined`: it never said any. */
-  interests: ReadonlyMap<string, unknown> | undefined
+  /** The interest of each topic that it has subscribed to; `undefined`: it has never subscribed, and gets all that it may. */
+  #interests: Map<string, unknown> | undefined
   readonly #service: Service
   readonly #replies: Replies
   readonly #slots: Slots
@@ -97,8 +97,45 @@ export class Session {
     return this.#replies.room()
   }
 
-  /** Its codec follows from what it listens to. */
-  chooseCodec(): void {
+  get interests(): ReadonlyMap<string, unknown> | undefined {
+    return this.#interests
+  }
+
+  /** @throws FwsError `ERR_FORBIDDEN`, and changes nothing. */
+  listen(topic: string, interest: unknown): void {
+    this.client.join(listenersOf(topic))
+    this.#interests ??= new Map()
+    this.#interests.set(topic, interest)
+    this.client.leave(ALL)
+    this.#chooseCodec()
+  }
+
+  /** Ends one subscription. */
+  ignore(topic: string): void {
+    if (this.#interests?.delete(topic) !== true) return
+    this.client.leave(listenersOf(topic))
+    this.#chooseCodec()
+  }
+
+  /** As before its first subscription. */
+  listenToAll(): void {
+    this.#interests = undefined
+    if (this.client.may('join', ALL)) this.client.join(ALL)
+    this.#chooseCodec()
+  }
+
+  /** Its rights have changed, and it has left the topics that it may no longer join. */
+  rechecked(): void {
+    if (!this.isReady) return
+    const { topics } = this.client
+    for (const topic of this.#interests?.keys() ?? [])
+      if (!topics.has(listenersOf(topic))) this.#interests?.delete(topic)
+    if (this.#interests === undefined) this.listenToAll()
+    else this.#chooseCodec()
+  }
+
+  /** Its codec follows from the topics that it gets. */
+  #chooseCodec(): void {
     this.client.codec = this.#service.codecs.of(this.#generation!, topic => hears(this.client, topic))
   }
 
@@ -132,7 +169,10 @@ export class Session {
       if (method === 'wslink.hello') return this.#greet(request)
       this.#answer(unknownSystem(id))
     } else if (this.isReady) {
-      return this.#call(request)
+      const { renewToken } = this.client.state
+      return method === 'wslink.renew' && renewToken !== undefined
+        ? this.#renew(request, renewToken)
+        : this.#call(request)
     } else {
       this.#answer(unauthorized(id))
     }
@@ -143,6 +183,16 @@ export class Session {
     const accepted = this.#service.hello.check(args, this.client)
     if (typeof accepted === 'boolean') return this.#greeted(id, accepted)
     return Promise.resolve(accepted).then(late => this.#greeted(id, late))
+  }
+
+  /** A later token. What the client sends next waits for it, so it is handled with the new rights. */
+  async #renew({ id, method, args }: Request, renew: NonNullable<ClientState['renewToken']>): Promise<Drop> {
+    const [token] = args
+    const renewal = await renew(typeof token === 'string' ? token : '', this.client)
+    if (typeof renewal === 'symbol') return renewal
+    if (renewal.auth === 'ok') await this.reply(resultOf(id, renewal), method)
+    else await this.reply(raised(id, method, new Error(`token refused: ${renewal.reason}`), false), method)
+    return DROP
   }
 
   #greeted(id: string, isAccepted: boolean): Drop | Promise<Drop> {
@@ -167,8 +217,7 @@ export class Session {
     const { client } = this
     this.isReady = true
     this.#reader!.admit(this.#service.limits.message)
-    if (client.may('join', ALL)) client.join(ALL)
-    this.chooseCodec()
+    this.listenToAll()
     client.admit()
   }
 

@@ -2,7 +2,7 @@ import type { Awaitable, Client } from 'filtered-websocket'
 import { checkTopic } from './envelope.ts'
 import { pack, unpackOwn } from './msgpack/pack.ts'
 import type { Procedure } from './procedures.ts'
-import { ALL, listenersOf } from './publisher.ts'
+import { listenersOf } from './publisher.ts'
 import type { Session } from './session.ts'
 
 /** Topics that one client may listen to. */
@@ -41,20 +41,26 @@ export class Subscriptions {
     if (before?.size === MAX_TOPICS && !before.has(topic))
       throw new Error(`a client listens to ${MAX_TOPICS} topics at most`)
     const copy = copyOf(interest)
-    if (!client.may('join', listenersOf(topic))) throw new Error(`not allowed to listen to ${topic}`)
-    this.#listen(session, new Map(before).set(topic, copy))
-    // After that, so that what hooks publish to this client reaches it.
+    checkMay(client, topic)
+    const isFirst = before === undefined
+    const isNew = before?.has(topic) !== true
+    const interestBefore = before?.get(topic)
+    // Before the hooks run, so that what they publish to this client reaches it.
+    session.listen(topic, copy)
     const refuse = (error: unknown): never => {
-      // Others may have been added meanwhile.
-      const left = new Map(session.interests)
-      left.delete(topic)
-      if (before?.has(topic)) left.set(topic, before.get(topic))
-      this.#listen(session, left.size > 0 || before !== undefined ? left : undefined)
+      // Otherwise it has been unsubscribed from meanwhile, or its rights have ended.
+      if (session.interests?.has(topic) === true) {
+        if (isNew) session.ignore(topic)
+        else session.listen(topic, interestBefore)
+        if (isFirst && session.interests.size === 0) session.listenToAll()
+      }
       throw error
     }
     try {
       const pending = this.#ask(topic, client, copy)
-      return pending === undefined ? true : pending.then(() => true as const, refuse)
+      if (pending === undefined) return true
+      // Rights may have ended while hooks were waiting.
+      return pending.then(() => checkMay(client, topic)).then(() => true as const, refuse)
     } catch (error) {
       return refuse(error)
     }
@@ -69,26 +75,17 @@ export class Subscriptions {
     }
   }
 
-  /** @param interests - of those topics alone; `undefined`: it gets everything that it may. */
-  #listen(session: Session, interests: ReadonlyMap<string, unknown> | undefined): void {
-    const { client } = session
-    for (const topic of session.interests?.keys() ?? []) if (!interests?.has(topic)) client.leave(listenersOf(topic))
-    for (const topic of interests?.keys() ?? []) client.join(listenersOf(topic))
-    if (interests !== undefined) client.leave(ALL)
-    else if (client.may('join', ALL)) client.join(ALL)
-    session.interests = interests
-    session.chooseCodec()
-  }
-
-  /** Whether it listened. */
+  /** Whether it was subscribed. Needs no permission. */
   #unsubscribe(session: Session, topic: unknown): boolean {
     checkTopic(topic)
     if (session.interests?.has(topic) !== true) return false
-    const left = new Map(session.interests)
-    left.delete(topic)
-    this.#listen(session, left)
+    session.ignore(topic)
     return true
   }
+}
+
+function checkMay(client: Client, topic: string): void {
+  if (!client.may('join', listenersOf(topic))) throw new Error(`not allowed to listen to ${topic}`)
 }
 
 /** Small, and nothing that keeps the message alive which it came in. */

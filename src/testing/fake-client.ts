@@ -3,7 +3,7 @@ import { createCounters } from '../counters.ts'
 import { DROP } from '../drop.ts'
 import { checkFormat, checkPayload } from '../payload.ts'
 import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../types.ts'
-import { plain } from '../wire.ts'
+import { NOTICE, plain } from '../wire.ts'
 
 /** A client that only records, for a test of one handler as a plain function. */
 export interface FakeClient extends Client {
@@ -79,11 +79,12 @@ export function fakeClient({
     send: (payload: Payload, format?: string) => {
       checkPayload('send', payload)
       checkFormat(format)
-      if (format !== undefined && !client.codec.formats?.includes(format)) return
+      if (format !== undefined && format !== NOTICE && !client.codec.formats?.includes(format)) return
       client.sent.push(payload)
     },
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
+    recheck: () => {},
     drained: () => Promise.resolve(),
     finish: () => {},
     answer: (payload: Payload, format?: string): Drop => {
