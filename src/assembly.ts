@@ -17,6 +17,7 @@ import { checkNeeds, guardStorage } from './storage.ts'
 import { repeat } from './timer.ts'
 import type {
   Awaitable,
+  Checks,
   Counters,
   Handlers,
   Host,
@@ -140,7 +141,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         checks: () => ({
           listening: assembly.state === 'listening',
           accepting: assembly.state !== 'draining',
-          storage: storage.ready?.() ?? true,
+          ...checksOf(storage),
         }),
         storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
@@ -208,6 +209,12 @@ async function openStorage(
 function ownValues<S extends OptionSpecs>(settings: Plan['settings'], specs: S | undefined): OptionValues<S> {
   const names = Object.keys(specs ?? {})
   return Object.fromEntries(names.map(name => [name, settings.get(name)?.value])) as OptionValues<S>
+}
+
+function checksOf(storage: OpenStorage): Omit<Checks, 'listening' | 'accepting'> {
+  const ready = storage.ready?.() ?? true
+  const { sending, receiving, writing } = storage.checks?.() ?? { sending: ready, receiving: ready, writing: ready }
+  return { storage: ready && sending && receiving && writing, sending, receiving, writing }
 }
 
 /** Sets up each filter after those that it uses; answers them in chain order, and puts each into `ready` as soon as it is. */

@@ -149,8 +149,12 @@ export class Fabric {
     this.#sent.set(channel, first + parcels.length)
     if (this.#sent.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, forgetOldest(this.#sent)!)
     const envelope = writeEnvelope(this.#node, { first, anew: known === undefined, parcels })
-    if (carrier.send(channel, envelope)) counters.nodesOut += parcels.length
-    else counters.nodesUnsent += parcels.length
+    const { length } = parcels
+    const onRefused = () => {
+      counters.nodesUnsent += length
+    }
+    if (carrier.send(channel, envelope, onRefused)) counters.nodesOut += length
+    else onRefused()
   }
 
   #receive(channel: string, bytes: Buffer): void {

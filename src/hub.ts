@@ -96,8 +96,7 @@ export class Hub implements Server {
   }
 
   get ready(): boolean {
-    const { listening, accepting, storage } = this.checks
-    return listening && accepting && storage
+    return Object.values(this.checks).every(Boolean)
   }
 
   get checks(): Checks {

@@ -228,8 +228,21 @@ export interface Checks {
   readonly listening: boolean
   /** Not draining. */
   readonly accepting: boolean
-  /** What is sent to the storage arrives. */
+  /** The storage is ready: all of those that follow. */
   readonly storage: boolean
+  readonly sending: boolean
+  readonly receiving: boolean
+  readonly writing: boolean
+}
+
+/** The parts of a storage, each of which may fail alone. */
+export interface StorageChecks {
+  /** It accepts messages for other nodes and channels. */
+  readonly sending: boolean
+  /** Messages of other nodes and channels arrive. */
+  readonly receiving: boolean
+  /** It accepts writes. */
+  readonly writing: boolean
 }
 
 /** Calls of one handler; those that are in no other total have passed, or are still under way. */
@@ -444,8 +457,12 @@ export type Capability = keyof Storage
 export interface Carrier {
   /** Called once, before anything else. */
   start(deliver: (channel: string, envelope: Buffer) => void): void
-  /** MUST NOT throw, wait or keep more than a bounded number of bytes: `false` when it cannot be carried now, and is lost. */
-  send(channel: string, envelope: Buffer): boolean
+  /**
+   * MUST NOT throw, wait or keep more than a bounded number of bytes: `false` when it cannot be carried now, and is lost.
+   *
+   * @param onRefused - called at most once, and only after `true`: the storage has refused the envelope, and it is lost.
+   */
+  send(channel: string, envelope: Buffer, onRefused?: () => void): boolean
   /** MUST NOT throw or reject; settles when envelopes are heard, or when that cannot be known now and will come by itself. */
   listen(channel: string): Awaitable<void>
   ignore(channel: string): void
@@ -459,6 +476,8 @@ export interface OpenStorage extends Partial<Storage> {
   readonly carrier?: Carrier
   /** Whether it can be reached now; absent: always. */
   readonly ready?: () => boolean
+  /** The same by parts; absent: each is what `ready` says. */
+  readonly checks?: () => StorageChecks
   /** Numbers for metrics, by names such as `reconnects_total`: read now and then, so they should cost nothing to keep. */
   readonly metrics?: () => Readonly<Record<string, number>>
   close?(): Awaitable<void>
@@ -495,7 +514,7 @@ export interface Counters {
   paused: number
   /** Events that a channel delivered. */
   events: number
-  /** Messages handed to the storage for other nodes, and those that it could not take. */
+  /** Messages handed to the storage for other nodes; those that it could not accept now, or refused after they were handed to it. */
   nodesOut: number
   nodesUnsent: number
   /** Messages that came from other nodes; those of which a gap in their numbers tells that they never came. */

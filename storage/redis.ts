@@ -109,7 +109,7 @@ export async function open({
     instance,
     log,
     leaseMs: chosen['redis-lease'] * 1000,
-    isReached: () => canary.isFresh,
+    isReached: () => canary.isSending,
   })
   const close = async () => {
     canary.stop()
@@ -135,7 +135,8 @@ export async function open({
     bus: new RedisBus(connection, channels, `${key}:`),
     carrier: new RedisCarrier(connection, shards, `${key}:`),
     channels: chosen['redis-channels'],
-    ready: () => canary.isFresh && channels.refused === 0 && shards.refused === 0,
+    ready: () => Object.values(canary.checks).every(Boolean),
+    checks: () => canary.checks,
     metrics: () => ({
       ...connection.metrics(),
       canary_age_seconds: canary.ageMs / 1000,

@@ -55,6 +55,15 @@ export function metricsOf(server: Server) {
 
   const { counters } = server
   gauge('fws_ready', '1: every check of /readyz is good', () => Number(server.ready))
+  new Gauge({
+    name: 'fws_check',
+    help: '1: this check of /readyz is good',
+    labelNames: ['check'],
+    registers: [registry],
+    collect() {
+      for (const [check, isGood] of Object.entries(server.checks)) this.set({ check }, Number(isGood))
+    },
+  })
   gauge('fws_clients', 'clients that are open', () => server.clients.size)
   gauge('fws_outbox_bytes', 'bytes accepted for sending and not yet handed to the operating system', () => {
     let bytes = 0
@@ -87,7 +96,7 @@ export function metricsOf(server: Server) {
   total('fws_nodes_sent_total', 'messages handed to the storage for other nodes', () => counters.nodesOut)
   total(
     'fws_nodes_unsent_total',
-    'messages for other nodes that the storage could not take',
+    'messages for other nodes that the storage could not accept, or refused',
     () => counters.nodesUnsent,
   )
   total('fws_nodes_received_total', 'messages from other nodes', () => counters.nodesIn)

@@ -36,7 +36,7 @@ export function fakeClient({
   const server = {
     clients,
     ready: true,
-    checks: { listening: true, accepting: true, storage: true },
+    checks: { listening: true, accepting: true, storage: true, sending: true, receiving: true, writing: true },
     handlers: [],
     storageMetrics: {},
     counters: createCounters(),

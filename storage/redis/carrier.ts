@@ -1,5 +1,5 @@
 import type { Carrier } from 'filtered-websocket'
-import type { Connection } from './connection.ts'
+import { type Connection, RefusedError } from './connection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import { portable } from './text.ts'
 
@@ -20,11 +20,13 @@ export class RedisCarrier implements Carrier {
     this.#deliver = deliver
   }
 
-  send(channel: string, envelope: Buffer): boolean {
+  send(channel: string, envelope: Buffer, onRefused?: () => void): boolean {
     const command = this.#connection.isCluster ? 'SPUBLISH' : 'PUBLISH'
     const sent = this.#connection.publish(command, this.#nameOf(channel), envelope)
-    // A lost answer is counted by the connection; sent again it might arrive twice.
-    sent?.catch(() => {})
+    // A lost answer is counted by the connection: the envelope may have arrived, and sent again it might arrive twice.
+    sent?.catch(error => {
+      if (error instanceof RefusedError) onRefused?.()
+    })
     return sent !== undefined
   }
 

@@ -10,7 +10,9 @@ const MAX_RETRY_DELAY = 1000
 const LAST_ANSWERS = 300
 /** Milliseconds that a connection which is given up has to close. */
 const LAST_BYTES = 100
-/** Of the timeout, between two times that all connections are made anew. */
+/** Milliseconds over which refused publishes are summed to one line in the log. */
+const LOG_EVERY = 1000
+/** Of the timeout, between two times that connections are replaced. */
 const RESET_PAUSE = 3
 /** Bytes that a command under way takes beside its arguments: measured, 2 KiB with its command, promise and timer. */
 const COMMAND_BYTES = 2048
@@ -33,10 +35,12 @@ type Client = Redis | Cluster
 export type Kind = 'plain' | 'sharded'
 type Deliver = (channel: string, payload: Buffer) => void
 
-/** One command for commands and one that listens; for a Redis Cluster one for both, to each of its nodes. */
-interface Clients {
-  readonly commands: Client
-  readonly listener: Client
+/** The direction of messages: each has a connection of its own, but in a Redis Cluster one client has both. */
+export type Side = 'sending' | 'receiving'
+
+/** A client for commands. */
+interface Commands {
+  readonly client: Client
   /** Bytes of commands that wait for an answer. */
   pendingBytes: number
 }
@@ -50,14 +54,18 @@ export class Connection {
   readonly label: string
   readonly #target: Target
   readonly #host: ConnectionHost
-  readonly #onReady: (() => void)[] = []
-  readonly #onLost: ((listenerToo: boolean) => void)[] = []
+  readonly #onReady: Record<Side, (() => void)[]> = { sending: [], receiving: [] }
+  readonly #onLost: Record<Side, (() => void)[]> = { sending: [], receiving: [] }
   readonly #deliver: Partial<Record<Kind, Deliver>> = {}
-  #clients: Clients
+  #commands: Commands
+  #listener: Client
   #isLost = false
   #reconnects = 0
   /** Publishes that failed behind the point of no return: they may have arrived. */
   #unanswered = 0
+  /** Publishes that Redis answered with an error, and those of them that are not in the log yet. */
+  #refused = 0
+  #unlogged = 0
   #lastError = SILENT
   #resetAt = performance.now()
   #isStarted = false
@@ -68,23 +76,24 @@ export class Connection {
     this.isCluster = target.cluster !== undefined
     this.#target = target
     this.#host = host
-    this.#clients = this.#make()
+    this.#commands = this.#makeCommands()
+    this.#listener = this.isCluster ? this.#commands.client : this.#makeListener()
   }
 
   /** For commands that `run` and `publish` are not enough for. */
   get commands(): Client {
-    return this.#clients.commands
+    return this.#commands.client
   }
 
   /** Where subscriptions live. */
   get listener(): Client {
-    return this.#clients.listener
+    return this.#listener
   }
 
-  /** Connected, as far as one can know without asking: a canary knows better. */
-  get isUp(): boolean {
-    const { commands, listener } = this.#clients
-    return commands.status === 'ready' && listener.status === 'ready' && !this.#isClosing
+  /** Connected for this direction, as far as one can know without asking: a canary knows better. */
+  isUp(side: Side): boolean {
+    const { status } = side === 'sending' ? this.commands : this.listener
+    return status === 'ready' && !this.#isClosing
   }
 
   /** What was last heard of a failure. */
@@ -96,7 +105,8 @@ export class Connection {
     return {
       reconnects_total: this.#reconnects,
       unanswered_publishes_total: this.#unanswered,
-      pending_bytes: this.#clients.pendingBytes,
+      refused_publishes_total: this.#refused,
+      pending_bytes: this.#commands.pendingBytes,
     }
   }
 
@@ -117,20 +127,20 @@ export class Connection {
         }
         if (tries === 1) this.#host.log.warn(`waiting for ${problem}`)
         await sleep(retryDelay(tries))
-        this.#replace()
+        this.#replaceAll()
       }
     }
     this.#isStarted = true
   }
 
-  /** Calls back whenever connections were made anew, and all are up. */
-  onReady(listen: () => void): void {
-    this.#onReady.push(listen)
+  /** Calls back whenever this direction is connected. */
+  onReady(side: Side, listen: () => void): void {
+    this.#onReady[side].push(listen)
   }
 
-  /** Calls back when a connection is lost; with it the subscriptions, if it was the one that listens. */
-  onLost(listen: (listenerToo: boolean) => void): void {
-    this.#onLost.push(listen)
+  /** Calls back when this direction has lost its connection; with the one that receives the subscriptions are lost. */
+  onLost(side: Side, listen: () => void): void {
+    this.#onLost[side].push(listen)
   }
 
   /** Hears all channels of a kind that are subscribed to. */
@@ -154,8 +164,10 @@ export class Connection {
   }
 
   /**
-   * Publishes, never twice; `undefined` when Redis is not reached or too much waits for it.
+   * Publishes, never twice; `undefined` when Redis is not reached or too much waits for it. Needs no connection that
+   * receives.
    *
+   * @throws RefusedError when Redis answers with an error: then no node gets it. Error when the answer was lost.
    * @param evenIfFull - for what tells whether messages arrive.
    */
   publish(
@@ -164,73 +176,99 @@ export class Connection {
     payload: string | Buffer,
     evenIfFull = false,
   ): Promise<void> | undefined {
-    const clients = this.#clients
+    const commands = this.#commands
     const size = sizeOf([channel, payload])
-    if (!this.isUp || !(evenIfFull || this.#hasRoom(size))) return undefined
+    if (!this.isUp('sending') || !(evenIfFull || this.#hasRoom(size))) return undefined
     // Over the same node of a cluster each time, or messages of one publisher would overtake each other.
     const node = command === 'PUBLISH' && this.isCluster ? ownerOf(this.commands as Cluster, channel) : this.commands
     if (node === undefined) return undefined
-    clients.pendingBytes += size
+    commands.pendingBytes += size
     return node.call(command, channel, payload).then(
       () => {
-        clients.pendingBytes -= size
+        commands.pendingBytes -= size
       },
       error => {
-        clients.pendingBytes -= size
-        this.#unanswered++
-        throw this.#noted(command, error)
+        commands.pendingBytes -= size
+        const failure = this.#failureOf(command, error)
+        if (!(failure instanceof RefusedError)) this.#unanswered++
+        else if (!evenIfFull) this.#countRefused(failure)
+        throw failure
       },
     )
   }
 
-  /** Makes all connections anew, for those that look alive and are not; not more often than makes sense. */
-  reset(): void {
+  /**
+   * Replaces connections that look alive and are not; not more often than makes sense. The one for commands stays when only
+   * the other one is dead, so that what it sends is not lost.
+   */
+  reset(side: Side | 'both' = 'both'): void {
     const now = performance.now()
     if (this.#isClosing || now - this.#resetAt < this.#host.timeoutMs * RESET_PAUSE) return
     this.#resetAt = now
     this.#isLost = true
-    this.#replace()
-    for (const lost of this.#onLost) lost(true)
+    if (side === 'receiving' && !this.isCluster) {
+      const old = this.#listener
+      this.#listener = this.#makeListener()
+      old.disconnect()
+      this.#notify(this.#onLost, ['receiving'])
+    } else {
+      this.#replaceAll()
+      this.#notify(this.#onLost, ['sending', 'receiving'])
+    }
     this.#connect().catch(() => {})
   }
 
   /** Lets go of Redis once it has answered what is under way. */
   async close(): Promise<void> {
     this.#isClosing = true
-    const { commands } = this.#clients
+    const { commands } = this
     if (commands.status === 'ready')
       await Promise.race([commands.quit().catch(() => {}), sleep(LAST_ANSWERS, undefined, { ref: false })])
-    this.#disconnect(this.#clients)
+    for (const client of this.#all) client.disconnect()
   }
 
-  #make(): Clients {
-    const { connect, cluster } = this.#target
+  get #all(): ReadonlySet<Client> {
+    return new Set([this.commands, this.listener])
+  }
+
+  #makeCommands(): Commands {
+    const { cluster } = this.#target
+    return { client: cluster === undefined ? this.#makeOne() : this.#makeCluster(cluster), pendingBytes: 0 }
+  }
+
+  #makeListener(): Client {
+    return this.#deliverFrom(this.#makeOne())
+  }
+
+  #common(): ConnectOptions {
     const { name, timeoutMs } = this.#host
-    const common: ConnectOptions = {
-      ...connect,
-      connectionName: name,
-      connectTimeout: timeoutMs,
-      disconnectTimeout: LAST_BYTES,
-    }
-    if (cluster !== undefined) {
-      const both = new Cluster([...cluster], {
-        lazyConnect: true,
-        shardedSubscribers: true,
-        // After a lost connection a command must fail, not be sent to another node.
-        retryDelayOnFailover: 0,
-        slotsRefreshTimeout: timeoutMs,
-        slotsRefreshInterval: 5000,
-        clusterRetryStrategy: retryDelay,
-        // A certificate is for a name; ioredis would ask for its address and connect to that.
-        ...(connect.tls !== undefined && {
-          dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
-        }),
-        redisOptions: common,
-      })
-      return this.#watch({ commands: both, listener: both, pendingBytes: 0 })
-    }
+    return { ...this.#target.connect, connectionName: name, connectTimeout: timeoutMs, disconnectTimeout: LAST_BYTES }
+  }
+
+  #makeCluster(nodes: NonNullable<Target['cluster']>): Client {
+    const { timeoutMs } = this.#host
+    const common = this.#common()
+    const both = new Cluster([...nodes], {
+      lazyConnect: true,
+      shardedSubscribers: true,
+      // After a lost connection a command must fail, not be sent to another node.
+      retryDelayOnFailover: 0,
+      slotsRefreshTimeout: timeoutMs,
+      slotsRefreshInterval: 5000,
+      clusterRetryStrategy: retryDelay,
+      // A certificate is for a name; ioredis would ask for its address and connect to that.
+      ...(common.tls !== undefined && {
+        dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
+      }),
+      redisOptions: common,
+    })
+    return this.#deliverFrom(this.#watch(both))
+  }
+
+  #makeOne(): Client {
+    const { timeoutMs } = this.#host
     const options: ConnectOptions = {
-      ...common,
+      ...this.#common(),
       lazyConnect: true,
       // Resent commands would be executed twice; subscriptions.ts subscribes again.
       autoResendUnfulfilledCommands: false,
@@ -241,45 +279,62 @@ export class Connection {
       sentinelRetryStrategy: retryDelay,
       sentinelCommandTimeout: timeoutMs,
     }
-    return this.#watch({ commands: new Redis(options), listener: new Redis(options), pendingBytes: 0 })
+    return this.#watch(new Redis(options))
   }
 
-  #watch(clients: Clients): Clients {
-    const isCurrent = () => clients === this.#clients && !this.#isClosing
-    for (const client of setOf(clients)) {
-      for (const event of ['error', 'node error', 'nodeError'])
-        client.on(event, (error: Error) => isCurrent() && this.#failed(error))
-      client.on('close', () => isCurrent() && this.#lost(client === clients.listener))
-      client.on('ready', () => isCurrent() && this.#ready())
-    }
+  #watch(client: Client): Client {
+    for (const event of ['error', 'node error', 'nodeError'])
+      client.on(event, (error: Error) => this.#sidesOf(client).length > 0 && this.#failed(error))
+    client.on('close', () => this.#lost(this.#sidesOf(client)))
+    client.on('ready', () => this.#ready(this.#sidesOf(client)))
+    return client
+  }
+
+  /** The directions that it has; none once it was replaced. */
+  #sidesOf(client: Client): readonly Side[] {
+    if (this.#isClosing) return []
+    return [
+      ...(client === this.commands ? ['sending' as const] : []),
+      ...(client === this.listener ? ['receiving' as const] : []),
+    ]
+  }
+
+  #deliverFrom(client: Client): Client {
     for (const [event, kind] of [
       ['messageBuffer', 'plain'],
       ['smessageBuffer', 'sharded'],
     ] as const) {
-      clients.listener.on(event, (channel: Buffer, payload: Buffer) => {
-        if (isCurrent()) this.#deliver[kind]?.(channel.toString(), payload)
+      client.on(event, (channel: Buffer, payload: Buffer) => {
+        if (client === this.#listener && !this.#isClosing) this.#deliver[kind]?.(channel.toString(), payload)
       })
     }
-    return clients
+    return client
   }
 
-  #lost(isListener: boolean): void {
+  #lost(sides: readonly Side[]): void {
+    if (sides.length === 0) return
     this.#isLost = true
     if (this.#lastError === SILENT) this.#lastError = 'connection closed'
-    for (const lost of this.#onLost) lost(isListener)
+    this.#notify(this.#onLost, sides)
   }
 
-  #ready(): void {
-    if (!this.isUp) return
-    if (this.#isLost && this.#isStarted) this.#reconnects++
-    this.#isLost = false
-    this.#lastError = SILENT
-    for (const ready of this.#onReady) ready()
+  #ready(sides: readonly Side[]): void {
+    if (sides.length === 0) return
+    if (this.isUp('sending') && this.isUp('receiving')) {
+      if (this.#isLost && this.#isStarted) this.#reconnects++
+      this.#isLost = false
+      this.#lastError = SILENT
+    }
+    this.#notify(this.#onReady, sides)
+  }
+
+  #notify(listeners: Record<Side, (() => void)[]>, sides: readonly Side[]): void {
+    for (const side of sides) for (const listen of listeners[side]) listen()
   }
 
   /** Rejects with the first failure; after that ioredis goes on trying by itself. */
   async #connect(): Promise<void> {
-    const clients = setOf(this.#clients)
+    const clients = [...this.#all].filter(({ status }) => status === 'wait')
     const late = new AbortController()
     const timeout = sleep(this.#host.timeoutMs, undefined, { signal: late.signal }).then(() => {
       throw new Error(SILENT)
@@ -301,14 +356,11 @@ export class Connection {
   }
 
   /** A client that is told to reconnect at the wrong moment never comes back; a new one has no past. */
-  #replace(): void {
-    const old = this.#clients
-    this.#clients = this.#make()
-    this.#disconnect(old)
-  }
-
-  #disconnect(clients: Clients): void {
-    for (const client of setOf(clients)) client.disconnect()
+  #replaceAll(): void {
+    const old = this.#all
+    this.#commands = this.#makeCommands()
+    this.#listener = this.isCluster ? this.commands : this.#makeListener()
+    for (const client of old) client.disconnect()
   }
 
   /** ioredis repeats itself while it reconnects; the canary decides what the log is told. */
@@ -321,17 +373,17 @@ export class Connection {
 
   /** One that is larger than all the room may be under way alone. */
   #hasRoom(size: number): boolean {
-    const { pendingBytes } = this.#clients
+    const { pendingBytes } = this.#commands
     return pendingBytes === 0 || pendingBytes + size <= this.#host.maxPendingBytes
   }
 
   async #answer(command: string, size: number, send: () => Promise<unknown>): Promise<unknown> {
-    const clients = this.#clients
-    if (!this.isUp) throw new Error(`redis at ${this.label} is not reached: ${this.#lastError}`)
+    const commands = this.#commands
+    if (!this.isUp('sending')) throw new Error(`redis at ${this.label} is not reached: ${this.#lastError}`)
     if (!this.#hasRoom(size)) throw new Error(`redis ${command}: more than --redis-buffer waits for an answer`)
-    clients.pendingBytes += size
+    commands.pendingBytes += size
     const answer = send().finally(() => {
-      clients.pendingBytes -= size
+      commands.pendingBytes -= size
     })
     const timer = new AbortController()
     const late = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
@@ -341,14 +393,27 @@ export class Connection {
     try {
       return await Promise.race([answer, late])
     } catch (error) {
-      throw this.#noted(command, error as Error)
+      throw this.#failureOf(command, error as Error)
     } finally {
       timer.abort()
     }
   }
 
+  /** One line a second at most: every message may be refused. */
+  #countRefused({ message }: RefusedError): void {
+    this.#refused++
+    if (++this.#unlogged > 1) return
+    setTimeout(() => {
+      this.#host.log.error(
+        { reason: message, refused: this.#unlogged },
+        'redis refuses messages, other nodes do not get them',
+      )
+      this.#unlogged = 0
+    }, LOG_EVERY).unref()
+  }
+
   /** The errors of ioredis carry the arguments of their command, which belong into no log. */
-  #noted(command: string, { name, message: full }: Error): Error {
+  #failureOf(command: string, { name, message: full }: Error): Error {
     // So does Redis when it does not know a command.
     const message = full.replace(/, with args beginning with.*/s, '')
     // A master that became a replica: what it is told goes nowhere.
@@ -361,10 +426,6 @@ export class Connection {
 
 /** Redis has answered, with an error: the connection is well, the command is not. */
 export class RefusedError extends Error {}
-
-function setOf({ commands, listener }: Clients): readonly Client[] {
-  return listener === commands ? [commands] : [commands, listener]
-}
 
 function sizeOf(args: readonly (string | number | Buffer)[]): number {
   let size = COMMAND_BYTES

@@ -51,7 +51,7 @@ export class LeasedSets implements Sets {
   constructor(connection: Connection, host: LeaseHost) {
     this.#connection = connection
     this.#host = host
-    connection.onReady(() => void this.#renewSoon())
+    connection.onReady('sending', () => void this.#renewSoon())
   }
 
   async start(): Promise<void> {
@@ -116,7 +116,7 @@ export class LeasedSets implements Sets {
   }
 
   async #renew(): Promise<void> {
-    if (this.#epoch === 0 || !this.#connection.isUp) return
+    if (this.#epoch === 0 || !this.#connection.isUp('sending')) return
     const kept = await this.#connection.run('SET', this.#leaseKey(this.#owner), 1, 'XX', 'PX', this.#host.leaseMs)
     if (kept === null || this.#isStale) await this.#register()
     else if (this.#isIncomplete) await this.#writeAll(this.#owner)
@@ -233,7 +233,7 @@ export class LeasedSets implements Sets {
 
   #failed(error: Error): void {
     // Once: until it is mended everything fails the same way.
-    if (!this.#isTold && this.#connection.isUp) {
+    if (!this.#isTold && this.#connection.isUp('sending')) {
       this.#isTold = true
       this.#host.log.warn({ reason: error.message }, 'redis sets could not be written, will be written again')
     }

@@ -27,11 +27,9 @@ export class Subscriptions {
     this.#kind = kind
     this.#log = log
     connection.onMessage(kind, (channel, payload) => this.#wanted.get(channel)?.(payload))
-    connection.onLost(listenerToo => {
-      // A cluster's subscribers are kept and moved by ioredis, for as long as it is the same client.
-      if (listenerToo) this.#told.clear()
-    })
-    connection.onReady(() => {
+    // A cluster's subscribers are kept and moved by ioredis, for as long as it is the same client.
+    connection.onLost('receiving', () => this.#told.clear())
+    connection.onReady('receiving', () => {
       for (const channel of this.#wanted.keys()) this.#changed.add(channel)
       void this.tell()
     })
