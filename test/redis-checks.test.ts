@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer as createTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -246,6 +247,23 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
       )
     })
   }
+
+  it('that it is ready with the ACL that docs/operations.md gives for broadcasts, and both nodes hear each other', async t => {
+    const text = readFileSync(join(import.meta.dirname, '../docs/operations.md'), 'utf8')
+    const [, commands] = /broadcasts need: `([^`]+)`/.exec(text)!
+    const redis = await own(t)
+    const rules = ['on', '>p', 'resetkeys', '~fws:*', 'resetchannels', '&fws:*', '-@all', ...commands!.split(' ')]
+    await redis.command('ACL', 'SETUSER', 'narrow', ...rules)
+    const at = { redisPort: redis.port, redisUser: 'narrow', redisPassword: 'p' }
+    const [one, two] = [await node(t, at), await node(t, at)]
+    await until(() => {
+      one.server.broadcast('hello')
+      return two.peer.received.includes('hello')
+    })
+    assert.deepEqual(await one.readyz(), { status: 200, checks: ALL })
+    const denied = [one, two].flatMap(({ logged }) => logged).filter(line => /NOPERM/.test(JSON.stringify(line)))
+    assert.deepEqual(denied, [])
+  })
 
   it('each message that Redis refuses is counted at the sender, and the log says so once a second', async t => {
     const redis = await own(t)
