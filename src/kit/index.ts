@@ -1,8 +1,10 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback } from './host.ts'
+export { isInside } from './is-inside.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
 export { linger } from './linger.ts'
+export { type OpenFile, type OpenInsideOptions, openInside } from './open-inside.ts'
 export { optionError } from './option-error.ts'
 export {
   certificatesIn,

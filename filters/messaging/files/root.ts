@@ -1,28 +1,16 @@
-import { constants, existsSync } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, realpath, rename } from 'node:fs/promises'
-import { optionError } from 'filtered-websocket/kit'
+import { constants } from 'node:fs'
+import { lstat, mkdir, realpath, rename } from 'node:fs/promises'
+import { type OpenFile, openInside, optionError } from 'filtered-websocket/kit'
 import { FileFailed } from './failed.ts'
 import { namesIn, PARTS } from './path.ts'
 import { SharedFile } from './shared-file.ts'
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants
-const FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-/** A pipe would wait for a writer. */
-const FILE = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
-/** Where Linux has open files by their numbers: what is asked for in an open folder is in it, whatever becomes of its path. */
-const OPEN_FILES = '/proc/self/fd'
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
 
-/** A folder that is open: `path` leads into it. */
-export interface OpenFolder {
-  readonly path: string
-  readonly handle: FileHandle
-}
-
-/** The folder in which all files are. Nothing is followed that is a link, at whatever moment it becomes one. */
+/** The folder that holds all files. Links are not followed, also if a folder becomes one meanwhile. */
 export class Root {
   /** Absolute, without links. */
   readonly path: string
-  readonly #hasNumbers = existsSync(OPEN_FILES)
 
   private constructor(path: string) {
     this.path = path
@@ -40,36 +28,27 @@ export class Root {
     }
   }
 
-  /** Runs something in a folder below the root. @throws what the system says. */
-  async within<T>(names: readonly string[], run: (folder: OpenFolder) => Promise<T>): Promise<T> {
-    let path = this.path
-    let handle = await open(path, FOLDER)
+  /** Runs a function in an open folder below the root. @throws errors of the system. */
+  async within<T>(names: readonly string[], run: (folder: OpenFile) => Promise<T>): Promise<T> {
+    const folder = await openInside(this.path, names, { flags: FOLDER, links: 'none' })
     try {
-      for (const name of names) {
-        const next = `${this.#hasNumbers ? `${OPEN_FILES}/${handle.fd}` : path}/${name}`
-        const inner = await open(next, FOLDER)
-        await handle.close()
-        handle = inner
-        path = next
-      }
-      return await run({ path: this.#hasNumbers ? `${OPEN_FILES}/${handle.fd}` : path, handle })
+      return await run(folder)
     } finally {
-      await handle.close()
+      await folder.handle.close()
     }
   }
 
-  /** The same in the folder of files that are not whole, made if it is not there. */
-  async withinParts<T>(run: (folder: OpenFolder) => Promise<T>): Promise<T> {
-    await this.within([], async ({ path }) => {
-      await mkdir(`${path}/${PARTS}`, { mode: 0o700 }).catch(unless('EEXIST'))
+  /** The same in the folder of incomplete files, which is made if it does not exist. */
+  async withinParts<T>(run: (folder: OpenFile) => Promise<T>): Promise<T> {
+    await this.within([], async ({ entry }) => {
+      await mkdir(`${entry}/${PARTS}`, { mode: 0o700 }).catch(unless('EEXIST'))
     })
     return this.within([PARTS], run)
   }
 
-  /** A file to be read, which has to be closed. @throws FileFailed `path`; what the system says. */
+  /** A file to be read, which the caller closes. @throws FileFailed `path`; errors of the system. */
   async file(filepath: unknown): Promise<SharedFile> {
-    const names = namesIn(filepath)
-    const handle = await this.within(names.slice(0, -1), ({ path }) => open(`${path}/${names.at(-1)}`, FILE))
+    const { handle } = await openInside(this.path, namesIn(filepath), { links: 'none' })
     try {
       return await SharedFile.of(handle)
     } catch (error) {
@@ -79,27 +58,27 @@ export class Root {
   }
 
   /**
-   * Gives a file of the parts its path, over what is there.
+   * Moves a complete file from the parts to its path; a file that exists there is replaced.
    *
-   * @returns bytes of what it has replaced.
-   * @throws FileFailed `path`; what the system says.
+   * @returns bytes of the file that was replaced.
+   * @throws FileFailed `path`; errors of the system.
    */
   async place(part: string, filepath: string): Promise<number> {
     const names = namesIn(filepath)
-    return this.within(names.slice(0, -1), ({ path, handle }) =>
+    return this.within(names.slice(0, -1), ({ entry, handle }) =>
       this.withinParts(async parts => {
-        const replaced = await sizeAt(`${path}/${names.at(-1)}`)
-        await rename(`${parts.path}/${part}`, `${path}/${names.at(-1)}`)
+        const replaced = await sizeAt(`${entry}/${names.at(-1)}`)
+        await rename(`${parts.entry}/${part}`, `${entry}/${names.at(-1)}`)
         await handle.sync()
         return replaced
       }),
     )
   }
 
-  /** Whether a file could be placed there now, before its bytes come. @throws as `place`. */
+  /** Checks before the bytes arrive that a file can be placed there. @throws as `place`. */
   async check(filepath: unknown): Promise<void> {
     const names = namesIn(filepath)
-    await this.within(names.slice(0, -1), ({ path }) => sizeAt(`${path}/${names.at(-1)}`))
+    await this.within(names.slice(0, -1), ({ entry }) => sizeAt(`${entry}/${names.at(-1)}`))
   }
 }
 

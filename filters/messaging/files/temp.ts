@@ -21,7 +21,7 @@ export class Temp {
 
   /** Goes on with what is there of it, if anything is. Rejects as the system does. */
   static async open(root: Root, name: string): Promise<Temp> {
-    const handle = await root.withinParts(({ path }) => open(`${path}/${name}`, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
+    const handle = await root.withinParts(({ entry }) => open(`${entry}/${name}`, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
     try {
       const { size } = await handle.stat()
       return new Temp(root, name, handle, size)
@@ -63,6 +63,6 @@ export class Temp {
   /** Nothing stays; also when it is closed already. Never rejects. */
   async discard(): Promise<void> {
     await this.close()
-    await this.#root.withinParts(({ path }) => unlink(`${path}/${this.name}`)).catch(() => {})
+    await this.#root.withinParts(({ entry }) => unlink(`${entry}/${this.name}`)).catch(() => {})
   }
 }

@@ -42,7 +42,7 @@ export class Uploads {
     const open = await this.#open.get(part)?.catch(() => undefined)
     const offset = await open?.moveTo(client)
     if (offset !== undefined) return offset
-    const stats = await this.#store.root.withinParts(({ path }) => lstat(`${path}/${part}`).catch(unless('ENOENT')))
+    const stats = await this.#store.root.withinParts(({ entry }) => lstat(`${entry}/${part}`).catch(unless('ENOENT')))
     return stats?.size ?? 0
   }
 

@@ -46,7 +46,7 @@ describe('a root', () => {
     const text = await root.within(['in'], async inner => {
       renameSync(join(path, 'in'), join(path, 'away'))
       symlinkSync(outside, join(path, 'in'))
-      const file = await open(`${inner.path}/a`)
+      const file = await open(`${inner.entry}/a`)
       const read = await file.readFile('utf8')
       await file.close()
       return read
