@@ -1,14 +1,21 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { basename, extname, join, resolve, sep } from 'node:path'
+import { basename, extname, join, resolve } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
-import { end } from './pages/end.ts'
-import { sendFile } from './pages/file.ts'
-import { locate, type Mount } from './pages/locate.ts'
-import { isUpload, STRANGERS_CSP } from './pages/strangers.ts'
+import {
+  isInside,
+  locate,
+  type Mount,
+  type OpenFile,
+  openInside,
+  optionError,
+  RequestQueue,
+  respond,
+  SANDBOX_CSP,
+  sendFile,
+} from 'filtered-websocket/kit'
+import { isUpload } from './pages/strangers.ts'
 import { templatesOf } from './pages/templates.ts'
-import { Turns } from './pages/turns.ts'
 
 export const options = {
   'pages-root': { type: 'string', normalize: true, demandOption: true, describe: 'folder that is served at /' },
@@ -26,7 +33,7 @@ export const options = {
   'pages-var': {
     type: 'array',
     default: [],
-    describe: 'NAME=VALUE: with at least one, .html files are nunjucks templates and get them all',
+    describe: 'Variables of templates, NAME=VALUE; with at least one, .html files of the root are Liquid templates',
   },
   'pages-max-age': {
     type: 'number',
@@ -51,66 +58,61 @@ const LIBRARY_URL = '/fws/'
 export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
   const root = folderOf('--pages-root', chosen['pages-root'])
   const library = LIBRARY.find(path => existsSync(join(path, 'client.js')))
-  const strangers = chosen['pages-mount'].map(text => mountOf(text, root))
+  const added = chosen['pages-mount'].map(text => mountOf(text, root))
   const mounts: readonly Mount[] = [
     { url: '/', folder: root },
     ...(library === undefined ? [] : [{ url: LIBRARY_URL, folder: realpathSync(library) }]),
-    ...strangers,
+    ...added,
   ]
-  /** By whatever way one gets there: a mount may lie within the root. */
-  const isStrange = (path: string) =>
-    isUpload(basename(path)) || strangers.some(({ folder }) => path.startsWith(folder + sep))
+  /** Decided by the real path: a mount may lie within the root. */
+  const isSandboxed = (path: string) => isUpload(basename(path)) || added.some(({ folder }) => isInside(folder, path))
   const { 'pages-index': index, 'pages-max-age': maxAge } = chosen
   const render =
-    chosen['pages-var'].length === 0 ? undefined : await templatesOf(root, variablesOf(chosen['pages-var']))
+    chosen['pages-var'].length === 0 ? undefined : await templatesOf(openTemplate, variablesOf(chosen['pages-var']))
+  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'page cannot be shown'))
 
-  const turns = new Turns()
+  async function openTemplate(name: string): Promise<OpenFile> {
+    const file = await openInside(root, name.split('/'), { hidden: false })
+    if (!isSandboxed(file.path)) return file
+    await file.handle.close()
+    throw new Error(`"${file.path}" cannot be a template: it lies in a folder of --pages-mount`)
+  }
 
-  async function show(path: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const isPage = /^\.html?$/i.test(extname(path))
-    const isOurs = !isStrange(path)
-    if (!isOurs) res.setHeader('Content-Security-Policy', STRANGERS_CSP)
-    if (isPage && isOurs && render !== undefined) await render(path, req, res)
-    else
-      await sendFile(
-        { path, maxAge: isPage ? 0 : maxAge, isStrange: isUpload(basename(path)), mayBeCopy: isOurs },
-        req,
-        res,
-      )
+  async function show(file: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const isPage = /^\.html?$/i.test(extname(file.path))
+    const sandboxed = isSandboxed(file.path)
+    if (sandboxed) res.setHeader('Content-Security-Policy', SANDBOX_CSP)
+    if (isPage && !sandboxed && render !== undefined) return render(file, req, res)
+    const untrusted = isUpload(basename(file.path))
+    return sendFile(file, { maxAge: isPage ? 0 : maxAge, untrusted, copies: !sandboxed }, req, res)
   }
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { pathname, search } = split(req.url!)
     const found = await locate(mounts, pathname)
-    if (found.kind === 'nonsense') return end(res, 400, 'bad path')
+    if (found.kind === 'malformed') return respond(res, 400, 'bad path')
+    if (found.kind === 'file') return show(found.file, req, res)
     if (found.kind === 'folder') {
       // Its page has relative links.
       if (!pathname.endsWith('/')) {
         res.setHeader('Location', `${pathname.replace(/^\/+/, '/')}/${search}`)
-        return end(res, 301, 'see there')
+        return respond(res, 301, 'see there')
       }
       const inside = await locate(mounts, pathname + encodeURIComponent(index))
-      if (inside.kind === 'file') return show(inside.path, req, res)
+      if (inside.kind === 'file') return show(inside.file, req, res)
     }
-    if (found.kind === 'file' && !pathname.endsWith('/')) return show(found.path, req, res)
     const fallback = chosen['pages-spa'] && extname(pathname) === '' ? index : '404.html'
     const page = await locate(mounts, `/${encodeURIComponent(fallback)}`)
-    if (page.kind !== 'file') return end(res, 404, 'not found')
-    if (fallback !== index) return notFound(page.path, req, res)
-    return show(page.path, req, res)
+    if (page.kind !== 'file') return respond(res, 404, 'not found')
+    if (fallback !== index) return notFound(page.file, req, res)
+    return show(page.file, req, res)
   }
 
-  /** A page of one's own, with the status that it is about. */
-  async function notFound(path: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  /** Sends the operator's page with status 404. */
+  async function notFound(page: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
     res.statusCode = 404
     for (const name of ['range', 'if-none-match', 'if-modified-since']) delete req.headers[name]
-    await show(path, req, res)
-  }
-
-  function fail(error: unknown, res: ServerResponse): void {
-    log.error({ err: error }, 'page cannot be shown')
-    if (res.headersSent) res.destroy()
-    else end(res, 500, 'internal error')
+    await show(page, req, res)
   }
 
   return {
@@ -119,25 +121,16 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
       res.setHeader('X-Content-Type-Options', 'nosniff')
       res.setHeader('Referrer-Policy', 'no-referrer')
       res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-      if (req.method === 'GET' || req.method === 'HEAD') {
-        turns
-          .wait(req, res)
-          .then(() => (req.socket.destroyed ? undefined : answer(req, res)))
-          .catch(error => fail(error, res))
-      } else {
-        res.setHeader('Allow', 'GET, HEAD')
-        end(res, 405, 'GET and HEAD only')
-      }
       // Without the query, which may hold a token.
       res.once('finish', () =>
         log.debug({ method: req.method, path: split(req.url!).pathname, status: res.statusCode }),
       )
-      return res
+      return queue.add(req, res)
     },
   }
 }
 
-/** Without links, so that what lies in it can be told from what does not. */
+/** The real path of the folder that an option names. */
 function folderOf(option: string, path: string): string {
   try {
     const folder = realpathSync(path)

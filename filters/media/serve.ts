@@ -1,12 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { basename, dirname } from 'node:path'
 import type { Logger } from 'filtered-websocket'
+import { locate, RequestQueue, respond, SANDBOX_CSP, sendFile } from 'filtered-websocket/kit'
 import mime from 'mime-types'
-import { end } from '../pages/end.ts'
-import { sendFile } from '../pages/file.ts'
-import { locate } from '../pages/locate.ts'
-import { STRANGERS_CSP } from '../pages/strangers.ts'
-import { Turns } from '../pages/turns.ts'
 
 /** A year, in seconds: a name is given once. */
 const MAX_AGE = 31_536_000
@@ -24,48 +20,36 @@ export interface ServeOptions {
 /** Answers `GET URL/NAME` with the file of that name; `undefined`: the request is for another URL. */
 export type Serve = (req: IncomingMessage, res: ServerResponse) => ServerResponse | undefined
 
-/** Serves the files of a folder, none of a folder in it, to be read; what begins with a dot is not there. */
+/** Serves the files that lie directly in a folder, read-only; names that begin with a dot are missing. */
 export function serverOf({ folder, url, log }: ServeOptions): Serve {
-  const turns = new Turns()
   const mounts = [{ url: `${url}/`, folder }]
+  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'upload cannot be shown'))
 
-  async function answer(pathname: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const found = await locate(mounts, pathname)
-    const isOurs = found.kind === 'file' && dirname(found.path) === folder && !pathname.endsWith('/')
-    if (!isOurs) return end(res, 404, 'not found')
-    const name = basename(found.path)
+  async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const found = await locate(mounts, pathOf(req))
+    if (found.kind !== 'file') return respond(res, 404, 'not found')
+    const { file } = found
+    if (dirname(file.path) !== folder) {
+      await file.handle.close()
+      return respond(res, 404, 'not found')
+    }
+    const name = basename(file.path)
     if (!SHOWN.test(mime.lookup(name) || '')) res.setHeader('Content-Disposition', disposition(name))
-    await sendFile(
-      { path: found.path, maxAge: MAX_AGE, isImmutable: true, isStrange: true, mayBeCopy: false },
-      req,
-      res,
-    )
-  }
-
-  function fail(error: unknown, res: ServerResponse): void {
-    log.error({ err: error }, 'upload cannot be shown')
-    if (res.headersSent) res.destroy()
-    else end(res, 500, 'internal error')
+    await sendFile(file, { maxAge: MAX_AGE, immutable: true, untrusted: true }, req, res)
   }
 
   return (req, res) => {
-    const pathname = req.url!.split('?', 1)[0]!
-    if (!`${plain(pathname)}/`.startsWith(`${url}/`)) return undefined
-    res.setHeader('Content-Security-Policy', STRANGERS_CSP)
+    if (!`${plain(pathOf(req))}/`.startsWith(`${url}/`)) return undefined
+    res.setHeader('Content-Security-Policy', SANDBOX_CSP)
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Referrer-Policy', 'no-referrer')
     res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
-    if (req.method === 'GET' || req.method === 'HEAD') {
-      turns
-        .wait(req, res)
-        .then(() => (req.socket.destroyed ? undefined : answer(pathname, req, res)))
-        .catch(error => fail(error, res))
-    } else {
-      res.setHeader('Allow', 'GET, HEAD')
-      end(res, 405, 'GET and HEAD only')
-    }
-    return res
+    return queue.add(req, res)
   }
+}
+
+function pathOf(req: IncomingMessage): string {
+  return req.url!.split('?', 1)[0]!
 }
 
 /** However it is spelled: a filter that serves the folder around this one would find it in each spelling. */

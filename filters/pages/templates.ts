@@ -1,24 +1,45 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { relative } from 'node:path'
+import type { OpenFile } from 'filtered-websocket/kit'
 
-/** Answers with a rendered page. */
-export type Render = (file: string, req: IncomingMessage, res: ServerResponse) => Promise<void>
+/** Opens a template that another one includes. Rejects if it does not exist or may not be a template. */
+export type OpenTemplate = (name: string) => Promise<OpenFile>
 
-/** Pages as nunjucks templates, everything that is put into them escaped; they may include others of their folder. */
-export async function templatesOf(folder: string, variables: Readonly<Record<string, string>>): Promise<Render> {
-  const { default: nunjucks } = await import('nunjucks')
-  const templates = new nunjucks.Environment(new nunjucks.FileSystemLoader(folder, { noCache: true }), {
-    autoescape: true,
+/** Answers with a rendered page, and closes its file. */
+export type Render = (page: OpenFile, req: IncomingMessage, res: ServerResponse) => Promise<void>
+
+/** Characters of all templates of one page. */
+const MAX_TEMPLATE = 4_194_304
+/** Milliseconds and units of memory (about bytes) of one page. */
+const LIMITS = { parseLimit: MAX_TEMPLATE, renderLimit: 1000, memoryLimit: 16_777_216 }
+
+/**
+ * Renders pages as Liquid templates; output is escaped.
+ *
+ * @param variables - strings alone: a template reaches no object of this process through them.
+ */
+export async function templatesOf(open: OpenTemplate, variables: Readonly<Record<string, string>>): Promise<Render> {
+  const { Liquid } = await import('liquidjs')
+  const refuseSync = () => {
+    throw new Error('templates are read asynchronously')
+  }
+  const engine = new Liquid({
+    ...LIMITS,
+    globals: variables,
+    outputEscape: 'escape',
+    ownPropertyOnly: true,
+    strictFilters: true,
+    relativeReference: false,
+    fs: {
+      resolve: (_, name) => name,
+      exists: async () => true,
+      readFile: async name => textOf(await open(name)),
+      existsSync: refuseSync,
+      readFileSync: refuseSync,
+    },
   })
-  const render = (file: string) =>
-    new Promise<string>((resolve, reject) =>
-      templates.render(relative(folder, file), variables, (error, page) =>
-        page === null ? reject(error) : resolve(page),
-      ),
-    )
   return async (file, req, res) => {
-    const page = Buffer.from(await render(file))
+    const page = Buffer.from(String(await engine.parseAndRender(await textOf(file))))
     const etag = `"${createHash('sha256').update(page).digest('base64url').slice(0, 27)}"`
     res.setHeader('Cache-Control', 'no-cache')
     res.setHeader('ETag', etag)
@@ -31,5 +52,16 @@ export async function templatesOf(folder: string, variables: Readonly<Record<str
     res.setHeader('Content-Type', 'text/html; charset=utf-8')
     res.setHeader('Content-Length', page.length)
     res.end(req.method === 'HEAD' ? undefined : page)
+  }
+}
+
+async function textOf({ handle, stats, path }: OpenFile): Promise<string> {
+  try {
+    if (!stats.isFile()) throw new Error(`template "${path}" is no regular file`)
+    if (stats.size > MAX_TEMPLATE)
+      throw new Error(`template "${path}" has ${stats.size} bytes, at most ${MAX_TEMPLATE}`)
+    return await handle.readFile('utf8')
+  } finally {
+    await handle.close()
   }
 }

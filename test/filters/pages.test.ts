@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { type IncomingMessage, request, ServerResponse } from 'node:http'
+import { mkdirSync, readdirSync, readlinkSync, renameSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { Agent, type IncomingMessage, request } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { generate } from 'selfsigned'
 import { savedName } from '../../filters/media/names.ts'
-import { sendFile } from '../../filters/pages/file.ts'
 import { folder, launch, refusal } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
+import { whileSwapping } from '../kit/swap.ts'
 
 type Test = Parameters<typeof folder>[0]
 
@@ -23,9 +23,15 @@ interface Answer {
 }
 
 /** As `fetch`, but the path goes out as it stands. */
-async function get(base: string, path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Answer> {
+async function get(
+  base: string,
+  path: string,
+  headers: Record<string, string> = {},
+  method = 'GET',
+  agent: Agent | false = false,
+): Promise<Answer> {
   const { hostname, port } = new URL(base)
-  const req = request({ hostname, port, path, headers, method, agent: false }).end()
+  const req = request({ hostname, port, path, headers, method, agent }).end()
   const [res] = (await once(req, 'response')) as [IncomingMessage]
   let body = ''
   for await (const chunk of res.setEncoding('latin1')) body += chunk
@@ -226,6 +232,113 @@ describe('pages', () => {
     assert.deepEqual([headers['content-encoding'], body], [undefined, TEXT])
   })
 
+  it('serves no hidden name and no pipe behind a link', async t => {
+    const { root, http } = await pages(t, { pagesMount: ['/m=sub'], pagesVar: ['name=ann'] })
+    mkdirSync(join(root, 'sub/.hidden/deep'), { recursive: true })
+    writeFileSync(join(root, 'sub/.hidden/deep/a.html'), SECRET)
+    execFileSync('mkfifo', [join(root, 'pipe'), join(root, 'text.txt.gz')])
+    for (const [target, link] of [
+      ['.git', 'repo'],
+      ['.git/config', 'settings.html'],
+      ['.env', 'environment.txt'],
+      ['.hidden/deep', 'sub/deep'],
+      ['.hidden/deep/a.html', 'sub/a.html'],
+      ['../.git', 'sub/repo'],
+      ['pipe', 'pipe.txt'],
+    ] as const)
+      symlinkSync(target, join(root, link))
+    for (const path of [
+      '/repo/config',
+      '/settings.html',
+      '/environment.txt',
+      '/sub/deep/a.html',
+      '/m/deep/a.html',
+      '/m/a.html',
+      '/sub/repo/config',
+      '/m/repo/config',
+      '/pipe',
+      '/pipe.txt',
+    ])
+      assert.deepEqual([(await get(http, path)).status, path], [404, path])
+    writeFileSync(join(root, 'index.html'), '{% include "settings.html" %}')
+    assert.equal((await get(http, '/')).status, 500)
+    const { headers, body } = await get(http, '/text.txt', { 'Accept-Encoding': 'gzip' })
+    assert.deepEqual([headers['content-encoding'], body], [undefined, TEXT])
+    symlinkSync('.well-known', join(root, 'known'))
+    assert.equal((await get(http, '/known/security.txt')).body, 'mail')
+  })
+
+  for (const [what, path, inside, target, others] of [
+    ['a folder', '/race/in/a.txt', 'race/in', 'far/in', [404]],
+    ['a folder above', '/race/in/a.txt', 'race', 'far', [404]],
+    ['a file', '/race/in/a.txt', 'race/in/a.txt', 'far/in/a.txt', [404]],
+    ['a copy', '/packed.txt', 'packed.txt.gz', 'far/in/a.txt.gz', [200]],
+    ['the folder of a copy', '/race/in/packed.txt', 'race/in', 'far/in', [404]],
+    ['an included file', '/including.html', 'race/in/part.html', 'far/in/part.html', [500]],
+    ['the folder of an included file', '/including.html', 'race/in', 'far/in', [500]],
+    ['a page that is a template', '/race/in/page.html', 'race/in/page.html', 'far/in/page.html', [404]],
+  ] as const)
+    it(`reads nothing outside of the root while ${what} is swapped with a link`, async t => {
+      const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
+      for (const [folder, text] of [
+        [join(root, 'race/in'), TEXT],
+        [join(root, '../far/in'), SECRET],
+      ] as const) {
+        mkdirSync(folder, { recursive: true })
+        for (const name of ['a.txt', 'packed.txt', 'part.html', 'page.html']) writeFileSync(join(folder, name), text)
+        for (const name of ['a.txt.gz', 'packed.txt.gz']) writeFileSync(join(folder, name), gzipSync(text))
+      }
+      writeFileSync(join(root, 'including.html'), '{% include "race/in/part.html" %}')
+      const bodies = new Set([TEXT, gzipSync(TEXT).toString('latin1'), 'not found\n', 'internal error\n'])
+      const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+      t.after(() => agent.destroy())
+      const seen = new Map<string, number>()
+      const foreign: string[] = []
+      await whileSwapping(t, join(root, inside), join(root, '..', target), async () => {
+        const ask = async () => {
+          for (let i = 0; i < 200; i++) {
+            const { status, headers, body } = await get(http, path, { 'Accept-Encoding': 'gzip' }, 'GET', agent)
+            if (!bodies.has(body)) foreign.push(body)
+            const kind = `${status} ${headers['content-encoding'] ?? ''}`
+            seen.set(kind, (seen.get(kind) ?? 0) + 1)
+          }
+        }
+        await Promise.all(Array.from({ length: 8 }, ask))
+      })
+      assert.deepEqual(foreign, [])
+      // Both states were met.
+      assert.ok(seen.size > 1, JSON.stringify([...seen]))
+      const allowed = new Set<number>([200, ...others])
+      assert.deepEqual(
+        [...seen.keys()].filter(kind => !allowed.has(Number.parseInt(kind, 10))),
+        [],
+      )
+    })
+
+  it('serves one version or the other while a file is replaced by a rename', async t => {
+    const { root, http } = await pages(t)
+    const agent = new Agent({ keepAlive: true, maxSockets: 4 })
+    t.after(() => agent.destroy())
+    let isDone = false
+    const replace = async () => {
+      for (let i = 0; !isDone; i++) {
+        writeFileSync(join(root, 'next'), i % 2 === 0 ? 'even' : 'odd!')
+        renameSync(join(root, 'next'), join(root, 'version.txt'))
+        await new Promise(setImmediate)
+      }
+    }
+    writeFileSync(join(root, 'version.txt'), 'even')
+    const replacing = replace()
+    for (let i = 0; i < 300; i++) {
+      const { status, headers, body } = await get(http, '/version.txt', {}, 'GET', agent)
+      assert.equal(status, 200)
+      assert.equal(headers['content-type'], 'text/plain; charset=utf-8')
+      assert.ok(['even', 'odd!'].includes(body), body)
+    }
+    isDone = true
+    await replacing
+  })
+
   it('answers pipelined requests in their order, with one file open at a time', async t => {
     const { root, http } = await pages(t)
     writeFileSync(join(root, 'large.bin'), Buffer.alloc(20_000_000))
@@ -270,13 +383,17 @@ describe('pages', () => {
     assert.ok(bytes < 50_000_000)
   })
 
-  it('says nothing of a file that is gone before it is opened', async () => {
-    const req = Object.assign(new PassThrough(), { headers: {}, method: 'GET', url: '/' }) as unknown as IncomingMessage
-    const res = new ServerResponse(req)
-    await sendFile({ path: '/nowhere/at/all.txt', maxAge: 0, mayBeCopy: false }, req, res).catch(() => {})
-    assert.equal(res.statusCode, 404)
-    for (const name of ['content-length', 'content-type', 'etag', 'last-modified', 'cache-control'])
-      assert.equal(res.getHeader(name), undefined)
+  it('sends no header of a file with a range or a condition that does not hold', async () => {
+    for (const [name, value, status] of [
+      ['Range', 'bytes=1000-', 416],
+      ['If-Match', '"other"', 412],
+      ['If-Unmodified-Since', 'Thu, 01 Jan 1970 00:00:00 GMT', 412],
+    ] as const) {
+      const { headers, ...answer } = await get(http, '/text.txt', { [name]: value })
+      assert.equal(answer.status, status)
+      for (const header of ['content-type', 'etag', 'last-modified', 'cache-control'])
+        assert.equal(headers[header], undefined, `${name}: ${header}`)
+    }
   })
 
   it('logs paths without their queries', async t => {
@@ -327,6 +444,88 @@ describe('pages, by its options', () => {
     writeFileSync(join(root, 'index.html'), '{{ broken')
     const broken = await get(http, '/')
     assert.deepEqual([broken.status, broken.body], [500, 'internal error\n'])
+  })
+
+  for (const [template, page] of [
+    ['{% if title == "Home" %}yes{% else %}no{% endif %}', 'yes'],
+    ['{% for i in (1..3) %}{{ i }}{% unless forloop.last %}, {% endunless %}{% endfor %}', '1, 2, 3'],
+    ['{% assign words = rooms | split: " " %}{% for word in words %}<{{ word }}>{% endfor %}', '<a><b>'],
+    ['{% include "sub/part.html" %}', '[Home]'],
+    ['{% render "sub/part.html" %}', '[Home]'],
+    ['{% layout "frame.html" %}{% block body %}text{% endblock %}', '<main>text</main>'],
+    ['{{ title | append: "<" | upcase }}', 'HOME&lt;'],
+    ['{{ missing }}{{ missing.deep }}', ''],
+  ] as const)
+    it(`renders ${template}`, async t => {
+      const { root, http } = await pages(t, { pagesVar: ['title=Home', 'rooms=a b'] })
+      writeFileSync(join(root, 'sub/part.html'), '[{{ title }}]')
+      writeFileSync(join(root, 'frame.html'), '<main>{% block body %}{% endblock %}</main>')
+      writeFileSync(join(root, 'index.html'), template)
+      const { status, body } = await get(http, '/')
+      assert.deepEqual([status, body], [200, page])
+    })
+
+  it('gives templates no function and no object of the process', async t => {
+    const { root, http } = await pages(t, { pagesVar: ['title=Home'] })
+    for (const [i, template] of [
+      '{{ range.constructor("return process.pid")() }}',
+      '{{ title.constructor }}{{ title.constructor.constructor }}',
+      '{{ "x".constructor }}{{ "x"["constructor"] }}',
+      '{{ title.__proto__ }}{{ title.__proto__.constructor }}',
+      '{{ constructor }}{{ __proto__ }}{{ toString }}{{ hasOwnProperty }}',
+      '{{ process.pid }}{{ globalThis.process.pid }}{{ require }}{{ this }}{{ self }}',
+      '{{ title | map: "constructor" }}{{ title | where: "constructor" }}',
+      '{% assign a = title | split: "" %}{{ a.constructor }}{{ a.map }}{{ a["filter"] }}',
+      '{% for i in (1..2) %}{{ i.constructor }}{{ forloop.constructor }}{% endfor %}',
+      '{% for i in (1..2) %}{{ forloop.__proto__.constructor.constructor }}{% endfor %}',
+      '{% assign k = "constructor" %}{{ title[k] }}{{ title[k][k] }}',
+      '{{ cycler.constructor.constructor("return process.pid")() }}',
+    ].entries()) {
+      writeFileSync(join(root, `${i}.html`), template)
+      const { body } = await get(http, `/${i}.html`)
+      assert.match(body, /^(?:internal error\n|\s*)$/, template)
+    }
+  })
+
+  for (const template of [
+    '{% for i in (1..1000000000) %}x{% endfor %}',
+    '{% for i in (1..9000) %}{% for j in (1..9000) %}{% for k in (1..9000) %}{% endfor %}{% endfor %}{% endfor %}',
+    '{% assign s = "xxxxxxxxxxxxxxxx" %}{% for i in (1..60) %}{% assign s = s | append: s %}{% endfor %}{{ s }}',
+    '{% include "index.html" %}',
+    '{% render "index.html" %}',
+    '{% layout "index.html" %}',
+    `{{ title }}${' '.repeat(4_194_305)}`,
+  ])
+    it(`ends a template that would not end: ${template.slice(0, 60).trim()}`, async t => {
+      const { root, http } = await pages(t, { pagesVar: ['title=Home'] })
+      writeFileSync(join(root, 'index.html'), template)
+      const { status, body } = await get(http, '/')
+      assert.deepEqual([status, body], [500, 'internal error\n'])
+      assert.equal((await get(http, '/app.js')).body, 'app()')
+    })
+
+  it('includes no file that lies outside of the root, is hidden, or lies in a mount', async t => {
+    const { root, http } = await pages(t, { pagesMount: ['/files=uploads'], pagesVar: ['name=ann'] })
+    symlinkSync('uploads/evil.html', join(root, 'alias.html'))
+    for (const tag of ['include', 'render', 'layout'])
+      for (const name of [
+        '../secret.txt',
+        join(root, '../secret.txt'),
+        'sub/../../secret.txt',
+        'link.txt',
+        'up/secret.txt',
+        '.env',
+        '.git/config',
+        'uploads/evil.html',
+        'sub/../uploads/evil.html',
+        'alias.html',
+        'sub',
+        'nowhere.html',
+      ]) {
+        writeFileSync(join(root, 'index.html'), `{% ${tag} "${name}" %}`)
+        const { status, body } = await get(http, '/')
+        assert.deepEqual([status, body], [500, 'internal error\n'], `${tag} ${name}`)
+      }
   })
 
   it('mounts folders of strangers, which run nothing and render nothing, by whatever path', async t => {
