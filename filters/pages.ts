@@ -1,6 +1,6 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { basename, extname, join, resolve } from 'node:path'
+import { extname, join, resolve } from 'node:path'
 import type { Host, OptionSpecs } from 'filtered-websocket'
 import {
   isInside,
@@ -14,7 +14,6 @@ import {
   SANDBOX_CSP,
   sendFile,
 } from 'filtered-websocket/kit'
-import { isUpload } from './pages/strangers.ts'
 import { templatesOf } from './pages/templates.ts'
 
 export const options = {
@@ -23,7 +22,14 @@ export const options = {
   'pages-mount': {
     type: 'array',
     default: [],
-    describe: 'more folders, such as /uploads=DIR; a relative DIR is taken from the root',
+    describe:
+      'More folders, such as /vendor=DIR: never templates, their pages sandboxed; a relative DIR is taken from the root',
+  },
+  'pages-untrusted': {
+    type: 'array',
+    default: [],
+    describe:
+      'Folders in which others can write, in addition to those of media and messaging; a relative path is taken from the root',
   },
   'pages-spa': {
     type: 'boolean',
@@ -55,7 +61,7 @@ const LIBRARY = ['../browser', '../dist/browser'].map(path => join(import.meta.d
 const LIBRARY_URL = '/fws/'
 
 /** Serves files and pages to plain HTTP requests, and answers all that no filter before it has answered. */
-export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
+export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typeof options>) => {
   const root = folderOf('--pages-root', chosen['pages-root'])
   const library = LIBRARY.find(path => existsSync(join(path, 'client.js')))
   const added = chosen['pages-mount'].map(text => mountOf(text, root))
@@ -64,8 +70,11 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     ...(library === undefined ? [] : [{ url: LIBRARY_URL, folder: realpathSync(library) }]),
     ...added,
   ]
-  /** Decided by the real path: a mount may lie within the root. */
-  const isSandboxed = (path: string) => isUpload(basename(path)) || added.some(({ folder }) => isInside(folder, path))
+  for (const path of chosen['pages-untrusted'])
+    untrustedFolders.add(folderOf('--pages-untrusted', resolve(root, path)), '--pages-untrusted')
+  /** Decided by the real path, since folders may lie within each other. */
+  const isSandboxed = (path: string) =>
+    untrustedFolders.contains(path) || added.some(({ folder }) => isInside(folder, path))
   const { 'pages-index': index, 'pages-max-age': maxAge } = chosen
   const render =
     chosen['pages-var'].length === 0 ? undefined : await templatesOf(openTemplate, variablesOf(chosen['pages-var']))
@@ -75,7 +84,7 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     const file = await openInside(root, name.split('/'), { hidden: false })
     if (!isSandboxed(file.path)) return file
     await file.handle.close()
-    throw new Error(`"${file.path}" cannot be a template: it lies in a folder of --pages-mount`)
+    throw new Error(`"${file.path}" cannot be a template: it lies in a mount or an untrusted folder`)
   }
 
   async function show(file: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -83,7 +92,7 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     const sandboxed = isSandboxed(file.path)
     if (sandboxed) res.setHeader('Content-Security-Policy', SANDBOX_CSP)
     if (isPage && !sandboxed && render !== undefined) return render(file, req, res)
-    const untrusted = isUpload(basename(file.path))
+    const untrusted = untrustedFolders.contains(file.path)
     return sendFile(file, { maxAge: isPage ? 0 : maxAge, untrusted, copies: !sandboxed }, req, res)
   }
 
@@ -115,7 +124,20 @@ export const setup = async ({ options: chosen, log }: Host<typeof options>) => {
     await show(page, req, res)
   }
 
+  function warn(option: string, folder: string): void {
+    for (const other of untrustedFolders.overlapping(folder))
+      if (other.option !== '--pages-untrusted')
+        log.warn(
+          `${option} ${folder} ${relationOf(folder, other.path)} ${other.option} ${other.path}: files of clients are served there, in a sandbox and never as templates; use folders that do not overlap`,
+        )
+  }
+
   return {
+    start() {
+      warn('--pages-root', root)
+      for (const { folder } of added) warn('--pages-mount', folder)
+    },
+
     request(req: IncomingMessage, res: ServerResponse): ServerResponse {
       res.setHeader('Content-Security-Policy', chosen['pages-csp'])
       res.setHeader('X-Content-Type-Options', 'nosniff')
@@ -137,6 +159,11 @@ function folderOf(option: string, path: string): string {
     if (statSync(folder).isDirectory()) return folder
   } catch {}
   throw optionError(`${option} takes a folder, received "${path}"`)
+}
+
+function relationOf(folder: string, other: string): string {
+  if (folder === other) return 'is also'
+  return isInside(folder, other) ? 'contains' : 'lies in'
 }
 
 function mountOf(text: string, root: string): Mount {

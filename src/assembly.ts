@@ -27,8 +27,10 @@ import type {
   Output,
   Server,
   Storage,
+  UntrustedFolders,
 } from './types.ts'
 import { Undo } from './undo.ts'
+import { FolderRegistry } from './untrusted-folders.ts'
 import { visible } from './visible.ts'
 
 /** What a server writes to. */
@@ -103,6 +105,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
       stdout: outputOf(streams, counters, endings),
+      untrustedFolders: new FolderRegistry(),
       deadline: options['filter-timeout'] * 1000,
       deadlines,
       signal,
@@ -181,6 +184,7 @@ interface SetupContext {
   readonly storage: Storage
   /** @throws FwsError when the server was given no standard output. */
   readonly stdout: () => Output
+  readonly untrustedFolders: UntrustedFolders
   readonly deadline: number
   readonly deadlines: Deadlines
   readonly signal: AbortSignal | undefined
@@ -273,6 +277,7 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
     get stdout() {
       return context.stdout()
     },
+    untrustedFolders: context.untrustedFolders,
     use: wanted => {
       const used = placed.uses.get(wanted)
       if (used === undefined)

@@ -372,10 +372,35 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly guards: readonly string[]
   /** Standard output, the place for data: bounded, never blocking, never failing. */
   readonly stdout: Output
+  /** Folders of this server that hold files of clients. */
+  readonly untrustedFolders: UntrustedFolders
   /** The api of a filter listed in `uses`. */
   use<K extends keyof FilterApis>(name: K): FilterApis[K]
   /** Repeats until the server stops; never overlaps itself, errors are contained, never keeps the process alive. */
   every(ms: number, run: () => Awaitable<void>): void
+}
+
+/** A folder in which clients can write files. */
+export interface UntrustedFolder {
+  /** Real path. */
+  readonly path: string
+  /** The option that names it, such as `--media-uploads`. */
+  readonly option: string
+}
+
+/**
+ * The folders of one server in which clients can write files, and which contain untrusted content.
+ *
+ * A filter that writes files of clients MUST add its folder in `setup`. A filter that reads files MUST ask after `setup`
+ * of all filters, in `start` or later, and MUST NOT run or render untrusted content, or serve it without a sandbox.
+ * All paths are real paths: absolute, without links.
+ */
+export interface UntrustedFolders {
+  add(path: string, option: string): void
+  /** Whether a path is one of the folders or leads below it. */
+  contains(path: string): boolean
+  /** The folders that contain a folder, lie in it or are equal to it. */
+  overlapping(path: string): readonly UntrustedFolder[]
 }
 
 /** A bounded writer. */

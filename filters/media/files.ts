@@ -34,7 +34,7 @@ export class Files {
   }
 
   /** @throws Error `ERR_OPTION`: the folder cannot be used. */
-  static async open({ options: chosen, log }: Host<typeof options>): Promise<Files> {
+  static async open({ options: chosen, log, untrustedFolders }: Host<typeof options>): Promise<Files> {
     const folder = chosen['media-uploads']
     if (folder === undefined) return new Files(undefined, () => undefined)
     const url = chosen['media-upload-url']
@@ -50,6 +50,7 @@ export class Files {
       log,
     })
     await uploads.open()
+    untrustedFolders.add(uploads.folder, '--media-uploads')
     return new Files(uploads, serverOf({ folder: uploads.folder, url, log }))
   }
 

@@ -81,6 +81,7 @@ export class Files {
     const { 'messaging-root': path, 'messaging-max-whole': maxWhole } = chosen
     if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers, learnId)
     const root = await Root.open(path)
+    host.untrustedFolders.add(root.path, '--messaging-root')
     const maxTransfers = chosen['messaging-max-transfers']
     const space = new Space({
       root,

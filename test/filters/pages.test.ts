@@ -9,7 +9,6 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { generate } from 'selfsigned'
-import { savedName } from '../../filters/media/names.ts'
 import { folder, launch, refusal } from '../kit/cli.ts'
 import { Peer, serve, until } from '../kit/peer.ts'
 import { whileSwapping } from '../kit/swap.ts'
@@ -528,26 +527,19 @@ describe('pages, by its options', () => {
       }
   })
 
-  it('mounts folders of strangers, which run nothing and render nothing, by whatever path', async t => {
+  it('sandboxes the documents of mounts and renders none, whatever the path, but sends their scripts and styles', async t => {
     const { root, http } = await pages(t, { pagesMount: ['/files=uploads'], pagesVar: ['name=ann'] })
     for (const path of ['/files/evil.html', '/uploads/evil.html']) {
       const { status, headers, body } = await get(http, path)
       assert.deepEqual([status, body], [200, '{{ name }}<script>evil()</script>'], path)
       assert.match(String(headers['content-security-policy']), /^sandbox; default-src 'none'/)
     }
+    writeFileSync(join(root, 'uploads/library.js'), 'library()')
+    assert.equal((await get(http, '/files/library.js')).headers['content-type'], 'text/javascript; charset=utf-8')
     mkdirSync(join(root, 'uploads/new'))
     writeFileSync(join(root, 'uploads/new/late.txt'), 'late')
     assert.equal((await get(http, '/files/new/late.txt')).body, 'late')
     assert.equal((await get(http, '/files/../secret.txt')).status, 404)
-  })
-
-  it('renders and runs nothing that has the name of an upload, wherever it lies', async t => {
-    const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
-    const name = savedName('html', Date.now(), 7)
-    writeFileSync(join(root, name), '{{ name }}')
-    const { headers, body } = await get(http, `/${name}`)
-    assert.equal(body, '{{ name }}')
-    assert.match(String(headers['content-security-policy']), /^sandbox; default-src 'none'/)
   })
 
   it('answers unknown paths with the index, but not unknown files, where the page is an application', async t => {
@@ -595,6 +587,7 @@ describe('pages, by its options', () => {
     [['--pages-root', 'nowhere'], /--pages-root takes a folder, received ".*nowhere"/],
     [['--pages-root', '.', '--pages-mount', 'x'], /--pages-mount takes \/URL=DIR, received "x"/],
     [['--pages-root', '.', '--pages-mount', '/x=nowhere'], /--pages-mount takes a folder, received ".*nowhere"/],
+    [['--pages-root', '.', '--pages-untrusted', 'nowhere'], /--pages-untrusted takes a folder, received ".*nowhere"/],
     [['--pages-root', '.', '--pages-var', '7=x'], /--pages-var takes NAME=VALUE, received "7=x"/],
   ] as const)
     it(`does not start with ${args.join(' ') || 'no root'}`, async t => {
