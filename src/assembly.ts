@@ -30,7 +30,7 @@ import type {
   UntrustedFolders,
 } from './types.ts'
 import { Undo } from './undo.ts'
-import { FolderRegistry } from './untrusted-folders.ts'
+import { createUntrustedFolders } from './untrusted-folders.ts'
 import { visible } from './visible.ts'
 
 /** What a server writes to. */
@@ -105,7 +105,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
       stdout: outputOf(streams, counters, endings),
-      untrustedFolders: new FolderRegistry(),
+      untrustedFolders: createUntrustedFolders(),
       deadline: options['filter-timeout'] * 1000,
       deadlines,
       signal,

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setUp, testServer } from '../src/testing/index.ts'
 import type { UntrustedFolders } from '../src/types.ts'
-import { FolderRegistry } from '../src/untrusted-folders.ts'
+import { createUntrustedFolders } from '../src/untrusted-folders.ts'
 
 const registry = (...paths: readonly string[]) => {
-  const folders = new FolderRegistry()
+  const folders = createUntrustedFolders()
   for (const path of paths) folders.add(path, '--option')
   return folders
 }

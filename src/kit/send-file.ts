@@ -22,7 +22,12 @@ const FILE_HEADERS = [
   'Last-Modified',
 ]
 
-/** The Content-Security-Policy of documents that must not run scripts in the name of this server. */
+/**
+ * The Content-Security-Policy of documents that must not run scripts in the name of this server.
+ *
+ * @example
+ * res.setHeader('Content-Security-Policy', SANDBOX_CSP)
+ */
 export const SANDBOX_CSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
 export interface SendFileOptions {

@@ -365,6 +365,39 @@ describe('pages', () => {
     )
   })
 
+  it('closes every file, whatever the answer', async t => {
+    const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
+    writeFileSync(join(root, '404.html'), '<h1>lost</h1>')
+    writeFileSync(join(root, 'broken.html'), '{% include "sub" %}')
+    writeFileSync(join(root, 'empty.txt'), '')
+    const { etag } = (await get(http, '/text.txt')).headers
+    for (const [path, headers, method, status] of [
+      ['/text.txt', {}, 'GET', 200],
+      ['/text.txt', {}, 'HEAD', 200],
+      ['/text.txt', { 'If-None-Match': etag! }, 'GET', 304],
+      ['/text.txt', { 'If-Match': '"other"' }, 'GET', 412],
+      ['/text.txt', { Range: 'bytes=0-9' }, 'GET', 206],
+      ['/text.txt', { Range: 'bytes=1000-' }, 'GET', 416],
+      ['/packed.txt', { 'Accept-Encoding': 'br' }, 'GET', 200],
+      ['/packed.txt', { 'Accept-Encoding': 'br' }, 'HEAD', 200],
+      ['/text.txt', { 'Accept-Encoding': 'br, gzip' }, 'GET', 200],
+      ['/empty.txt', {}, 'GET', 200],
+      ['/', {}, 'GET', 200],
+      ['/broken.html', {}, 'GET', 500],
+      ['/sub', {}, 'GET', 301],
+      ['/text.txt/', {}, 'GET', 404],
+      ['/nothing', {}, 'GET', 404],
+      ['/repo/config', {}, 'GET', 404],
+      ['/up/secret.txt', {}, 'GET', 404],
+    ] as const)
+      assert.deepEqual([(await get(http, path, headers, method)).status, path], [status, path])
+    const open = () =>
+      readdirSync('/proc/self/fd')
+        .map(targetOf)
+        .filter(target => target.startsWith(join(root, '..')))
+    await until(() => open().length === 0, `the end of ${open()}`)
+  })
+
   it('ends the connection of a file that is cut while it is sent', async t => {
     const { root, http } = await pages(t)
     writeFileSync(join(root, 'large.bin'), Buffer.alloc(50_000_000))
