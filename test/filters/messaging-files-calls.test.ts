@@ -69,7 +69,7 @@ describe('sendFile', () => {
   })
 
   it('sends one frame to others, of what one frame may have', async t => {
-    const { api, come, root } = await ground(t, { files: { small: 'small', empty: '' }, messagingMaxJson: 10_000 })
+    const { api, come, root } = await ground(t, { files: { small: 'small', empty: '' }, messagingMaxWhole: 10_000 })
     const { client, socket } = await come()
     const { told, onProgress } = watch()
     await api.sendFile(client, 'small', 'remote', { onProgress })
@@ -275,7 +275,7 @@ describe('getFile', () => {
   })
 
   it('gets one frame of others, and nothing stays when that is cut', async t => {
-    const { api, come, root } = await ground(t, { messagingMaxJson: 500_000 })
+    const { api, come, root } = await ground(t, { messagingMaxWhole: 500_000 })
     const { client, socket } = await come()
     const got = api.getFile(client, 'x', 'y')
     const [question] = await socket.get(1)

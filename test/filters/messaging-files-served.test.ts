@@ -13,7 +13,7 @@ const MB = bytesOf(1_000_000)
 describe('files that are asked for', () => {
   it('come whole, as far as a frame goes', async t => {
     const large = 'x'.repeat(20_000)
-    const { peer } = await fileDoor(t, { files: { 'a/b.csv': '0 1 2', empty: '', large }, messagingMaxJson: 10_000 })
+    const { peer } = await fileDoor(t, { files: { 'a/b.csv': '0 1 2', empty: '', large }, messagingMaxWhole: 10_000 })
     const ann = await peer()
     const answer = await asked(ann, { filepath: 'a/b.csv' })
     assert.deepEqual([String(answer.content), answer.part], ['0 1 2', undefined])
