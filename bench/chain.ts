@@ -1,13 +1,13 @@
 // What a message costs on its way through the chain, from the transport to the last filter: no socket, nothing sent. Sends
 // nanoseconds a message by case, medians of alternating rounds.
 import { pino } from 'pino'
-import { assemble } from '../dist/src/assembly.js'
-import { ServerClient } from '../dist/src/client.js'
-import { readGiven } from '../dist/src/config-file.js'
-import { makePlan } from '../dist/src/plan.js'
-import { createLoader } from '../dist/src/server.js'
+import { readGiven } from '../dist/src/config/config-file.js'
+import type { FilterModule } from '../dist/src/contract/types.js'
+import { assemble } from '../dist/src/lifecycle/assembly.js'
+import { makePlan } from '../dist/src/lifecycle/plan.js'
+import { createLoader } from '../dist/src/lifecycle/server.js'
+import { ServerClient } from '../dist/src/peer/client.js'
 import { frame, MemoryTransport } from '../dist/src/testing/transport.js'
-import type { FilterModule } from '../dist/src/types.js'
 import { median } from './results.ts'
 
 const MESSAGES = 500_000

@@ -2,10 +2,10 @@
 // real processes, a real Redis, a proxy between it and each node. Prints a table for docs/delivery.md. `--only NAME`: one row.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { Launched } from '../test/kit/cli.ts'
-import { type FaultProxy, startFaultProxy } from '../test/kit/fault-proxy.ts'
-import { Peer, until } from '../test/kit/peer.ts'
-import { type RedisServer, type SentinelSet, startRedis, startSentinelSet } from '../test/kit/redis.ts'
+import { Launched } from '../test/support/cli.ts'
+import { type FaultProxy, startFaultProxy } from '../test/support/fault-proxy.ts'
+import { Peer, until } from '../test/support/peer.ts'
+import { type RedisServer, type SentinelSet, startRedis, startSentinelSet } from '../test/support/redis.ts'
 
 /** Messages a second. */
 const RATE = 200

@@ -2,9 +2,9 @@
 // or Redis: real processes, the real client library, both directions at once. Prints a table for docs/messaging.md. After a build:
 // `node --import tsx bench/messaging-faults.ts`; `--only NAME`: the rows that begin so; `--over ws`: over WebSocket instead of TCP.
 import { parseArgs } from 'node:util'
-import { faults } from '../test/kit/kill-faults.ts'
-import { endureWithFile } from '../test/kit/kill-files.ts'
-import { broken, endure, type KillOptions } from '../test/kit/kills.ts'
+import { faults } from '../test/support/kill-faults.ts'
+import { endureWithFile } from '../test/support/kill-files.ts'
+import { broken, endure, type KillOptions } from '../test/support/kills.ts'
 
 const { values } = parseArgs({
   options: { only: { type: 'string', default: '' }, over: { type: 'string', default: 'tcp' } },

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import process from 'node:process'
+import { logError, Quota } from '../src/chain/report.ts'
 import { describe, main } from '../src/cli.ts'
-import { isOptionError, messageOf } from '../src/errors.ts'
+import { isOptionError, messageOf } from '../src/contract/errors.ts'
 import type { RunningServer } from '../src/index.ts'
-import { logError, Quota } from '../src/report.ts'
 
 const { argv, env, stdout, stderr } = process
 /** Milliseconds that what a server has already written has to reach its reader. */

@@ -1,4 +1,4 @@
 // Sees to it that the tests of pages find a browser; run with tsx, once before all tests.
-import { provideChromium } from '../test/kit/chromium-binary.ts'
+import { provideChromium } from '../test/support/chromium-binary.ts'
 
 provideChromium()

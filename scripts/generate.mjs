@@ -6,9 +6,9 @@ import { pathToFileURL } from 'node:url'
 
 const root = dirname(import.meta.dirname)
 const load = file => import(pathToFileURL(join(root, 'dist', file)).href)
-const { coreOptions, commandOptions, envName } = await load('src/options.js')
-const { configSchema } = await load('src/schema.js')
-const { builtinNames, FILTER, STORAGE } = await load('src/loader.js')
+const { coreOptions, commandOptions, envName } = await load('src/config/options.js')
+const { configSchema } = await load('src/config/schema.js')
+const { builtinNames, FILTER, STORAGE } = await load('src/modules/loader.js')
 
 const modules = {}
 for (const kind of [FILTER, STORAGE]) {

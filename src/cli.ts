@@ -1,17 +1,17 @@
-import { readFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
-import { helpText, parseArgv } from './argv.ts'
-import { addStops, assemble } from './assembly.ts'
-import { isCommand, runCommand } from './command.ts'
-import { FwsError, isUsageError, messageOf } from './errors.ts'
-import { explain } from './explain.ts'
-import { builtinNames, FILTER } from './loader.ts'
-import { createLogger } from './log.ts'
-import { commandOptions, coreOptions } from './options.ts'
-import { draftPlan, makePlan } from './plan.ts'
-import { createLoader, loggingOf, type RunningServer, startServer } from './server.ts'
-import { type Claim, claim } from './settings.ts'
-import { Undo } from './undo.ts'
+import { helpText, parseArgv } from './config/argv.ts'
+import { commandOptions, coreOptions } from './config/options.ts'
+import { type Claim, claim } from './config/settings.ts'
+import { FwsError, isUsageError, messageOf } from './contract/errors.ts'
+import { addStops, assemble } from './lifecycle/assembly.ts'
+import { isCommand, runCommand } from './lifecycle/command.ts'
+import { explain } from './lifecycle/explain.ts'
+import { createLogger } from './lifecycle/log.ts'
+import { draftPlan, makePlan } from './lifecycle/plan.ts'
+import { createLoader, loggingOf, type RunningServer, startServer } from './lifecycle/server.ts'
+import { Undo } from './lifecycle/undo.ts'
+import { builtinNames, FILTER } from './modules/loader.ts'
+import { ownVersion } from './root.ts'
 
 /** The process, as far as the command line needs it. */
 export interface Terminal {
@@ -103,14 +103,4 @@ export function describe(error: unknown): string {
     // Its message will do.
   }
   return messageOf(error)
-}
-
-function ownVersion(): string {
-  // From source the package file is one folder up, from dist two.
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      return JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')).version
-    } catch {}
-  }
-  return 'unknown'
 }

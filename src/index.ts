@@ -1,4 +1,4 @@
-export { DROP } from './drop.ts'
-export { FwsError } from './errors.ts'
-export { createServer, type RunningServer, type ServerOptions } from './server.ts'
-export type * from './types.ts'
+export { DROP } from './contract/drop.ts'
+export { FwsError } from './contract/errors.ts'
+export type * from './contract/types.ts'
+export { createServer, type RunningServer, type ServerOptions } from './lifecycle/server.ts'

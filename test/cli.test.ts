@@ -6,8 +6,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 import { generate } from 'selfsigned'
-import { explained, folder, Launched, launch, refusal, root, run } from './kit/cli.ts'
-import { Peer, until } from './kit/peer.ts'
+import { explained, folder, Launched, launch, refusal, root, run } from './support/cli.ts'
+import { Peer, until } from './support/peer.ts'
 
 /** A filter with an option that must be given, a secret, and one of each other type. */
 const VAULT = `

@@ -5,8 +5,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { folder, root } from './kit/cli.ts'
-import { Peer, until } from './kit/peer.ts'
+import { folder, root } from './support/cli.ts'
+import { Peer, until } from './support/peer.ts'
 
 const FILTER = `
 import type { Client, Host, Message, OptionSpecs, Payload } from 'filtered-websocket'

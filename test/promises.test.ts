@@ -11,10 +11,10 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
 import { main } from '../src/cli.ts'
-import type { ServerClient } from '../src/client.ts'
+import type { Client, FilterModule, Payload } from '../src/contract/types.ts'
+import type { ServerClient } from '../src/peer/client.ts'
 import { testServer } from '../src/testing/index.ts'
-import type { Client, FilterModule, Payload } from '../src/types.ts'
-import { Peer, raw, refusedWith, serve, until } from './kit/peer.ts'
+import { Peer, raw, refusedWith, serve, until } from './support/peer.ts'
 
 const root = dirname(import.meta.dirname)
 
@@ -313,7 +313,7 @@ describe('promise 2: three outcomes, and the error that is none of them', () => 
       )
       const { status, stdout, stderr } = run(`
         import { createServer } from './src/index.ts'
-        import { Peer } from './test/kit/peer.ts'
+        import { Peer } from './test/support/peer.ts'
         const careless = { message(payload, client) { client.server.publish('news', payload) } }
         const server = await createServer({ port: 0, logLevel: 'silent', drain: 1,
           storage: ${JSON.stringify(join(folder, 'down.mjs'))}, filters: [careless, 'echo'] })

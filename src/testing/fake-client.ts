@@ -1,9 +1,9 @@
-import { checkCloseCode } from '../close.ts'
-import { createCounters } from '../counters.ts'
-import { DROP } from '../drop.ts'
-import { checkFormat, checkPayload } from '../payload.ts'
-import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../types.ts'
-import { NOTICE, plain } from '../wire.ts'
+import { checkCloseCode } from '../contract/close.ts'
+import { DROP } from '../contract/drop.ts'
+import { checkFormat, checkPayload } from '../contract/payload.ts'
+import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../contract/types.ts'
+import { createCounters } from '../fanout/counters.ts'
+import { NOTICE, plain } from '../fanout/wire.ts'
 
 /** A client that only records, for a test of one handler as a plain function. */
 export interface FakeClient extends Client {

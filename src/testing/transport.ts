@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
-import type { ServerClient } from '../client.ts'
-import type { Payload, Transport } from '../types.ts'
+import type { Payload, Transport } from '../contract/types.ts'
+import type { ServerClient } from '../peer/client.ts'
 
 const TEXT = 0
 const BINARY = 1

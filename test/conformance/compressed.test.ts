@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { it } from 'node:test'
 import { constants, deflateRawSync } from 'node:zlib'
-import { ask, BINARY, CLOSE, CONTINUATION, frame, handshake, PING, TEXT } from '../kit/frames.ts'
+import { ask, BINARY, CLOSE, CONTINUATION, frame, handshake, PING, TEXT } from '../support/frames.ts'
 import { onEachServer } from './served.ts'
 
 const MAX_PAYLOAD = 1_048_576

@@ -13,7 +13,7 @@ import {
   PONG,
   type RawPeer,
   TEXT,
-} from '../kit/frames.ts'
+} from '../support/frames.ts'
 import { onEachServer } from './served.ts'
 
 const MAX_PAYLOAD = 500_000

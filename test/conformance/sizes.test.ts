@@ -1,6 +1,6 @@
 // Messages of every size that RFC 6455, section 5.2, tells apart, and large ones: sections 1, 9 and 10 of the Autobahn test suite.
 import { it } from 'node:test'
-import { BINARY, CONTINUATION, frame, PING, TEXT } from '../kit/frames.ts'
+import { BINARY, CONTINUATION, frame, PING, TEXT } from '../support/frames.ts'
 import { onEachServer } from './served.ts'
 
 const MIB = 1_048_576

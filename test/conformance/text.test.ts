@@ -1,6 +1,6 @@
 // RFC 6455, section 8.1: text is UTF-8. The sequences are those of section 6 of the Autobahn test suite.
 import { it } from 'node:test'
-import { CONTINUATION, frame, TEXT } from '../kit/frames.ts'
+import { CONTINUATION, frame, TEXT } from '../support/frames.ts'
 import { onEachServer } from './served.ts'
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { readRule } from '../../filters/allow/rule.ts'
 import { setup } from '../../filters/allow.ts'
+import type { Access, Client, Host } from '../../src/contract/types.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
-import type { Access, Client, Host } from '../../src/types.ts'
-import { folder, launch, root, run } from '../kit/cli.ts'
-import { Peer, until } from '../kit/peer.ts'
-import { SECRET, sign } from '../kit/tokens.ts'
+import { folder, launch, root, run } from '../support/cli.ts'
+import { Peer, until } from '../support/peer.ts'
+import { SECRET, sign } from '../support/tokens.ts'
 
 /** A client with these claims, as an authenticating filter leaves it. */
 function clientOf({ sub, ...claims }: Record<string, unknown> = {}): Client {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
+import type { FilterModule, Sets } from '../../src/contract/types.ts'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
-import type { FilterModule, Sets } from '../../src/types.ts'
-import { cheap } from '../kit/cpu.ts'
-import { SECRET, sign } from '../kit/tokens.ts'
+import { cheap } from '../support/cpu.ts'
+import { SECRET, sign } from '../support/tokens.ts'
 
 const WARN = 40
 const registered = (token: string) => `Successfully registered with broadcast group: ${token}`

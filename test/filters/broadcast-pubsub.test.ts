@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { consumer } from '../../filters/broadcast-pubsub.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
-import { Peer, serve } from '../kit/peer.ts'
+import { Peer, serve } from '../support/peer.ts'
 
 describe('broadcast-pubsub', () => {
   it("sends an event's payload to everyone on this node alone, and passes it on", () => {

@@ -9,12 +9,12 @@ import type { JwtOptions } from '../../filters/jwt/options.ts'
 import { Refused } from '../../filters/jwt/refused.ts'
 import { verifierOf } from '../../filters/jwt/verify.ts'
 import type { JwtApi } from '../../filters/jwt.ts'
+import type { Client, FilterModule, Handshake, Host, Payload, Server, Transport } from '../../src/contract/types.ts'
 import { type Caller, type TestClient, testServer } from '../../src/testing/index.ts'
-import type { Client, FilterModule, Handshake, Host, Payload, Server, Transport } from '../../src/types.ts'
-import { folder, launch } from '../kit/cli.ts'
-import { cheap } from '../kit/cpu.ts'
-import { knock } from '../kit/knock.ts'
-import { ec, forgeSigned, rsa, SECRET, sign } from '../kit/tokens.ts'
+import { folder, launch } from '../support/cli.ts'
+import { cheap } from '../support/cpu.ts'
+import { knock } from '../support/knock.ts'
+import { ec, forgeSigned, rsa, SECRET, sign } from '../support/tokens.ts'
 
 type Filters = Parameters<typeof testServer>[0]
 

@@ -3,11 +3,11 @@ import { describe, it, type TestContext } from 'node:test'
 import { typeOf } from '../../filters/media/kinds.ts'
 import { type Media, mediaOf, simpleMediaOf } from '../../filters/media/message.ts'
 import type { MediaApi } from '../../filters/media.ts'
-import type { Client, FilterModule, Host, Message, Payload } from '../../src/types.ts'
-import { launch } from '../kit/cli.ts'
-import { cheap, filled } from '../kit/cpu.ts'
-import { envelope, opened, vector } from '../kit/media.ts'
-import { Peer, serve, until } from '../kit/peer.ts'
+import type { Client, FilterModule, Host, Message, Payload } from '../../src/contract/types.ts'
+import { launch } from '../support/cli.ts'
+import { cheap, filled } from '../support/cpu.ts'
+import { envelope, opened, vector } from '../support/media.ts'
+import { Peer, serve, until } from '../support/peer.ts'
 
 const [JSON_, TEXT, BINARY, FILE, AUDIO, IMAGE] = [0, 1, 2, 3, 4, 5] as const
 /** One pixel. */

@@ -4,10 +4,10 @@ import { describe, it, type TestContext } from 'node:test'
 import { frameOf } from '../../filters/messaging/message.ts'
 import { readText } from '../../filters/messaging/text.ts'
 import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
-import type { Client, FilterModule, Message, Payload } from '../../src/types.ts'
-import { cheap, filled } from '../kit/cpu.ts'
-import { action, building, framed, headerOf, plainly, request, vector } from '../kit/messaging.ts'
-import { Peer, serve, until } from '../kit/peer.ts'
+import type { Client, FilterModule, Message, Payload } from '../../src/contract/types.ts'
+import { cheap, filled } from '../support/cpu.ts'
+import { action, building, framed, headerOf, plainly, request, vector } from '../support/messaging.ts'
+import { Peer, serve, until } from '../support/peer.ts'
 
 /** A server, and clients of it: of this protocol when they say so. */
 async function messaging(t: TestContext, filters: (string | FilterModule)[] = ['broadcast'], options: object = {}) {

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { testServer } from '../../src/testing/index.ts'
-import { browser } from '../kit/browser.ts'
-import { folder } from '../kit/cli.ts'
-import { door } from '../kit/messaging.ts'
-import { pushed } from '../kit/messaging-files.ts'
-import { serve, until } from '../kit/peer.ts'
+import { browser } from '../support/browser.ts'
+import { folder } from '../support/cli.ts'
+import { door } from '../support/messaging.ts'
+import { pushed } from '../support/messaging-files.ts'
+import { serve, until } from '../support/peer.ts'
 
 type Options = Readonly<Record<string, unknown>>
 

@@ -9,9 +9,9 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { generate } from 'selfsigned'
-import { folder, launch, refusal } from '../kit/cli.ts'
-import { Peer, serve, until } from '../kit/peer.ts'
-import { whileSwapping } from '../kit/swap.ts'
+import { folder, launch, refusal } from '../support/cli.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { whileSwapping } from '../support/swap.ts'
 
 type Test = Parameters<typeof folder>[0]
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { FilterModule } from '../../src/contract/types.ts'
 import { testServer } from '../../src/testing/index.ts'
-import type { FilterModule } from '../../src/types.ts'
 
 /** The ancestor's first example: takes the last character off. */
 const popchar: FilterModule = { message: payload => payload.slice(0, -1) as string }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
-import { Peer, raw, serve, until } from '../kit/peer.ts'
+import { Peer, raw, serve, until } from '../support/peer.ts'
 
 function printing() {
   const stdout = new PassThrough()

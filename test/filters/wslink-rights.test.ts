@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { WslinkApi } from '../../filters/wslink.ts'
-import type { Client, FilterModule } from '../../src/types.ts'
-import { Peer, serve, until } from '../kit/peer.ts'
-import { type RedisServer, skipWithoutOwn, startRedis } from '../kit/redis.ts'
-import { SECRET, sign } from '../kit/tokens.ts'
-import { building, Client2, hello, official, opened } from '../kit/wslink.ts'
+import type { Client, FilterModule } from '../../src/contract/types.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { type RedisServer, skipWithoutOwn, startRedis } from '../support/redis.ts'
+import { SECRET, sign } from '../support/tokens.ts'
+import { building, Client2, hello, official, opened } from '../support/wslink.ts'
 
 const RULES = [
   'role=all join wslink',

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { WslinkApi } from '../../filters/wslink.ts'
+import type { Client, Payload } from '../../src/contract/types.ts'
 import { createServer } from '../../src/index.ts'
 import { testServer } from '../../src/testing/index.ts'
-import type { Client, Payload } from '../../src/types.ts'
-import { folder, refusalInside } from '../kit/cli.ts'
-import { Peer, serve, until } from '../kit/peer.ts'
-import { sign, SECRET as TOKEN_SECRET } from '../kit/tokens.ts'
-import { building, Client2, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../kit/wslink.ts'
+import { folder, refusalInside } from '../support/cli.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { sign, SECRET as TOKEN_SECRET } from '../support/tokens.ts'
+import { building, Client2, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../support/wslink.ts'
 
 declare module 'filtered-websocket' {
   interface WslinkProcedures {

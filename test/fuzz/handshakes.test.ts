@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import fc from 'fast-check'
-import { frame, TEXT } from '../kit/frames.ts'
+import { frame, TEXT } from '../support/frames.ts'
 import { type Conversation, fuzzConnections } from './connections.ts'
 import { mutated } from './mutations.ts'
 import { kept } from './seed.ts'

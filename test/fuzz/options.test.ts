@@ -1,8 +1,8 @@
 // Random command lines and environments. jazzer.js would guide them by coverage, but it instruments CommonJS, not our modules.
 import { it } from 'node:test'
 import fc from 'fast-check'
-import { commandOptions, coreOptions, envName } from '../../src/options.ts'
-import { folder } from '../kit/cli.ts'
+import { commandOptions, coreOptions, envName } from '../../src/config/options.ts'
+import { folder } from '../support/cli.ts'
 import { RememberingLoader, refusedOrTaken } from './plans.ts'
 import { chooseSeed, kept } from './seed.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { isUsageError, messageOf } from '../../src/errors.ts'
-import { type LoadedModule, Loader, type ModuleKind } from '../../src/loader.ts'
-import { makePlan, type Sources } from '../../src/plan.ts'
+import { isUsageError, messageOf } from '../../src/contract/errors.ts'
+import { makePlan, type Sources } from '../../src/lifecycle/plan.ts'
+import { type LoadedModule, Loader, type ModuleKind } from '../../src/modules/loader.ts'
 
 /** Asks Node for each module once: it is the options that are tried, thousands of times. */
 export class RememberingLoader extends Loader {

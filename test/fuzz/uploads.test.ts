@@ -5,8 +5,8 @@ import { it } from 'node:test'
 import fc from 'fast-check'
 import { Conversation, type Reply } from '../../filters/media/conversation.ts'
 import type { Saved } from '../../filters/media/saved.ts'
-import { until } from '../kit/peer.ts'
-import { filesOf, uploadsOf } from '../kit/uploads.ts'
+import { until } from '../support/peer.ts'
+import { filesOf, uploadsOf } from '../support/uploads.ts'
 import { chooseSeed } from './seed.ts'
 
 const RUNS = 300

@@ -10,9 +10,9 @@ import { pack, unpack } from '../../filters/wslink/msgpack/pack.ts'
 import { Generation1 } from '../../filters/wslink/v1/generation.ts'
 import { chunksOf } from '../../filters/wslink/v2/chunks.ts'
 import { Generation2 } from '../../filters/wslink/v2/generation.ts'
-import { BINARY, CLOSE, frame, TEXT } from '../kit/frames.ts'
-import { watched } from '../kit/resources.ts'
-import { call, chunk, hello, SECRET, whole } from '../kit/wslink.ts'
+import { BINARY, CLOSE, frame, TEXT } from '../support/frames.ts'
+import { watched } from '../support/resources.ts'
+import { call, chunk, hello, SECRET, whole } from '../support/wslink.ts'
 import { type Conversation, fuzzConnections, goodHandshake } from './connections.ts'
 import { mutated } from './mutations.ts'
 import { chooseSeed } from './seed.ts'
@@ -177,7 +177,7 @@ const talks: fc.Arbitrary<Talk> = fc
 it(`${CONVERSATIONS} random conversations of wslink are answered by the book or ended, and leave nothing behind`, {
   timeout: 120_000,
 }, async t => {
-  const filters = join(import.meta.dirname, '../kit/filters')
+  const filters = join(import.meta.dirname, '../support/filters')
   let letIn = 0
   await fuzzConnections(t, {
     targets: [

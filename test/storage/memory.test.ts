@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { History, Payload, Sets, Values } from '../../src/types.ts'
+import type { History, Payload, Sets, Values } from '../../src/contract/types.ts'
 import { open } from '../../storage/memory.ts'
 
 const NOW = Date.UTC(2026, 0, 1)

@@ -4,8 +4,8 @@ import { describe, it, type TestContext } from 'node:test'
 import { Conversation, type Reply } from '../../../filters/media/conversation.ts'
 import type { Saved } from '../../../filters/media/saved.ts'
 import type { Uploads, UploadsOptions } from '../../../filters/media/uploads.ts'
-import { Peer, serve, until } from '../../kit/peer.ts'
-import { filesOf, PNG, png, uploadsOf } from '../../kit/uploads.ts'
+import { Peer, serve, until } from '../../support/peer.ts'
+import { filesOf, PNG, png, uploadsOf } from '../../support/uploads.ts'
 
 const WINDOW = 40_000
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Malformed, readEnvelope, writeBody } from '../../../filters/media/envelope.ts'
 import { mediaOf } from '../../../filters/media/message.ts'
-import { vector, vectors } from '../../kit/media.ts'
+import { vector, vectors } from '../../support/media.ts'
 
 const MAX_JSON = 1000
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { checkName, savedName } from '../../../filters/media/names.ts'
-import { HOSTILE, LONG } from '../../kit/hostile-names.ts'
+import { HOSTILE, LONG } from '../../support/hostile-names.ts'
 
 describe('the name of a client', () => {
   for (const [reason, ...names] of HOSTILE) {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { place } from '../../../filters/media/part.ts'
 import { refusedBy } from '../../../filters/media/refused.ts'
-import { folder } from '../../kit/cli.ts'
+import { folder } from '../../support/cli.ts'
 
 const failing = (code: string) => () => Promise.reject(Object.assign(new Error(code), { code }))
 

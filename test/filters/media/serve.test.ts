@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { pino } from 'pino'
 import { serverOf } from '../../../filters/media/serve.ts'
-import { folder } from '../../kit/cli.ts'
-import { PNG } from '../../kit/uploads.ts'
+import { folder } from '../../support/cli.ts'
+import { PNG } from '../../support/uploads.ts'
 
 const SECRET = 'top secret'
 

@@ -5,14 +5,14 @@ import { statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import { folder, root } from '../../kit/cli.ts'
-import { smallDisk } from '../../kit/small-disk.ts'
-import { filesOf, png, uploadsOf } from '../../kit/uploads.ts'
+import { folder, root } from '../../support/cli.ts'
+import { smallDisk } from '../../support/small-disk.ts'
+import { filesOf, png, uploadsOf } from '../../support/uploads.ts'
 
 describe('a process that is killed in the middle of an upload', () => {
   it('leaves a part that nobody sees, and that goes', async t => {
     const path = folder(t)
-    const script = join(root, 'test/kit/half-upload.ts')
+    const script = join(root, 'test/support/half-upload.ts')
     const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script, path], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })

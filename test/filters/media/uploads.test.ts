@@ -5,9 +5,9 @@ import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { Refused } from '../../../filters/media/refused.ts'
 import { Uploads, type UploadsOptions } from '../../../filters/media/uploads.ts'
-import { folder } from '../../kit/cli.ts'
-import { until } from '../../kit/peer.ts'
-import { filesOf, PNG, png, uploadsOf } from '../../kit/uploads.ts'
+import { folder } from '../../support/cli.ts'
+import { until } from '../../support/peer.ts'
+import { filesOf, PNG, png, uploadsOf } from '../../support/uploads.ts'
 
 const ANN = {}
 const BOB = {}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { readAnnouncement, writeAnnouncement } from '../../../filters/messaging/announcement.ts'
 import { frameOf } from '../../../filters/messaging/message.ts'
-import { action, vector } from '../../kit/messaging.ts'
+import { action, vector } from '../../support/messaging.ts'
 
 const recorded = { host: '192.168.1.101', port: 25_000, id: '0042', startTime: 1_600_000_000.25 }
 const kwargs = { host: '192.168.1.101', port: '25000', id: '0042', start_time: '1600000000.25' }

@@ -6,9 +6,9 @@ import { describe, it, type TestContext } from 'node:test'
 import { type Announcement, readAnnouncement, writeAnnouncement } from '../../../filters/messaging/announcement.ts'
 import { Announcer } from '../../../filters/messaging/announcer.ts'
 import type { ServerOptions } from '../../../src/index.ts'
-import { folder, launch, refusal } from '../../kit/cli.ts'
-import { door } from '../../kit/messaging.ts'
-import { until } from '../../kit/peer.ts'
+import { folder, launch, refusal } from '../../support/cli.ts'
+import { door } from '../../support/messaging.ts'
+import { until } from '../../support/peer.ts'
 
 /** A UDP port of this machine, and what comes there. */
 async function ear(t: TestContext, host = '127.0.0.1') {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { textIn } from '../../../filters/messaging/encoding.ts'
-import { refusing } from '../../kit/messaging.ts'
+import { refusing } from '../../support/messaging.ts'
 
 describe('content-encoding', () => {
   const cases: readonly (readonly [name: string, hex: string, text: string])[] = [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { readFrame, writeFrame } from '../../../filters/messaging/frame.ts'
 import { type Action, frameOf, messageOf, type Request, type Response } from '../../../filters/messaging/message.ts'
-import { framed, headerOf, plainly, refusing, vector, vectors } from '../../kit/messaging.ts'
+import { framed, headerOf, plainly, refusing, vector, vectors } from '../../support/messaging.ts'
 
 const MAX = 1000
 

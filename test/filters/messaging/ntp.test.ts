@@ -8,11 +8,11 @@ import { Clock } from '../../../filters/messaging/clock.ts'
 import { askNtp } from '../../../filters/messaging/ntp.ts'
 import { NtpSync } from '../../../filters/messaging/ntp-sync.ts'
 import type { MessagingApi } from '../../../filters/messaging.ts'
-import { folder, refusal, root } from '../../kit/cli.ts'
-import { building, door, request } from '../../kit/messaging.ts'
-import { answerTo, instant, ntpServer } from '../../kit/ntp.ts'
-import { until } from '../../kit/peer.ts'
-import { freePort } from '../../kit/port.ts'
+import { folder, refusal, root } from '../../support/cli.ts'
+import { building, door, request } from '../../support/messaging.ts'
+import { answerTo, instant, ntpServer } from '../../support/ntp.ts'
+import { until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
 
 const clock = new Clock()
 const now = () => clock.system

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { Frame } from '../../../filters/messaging/frame.ts'
 import { Parser } from '../../../filters/messaging/parser.ts'
-import { action, framed, headerOf, refusing, vector, vectors } from '../../kit/messaging.ts'
+import { action, framed, headerOf, refusing, vector, vectors } from '../../support/messaging.ts'
 
 const MAX = 100_000_000
 

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { readFrame } from '../../../filters/messaging/frame.ts'
 import { frameOf, type Messaging, messageOf, type Response } from '../../../filters/messaging/message.ts'
 import { readText, writeText } from '../../../filters/messaging/text.ts'
-import { plainly, refusing } from '../../kit/messaging.ts'
+import { plainly, refusing } from '../../support/messaging.ts'
 
 describe('the form for browsers', () => {
   const forms: readonly (readonly [text: string, message: Messaging])[] = [

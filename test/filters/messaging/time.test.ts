@@ -7,10 +7,10 @@ import { Clock } from '../../../filters/messaging/clock.ts'
 import { frameOf, type Request } from '../../../filters/messaging/message.ts'
 import type { MessagingApi } from '../../../filters/messaging.ts'
 import type { ServerOptions } from '../../../src/index.ts'
-import { building, door, plainly, request, response, TcpPeer } from '../../kit/messaging.ts'
-import { answerTo, ntpServer } from '../../kit/ntp.ts'
-import { Peer, until } from '../../kit/peer.ts'
-import { needsPython, PythonPeer } from '../../kit/python-peer.ts'
+import { building, door, plainly, request, response, TcpPeer } from '../../support/messaging.ts'
+import { answerTo, ntpServer } from '../../support/ntp.ts'
+import { Peer, until } from '../../support/peer.ts'
+import { needsPython, PythonPeer } from '../../support/python-peer.ts'
 
 const clock = new Clock()
 

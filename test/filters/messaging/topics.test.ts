@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { MessagingApi } from '../../../filters/messaging.ts'
-import type { Access, FilterModule } from '../../../src/types.ts'
-import { building, door, request } from '../../kit/messaging.ts'
-import { Peer, until } from '../../kit/peer.ts'
+import type { Access, FilterModule } from '../../../src/contract/types.ts'
+import { building, door, request } from '../../support/messaging.ts'
+import { Peer, until } from '../../support/peer.ts'
 
 /** A browser that asks, and what it is answered: the value, or the error. */
 async function room(t: TestContext, messagingTopics: string[], filters: (FilterModule | string)[] = []) {

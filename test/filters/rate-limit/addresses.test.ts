@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
+import type { Client } from '../../../src/contract/types.ts'
 import type { RunningServer, ServerOptions } from '../../../src/index.ts'
 import { type Refused, testServer } from '../../../src/testing/index.ts'
-import type { Client } from '../../../src/types.ts'
-import { launch } from '../../kit/cli.ts'
-import { ask, handshake, RawPeer } from '../../kit/frames.ts'
-import { Peer, serve, until } from '../../kit/peer.ts'
+import { launch } from '../../support/cli.ts'
+import { ask, handshake, RawPeer } from '../../support/frames.ts'
+import { Peer, serve, until } from '../../support/peer.ts'
 
 const ANY = 1_000_000
 

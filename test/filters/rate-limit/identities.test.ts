@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
+import type { Client, Payload } from '../../../src/contract/types.ts'
 import type { ServerOptions } from '../../../src/index.ts'
 import { type Refused, type TestServer, testServer } from '../../../src/testing/index.ts'
-import type { Client, Payload } from '../../../src/types.ts'
-import { folder } from '../../kit/cli.ts'
-import { ask, handshake } from '../../kit/frames.ts'
-import { Peer, serve } from '../../kit/peer.ts'
-import { type RedisServer, skipWithoutOwn, startRedis } from '../../kit/redis.ts'
-import { SECRET, sign } from '../../kit/tokens.ts'
+import { folder } from '../../support/cli.ts'
+import { ask, handshake } from '../../support/frames.ts'
+import { Peer, serve } from '../../support/peer.ts'
+import { type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
+import { SECRET, sign } from '../../support/tokens.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 

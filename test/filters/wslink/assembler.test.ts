@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { Fatal } from '../../../filters/wslink/fatal.ts'
 import { Assembler } from '../../../filters/wslink/v2/assembler.ts'
 import { chunksOf } from '../../../filters/wslink/v2/chunks.ts'
-import { chunk } from '../../kit/wslink.ts'
+import { chunk } from '../../support/wslink.ts'
 
 const bytes = (length: number) => Buffer.from(Array.from({ length }, (_, i) => i & 0xff))
 const fails = (run: () => unknown, code: number, message: string) =>

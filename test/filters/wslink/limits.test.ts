@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { Slots } from '../../../filters/wslink/slots.ts'
 import { testServer } from '../../../src/testing/index.ts'
-import type { Peer } from '../../kit/peer.ts'
-import { building, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../../kit/wslink.ts'
+import type { Peer } from '../../support/peer.ts'
+import { building, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../../support/wslink.ts'
 
 const MIB = 1024 * 1024
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { folder, type Launched, launch } from '../../kit/cli.ts'
-import { until } from '../../kit/peer.ts'
-import { type RedisServer, skipWithoutOwn, startRedis } from '../../kit/redis.ts'
-import { Client2, official, SECRET } from '../../kit/wslink.ts'
+import { folder, type Launched, launch } from '../../support/cli.ts'
+import { until } from '../../support/peer.ts'
+import { type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
+import { Client2, official, SECRET } from '../../support/wslink.ts'
 
 const PROCEDURES = `export const uses = ['wslink']
 export const setup = host => {

@@ -4,7 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, it, type TestContext } from 'node:test'
 import type { WslinkApi } from '../../../filters/wslink.ts'
-import { type Generation, official, serveWslink } from '../../kit/wslink.ts'
+import { type Generation, official, serveWslink } from '../../support/wslink.ts'
 
 const MIB = 1024 * 1024
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { ExtData, encode } from '@msgpack/msgpack'
 import { Fatal } from '../../../filters/wslink/fatal.ts'
 import { pack, unpack } from '../../../filters/wslink/msgpack/pack.ts'
-import { cheap } from '../../kit/cpu.ts'
+import { cheap } from '../../support/cpu.ts'
 
 const packed = (value: unknown) => Buffer.concat(pack(value))
 const fails = (hex: string | Buffer, message: string, code = 1007) =>

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { Generation2 } from '../../../filters/wslink/v2/generation.ts'
 import type { WslinkApi } from '../../../filters/wslink.ts'
-import type { Peer } from '../../kit/peer.ts'
-import { exchange, opened, serveWslink, vectors } from '../../kit/wslink.ts'
+import type { Peer } from '../../support/peer.ts'
+import { exchange, opened, serveWslink, vectors } from '../../support/wslink.ts'
 
 /** Answered byte by byte. */
 const SAME_IN_2 = [

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { namesIn } from '../../../../filters/messaging/files/path.ts'
 import { Root } from '../../../../filters/messaging/files/root.ts'
 import { Temp } from '../../../../filters/messaging/files/temp.ts'
-import { folder } from '../../../kit/cli.ts'
+import { folder } from '../../../support/cli.ts'
 
 describe('a path', () => {
   const ONES = 'a path is relative, with names between single slashes, none of them . or ..'

@@ -6,7 +6,7 @@ import { Hashes } from '../../../../filters/messaging/files/hashes.ts'
 import { Root } from '../../../../filters/messaging/files/root.ts'
 import { Space } from '../../../../filters/messaging/files/space.ts'
 import { Transfers } from '../../../../filters/messaging/files/transfers.ts'
-import { folder } from '../../../kit/cli.ts'
+import { folder } from '../../../support/cli.ts'
 
 const FULL = { code: 'full', message: 'no more than 100 bytes are kept in all' }
 const BUSY = { code: 'busy' }

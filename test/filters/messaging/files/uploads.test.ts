@@ -8,8 +8,8 @@ import { Space } from '../../../../filters/messaging/files/space.ts'
 import { Transfers } from '../../../../filters/messaging/files/transfers.ts'
 import type { Sender } from '../../../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../../../filters/messaging/files/uploads.ts'
-import { folder } from '../../../kit/cli.ts'
-import { bytesOf, sha256 } from '../../../kit/messaging-files.ts'
+import { folder } from '../../../support/cli.ts'
+import { bytesOf, sha256 } from '../../../support/messaging-files.ts'
 
 const BYTES = bytesOf(10)
 const HOOKS = { allow: async () => {}, placed: async () => {} }

@@ -1,0 +1,138 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isPromise } from '../contract/deadline.ts'
+import { DROP } from '../contract/drop.ts'
+import { isPayload } from '../contract/payload.ts'
+import type { ChannelEvent, HandlerCounts, Handlers, Payload, Peer } from '../contract/types.ts'
+import type { ServerClient } from '../peer/client.ts'
+import { Chain, type ChainHost, type ChainKind, type ChainName, type Handler, type Step } from './chain.ts'
+import { Permits } from './permits.ts'
+
+/** Every chain of one server. */
+export interface Chains {
+  readonly connect: Chain<ServerClient>
+  readonly open: Chain<ServerClient>
+  readonly data: Chain<Buffer>
+  readonly message: Chain<Payload>
+  readonly disconnect: Chain<ServerClient>
+  readonly consumer: Chain<ChannelEvent>
+  readonly request: Chain<IncomingMessage>
+  readonly permits: Permits
+}
+
+export const CHAIN_NAMES: readonly ChainName[] = [
+  'connect',
+  'open',
+  'data',
+  'message',
+  'disconnect',
+  'consumer',
+  'request',
+]
+
+/** A filter as far as the chains are concerned. */
+export interface Registered {
+  readonly name: string
+  readonly handlers: Handlers
+}
+
+const ofClient = {
+  subject: (client: ServerClient) => client,
+  id: (client: ServerClient) => client.id,
+}
+
+const connect: ChainKind<ServerClient> = {
+  ...ofClient,
+  name: 'connect',
+  drops: true,
+  takes: 'nothing, or what client.refuse() returns',
+  endsOnError: true,
+}
+const open: ChainKind<ServerClient> = { ...ofClient, name: 'open', drops: false, takes: 'nothing', endsOnError: true }
+const disconnect: ChainKind<ServerClient> = {
+  name: 'disconnect',
+  drops: false,
+  id: client => client.id,
+  takes: 'nothing',
+  endsOnError: false,
+}
+const message: ChainKind<Payload> = {
+  name: 'message',
+  drops: true,
+  subject: (_, client) => client as ServerClient,
+  id: (_, client) => (client as ServerClient).id,
+  rewrite: (_, verdict) => (isPayload(verdict) ? verdict : undefined),
+  takes: 'nothing, a string, a Buffer, or DROP',
+  endsOnError: true,
+  gated: true,
+}
+const data: ChainKind<Buffer> = {
+  name: 'data',
+  drops: true,
+  id: (_, peer) => (peer as Peer).id,
+  rewrite: (_, verdict) => (Buffer.isBuffer(verdict) ? verdict : undefined),
+  takes: 'nothing, a Buffer, or DROP',
+  endsOnError: true,
+}
+const consumer: ChainKind<ChannelEvent> = {
+  name: 'consumer',
+  drops: true,
+  id: event => `channel ${event.channel}`,
+  rewrite: (event, verdict) => (isPayload(verdict) ? { ...event, payload: verdict } : undefined),
+  takes: 'nothing, a string, a Buffer, or DROP',
+  endsOnError: false,
+}
+const request: ChainKind<IncomingMessage> = {
+  name: 'request',
+  drops: true,
+  id: req => req.socket.remoteAddress,
+  takes: 'nothing, or DROP when it has answered',
+  endsOnError: true,
+}
+
+/** Appends the filters' handlers to their chains, in order. */
+export function compileChains(filters: readonly Registered[], host: ChainHost): Chains {
+  const chain = <V>(kind: ChainKind<V>) => new Chain(kind, stepsOf(kind.name, filters), host)
+  return {
+    connect: chain(connect),
+    open: chain(open),
+    data: chain(data),
+    message: chain(message),
+    disconnect: chain(disconnect),
+    consumer: chain(consumer),
+    request: new Chain(request, stepsOf('request', filters, endsWhenAnswered), host),
+    permits: new Permits(filters, host),
+  }
+}
+
+/** Every handler, and what came of its calls so far. */
+export function handlersOf(chains: Chains): readonly HandlerCounts[] {
+  return CHAIN_NAMES.flatMap(chain => chains[chain].steps.map(({ run: _, ...counts }) => ({ chain, ...counts })))
+}
+
+function stepsOf(
+  name: ChainName,
+  filters: readonly Registered[],
+  wrap = (handler: Handler) => handler,
+): readonly Step[] {
+  return filters.flatMap(({ name: filter, handlers }, order) =>
+    [handlers[name] ?? []].flat().map(handler => ({
+      filter,
+      order,
+      run: wrap(handler as Handler),
+      calls: 0,
+      rewritten: 0,
+      dropped: 0,
+      failed: 0,
+    })),
+  )
+}
+
+/** A request handler has answered when it says so, when it returns the response, or when it has sent headers. */
+function endsWhenAnswered(handler: Handler): Handler {
+  const judge = (verdict: unknown, res: ServerResponse) =>
+    verdict === res || (verdict === undefined && res.headersSent) ? DROP : verdict
+  return (req, res: ServerResponse, server) => {
+    const verdict = handler(req, res, server)
+    return isPromise(verdict) ? verdict.then(late => judge(late, res)) : judge(verdict, res)
+  }
+}

@@ -1,0 +1,66 @@
+import { isPromise } from '../contract/deadline.ts'
+import { FwsError } from '../contract/errors.ts'
+import type { Access, Client, Handlers } from '../contract/types.ts'
+import type { ChainHost } from './chain.ts'
+import type { Registered } from './chains.ts'
+
+type Permit = Exclude<NonNullable<Handlers['permit']>, readonly unknown[]>
+
+interface Step {
+  readonly filter: string
+  readonly run: Permit
+}
+
+/** What clients may hear and say: every `permit` handler has to agree. Where there is none everything is allowed. */
+export class Permits {
+  readonly #steps: readonly Step[]
+  readonly #host: Pick<ChainHost, 'report'>
+
+  constructor(filters: readonly Registered[], host: Pick<ChainHost, 'report'>) {
+    this.#steps = filters.flatMap(({ name: filter, handlers }) =>
+      [handlers.permit ?? []].flat().map(run => ({ filter, run: run as Permit })),
+    )
+    this.#host = host
+  }
+
+  get empty(): boolean {
+    return this.#steps.length === 0
+  }
+
+  /** Whoever fails to agree refuses. */
+  allow(access: Access, client: Client): boolean {
+    return this.#steps.every(step => this.#ask(step, access, client))
+  }
+
+  /** @throws FwsError `ERR_FORBIDDEN`. */
+  check(access: Access, client: Client): void {
+    if (!this.empty && !this.allow(access, client)) throw forbidden(access)
+  }
+
+  #ask({ filter, run }: Step, access: Access, client: Client): boolean {
+    try {
+      const verdict: unknown = run(access, client)
+      if (typeof verdict === 'boolean') return verdict
+      // Nobody waits for it, so its rejection must not end the process.
+      if (isPromise(verdict)) verdict.then(undefined, () => {})
+      throw new FwsError('ERR_VERDICT', `returned ${typeof verdict}; a permit handler returns true or false`)
+    } catch (error) {
+      this.#host.report(error, { chain: 'permit', filter, id: client.id })
+      return false
+    }
+  }
+}
+
+/** Characters of a topic in an answer. */
+const SHOWN = 100
+
+function forbidden({ action, topic }: Access): FwsError {
+  const cut = topic !== undefined && topic.length > SHOWN ? `${topic.slice(0, SHOWN)}…` : topic
+  const where = cut === undefined ? 'everyone' : JSON.stringify(cut)
+  return new FwsError('ERR_FORBIDDEN', `not allowed to ${action === 'join' ? 'join' : 'publish to'} ${where}`)
+}
+
+/** Whether a client wanted what it may not; any other error is the filter's failure. */
+export function isForbidden(error: unknown): error is Error {
+  return error instanceof Error && (error as { code?: unknown }).code === 'ERR_FORBIDDEN'
+}

@@ -1,0 +1,164 @@
+import { basename, dirname } from 'node:path'
+import {
+  createScanner,
+  findNodeAtLocation,
+  getNodeValue,
+  type Node,
+  type ParseError,
+  parseTree,
+  printParseErrorCode,
+} from 'jsonc-parser'
+import { FwsError, messageOf } from '../contract/errors.ts'
+import type { FilterModule } from '../contract/types.ts'
+import { readRegular } from '../kit/regular-file.ts'
+import { kebab } from './options.ts'
+import type { Given } from './settings.ts'
+
+/** Levels of brackets: far beyond any that is meant. */
+const MAX_DEPTH = 100
+
+/** The name of a filter that was given as a module. */
+export const INLINE = 'inline'
+
+/** A filter as it was asked for. */
+export interface FilterRef {
+  /** A name, or in the API a module itself. */
+  readonly name: string | FilterModule
+  /** Folder that a relative name starts from. */
+  readonly base: string
+  /** Options for this place in the chain alone. */
+  readonly options?: ReadonlyMap<string, Given>
+}
+
+export interface Config {
+  /** Keys in kebab-case. */
+  readonly values: ReadonlyMap<string, Given>
+  /** `undefined`: the file names none. */
+  readonly filters: readonly FilterRef[] | undefined
+}
+
+/**
+ * Reads a config file: JSON with comments and trailing commas; lines that begin with `#` are left out.
+ *
+ * @throws FwsError `ERR_CONFIG` with line and column.
+ */
+export function readConfig(path: string): Config {
+  let text: string
+  try {
+    text = readRegular(path)
+  } catch (error) {
+    throw new FwsError('ERR_CONFIG', `cannot read config file ${path}: ${messageOf(error)}`, error)
+  }
+  // Blanked, not removed, so that positions stay true; other tools' byte order mark too.
+  const json = text.replace(/^\uFEFF/, ' ').replace(/^#.*$/gm, line => ' '.repeat(line.length))
+  refuseDeep(path, json)
+  const errors: ParseError[] = []
+  const root = parseTree(json, errors, { allowTrailingComma: true })
+  const [error] = errors
+  if (error !== undefined) {
+    const problem = printParseErrorCode(error.error).replace(/(?<=[a-z])[A-Z]/g, capital => ` ${capital.toLowerCase()}`)
+    throw new FwsError('ERR_CONFIG', `${path}:${position(json, error.offset)}: ${problem.toLowerCase()}`)
+  }
+  if (root?.type !== 'object') throw new FwsError('ERR_CONFIG', `${path}: a config file holds one JSON object`)
+  return readObject(root, {
+    source: basename(path),
+    base: dirname(path),
+    at: node => `${path}:${position(json, node.offset)}`,
+  })
+}
+
+/** The parser calls itself once a level, and would end with the stack. */
+function refuseDeep(path: string, json: string): void {
+  const scanner = createScanner(json, true)
+  let depth = 0
+  for (scanner.scan(); scanner.getTokenOffset() < json.length; scanner.scan()) {
+    const first = json[scanner.getTokenOffset()]
+    if (first === '{' || first === '[') depth++
+    else if (first === '}' || first === ']') depth--
+    if (depth > MAX_DEPTH)
+      throw new FwsError('ERR_CONFIG', `${path}: nested ${depth} levels deep; a config file needs a few`)
+  }
+}
+
+/** Options given to the API: the same object as in a config file, modules allowed among its filters. */
+export function readGiven(given: Readonly<Record<string, unknown>>, base: string): Config {
+  const { filters, ...rest } = given
+  const values = new Map<string, Given>()
+  for (const [key, value] of Object.entries(rest)) {
+    if (value !== undefined) values.set(kebab(key), { value, label: `option ${key}`, source: 'createServer', base })
+  }
+  if (filters === undefined) return { values, filters: undefined }
+  const refs = [filters].flat().map(entry => {
+    const [name, options] = Array.isArray(entry) ? entry : [entry, undefined]
+    return { name, base, ...(options && { options: readGiven(options, base).values }) } as FilterRef
+  })
+  const names = refs.map(({ name }) => (typeof name === 'string' ? name : INLINE))
+  values.set('filters', { value: names, label: 'option filters', source: 'createServer', base })
+  return { values, filters: refs }
+}
+
+interface Reading {
+  readonly source: string
+  readonly base: string
+  /** Where a node stands, for an error. */
+  at(node: Node): string
+}
+
+function readObject(root: Node, reading: Reading): Config {
+  const values = new Map<string, Given>()
+  let filters: readonly FilterRef[] | undefined
+  const set = (key: Node, name: string, value: unknown) => {
+    const label = `${reading.at(key)}: ${key.value}`
+    if (values.has(name)) throw new FwsError('ERR_CONFIG', `${label} is given twice`)
+    values.set(name, { value, label, source: reading.source, base: reading.base })
+  }
+  for (const [key, value] of entriesOf(root)) {
+    const name = kebab(String(key.value))
+    if (name === '$schema') continue
+    if (name === 'flags') for (const flag of switchesOf(value, reading)) set(flag, kebab(String(flag.value)), true)
+    else if (name === 'filters') {
+      filters = filtersOf(value, reading)
+      set(
+        key,
+        name,
+        filters.map(filter => filter.name),
+      )
+    } else set(key, name, getNodeValue(value))
+  }
+  return { values, filters }
+}
+
+function switchesOf(list: Node, reading: Reading): readonly Node[] {
+  const names = list.children ?? []
+  if (list.type === 'array' && names.every(name => name.type === 'string')) return names
+  throw new FwsError('ERR_CONFIG', `${reading.at(list)}: flags takes a list of names of switches`)
+}
+
+function filtersOf(list: Node, reading: Reading): readonly FilterRef[] {
+  const entries = list.type === 'array' ? (list.children ?? []) : [list]
+  return entries.map(entry => {
+    if (entry.type === 'string') return { name: entry.value, base: reading.base }
+    const name = findNodeAtLocation(entry, [0])
+    const options = findNodeAtLocation(entry, [1])
+    if (
+      entry.type !== 'array' ||
+      name?.type !== 'string' ||
+      options?.type !== 'object' ||
+      entry.children?.length !== 2
+    ) {
+      throw new FwsError('ERR_CONFIG', `${reading.at(entry)}: a filter is a name, or [name, {options}]`)
+    }
+    return { name: name.value, base: reading.base, options: readObject(options, reading).values }
+  })
+}
+
+function entriesOf(object: Node): readonly (readonly [Node, Node])[] {
+  return (object.children ?? []).flatMap(({ children }) =>
+    children?.length === 2 ? [[children[0]!, children[1]!] as const] : [],
+  )
+}
+
+function position(text: string, offset: number): string {
+  const before = text.slice(0, offset).split('\n')
+  return `${before.length}:${before.at(-1)!.length + 1}`
+}

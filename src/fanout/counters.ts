@@ -1,0 +1,36 @@
+import type { Counters } from '../contract/types.ts'
+
+/** Labels come from filters' reasons: past this many the rest are counted together, so that a label made of user data cannot grow a map. */
+const MAX_LABELS = 100
+
+export function createCounters(): Counters {
+  return {
+    opened: 0,
+    closed: 0,
+    messages: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    deliveries: 0,
+    errors: 0,
+    paused: 0,
+    events: 0,
+    nodesOut: 0,
+    nodesUnsent: 0,
+    nodesIn: 0,
+    nodesLost: 0,
+    nodesRefused: 0,
+    stdoutDropped: 0,
+    drops: Object.create(null),
+    refusals: Object.create(null),
+    closes: Object.create(null),
+    tlsFailures: Object.create(null),
+  }
+}
+
+/** Adds to one labelled total. */
+export function count(totals: Record<string, number>, label: string | number, by = 1): void {
+  const known = totals[label]
+  if (known !== undefined) totals[label] = known + by
+  else if (Object.keys(totals).length < MAX_LABELS) totals[label] = by
+  else totals.other = (totals.other ?? 0) + by
+}

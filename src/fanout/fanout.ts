@@ -1,0 +1,201 @@
+import type { Payload } from '../contract/types.ts'
+import { Pace } from './flush-policy.ts'
+import type { Outbox } from './outbox.ts'
+import { NumberedSelection, Selection } from './selection.ts'
+import { Batch, type Run, type Topic } from './topic.ts'
+import type { Frame, Wire } from './wire.ts'
+
+/** Messages that may wait, for one client or for all, before they are written at once. */
+const MAX_FRAMES = 1024
+
+/**
+ * Sends nothing at once: it collects what one turn of the event loop sends, under load that of a few (`Pace`), then writes
+ * once to each client.
+ *
+ * k broadcasts to n clients are framed k times and joined once; then every client is handed the same buffer, n writes in
+ * all. Clients that differ (a direct send among the broadcasts, left out by `except`, member of two topics, joined in
+ * this turn) get their own selection, cut from the same buffers, in the order of `seq`.
+ */
+export class Fanout {
+  readonly #maxBytes: number
+  /** Number of the last send of any kind. */
+  #seq = 0
+  #flushes = 0
+  #dirty: Topic[] = []
+  #touched: Outbox[] = []
+  #frames = 0
+  #bytes = 0
+  #isEmpty = true
+  /** The end of the turn is going to write. */
+  #isScheduled = false
+  readonly #pace: Pick<Pace, 'waits' | 'begin' | 'end'>
+
+  /** @param maxBytes - of broadcasts or of one client's frames that may wait within a turn. */
+  constructor(maxBytes: number, pace: Pick<Pace, 'waits' | 'begin' | 'end'> = new Pace()) {
+    this.#maxBytes = maxBytes
+    this.#pace = pace
+  }
+
+  /** To every member of the topic. */
+  broadcast(topic: Topic, payload: Payload, except?: Outbox, format?: string): void {
+    if (topic.members.size === 0) return
+    const seq = ++this.#seq
+    if (topic.batch === undefined) {
+      topic.batch = new Batch()
+      this.#dirty.push(topic)
+    }
+    this.#bytes += topic.batch.append(seq, payload, format, except, topic.wires.keys())
+    if (except !== undefined) except.exceptedAt = seq
+    this.#schedule()
+    if (++this.#frames >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
+  }
+
+  /** To one client; the frame may be shared with others. */
+  send(outbox: Outbox, frame: Frame): void {
+    if (frame.length === 0) return
+    if (outbox.isOpen && outbox.frames.length === 0) this.#touched.push(outbox)
+    outbox.add(frame, ++this.#seq)
+    if (!outbox.isOpen) return
+    this.#schedule()
+    if (outbox.frames.length >= MAX_FRAMES || outbox.bytes >= this.#maxBytes) this.flushOne(outbox)
+  }
+
+  join(topic: Topic, outbox: Outbox): void {
+    topic.add(outbox, this.#seq)
+  }
+
+  /** What was broadcast before the leave still arrives. */
+  leave(topic: Topic, outbox: Outbox): void {
+    if (topic.batch !== undefined) this.flushOne(outbox)
+    topic.remove(outbox)
+  }
+
+  /** What was sent before the change still goes out in the old form. */
+  changeWire(outbox: Outbox, wire: Wire): void {
+    if (outbox.wire === wire) return
+    this.flushOne(outbox)
+    for (const topic of outbox.topics) {
+      topic.countWire(outbox.wire, -1)
+      topic.countWire(wire, 1)
+    }
+    outbox.wire = wire
+  }
+
+  /** Writes what waits for one client, ahead of the end of the turn. */
+  flushOne(outbox: Outbox): void {
+    if (outbox.isOpen) this.#writeMerged(outbox)
+  }
+
+  /** Writes everything that waits. */
+  flush(): void {
+    if (this.#isEmpty) return
+    this.#pace.begin()
+    const dirty = this.#dirty
+    const touched = this.#touched
+    this.#dirty = []
+    this.#touched = []
+    this.#frames = 0
+    this.#bytes = 0
+    this.#isEmpty = true
+    for (const topic of dirty) {
+      topic.flushing = topic.batch
+      topic.batch = undefined
+    }
+    try {
+      if (dirty.length > 1) this.#countSources(dirty)
+      for (const topic of dirty) this.#flushTopic(topic, dirty.length === 1)
+      for (const outbox of touched) if (outbox.frames.length > 0) this.flushOne(outbox)
+    } finally {
+      for (const topic of dirty) topic.flushing = undefined
+      this.#pace.end()
+    }
+  }
+
+  #flushTopic(topic: Topic, alone: boolean): void {
+    const batch = topic.flushing!
+    const { first } = batch
+    let wire: Wire | undefined
+    let run: Run | undefined
+    /** Whether one buffer will do for clients of this wire. */
+    let isOne = false
+    for (const [outbox, since] of topic.members) {
+      if (outbox.wire !== wire) {
+        wire = outbox.wire
+        run = batch.run(wire)
+        isOne = !wire.isNumbered && run.pieces === undefined
+      }
+      const likeOthers =
+        isOne &&
+        since < first &&
+        outbox.exceptedAt < first &&
+        outbox.frames.length === 0 &&
+        (alone || outbox.sources === 1)
+      if (!likeOthers) this.#writeMerged(outbox)
+      else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
+    }
+  }
+
+  /** How many of the topics each client is in: those in one alone can be handed its buffer. */
+  #countSources(dirty: readonly Topic[]): void {
+    const flush = ++this.#flushes
+    for (const topic of dirty) {
+      for (const outbox of topic.members.keys()) {
+        outbox.sources = outbox.flushed === flush ? outbox.sources + 1 : 1
+        outbox.flushed = flush
+      }
+    }
+  }
+
+  /** One client's own selection: its frames and its topics' batches, merged by `seq`, neighbours in one piece. */
+  #writeMerged(outbox: Outbox): void {
+    const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection(outbox)
+    const batches: Batch[] = []
+    const sinces: number[] = []
+    for (const topic of outbox.topics) {
+      const batch = topic.flushing ?? topic.batch
+      if (batch === undefined) continue
+      batches.push(batch)
+      sinces.push(topic.members.get(outbox)!)
+      topic.members.set(outbox, batch.seqs.at(-1)!)
+    }
+    const next: number[] = new Array(batches.length).fill(0)
+    let nextOwn = 0
+    for (;;) {
+      let from = -1
+      let seq = outbox.seqs[nextOwn] ?? Number.POSITIVE_INFINITY
+      for (let b = 0; b < batches.length; b++) {
+        const other = batches[b]!.seqs[next[b]!]
+        if (other !== undefined && other < seq) {
+          seq = other
+          from = b
+        }
+      }
+      if (seq === Number.POSITIVE_INFINITY) break
+      if (from === -1) {
+        selection.addFrame(outbox.frames[nextOwn++]!)
+        continue
+      }
+      const batch = batches[from]!
+      const i = next[from]!++
+      if (seq > sinces[from]! && batch.excepts[i] !== outbox) selection.addEntry(batch.run(outbox.wire), i)
+    }
+    outbox.clear()
+    if (selection.frames > 0) outbox.writeAll(selection.pieces(), selection.bytes, selection.frames, selection.largest)
+  }
+
+  #schedule(): void {
+    this.#isEmpty = false
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(this.#endTurn)
+  }
+
+  readonly #endTurn = () => {
+    if (!this.#isEmpty && this.#pace.waits(this.#seq)) {
+      setImmediate(this.#endTurn)
+      return
+    }
+    this.#isScheduled = false
+    this.flush()
+  }
+}

@@ -1,0 +1,122 @@
+import type { Encoded, Payload } from '../contract/types.ts'
+import { Pieces } from './pieces.ts'
+
+const FIN_TEXT = 0x81
+const FIN_BINARY = 0x82
+const RSV1 = 0x40
+
+/**
+ * One complete server-to-client WebSocket frame, header and payload in one Buffer: FIN set, not masked, text for a
+ * string and binary for a Buffer (RFC 6455, section 5.2). The payload is copied, so the caller may reuse its Buffer.
+ */
+export function frame(payload: Payload): Buffer {
+  const isText = typeof payload === 'string'
+  const length = isText ? Buffer.byteLength(payload) : payload.length
+  const start = headerBytes(length)
+  const out = Buffer.allocUnsafe(start + length)
+  writeHeader(out, 0, isText ? FIN_TEXT : FIN_BINARY, length)
+  if (isText) out.write(payload, start)
+  else payload.copy(out, start)
+  return out
+}
+
+/** The same for bytes that a message became by an extension, as RSV1 tells (RFC 7692, section 6). */
+export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
+  const start = headerBytes(bytes.length)
+  const out = Buffer.allocUnsafe(start + bytes.length)
+  writeHeader(out, 0, (isText ? FIN_TEXT : FIN_BINARY) | RSV1, bytes.length)
+  bytes.copy(out, start)
+  return out
+}
+
+/** The frames of several messages: in one Buffer, or with their large parts as they are. */
+export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
+  const lengths = messages.map(lengthOf)
+  if (lengths.some(Pieces.isFor)) return inPieces(messages, lengths)
+  const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
+  let at = 0
+  for (const [i, message] of messages.entries()) {
+    const isText = typeof message === 'string'
+    at += writeHeader(out, at, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
+    if (isText) at += out.write(message, at)
+    else
+      for (const part of partsOf(message)) {
+        out.set(part, at)
+        at += part.length
+      }
+  }
+  return out
+}
+
+function inPieces(messages: Exclude<Encoded, Payload>, lengths: readonly number[]): Pieces {
+  const parts: Uint8Array[] = []
+  for (const [i, message] of messages.entries()) {
+    const isText = typeof message === 'string'
+    const header = Buffer.allocUnsafe(headerBytes(lengths[i]!))
+    writeHeader(header, 0, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
+    parts.push(header)
+    if (isText) parts.push(Buffer.from(message))
+    else parts.push(...partsOf(message))
+  }
+  return new Pieces(parts)
+}
+
+/** The parts of a message of bytes. */
+function partsOf(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
+  return message instanceof Uint8Array ? [message] : message
+}
+
+function lengthOf(message: Payload | readonly Uint8Array[]): number {
+  if (typeof message === 'string') return Buffer.byteLength(message)
+  return partsOf(message).reduce((sum, part) => sum + part.length, 0)
+}
+
+/** Bytes of the number that stands before each message of a numbered codec. */
+const NUMBER_BYTES = 8
+
+/**
+ * How the frame of a numbered message begins, up to the bytes that all clients share.
+ *
+ * @param length - of those, in bytes.
+ */
+export function numberedHead(number: number, length: number): Buffer {
+  const start = headerBytes(NUMBER_BYTES + length)
+  const head = Buffer.allocUnsafe(start + NUMBER_BYTES)
+  writeHeader(head, 0, FIN_BINARY, NUMBER_BYTES + length)
+  writeNumber(head, number, start)
+  return head
+}
+
+/** The same message whole, for transports that frame it in their own way. */
+export function numberedMessage(number: number, rest: Buffer): Buffer {
+  const message = Buffer.allocUnsafe(NUMBER_BYTES + rest.length)
+  writeNumber(message, number, 0)
+  rest.copy(message, NUMBER_BYTES)
+  return message
+}
+
+function writeNumber(into: Buffer, number: number, at: number): void {
+  into.writeUInt32BE(Math.floor(number / 2 ** 32), at)
+  into.writeUInt32BE(number >>> 0, at + 4)
+}
+
+/** Bytes of the header of a payload of this length. */
+function headerBytes(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10
+}
+
+/** Answers its bytes. */
+function writeHeader(out: Buffer, at: number, first: number, length: number): number {
+  out[at] = first
+  if (length < 126) {
+    out[at + 1] = length
+  } else if (length < 65_536) {
+    out[at + 1] = 126
+    out.writeUInt16BE(length, at + 2)
+  } else {
+    out[at + 1] = 127
+    out.writeUInt32BE(Math.floor(length / 2 ** 32), at + 2)
+    out.writeUInt32BE(length >>> 0, at + 6)
+  }
+  return headerBytes(length)
+}

@@ -1,0 +1,94 @@
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
+import { FwsError } from '../contract/errors.ts'
+
+const LOOPBACK = ['127.0.0.0/8', '::1/128']
+
+/** The proxies that may say for whom they ask. */
+export class Proxies {
+  readonly #trusted: BlockList
+
+  constructor(trusted: BlockList) {
+    this.#trusted = trusted
+  }
+
+  /**
+   * The peer's address: of the hops of X-Forwarded-For, read from our end, the first that is no trusted proxy. What stands before it
+   * anybody may have written. An entry that is no address ends the reading: then it is the last good hop.
+   *
+   * @param address - of the socket; if that is no trusted proxy, the header means nothing.
+   */
+  remoteOf(address: string | undefined, forwardedFor: string | undefined): string {
+    let hop = bare(address ?? '')
+    let rest = forwardedFor ?? ''
+    while (rest !== '' && this.#trusts(hop)) {
+      const comma = rest.lastIndexOf(',')
+      const next = addressOf(rest.slice(comma + 1).trim())
+      if (next === undefined) break
+      hop = next
+      rest = rest.slice(0, Math.max(comma, 0))
+    }
+    return hop
+  }
+
+  #trusts(address: string): boolean {
+    return isIP(address) !== 0 && this.#trusted.check(address, familyOf(address))
+  }
+}
+
+/**
+ * @param entries - addresses, ranges such as `10.0.0.0/8`, `loopback`.
+ * @throws FwsError `ERR_OPTION`.
+ */
+export function readProxies(entries: readonly string[]): Proxies {
+  const trusted = new BlockList()
+  for (const entry of entries) {
+    for (const range of entry === 'loopback' ? LOOPBACK : [entry]) {
+      const [address = '', prefix, ...more] = range.split('/')
+      const max = isIPv4(address) ? 32 : 128
+      const bits = prefix === undefined ? max : Number(prefix)
+      const isRange = more.length === 0 && (prefix === undefined || /^\d{1,3}$/.test(prefix)) && bits <= max
+      if (isIP(address) === 0 || address.includes('%') || !isRange) {
+        throw new FwsError(
+          'ERR_OPTION',
+          `--trust-proxy takes addresses, ranges such as 10.0.0.0/8, or loopback, received "${entry}"`,
+        )
+      }
+      if (bits === 0) {
+        throw new FwsError(
+          'ERR_OPTION',
+          `--trust-proxy ${entry} would let every client choose its address; name the proxies`,
+        )
+      }
+      trusted.addSubnet(address, bits, familyOf(address))
+    }
+  }
+  return new Proxies(trusted)
+}
+
+/** The address of an entry, which may have a port; `undefined`: it holds none. */
+function addressOf(entry: string): string | undefined {
+  const [, inBrackets, beforePort] = /^\[([^\]]+)\](?::\d{1,5})?$|^([\d.]+):\d{1,5}$/.exec(entry) ?? []
+  if (inBrackets !== undefined) return isIPv6(inBrackets) ? bare(spelled(inBrackets)) : undefined
+  const address = beforePort ?? entry
+  if (isIPv4(address)) return address
+  return isIPv6(address) ? bare(spelled(address)) : undefined
+}
+
+/** The one spelling that addresses of sockets have. */
+function spelled(address: string): string {
+  return new SocketAddress({ address: withoutZone(address), family: 'ipv6' }).address
+}
+
+/** An IPv4 address that came in over IPv6 is one like any other. */
+function bare(address: string): string {
+  return withoutZone(address).replace(/^::ffff:(?=\d+\.)/i, '')
+}
+
+function withoutZone(address: string): string {
+  const zone = address.indexOf('%')
+  return zone === -1 ? address : address.slice(0, zone)
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIPv4(address) ? 'ipv4' : 'ipv6'
+}

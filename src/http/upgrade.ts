@@ -1,0 +1,243 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import type { Outcome } from '../chain/chain.ts'
+import { isPromise, withDeadline } from '../contract/deadline.ts'
+import { count } from '../fanout/counters.ts'
+import { Deflate } from '../fanout/deflate.ts'
+import { frame } from '../fanout/frame.ts'
+import type { Hub } from '../hub/hub.ts'
+import { ServerClient } from '../peer/client.ts'
+import { badCertificate, certificateOf, certificateProblem, commonNameOf } from './certificate.ts'
+import { withoutBadOffers } from './extensions.ts'
+import { hasTooManyFields, isEncrypted, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { isOriginAllowed } from './origin.ts'
+import type { OriginPattern } from './origin-pattern.ts'
+import type { Proxies } from './proxies.ts'
+import { answer, type Refusal, refusal, refusalOf } from './refusal.ts'
+import { Tap } from './tap.ts'
+import { type ByteStream, bind, ClientSocket } from './websocket.ts'
+
+/** Milliseconds that a peer has to answer our Close frame. */
+const CLOSE_TIMEOUT = 10_000
+/**
+ * A message may come in so many fragments, and in so many reads of its socket, whatever their size; a larger one in as
+ * many of these sizes as fill --max-payload. A TCP segment holds 536 bytes and more. Each piece costs far more memory
+ * than its bytes.
+ */
+const MIN_PIECES = 1024
+const MIN_FRAGMENT = 4096
+const MIN_CHUNK = 512
+const SHUTTING_DOWN = 'the server is shutting down'
+
+export interface UpgradeOptions {
+  readonly origins: readonly OriginPattern[]
+  readonly proxies: Proxies
+  /** Bytes of one message. */
+  readonly maxPayload: number
+  /** Bytes from which on messages are compressed for clients that can; `undefined`: none is. */
+  readonly compressFrom: number | undefined
+  /** Milliseconds for all connect filters together; 0: no limit. */
+  readonly handshakeTimeout: number
+  /** Milliseconds between pings; 0: none. */
+  readonly heartbeat: number
+  /** Whether new clients are welcome: not while draining. */
+  readonly isAccepting: () => boolean
+  /** Whether a handshake for this Host is answered. */
+  readonly isHostAllowed: (host: string) => boolean
+}
+
+type Accept = (verified: boolean) => void
+
+/** From an HTTP upgrade to an open client: checks, the connect chain, the 101 answer. */
+export class Upgrades {
+  readonly #hub: Hub
+  readonly #options: UpgradeOptions
+  readonly #wss: WebSocketServer
+  readonly #heartbeat: Heartbeat
+  /** Handshakes that have not been answered. */
+  readonly #handshakes = new WeakMap<
+    IncomingMessage,
+    { readonly client: ServerClient; readonly handshake: RequestHandshake; extensions?: string }
+  >()
+  readonly #deflate: Deflate | undefined
+  #warnedAt = 0
+  /** Ends of the handshakes whose connect chain has not settled. */
+  readonly #pending = new Set<() => void>()
+
+  constructor(hub: Hub, options: UpgradeOptions) {
+    this.#hub = hub
+    this.#options = options
+    this.#heartbeat = new Heartbeat(options.heartbeat)
+    if (options.compressFrom !== undefined) this.#deflate = new Deflate(options.compressFrom)
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      // Without context takeover no client costs a window of memory between its messages, in either direction.
+      perMessageDeflate: this.#deflate !== undefined && {
+        serverNoContextTakeover: true,
+        clientNoContextTakeover: true,
+      },
+      maxPayload: options.maxPayload,
+      WebSocket: ClientSocket,
+      handleProtocols: (offered, req) => this.#protocol(offered, req),
+      // Runs when ws has found the handshake well-formed; ws then waits for `accept`.
+      verifyClient: ({ req }: { req: IncomingMessage }, accept: Accept) => this.#connect(req, accept),
+      // Known to ws, not yet to its types.
+      ...{
+        closeTimeout: CLOSE_TIMEOUT,
+        maxFragments: Math.max(MIN_PIECES, Math.ceil(options.maxPayload / MIN_FRAGMENT)),
+        maxBufferedChunks: Math.max(MIN_PIECES, Math.ceil(options.maxPayload / MIN_CHUNK)),
+      },
+    })
+    this.#wss.on('wsClientError', (error, socket, req) => {
+      this.#refuse(
+        socket,
+        this.#remoteOf(req),
+        req.method === 'GET' ? refusal(400, error.message) : refusal(405, error.message, { Allow: 'GET' }),
+      )
+    })
+    this.#wss.on('headers', (headers, req) => {
+      const extensions = headers.find(header => header.startsWith('Sec-WebSocket-Extensions:'))
+      if (extensions !== undefined) this.#handshakes.get(req)!.extensions = extensions
+    })
+  }
+
+  /** Takes the socket of an `upgrade` event. */
+  handle(req: IncomingMessage, socket: ByteStream, head: Buffer): void {
+    // Before anything asynchronous: a reset must not end the process.
+    socket.on('error', ignore)
+    const refusal = this.#check(req)
+    const extensions = req.headers['sec-websocket-extensions']
+    if (extensions !== undefined && this.#deflate !== undefined)
+      req.headers['sec-websocket-extensions'] = withoutBadOffers(extensions)
+    if (refusal !== undefined) this.#refuse(socket, this.#remoteOf(req), refusal)
+    else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
+  }
+
+  /** Refuses whoever is at the door. */
+  refusePending(): void {
+    for (const stop of this.#pending) stop()
+  }
+
+  stop(): void {
+    this.#heartbeat.stop()
+  }
+
+  #check(req: IncomingMessage): Refusal | undefined {
+    const { origin, host = '' } = req.headers
+    const options = this.#options
+    if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
+    if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS)
+    const malformed = malformedOf(req)
+    if (malformed !== undefined) return refusal(400, malformed)
+    const problem = certificateProblem(req.socket)
+    if (problem !== undefined) return refusal(403, badCertificate(problem))
+    if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
+    if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
+    if (req.headers['sec-websocket-version'] !== '13') {
+      return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
+    }
+    if (!isOriginAllowed(origin, host, options.origins, isEncrypted(req)))
+      return refusal(403, `origin ${origin} is not allowed; see --origins`)
+    if (this.#hub.population + this.#pending.size >= this.#hub.limits.maxClients) {
+      return refusal(503, 'too many clients', { 'Retry-After': '5' })
+    }
+    return undefined
+  }
+
+  #connect(req: IncomingMessage, accept: Accept): void {
+    const { socket } = req
+    const peer: unknown = socket
+    const id = peer instanceof Tap ? peer.id : undefined
+    const handshake = new RequestHandshake(req)
+    const client = new ServerClient(this.#hub, { id, remote: this.#remoteOf(req), handshake, frame })
+    const certificate = certificateOf(socket)
+    if (certificate !== undefined) {
+      client.state.certificate = certificate
+      client.identity = commonNameOf(certificate)
+    }
+    this.#handshakes.set(req, { client, handshake })
+    const outcome = this.#hub.chains.connect.run(client)
+    if (!isPromise(outcome)) {
+      this.#decide(client, socket, outcome as Outcome<ServerClient>, accept)
+      return
+    }
+    this.#await(client, socket, outcome as Promise<Outcome<ServerClient>>, accept)
+  }
+
+  /** An async connect chain: until it settles the peer may go, time may run out, the server may stop. */
+  #await(client: ServerClient, socket: Duplex, outcome: Promise<Outcome<ServerClient>>, accept: Accept): void {
+    let over = false
+    const end = () => {
+      if (over) return false
+      over = true
+      this.#hub.arriving.delete(client)
+      this.#pending.delete(stop)
+      socket.off('close', abandon)
+      return true
+    }
+    const giveUp = (reason: string) => {
+      if (!end()) return
+      client.abandoned()
+      this.#refuse(socket, client.remote, refusal(503, reason))
+    }
+    const stop = () => giveUp(SHUTTING_DOWN)
+    const abandon = () => {
+      if (end()) client.abandoned()
+    }
+    this.#hub.arriving.add(client)
+    this.#pending.add(stop)
+    socket.once('close', abandon)
+    withDeadline(outcome, this.#options.handshakeTimeout, 'the connect chain').then(
+      settled => end() && this.#decide(client, socket, settled, accept),
+      () => giveUp('the handshake took too long'),
+    )
+  }
+
+  #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
+    const refused =
+      refusalOf(client.refusal, outcome) ?? (this.#options.isAccepting() ? undefined : refusal(503, SHUTTING_DOWN))
+    if (refused === undefined) accept(true)
+    // What a filter took for this client it gives back on the signal: no disconnect chain will run. Nor will it when ws has
+    // found that the socket ended meanwhile.
+    if (!client.isBound) client.abandoned()
+    if (refused !== undefined) this.#refuse(socket, client.remote, refused)
+  }
+
+  #protocol(offered: Set<string>, req: IncomingMessage): string | false {
+    const { handshake } = this.#handshakes.get(req)!
+    // Browsers give up when none of what they offer is answered.
+    handshake.protocol ??= offered.values().next().value
+    return handshake.protocol !== undefined && offered.has(handshake.protocol) ? handshake.protocol : false
+  }
+
+  #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
+    this.#heartbeat.add(ws)
+    const { client, handshake, extensions } = this.#handshakes.get(req)!
+    handshake.letGo()
+    bind(ws, client, socket, this.#deflate?.frameFor(extensions) ?? frame)
+  }
+
+  #remoteOf(req: IncomingMessage): string {
+    return this.#options.proxies.remoteOf(req.socket.remoteAddress, req.headersDistinct['x-forwarded-for']?.join(','))
+  }
+
+  #refuse(socket: Duplex, remote: string, { status, reason, headers }: Refusal): void {
+    count(this.#hub.counters.refusals, status)
+    // A page that may not connect is the operator's first puzzle; a flood of them is not to fill the log.
+    const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
+    if (isFirst) this.#warnedAt = Date.now()
+    this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason, remote }, 'handshake refused')
+    try {
+      answer(socket, status, reason, headers)
+    } catch (error) {
+      // A filter's reason that cannot be written: the socket ends all the same.
+      this.#hub.log.error({ err: error, status }, 'refusal cannot be written')
+      socket.destroy()
+    }
+  }
+}
+
+function ignore(): void {}

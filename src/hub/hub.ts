@@ -1,0 +1,279 @@
+import type { Logger } from 'pino'
+import { type Chains, handlersOf } from '../chain/chains.ts'
+import { checkOrder, type Order } from '../cluster/disconnect-order.ts'
+import { Fabric } from '../cluster/fabric.ts'
+import { isPromise } from '../contract/deadline.ts'
+import { FwsError, shown } from '../contract/errors.ts'
+import { checkFormat, checkPayload } from '../contract/payload.ts'
+import type {
+  Attached,
+  Audience,
+  Awaitable,
+  Bus,
+  Carrier,
+  Checks,
+  Client,
+  Closed,
+  Counters,
+  HandlerCounts,
+  Payload,
+  Server,
+  Target,
+  Transport,
+} from '../contract/types.ts'
+import { count } from '../fanout/counters.ts'
+import { Fanout } from '../fanout/fanout.ts'
+import type { SendLimits } from '../fanout/outbox.ts'
+import type { Pieces } from '../fanout/pieces.ts'
+import { Topic } from '../fanout/topic.ts'
+import { Wires } from '../fanout/wire.ts'
+import { ServerClient } from '../peer/client.ts'
+import type { InboundLimits } from '../peer/mailbox.ts'
+
+export interface Limits extends SendLimits, InboundLimits {
+  readonly maxClients: number
+  /** Milliseconds; 0: none. */
+  readonly holdTimeout: number
+}
+
+export interface HubHost {
+  readonly chains: Chains
+  readonly limits: Limits
+  readonly counters: Counters
+  readonly log: Logger
+  /** `undefined`: the storage has none. */
+  readonly bus: Bus | undefined
+  /** `undefined`: this node is alone. */
+  readonly carrier: Carrier | undefined
+  /** UUID of this node. */
+  readonly instance: string
+  readonly checks: () => Checks
+  readonly storageMetrics: () => Readonly<Record<string, number>>
+  /** Whether new clients are welcome: not once the server stops. */
+  readonly isAccepting: () => boolean
+  stop(why: string): void
+  reportCodec(error: unknown, codec: string): void
+  reportTransport(error: unknown, transport: string, id: string): void
+}
+
+/** Who is here, who hears what. The Server that filters see. */
+export class Hub implements Server {
+  readonly clients = new Map<string, ServerClient>()
+  /** Not open yet: their connect chain is under way, or their transport has just been attached. */
+  readonly arriving = new Set<ServerClient>()
+  readonly chains: Chains
+  readonly limits: Limits
+  readonly counters: Counters
+  readonly log: Logger
+  readonly fanout: Fanout
+  readonly wires: Wires
+  /** The way to the other nodes, if there may be any. */
+  readonly fabric: Fabric | undefined
+  readonly #host: HubHost
+  readonly #everyone = new Topic('everyone')
+  readonly #topics = new Map<string, Topic>()
+  /** Clients that are gone and whose disconnect chain has not ended. */
+  readonly #leaving = new Set<ServerClient>()
+  #whenEmpty: (() => void)[] = []
+
+  constructor(host: HubHost) {
+    this.#host = host
+    this.chains = host.chains
+    this.limits = host.limits
+    this.counters = host.counters
+    this.log = host.log
+    this.fanout = new Fanout(host.limits.maxBuffered)
+    this.wires = new Wires((error, codec) => host.reportCodec(error, codec.name))
+    const { carrier } = host
+    if (carrier !== undefined) {
+      const deliver = (name: string | undefined, payload: Payload, format?: string) => {
+        const topic = this.#topicOf(name)
+        if (topic !== undefined) this.fanout.broadcast(topic, payload, undefined, format)
+      }
+      const obey = (order: Order) => this.#disconnectHere(order)
+      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, obey })
+    }
+  }
+
+  get ready(): boolean {
+    return Object.values(this.checks).every(Boolean)
+  }
+
+  get checks(): Checks {
+    return this.#host.checks()
+  }
+
+  get handlers(): readonly HandlerCounts[] {
+    return handlersOf(this.chains)
+  }
+
+  get storageMetrics(): Readonly<Record<string, number>> {
+    return this.#host.storageMetrics()
+  }
+
+  broadcast(payload: Payload, to: Audience = {}): void {
+    checkPayload('broadcast', payload)
+    checkFormat(to.format)
+    const { where, format } = to
+    if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload, format)
+    const topic = this.#topicOf(to.topic)
+    if (topic === undefined) return
+    if (where !== undefined) this.#broadcastWhere(topic, payload, where, to)
+    else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox, format)
+  }
+
+  publish(channel: string, payload: Payload): Awaitable<void> {
+    checkPayload('publish', payload)
+    const { bus } = this.#host
+    if (bus === undefined) throw new FwsError('ERR_STORAGE', 'publish() needs a storage with "bus"')
+    const published = bus.publish(channel, payload)
+    // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
+    if (isPromise(published)) published.then(undefined, () => count(this.counters.drops, 'publish failed'))
+    return published
+  }
+
+  disconnect(target: Target, code = 1000, reason = ''): void {
+    const order = checkOrder({ target, code, reason })
+    const isHereAlone = 'id' in order.target && this.clients.has(order.target.id)
+    if (!isHereAlone) this.fabric?.order(order)
+    this.#disconnectHere(order)
+  }
+
+  stop(why: string): void {
+    if (typeof why !== 'string') throw new FwsError('ERR_STATE', `stop() takes a reason, received ${shown(why)}`)
+    this.#host.stop(why)
+  }
+
+  attach(transport: Transport): Attached {
+    if (!this.#host.isAccepting()) throw new FwsError('ERR_STATE', 'attach() while the server is stopping')
+    if (this.clients.size >= this.limits.maxClients) {
+      throw new FwsError(
+        'ERR_LIMIT',
+        `attach() with ${this.clients.size} clients, --max-clients is ${this.limits.maxClients}`,
+      )
+    }
+    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame })
+    this.arriving.add(client)
+    client.openSoon(transport)
+    return {
+      client,
+      receive: payload => client.receive(payload),
+      settled: then => client.mailbox.whenIdle(then),
+      // Never from within a call of ours to the transport: it may be in the middle of a flush.
+      closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),
+    }
+  }
+
+  /** Clients here, and those gone whose messages are still worked on: they take memory too. */
+  get population(): number {
+    return this.clients.size + this.#leaving.size
+  }
+
+  /** Whether its disconnect chain has still to end. */
+  isLeaving(client: ServerClient): boolean {
+    return this.#leaving.has(client)
+  }
+
+  opened(client: ServerClient): void {
+    this.clients.set(client.id, client)
+    this.counters.opened++
+  }
+
+  joinAll(client: ServerClient): void {
+    this.fanout.join(this.#everyone, client.outbox)
+    for (const topic of client.topics) this.joinTopic(client, topic)
+  }
+
+  leaveAll(client: ServerClient): void {
+    for (const topic of [...client.outbox.topics]) this.#leave(client, topic)
+  }
+
+  joinTopic(client: ServerClient, name: string): void {
+    let topic = this.#topics.get(name)
+    if (topic === undefined) {
+      topic = new Topic(name)
+      this.#topics.set(name, topic)
+      this.fabric?.listen(name)
+    }
+    this.fanout.join(topic, client.outbox)
+  }
+
+  leaveTopic(client: ServerClient, name: string): void {
+    const topic = this.#topics.get(name)
+    if (topic !== undefined) this.#leave(client, topic)
+  }
+
+  transportFailed(error: unknown, { transport, id }: Client): void {
+    this.#host.reportTransport(error, transport, id)
+  }
+
+  /** The connection has ended. */
+  closed(client: ServerClient, code: number): void {
+    this.leaveAll(client)
+    this.clients.delete(client.id)
+    this.#leaving.add(client)
+    this.counters.closed++
+    count(this.counters.closes, code)
+  }
+
+  /** All its messages have been worked on. */
+  disconnected(client: ServerClient, closed: Closed): void {
+    const outcome = this.chains.disconnect.run(client, closed)
+    if (isPromise(outcome)) (outcome as Promise<unknown>).then(() => this.#left(client))
+    else this.#left(client)
+  }
+
+  /** Settles when every client has gone and every disconnect chain has ended. */
+  empty(): Promise<void> {
+    if (this.clients.size === 0 && this.#leaving.size === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#whenEmpty.push(resolve)
+    })
+  }
+
+  #leave(client: ServerClient, topic: Topic): void {
+    this.fanout.leave(topic, client.outbox)
+    if (topic.members.size > 0 || topic === this.#everyone) return
+    this.#topics.delete(topic.name)
+    this.fabric?.ignore(topic.name)
+  }
+
+  #left(client: ServerClient): void {
+    this.#leaving.delete(client)
+    if (this.clients.size > 0 || this.#leaving.size > 0) return
+    for (const resolve of this.#whenEmpty.splice(0)) resolve()
+  }
+
+  #topicOf(name: string | undefined): Topic | undefined {
+    return name === undefined ? this.#everyone : this.#topics.get(name)
+  }
+
+  #disconnectHere({ target, code, reason }: Order): void {
+    const isMeant = (client: ServerClient) => {
+      if ('id' in target) return client.id === target.id
+      return 'sub' in target ? client.identity === target.sub : client.topics.has(target.topic)
+    }
+    const one = 'id' in target ? this.clients.get(target.id) : undefined
+    const candidates = one === undefined ? [...this.arriving, ...this.clients.values()] : [one]
+    for (const client of candidates) if (isMeant(client)) client.disconnect(code, reason)
+  }
+
+  #broadcastWhere(
+    topic: Topic,
+    payload: Payload,
+    where: (client: Client) => boolean,
+    { except, format }: Audience,
+  ): void {
+    const known = new Map<unknown, Buffer | Pieces>()
+    for (const client of this.clients.values()) {
+      if (client === except || !topic.members.has(client.outbox) || !where(client)) continue
+      const { wire } = client.outbox
+      let encoded = known.get(wire)
+      if (encoded === undefined) {
+        encoded = wire.encode(payload, format)
+        known.set(wire, encoded)
+      }
+      client.sendEncoded(encoded)
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import { relative } from 'node:path'
+import { CHAIN_NAMES } from '../chain/chains.ts'
+import { commandOptions } from '../config/options.ts'
+import type { Setting } from '../config/settings.ts'
+import type { PlacedFilter } from '../modules/placement.ts'
+import type { Assembly } from './assembly.ts'
+import type { Plan } from './plan.ts'
+
+/** What `--explain` prints: which file put which handler on which chain, and every option with its value and source. */
+export function explain(plan: Plan, { chains, filters }: Assembly, base: string): string {
+  const where = (file: string) => (file.startsWith('(') ? file : relative(base, file))
+  const lines: string[] = ['chains']
+  const chain = (name: string, steps: readonly { filter: string; placed: PlacedFilter }[]) => {
+    if (steps.length === 0) return
+    lines.push(`  ${name}`)
+    for (const [i, { filter, placed }] of steps.entries()) {
+      lines.push(`    ${i + 1}. ${filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
+    }
+  }
+  const having = (key: 'start' | 'permit' | 'reload' | 'stop') =>
+    filters.filter(({ handlers }) => handlers[key]).map(({ placed }) => ({ filter: placed.asked, placed }))
+  chain('start', having('start'))
+  for (const name of CHAIN_NAMES) {
+    chain(
+      name,
+      chains[name].steps.map(({ filter, order }) => ({ filter, placed: filters[order]!.placed })),
+    )
+  }
+  chain('permit', having('permit'))
+  chain('reload', having('reload'))
+  chain('stop', having('stop').toReversed())
+  lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
+  let owner = ''
+  for (const [name, setting] of plan.settings) {
+    if (Object.hasOwn(commandOptions, name)) continue
+    if (setting.owner !== owner) lines.push('', `options of ${setting.owner}`)
+    owner = setting.owner
+    lines.push(optionLine(name, setting))
+  }
+  for (const filter of plan.filters) {
+    const own = [...plan.settingsOf(filter)].filter(
+      ([name, setting]) =>
+        setting !== plan.settings.get(name) &&
+        filter.options.size > 0 &&
+        Object.hasOwn(filter.module.options ?? {}, name),
+    )
+    if (own.length === 0) continue
+    lines.push('', `options of filter ${filter.asked}, at place ${plan.filters.indexOf(filter) + 1}`)
+    for (const [name, setting] of own) lines.push(optionLine(name, setting))
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function roleOf({ module, uses }: PlacedFilter): string {
+  const notes = [
+    module.stage === 'guard' ? 'guard' : '',
+    uses.size > 0 ? `uses ${[...uses.keys()].join(', ')}` : '',
+  ].filter(note => note !== '')
+  return notes.length === 0 ? '' : `  (${notes.join('; ')})`
+}
+
+function optionLine(name: string, setting: Setting): string {
+  return `  ${name.padEnd(26)} ${shownValue(setting).padEnd(26)}  ${setting.source}`
+}
+
+function shownValue({ value, spec }: Setting): string {
+  if (value === undefined) return '(none)'
+  if (spec.secret) return '********'
+  return [value].flat().join(' ') || '(none)'
+}

@@ -1,0 +1,212 @@
+import { parseArgv } from '../config/argv.ts'
+import { type Config, type FilterRef, INLINE, readConfig } from '../config/config-file.ts'
+import { type Env, readEnvironment, unknownVariables } from '../config/environment.ts'
+import { suggest } from '../config/nearest.ts'
+import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
+import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
+import { FwsError } from '../contract/errors.ts'
+import type { FilterModule, StorageModule } from '../contract/types.ts'
+import { readOriginPattern } from '../http/origin-pattern.ts'
+import { readProxies } from '../http/proxies.ts'
+import { type Loader, STORAGE } from '../modules/loader.ts'
+import { type PlacedFilter, placeFilters } from '../modules/placement.ts'
+import { checkShape } from '../modules/shape.ts'
+
+const NOTHING: Layer = new Map()
+
+/** Everything that may say what a server is to be. */
+export interface Sources {
+  readonly argv?: readonly string[]
+  readonly env?: Env
+  /** Options of the API. */
+  readonly given?: Config
+  /** The working directory. */
+  readonly base: string
+}
+
+/** What a server is to be: modules loaded and options checked, nothing of it running. */
+export interface Plan {
+  readonly filters: readonly PlacedFilter[]
+  readonly storage: { readonly name: string; readonly file: string; readonly module: StorageModule }
+  readonly claims: ReadonlyMap<string, Claim>
+  readonly settings: ReadonlyMap<string, Setting>
+  /** One sentence each, for the log. */
+  readonly warnings: readonly string[]
+  /** The settings as seen by a filter at its place. */
+  settingsOf(filter: PlacedFilter): ReadonlyMap<string, Setting>
+}
+
+/** The modules that the sources name, loaded, and so all options that there are; no value but theirs is checked. */
+export interface Draft extends Pick<Plan, 'filters' | 'storage' | 'claims'> {
+  /** Command line and environment, read strictly. */
+  commands(): readonly Layer[]
+  /** Options of the API and the config file. */
+  readonly inner: readonly Layer[]
+  readonly warnings: () => readonly string[]
+}
+
+/** Reads the sources in two passes: first which filters and which storage, then everything, with all their options. */
+export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> {
+  return settle(await draftPlan(sources, loader))
+}
+
+/** The first pass. */
+export async function draftPlan({ argv = [], env = {}, given, base }: Sources, loader: Loader): Promise<Draft> {
+  const claims = new Map<string, Claim>()
+  claim(claims, 'core', coreOptions)
+  claim(claims, 'core', commandOptions)
+  const outer = (strict: boolean): readonly Layer[] => [
+    parseArgv(argv, claims, base, strict),
+    readEnvironment(env, claims, base),
+  ]
+  const first = outer(false)
+  const config = chosenConfig(claims, [...first, given?.values ?? NOTHING])
+  const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
+  const storage = await loadStorage([...first, ...inner], loader)
+  const filters = await placeFilters(filterRefs(first, [given, config], base), loader)
+  claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
+  claimFilters(claims, filters)
+  return { filters, storage, claims, commands: () => outer(true), inner, warnings: () => unknownVariables(env, claims) }
+}
+
+/** The second pass. Flags beat environment beat options of the API beat config file beat defaults. */
+function settle({ filters, storage, claims, commands, inner, warnings }: Draft): Plan {
+  const outer = commands()
+  for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()])
+  for (const filter of filters) refuseUnknownKeys(ownOptions(filter), Object.keys(filter.module.options ?? {}))
+  const demanded = withoutThoseOfPlaces(claims, filters)
+  const settings = raiseLimits(resolveSettings(demanded, [...outer, ...inner]), filters)
+  checkTogether(valuesOf(settings) as unknown as CoreOptions)
+  const atPlace = new Map(
+    filters.map(filter => [filter, resolveSettings(demanded, [...outer, ownOptions(filter), ...inner])]),
+  )
+  return {
+    filters,
+    storage,
+    claims,
+    settings,
+    warnings: warnings(),
+    settingsOf: filter => (filter.options.size === 0 ? settings : atPlace.get(filter)!),
+  }
+}
+
+/** Just the values, as filters and the core read them. */
+export function valuesOf(settings: ReadonlyMap<string, Setting>): Record<string, OptionValue | undefined> {
+  return Object.fromEntries([...settings].map(([name, { value }]) => [name, value]))
+}
+
+/** The config file that the layers name, read. */
+export function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Config | undefined {
+  const only = new Map([['config', claims.get('config')!]])
+  const path = resolveSettings(only, layers).get('config')!.value
+  return path === undefined ? undefined : readConfig(String(path))
+}
+
+async function loadStorage(layers: readonly Layer[], loader: Loader): Promise<Plan['storage']> {
+  const only = new Map([['storage', { owner: 'core', spec: coreOptions.storage }]])
+  const asked = String(resolveSettings(only, layers).get('storage')!.value)
+  const base = layers.find(layer => layer.has('storage'))?.get('storage')?.base ?? '.'
+  const loaded = await loader.load(STORAGE, asked, base)
+  checkShape(STORAGE, loaded)
+  return { name: loaded.name, file: loaded.file, module: loaded.exports as unknown as StorageModule }
+}
+
+/** The filters of the first source that names any. */
+function filterRefs(
+  outer: readonly Layer[],
+  inner: readonly (Config | undefined)[],
+  base: string,
+): readonly FilterRef[] {
+  const only = new Map([['filters', { owner: 'core', spec: coreOptions.filters }]])
+  const asked = resolveSettings(only, outer).get('filters')!
+  if (asked.source !== 'default') return (asked.value as readonly string[]).map(name => ({ name, base }))
+  const configured = inner.map(config => config?.filters).find(refs => refs !== undefined)
+  return configured ?? coreOptions.filters.default.map(name => ({ name, base }))
+}
+
+function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter[]): void {
+  const known = new Map<string, FilterModule>()
+  for (const { name, file, module } of filters) {
+    const first = known.get(name) ?? module
+    known.set(name, first)
+    // The same module at two places claims once; two modules of one name are two owners.
+    const owner = first.options === module.options ? `filter ${name}` : `filter ${name} (${file})`
+    claim(claims, owner, module.options ?? {})
+  }
+}
+
+/** Options of one place may leave out the filter's name: `["words", {"max": 5}]`. */
+export function ownOptions({
+  name: filter,
+  module,
+  options,
+}: Pick<PlacedFilter, 'name' | 'module' | 'options'>): Layer {
+  const own = Object.keys(module.options ?? {})
+  const fullName = (name: string) => {
+    if (own.includes(name)) return name
+    const named = own.filter(known => (filter === INLINE ? known.endsWith(`-${name}`) : known === `${filter}-${name}`))
+    return named.length === 1 ? named[0]! : name
+  }
+  return new Map([...options].map(([name, value]) => [fullName(name), value]))
+}
+
+/** The claims, but a required option that every place of its filter gives for itself is required nowhere else. */
+function withoutThoseOfPlaces(
+  claims: ReadonlyMap<string, Claim>,
+  filters: readonly PlacedFilter[],
+): ReadonlyMap<string, Claim> {
+  const isGiven = (name: string) => {
+    const places = filters.filter(({ module }) => Object.hasOwn(module.options ?? {}, name))
+    return places.length > 0 && places.every(place => ownOptions(place).has(name))
+  }
+  return new Map(
+    [...claims].map(([name, claim]) => {
+      const { demandOption, ...spec } = claim.spec
+      return [name, demandOption && isGiven(name) ? { ...claim, spec } : claim]
+    }),
+  )
+}
+
+function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {
+  for (const [name, given] of layer) {
+    // A config file cannot name another one.
+    const misplaced = Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
+    if (known.includes(name) && !misplaced) continue
+    const hint = misplaced ? '; it belongs on the command line' : suggest(name, known)
+    throw new FwsError('ERR_CONFIG', `${given.label} is no option${hint}`)
+  }
+}
+
+/** The largest default that a filter's protocol needs, unless the operator has said otherwise. */
+function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFilter[]): Map<string, Setting> {
+  for (const { name, module } of filters) {
+    for (const [limit, wanted] of Object.entries(module.limits ?? {})) {
+      const setting = settings.get(limit)!
+      const mayRaise = setting.source === 'default' || setting.source.startsWith('filter ')
+      if (mayRaise && Number(setting.value) < wanted)
+        settings.set(limit, { ...setting, value: wanted, source: `filter ${name}` })
+    }
+  }
+  return settings
+}
+
+/** What a value's type cannot tell. */
+function checkTogether(options: CoreOptions): void {
+  options.origins.forEach(readOriginPattern)
+  readProxies(options['trust-proxy'])
+  checkTls(options)
+}
+
+function checkTls({ key, cert, ca, 'client-cert': clientCert, 'key-passphrase': passphrase }: CoreOptions): void {
+  if (passphrase !== undefined && key === undefined)
+    throw new FwsError('ERR_OPTION', '--key-passphrase is given without --key; it decrypts that file')
+  if (clientCert !== undefined && ca === undefined) {
+    throw new FwsError('ERR_OPTION', '--client-cert is given without --ca; it names who signs client certificates')
+  }
+  if (ca !== undefined && key === undefined && cert === undefined) {
+    throw new FwsError('ERR_OPTION', '--ca is given without --key and --cert; client certificates need TLS')
+  }
+  if ((key === undefined) === (cert === undefined)) return
+  const [has, lacks] = key === undefined ? ['cert', 'key'] : ['key', 'cert']
+  throw new FwsError('ERR_OPTION', `--${has} is given without --${lacks}; TLS needs both`)
+}

@@ -1,0 +1,234 @@
+import { createWriteStream } from 'node:fs'
+import { resolve as absolute } from 'node:path'
+import type { Writable } from 'node:stream'
+import type { Logger } from 'pino'
+import { logError } from '../chain/report.ts'
+import { readGiven } from '../config/config-file.ts'
+import type { CoreOptions } from '../config/options.ts'
+import { unlessAborted, withDeadline } from '../contract/deadline.ts'
+import { DROP } from '../contract/drop.ts'
+import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
+import type { FilterModule, Server } from '../contract/types.ts'
+import { Listener } from '../http/listener.ts'
+import { readOriginPattern } from '../http/origin-pattern.ts'
+import { readProxies } from '../http/proxies.ts'
+import { Upgrades } from '../http/upgrade.ts'
+import * as kit from '../kit/index.ts'
+import { Loader } from '../modules/loader.ts'
+import { type Assembly, addStops, assemble, type Streams } from './assembly.ts'
+import { Consumer } from './consumer.ts'
+import { createLogger } from './log.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { reloadAll } from './reload.ts'
+import { drain } from './shutdown.ts'
+import { Undo } from './undo.ts'
+
+const STDERR = 2
+/** What a timer of Node holds, in milliseconds. */
+const MAX_TIMER = 2_147_483_647
+
+type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
+type FilterChoice = string | FilterModule
+
+/** Options of `createServer`: those of the command line in camelCase, and those of the chosen filters and storage. */
+export type ServerOptions = {
+  -readonly [K in keyof Omit<CoreOptions, 'filters' | 'config'> as Camel<K>]?: CoreOptions[K] | undefined
+} & {
+  /** Names, modules, or either with options for that place: `['words', { max: 5 }]`. Default: broadcast, and with `stdout` stdout-messages. */
+  filters?: readonly (FilterChoice | readonly [FilterChoice, Readonly<Record<string, unknown>>])[]
+  /** A config file; options given here win. */
+  config?: string
+  /** Default: pino to standard error, as the command line. */
+  log?: Logger
+  /** Where filters write data. Default: nowhere; filters that need it are refused. */
+  stdout?: Writable
+  [option: string]: unknown
+}
+
+/** A server that listens. */
+export interface RunningServer extends Server {
+  readonly log: Logger
+  /** The real address: `ws://127.0.0.1:9000`. */
+  readonly url: string
+  /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
+  close(): Promise<void>
+  /** Settles when it has closed, whoever asked for that. */
+  readonly closed: Promise<void>
+  /** Whether `reload()` has files to read. */
+  readonly reloadable: boolean
+  /**
+   * Reads the files of TLS (key, certificate, authorities) and those of filters with `reload` again, for new connections;
+   * answers whether there are any. Either all of them are replaced or none.
+   *
+   * @throws FwsError `ERR_OPTION`: a file cannot be used, `ERR_FILTER`: a filter fails. The old ones stay in use.
+   */
+  reload(): boolean
+}
+
+/**
+ * Starts a server.
+ *
+ * @throws FwsError `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`: what was asked for cannot be; `ERR_STORAGE`,
+ * `ERR_START`, `ERR_LISTEN`: it failed. Nothing is left running.
+ */
+export async function createServer(options: ServerOptions = {}): Promise<RunningServer> {
+  const { log, stdout, ...given } = options
+  const base = absolute('.')
+  // The default of the command line prints; without a standard output there is nothing to print to.
+  if (stdout === undefined && given.config === undefined) given.filters ??= ['broadcast']
+  const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
+  const chosen = log ?? (await createLogger(loggingOf(plan), createWriteStream('', { fd: STDERR, autoClose: false })))
+  return startServer(plan, { log: chosen, stdout })
+}
+
+/** A loader whose modules import this very copy of the package. */
+export function createLoader(signal?: AbortSignal): Loader {
+  return new Loader({ 'filtered-websocket': { DROP, FwsError, createServer }, 'filtered-websocket/kit': kit }, signal)
+}
+
+export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | 'log-format'> {
+  return {
+    'log-level': settings.get('log-level')!.value as CoreOptions['log-level'],
+    'log-format': settings.get('log-format')!.value as CoreOptions['log-format'],
+  }
+}
+
+/**
+ * Starts what was planned.
+ *
+ * @param signal - ends the wait for a module that hangs; what was started is undone.
+ */
+export async function startServer(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<RunningServer> {
+  const { log } = streams
+  for (const warning of plan.warnings) log.warn(warning)
+  const assembly = await assemble(plan, streams, signal)
+  const { options, hub, storage } = assembly
+  const consumer = new Consumer(hub)
+  const upgrades = new Upgrades(hub, {
+    origins: options.origins.map(readOriginPattern),
+    proxies: readProxies(options['trust-proxy']),
+    maxPayload: options['max-payload'],
+    compressFrom: options.compress ? options['compress-threshold'] : undefined,
+    handshakeTimeout: options['handshake-timeout'] * 1000,
+    heartbeat: options.heartbeat * 1000,
+    isAccepting: () => assembly.state === 'listening',
+    isHostAllowed: host => listener.isHostAllowed(host),
+  })
+  const undo = new Undo(log, options.drain * 1000)
+  undo.add('closing the storage', () => assembly.close())
+  undo.add('sending to other nodes', () => hub.fabric?.stop())
+  addStops(assembly, undo)
+  let listener: Listener
+  try {
+    listener = new Listener(hub, upgrades, {
+      port: options.port,
+      host: options.host,
+      hosts: options.hosts,
+      key: options.key,
+      cert: options.cert,
+      passphrase: options['key-passphrase'],
+      ca: options.ca,
+      clientCert: options['client-cert'] ?? 'required',
+      headersTimeout: options['handshake-timeout'] * 1000,
+      idleTimeout: idleTimeoutOf(options),
+    })
+    undo.add('ending the heartbeat', () => upgrades.stop())
+    await unlessAborted(hub.fabric?.start(), signal)
+    await startFilters(assembly, signal)
+    undo.add('ending subscriptions', () => consumer.stop())
+    if (storage.bus !== undefined && !assembly.chains.consumer.empty)
+      await unlessAborted(consumer.subscribe(storage.bus, storage.channels ?? []), signal)
+    await listener.listen()
+    assembly.state = 'listening'
+  } catch (error) {
+    await undo.run()
+    throw error
+  }
+  log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
+
+  let closing: Promise<void> | undefined
+  let settle = () => {}
+  const closed = new Promise<void>(resolve => {
+    settle = resolve
+  })
+  const shut = async () => {
+    assembly.state = 'draining'
+    const others = listener.close()
+    upgrades.refusePending()
+    try {
+      await drain(hub, options.drain * 1000, others)
+    } finally {
+      for (const client of hub.clients.values()) client.terminate()
+      await undo.run()
+      listener.closeAll()
+    }
+    log.info('stopped')
+  }
+  const close = () => {
+    closing ??= shut().finally(settle)
+    return closing
+  }
+  assembly.onStop = () => {
+    // `closing` is not there yet while the first clients are told.
+    if (assembly.state === 'draining') return
+    log.info(`stopping: ${assembly.stopAsked}`)
+    close().catch(error => logError(log, 'fatal', error, 'stopping failed'))
+  }
+  const { url } = listener
+  // While it started.
+  if (assembly.stopAsked !== undefined) assembly.onStop()
+  return {
+    url,
+    log,
+    clients: hub.clients,
+    counters: hub.counters,
+    get ready() {
+      return hub.ready
+    },
+    get checks() {
+      return hub.checks
+    },
+    get handlers() {
+      return hub.handlers
+    },
+    get storageMetrics() {
+      return hub.storageMetrics
+    },
+    broadcast: (payload, to) => hub.broadcast(payload, to),
+    publish: (channel, payload) => hub.publish(channel, payload),
+    disconnect: (target, code, reason) => hub.disconnect(target, code, reason),
+    stop: why => hub.stop(why),
+    attach: transport => hub.attach(transport),
+    close,
+    closed,
+    reloadable: options.key !== undefined || assembly.filters.some(({ handlers }) => handlers.reload !== undefined),
+    reload: () => {
+      const reloaded = reloadAll(() => listener.reload(), assembly.filters)
+      if (reloaded) log.info('TLS files reloaded')
+      return reloaded
+    },
+  }
+}
+
+/** Two heartbeats, after which a lost client is noticed too, or one minute; never before the time for the headers is over. */
+function idleTimeoutOf({ heartbeat, 'handshake-timeout': handshake }: CoreOptions): number {
+  return Math.min(MAX_TIMER, Math.ceil(1000 * Math.max(2 * (heartbeat || 30), 2 * handshake)))
+}
+
+/** Starts the filters in order. */
+export async function startFilters({ filters, hub, options }: Assembly, signal?: AbortSignal): Promise<void> {
+  for (const filter of filters) {
+    const { placed, handlers } = filter
+    filter.begun = true
+    try {
+      await unlessAborted(withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start'), signal)
+    } catch (error) {
+      if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${placed.asked}: ${messageOf(error)}`, error)
+      throw new FwsError(
+        'ERR_START',
+        `start of filter ${placed.asked} (${placed.file}) failed: ${messageOf(error)}`,
+        error,
+      )
+    }
+  }
+}

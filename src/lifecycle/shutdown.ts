@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Hub } from '../hub/hub.ts'
+
+const SHUTTING_DOWN = 'server is shutting down'
+/** Clients told at a time; their reconnects come as paced as their goodbyes. */
+const BATCH = 200
+/** Part of the drain time over which the goodbyes are spread, when there are many. */
+const SPREAD = 0.5
+/** Milliseconds that disconnect chains have once their clients were terminated. */
+const LAST_CHAINS = 1000
+
+/**
+ * Closes every client with 1001 after its work is done, in paced batches with jitter, then waits for their disconnect
+ * chains, and for `others` to end. Who is left after the drain time is terminated.
+ */
+export async function drain(hub: Hub, drainMs: number, others: Promise<void>): Promise<void> {
+  const gone = Promise.all([hub.empty(), others]).then(() => true)
+  const timer = new AbortController()
+  const late = sleep(drainMs, false, { signal: timer.signal })
+  // Cancelled below.
+  late.catch(() => {})
+  await tellAll(hub, drainMs)
+  if (await Promise.race([gone, late])) {
+    timer.abort()
+    return
+  }
+  const left = [...hub.clients.values()]
+  hub.log.warn({ clients: left.length }, 'drain time is over, terminating')
+  for (const client of left) client.disconnect(1001, SHUTTING_DOWN)
+  await new Promise(setImmediate)
+  for (const client of left) client.terminate()
+  // A client whose filter never settles is left behind.
+  await Promise.race([hub.empty(), sleep(LAST_CHAINS)])
+}
+
+async function tellAll(hub: Hub, drainMs: number): Promise<void> {
+  const clients = [...hub.clients.values()]
+  const pause = Math.min(100, (drainMs * SPREAD * BATCH) / clients.length)
+  for (let i = 0; i < clients.length; i += BATCH) {
+    if (i > 0) await sleep(pause * (0.5 + Math.random()))
+    for (const client of clients.slice(i, i + BATCH)) client.retire(1001, SHUTTING_DOWN)
+  }
+}

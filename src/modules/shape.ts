@@ -1,0 +1,77 @@
+import { nearest, suggest } from '../config/nearest.ts'
+import { coreOptions, kebab } from '../config/options.ts'
+import { checkNumber, numberWanted } from '../config/settings.ts'
+import { FwsError, messageOf, shown } from '../contract/errors.ts'
+import type { OptionSpec } from '../contract/types.ts'
+import type { LoadedModule, ModuleKind } from './loader.ts'
+
+/** Limits that a filter may raise. */
+const LIMITS = ['max-payload', 'max-buffered'] as const
+/** Keys that hold one function and no array of them. */
+const ALONE = ['start', 'reload', 'stop', 'setup']
+const HANDLER = 'must be a function, or an array of functions'
+const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
+
+/** A module's exports come from outside: each is checked once, here, with the name that is wrong. @throws FwsError `ERR_FILTER`. */
+export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): void {
+  const refuse = (problem: string): never => {
+    throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: ${problem}`)
+  }
+  const named = (key: string, wants: string) =>
+    refuse(`its export "${key}" must be ${wants}, received ${typeof exports[key]}`)
+  const wrong = wrongHandler(kind, exports)
+  if (wrong !== undefined) refuse(`its export "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
+  const functions = Object.keys(exports).filter(name => typeof exports[name] === 'function')
+  const meant = typo(functions, kind.keys)
+  if (meant !== undefined) refuse(`it exports "${meant}"${suggest(meant, kind.keys)}`)
+  for (const key of ['uses', 'needs'])
+    if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
+  if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
+  for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
+    const known = LIMITS.find(name => name === limit)
+    const spec: OptionSpec =
+      known === undefined ? refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`) : coreOptions[known]
+    if (typeof bytes !== 'number' || checkNumber(spec, bytes) === undefined)
+      refuse(`its limit "${limit}" takes ${numberWanted(spec)}, received ${shown(bytes)}`)
+  }
+  const options = exports.options ?? {}
+  if (typeof options !== 'object') named('options', 'an object of option specifications')
+  for (const [name, spec] of Object.entries(options)) checkOption(name, spec, refuse)
+}
+
+/** What a setup returned, as strictly as the module's own exports. @throws FwsError `ERR_FILTER`. */
+export function checkReturned(kind: ModuleKind, asked: string, returned: unknown): void {
+  const refuse = (problem: string): never => {
+    throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: its setup returned ${problem}`)
+  }
+  if (typeof returned !== 'object' || returned === null) refuse(`${messageOf(returned)}, not handlers`)
+  const exports = returned as Readonly<Record<string, unknown>>
+  const wrong = wrongHandler(kind, exports)
+  if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
+  const known = [...kind.keys.filter(key => key !== 'setup'), 'api']
+  const stranger = Object.keys(exports).find(name => !known.includes(name))
+  if (stranger !== undefined) refuse(`"${stranger}", which is none of ${known.join(', ')}${suggest(stranger, known)}`)
+}
+
+function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown>>): string | undefined {
+  const isRight = (key: string, handler: unknown) =>
+    (ALONE.includes(key) ? [handler] : [handler].flat()).every(one => typeof one === 'function')
+  return kind.keys.find(key => exports[key] !== undefined && !isRight(key, exports[key]))
+}
+
+/** A name that is no key but was surely meant to be one. */
+function typo(names: readonly string[], known: readonly string[]): string | undefined {
+  return names.find(name => !known.includes(name) && nearest(name, known) !== undefined)
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every(entry => typeof entry === 'string')
+}
+
+function checkOption(name: string, spec: Partial<OptionSpec> | undefined, refuse: (problem: string) => never): void {
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) refuse(`option "${name}" must be written as its flag: "${kebab(name)}"`)
+  if (!TYPES.includes(spec?.type)) refuse(`option "${name}" needs a type: string, number, boolean or array`)
+  const value = spec?.default
+  const isRight = value === undefined || (spec?.type === 'array' ? isNames(value) : typeof value === spec?.type)
+  if (!isRight) refuse(`the default of option "${name}" must be of its type, ${spec?.type}, received ${shown(value)}`)
+}

@@ -1,0 +1,498 @@
+import { randomUUID } from 'node:crypto'
+import { FAILED, type Subject } from '../chain/chain.ts'
+import { checkCloseCode, cutReason } from '../contract/close.ts'
+import { isPromise } from '../contract/deadline.ts'
+import { DROP } from '../contract/drop.ts'
+import { FwsError, shown } from '../contract/errors.ts'
+import { checkFormat, checkPayload } from '../contract/payload.ts'
+import type {
+  Access,
+  Awaitable,
+  Client,
+  ClientState,
+  Codec,
+  Drop,
+  Handshake,
+  Message,
+  Payload,
+  Server,
+  Transport,
+} from '../contract/types.ts'
+import { count } from '../fanout/counters.ts'
+import { Outbox, type OutboxOwner } from '../fanout/outbox.ts'
+import type { Pieces } from '../fanout/pieces.ts'
+import { type Frame, NOTICE, plain } from '../fanout/wire.ts'
+import { checkRefusal, type Refusal } from '../http/refusal.ts'
+import type { Hub } from '../hub/hub.ts'
+import { flat } from '../kit/flat.ts'
+import { Speaker } from './acting-server.ts'
+import { Mailbox, type MailboxOwner } from './mailbox.ts'
+import { Admission } from './pending.ts'
+
+/** Past the last filter: nothing holds the client. */
+const EVERY_FILTER = 0x3fff_ffff
+const NO_FILTER = -1
+const NO_TOPICS: ReadonlySet<string> = new Set()
+
+/** What is known of a client before it is open. */
+export interface Arrival {
+  readonly id?: string | undefined
+  readonly remote: string
+  readonly handshake?: Handshake
+  /** How it is framed as long as nothing else is negotiated. */
+  readonly frame: Transport['frame']
+}
+
+interface Ending {
+  readonly code: number
+  readonly reason: string
+}
+
+/** The one implementation of Client, over any transport: what the core knows of one peer. */
+export class ServerClient implements Client, Subject, MailboxOwner<Payload>, OutboxOwner {
+  readonly id: string
+  readonly remote: string
+  readonly handshake: Handshake | undefined
+  readonly outbox: Outbox
+  readonly mailbox: Mailbox<Payload>
+  /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
+  refusal: Refusal | undefined
+  position = NO_FILTER
+  waiting = false
+  reach = EVERY_FILTER
+  #state: ClientState | undefined
+  #identity: string | undefined
+  readonly hub: Hub
+  #speaker: Speaker | undefined
+  #frame: Transport['frame']
+  readonly #uncompressed: Transport['frame']
+  #transport: Transport | undefined
+  #codec: Codec = plain
+  #topics: Set<string> | undefined
+  #abort: AbortController | undefined
+  /** While it is on hold. */
+  #admission: Admission | undefined
+  /** How this side ended the connection, if it did. */
+  #ending: Ending | undefined
+  /** The peer has said Close, and what waited for it has been written. */
+  #peerClosing = false
+  #gone = false
+  /** Its open chain has begun: only then does its disconnect chain run. */
+  #isOpened = false
+  /** Nothing more is read. */
+  #retiring = false
+  #finishing: (() => Awaitable<void>)[] | undefined
+
+  constructor(hub: Hub, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
+    this.id = id
+    this.remote = remote
+    this.handshake = handshake
+    this.hub = hub
+    this.#frame = frame
+    this.#uncompressed = frame
+    this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
+    this.mailbox = new Mailbox(this, hub.limits)
+  }
+
+  get state(): ClientState {
+    this.#state ??= {}
+    return this.#state
+  }
+
+  get transport(): string {
+    return this.#transport?.name ?? 'websocket'
+  }
+
+  get server(): Server {
+    if (this.hub.chains.permits.empty) return this.hub
+    this.#speaker ??= new Speaker(this.hub, this)
+    return this.#speaker
+  }
+
+  get identity(): string | undefined {
+    return this.#identity
+  }
+
+  set identity(identity: string | undefined) {
+    if (identity !== undefined && (typeof identity !== 'string' || identity === ''))
+      throw new FwsError('ERR_STATE', `an identity is a text or undefined, received ${shown(identity)}`)
+    this.#identity = identity
+  }
+
+  get topics(): ReadonlySet<string> {
+    return this.#topics ?? NO_TOPICS
+  }
+
+  get buffered(): number {
+    return this.outbox.unsent + (this.#admission?.bytes ?? 0)
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#gone) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  get codec(): Codec {
+    return this.#codec
+  }
+
+  set codec(codec: Codec) {
+    this.#codec = codec
+    // What many share cannot be compressed together with the number of each.
+    const frame = codec.numbered === true ? this.#uncompressed : this.#frame
+    this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, frame))
+  }
+
+  /** Whether it has a transport: then its end leads to `closed`. */
+  get isBound(): boolean {
+    return this.#transport !== undefined
+  }
+
+  /** Opened, and neither ended by us nor lost. */
+  get isOpen(): boolean {
+    return this.#isOpened && !this.#isEnding
+  }
+
+  /** Whether it takes part in broadcasts and topics. */
+  get isAdmitted(): boolean {
+    return this.isOpen && this.#admission === undefined
+  }
+
+  send(payload: Payload, format?: string): void {
+    checkPayload('send', payload)
+    checkFormat(format)
+    this.sendEncoded(this.outbox.wire.encode(payload, format))
+  }
+
+  answer(payload: Payload, format?: string): Drop {
+    checkPayload('answer', payload)
+    checkFormat(format)
+    this.#deliver(this.outbox.wire.encode(payload, format), true)
+    return DROP
+  }
+
+  /** Sends what this client's wire has encoded. */
+  sendEncoded(encoded: Buffer | Pieces): void {
+    this.#deliver(encoded, this.#isHolderCalling())
+  }
+
+  /**
+   * @param toHeld - whether it may reach a client on hold: what its holder sends and every answer to its messages may;
+   * all else waits, so that a client that is not admitted receives nothing.
+   */
+  #deliver(encoded: Buffer | Pieces, toHeld: boolean): void {
+    if (encoded.length === 0) return
+    if (this.#isEnding) {
+      count(this.hub.counters.drops, 'closed client')
+      return
+    }
+    const frame = this.outbox.wire.frameOf(encoded)
+    if (this.#admission !== undefined && !toHeld) {
+      this.#keep(this.#admission, frame)
+    } else {
+      if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + frame.length)
+      this.hub.fanout.send(this.outbox, frame)
+    }
+  }
+
+  drop(reason = 'filter'): Drop {
+    count(this.hub.counters.drops, reason)
+    this.hub.log.debug({ client: this.id, reason }, 'message dropped')
+    return DROP
+  }
+
+  refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop {
+    if (this.#transport !== undefined)
+      throw new FwsError('ERR_STATE', 'refuse() works in a connect handler only; later it is disconnect()')
+    const asked = { status, reason, headers }
+    checkRefusal(asked)
+    this.refusal = asked
+    return DROP
+  }
+
+  join(topic: string): void {
+    if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `join() takes a topic, received ${shown(topic)}`)
+    if (this.#topics?.has(topic)) return
+    this.hub.chains.permits.check({ action: 'join', topic }, this)
+    this.#topics ??= new Set()
+    this.#topics.add(topic)
+    if (this.isAdmitted) this.hub.joinTopic(this, topic)
+  }
+
+  leave(topic: string): void {
+    if (!this.#topics?.delete(topic)) return
+    if (this.isAdmitted) this.hub.leaveTopic(this, topic)
+  }
+
+  recheck(): void {
+    for (const topic of this.topics) if (!this.may('join', topic)) this.leave(topic)
+    for (const listen of this.#state?.onRecheck ?? []) listen(this)
+  }
+
+  drained(): Promise<void> {
+    this.hub.fanout.flushOne(this.outbox)
+    return this.outbox.drained()
+  }
+
+  may(action: Access['action'], topic?: string): boolean {
+    return this.hub.chains.permits.allow({ action, topic }, this)
+  }
+
+  tellForbidden(why: string): void {
+    count(this.hub.counters.drops, 'forbidden')
+    this.hub.log.debug({ client: this.id, identity: this.identity }, why)
+    if (this.isOpen) this.answer(`Error: ${why}`, NOTICE)
+  }
+
+  hold(): void {
+    const holder = this.position
+    if (holder === NO_FILTER) {
+      const message = `hold() works while a filter handles an event of this client; client ${this.id} has none under way`
+      throw new FwsError('ERR_STATE', message)
+    }
+    if (this.isAdmitted) this.hub.leaveAll(this)
+    this.#admission ??= new Admission()
+    this.#admission.hold(holder)
+    this.reach = this.#admission.reach
+    if (this.isOpen) this.#startHoldTimer()
+  }
+
+  admit(): void {
+    const admission = this.#admission
+    if (admission === undefined) return
+    // Behind an await, or outside of every handler, nobody knows who calls.
+    const caller = this.position === NO_FILTER || this.waiting ? (admission.only ?? this.position) : this.position
+    if (!admission.isHeldBy(caller)) {
+      if (caller !== NO_FILTER) return
+      const message = `client ${this.id} is held by several filters: admit() it in a handler of the one that holds it`
+      throw new FwsError('ERR_STATE', message)
+    }
+    if (!admission.lift(caller)) {
+      this.reach = admission.reach
+      return
+    }
+    this.#admission = undefined
+    const kept = admission.stop()
+    if (this.#ending !== undefined) return
+    this.reach = EVERY_FILTER
+    if (this.#isEnding) return
+    for (const frame of kept) this.hub.fanout.send(this.outbox, frame)
+    if (this.isOpen) this.hub.joinAll(this)
+  }
+
+  finish(work: () => Awaitable<void>): void {
+    this.#finishing ??= []
+    this.#finishing.push(work)
+  }
+
+  close(): void {
+    this.disconnect()
+  }
+
+  disconnect(code = 1000, reason = ''): Drop {
+    checkCloseCode(code)
+    if (this.#transport === undefined) {
+      this.refusal ??= { status: 403, reason: undefined, headers: undefined }
+    } else if (!this.#isEnding) {
+      this.hub.fanout.flushOne(this.outbox)
+      // Writing out may have found the client too far behind, and ended it.
+      if (this.#ending === undefined) this.#end(code, reason)
+    }
+    return DROP
+  }
+
+  /** Everything in the mailbox is worked on first. */
+  retire(code: number, reason: string): void {
+    if (this.#isEnding) return
+    this.#retiring = true
+    this.#flow('pause')
+    this.mailbox.whenIdle(async () => {
+      // Who cannot finish is closed all the same.
+      if (this.#finishing !== undefined) await Promise.allSettled(this.#finishing.map(async work => work()))
+      this.disconnect(code, reason)
+    })
+  }
+
+  /** At once, without a goodbye. */
+  terminate(): void {
+    try {
+      this.#transport?.destroy()
+    } catch (error) {
+      this.hub.transportFailed(error, this)
+      // It will not tell that it has ended.
+      queueMicrotask(() => this.closed(1006, '', false))
+      this.#transport?.socket.destroy()
+    }
+  }
+
+  /** Its transport threw. The caller, who may be at work for other clients, hears nothing of it: this client ends. */
+  transportFailed(error: unknown): void {
+    this.hub.transportFailed(error, this)
+    if (this.#ending === undefined) this.#finish({ code: 1006, reason: '' })
+    this.terminate()
+  }
+
+  /** The peer has gone before its handshake was answered. */
+  abandoned(): void {
+    this.#gone = true
+    this.outbox.close()
+    this.#abort?.abort()
+  }
+
+  /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
+  open(transport: Transport): void {
+    this.#transport = transport
+    if (transport.frame !== this.#frame) {
+      // As the handshake negotiated; what connect filters sent is framed already, as everybody can read it.
+      this.#frame = transport.frame
+      this.codec = this.#codec
+    }
+    const opening = this.#runOpen(transport)
+    if (opening !== undefined) this.mailbox.begin(opening)
+  }
+
+  /** The same once the caller is done, so that nothing of it happens before the caller knows its client. */
+  openSoon(transport: Transport): void {
+    this.#transport = transport
+    this.mailbox.begin(Promise.resolve().then(() => this.#runOpen(transport)))
+  }
+
+  receive(payload: Payload): void {
+    if (this.#isEnding) {
+      count(this.hub.counters.drops, 'closing client')
+      return
+    }
+    this.hub.counters.messages++
+    this.hub.counters.bytesIn += Buffer.byteLength(payload)
+    this.mailbox.receive(payload)
+  }
+
+  /** The peer said Close: what waits for it goes out before the answer. */
+  peerCloses(): void {
+    if (this.#isEnding) return
+    this.hub.fanout.flushOne(this.outbox)
+    this.outbox.close()
+    this.#peerClosing = true
+  }
+
+  /** The transport has ended. What was received before is still worked on; then the disconnect chain runs. */
+  closed(code: number, reason: string, clean: boolean): void {
+    if (this.#gone) return
+    this.#gone = true
+    const ending = this.#ending ?? { code, reason }
+    // Still on hold: its last messages must reach no filter that they did not reach before.
+    this.#admission?.stop()
+    this.outbox.close()
+    this.#abort?.abort()
+    if (!this.#isOpened) return
+    this.hub.closed(this, ending.code)
+    this.mailbox.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
+  }
+
+  handle(payload: Payload): Promise<unknown> | undefined {
+    const { message } = this.hub.chains
+    if (message.empty) return undefined
+    const received: Message = { payload, at: Date.now() }
+    const outcome = message.run(payload, this, received)
+    return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
+  }
+
+  sizeOf(payload: Payload): number {
+    return Buffer.byteLength(payload)
+  }
+
+  pause(): void {
+    this.hub.counters.paused++
+    this.#flow('pause')
+  }
+
+  resume(): void {
+    if (!this.#gone && !this.#retiring) this.#flow('resume')
+  }
+
+  fellBehind(): void {
+    this.hub.log.warn({ client: this.id, remote: this.remote }, 'client too slow, closing it')
+    count(this.hub.counters.drops, 'slow client')
+    this.#end(1013, 'too slow')
+  }
+
+  #runOpen(transport: Transport): Promise<unknown> | undefined {
+    this.hub.arriving.delete(this)
+    if (this.#isEnding) return undefined
+    this.#isOpened = true
+    this.outbox.open(transport)
+    this.hub.fanout.flushOne(this.outbox)
+    this.hub.opened(this)
+    if (this.#admission === undefined) this.hub.joinAll(this)
+    else this.#startHoldTimer()
+    const outcome = this.hub.chains.open.run(this)
+    if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
+    this.#afterOpen(outcome)
+    return undefined
+  }
+
+  get #isEnding(): boolean {
+    return this.#gone || this.#peerClosing || this.#ending !== undefined
+  }
+
+  /** Behind an await nobody knows who calls. */
+  #isHolderCalling(): boolean {
+    return this.position !== NO_FILTER && this.position <= this.reach && !this.waiting
+  }
+
+  /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
+  #keep(admission: Admission, frame: Frame): void {
+    const { maxBuffered, slowClients } = this.hub.limits
+    if (admission.bytes + frame.length <= maxBuffered) admission.keep(frame)
+    else if (slowClients === 'close' && this.isOpen) this.fellBehind()
+    else count(this.hub.counters.drops, 'slow client')
+  }
+
+  #checkWaiting(bytes: number): void {
+    const { maxBuffered } = this.hub.limits
+    if (bytes <= maxBuffered) return
+    const message = `client ${this.id} is not open yet: ${bytes} bytes wait for it, --max-buffered is ${maxBuffered}`
+    throw new FwsError('ERR_LIMIT', message)
+  }
+
+  #startHoldTimer(): void {
+    this.#admission?.startTimer(this.hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
+  }
+
+  #afterOpen(outcome: unknown): void {
+    if (outcome === FAILED) this.disconnect(1011, 'a filter failed')
+    else if (outcome === DROP) this.disconnect(1008, 'not allowed')
+  }
+
+  #flow(operation: 'pause' | 'resume'): void {
+    try {
+      this.#transport?.[operation]()
+    } catch (error) {
+      this.transportFailed(error)
+    }
+  }
+
+  #end(code: number, reason: string): void {
+    const ending = { code, reason: cutReason(reason) }
+    this.#finish(ending)
+    try {
+      // A paused socket would never show the peer's Close.
+      this.#transport?.resume()
+      this.#transport?.close(code, ending.reason)
+    } catch (error) {
+      this.transportFailed(error)
+    }
+  }
+
+  /** Nothing is sent or handled from now on but the Close frame. */
+  #finish(ending: Ending): void {
+    this.#ending = ending
+    // Not even the message that is under way goes on.
+    this.reach = NO_FILTER
+    this.outbox.close()
+    this.hub.leaveAll(this)
+    const discarded = this.mailbox.discard()
+    if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
+  }
+}

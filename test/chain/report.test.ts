@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { pino } from 'pino'
+import { ErrorReport, Quota } from '../../src/chain/report.ts'
+import { createCounters } from '../../src/fanout/counters.ts'
+
+function reporting() {
+  const lines: Record<string, unknown>[] = []
+  const counters = createCounters()
+  const log = pino({ level: 'debug', base: null }, { write: line => void lines.push(JSON.parse(line)) })
+  return { report: new ErrorReport(log, counters), counters, lines }
+}
+
+const ERROR_LEVEL = 50
+
+describe('quota', () => {
+  it('has so many in a window of time for each key, and says then how many more there were', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
+    const quota = new Quota(2, 60_000)
+    const take = () => quota.take('a')
+    assert.deepEqual(
+      [take(), take(), take(), take()].map(({ isOver }) => isOver),
+      [false, false, true, true],
+    )
+    assert.deepEqual(quota.take('b'), { isOver: false, suppressed: 0 })
+    t.mock.timers.tick(60_000)
+    assert.deepEqual(
+      [take(), take()],
+      [
+        { isOver: false, suppressed: 2 },
+        { isOver: false, suppressed: 0 },
+      ],
+    )
+  })
+})
+
+describe('error report', () => {
+  it('logs who failed, where, for whom, and how', () => {
+    const { report, lines } = reporting()
+    report.add(new TypeError('no such thing'), { filter: './words.ts', chain: 'message', id: 'client-1' })
+    assert.equal(lines.length, 1)
+    const { level, msg, filter, chain, id, err } = lines[0] as Record<string, unknown> & { err: Error }
+    assert.deepEqual(
+      { level, msg, filter, chain, id, type: (err as unknown as { type: string }).type, message: err.message },
+      {
+        level: ERROR_LEVEL,
+        msg: 'filter ./words.ts failed in its message handler',
+        filter: './words.ts',
+        chain: 'message',
+        id: 'client-1',
+        type: 'TypeError',
+        message: 'no such thing',
+      },
+    )
+    assert.match(String(err.stack), /report\.test\.ts/)
+  })
+
+  it('counts every error', () => {
+    const { report, counters } = reporting()
+    for (let i = 0; i < 20; i++) report.add(new Error('x'), { filter: 'a', chain: 'message' })
+    assert.equal(counters.errors, 20)
+  })
+
+  it('takes anything that was thrown', () => {
+    const { report, counters, lines } = reporting()
+    for (const thrown of ['text', undefined, null, 7, { code: 1 }, Symbol('s')])
+      report.add(thrown, { filter: String(counters.errors), chain: 'message' })
+    assert.equal(counters.errors, 6)
+    assert.equal(lines.length, 6)
+  })
+
+  it('logs five a second of one filter and chain, and later how many more there were', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
+    const { report, lines } = reporting()
+    const where = { filter: 'noisy', chain: 'message', id: 'c' }
+    for (let i = 0; i < 12; i++) report.add(new Error(`error ${i}`), where)
+    assert.equal(lines.length, 5)
+    t.mock.timers.tick(1000)
+    report.add(new Error('another'), where)
+    assert.equal(lines.length, 7)
+    assert.deepEqual(
+      [lines[5]!.msg, lines[5]!.filter, lines[5]!.chain, lines[5]!.suppressed],
+      ['more errors of the same filter', 'noisy', 'message', 7],
+    )
+    assert.equal(lines[6]!.msg, 'filter noisy failed in its message handler')
+  })
+
+  it('a noisy filter does not silence another, nor its own other chains', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
+    const { report, lines } = reporting()
+    for (let i = 0; i < 9; i++) report.add(new Error('x'), { filter: 'noisy', chain: 'message' })
+    report.add(new Error('x'), { filter: 'noisy', chain: 'open' })
+    report.add(new Error('x'), { filter: 'quiet', chain: 'message' })
+    assert.deepEqual(
+      lines.slice(5).map(line => line.msg),
+      ['filter noisy failed in its open handler', 'filter quiet failed in its message handler'],
+    )
+  })
+
+  it('survives an error that throws when it is looked at', () => {
+    const lines: string[] = []
+    const log = pino({ base: null }, { write: line => void lines.push(line) })
+    const report = new ErrorReport(log, createCounters())
+    const nasty = {
+      get message() {
+        throw new Error('looked at')
+      },
+    }
+    report.add(nasty, { filter: 'nasty', chain: 'message' })
+    assert.match(lines.join(''), /filter nasty failed in its message handler, with an error that cannot be shown/)
+  })
+})

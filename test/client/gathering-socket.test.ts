@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
+import { GatheringSocket } from '../../client/gathering-socket.ts'
+import { serve, until } from '../support/peer.ts'
+
+/** A client of a server that echoes, and how often it has written. */
+async function setUp(t: TestContext) {
+  const { url } = await serve(t, { filters: ['echo'] })
+  const ws = new GatheringSocket(url)
+  t.after(() => ws.terminate())
+  const received: string[] = []
+  ws.on('message', data => received.push(String(data)))
+  let writes = 0
+  ws.once('upgrade', ({ socket }) => {
+    for (const name of ['_write', '_writev'] as const) {
+      const write = socket[name] as Socket['_write']
+      socket[name] = (...args: unknown[]) => {
+        writes++
+        write.apply(socket, args as Parameters<Socket['_write']>)
+      }
+    }
+  })
+  return { ws, received, writes: () => writes }
+}
+
+describe('a socket that gathers', () => {
+  it('writes once what is sent in one turn, in its order', async t => {
+    const { ws, received, writes } = await setUp(t)
+    await once(ws, 'open')
+    for (let i = 0; i < 100; i++) ws.send(`${i}`)
+    await until(() => received.length === 100, 'the echoes')
+    assert.deepEqual(
+      received,
+      Array.from({ length: 100 }, (_, i) => `${i}`),
+    )
+    assert.equal(writes(), 1)
+    ws.send('later')
+    await until(() => received.length === 101, 'another one')
+    assert.equal(writes(), 2)
+  })
+
+  it('does not wait with pieces of 4 KiB', async t => {
+    const { ws, received, writes } = await setUp(t)
+    await once(ws, 'open')
+    for (let i = 0; i < 4; i++) ws.send('x'.repeat(5000))
+    assert.ok(writes() >= 1)
+    await until(() => received.length === 4, 'the echoes')
+  })
+
+  it('throws before it is open, and says goodbye behind what it has sent', async t => {
+    const { ws, received } = await setUp(t)
+    assert.throws(() => ws.send('early'), /CONNECTING/)
+    await once(ws, 'open')
+    ws.send('last')
+    ws.close()
+    const [code] = await once(ws, 'close')
+    assert.deepEqual([code, received], [1005, ['last']])
+  })
+})

@@ -1,0 +1,720 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { decode, encode, number } from '../../../client/media/envelope.ts'
+import { packed, unpacked } from '../../../client/media/kinds.ts'
+import {
+  connectMedia,
+  imageType,
+  levelOf,
+  type MediaConnection,
+  type MediaEvents,
+  UploadError,
+  type Uploaded,
+} from '../../../client/media/node.ts'
+import { folder } from '../../support/cli.ts'
+import { serve, until } from '../../support/peer.ts'
+
+/** Recorded between the original browser client and the original server; each tells where it comes from. */
+const { vectors } = JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors/nanollm.json'), 'utf8')) as {
+  vectors: readonly Vector[]
+}
+interface Vector {
+  readonly name: string
+  readonly hex: string
+  readonly header?: {
+    readonly id: number
+    readonly timestamp: number
+    readonly type: number
+    readonly payload_size: number
+    readonly metadata: string
+  }
+}
+
+const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
+const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+const bufferOf = (data: Buffer) => Uint8Array.from(data).buffer
+
+/** A connection that is closed with its test, and what it tells by type. */
+function follow(t: TestContext, url: string, options: Parameters<typeof connectMedia>[1] = {}) {
+  const media = connectMedia(url, { firstDelay: 20, maxDelay: 50, ...options })
+  t.after(() => media.close())
+  const told: (readonly [keyof MediaEvents, unknown])[] = []
+  for (const type of [
+    'json',
+    'text',
+    'binary',
+    'file',
+    'audio',
+    'image',
+    'other',
+    'alert',
+    'missed',
+    'unreadable',
+  ] as const)
+    media.on(type, event => told.push([type, event]))
+  return { media, told }
+}
+
+const opened = (media: MediaConnection) => new Promise<void>(resolve => media.on('open', () => resolve()))
+
+/** A server that keeps what it gets and says what the test wants. */
+async function fake(t: TestContext, port = 0) {
+  const server = new WebSocketServer({ port, host: '127.0.0.1' })
+  await once(server, 'listening')
+  const sockets: WebSocket[] = []
+  const heard: ReturnType<typeof decode>[] = []
+  server.on('connection', socket => {
+    sockets.push(socket)
+    socket.on('message', data => heard.push(decode(bufferOf(data as Buffer))))
+  })
+  const close = async () => {
+    for (const socket of sockets) socket.terminate()
+    server.close()
+  }
+  t.after(close)
+  const listening = server.address() as AddressInfo
+  let id = 0
+  return {
+    url: `ws://127.0.0.1:${listening.port}`,
+    port: listening.port,
+    heard,
+    sockets,
+    close,
+    say(type: number, payload: string | Uint8Array, { metadata = '', skip = 0 } = {}): void {
+      id += skip
+      const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
+      sockets.at(-1)!.send(encode({ id: id++, timestamp: 1_700_000_000_123, type, metadata, payload: bytes }))
+    },
+  }
+}
+
+describe('the envelope', () => {
+  /** What has no payload is no message: neither end may send it. */
+  const empty = vectors.filter(({ header }) => header?.payload_size === 0)
+  const whole = vectors.filter(({ header }) => header !== undefined && header.payload_size > 0)
+
+  it('has vectors of both directions to be held against', () => {
+    assert.deepEqual([vectors.length, whole.length, empty.length], [25, 17, 2])
+  })
+
+  for (const { name, hex, header } of whole)
+    it(`is bit for bit that of ${name}`, () => {
+      const message = bytesOf(hex)
+      const { payload, ...read } = decode(message.buffer)
+      const { id, timestamp, type, metadata } = header!
+      assert.deepEqual(read, { id, timestamp, type, metadata })
+      assert.equal(hexOf(payload), hex.slice(64))
+      const written = encode({ ...read, payload })
+      assert.equal(hexOf(written), hex)
+    })
+
+  for (const { name, hex } of empty)
+    it(`is not that of ${name}`, () => {
+      assert.throws(() => decode(bytesOf(hex).buffer), {
+        message: 'a media message has more than 32 bytes, received 32',
+      })
+      assert.throws(() => encode({ id: 7, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array() }), {
+        name: 'TypeError',
+        message: 'a media message has a payload of at least 1 byte, received 0',
+      })
+    })
+
+  for (const [name, problem] of [
+    ['odd/magic 43', 'a media message has the magic 42, received 43'],
+    ['odd/size mismatch', 'its header tells 99 bytes, received 3'],
+    ['odd/unknown type 9', undefined],
+    ['odd/timestamp 2**64-1 file', undefined],
+    ['odd/bad json', 'json that is none'],
+    ['odd/metadata not utf-8', 'text that is no UTF-8'],
+  ] as const)
+    it(problem === undefined ? `may be that of ${name}` : `is not that of ${name}, and says why`, () => {
+      const { hex } = vectors.find(vector => vector.name === name)!
+      const read = () => {
+        const { type, payload, metadata } = decode(bytesOf(hex).buffer)
+        return unpacked(type, payload, metadata)
+      }
+      if (problem === undefined) assert.deepEqual(read().payload, new TextEncoder().encode('abc'))
+      else assert.throws(read, { message: problem })
+    })
+
+  it('is tested with each of the vectors', () => {
+    const odd = vectors.filter(({ header }) => header === undefined)
+    assert.equal(odd.length, 6)
+  })
+
+  it('takes metadata of 8 bytes, and cuts none', () => {
+    const message = { id: 0, timestamp: 1, type: 3, payload: new Uint8Array(1) }
+    assert.equal(decode(encode({ ...message, metadata: 'abcdefgh' }).buffer).metadata, 'abcdefgh')
+    assert.throws(() => encode({ ...message, metadata: 'äbcdefgh' }), {
+      name: 'TypeError',
+      message: 'metadata takes at most 8 bytes, received "äbcdefgh" (9)',
+    })
+  })
+
+  it('holds ids up to the largest safe integer', () => {
+    const message = encode({ id: 0, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array(1) })
+    number(message, Number.MAX_SAFE_INTEGER)
+    assert.equal(decode(message.buffer).id, Number.MAX_SAFE_INTEGER)
+  })
+})
+
+describe('what goes into an envelope', () => {
+  it('is text as a JSON string, as the original browser client sends it', () => {
+    const { hex } = vectors.find(({ name }) => name.startsWith('c2s/text'))!
+    assert.equal(hexOf(packed('text', 'hé', {}).payload), hex.slice(64))
+    assert.equal(new TextDecoder().decode(packed('text', '"quoted"', {}).payload), '"\\"quoted\\""')
+    assert.equal(hexOf(packed('text', '', {}).payload), '2222')
+  })
+
+  it('is sound as little-endian samples, with rate and channels where they are not 48000 and 1', () => {
+    const samples = Int16Array.of(0, 1, -1, 32767)
+    const { hex } = vectors.find(({ name }) => name.startsWith('c2s/audio'))!
+    assert.deepEqual(
+      [
+        packed('audio', samples, {}),
+        packed('audio', samples, { rate: 16_000 }),
+        packed('audio', samples, { channels: 2 }),
+        packed('audio', samples, { rate: 192_000, channels: 2 }),
+      ].map(({ payload, metadata }) => [hexOf(payload), metadata]),
+      ['', '16000', '48000/2', '192000/2'].map(metadata => [hex.slice(64), metadata]),
+    )
+  })
+
+  for (const [kind, payload, message] of [
+    ['json', undefined, 'json is what JSON.stringify takes, received undefined'],
+    ['text', 5, 'text is a string, received number'],
+    ['audio', new Uint8Array(2), 'audio is an Int16Array'],
+    ['image', 'bytes', 'image is an ArrayBuffer or a view of one'],
+    [6, new Uint8Array(1), 'a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received 6'],
+    [
+      'video',
+      new Uint8Array(1),
+      'a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received video',
+    ],
+  ] as const)
+    it(`is never ${kind} of ${typeof payload}`, () =>
+      assert.throws(() => packed(kind as 'json', payload, {}), { name: 'TypeError', message }))
+})
+
+describe('what comes out of an envelope', () => {
+  it('is sound of its rate and channels, and never half a sample', () => {
+    const bytes = bytesOf('00000100ffffff7f')
+    assert.deepEqual(unpacked(4, bytes, ''), {
+      kind: 'audio',
+      payload: Int16Array.of(0, 1, -1, 32767),
+      rate: 48_000,
+      channels: 1,
+    })
+    assert.throws(() => unpacked(4, bytes.subarray(2), '44100/2'), {
+      message: 'audio of 2 channels has a multiple of 4 bytes, received 6',
+    })
+    assert.throws(() => unpacked(4, bytes, 'loud'), {
+      message: 'audio tells RATE or RATE/CHANNELS, received "loud"',
+    })
+  })
+
+  it('is text with the mark that it begins with', () => {
+    assert.equal(unpacked(1, bytesOf('efbbbf61'), '').payload, '\ufeffa')
+  })
+})
+
+describe('an image', () => {
+  for (const [hex, mime] of [
+    ['89504e470d0a1a0a0000', 'image/png'],
+    ['ffd8ffe000', 'image/jpeg'],
+    ['474946383961', 'image/gif'],
+    ['524946460000000057454250', 'image/webp'],
+    ['524946460000000057415645', undefined],
+    ['424d00', 'image/bmp'],
+    ['49492a00', 'image/tiff'],
+    ['4d4d002a', 'image/tiff'],
+    ['3c73766720', undefined],
+    ['', undefined],
+  ] as const)
+    it(`${hex || 'of nothing'} is ${mime ?? 'none'}`, () => assert.equal(imageType(bytesOf(hex)), mime))
+})
+
+describe('the level of sound', () => {
+  it('is between 0 and 1', () => {
+    assert.equal(levelOf(new Int16Array()), 0)
+    assert.equal(levelOf(new Int16Array(8)), 0)
+    assert.equal(levelOf(Int16Array.of(-16_384, 16_384)), 0.5)
+    assert.equal(levelOf(Int16Array.of(-32_768)), 1)
+  })
+})
+
+describe('a media connection', () => {
+  it('sends every kind, numbered from 0, with the time of sending', async t => {
+    const server = await fake(t)
+    const { media } = follow(t, server.url)
+    const before = Date.now()
+    const png = bytesOf('89504e470d0a1a0a')
+    for (const sent of [
+      media.send('json', { a: [1] }),
+      media.send('text', 'hé'),
+      media.send('binary', png),
+      media.send('file', png.buffer, { metadata: 'txt' }),
+      media.send('audio', Int16Array.of(1, 2), { rate: 16_000 }),
+      media.send('image', png.subarray(0, 3), { metadata: 'png' }),
+      media.send(4242, png),
+    ])
+      assert.equal(sent, true)
+    await until(() => server.heard.length === 7)
+    assert.deepEqual(
+      server.heard.map(({ id, type, metadata, payload }) => [id, type, metadata, hexOf(payload)]),
+      [
+        [0, 0, '', hexOf(new TextEncoder().encode('{"a":[1]}'))],
+        [1, 1, '', '2268c3a922'],
+        [2, 2, '', '89504e470d0a1a0a'],
+        [3, 3, 'txt', '89504e470d0a1a0a'],
+        [4, 4, '16000', '01000200'],
+        [5, 5, 'png', '89504e'],
+        [6, 4242, '', '89504e470d0a1a0a'],
+      ],
+    )
+    assert.ok(server.heard.every(({ timestamp }) => timestamp >= before && timestamp <= Date.now()))
+  })
+
+  it('numbers anew after a reconnect, also what waited meanwhile', async t => {
+    const first = await fake(t)
+    const { media } = follow(t, first.url)
+    media.send('text', 'a')
+    media.send('text', 'b')
+    await until(() => first.heard.length === 2)
+    const lost = new Promise<void>(resolve => media.on('close', () => resolve()))
+    await first.close()
+    await lost
+    media.send('text', 'c')
+    assert.equal(media.send('audio', new Int16Array(1), { queue: false }), false)
+    assert.equal(media.queued, 1)
+    const second = await fake(t, first.port)
+    await opened(media)
+    media.send('text', 'd')
+    await until(() => second.heard.length === 2)
+    const summary = [...first.heard, ...second.heard].map(({ id, payload }) => [id, new TextDecoder().decode(payload)])
+    assert.deepEqual(summary, [
+      [0, '"a"'],
+      [1, '"b"'],
+      [0, '"c"'],
+      [1, '"d"'],
+    ])
+  })
+
+  it('tells every kind by its name, in order', async t => {
+    const server = await fake(t)
+    const { media, told } = follow(t, server.url)
+    await opened(media)
+    const png = bytesOf('89504e470d0a1a0a')
+    const alert = { id: 0, time: '9:41:07', message: 'no', level: 'error', category: 'upload', timeout: 3500 }
+    server.say(0, '[1]')
+    server.say(1, '"hé"')
+    server.say(2, png)
+    server.say(3, png, { metadata: 'bin' })
+    server.say(4, bytesOf('00000100'), { metadata: '16000/2' })
+    server.say(5, png)
+    server.say(77, png)
+    server.say(0, JSON.stringify({ alert }))
+    server.say(0, JSON.stringify({ alert, more: 1 }))
+    await until(() => told.length === 10)
+    const at = (id: number, metadata = '') => ({ id, timestamp: 1_700_000_000_123, metadata })
+    assert.deepEqual(told, [
+      ['json', { payload: [1], ...at(0) }],
+      ['text', { payload: '"hé"', ...at(1) }],
+      ['binary', { payload: png, ...at(2) }],
+      ['file', { payload: png, ...at(3, 'bin') }],
+      ['audio', { payload: Int16Array.of(0, 1), rate: 16_000, channels: 2, ...at(4, '16000/2') }],
+      ['image', { payload: png, mime: 'image/png', ...at(5) }],
+      ['other', { payload: png, type: 77, ...at(6) }],
+      ['alert', alert],
+      ['alert', alert],
+      ['json', { payload: { more: 1 }, ...at(8) }],
+    ])
+  })
+
+  it('tells what did not arrive, and counts it', async t => {
+    const server = await fake(t)
+    const { media, told } = follow(t, server.url)
+    await opened(media)
+    server.say(1, 'a')
+    server.say(1, 'b', { skip: 3 })
+    server.say(1, 'c')
+    server.say(1, 'd', { skip: 1 })
+    await until(() => told.length === 6)
+    assert.deepEqual(
+      told.map(([type, event]) => (type === 'text' ? (event as { payload: string }).payload : [type, event])),
+      ['a', ['missed', 3], 'b', 'c', ['missed', 1], 'd'],
+    )
+    assert.equal(media.missed, 4)
+  })
+
+  it('tells what it cannot read, and reads on', async t => {
+    const server = await fake(t)
+    const { media, told } = follow(t, server.url)
+    await opened(media)
+    server.sockets[0]!.send('plain')
+    server.sockets[0]!.send(Buffer.from('short'))
+    server.say(0, '{a}')
+    server.say(1, 'after')
+    await until(() => told.length === 4)
+    assert.deepEqual(
+      told.map(([type, event]) => [type, (event as { reason?: string }).reason]),
+      [
+        ['unreadable', 'a text message; has the server the filter media?'],
+        ['unreadable', 'a media message has more than 32 bytes, received 5'],
+        ['unreadable', 'json that is none'],
+        ['text', undefined],
+      ],
+    )
+  })
+
+  it('has no microphone and no camera where there is no browser', async t => {
+    const server = await fake(t)
+    const { media } = follow(t, server.url)
+    const message = (device: string) =>
+      `no ${device} here: browsers have one for pages of https: and of localhost alone`
+    await assert.rejects(media.microphone(), { message: message('microphone') })
+    await assert.rejects(media.camera(), { message: message('camera') })
+  })
+})
+
+/** The server's side of uploads, as far as a test wants it: acknowledges when told to. */
+async function receiving(t: TestContext, window: number) {
+  const server = await fake(t)
+  const uploads = new Map<
+    number,
+    { name: string; size: number; received: number; acknowledged: number; bytes: Buffer[] }
+  >()
+  const said: Record<string, unknown>[] = []
+  let worst = 0
+  let next = 0
+  const say = (message: object) => server.say(6, JSON.stringify(message))
+  const work = () => {
+    for (const { type, payload, metadata } of server.heard.slice(next)) {
+      if (type === 6) {
+        const message = JSON.parse(new TextDecoder().decode(payload))
+        said.push(message)
+        if (message.begin === undefined) continue
+        uploads.set(message.begin, { ...message, received: 0, acknowledged: 0, bytes: [] })
+        say({ ready: message.begin, window })
+      } else if (type === 7) {
+        const upload = uploads.get(Number(metadata))!
+        upload.received += payload.length
+        upload.bytes.push(Buffer.from(payload))
+        worst = Math.max(worst, upload.received - upload.acknowledged)
+      }
+    }
+    next = server.heard.length
+  }
+  const acknowledge = (id: number) => {
+    const upload = uploads.get(id)!
+    if (upload.acknowledged === upload.received) return
+    upload.acknowledged = upload.received
+    say({ progress: id, received: upload.received })
+    if (upload.received === upload.size) say({ done: id, ...saved(id, upload.size) })
+  }
+  /** Looks at what has come until the condition holds. */
+  const worked = (condition: () => boolean, what: string) =>
+    until(() => {
+      work()
+      return condition()
+    }, what)
+  return { ...server, uploads, said, worked, acknowledge, refuse: say, worst: () => worst }
+}
+
+const saved = (id: number, size: number): Uploaded => ({
+  name: `saved-${id}.bin`,
+  url: `/uploads/saved-${id}.bin`,
+  size,
+})
+
+/** Bytes that differ everywhere. */
+const content = (size: number) =>
+  Buffer.from(Array.from({ length: size }, (_, index) => (index * 7 + (index >> 8)) % 251))
+
+/** Rejects with what an upload rejects with. */
+async function failure(upload: Promise<unknown>): Promise<unknown> {
+  return upload.then(
+    () => assert.fail('it was saved'),
+    error => error,
+  )
+}
+
+describe('an upload', () => {
+  it('never has more under way than the window, and tells what the server has', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const bytes = content(4321)
+    const told: number[] = []
+    const upload = media.upload(new File([bytes], 'a name.bin'), {
+      onProgress: ({ received, size }) => {
+        assert.equal(size, 4321)
+        told.push(received)
+      },
+    })
+    const one = () => server.uploads.get(1)
+    // Nothing is acknowledged: it must stop at the window by itself.
+    await server.worked(() => one()?.received === 1000, 'a window')
+    while (one()!.acknowledged < 4321) {
+      const before = one()!.acknowledged
+      server.acknowledge(1)
+      const expected = Math.min(4321, one()!.acknowledged + 1000)
+      await server.worked(() => one()!.received === expected, `${expected} after ${before}`)
+    }
+    assert.deepEqual(await upload, saved(1, 4321))
+    assert.equal(server.worst(), 1000)
+    assert.deepEqual(Buffer.concat(one()!.bytes), bytes)
+    assert.deepEqual(told, [1000, 2000, 3000, 4000, 4321])
+    assert.deepEqual(server.said, [{ begin: 1, name: 'a name.bin', size: 4321 }])
+    assert.ok(
+      one()!.bytes.every(chunk => chunk.length <= 250),
+      'a quarter of the window at most',
+    )
+  })
+
+  it('may be one of several, with numbers of their own, two at a time', async t => {
+    const server = await receiving(t, 1 << 22)
+    const { media } = follow(t, server.url)
+    const bytes = [content(600_000), content(300_001), content(1), content(2)]
+    const stop = new AbortController()
+    const uploads = [
+      media.upload({ name: 'a', data: bytes[0]! }),
+      media.upload({ name: 'b', data: new Blob([bytes[1]!]) }),
+      media.upload({ name: 'never', data: bytes[0]! }, { signal: stop.signal }),
+      media.upload({ name: 'c', data: bufferOf(bytes[2]!) }),
+      media.upload({ name: 'd', data: bytes[3]! }),
+    ]
+    const error = failure(uploads.splice(2, 1)[0]!)
+    const whole = (id: number) =>
+      server.worked(() => server.uploads.get(id)?.received === bytes[id - 1]!.length, `all of ${id}`)
+    await whole(1)
+    await whole(2)
+    assert.equal(server.uploads.size, 2)
+    stop.abort()
+    assert.equal(((await error) as Error).name, 'AbortError')
+    server.acknowledge(2)
+    await whole(3)
+    assert.equal(server.uploads.size, 3)
+    server.acknowledge(1)
+    await whole(4)
+    for (const id of [3, 4]) server.acknowledge(id)
+    assert.deepEqual(await Promise.all(uploads), [saved(1, 600_000), saved(2, 300_001), saved(3, 1), saved(4, 2)])
+    for (const [id, { bytes: chunks }] of server.uploads) assert.deepEqual(Buffer.concat(chunks), bytes[id - 1])
+    assert.equal(Math.max(...server.uploads.get(1)!.bytes.map(chunk => chunk.length)), 256 * 1024)
+  })
+
+  it('is rejected in the words of the server, also midway', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const error = failure(media.upload({ name: 'a.exe', data: content(5000) }))
+    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    server.refuse({ refused: 1, reason: 'no .exe here', code: 'type' })
+    const refused = (await error) as UploadError
+    assert.ok(refused instanceof UploadError)
+    assert.deepEqual(
+      [refused.code, refused.reason, refused.message, refused.name],
+      ['type', 'no .exe here', 'no .exe here', 'UploadError'],
+    )
+    media.send('text', 'after')
+    await server.worked(() => server.heard.at(-1)!.type === 1, 'the text')
+    assert.equal(server.uploads.get(1)!.received, 1000, 'nothing more of it went out')
+  })
+
+  it('is cancelled by its signal, and says so to the server', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const stop = new AbortController()
+    const error = failure(media.upload({ name: 'a', data: content(5000) }, { signal: stop.signal }))
+    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    stop.abort()
+    assert.equal(((await error) as Error).name, 'AbortError')
+    await server.worked(() => server.said.length === 2, 'a cancel')
+    assert.deepEqual(server.said[1], { cancel: 1 })
+    assert.equal(
+      ((await failure(media.upload({ name: 'b', data: content(1) }, { signal: stop.signal }))) as Error).name,
+      'AbortError',
+    )
+    assert.equal(server.said.length, 2)
+  })
+
+  it('is lost with its connection, and leaves nothing for the next one', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const error = failure(media.upload({ name: 'a', data: content(5000) }))
+    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    const again = opened(media)
+    server.sockets[0]!.terminate()
+    const { code, reason } = (await error) as UploadError
+    assert.deepEqual([code, reason], ['lost', 'the connection was lost (1006)'])
+    await again
+    assert.equal(media.queued, 0)
+    const heard = server.heard.length
+    const next = media.upload({ name: 'b', data: content(10) })
+    await server.worked(() => server.uploads.get(2)?.received === 10, 'the next one')
+    server.acknowledge(2)
+    await next
+    assert.equal(server.heard.length, heard + 2)
+  })
+
+  it('waits for a connection, but not for one that is closed', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, 'ws://127.0.0.1:1', { attempts: 1 })
+    assert.deepEqual(
+      (await failure(media.upload({ name: 'a', data: content(1) }))) as object,
+      new UploadError('lost', 'the connection is closed (1006)'),
+    )
+    assert.deepEqual(
+      (await failure(media.upload({ name: 'a', data: content(1) }))) as object,
+      new UploadError('lost', 'the connection is closed'),
+    )
+    const early = connectMedia(server.url)
+    t.after(() => early.close())
+    const upload = early.upload({ name: 'a', data: content(1) })
+    await server.worked(() => server.uploads.get(1)?.received === 1, 'it')
+    server.acknowledge(1)
+    assert.deepEqual(await upload, saved(1, 1))
+  })
+
+  it('ends when the connection is closed on this side', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const error = failure(media.upload({ name: 'a', data: content(5000) }))
+    await server.worked(() => server.uploads.size === 1, 'a begin')
+    media.close()
+    assert.equal(((await error) as UploadError).reason, 'the connection was lost (1000)')
+  })
+
+  it('does not wait for ever for a server that says nothing', async t => {
+    const server = await fake(t)
+    const { media } = follow(t, server.url)
+    const error = failure(media.upload({ name: 'a', data: content(1) }, { timeout: 30 }))
+    assert.equal(((await error) as UploadError).reason, 'the server said nothing of the upload for 30 ms')
+    await until(() => server.heard.length === 2)
+    assert.equal(new TextDecoder().decode(server.heard[1]!.payload), '{"cancel":1}')
+  })
+
+  it('tells of a file that can no longer be read', async t => {
+    const server = await receiving(t, 1000)
+    const { media } = follow(t, server.url)
+    const gone = Object.assign(new Blob(['contents']), {
+      slice: () => ({ arrayBuffer: () => Promise.reject(new Error('it has changed')) }),
+    }) as unknown as Blob
+    const error = failure(media.upload({ name: 'a', data: gone }))
+    await server.worked(() => server.said.length === 2, 'a cancel')
+    assert.deepEqual([((await error) as Error).message, server.said[1]], ['it has changed', { cancel: 1 }])
+  })
+
+  for (const wrong of [{}, { name: 'a' }, { data: new Blob([]) }, { name: 'a', data: 'text' }, new Blob([])])
+    it(`is none of ${wrong instanceof Blob ? 'a nameless blob' : JSON.stringify(wrong)}`, async t => {
+      const { media } = follow(t, 'ws://127.0.0.1:1')
+      await assert.rejects(media.upload(wrong as never), {
+        name: 'TypeError',
+        message: 'upload() takes a File, or { name, data } with data as a Blob, an ArrayBuffer or a Uint8Array',
+      })
+    })
+})
+
+describe('with the filter media', () => {
+  /** A server that echoes what it can, and saves files in a folder of the test. */
+  async function real(t: TestContext) {
+    const mediaUploads = folder(t)
+    const { url } = await serve(t, { filters: ['media', 'echo'], mediaUploads })
+    return { url, http: url.replace('ws:', 'http:'), saved: () => readdirSync(mediaUploads) }
+  }
+
+  it('text comes back as it was, quotes and all', async t => {
+    const { url } = await real(t)
+    const { media, told } = follow(t, url)
+    for (const text of ['plain', '"quoted"', '', '{"a":1}', '\u2028\ud83d\ude00', '\ufeffmarked'])
+      media.send('text', text)
+    media.send('json', 'a string')
+    media.send('binary', bytesOf('0001'))
+    await until(() => told.length === 7)
+    assert.deepEqual(
+      told.map(([type, event]) => [type, (event as { payload: unknown }).payload]),
+      [
+        ['text', 'plain'],
+        ['text', '"quoted"'],
+        ['text', '{"a":1}'],
+        ['text', '\u2028\ud83d\ude00'],
+        ['text', '\ufeffmarked'],
+        ['text', '"a string"'],
+        ['binary', bytesOf('0001')],
+      ],
+    )
+    assert.equal(media.missed, 0)
+  })
+
+  it('a large file arrives whole, with progress on the way', async t => {
+    const { url, http } = await real(t)
+    const { media } = follow(t, url)
+    const bytes = Buffer.alloc(20 * 1024 * 1024 + 7, 'some text\n')
+    const told: number[] = []
+    const {
+      name,
+      url: path,
+      size,
+    } = await media.upload(new File([bytes], 'large.txt'), {
+      onProgress: ({ received }) => told.push(received),
+    })
+    assert.match(name, /^\d{8}_\d{6}_\d{3}-[0-9a-f]{8}\.txt$/)
+    assert.deepEqual([path, size], [`/uploads/${name}`, bytes.length])
+    assert.ok(Buffer.from(await (await fetch(http + path)).arrayBuffer()).equals(bytes))
+    assert.ok(told.length >= 10, told.join())
+    assert.deepEqual(
+      told,
+      told.toSorted((a, b) => a - b),
+    )
+    assert.equal(told.at(-1), bytes.length)
+  })
+
+  it('more files at once than a client may have under way all arrive', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    const names = await Promise.all(
+      Array.from({ length: 7 }, async (_, index) => {
+        const data = Buffer.alloc(400_000 + index, `${index}`)
+        const { name, size } = await media.upload({ name: `${index}.txt`, data })
+        assert.equal(size, data.length)
+        return name
+      }),
+    )
+    assert.deepEqual(saved().toSorted(), names.toSorted())
+  })
+
+  it('a refused file rejects with its reason, and the next one is saved', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    for (const [name, data, code] of [
+      ['setup.exe', content(10), 'type'],
+      ['not.png', Buffer.from('text'), 'content'],
+      ['../up.txt', Buffer.from('text'), 'name'],
+      ['empty.txt', Buffer.alloc(0), 'size'],
+    ] as const) {
+      const error = (await failure(media.upload({ name, data }))) as UploadError
+      assert.ok(error instanceof UploadError, String(error))
+      assert.equal(error.code, code, error.reason)
+      assert.match(error.reason, /^\S.{10,200}$/)
+    }
+    const { name } = await media.upload({ name: 'fine.txt', data: Buffer.from('text') })
+    assert.deepEqual(saved(), [name])
+  })
+
+  it('a cancelled one leaves nothing', async t => {
+    const { url, saved } = await real(t)
+    const { media } = follow(t, url)
+    const stop = new AbortController()
+    const error = failure(
+      media.upload(
+        { name: 'large.txt', data: Buffer.alloc(30_000_000, 'a') },
+        { signal: stop.signal, onProgress: () => stop.abort() },
+      ),
+    )
+    assert.equal(((await error) as Error).name, 'AbortError')
+    await until(() => saved().length === 0, 'an empty folder')
+  })
+})

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { browser, watched } from '../../support/browser.ts'
+import { folder, launch } from '../../support/cli.ts'
+import { building, door, plainly } from '../../support/messaging.ts'
+import { failing, follow } from '../../support/messaging-client.ts'
+import { serve, until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
+
+/** Answers, or does not, and tells its topic what it is told. */
+const FILTER = `
+export const uses = ['messaging']
+export const setup = host => {
+  const messaging = host.use('messaging')
+  messaging.request('echo', (_client, args) => args)
+  messaging.request('never', () => new Promise(() => {}))
+  messaging.action('tell', (client, args) => messaging.broadcast(client.server, 'told', args, {}, { topic: 'fleet' }))
+}`
+
+describe('two messaging clients of one server, over TCP and WebSocket', () => {
+  it('are both asked, hear a topic, and not one that is forbidden', async t => {
+    const ids: string[] = []
+    const filter = building(api => {
+      api.onId((_client, id) => void ids.push(id))
+      api.request('everybody', async () => (await api.callAll('*', 'name')).map(({ value }) => value))
+      api.action('tell', (client, args) => api.broadcast(client.server, 'told', args, {}, { topic: 'fleet' }))
+      return {}
+    })
+    const { server, port } = await door(t, [filter], { messagingAskId: true, messagingTopics: ['fleet'] })
+    const heard: unknown[] = []
+    const clients = [`tcp://127.0.0.1:${port}`, server.url].map((url, i) => {
+      const { client } = follow(t, url, { id: `copter${i + 1}` })
+      client.request('name', () => `I am ${client.id}`)
+      return client
+    })
+    for (const client of clients)
+      await client.subscribe('fleet', (...said) => heard.push(plainly([client.id, ...said.slice(0, 2)])))
+    const [first, second] = clients
+    assert.deepEqual([...((await first!.call('everybody')) as string[])].sort(), ['I am copter1', 'I am copter2'])
+    await second!.call('everybody')
+    second!.emit('tell', ['hello'])
+    await until(() => heard.length === 2)
+    assert.deepEqual(heard.sort(), [
+      ['copter1', 'told', ['hello']],
+      ['copter2', 'told', ['hello']],
+    ])
+    await assert.rejects(
+      first!.subscribe('secret', () => {}),
+      failing('forbidden', 'topic "secret" is not one of --messaging-topics'),
+    )
+  })
+})
+
+describe('a page with the messaging client', () => {
+  it('asks and is asked, does what it is told, and sets its clock', async t => {
+    const chromium = await browser(t)
+    const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
+    const filter = building(api => {
+      api.request('ask', async client => api.call(client, 'sum', [1, 2]))
+      api.action('begin', client => api.emit(client, 'start', [], { in: 1 }))
+      return {}
+    })
+    const { url } = await serve(t, { filters: ['pages', 'messaging', filter], pagesRoot })
+    const page = watched(t, await chromium.newPage())
+    const loaded: string[] = []
+    page.on('request', request => loaded.push(new URL(request.url()).pathname))
+    await page.goto(url.replace('ws:', 'http:'))
+    const seen = await page.evaluate<Record<string, unknown>>(`(async () => {
+      const { connectMessaging, MessagingError } = await import('/fws/messaging.js')
+      const ground = connectMessaging(location.href.replace('http', 'ws'), { id: 'page' })
+      ground.request('sum', ([a, b]) => a + b)
+      const started = new Promise(resolve => ground.action('start', (args, kwargs) => resolve(kwargs)))
+      const refused = await ground.call('nothing').catch(error => [error instanceof MessagingError, error.code])
+      const sum = await ground.call('ask')
+      await ground.deliver('begin')
+      await ground.clock.sync()
+      const { error, offset } = ground.clock
+      const seen = { refused, sum, started: await started, error, offset }
+      ground.close()
+      return seen
+    })()`)
+    assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-timing.js'])
+    const { error, offset, ...said } = seen as { error: number; offset: number }
+    assert.deepEqual(said, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
+    assert.ok(error > 0 && error < 0.1, `${error}`)
+    assert.ok(Math.abs(offset) < error + 0.05, `${offset} ± ${error}`)
+  })
+})
+
+describe('a messaging client whose server is killed', () => {
+  it('comes back over TCP, is in its topics again, and has its answers', async t => {
+    const [port, tcp] = [await freePort(), await freePort()]
+    const cwd = folder(t, { 'ground.js': FILTER })
+    const argv = ['-p', `${port}`, '-f', './ground.js', '--messaging-port', `${tcp}`, '--messaging-topics', 'fleet']
+    const first = await launch(t, argv, { cwd })
+    const { client, told, opened } = follow(t, `tcp://127.0.0.1:${tcp}`)
+    const heard: unknown[] = []
+    const stop = await client.subscribe('fleet', (...said) => heard.push(said[1]))
+    const called = client.call('never', [], {}, { timeout: 60_000 }).catch(error => error.code)
+    await client.call('echo')
+    await first.kill()
+    await until(() => told.some(([type]) => type === 'close'))
+    const later = [client.call('echo', [1]), client.call('echo', [2])]
+    await launch(t, argv, { cwd })
+    assert.deepEqual(plainly(await Promise.all(later)), [[1], [2]])
+    client.emit('tell', ['again'])
+    await until(() => heard.length === 1)
+    assert.deepEqual(plainly(heard), [['again']])
+    stop()
+    client.emit('tell', ['once more'])
+    await client.call('echo')
+    assert.equal(heard.length, 1)
+    await opened(2)
+    client.close()
+    assert.equal(await called, 'gone')
+  })
+})

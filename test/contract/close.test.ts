@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { checkCloseCode, cutReason } from '../../src/contract/close.ts'
+
+describe('checkCloseCode', () => {
+  for (const code of [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]) {
+    it(`takes ${code}`, () => checkCloseCode(code))
+  }
+  for (const code of [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, -1000, 1000.5, Number.NaN, Infinity]) {
+    it(`refuses ${code}`, () => {
+      assert.throws(() => checkCloseCode(code), {
+        code: 'ERR_CLOSE_CODE',
+        message: `a close code is 1000 to 1014 (not 1004 to 1006) or 3000 to 4999, received ${code}`,
+      })
+    })
+  }
+})
+
+describe('cutReason', () => {
+  it('keeps a reason of up to 123 bytes', () => {
+    assert.equal(cutReason(''), '')
+    assert.equal(cutReason('x'.repeat(123)), 'x'.repeat(123))
+    assert.equal(cutReason(`${'ü'.repeat(61)}x`), `${'ü'.repeat(61)}x`)
+  })
+
+  it('cuts a longer one to 123 bytes', () => {
+    assert.equal(cutReason('x'.repeat(124)), 'x'.repeat(123))
+  })
+
+  it("cuts at a character's end, never in the middle of one", () => {
+    assert.equal(cutReason('ü'.repeat(62)), 'ü'.repeat(61))
+    assert.equal(cutReason('€'.repeat(42)), '€'.repeat(41))
+    assert.equal(cutReason('😀'.repeat(31)), '😀'.repeat(30))
+    assert.equal(cutReason(`x${'😀'.repeat(31)}`), `x${'😀'.repeat(30)}`)
+  })
+
+  it('answers the longest prefix of whole characters that fits', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), reason => {
+        const cut = cutReason(reason)
+        assert.ok(reason.startsWith(cut))
+        assert.ok(Buffer.byteLength(cut) <= 123)
+        assert.equal(Buffer.from(cut).toString(), cut)
+        const next = Array.from(reason)[Array.from(cut).length]
+        if (next !== undefined) assert.ok(Buffer.byteLength(cut + next) > 123)
+      }),
+    )
+  })
+
+  it('takes no longer for a reason made of a whole message', () => {
+    // Linear it takes a millisecond; quadratic it would stop the server for the length of this loop.
+    const started = performance.now()
+    assert.equal(cutReason(`bad message: ${'x'.repeat(12_000)}`).length, 123)
+    assert.ok(performance.now() - started < 200)
+  })
+})

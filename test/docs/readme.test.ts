@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { Peer, until } from '../support/peer.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+
+const root = join(import.meta.dirname, '../..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const blocks = [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language, text]) => ({
+  language: language!,
+  text: text!,
+}))
+/** Every command of the README, in order. */
+const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ text }) => text.trim().split('\n'))
+/** Every file that it shows: its first line is a comment with the file's name. */
+const files = blocks.flatMap(({ text }) => {
+  const name = /^\/\/ ([\w.-]+\.\w+)(:|\n)/.exec(text)?.[1]
+  return name === undefined ? [] : [{ name, text }]
+})
+
+describe('README, followed from a clone in an empty folder', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'fws-readme-'))
+  const clone = join(folder, 'filtered-websocket')
+  // The ports of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env
+  const env: Record<string, string | undefined> = {
+    ...inherited,
+    FWS_PORT: '0',
+    FWS_MESSAGING_PORT: '0',
+    FWS_LOG_LEVEL: 'info',
+  }
+  let redis: RedisServer
+  after(async () => {
+    rmSync(folder, { recursive: true, force: true })
+    await redis.stop()
+  })
+
+  before(async () => {
+    redis = await startRedis()
+    const install = commands.slice(0, commands.indexOf('npx fws-server'))
+    assert.equal(install.length, 3, 'clone, cd, install')
+    execFileSync('git', ['clone', '-q', root, clone], { stdio: 'inherit' })
+    const [program, ...args] = install[2]!.split(' ')
+    execFileSync(program!, [...args, '--no-audit', '--no-fund', '--prefer-offline'], { cwd: clone, env, stdio: 'pipe' })
+    for (const { name, text } of files) writeFileSync(join(clone, name), text)
+  })
+
+  /** Starts a command; `stop` ends it and all that it started. */
+  function start(command: string) {
+    const words = command.split(' ')
+    const set = words.filter(word => /^[A-Z_]+=/.test(word)).map(word => word.split('=') as [string, string])
+    const [program, ...args] = words.slice(set.length)
+    const child = spawn(program!, args, { cwd: clone, env: { ...env, ...Object.fromEntries(set) }, detached: true })
+    const said = { stdout: '', stderr: '', code: undefined as number | null | undefined }
+    child.stdout.on('data', chunk => {
+      said.stdout += chunk
+    })
+    child.stderr.on('data', chunk => {
+      said.stderr += chunk
+    })
+    child.on('close', code => {
+      said.code = code
+    })
+    const stop = async () => {
+      // npx starts a shell and that the server: the whole group.
+      if (said.code === undefined) process.kill(-child.pid!, 'SIGTERM')
+      await until(() => said.code !== undefined, `the end of ${command}`)
+    }
+    return { said, stop }
+  }
+
+  /** Runs a server while `use` talks to it. */
+  async function whileRunning(command: string, use: (url: string, said: { stdout: string }) => Promise<void>) {
+    const { said, stop } = start(command)
+    try {
+      await until(() => said.code !== undefined || said.stderr.includes('listening on '), command)
+      const [url] = /ws:\/\/[\d.:]+/.exec(said.stderr) ?? []
+      assert.ok(url, said.stderr)
+      await use(url, said)
+    } finally {
+      await stop()
+    }
+  }
+
+  async function runToEnd(command: string) {
+    const { said, stop } = start(command)
+    try {
+      await until(() => said.code !== undefined, command)
+    } finally {
+      await stop()
+    }
+    assert.equal(said.code, 0, said.stderr + said.stdout)
+    return said
+  }
+
+  it('shows commands and files', () => {
+    assert.ok(commands.length >= 8, commands.join('\n'))
+    assert.ok(files.length >= 3, files.map(file => file.name).join(' '))
+  })
+
+  for (const command of commands.filter(line => line.startsWith('npx fws-server') && !line.includes('--explain'))) {
+    it(`${command} listens, and a client gets in`, () =>
+      whileRunning(command, async url => {
+        const peer = await Peer.open(url)
+        peer.ws.close()
+        await peer.end()
+      }))
+  }
+
+  it('the two servers with Redis are one', async () => {
+    const [first, second] = commands.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
+    env.FWS_REDIS_URL = redis.url
+    env.FWS_HEALTH_PORT = '0'
+    // A port of its own in the README; here any free one.
+    await whileRunning(first!, one =>
+      whileRunning(second!.replace('-p 9002', '-p 0'), async two => {
+        const [ann, bob] = [await Peer.open(one), await Peer.open(two)]
+        ann.send('hello')
+        assert.deepEqual(await bob.get(1), ['hello'])
+      }),
+    )
+  })
+
+  it('npx fws-server prints what one client says, and the other gets it', () =>
+    whileRunning('npx fws-server', async (url, said) => {
+      const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
+      ann.send('hello')
+      assert.deepEqual(await bob.get(1), ['hello'])
+      await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n$/.test(said.stdout), said.stdout)
+    }))
+
+  for (const command of commands.filter(line => line.includes('--explain') || line.startsWith('node '))) {
+    it(`${command} ends well`, async () => assert.ok((await runToEnd(command)).stdout.length > 0))
+  }
+
+  for (const { name } of files.filter(file => /^server\./.test(file.name))) {
+    it(`node ${name} ends well`, async () => assert.ok(await runToEnd(`node ${name}`)))
+  }
+})

@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { browser, screenshot, watched } from '../support/browser.ts'
+import { launch, root } from '../support/cli.ts'
+import { serve, until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
+
+const CAR = join(root, 'examples/car')
+const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 800 } }
+const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  isMobile: true,
+  hasTouch: true,
+}
+/** What Chromium logs when a server is not there. */
+const UNREACHABLE = /^WebSocket connection to 'ws:.*failed/
+
+async function connected(page: Page): Promise<void> {
+  await until(async () => (await page.locator('#status').textContent()) === 'connected', 'a connection')
+}
+
+/** What the page shows of the car. */
+async function shown(page: Page) {
+  const [speed, heading, x, y, driver] = await page.locator('dl output, #driver').allTextContents()
+  return { speed: Number(speed), heading: Number(heading), x: Number(x), y: Number(y), driver }
+}
+
+async function see(page: Page, what: string, condition: (car: Awaited<ReturnType<typeof shown>>) => boolean) {
+  await until(async () => condition(await shown(page)), what).catch(async error => {
+    assert.fail(`${error.message}, saw ${JSON.stringify(await shown(page))}`)
+  })
+}
+
+const atRest = (page: Page) => see(page, 'a car at rest', ({ speed, driver }) => speed === 0 && driver === 'nobody')
+
+/** The middle of the joystick, and how far its knob goes, in pixels. */
+async function stickOf(page: Page) {
+  const box = (await page.locator('#stick').boundingBox())!
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2, reach: box.width * 0.29 }
+}
+
+/** All that is drawn. */
+const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
+
+describe('examples/car: the page', () => {
+  let chromium: Browser
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    chromium = await browser({ after: end => void ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+
+  /** How to look at a car: each call is one more viewer. */
+  function viewers(t: TestContext) {
+    const pages: Page[] = []
+    // Before the end of the server, which each page would log as an error.
+    t.after(async () => {
+      for (const page of pages) await page.close()
+    })
+    return async (url: string, how = DESKTOP, expected?: RegExp): Promise<Page> => {
+      const page = watched(t, await chromium.newPage(how), expected)
+      pages.push(page)
+      await page.goto(url.replace('ws:', 'http:'))
+      await connected(page)
+      return page
+    }
+  }
+
+  /** A server with the car, and how to look at it. */
+  async function start(t: TestContext, options: Record<string, unknown> = {}) {
+    const open = viewers(t)
+    const { url } = await serve(t, {
+      filters: [join(CAR, 'car.ts'), 'pages'],
+      pagesRoot: join(CAR, 'public'),
+      ...options,
+    })
+    return (how?: BrowserContextOptions) => open(url, how)
+  }
+
+  it('drives by the joystick, and every other page sees it', async t => {
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
+    const before = await picture(bob)
+    const { x, y, reach } = await stickOf(ann)
+    await ann.mouse.move(x, y)
+    await ann.mouse.down()
+    await ann.mouse.move(x, y - reach * 0.4, { steps: 4 })
+    await see(bob, 'a car that drives up at 6/15 of its speed', car => car.speed === 0.6 && car.y < 1.2)
+    assert.equal((await shown(bob)).driver, 'someone')
+    assert.equal((await shown(ann)).driver, 'you')
+    assert.equal((await shown(bob)).x, 2)
+    await ann.mouse.move(x + reach, y - reach, { steps: 4 })
+    await see(bob, 'a car that turns right', ({ heading }) => heading > 20 && heading < 180)
+    assert.notEqual(await picture(bob), before)
+    await screenshot(ann, 'car')
+    await ann.mouse.up()
+    await atRest(bob)
+    await atRest(ann)
+    assert.deepEqual(await shown(bob), await shown(ann))
+  })
+
+  it('takes no notice of what other filters send', async t => {
+    const show = await start(t, { filters: [join(CAR, 'car.ts'), 'broadcast', 'pages'] })
+    const [ann, bob] = [await show(), await show()]
+    await ann.keyboard.down('ArrowUp')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.keyboard.up('ArrowUp')
+    await atRest(bob)
+  })
+
+  it('drives by arrow keys, two together too, and stops when they come up', async t => {
+    const show = await start(t)
+    const page = await show()
+    await page.keyboard.down('ArrowDown')
+    await see(page, 'a car that backs', ({ speed, y, driver }) => speed === -0.6 && y > 1.3 && driver === 'you')
+    await page.keyboard.up('ArrowDown')
+    await atRest(page)
+    await page.keyboard.down('ArrowUp')
+    await page.keyboard.down('ArrowLeft')
+    await see(page, 'a car that turns left', ({ heading, speed }) => heading < 340 && heading > 180 && speed > 0.5)
+    await page.keyboard.up('ArrowLeft')
+    await see(page, 'a car that goes on', ({ speed, driver }) => speed > 0.5 && driver === 'you')
+    await page.keyboard.up('ArrowUp')
+    await atRest(page)
+  })
+
+  it('drives by its buttons, held by a pointer or a key, and a click without either is a second', async t => {
+    const show = await start(t)
+    const page = await show()
+    const forward = page.getByRole('button', { name: 'Forward' })
+    await forward.hover()
+    await page.mouse.down()
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    await page.mouse.up()
+    await atRest(page)
+    await page.getByRole('button', { name: 'Backward' }).focus()
+    await page.keyboard.down(' ')
+    await see(page, 'a car that backs', ({ speed }) => speed === -0.6)
+    await page.keyboard.up(' ')
+    await atRest(page)
+    const { y } = await shown(page)
+    await forward.dispatchEvent('click')
+    await see(page, 'a car that has driven', car => car.y < y - 0.2)
+    await atRest(page)
+  })
+
+  it('stops when the button that a key holds loses the focus, as the key may come up elsewhere', async t => {
+    const show = await start(t)
+    const page = await show()
+    await page.getByRole('button', { name: 'Forward' }).focus()
+    await page.keyboard.down(' ')
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    await page.locator('#stick').focus()
+    await atRest(page)
+  })
+
+  it('stops the car of somebody else by its stop button', async t => {
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await bob.getByRole('button', { name: 'Stop' }).click()
+    await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'nobody')
+  })
+
+  it('stops the car when its window is left, and when it is closed', async t => {
+    const show = await start(t)
+    const [ann, bob] = [await show(), await show()]
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.evaluate(`window.dispatchEvent(new Event('blur'))`)
+    await atRest(bob)
+    await ann.keyboard.up('ArrowLeft')
+    await ann.keyboard.down('ArrowLeft')
+    await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
+    await ann.close()
+    await atRest(bob)
+  })
+
+  it('drives by touch on a phone, whose screen is wide enough', async t => {
+    const show = await start(t)
+    const page = await show(PHONE)
+    const widths = `['html', 'dl'].map(name => document.querySelector(name)).map(e => e.scrollWidth - e.clientWidth)`
+    assert.deepEqual(await page.evaluate(widths), [0, 0])
+    const { x, y, reach } = await stickOf(page)
+    const touches = await page.context().newCDPSession(page)
+    const touch = (type: string, ...points: { x: number; y: number }[]) =>
+      touches.send('Input.dispatchTouchEvent', { type: type as 'touchStart', touchPoints: points })
+    await touch('touchStart', { x, y })
+    await touch('touchMove', { x: x - reach, y: y - reach })
+    await see(page, 'a car that turns left', car => car.heading > 180 && car.heading < 335 && car.driver === 'you')
+    await screenshot(page, 'car-phone')
+    assert.equal(await page.evaluate('scrollY'), 0)
+    await touch('touchEnd')
+    await atRest(page)
+  })
+
+  it('keeps a car on its way for longer than a command holds, as long as the key is down', async t => {
+    const show = await start(t, { carHold: 1.2 })
+    const page = await show()
+    await page.keyboard.down('ArrowLeft')
+    await see(page, 'a car that drives', ({ speed }) => speed === 0.6)
+    const since = Date.now()
+    await see(page, 'two and a half seconds', ({ driver }) => {
+      assert.equal(driver, 'you')
+      return Date.now() - since > 2500
+    })
+    await page.keyboard.up('ArrowLeft')
+    await atRest(page)
+  })
+
+  it('comes back by itself when the server was killed, and drives again', async t => {
+    const port = await freePort()
+    const command = ['-c', join(CAR, 'config.json'), '-p', String(port)]
+    const open = viewers(t)
+    const server = await launch(t, command)
+    const show = () => open(server.url, DESKTOP, UNREACHABLE)
+    const [ann, bob] = [await show(), await show()]
+    await ann.keyboard.down('ArrowUp')
+    await see(bob, 'a car that drives', ({ y }) => y < 1.2)
+    await server.kill()
+    for (const page of [ann, bob])
+      await until(async () => (await page.locator('#status').textContent()) === 'offline, trying again', 'a loss')
+    const observer = await (await launch(t, command)).connect()
+    await Promise.all([connected(ann), connected(bob)])
+    await bob.keyboard.down('ArrowDown')
+    // For longer than a page waits before it repeats what is held.
+    await see(ann, 'a car that backs', ({ y, driver }) => y > 2 && driver === 'someone')
+    await bob.keyboard.up('ArrowDown')
+    await atRest(ann)
+    // The key of ann, still down, was for the car that is gone.
+    const drivers = observer.received.map(text => JSON.parse(String(text)).driver).filter(id => id !== null)
+    assert.equal(new Set(drivers).size, 1)
+    observer.ws.terminate()
+  })
+
+  it('is as sharp as the screen', async t => {
+    const show = await start(t)
+    const page = await show(PHONE)
+    const [drawn, seen] = await page.evaluate<[number, number]>(
+      `[document.querySelector('#field').width, document.querySelector('#field').clientWidth]`,
+    )
+    assert.equal(drawn, seen * 2)
+  })
+})

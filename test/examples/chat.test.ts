@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { Peer, serve } from '../support/peer.ts'
+
+const CHAT = join(import.meta.dirname, '../../examples/chat/chat.ts')
+
+type Test = Parameters<typeof serve>[0]
+
+async function room(t: Test) {
+  const { url } = await serve(t, { filters: ['rate-limit', CHAT] })
+  return { ws: url, http: url.replace('ws:', 'http:') }
+}
+
+/** Opens a client and takes its welcome. */
+async function enter(url: string): Promise<Peer> {
+  const peer = await Peer.open(url)
+  await peer.get(1)
+  return peer
+}
+
+/** The first `count` messages, parsed. */
+async function heard(peer: Peer, count: number): Promise<Record<string, unknown>[]> {
+  return (await peer.get(count)).map(text => JSON.parse(text.toString()))
+}
+
+describe('examples/chat: the page', () => {
+  it('is served at / as HTML that nobody may frame, sniff or cache for long', async t => {
+    const { http } = await room(t)
+    const answer = await fetch(`${http}/?from=elsewhere`)
+    assert.equal(answer.status, 200)
+    assert.equal(answer.headers.get('content-type'), 'text/html; charset=utf-8')
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
+    assert.equal(answer.headers.get('referrer-policy'), 'no-referrer')
+    assert.equal(answer.headers.get('cache-control'), 'no-cache')
+    assert.match(await answer.text(), /^<!doctype html>[\s\S]*<\/html>\n$/)
+  })
+
+  it('may run its own script and style and nothing else', async t => {
+    const { http } = await room(t)
+    const answer = await fetch(http)
+    const page = await answer.text()
+    const hash = (tag: string) => {
+      const found = [...page.matchAll(new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`, 'g'))]
+      assert.equal(found.length, 1, `one ${tag}`)
+      return `'sha256-${createHash('sha256').update(found[0]![1]!).digest('base64')}'`
+    }
+    assert.equal(
+      answer.headers.get('content-security-policy'),
+      `default-src 'none'; script-src ${hash('script')}; style-src ${hash('style')}; connect-src 'self'; img-src data:; ` +
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    )
+    assert.doesNotMatch(page, /\son[a-z]+=|\sstyle=|innerHTML|insertAdjacentHTML|document\.write/)
+  })
+
+  it('is nowhere else: other paths and other methods get 426', async t => {
+    const { http } = await room(t)
+    for (const path of ['/page.html', '/chat.ts', '/../page.html', '//', '/index.html']) {
+      assert.equal((await fetch(http + path)).status, 426, path)
+    }
+    assert.equal((await fetch(http, { method: 'POST' })).status, 426)
+  })
+})
+
+describe('examples/chat: the room', () => {
+  it('welcomes a client with its name and the number of people, and tells the others', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    const bob = await enter(ws)
+    assert.deepEqual(await heard(bob, 1), [
+      { you: 'guest-2', here: 2, text: 'you are guest-2; /nick NAME to change that' },
+    ])
+    assert.deepEqual((await heard(ann, 2))[1], { here: 2, text: 'guest-2 joined' })
+  })
+
+  it('gives everybody, the sender too, what one says, in one order', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    const bob = await enter(ws)
+    await ann.get(2)
+    ann.send('hello')
+    await bob.get(2)
+    bob.send('hello yourself')
+    const said = [
+      { from: 'guest-1', text: 'hello' },
+      { from: 'guest-2', text: 'hello yourself' },
+    ]
+    assert.deepEqual((await heard(ann, 4)).slice(2), said)
+    assert.deepEqual((await heard(bob, 3)).slice(1), said)
+  })
+
+  it('carries markup as the text that it is', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    const text = `<img src=x onerror="alert('1')">&amp;`
+    ann.send(text)
+    assert.deepEqual((await heard(ann, 2))[1], { from: 'guest-1', text })
+  })
+
+  it('changes a name for its bearer and tells the others', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    const bob = await enter(ws)
+    ann.send('/nick Änn_1')
+    ann.send('it is me')
+    assert.deepEqual((await heard(bob, 3)).slice(1), [
+      { text: 'guest-1 is Änn_1 now' },
+      { from: 'Änn_1', text: 'it is me' },
+    ])
+    assert.deepEqual((await heard(ann, 3))[2], { you: 'Änn_1', text: 'you are Änn_1 now' })
+  })
+
+  it('bounds names: 20 letters at most, no blanks, no markup, none', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    for (const name of ['a'.repeat(21), 'two words', '<b>', 'line\nbreak', '']) ann.send(`/nick ${name}`)
+    ann.send(`/nick ${'a'.repeat(20)}`)
+    const answers = (await heard(ann, 7)).slice(1)
+    const refused = { text: 'a name is 1 to 20 letters, digits, _ or -' }
+    const accepted = { you: 'a'.repeat(20), text: `you are ${'a'.repeat(20)} now` }
+    assert.deepEqual(answers, [refused, refused, refused, refused, refused, accepted])
+  })
+
+  it('gives a name to one at a time, whatever its case, and again when its bearer has gone', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    const bob = await enter(ws)
+    ann.send('/nick ann')
+    await bob.get(2)
+    bob.send('/nick ANN')
+    assert.deepEqual((await heard(bob, 3))[2], { text: 'ANN is taken' })
+    ann.ws.close()
+    assert.deepEqual((await heard(bob, 4))[3], { here: 1, text: 'ann left' })
+    bob.send('/nick ANN')
+    assert.deepEqual((await heard(bob, 5))[4], { you: 'ANN', text: 'you are ANN now' })
+  })
+
+  it('gives no newcomer the name that somebody has taken before', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    ann.send('/nick guest-2')
+    await ann.get(2)
+    const bob = await enter(ws)
+    assert.equal((await heard(bob, 1))[0]!.you, 'guest-3')
+  })
+
+  it('bounds what one says, and passes on neither blanks nor binary messages', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    ann.send('x'.repeat(501))
+    ann.send('   ')
+    ann.send(Buffer.from('binary'))
+    ann.send('x'.repeat(500))
+    assert.deepEqual((await heard(ann, 3)).slice(1), [
+      { text: 'at most 500 characters' },
+      { from: 'guest-1', text: 'x'.repeat(500) },
+    ])
+  })
+})

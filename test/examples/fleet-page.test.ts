@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import type { Browser } from 'playwright-core'
+import { connectMessaging } from '../../client/messaging/node.ts'
+import { browser, screenshot } from '../support/browser.ts'
+import { DESKTOP, Fleet, PHONE } from '../support/fleet.ts'
+import { until } from '../support/peer.ts'
+
+/** Milliseconds that the first and the last of ten may be apart, whatever else the machine does. */
+const MAX_SKEW = 50
+
+describe('examples/fleet: the page', () => {
+  let chromium: Browser
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    chromium = await browser({ after: end => void ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium, copters, how)
+
+  it('arms ten processes, sends them a path, and they start at one instant', async t => {
+    const fleet = await start(t, 10)
+    assert.equal(new Set(await fleet.processes()).size, 10)
+    const station = connectMessaging(fleet.server.url)
+    t.after(() => station.close())
+    await fleet.press('Arm')
+    await fleet.see(10, 'armed')
+    await fleet.press('Send path')
+    await fleet.says(/10 copters\s+path taken/)
+    await fleet.press('Start')
+    await fleet.see(10, 'on its path')
+    await until(
+      async () => /^10 copters started/.test((await fleet.page.locator('#started').textContent())!),
+      'a start',
+    )
+    const { started } = (await station.call('fleet')) as { started: { skew: number; truth: number } }
+    t.diagnostic(
+      `ten processes started within ${started.truth.toFixed(1)} ms, by their own clocks ${started.skew.toFixed(1)} ms`,
+    )
+    assert.ok(started.truth < MAX_SKEW, `${started.truth} ms`)
+    assert.ok(Math.abs(started.skew - started.truth) < MAX_SKEW, `${started.skew} ms`)
+    // They are on their ring by then.
+    const isOnRing = async () => {
+      const { copters } = (await station.call('fleet')) as { copters: { position: { x: number; y: number } }[] }
+      return copters.every(({ position: { x, y } }) => Math.abs(Math.hypot((x - 6) / 3.4, (y - 4.3) / 3) - 1) < 0.05)
+    }
+    await until(isOnRing, 'a ring')
+    await fleet.press('Blue lights')
+    await until(async () => (await fleet.light('copter10')) === '45 98 190', 'blue lights')
+    await fleet.page.getByRole('button', { name: 'Cut the link of copter8 for 6 seconds' }).click()
+    await until(async () => /away [1-6] s/.test(await fleet.link('copter8')), 'a cut')
+    await fleet.page.mouse.move(0, 0)
+    await screenshot(fleet.page, 'fleet')
+    await fleet.page.emulateMedia({ colorScheme: 'dark' })
+    const background = 'getComputedStyle(document.body).backgroundColor'
+    assert.equal(await fleet.page.evaluate(background), 'rgb(20, 24, 26)')
+    await fleet.page.emulateMedia({ colorScheme: 'light' })
+    await fleet.page.setViewportSize(PHONE.viewport!)
+    await screenshot(fleet.page, 'fleet-phone')
+  })
+
+  it('sends a path of the person, or shows why copters do not take it', async t => {
+    const fleet = await start(t, 2)
+    const choose = async (text: string) => {
+      await fleet.page
+        .locator('#own')
+        .setInputFiles({ name: 'mine.csv', mimeType: 'text/csv', buffer: Buffer.from(text) })
+      await fleet.press('Send path')
+    }
+    await choose('t,x,y,z\n0,1,1,1\n1,11,1,1\n')
+    await fleet.says(/copter1, copter2\s+line 3: 10\.0 m\/s are needed, a copter flies 2\.5/)
+    await choose('t,x,y,z\n0,1,1,1\n5,11,1,1\n')
+    await fleet.says(/2 copters\s+path taken/)
+    assert.equal(await fleet.page.locator('#path').getAttribute('points'), '1,7 11,7')
+    await fleet.press('Start')
+    await fleet.says(/copter1, copter2\s+it is not armed, or has no path/)
+  })
+
+  it('fits a phone, and is used by keys', async t => {
+    const fleet = await start(t, 2, PHONE)
+    assert.equal(await fleet.page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0)
+    await fleet.page.getByRole('button', { name: 'Arm' }).focus()
+    await fleet.page.keyboard.press('Enter')
+    await fleet.see(2, 'armed')
+  })
+})

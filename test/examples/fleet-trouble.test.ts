@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import type { Browser } from 'playwright-core'
+import { browser } from '../support/browser.ts'
+import { folder, root } from '../support/cli.ts'
+import { DESKTOP, Fleet } from '../support/fleet.ts'
+import { until } from '../support/peer.ts'
+
+describe('examples/fleet: trouble', () => {
+  let chromium: Browser
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    chromium = await browser({ after: end => void ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium, copters, how)
+
+  it('cuts the link of one, which tells later what it did, and does what was said meanwhile', async t => {
+    const fleet = await start(t, 3)
+    await fleet.press('Arm')
+    await fleet.see(3, 'armed')
+    await fleet.press('Take off')
+    await fleet.page.getByRole('button', { name: 'Cut the link of copter2 for 6 seconds' }).click()
+    await fleet.see(2, 'hovering')
+    assert.equal(await fleet.count(), '2 of 3 copters')
+    await fleet.press('Land')
+    await fleet.says(/3 copters\s+told to land/)
+    assert.match(await fleet.link('copter2'), /away \d s/)
+    await fleet.says(/copter2\s+back after [5-9]\.\d s/)
+    await fleet.says(/copter2\s+hovering \(told [2-9]\.\d s later\)/)
+    await fleet.see(3, 'on the ground')
+  })
+
+  it('kills a process, which takes what was kept for it when it is there again', async t => {
+    const fleet = await start(t, 2)
+    const [, before] = await fleet.processes()
+    await fleet.page.getByRole('button', { name: 'Kill the process of copter2' }).click()
+    await until(async () => /away/.test(await fleet.link('copter2')), 'a loss')
+    await fleet.press('Violet lights')
+    await until(async () => (await fleet.light('copter1')) === '112 74 184', 'violet lights')
+    assert.equal(await fleet.light('copter2'), undefined)
+    await until(async () => (await fleet.light('copter2')) === '112 74 184', 'what was kept')
+    assert.notEqual((await fleet.processes())[1], before)
+    assert.equal(await fleet.link('copter2'), 'connected')
+  })
+
+  it('takes a copter that is started by hand, and remembers it when it has gone', async t => {
+    const fleet = await start(t, 0)
+    const readme = readFileSync(join(root, 'examples/fleet/README.md'), 'utf8')
+    const [, words] = /^npx jiti (.*)$/m.exec(readme)!
+    const argv = [...words!.split(' '), '--station', fleet.station, '--folder', folder(t)]
+    const copter = spawn(process.execPath, ['node_modules/jiti/lib/jiti-cli.mjs', ...argv], { cwd: root })
+    t.after(() => copter.kill())
+    await until(async () => (await fleet.count()) === '1 copter', 'the copter')
+    assert.deepEqual(await fleet.processes(), [copter.pid])
+    await fleet.page.getByRole('button', { name: 'Kill the process of copter11' }).click()
+    await fleet.says(/server\s+its process was not started here/)
+    copter.kill()
+    await until(async () => (await fleet.count()) === '0 of 1 copter', 'its end')
+  })
+
+  it('leaves no copter behind when the server is killed', async t => {
+    const fleet = await start(t, 2)
+    const ids = await fleet.processes()
+    await fleet.server.kill()
+    await until(async () => (await fleet.page.locator('#status').textContent()) === 'offline, trying again', 'a loss')
+    await until(() => ids.every(id => !isAlive(id)), 'the end of the copters')
+  })
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import type { Page } from 'playwright-core'
+import { browser, screenshot } from '../support/browser.ts'
+import { root } from '../support/cli.ts'
+import { envelope, opened, vector } from '../support/media.ts'
+import { AWAY, DESKTOP, enter, file, hills, PHONE, room, say, seen, two } from '../support/media-room.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+
+/** How tall the bars of sound are, as a part of the whole; `left`: that of the oldest. */
+const bars = (page: Page) =>
+  page.evaluate<{ tallest: number; left: number }>(`(() => {
+    const canvas = document.getElementById('wave')
+    const tall = width => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, width, canvas.height)
+      return Array.from({ length: canvas.height }, (_, row) => data.subarray(row * width * 4, (row + 1) * width * 4))
+        .filter(pixels => pixels.some(Boolean)).length / canvas.height
+    }
+    return canvas.width > 8 && canvas.height > 8 ? { tallest: tall(canvas.width), left: tall(8) } : { tallest: 0, left: 0 }
+  })()`)
+
+/** Silence is a tenth. */
+const isLoud = async (page: Page) => (await bars(page)).tallest > 0.25
+
+describe('examples/media: the page, live', () => {
+  it('lets one be heard by the others, one at a time', async t => {
+    const { ann, bob } = await two(t)
+    await bob.click('#listen')
+    await ann.click('#microphone')
+    await until(() => isLoud(bob), 'sound')
+    assert.equal(await bob.textContent('#speaker'), 'guest-1 is speaking')
+    assert.equal(await ann.textContent('#speaker'), 'you are speaking')
+    await until(() => isLoud(ann), 'her own sound')
+    await bob.click('#microphone')
+    await bob.locator('#alerts .warning', { hasText: 'guest-1 is speaking; wait a moment' }).waitFor()
+    await bob.locator('#microphone[aria-pressed=false]').waitFor()
+    await ann.click('#microphone')
+    await bob.locator('#voice').waitFor({ state: 'hidden' })
+    await bob.click('#microphone')
+    await ann.locator('#speaker', { hasText: 'guest-2 is speaking' }).waitFor()
+  })
+
+  it('holds no microphone that was let go before the browser gave it', async t => {
+    const { ann, bob } = await two(t)
+    await ann.evaluate(`(() => {
+      const { mediaDevices } = navigator
+      const open = mediaDevices.getUserMedia.bind(mediaDevices)
+      const streams = []
+      let allow
+      const allowed = new Promise(resolve => (allow = resolve))
+      mediaDevices.getUserMedia = async wanted => {
+        await allowed
+        const stream = await open(wanted)
+        streams.push(stream)
+        return stream
+      }
+      Object.assign(window, { streams, allow })
+    })()`)
+    for (const pressed of ['true', 'false', 'true']) {
+      await ann.click('#microphone')
+      assert.equal(await ann.getAttribute('#microphone', 'aria-pressed'), pressed)
+    }
+    await ann.evaluate('allow()')
+    const open = `streams.filter(stream => stream.getTracks().some(({ readyState }) => readyState === 'live')).length`
+    await bob.locator('#speaker', { hasText: 'guest-1 is speaking' }).waitFor({ state: 'attached' })
+    await until(async () => (await ann.evaluate('streams.length')) === 2)
+    await until(async () => (await ann.evaluate(open)) === 1, 'one microphone')
+    await ann.click('#microphone')
+    await until(async () => (await ann.evaluate(open)) === 0, 'no microphone')
+  })
+
+  it('comes back by itself when the server was killed, and sends what was written meanwhile', async t => {
+    const chromium = await browser(t)
+    const { server, http } = await room(t)
+    const ann = await enter(t, chromium, http, DESKTOP, AWAY)
+    const bob = await enter(t, chromium, http, DESKTOP, AWAY)
+    await server.kill()
+    await ann.locator('#status', { hasText: 'offline, trying again' }).waitFor()
+    await bob.locator('#status', { hasText: 'offline, trying again' }).waitFor()
+    await say(ann, 'written offline')
+    assert.equal(await ann.textContent('#status'), 'offline, trying again, 1 to send')
+    await room(t, new URL(server.url).port)
+    await bob.locator('#status', { hasText: /, \d here/ }).waitFor()
+    await ann.locator('#status', { hasText: /, 2 here/ }).waitFor()
+    await say(bob, 'back again')
+    await seen(ann, 'back again')
+    await seen(ann, 'written offline')
+  })
+
+  it('looks as in the pictures, and is no wider than a phone', async t => {
+    const chromium = await browser(t)
+    const { http } = await room(t)
+    const ann = await enter(t, chromium, http)
+    const bob = await enter(t, chromium, http, PHONE)
+    await say(ann, 'Good morning, is this thing on?')
+    await seen(bob, 'Good morning')
+    await say(bob, 'It is. Here is the view from up here')
+    await bob.setInputFiles('#image', { name: 'hills.png', mimeType: 'image/png', buffer: await hills(bob) })
+    await ann.locator('#feed img').waitFor()
+    await ann.setInputFiles('#file', file(t, 'minutes of the meeting.txt', 234_567))
+    await bob.locator('#feed .file').waitFor()
+    await ann.setInputFiles('#file', {
+      name: 'setup.exe',
+      mimeType: 'application/x-msdownload',
+      buffer: Buffer.from('MZ'),
+    })
+    await ann.locator('.refused').waitFor()
+    await ann.click('#listen')
+    await bob.click('#microphone')
+    await until(async () => (await bars(ann)).left > 0, 'a full line of sound', 20_000)
+    await screenshot(ann, 'media')
+    await screenshot(bob, 'media-phone')
+    assert.equal(await bob.evaluate('document.documentElement.scrollWidth'), PHONE.width)
+  })
+})
+
+describe('examples/media: the room', () => {
+  const [JSON_, BINARY, FILE, AUDIO, IMAGE] = [0, 2, 3, 4, 5] as const
+  /** One pixel. */
+  const PNG = vector('c2s/image png').subarray(32)
+
+  /** A client and what it has heard, without what is said of who is here. */
+  async function guest(http: string) {
+    const peer = await Peer.open(http.replace('http:', 'ws:'))
+    const heard = () =>
+      peer.received
+        .map(message => opened(message))
+        .filter(({ type, said }) => type !== JSON_ || said.here === undefined)
+    await until(() => heard().length > 0, 'a welcome')
+    return { peer, heard }
+  }
+
+  it('has nothing to do with bytes of no kind, and says so', async t => {
+    const { http } = await room(t)
+    const { peer, heard } = await guest(http)
+    peer.send(envelope(BINARY, 'bytes'))
+    await until(() => heard().length === 2, 'an alert')
+    const { level, category, message } = heard()[1]!.said.alert
+    assert.deepEqual([level, category, message], ['error', 'kind', 'this room takes text, images, files and sound'])
+  })
+
+  it('tells who speaks too soon so once, and lets it speak after a second of silence', async t => {
+    const { http } = await room(t)
+    const ann = await guest(http)
+    const bob = await guest(http)
+    const sound = (id: number) => envelope(AUDIO, Buffer.from([id, 0]), '16000', id)
+    ann.peer.send(sound(1))
+    await until(() => bob.heard().length === 3, 'sound')
+    assert.deepEqual(
+      bob
+        .heard()
+        .slice(1)
+        .map(({ type, said, metadata }) => [type, said, metadata]),
+      [
+        [JSON_, { from: 'guest-1', speaks: true }, ''],
+        [AUDIO, Buffer.from([1, 0]), '16000'],
+      ],
+    )
+    for (const id of [2, 3]) bob.peer.send(sound(id))
+    bob.peer.send(envelope(1, 'and so'))
+    await until(() => bob.heard().length === 5, 'an alert and the text')
+    assert.deepEqual(
+      bob
+        .heard()
+        .slice(3)
+        .map(({ said }) => said.alert?.message ?? said),
+      ['guest-1 is speaking; wait a moment', { from: 'guest-2', text: 'and so' }],
+    )
+    await until(() => {
+      bob.peer.send(sound(4))
+      return ann.heard().some(({ said }) => said.from === 'guest-2' && said.speaks)
+    }, 'its turn')
+    await until(() => ann.heard().at(-1)!.type === AUDIO, 'its sound')
+  })
+
+  // Its clock stands still, and with it the deadlines of `until`.
+  it('tells so again who tries again while the same one speaks', { timeout: 10_000 }, async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })
+    const [ann, bob] = [await guest(url), await guest(url)]
+    const sound = envelope(AUDIO, Buffer.from([1, 0]))
+    const speak = async () => {
+      const count = bob.heard().length
+      ann.peer.send(sound)
+      await until(
+        () =>
+          bob
+            .heard()
+            .slice(count)
+            .some(({ type }) => type === AUDIO),
+        'sound',
+      )
+    }
+    const alerts = () => bob.heard().filter(({ said }) => said.alert !== undefined).length
+    await speak()
+    bob.peer.send(sound)
+    await until(() => alerts() === 1, 'an alert')
+    for (let i = 0; i < 2; i++) {
+      t.mock.timers.tick(600)
+      await speak()
+    }
+    bob.peer.send(sound)
+    await until(() => alerts() === 2, 'another alert')
+  })
+
+  it('shares what comes in one message too: saved with an extension, seen but not kept without', async t => {
+    const chromium = await browser(t)
+    const { http } = await room(t)
+    const page = await enter(t, chromium, http)
+    const { peer, heard } = await guest(http)
+    peer.send(envelope(IMAGE, PNG, 'png'))
+    await page.locator('#feed a img').waitFor()
+    const { url, ...file } = heard().at(-1)!.said.file
+    assert.deepEqual(file, { kind: 'image', size: PNG.length, name: 'unnamed.png' })
+    assert.deepEqual(Buffer.from(await (await fetch(http + url)).arrayBuffer()), PNG)
+    peer.send(envelope(IMAGE, PNG))
+    const seen = `[...document.querySelectorAll('#feed img[src^=blob]')].some(({ naturalWidth }) => naturalWidth === 1)`
+    await until(() => page.evaluate<boolean>(seen), 'a picture')
+    peer.send(envelope(FILE, 'text'))
+    await until(() => heard().at(-1)?.said.alert !== undefined, 'an alert')
+    assert.equal(heard().at(-1)!.said.alert.message, 'a file needs an extension to be shared')
+  })
+})

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { browser, screenshot } from '../support/browser.ts'
+import { until } from '../support/peer.ts'
+import { AWAY, call, enter, one, PHONE, pictures, rate, start, traffic } from '../support/wslink-page.ts'
+
+describe('examples/wslink: the page, live', () => {
+  it('draws a stream of images of 1 MiB, until nobody listens', async t => {
+    const chromium = await browser(t)
+    const { http } = await start(t)
+    const page = await chromium.newPage()
+    const seen = traffic(page)
+    await page.goto(http)
+    await pictures(page, 10)
+    await until(async () => /^[1-9]\d* images\/s, [1-9]\d* MB\/s$/.test(await rate(page)), 'a rate')
+    await page.click('#images')
+    assert.equal(await rate(page), 'images are off')
+    // An answer comes behind what was on its way.
+    await call(page, 'demo.add')
+    const before = seen.images
+    await call(page, 'demo.slow', '0.3')
+    assert.equal(seen.images, before)
+    await page.click('#images')
+    await pictures(page, 5)
+    assert.ok(seen.images > before)
+  })
+
+  it('turns the globe by keys and by dragging, and changes it for everybody', async t => {
+    const chromium = await browser(t)
+    const { http } = await start(t)
+    const other = await enter(t, chromium, http)
+    await other.click('#images')
+    const page = await chromium.newPage()
+    const seen = traffic(page)
+    await page.goto(http)
+    await page.waitForSelector('.online')
+    await page.locator('label', { hasText: 'ember' }).click()
+    await other.locator('[value=ember]:checked').waitFor({ state: 'attached' })
+    await page.fill('#speed', '0')
+    await until(async () => (await other.inputValue('#speed')) === '0', 'the speed')
+    await page.focus('#image')
+    await page.keyboard.press('ArrowRight')
+    await until(() => seen.turns === 1, 'a turn')
+    await page.dragAndDrop('#image', '#image', {
+      sourcePosition: { x: 150, y: 150 },
+      targetPosition: { x: 250, y: 180 },
+    })
+    await until(() => seen.turns > 1, 'more turns')
+    assert.equal((await call(page, 'demo.add')).name, 'done')
+  })
+
+  it('comes back by itself when the server was killed, and ends what was under way', async t => {
+    const chromium = await browser(t)
+    const { server, http } = await start(t)
+    const page = await enter(t, chromium, http, AWAY)
+    await page.fill('form[data-method="demo.slow"] input', '60')
+    await page.click('form[data-method="demo.slow"] button')
+    await page.locator('#answers progress').waitFor()
+    await server.kill()
+    await page.locator('#status', { hasText: 'offline, trying again' }).waitFor()
+    assert.equal(await page.textContent('#answers output'), 'the connection was lost')
+    await start(t, { port: new URL(server.url).port })
+    await page.waitForSelector('.online')
+    assert.deepEqual((await call(page, 'demo.add', '1', '1')).texts, ['demo.add(1, 1)', '2'])
+    await pictures(page, 5)
+  })
+
+  it('looks as in the pictures, and is no wider than a phone', async t => {
+    const { page } = await one(t, { fps: '30' })
+    await call(page, 'demo.add', '2', '3')
+    await call(page, 'demo.slow', '0.1')
+    await call(page, 'demo.fail', 'out of tea')
+    await page.setViewportSize({ width: 1040, height: 600 })
+    await pictures(page, 10)
+    await until(async () => (await rate(page)).endsWith('MB/s'), 'a rate')
+    await screenshot(page, 'wslink')
+    await page.setViewportSize(PHONE)
+    assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'))
+    await screenshot(page, 'wslink-phone')
+  })
+})

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { Globe } from '../../examples/wslink/globe.ts'
+import { browser, watched } from '../support/browser.ts'
+import { folder, launch, root } from '../support/cli.ts'
+import { official } from '../support/wslink.ts'
+import { call, one, open, start } from '../support/wslink-page.ts'
+
+describe('examples/wslink: the page', () => {
+  it('calls a procedure, and shows what it answers', async t => {
+    const { page } = await one(t)
+    assert.deepEqual(await call(page, 'demo.add', '40', '2.5'), { name: 'done', texts: ['demo.add(40, 2.5)', '42.5'] })
+  })
+
+  it('shows an error of a procedure with its code, as text', async t => {
+    const { page } = await one(t)
+    const markup = `<img src=x onerror="alert('1')">`
+    assert.deepEqual(await call(page, 'demo.fail', markup), {
+      name: 'failed',
+      texts: [`demo.fail(${JSON.stringify(markup)})`, `-32001: Exception raised: ${markup}`],
+    })
+  })
+
+  it('shows how far a slow procedure is', async t => {
+    const { page } = await one(t)
+    await page.evaluate(`{
+      window.parts = []
+      new MutationObserver(() => {
+        const bar = document.querySelector('#answers progress')
+        if (bar && parts.at(-1) !== bar.value) parts.push(bar.value)
+      }).observe(document.getElementById('answers'), { subtree: true, childList: true, attributes: true })
+    }`)
+    assert.deepEqual((await call(page, 'demo.slow', '0.4')).texts, ['demo.slow(0.4)', '"done in 0.4 s"'])
+    const parts = await page.evaluate<number[]>('parts')
+    assert.ok(parts.length >= 5, `${parts}`)
+    assert.deepEqual(
+      parts,
+      parts.toSorted((a, b) => a - b),
+    )
+  })
+
+  it('says when the secret is wrong, and comes in with the right one', async t => {
+    const chromium = await browser(t)
+    const { http } = await start(t, { secret: 's3cret' })
+    const page = await open(t, chromium, http, /Connection error/)
+    await page.locator('#status', { hasText: 'not let in' }).waitFor()
+    assert.match((await page.textContent('#notice'))!, /^The secret is wrong/)
+    await page.goto(`${http}/#s3cret`)
+    await page.waitForSelector('.online')
+  })
+
+  it('says when the official client is not installed', async t => {
+    const chromium = await browser(t)
+    // Nothing is installed beside it, or above it.
+    const copy = folder(t)
+    cpSync(join(root, 'examples/wslink'), copy, { recursive: true })
+    const server = await launch(t, ['-c', join(copy, 'config.json'), '-p', '0'])
+    const page = watched(t, await chromium.newPage(), /wslink\.js/)
+    await page.goto(server.url.replace('ws:', 'http:'))
+    await page.locator('#notice', { hasText: 'The official client is not installed.' }).waitFor()
+    const warning = 'the official client is not installed: npm install wslink, and start again'
+    assert.ok(server.logged().some(({ msg }) => msg === warning))
+  })
+})
+
+describe('examples/wslink: its procedures', () => {
+  it('refuse settings that are none', async t => {
+    const { server } = await start(t)
+    const program = `const { call } = await enter('wslink-secret')
+      const said = error => error.data.exception
+      return Promise.all([call('view.set', [], { palette: 'mud' }), call('view.set', [], { speed: 'fast' }), call('view.turn', ['x', 1])]
+        .map(one => one.catch(said)))`
+    assert.deepEqual(await official('wslink', server.url, program), [
+      'a palette is one of ocean, ember, meadow, received mud',
+      'speed is a number from -20 to 20, in turns a minute, received fast',
+      'an angle is a number, received x',
+    ])
+  })
+  for (const generation of ['wslink', 'wslink-1'] as const)
+    it(`give images to ${generation === 'wslink' ? 'a client of 2.x' : 'one of 1.x'} that never says what it listens to`, async t => {
+      const { server } = await start(t)
+      const program = `const { hear } = await enter('wslink-secret')
+        const images = await hear('view.image').next(2)
+        const digests = await Promise.all(images.map(({ pixels }) => digest(pixels)))
+        return [(await bytesOf(images[0].pixels)).length, digests[0] === digests[1]]`
+      assert.deepEqual(await official(generation, server.url, program), [512 * 512 * 4, false])
+    })
+})
+
+describe('examples/wslink: the globe', () => {
+  const drawn = (right: number, down: number) => {
+    const globe = new Globe(64)
+    globe.turn(right, down)
+    globe.draw('ocean')
+    return globe.pixels
+  }
+  const different = (a: Uint8Array, b: Uint8Array) => a.filter((part, i) => part !== b[i]).length / a.length
+
+  it('is a disc on nothing', () => {
+    const pixels = drawn(0, 0)
+    assert.deepEqual([pixels[3], pixels[4 * (32 * 64 + 32) + 3]], [0, 255])
+  })
+  it('looks the same after a whole turn, and other after a part of one', () => {
+    const before = drawn(0, 0)
+    assert.ok(different(drawn(2 * Math.PI, -2 * Math.PI), before) < 0.01)
+    assert.ok(different(drawn(1, 0), before) > 0.3)
+    assert.ok(different(drawn(0, 1), before) > 0.3)
+  })
+})

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import fc from 'fast-check'
+import type { Client, Payload, Transport } from '../../src/contract/types.ts'
+import { createCounters } from '../../src/fanout/counters.ts'
+import { Fanout } from '../../src/fanout/fanout.ts'
+import { Outbox } from '../../src/fanout/outbox.ts'
+import { Topic } from '../../src/fanout/topic.ts'
+import { plain, Wires } from '../../src/fanout/wire.ts'
+import { testServer } from '../../src/testing/index.ts'
+
+const owner = { fellBehind: () => assert.fail(), transportFailed: (error: unknown) => assert.ifError(error) }
+const wire = new Wires(error => assert.ifError(error)).of(plain, payload => Buffer.from(payload))
+
+/** What a property does to a server of a few clients. */
+const command = (clients: number) =>
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('broadcast' as const),
+        except: fc.option(fc.nat(clients - 1)),
+        topic: fc.option(fc.constantFrom('a', 'b', 'c')),
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), to: fc.nat(clients - 1) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        do: fc.constantFrom('join' as const, 'leave' as const),
+        who: fc.nat(clients - 1),
+        topic: fc.constantFrom('a', 'b', 'c'),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('codec' as const), who: fc.nat(clients - 1), which: fc.nat(2) }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('flush' as const) }) },
+  )
+
+const loud = { name: 'loud', encode: (payload: Payload) => `${payload}!` }
+const soft = { name: 'soft', encode: (payload: Payload) => `${payload}.` }
+const numbered = { name: 'numbered', numbered: true as const, encode: (payload: Payload) => Buffer.from(payload) }
+const codecs = [loud, soft, numbered]
+
+/** With the number in front, if there is one. */
+function shown(payload: Payload): string {
+  return typeof payload === 'string' ? payload : `${payload.readBigUInt64BE()}:${payload.subarray(8)}`
+}
+
+describe('fanout', () => {
+  it('writes what several turns sent at once, as long as its pace tells it to wait', async () => {
+    let turns = 3
+    const fanout = new Fanout(1000, { waits: () => turns-- > 0, begin: () => {}, end: () => {} })
+    const socket = new PassThrough()
+    const written: string[] = []
+    socket.on('data', chunk => written.push(String(chunk)))
+    const outbox = new Outbox(wire, { maxBuffered: 1000, slowClients: 'close' }, createCounters(), owner)
+    outbox.open({ socket } as unknown as Transport)
+    const topic = new Topic('all')
+    fanout.join(topic, outbox)
+    for (let i = 0; i < 4; i++) {
+      fanout.broadcast(topic, `${i}`)
+      assert.deepEqual(written, [])
+      await turn()
+    }
+    await turn()
+    assert.deepEqual(written, ['0123'])
+    fanout.broadcast(topic, 'x')
+    fanout.flush()
+    await turn()
+    assert.deepEqual(written, ['0123', 'x'])
+  })
+
+  it('gives each client exactly what was meant for it, in the order sent, whatever is mixed', async () => {
+    const CLIENTS = 4
+    await fc.assert(
+      fc.asyncProperty(fc.array(command(CLIENTS), { minLength: 1, maxLength: 80 }), async commands => {
+        const server = await testServer([{ open: () => {} }])
+        const peers = await Promise.all(Array.from({ length: CLIENTS }, () => server.connect()))
+        for (const [i, { client }] of peers.entries()) client.codec = codecs[i % 3]!
+        const expected: string[][] = peers.map(() => [])
+        const numbers = peers.map(() => 0)
+        const deliver = (i: number, text: string) => {
+          const { codec } = peers[i]!.client
+          expected[i]!.push(codec === numbered ? `${numbers[i]!++}:${text}` : text + (codec === loud ? '!' : '.'))
+        }
+        for (const [n, command] of commands.entries()) {
+          if (command.do === 'broadcast') {
+            const except = command.except === null ? undefined : peers[command.except]!.client
+            const topic = command.topic ?? undefined
+            server.server.broadcast(`${n}`, { ...(topic && { topic }), ...(except && { except }) })
+            for (const [i, { client }] of peers.entries()) {
+              if (client !== except && (topic === undefined || client.topics.has(topic))) deliver(i, `${n}`)
+            }
+          } else if (command.do === 'send') {
+            peers[command.to]!.client.send(`${n}`)
+            deliver(command.to, `${n}`)
+          } else if (command.do === 'flush') server.flush()
+          else if (command.do === 'codec') peers[command.who]!.client.codec = codecs[command.which]!
+          else peers[command.who]!.client[command.do](command.topic)
+        }
+        server.flush()
+        assert.deepEqual(
+          peers.map(peer => peer.received.map(shown)),
+          expected,
+        )
+        await server.stop()
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('keeps to whom a broadcast was for when a kind of client leaves a topic and comes back within a turn', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [ann, bob] = [await server.connect(), await server.connect()]
+    ann.client.codec = loud
+    for (const { client } of [ann, bob]) client.join('t')
+    const say = (text: string, except?: Client) =>
+      server.server.broadcast(text, { topic: 't', ...(except && { except }) })
+    say('1')
+    ann.client.leave('t')
+    say('2')
+    ann.client.join('t')
+    say('3')
+    say('not for ann', ann.client)
+    say('5')
+    server.flush()
+    assert.deepEqual(
+      [ann.received, bob.received],
+      [
+        ['1!', '3!', '5!'],
+        ['1', '2', '3', 'not for ann', '5'],
+      ],
+    )
+    await server.stop()
+  })
+
+  it('encodes a broadcast once per codec in its audience, not once per client', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peers = await Promise.all(Array.from({ length: 10 }, () => server.connect()))
+    let encoded = 0
+    const counting = {
+      name: 'counting',
+      encode: (payload: Payload) => {
+        encoded++
+        return payload
+      },
+    }
+    for (const { client } of peers) client.codec = counting
+    server.server.broadcast('x')
+    server.flush()
+    assert.equal(encoded, 1)
+    assert.deepEqual(
+      peers.map(peer => peer.received),
+      Array(10).fill(['x']),
+    )
+    await server.stop()
+  })
+
+  it('leaves out clients whose codec says that a payload is not for them', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [one, two] = [await server.connect(), await server.connect()]
+    one.client.codec = { name: 'binary only', encode: payload => (typeof payload === 'string' ? undefined : payload) }
+    server.server.broadcast('text')
+    server.server.broadcast(Buffer.from('bytes'))
+    server.flush()
+    assert.deepEqual(one.received, [Buffer.from('bytes')])
+    assert.deepEqual(two.received, ['text', Buffer.from('bytes')])
+    await server.stop()
+  })
+
+  it('contains a codec that throws: its clients get nothing, the others do, and it is counted', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const [one, two] = [await server.connect(), await server.connect()]
+    one.client.codec = {
+      name: 'broken',
+      encode: () => {
+        throw new Error('no')
+      },
+    }
+    server.server.broadcast('x')
+    server.flush()
+    assert.deepEqual([one.received, two.received], [[], ['x']])
+    assert.equal(server.server.counters.errors, 1)
+    await server.stop()
+  })
+
+  it('where reaches only those for whom it answers true, in order with the rest', async () => {
+    const server = await testServer([{ open: () => {} }])
+    const peers = await Promise.all(Array.from({ length: 3 }, () => server.connect()))
+    const second = peers[1]!.client
+    server.server.broadcast('all 1')
+    server.server.broadcast('some', { where: (client: Client) => client !== second })
+    server.server.broadcast('all 2')
+    server.flush()
+    assert.deepEqual(
+      peers.map(peer => peer.received),
+      [
+        ['all 1', 'some', 'all 2'],
+        ['all 1', 'all 2'],
+        ['all 1', 'some', 'all 2'],
+      ],
+    )
+    await server.stop()
+  })
+})

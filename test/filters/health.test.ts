@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { request } from 'node:http'
+import { createServer as createTcp } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
+import { pino } from 'pino'
+import { createServer, type FilterModule, type RunningServer, type ServerOptions } from '../../src/index.ts'
+import { Peer, raw, until } from '../support/peer.ts'
+
+interface Answer {
+  readonly status: number
+  readonly body: string
+  readonly type: string | undefined
+}
+
+async function withHealth(t: TestContext, options: ServerOptions = {}) {
+  const lines: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug' }, { write: line => void lines.push(JSON.parse(line)) })
+  const server = await createServer({
+    port: 0,
+    drain: 2,
+    healthPort: 0,
+    filters: ['health', 'broadcast'],
+    log,
+    ...options,
+  })
+  t.after(() => server.close())
+  const url = String(lines.find(({ msg }) => msg === 'health answers')!.url)
+  return { server, url, lines, get: (path: string, how = {}) => get(url + path, how) }
+}
+
+function get(url: string, how: { method?: string; host?: string } = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = how.host === undefined ? {} : { host: how.host }
+    const asking = request(url, { method: how.method ?? 'GET', headers, agent: false }, res => {
+      let body = ''
+      res.setEncoding('utf8').on('data', text => {
+        body += text
+      })
+      res.on('end', () => resolve({ status: res.statusCode!, body, type: res.headers['content-type'] }))
+    })
+    asking.on('error', reject).end()
+  })
+}
+
+/** Samples by name and labels, as Prometheus reads them. */
+function samplesOf(text: string): Map<string, number> {
+  const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
+  return new Map(
+    lines.map(line => {
+      const [, name, value] = /^(\S+|\S+\{.*\}) (\S+)$/.exec(line)!
+      return [name!, Number(value)]
+    }),
+  )
+}
+
+/** What storage memory says. */
+const STORAGE = { storage: true, sending: true, receiving: true, writing: true }
+
+describe('health', () => {
+  it('/healthz: the process lives', async t => {
+    const { get } = await withHealth(t)
+    assert.deepEqual(await get('/healthz'), { status: 200, body: 'ok\n', type: 'text/plain; charset=utf-8' })
+    assert.equal((await get('/healthz', { method: 'HEAD' })).status, 200)
+  })
+  it('/readyz: 200 with every check', async t => {
+    const { get } = await withHealth(t)
+    const { status, body, type } = await get('/readyz')
+    assert.equal(status, 200)
+    assert.equal(type, 'application/json')
+    assert.deepEqual(JSON.parse(body), { ready: true, checks: { listening: true, accepting: true, ...STORAGE } })
+  })
+  it('/readyz: 503 while the server drains, and /healthz still 200', async t => {
+    let release = () => {}
+    const released = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const slow: FilterModule = { message: () => released }
+    const { server, get } = await withHealth(t, { filters: ['health', slow] })
+    const peer = await Peer.open(server.url)
+    peer.send('work')
+    await until(() => server.counters.messages === 1)
+    const closed = server.close()
+    const { status, body } = await get('/readyz')
+    assert.equal(status, 503)
+    assert.deepEqual(JSON.parse(body), { ready: false, checks: { listening: false, accepting: false, ...STORAGE } })
+    assert.equal((await get('/healthz')).status, 200)
+    release()
+    await closed
+    await assert.rejects(get('/healthz'), { code: 'ECONNREFUSED' })
+  })
+  it('/metrics: what happened, by filter and chain, without a counter of its own', async t => {
+    const filters: ServerOptions['filters'] = [
+      'health',
+      { message: p => (p === 'bad' ? Promise.reject(new Error('bad')) : undefined) },
+      { message: (p, client) => (p === 'drop' ? client.drop('unwanted') : p === 'rewrite' ? 'rewritten' : undefined) },
+      'broadcast',
+    ]
+    const { server, get } = await withHealth(t, { filters })
+    const [ann, bob] = [await Peer.open(server.url), await Peer.open(server.url)]
+    for (const text of ['hello', 'rewrite', 'drop', 'bad', 'bye']) ann.send(text)
+    await bob.get(3)
+    const { status, type, body } = await get('/metrics')
+    assert.deepEqual([status, type], [200, 'text/plain; version=0.0.4; charset=utf-8'])
+    const samples = samplesOf(body)
+    const value = (name: string) => samples.get(name)
+    assert.deepEqual(
+      {
+        ready: value('fws_ready'),
+        clients: value('fws_clients'),
+        opened: value('fws_opened_total'),
+        received: value('fws_messages_received_total'),
+        deliveries: value('fws_deliveries_total'),
+        errors: value('fws_errors_total'),
+        unwanted: value('fws_drops_total{reason="unwanted"}'),
+        outbox: value('fws_outbox_bytes'),
+      },
+      { ready: 1, clients: 2, opened: 2, received: 5, deliveries: 3, errors: 1, unwanted: 1, outbox: 0 },
+    )
+    const outcomes = (place: number) =>
+      ['passed', 'rewritten', 'dropped', 'failed'].map(outcome =>
+        [...samples]
+          .filter(([name]) => name.startsWith('fws_handler_calls_total{chain="message"'))
+          .filter(([name]) => name.includes(`place="${place}"`) && name.includes(`outcome="${outcome}"`))
+          .map(([, n]) => n),
+      )
+    assert.deepEqual(outcomes(2), [[4], [0], [0], [1]])
+    assert.deepEqual(outcomes(3), [[2], [1], [1], [0]])
+    assert.deepEqual(outcomes(4), [[3], [0], [0], [0]])
+    const lag = value('fws_event_loop_lag_seconds')!
+    assert.ok(lag >= 0 && lag < 60, String(lag))
+    assert.ok(value('fws_resident_memory_bytes')! > 1e7)
+    assert.ok(body.includes('# HELP fws_clients clients that are open\n# TYPE fws_clients gauge\n'))
+    await bob.ws.close()
+    await until(() => server.clients.size === 1)
+    const after = samplesOf((await get('/metrics')).body)
+    assert.equal(after.get('fws_clients'), 1)
+    assert.equal(after.get('fws_closed_total{code="1005"}'), 1)
+  })
+  it('shows an event loop that was held up', async t => {
+    const { get } = await withHealth(t)
+    await get('/metrics')
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const until = Date.now() + 200
+    while (Date.now() < until);
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const lag = samplesOf((await get('/metrics')).body).get('fws_event_loop_lag_seconds')!
+    assert.ok(lag > 0.15 && lag < 5, String(lag))
+  })
+  it('two servers in a process each tell of themselves', async t => {
+    const [one, two] = [await withHealth(t), await withHealth(t)]
+    await Peer.open(one.server.url)
+    const clients = async ({ get }: typeof one) => samplesOf((await get('/metrics')).body).get('fws_clients')
+    assert.deepEqual([await clients(one), await clients(two)], [1, 0])
+  })
+  it('answers nothing else', async t => {
+    const { get } = await withHealth(t)
+    assert.equal((await get('/')).status, 404)
+    assert.equal((await get('/readyz', { method: 'POST' })).status, 405)
+    assert.equal((await get('/readyz?full')).status, 200)
+  })
+  it('on loopback answers only loopback Hosts, unless --health-host says otherwise', async t => {
+    const { get } = await withHealth(t)
+    for (const host of ['evil.example', 'evil.example:9001', 'localhost.evil.example']) {
+      assert.equal((await get('/metrics', { host })).status, 403, host)
+    }
+    for (const host of ['localhost', 'LOCALHOST', 'localhost.', 'localhost:1', '127.0.0.1:9001', '[::1]:9001']) {
+      assert.equal((await get('/healthz', { host })).status, 200, host)
+    }
+    const open = await withHealth(t, { healthHost: '0.0.0.0' })
+    const { port } = new URL(open.url)
+    assert.match(open.url, /^http:\/\/0\.0\.0\.0:/)
+    const answer = await new Promise(resolve =>
+      request({ port, host: '127.0.0.1', path: '/healthz', headers: { host: 'pod.cluster.local' } }, res =>
+        resolve(res.statusCode),
+      ).end(),
+    )
+    assert.equal(answer, 200)
+  })
+  it('refuses a Host that is none with 400, and counts it', async t => {
+    const { get, server } = await withHealth(t)
+    const hosts = [
+      'localhost/evil',
+      'localhost?x',
+      'localhost#x',
+      'user@localhost',
+      'localhost%2fevil',
+      '127.1',
+      '0x7f.1',
+      'localhost:99999',
+      '[::1',
+    ]
+    for (const host of hosts) {
+      const { status, body } = await get('/metrics', { host })
+      assert.deepEqual([status, body], [400, 'bad Host header\n'], host)
+    }
+    assert.equal((await get('/metrics', { host: 'evil.example' })).status, 403)
+    assert.deepEqual({ ...server.counters.refusals }, { 400: hosts.length, 403: 1 })
+    for (const host of ['[0:0:0:0:0:0:0:1]:9001', '[::ffff:127.0.0.1]', 'app.localhost', '127.8.9.1'])
+      assert.equal((await get('/healthz', { host })).status, 200, host)
+  })
+  it('ends the connection with the answer to a request that has a body', async t => {
+    const { url } = await withHealth(t)
+    for (const fields of ['Content-Length: 9', 'Transfer-Encoding: chunked', 'Expect: 100-continue']) {
+      const { answer } = await raw(url, `GET /healthz HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n\r\n`)
+      assert.match(await answer(), /HTTP\/1\.1 200 .*^connection: close\r$/ims)
+    }
+  })
+  it('a port in use fails the start, and leaves nothing', async t => {
+    const taken = createTcp().listen(0, '127.0.0.1')
+    await new Promise(resolve => taken.once('listening', resolve))
+    t.after(() => void taken.close())
+    const { port } = taken.address() as { port: number }
+    let server: RunningServer | undefined
+    await assert.rejects(
+      async () => {
+        server = await createServer({ port: 0, logLevel: 'silent', filters: ['health'], healthPort: port })
+      },
+      { code: 'ERR_START', message: /start of filter health .* failed: listen EADDRINUSE/ },
+    )
+    assert.equal(server, undefined)
+  })
+})

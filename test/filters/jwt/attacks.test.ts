@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { after, before, describe, it } from 'node:test'
+import { folder, type Launched, launch, run } from '../../support/cli.ts'
+import { knock } from '../../support/knock.ts'
+import { Peer, until } from '../../support/peer.ts'
+import { ec, forge, forgeSigned, rsa, SECRET, sign } from '../../support/tokens.ts'
+
+const now = () => Math.floor(Date.now() / 1000)
+const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
+
+/** Ends with the tests of a block, not with the first of them. */
+function endings() {
+  const ends: (() => void | Promise<void>)[] = []
+  return {
+    after: (end: () => void | Promise<void>) => void ends.push(end),
+    run: async () => {
+      for (const end of ends.reverse()) await end()
+    },
+  }
+}
+
+/** The handshakes that the log tells were refused: status and reason of each. */
+function refused(server: Launched): readonly unknown[][] {
+  const lines = server.logged().filter(({ msg }) => msg === 'handshake refused')
+  return lines.map(({ status, reason }) => [status, reason])
+}
+
+/** Nothing of a token is in anything that the server has written. */
+function assertUnsaid(server: Launched, token: string): void {
+  for (const part of [token, ...token.split('.')].filter(text => text.length > 8))
+    assert.ok(!`${server.stderr}${server.stdout}`.includes(part), `the output has ${part}`)
+}
+
+/** What the client sees, and what the log says: refused for this reason and no other. */
+async function assertRefused(server: Launched, token: string, reason: string): Promise<void> {
+  const before = refused(server).length
+  const { status, headers, body } = await knock(server.url, bearer(token))
+  assert.deepEqual([status, body], [401, `token refused: ${reason}\n`])
+  assert.equal(
+    headers['www-authenticate'],
+    `Bearer realm="filtered-websocket", error="invalid_token", error_description="${reason}"`,
+  )
+  await until(() => refused(server).length > before, 'a line in the log')
+  assert.deepEqual(refused(server).slice(before), [[401, `token refused: ${reason}`]])
+  assertUnsaid(server, token)
+}
+
+describe('jwt with a secret, attacked', () => {
+  const t = endings()
+  let server: Launched
+  before(async () => {
+    const argv = ['-p', '0', '-f', 'jwt', 'log', 'echo', '--log-level', 'trace', '--jwt-first-message']
+    const more = ['--jwt-audience', 'chat', '--jwt-issuer', 'https://issuer.example', '--jwt-query']
+    server = await launch(t, [...argv, ...more], { env: { FWS_JWT_SECRET: SECRET } })
+  })
+  after(() => t.run())
+  const good = { sub: 'ann', aud: 'chat', iss: 'https://issuer.example' }
+
+  it('lets in who has a good token', async () => {
+    const { status, peer } = await knock(server.url, bearer(sign(good)))
+    assert.equal(status, 101)
+    peer!.send('hello')
+    assert.deepEqual(await peer!.get(1), ['hello'])
+  })
+
+  const cases: [what: string, token: () => string, reason: string][] = [
+    ['alg none, unsigned', () => forge({ alg: 'none', typ: 'JWT' }, { ...good, exp: now() + 60 }), 'wrong algorithm'],
+    ['alg none in other letters', () => forge({ alg: 'nOnE' }, { ...good, exp: now() + 60 }), 'wrong algorithm'],
+    [
+      'alg none with the signature of another',
+      () => forge({ alg: 'none' }, { ...good, exp: now() + 60 }, sign(good).split('.')[2]),
+      'wrong algorithm',
+    ],
+    ['HS256 without a signature', () => forge({ alg: 'HS256' }, { ...good, exp: now() + 60 }), 'bad signature'],
+    ['another algorithm with the right secret', () => sign(good, { algorithm: 'HS512' }), 'wrong algorithm'],
+    ['another secret', () => sign(good, { key: 'x'.repeat(40) }), 'bad signature'],
+    [
+      'other claims under the signature of good ones',
+      () => {
+        const [head, , signature] = sign(good).split('.')
+        return `${head}.${Buffer.from(JSON.stringify({ ...good, sub: 'root', exp: now() + 60 })).toString('base64url')}.${signature}`
+      },
+      'bad signature',
+    ],
+    ['expired', () => sign({ ...good, exp: now() - 60 }), 'expired'],
+    ['without an expiry', () => forgeSigned({ ...good, iat: now() }), 'no expiry'],
+    ['an expiry that is a text', () => forgeSigned({ ...good, exp: '9999999999' }), 'malformed'],
+    [
+      'an expiry without end',
+      () => forgeSigned(JSON.stringify({ ...good, exp: 7 }).replace('7', '1e999')),
+      'malformed',
+    ],
+    ['not yet valid', () => sign({ ...good, nbf: now() + 60 }), 'not yet valid'],
+    ['the audience of another service', () => sign({ ...good, aud: 'mail' }), 'wrong audience'],
+    ['no audience', () => sign({ ...good, aud: undefined }), 'wrong audience'],
+    ['an audience that only contains ours', () => sign({ ...good, aud: 'chat.evil.example' }), 'wrong audience'],
+    ['another issuer', () => sign({ ...good, iss: 'https://evil.example' }), 'wrong issuer'],
+    ['an issuer that begins like ours', () => sign({ ...good, iss: 'https://issuer.example.evil' }), 'wrong issuer'],
+    ['a subject that is no text', () => forgeSigned({ ...good, sub: { $ne: 1 }, exp: now() + 60 }), 'malformed'],
+    ['a list for claims', () => forgeSigned([good]), 'wrong audience'],
+    ['null for claims', () => forgeSigned('null'), 'malformed'],
+    ['a key id that is a number', () => sign(good, { kid: 7 }), 'malformed'],
+    [
+      'an extension that must be understood',
+      () => forgeSigned({ ...good, exp: now() + 60 }, { crit: ['x'] }),
+      'malformed',
+    ],
+    ['a head that is no JSON', () => `${Buffer.from('{').toString('base64url')}.e30.c2ln`, 'malformed'],
+    ['two parts', () => 'e30.e30', 'malformed'],
+    ['five parts, as of an encrypted one', () => 'e30.e30.e30.e30.e30', 'malformed'],
+    ['a huge one', () => sign({ ...good, fill: 'x'.repeat(8000) }), 'too long'],
+  ]
+  for (const [what, token, reason] of cases)
+    it(`refuses ${what}: ${reason}`, () => assertRefused(server, token(), reason))
+
+  it('takes the key id for a word and not for a path', async () => {
+    for (const kid of ['../../../../dev/null', 'x'.repeat(4000), "' OR 1=1 --", 'http://evil.example/key'])
+      await assertRefused(server, sign(good, { key: 'y'.repeat(40), kid }), 'bad signature')
+  })
+
+  it('says nothing of a token in the URL, good or bad, at any log level', async () => {
+    for (const token of [sign(good), sign({ ...good, exp: now() - 60 })]) {
+      const { peer } = await knock(`${server.url}/?token=${token}&x=1`)
+      peer?.send('hello')
+      await peer?.get(1)
+      peer?.ws.close()
+      await peer?.end()
+      assertUnsaid(server, token)
+    }
+    assert.ok(server.logged().some(({ level }) => level === 20))
+    assert.ok(!server.stderr.includes('token='))
+  })
+
+  it('closes 4401 on a first message that is no good token, whatever its form, and says why', async () => {
+    const expired = sign({ ...good, exp: now() - 60 })
+    for (const [message, reason] of [
+      ['hello', 'no token'],
+      [Buffer.from(JSON.stringify({ auth: sign(good) })), 'malformed'],
+      [JSON.stringify({ auth: sign(good), also: 1 }), 'malformed'],
+      ['{"auth"', 'malformed'],
+      ['{"auth":7}', 'malformed'],
+      [JSON.stringify({ auth: expired }), 'expired'],
+      [JSON.stringify({ auth: 'x'.repeat(8193) }), 'too long'],
+      [`{"auth":"${'x'.repeat(500_000)}"}`, 'too long'],
+    ] as const) {
+      const peer = await Peer.open(server.url)
+      peer.send(message)
+      peer.send('and this')
+      assert.deepEqual(await peer.end(), { code: 4401, reason })
+      assert.deepEqual(peer.received, [])
+      const said = () => server.logged().findLast(({ msg }) => msg === 'not authenticated')?.reason
+      await until(() => said() === reason, `${reason} in the log, got ${said()}`)
+    }
+    assertUnsaid(server, expired)
+  })
+
+  it('says its secret nowhere, not even when it explains itself', async () => {
+    const { code, stdout, stderr } = await run(['-f', 'jwt', '--explain'], { env: { FWS_JWT_SECRET: SECRET } })
+    assert.equal(code, 0)
+    assert.match(stdout, /jwt-secret +\*{8} +env FWS_JWT_SECRET/)
+    for (const said of [stdout, stderr, server.stderr, server.stdout]) assert.ok(!said.includes(SECRET))
+  })
+
+  it('shows the message with a token to no filter after it', async () => {
+    const token = sign(good)
+    const peer = await Peer.open(server.url)
+    peer.send(JSON.stringify({ auth: token }))
+    peer.send(JSON.stringify({ auth: token }))
+    peer.send('hello')
+    const [first, second, third] = await peer.get(3)
+    for (const answer of [first, second]) assert.equal(JSON.parse(String(answer)).auth, 'ok')
+    assert.equal(third, 'hello')
+    assertUnsaid(server, token)
+  })
+})
+
+describe('jwt with a public key, attacked', () => {
+  const t = endings()
+  const [pair, other, curve] = [rsa(), rsa(), ec()]
+  let server: Launched
+  before(async () => {
+    const cwd = folder(t, { 'key.pem': pair.pem })
+    const argv = ['-p', '0', '-f', 'jwt', 'echo', '--log-level', 'trace', '--jwt-public-key', 'key.pem']
+    server = await launch(t, argv, { cwd })
+  })
+  after(() => t.run())
+
+  it('lets in who has a token of the private key', async () => {
+    const token = sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256' })
+    assert.equal((await knock(server.url, bearer(token))).status, 101)
+  })
+
+  it('refuses HS256 with the public key for a secret', async () => {
+    for (const secret of [pair.pem, pair.pem.trim(), String(pair.publicKey.export({ type: 'pkcs1', format: 'pem' }))]) {
+      const unsigned = sign({ sub: 'root' }).split('.').slice(0, 2).join('.')
+      const signature = createHmac('sha256', secret).update(unsigned).digest('base64url')
+      await assertRefused(server, `${unsigned}.${signature}`, 'wrong algorithm')
+    }
+  })
+
+  it('refuses other keys, and other algorithms with the right one', async () => {
+    await assertRefused(server, sign({}, { key: other.privateKey, algorithm: 'RS256' }), 'bad signature')
+    await assertRefused(server, sign({}, { key: pair.privateKey, algorithm: 'RS512' }), 'wrong algorithm')
+    await assertRefused(server, sign({}, { key: pair.privateKey, algorithm: 'PS256' }), 'wrong algorithm')
+    await assertRefused(server, sign({}, { key: curve.privateKey, algorithm: 'ES256' }), 'wrong algorithm')
+  })
+})

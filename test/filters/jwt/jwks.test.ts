@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
+import { RemoteKeys } from '../../../filters/jwt/jwks.ts'
+import { launch } from '../../support/cli.ts'
+import { knock } from '../../support/knock.ts'
+import { until } from '../../support/peer.ts'
+import { ec, jwk, type KeyPair, rsa, sign } from '../../support/tokens.ts'
+
+const keysOf = (...keys: object[]) => JSON.stringify({ keys })
+const rs256 = (pair: KeyPair, kid?: unknown) => sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256', kid })
+const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
+
+/** An issuer's key endpoint; `answer` may be changed at any time. */
+async function issuer(t: TestContext, body: string) {
+  const state = { fetches: 0, answer: (res: ServerResponse): void => void res.end(body) }
+  const http = createServer((_, res) => {
+    state.fetches++
+    state.answer(res)
+  })
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const stop = () => {
+    http.close()
+    http.closeAllConnections()
+  }
+  t.after(stop)
+  const says = (text: string) => {
+    state.answer = res => void res.end(text)
+  }
+  return { state, says, stop, url: new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}/keys`) }
+}
+
+/** The keys of an issuer as a filter sees them, in a time of our own. */
+async function remote(t: TestContext, body: string, limits: object = {}) {
+  const made = await issuer(t, body)
+  const warnings: string[] = []
+  const clock = { ms: 1000 }
+  const keys = new RemoteKeys(made.url, {
+    warn: error => void warnings.push(String(error instanceof Error ? error.message : error)),
+    now: () => clock.ms,
+    ...limits,
+  })
+  const find = (kid?: string, alg = 'RS256') => keys.find({ kid, alg })
+  return { ...made, warnings, clock, find }
+}
+
+const refused = (reason: string) => ({ message: `token refused: ${reason}` })
+
+describe('jwt: keys of a URL', () => {
+  const [a, b] = [rsa(), rsa()]
+
+  it('are fetched once for all tokens', async t => {
+    const { state, find } = await remote(t, keysOf(jwk(a, { kid: 'a' }), jwk(b, { kid: 'b' })))
+    const found = await Promise.all(['a', 'b', 'a'].map(kid => find(kid)))
+    assert.ok(found[0]!.equals(a.publicKey) && found[1]!.equals(b.publicKey))
+    assert.equal(state.fetches, 1)
+  })
+
+  it('rotate: an unknown id brings a new set, but not more often than the pause', async t => {
+    const { state, says, clock, find } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
+    await find('a')
+    says(keysOf(jwk(b, { kid: 'b' })))
+    await assert.rejects(find('b'), refused('unknown key'))
+    clock.ms += 10_000
+    assert.ok((await find('b')).equals(b.publicKey))
+    await assert.rejects(find('a'), refused('unknown key'))
+    assert.equal(state.fetches, 2)
+  })
+
+  it('are not fetched for every made-up id, which keeps no other token from its key', async t => {
+    const { state, find } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
+    const odd = ['../../etc/passwd', 'http://evil.example/', '__proto__', 'x'.repeat(10_000), '']
+    for (const kid of odd) await assert.rejects(find(kid), refused('unknown key'))
+    await find('a')
+    assert.equal(state.fetches, 1)
+  })
+
+  it('are asked for again after ten minutes; one that is gone is no longer taken', async t => {
+    const { says, clock, find } = await remote(t, keysOf(jwk(a, { kid: 'a' }), jwk(b, { kid: 'b' })))
+    await find('a')
+    says(keysOf(jwk(b, { kid: 'b' })))
+    clock.ms += 600_001
+    await assert.rejects(find('a'), refused('unknown key'))
+  })
+
+  it('serve on for an hour while they cannot be fetched, and no longer', async t => {
+    const { state, clock, find, warnings } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
+    await find('a')
+    state.answer = res => void res.writeHead(500).end()
+    clock.ms += 3_600_000
+    await find('a')
+    await assert.rejects(find('b'), refused('key unavailable'))
+    clock.ms += 10_001
+    await assert.rejects(find('a'), refused('key unavailable'))
+    assert.deepEqual(warnings, ['the answer is 500', 'the answer is 500'])
+  })
+
+  it('without an id it is the only one, or none', async t => {
+    const { says, clock, find } = await remote(t, keysOf(jwk(a, {})))
+    await find()
+    says(keysOf(jwk(a, { kid: 'a' }), jwk(b, { kid: 'b' })))
+    clock.ms += 600_001
+    await assert.rejects(find(), refused('unknown key'))
+  })
+
+  it('are of the algorithm that the set says, and for signatures', async t => {
+    const weak = rsa(1024)
+    const curve = ec()
+    const { find } = await remote(
+      t,
+      keysOf(
+        jwk(a, { kid: 'a', alg: 'RS512' }),
+        jwk(b, { kid: 'b', use: 'enc' }),
+        jwk(weak, { kid: 'weak' }),
+        jwk(curve, { kid: 'ec' }),
+        { kty: 'oct', k: 'c2VjcmV0', kid: 'secret' },
+        { kty: 'RSA', n: 'x', kid: 'broken' },
+        7 as never,
+      ),
+    )
+    await find('a', 'RS512')
+    await find('ec', 'ES256')
+    for (const [kid, alg] of [
+      ['a', 'RS256'],
+      ['b', 'RS256'],
+      ['weak', 'RS256'],
+      ['ec', 'ES384'],
+      ['secret', 'HS256'],
+      ['broken', 'RS256'],
+    ])
+      await assert.rejects(find(kid, alg), refused('unknown key'), `${kid} ${alg}`)
+  })
+
+  for (const [what, answer, warning] of [
+    ['a huge answer', (res: ServerResponse) => endless(res), /larger than 1048576 bytes/],
+    ['an answer that never ends', (res: ServerResponse) => void res.write('{'), /timeout/],
+    ['no answer', () => {}, /timeout/],
+    ['a redirect', (res: ServerResponse) => void res.writeHead(302, { location: '/other' }).end(), /fetch failed/],
+    ['no JSON', (res: ServerResponse) => void res.end('<html>'), /JSON/],
+    ['JSON that is no set', (res: ServerResponse) => void res.end('{"keys":{}}'), /no key set/],
+    ['null', (res: ServerResponse) => void res.end('null'), /no key set/],
+    ['an empty set', (res: ServerResponse) => void res.end('{"keys":[]}'), /did not contain any keys/],
+  ] as const)
+    it(`${what} is no set: not the sender's fault`, async t => {
+      const { state, find, warnings } = await remote(t, '', { timeoutMs: 200 })
+      state.answer = answer
+      await assert.rejects(find('a'), refused('key unavailable'))
+      // Within the pause nobody is asked again.
+      await assert.rejects(find('a'), refused('key unavailable'))
+      assert.equal(state.fetches, 1)
+      assert.match(warnings.join('\n'), warning)
+    })
+})
+
+function endless(res: ServerResponse): void {
+  const chunk = ' '.repeat(65_536)
+  const write = () => {
+    while (!res.destroyed && res.write(chunk)) {}
+  }
+  res.on('drain', write)
+  write()
+}
+
+describe('jwt --jwt-jwks-url', () => {
+  const pair = rsa()
+  const argv = (url: URL) => ['-p', '0', '-f', 'jwt', 'echo', '--log-level', 'trace', '--jwt-jwks-url', url.href]
+
+  it('lets in who has a token of one of the keys, and others on while the issuer is down', async t => {
+    const { url, stop } = await issuer(t, keysOf(jwk(pair, { kid: 'a' })))
+    const server = await launch(t, argv(url))
+    const ann = await knock(server.url, bearer(rs256(pair, 'a')))
+    assert.equal(ann.status, 101)
+    const eve = await knock(server.url, bearer(rs256(pair, '../../a')))
+    assert.deepEqual([eve.status, eve.body], [401, 'token refused: unknown key\n'])
+    const confused = sign({}, { key: pair.pem, kid: 'a' })
+    assert.equal((await knock(server.url, bearer(confused))).body, 'token refused: wrong algorithm\n')
+    stop()
+    assert.equal((await knock(server.url, bearer(rs256(pair, 'a')))).status, 101)
+    ann.peer!.send('still here')
+    assert.deepEqual(await ann.peer!.get(1), ['still here'])
+    const warned = server.logged().filter(({ level }) => level === 40)
+    assert.deepEqual(
+      warned.map(({ msg }) => msg),
+      ['without --jwt-audience, tokens that the issuer made for other services are taken too'],
+    )
+  })
+
+  it('answers 503 with Retry-After while there are no keys, and the log says why', async t => {
+    const { url, stop } = await issuer(t, '')
+    stop()
+    const server = await launch(t, argv(url))
+    const token = rs256(pair, 'a')
+    const { status, headers, body } = await knock(server.url, bearer(token))
+    assert.deepEqual([status, body], [503, 'token refused: key unavailable\n'])
+    assert.equal(headers['retry-after'], '5')
+    assert.equal(headers['www-authenticate'], undefined)
+    const line = () => server.logged().find(({ msg }) => msg === 'the keys of the issuer cannot be fetched')
+    await until(() => line() !== undefined, 'a line in the log')
+    assert.match(JSON.stringify(line()!.err), /ECONNREFUSED/)
+    assert.ok(!server.stderr.includes(token.split('.')[1]!))
+  })
+})

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, it } from 'node:test'
+import jwt from 'jsonwebtoken'
+import { folder, launch, refusal, run, shipped } from '../../support/cli.ts'
+import { knock } from '../../support/knock.ts'
+import { ec, rsa, SECRET, sign } from '../../support/tokens.ts'
+
+const env = { FWS_JWT_SECRET: SECRET }
+const now = () => Math.floor(Date.now() / 1000)
+
+/** What the command prints, without its line end. */
+async function printed(argv: readonly string[], where: Parameters<typeof run>[1] = {}): Promise<string> {
+  const { code, stdout, stderr } = await run(['token', ...argv], where)
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+  return stdout.slice(0, -1)
+}
+
+/** The sentence with which a token is refused: exit 1, nothing on standard output. */
+async function refusedWith(argv: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(['token', ...argv], { env })
+  assert.deepEqual({ code, stdout }, { code: 1, stdout: '' }, stderr)
+  return stderr
+}
+
+describe('fws-server token', () => {
+  it('signs a token that the server takes', async t => {
+    const argv = ['--sub', 'ann', '--claim', 'role=admin', 'level=3', 'rooms=["a"]', 'zip=007']
+    const expected = ['--jwt-issuer', 'me', '--jwt-audience', 'chat']
+    const token = await printed([...argv, ...expected, '--expires', '60'], { env })
+    const { exp, iat, ...claims } = jwt.verify(token, SECRET) as jwt.JwtPayload
+    assert.deepEqual(claims, { sub: 'ann', iss: 'me', aud: 'chat', role: 'admin', level: 3, rooms: ['a'], zip: '007' })
+    assert.equal(exp! - iat!, 60)
+    const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', ...expected], { env })
+    const { status } = await knock(server.url, { headers: { authorization: `Bearer ${token}` } })
+    assert.equal(status, 101)
+  })
+
+  it('takes the options of the filter from where the server does: a secret file, a config file, a place in the chain', async t => {
+    const cwd = folder(t, {
+      secret: `${SECRET}\n`,
+      'my.json': '{ "port": 9, "filters": [["jwt", { "issuer": "placed" }], "echo"], "jwt-audience": ["beside"] }',
+    })
+    const token = await printed(['--sub', 'ann', '-c', 'my.json'], {
+      cwd,
+      env: { FWS_JWT_SECRET_FILE: `${cwd}/secret` },
+    })
+    const { iss, aud } = jwt.verify(token, SECRET) as jwt.JwtPayload
+    assert.deepEqual({ iss, aud }, { iss: 'placed', aud: 'beside' })
+  })
+
+  it('signs with a private key, by the algorithm that fits it', async t => {
+    const [one, two] = [rsa(), ec('P-384')]
+    const cwd = folder(t, { 'rsa.pem': one.privatePem, 'ec.pem': two.privatePem, 'rsa.pub': one.pem })
+    const signed = await printed(['--private-key', 'rsa.pem', '--kid', 'a'], { cwd })
+    assert.deepEqual(jwt.decode(signed, { complete: true })?.header, { alg: 'RS256', typ: 'JWT', kid: 'a' })
+    assert.match(await printed(['--check', signed, '--jwt-public-key', 'rsa.pub'], { cwd }), /"exp": \d+/)
+    const curved = await printed(['--private-key', 'ec.pem'], { cwd })
+    assert.equal(jwt.decode(curved, { complete: true })?.header.alg, 'ES384')
+    assert.match(
+      await refusal(['token', '--private-key', 'rsa.pub'], { cwd }),
+      /rsa\.pub holds a public key, not a private key$/,
+    )
+    assert.match(
+      await refusal(['token', '--private-key', 'rsa.pem', '--jwt-algorithms', 'none'], { cwd }),
+      /"none" is not/,
+    )
+  })
+
+  it('checks a token: its claims, or why it is refused', async () => {
+    const exp = now() + 60
+    const token = sign({ sub: 'ann', iat: exp - 60, exp })
+    assert.deepEqual(JSON.parse(await printed(['--check', token], { env })), { sub: 'ann', iat: exp - 60, exp })
+    assert.equal(await refusedWith(['--check', sign({ exp: now() - 60 })]), 'fws-server: token refused: expired\n')
+    assert.equal(
+      await refusedWith(['--check', token, '--jwt-audience', 'chat']),
+      'fws-server: token refused: wrong audience\n',
+    )
+  })
+
+  it('says why the keys of a URL cannot be had', async () => {
+    const token = sign({}, { key: rsa().privateKey, algorithm: 'RS256' })
+    const url = ['--jwt-jwks-url', 'http://127.0.0.1:1/keys']
+    const { code, stderr } = await run(['token', '--check', token, ...url])
+    assert.deepEqual(
+      { code, stderr },
+      { code: 1, stderr: 'fws-server: token refused: key unavailable: fetch failed\n' },
+    )
+  })
+
+  it('reads a token from standard input', async () => {
+    const child = spawn(process.execPath, [...shipped, 'token', '--check', '-'], {
+      env: { PATH: process.env.PATH, ...env },
+    })
+    let stdout = ''
+    child.stdout.on('data', chunk => {
+      stdout += chunk
+    })
+    child.stdin.end(`${sign({ sub: 'ann' })}\n`)
+    const [code] = await once(child, 'close')
+    assert.equal(code, 0)
+    assert.equal(JSON.parse(stdout).sub, 'ann')
+  })
+
+  it('refuses what it cannot do in one sentence, which holds no secret', async () => {
+    for (const [argv, sentence] of [
+      [[], 'a token is signed with --jwt-secret or with --private-key; none is given'],
+      [['--jwt-secret', 'hunter2'], '--jwt-secret has 7 bytes; HS256 needs 32 or more (RFC 7518, section 3.2)'],
+      [['--check', '--jwt-secret', SECRET], '--check needs a token, or - to read it from standard input'],
+      [
+        ['ann', '--jwt-secret', SECRET],
+        'an unexpected word; a token follows --check, and a value that has blanks is quoted',
+      ],
+      [['--claim', 'admin', '--jwt-secret', SECRET], '--claim takes NAME=VALUE, received a word without "="'],
+      [
+        ['--claim', 'exp=soon', '--jwt-secret', SECRET],
+        'no such token can be signed: "exp" should be a number of seconds',
+      ],
+      [['--subject', 'ann'], 'unknown option --subject'],
+      [['--expires', '0'], '--expires takes a whole number of at least 1, received "0"'],
+    ] as const)
+      assert.equal(await refusal(['token', ...argv]), sentence)
+  })
+
+  it('has a help of its own, and is no filter', async () => {
+    const help = await printed(['--help'])
+    assert.match(help, /^fws-server token \[--sub NAME\]/)
+    for (const option of ['--check', '--private-key', '--jwt-secret', '--config'])
+      assert.ok(help.includes(option), option)
+    assert.doesNotMatch(help, /--port/)
+    assert.match((await run(['--help'])).stdout, /fws-server token signs and checks tokens/)
+    assert.equal(await refusal(['tokens']), 'unexpected word "tokens"; filters are named after -f')
+  })
+
+  it('shows neither a token nor a key that stands in the wrong place', async t => {
+    const pem = '-----BEGIN PRIVATE KEY-----\nMIIhidden\n-----END PRIVATE KEY-----'
+    const cwd = folder(t)
+    for (const args of [['--check=aaa.hidden.ccc'], [`--private-key=${pem}`]]) {
+      const { code, stdout, stderr } = await run(['token', ...args, '--jwt-secret', 'x'.repeat(32)], { cwd })
+      assert.equal(code, 2)
+      assert.doesNotMatch(stdout + stderr, /hidden/)
+    }
+    const served = await run(['-f', 'jwt', 'echo'], { cwd, env: { FWS_JWT_PUBLIC_KEY: pem } })
+    assert.equal(served.code, 2)
+    assert.match(served.stderr, /FWS_JWT_PUBLIC_KEY takes a path, received a text of several lines/)
+    assert.doesNotMatch(served.stderr, /hidden/)
+  })
+})

@@ -1,0 +1,902 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type Client, DROP, type Payload } from '../../src/index.ts'
+import { ask, frame, handshake, RawPeer, TEXT } from '../support/frames.ts'
+import { Peer, raw, refusedWith, serve, until } from '../support/peer.ts'
+
+const get = (url: string, headers: Readonly<Record<string, string>> = {}) => {
+  const lines = Object.entries({ Host: new URL(url).host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `GET / HTTP/1.0\r\n${lines.join('')}\r\n`
+}
+
+const hasIpv6 = Object.values(networkInterfaces()).some(addresses => addresses?.some(({ family }) => family === 'IPv6'))
+
+/** Throws when it is made a string. */
+const unprintable = {
+  toString() {
+    throw new Error('no')
+  },
+}
+
+/** A promise, and who settles it. */
+function gate(): { opened: Promise<void>; open(): void } {
+  let open = () => {}
+  const opened = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+describe('malformed HTTP', () => {
+  it('is answered with 400 and the connection closed, and others are served on', async t => {
+    const server = await serve(t, { filters: ['echo'] })
+    const answer = await ask(server.url, 'Morgan\r\n\r\n')
+    assert.deepEqual([answer.status, answer.body], [400, 'Bad Request\n'])
+    assert.deepEqual({ ...server.counters.refusals }, { 400: 1 })
+    const peer = await Peer.open(server.url)
+    peer.send('still here')
+    assert.deepEqual(await peer.get(1), ['still here'])
+  })
+
+  it('without a Host header is answered with 400, plain or handshake', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0' })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    assert.equal((await ask(url, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n')).status, 400)
+    // RFC 9112, section 3.2.
+    assert.equal((await ask(url, handshake(url, { Host: undefined }))).status, 400)
+  })
+
+  it('with headers beyond the limit is answered with 431', async t => {
+    const server = await serve(t, { filters: [] })
+    assert.equal((await ask(server.url, handshake(server.url, { Padding: 'x'.repeat(20_000) }))).status, 431)
+  })
+
+  it('with more than 100 header fields is answered with 431, plain or handshake', async t => {
+    const server = await serve(t, { filters: [], origins: ['http://page.example'] })
+    const fields = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`a${i}`, '']))
+    const own = handshake(server.url).match(/: /g)!.length
+    const [most, more] = [fields(100 - own), fields(101 - own)]
+    assert.equal((await ask(server.url, handshake(server.url, most))).status, 101)
+    const upgrade = await ask(server.url, handshake(server.url, more))
+    assert.deepEqual([upgrade.status, upgrade.body], [431, 'more than 100 header fields\n'])
+    const plain = await ask(server.url, handshake(server.url, { ...more, Upgrade: undefined, b: '' }, 'GET / HTTP/1.0'))
+    assert.deepEqual([plain.status, plain.body], [431, 'more than 100 header fields\n'])
+    assert.equal(plain.headers.connection, 'close')
+    // Node alone would cut the last ones off and say nothing, an Origin among them.
+    const hidden = handshake(server.url, { ...fields(1500), Origin: 'http://evil.example' })
+    assert.equal((await ask(server.url, hidden)).status, 431)
+    assert.deepEqual({ ...server.counters.refusals }, { 431: 3 })
+  })
+
+  it('with a target that is no path is answered with 400: it would name another host', async t => {
+    const server = await serve(t, { filters: [] })
+    const answer = await ask(server.url, handshake(server.url, {}, 'GET http://other.example/ HTTP/1.1'))
+    assert.deepEqual([answer.status, answer.body], [400, 'bad request target\n'])
+  })
+
+  it('behind a request that is being answered does not get its 400 into that answer', async t => {
+    const { opened, open } = gate()
+    t.after(open)
+    const server = await serve(t, {
+      filters: [
+        {
+          request: (_, res) => {
+            res.writeHead(200, { 'Content-Length': '100' })
+            res.write('half')
+            return opened
+          },
+        },
+      ],
+    })
+    const { socket, answer } = await raw(server.url, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await once(socket, 'data')
+    socket.write('Morgan\r\n\r\n')
+    assert.match(await answer(), /\r\n\r\nhalf$/)
+  })
+
+  it('cut short by a reset leaves the server running', async t => {
+    const server = await serve(t, { filters: [] })
+    const { socket } = await raw(server.url, 'GET / HTTP/1.1\r\nHos')
+    socket.resetAndDestroy()
+    await Peer.open(server.url)
+  })
+})
+
+describe('upgrade headers', () => {
+  const KEY = 'Sec-WebSocket-Key'
+  const VERSION = 'Sec-WebSocket-Version'
+
+  it('without Upgrade are a plain request, answered with 426', async t => {
+    const server = await serve(t, { filters: [] })
+    const answer = await ask(server.url, handshake(server.url, { Upgrade: undefined }, 'GET / HTTP/1.0'))
+    assert.deepEqual([answer.status, answer.body], [426, 'this is a WebSocket server\n'])
+  })
+
+  it('with an Upgrade to something else are refused with 400', async t => {
+    const server = await serve(t, { filters: [] })
+    const answer = await ask(server.url, handshake(server.url, { Upgrade: 'smoke-signals' }))
+    assert.deepEqual([answer.status, answer.body], [400, 'Invalid Upgrade header\n'])
+  })
+
+  for (const version of ['12', '8', '14', '13, 8', 'thirteen', '', undefined]) {
+    it(`with ${VERSION} ${JSON.stringify(version)} are refused with 426 that names version 13`, async t => {
+      const server = await serve(t, { filters: [] })
+      const answer = await ask(server.url, handshake(server.url, { [VERSION]: version }))
+      assert.deepEqual([answer.status, answer.body], [426, 'WebSocket version 13 is spoken here\n'])
+      assert.equal(answer.headers['sec-websocket-version'], '13')
+      assert.deepEqual({ ...server.counters.refusals }, { 426: 1 })
+    })
+  }
+
+  for (const key of [undefined, '', 'short', 'dGhlIHNhbXBsZSBub25jZQ=!']) {
+    it(`with ${KEY} ${JSON.stringify(key)} are refused with 400`, async t => {
+      const server = await serve(t, { filters: [] })
+      const answer = await ask(server.url, handshake(server.url, { [KEY]: key }))
+      assert.deepEqual([answer.status, answer.body], [400, 'Missing or invalid Sec-WebSocket-Key header\n'])
+    })
+  }
+
+  it('in a POST are refused with 405, and GET is named as what is allowed', async t => {
+    const server = await serve(t, { filters: [] })
+    const answer = await ask(server.url, handshake(server.url, {}, 'POST / HTTP/1.1'))
+    assert.deepEqual([answer.status, answer.body], [405, 'Invalid HTTP method\n'])
+    // RFC 9110, section 15.5.6: a 405 must say which methods there are.
+    assert.equal(answer.headers.allow, 'GET')
+  })
+
+  it('behind a request that is still to be answered never get that answer among their frames', async t => {
+    const { opened, open } = gate()
+    t.after(open)
+    let isAtWork = false
+    const server = await serve(t, {
+      filters: [
+        {
+          request: async (_, res) => {
+            isAtWork = true
+            await opened
+            res.end('page')
+          },
+        },
+        'echo',
+      ],
+    })
+    const bytes = `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${handshake(server.url)}`
+    const { socket, answer } = await raw(server.url, Buffer.concat([Buffer.from(bytes), frame(TEXT, 'hello')]))
+    await until(() => isAtWork)
+    open()
+    // Nobody is kept waiting: refused, or answered in order.
+    socket.end()
+    assert.doesNotMatch(await answer(), /101 Switching Protocols.*HTTP\/1\.1 200/s)
+  })
+
+  for (const [what, bytes] of [
+    ['of HTTP/1.0', (url: string) => handshake(url, {}, 'GET / HTTP/1.0')],
+    ['with a body', (url: string) => `${handshake(url, { 'Content-Length': '4' })}body`],
+    ['with a chunked body', (url: string) => `${handshake(url, { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`],
+    ['with two Hosts', (url: string) => handshake(url, { host: 'localhost' })],
+    ...['', 'local host', 'user@localhost', 'localhost/path', 'localhost:port', '[::1', 'a,b@c', 'h\u00f6st'].map(
+      host => [`with the Host ${JSON.stringify(host)}`, (url: string) => handshake(url, { Host: host })] as const,
+    ),
+  ] as const) {
+    it(`${what} are refused with 400`, async t => {
+      const server = await serve(t, { filters: [], host: '0.0.0.0', handshakeTimeout: 2 })
+      const url = `ws://127.0.0.1:${new URL(server.url).port}`
+      assert.equal((await ask(url, bytes(url))).status, 400)
+      assert.deepEqual([{ ...server.counters.refusals }, server.counters.opened], [{ 400: 1 }, 0])
+    })
+  }
+
+  it('with an empty body, and any right Host, are taken', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0' })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    for (const host of [
+      'a',
+      'a.example:80',
+      '10.0.0.1:9000',
+      '[::1]:9000',
+      'my_host-1.example',
+      'a.example:',
+      'a.example.',
+    ]) {
+      assert.equal((await ask(url, handshake(url, { Host: host, 'Content-Length': '0' }))).status, 101, host)
+    }
+  })
+
+  it('that are right are answered with 101 and the accept key of RFC 6455', async t => {
+    const server = await serve(t, { filters: [] })
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.headers['sec-websocket-accept']], [101, 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='])
+  })
+})
+
+describe('a plain HTTP request', () => {
+  const headers = async (url: string) => (await ask(url, get(url))).headers
+
+  it('that no filter takes is answered with 426 and where to go', async t => {
+    const server = await serve(t, { filters: ['echo'] })
+    const answer = await ask(server.url, get(server.url))
+    assert.deepEqual([answer.status, answer.body], [426, 'this is a WebSocket server\n'])
+    assert.equal(answer.headers.upgrade, 'websocket')
+  })
+
+  it('that asks for its connection to be closed gets it closed after the 426', async t => {
+    const server = await serve(t, { filters: [] })
+    const { socket } = await raw(server.url, `GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+    await until(() => socket.closed, 'the end of the connection', 2000)
+  })
+
+  it('that every filter passes is answered with 426 too', async t => {
+    const server = await serve(t, { filters: [{ request: () => {} }, { request: async () => {} }] })
+    assert.equal((await ask(server.url, get(server.url))).status, 426)
+  })
+
+  it('is answered by the first filter that does so, and no later one sees it', async t => {
+    const seen: string[] = []
+    const server = await serve(t, {
+      filters: [
+        { request: () => void seen.push('first') },
+        {
+          request: (_, res) => {
+            res.end('second')
+            return DROP
+          },
+        },
+        { request: () => void seen.push('third') },
+      ],
+    })
+    const answer = await ask(server.url, get(server.url))
+    assert.deepEqual([answer.status, answer.body], [200, 'second'])
+    assert.deepEqual(seen, ['first'])
+  })
+
+  it('counts as answered once a filter has sent headers, whatever it returns', async t => {
+    const later: string[] = []
+    const server = await serve(t, {
+      filters: [{ request: (_, res) => void res.writeHead(204).end() }, { request: () => void later.push('ran') }],
+    })
+    assert.equal((await ask(server.url, get(server.url))).status, 204)
+    assert.deepEqual(later, [])
+  })
+
+  it('may be answered by an async filter', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          request: async (_, res) => {
+            await turn()
+            res.end('late')
+            return DROP
+          },
+        },
+      ],
+    })
+    const answer = await ask(server.url, get(server.url))
+    assert.deepEqual([answer.status, answer.body], [200, 'late'])
+  })
+
+  for (const [how, request] of [
+    [
+      'throws',
+      () => {
+        throw new Error('secret detail')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('secret detail'))],
+    ['returns nonsense', () => 42 as never],
+  ] as const) {
+    it(`is answered with 500, and nothing of the error, when a filter ${how}`, async t => {
+      const server = await serve(t, { filters: [{ request }] })
+      const answer = await ask(server.url, get(server.url))
+      assert.deepEqual([answer.status, answer.body], [500, 'internal error\n'])
+      assert.equal(server.counters.errors, 1)
+    })
+  }
+
+  it('is cut off when a filter throws in the middle of its answer', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          request: (_, res) => {
+            res.writeHead(200, { 'Content-Length': '100' })
+            res.write('half')
+            throw new Error('no')
+          },
+        },
+      ],
+    })
+    const answer = await ask(server.url, get(server.url))
+    assert.notEqual(answer.body.length, 100)
+    assert.equal(server.counters.errors, 1)
+  })
+
+  it('is answered with what keeps browsers from guessing its type', async t => {
+    const server = await serve(t, { filters: [] })
+    assert.equal((await headers(server.url))['x-content-type-options'], 'nosniff')
+  })
+})
+
+describe('the Origin of a browser', () => {
+  it("is allowed when it is the server's own", async t => {
+    const server = await serve(t, { filters: [] })
+    const { host, port } = new URL(server.url)
+    assert.equal(await refusedWith(server.url, { origin: `http://${host}` }), 101)
+    assert.equal(await refusedWith(`ws://localhost:${port}`, { origin: `http://localhost:${port}` }), 101)
+  })
+
+  it('is refused with 403 when it is another, in host or in port', async t => {
+    const server = await serve(t, { filters: [] })
+    for (const origin of ['http://evil.example', 'http://127.0.0.1:1', 'http://localhost']) {
+      const answer = await ask(server.url, handshake(server.url, { Origin: origin }))
+      assert.deepEqual([answer.status, answer.body], [403, `origin ${origin} is not allowed; see --origins\n`])
+    }
+    assert.deepEqual({ ...server.counters.refusals }, { 403: 3 })
+  })
+
+  it('is refused when it is null or no URL', async t => {
+    const server = await serve(t, { filters: [] })
+    for (const origin of ['null', '', 'file://', 'nonsense']) {
+      assert.equal(await refusedWith(server.url, { headers: { Origin: origin } }), 403, JSON.stringify(origin))
+    }
+  })
+
+  it('passes when it is in --origins, and only then', async t => {
+    const server = await serve(t, { filters: [], origins: ['https://a.example', 'http://b.example:8080'] })
+    const statuses = []
+    for (const origin of [
+      'https://a.example',
+      'https://a.example:443',
+      'http://b.example:8080',
+      'http://a.example',
+      'https://b.example:8080',
+      'https://sub.a.example',
+      'https://a.example.evil',
+    ]) {
+      statuses.push(await refusedWith(server.url, { origin }))
+    }
+    assert.deepEqual(statuses, [101, 101, 101, 403, 403, 403, 403])
+  })
+
+  it('may be any name in place of the star, under a server on loopback too', async t => {
+    const server = await serve(t, { filters: [], origins: ['https://*.example.com'] })
+    const statuses = []
+    for (const origin of [
+      'https://a.example.com',
+      'https://example.com',
+      'https://a.b.example.com',
+      'https://evil-example.com',
+    ])
+      statuses.push(await refusedWith(server.url, { origin }))
+    assert.deepEqual(statuses, [101, 403, 403, 403])
+  })
+
+  it('is there once: two are refused with 400, whatever they are', async t => {
+    const server = await serve(t, { filters: [], origins: ['*'] })
+    const twice = handshake(server.url, { Origin: 'http://a.example' }).replace(
+      '\r\n\r\n',
+      '\r\nOrigin: http://a.example\r\n\r\n',
+    )
+    const answer = await ask(server.url, twice)
+    assert.deepEqual([answer.status, answer.body], [400, 'more than one Origin header\n'])
+  })
+
+  it('may be anything under --origins *', async t => {
+    const server = await serve(t, { filters: [], origins: ['*'] })
+    for (const origin of ['http://evil.example', 'null'])
+      assert.equal(await refusedWith(server.url, { headers: { Origin: origin } }), 101)
+  })
+
+  it('need not be there: such a client is no browser', async t => {
+    const server = await serve(t, { filters: [] })
+    assert.equal(await refusedWith(server.url), 101)
+  })
+})
+
+describe('the Host, on a loopback bind', () => {
+  it('of another name is refused with 403, as handshake and as plain request', async t => {
+    const server = await serve(t, { filters: [{ request: (_, res) => void res.end('private') }] })
+    const { port } = new URL(server.url)
+    for (const host of [
+      'evil.example',
+      `evil.example:${port}`,
+      '10.0.0.1',
+      'localhost.evil.example',
+      '127.0.0.1.evil',
+    ]) {
+      const upgrade = await ask(server.url, handshake(server.url, { Host: host }))
+      assert.deepEqual([upgrade.status, upgrade.body], [403, `host ${host} is not served here; see --hosts\n`])
+      const plain = await ask(server.url, get(server.url, { Host: host }))
+      assert.deepEqual([plain.status, plain.body], [403, `host ${host} is not served here; see --hosts\n`])
+    }
+    assert.deepEqual({ ...server.counters.refusals }, { 403: 10 })
+  })
+
+  it('may be any loopback name', async t => {
+    const server = await serve(t, { filters: [] })
+    for (const host of ['localhost', 'LOCALHOST:1', 'app.localhost', '127.0.0.1', '127.9.9.9:80', '[::1]:9000']) {
+      assert.equal((await ask(server.url, handshake(server.url, { Host: host }))).status, 101, host)
+    }
+  })
+
+  it('passes when it is in --hosts, with any port', async t => {
+    const server = await serve(t, { filters: [], hosts: ['chat.example'] })
+    for (const host of ['chat.example', 'chat.example:443', 'CHAT.example']) {
+      assert.equal((await ask(server.url, handshake(server.url, { Host: host }))).status, 101, host)
+      assert.equal((await ask(server.url, get(server.url, { Host: host }))).status, 426, host)
+    }
+    assert.equal((await ask(server.url, handshake(server.url, { Host: 'other.example' }))).status, 403)
+  })
+
+  it('is compared with --hosts whatever the case', async t => {
+    const server = await serve(t, { filters: [], hosts: ['Chat.Example'] })
+    assert.equal((await ask(server.url, handshake(server.url, { Host: 'chat.example' }))).status, 101)
+  })
+
+  for (const bind of ['localhost', '127.1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1']) {
+    const isSixth = bind.includes(':')
+    const skip = isSixth && !hasIpv6 && 'needs IPv6'
+    it(`of another name is refused however loopback is spelt: --host ${bind}`, { skip }, async t => {
+      const server = await serve(t, { filters: [], host: bind })
+      const port = Number(/\d+$/.exec(server.url)![0])
+      for (const [bytes, status] of [
+        [handshake('ws://evil.example'), 403],
+        [get('ws://evil.example'), 403],
+        [handshake('ws://localhost'), 101],
+      ] as const) {
+        const socket = connect(port, isSixth ? bind : '127.0.0.1')
+        socket.write(bytes)
+        const [chunk] = await once(socket, 'data')
+        assert.match(String(chunk), new RegExp(`^HTTP/1.1 ${status} `))
+        socket.destroy()
+      }
+    })
+  }
+
+  it('must be in --hosts when the server listens beyond loopback and there are some', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0', hosts: ['chat.example'] })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    for (const [host, upgrade, plain] of [
+      ['chat.example', 101, 426],
+      ['localhost', 101, 426],
+      ['evil.example', 403, 403],
+      ['10.0.0.1', 403, 403],
+    ] as const) {
+      assert.equal((await ask(url, handshake(url, { Host: host }))).status, upgrade, host)
+      assert.equal((await ask(url, get(url, { Host: host }))).status, plain, host)
+    }
+  })
+
+  it('is not looked at when the server listens beyond loopback, and no --hosts are given', async t => {
+    const server = await serve(t, { filters: [], host: '0.0.0.0' })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    assert.equal((await ask(url, handshake(url, { Host: 'chat.example' }))).status, 101)
+  })
+})
+
+describe('max-clients', () => {
+  it('refuses one more with 503 and Retry-After, until somebody has left', async t => {
+    const server = await serve(t, { filters: [], maxClients: 2 })
+    const peers = [await Peer.open(server.url), await Peer.open(server.url)]
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.body], [503, 'too many clients\n'])
+    assert.equal(answer.headers['retry-after'], '5')
+    peers[0]!.ws.close()
+    await until(() => server.clients.size === 1)
+    assert.equal(await refusedWith(server.url), 101)
+  })
+
+  it('counts clients that are gone and whose messages are still worked on', async t => {
+    const { opened, open } = gate()
+    t.after(open)
+    const server = await serve(t, { filters: [{ message: () => opened }], maxClients: 1 })
+    const peer = await Peer.open(server.url)
+    peer.send('takes memory')
+    await until(() => server.counters.messages === 1)
+    peer.ws.terminate()
+    await until(() => server.clients.size === 0)
+    assert.equal(await refusedWith(server.url), 503)
+    open()
+    await turn()
+    assert.equal(await refusedWith(server.url), 101)
+  })
+
+  it('counts handshakes that are under way', async t => {
+    const { opened, open } = gate()
+    let connecting = false
+    const connect = () => {
+      connecting = true
+      return opened
+    }
+    const server = await serve(t, { filters: [{ connect }], maxClients: 1 })
+    const first = await RawPeer.knock(server.url)
+    await until(() => connecting)
+    assert.equal(await refusedWith(server.url), 503)
+    open()
+    await until(() => first.head !== '')
+    assert.match(first.head, /^HTTP\/1.1 101 /)
+    first.socket.destroy()
+  })
+})
+
+describe('a connect filter', () => {
+  it('refuses with a status, a reason and headers', async t => {
+    const server = await serve(t, {
+      filters: [
+        { connect: client => client.refuse(401, 'who are you?', { 'WWW-Authenticate': 'Bearer' }) },
+        { connect: () => assert.fail('a refusal ends the chain') },
+      ],
+    })
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.body], [401, 'who are you?\n'])
+    assert.equal(answer.headers['www-authenticate'], 'Bearer')
+    assert.deepEqual({ ...server.counters.refusals }, { 401: 1 })
+    assert.deepEqual([server.counters.errors, server.counters.opened], [0, 0])
+  })
+
+  it('refuses with the name of the status when it gives no reason', async t => {
+    const server = await serve(t, { filters: [{ connect: client => client.refuse(404) }] })
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.body], [404, 'Not Found\n'])
+  })
+
+  for (const [what, headers] of [
+    ['a line break in a header', { Location: '/a\r\nSet-Cookie: b=c' }],
+    ['a line break in the name of a header', { 'X\r\nSet-Cookie': 'b=c' }],
+    ['a header without a name', { '': 'x' }],
+    ['a header that cannot be written', { 'X-Why': unprintable as never }],
+  ] as const) {
+    it(`that refuses with ${what} fails, and nothing of it is written`, async t => {
+      const server = await serve(t, {
+        filters: [
+          {
+            connect: client => {
+              assert.throws(() => client.refuse(302, 'x', headers), {
+                code: 'ERR_STATE',
+                message: /^refuse\(\) takes headers/,
+              })
+              return client.refuse(302, 'x', headers)
+            },
+          },
+        ],
+      })
+      const answer = await ask(server.url, handshake(server.url))
+      assert.deepEqual([answer.status, answer.headers['set-cookie']], [500, undefined])
+      assert.equal(server.counters.errors, 1)
+    })
+  }
+
+  it('that refuses with 304 gets no body written, whatever its reason', async t => {
+    const server = await serve(t, {
+      filters: [{ connect: client => client.refuse(304, 'as before', { ETag: '"1"' }) }],
+    })
+    const { status, headers, body } = await ask(server.url, handshake(server.url))
+    assert.deepEqual([status, body, headers.etag], [304, '', '"1"'])
+    assert.deepEqual([headers['content-length'], headers['content-type']], [undefined, undefined])
+  })
+
+  it('that refuses with a reason that cannot be written has its connection ended all the same', async t => {
+    const server = await serve(t, { filters: [{ connect: client => client.refuse(403, unprintable as never) }] })
+    const { socket } = await raw(server.url, handshake(server.url))
+    await until(() => socket.closed, 'the end of the connection', 2000)
+    assert.deepEqual([socket.bytesRead, { ...server.counters.refusals }], [0, { 403: 1 }])
+  })
+
+  for (const [how, connect] of [
+    ['refuses', (client: Client) => client.refuse(403)],
+    ['refuses later', async (client: Client) => client.refuse(403)],
+    ['drops', () => DROP],
+    ['disconnects', (client: Client) => client.disconnect()],
+    ['fails', () => assert.fail('no')],
+  ] as const) {
+    it(`that ${how} has the signal of its client aborted, so that all filters let go of it`, async t => {
+      const signals: AbortSignal[] = []
+      const server = await serve(t, { filters: [{ connect: ({ signal }) => void signals.push(signal) }, { connect }] })
+      await ask(server.url, handshake(server.url))
+      assert.deepEqual(
+        signals.map(({ aborted }) => aborted),
+        [true],
+      )
+    })
+  }
+
+  it('may take its time to refuse', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: async client => {
+            await turn()
+            return client.refuse(402, 'later')
+          },
+        },
+      ],
+    })
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.body], [402, 'later\n'])
+  })
+
+  for (const [how, connect] of [
+    [
+      'throws',
+      () => {
+        throw new Error('secret detail')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('secret detail'))],
+    ['returns nonsense', () => true as never],
+    ['refuses with a status that is none', (client: Client) => client.refuse(200)],
+  ] as const) {
+    it(`that ${how} refuses with 500, and says nothing of the error`, async t => {
+      const server = await serve(t, { filters: [{ connect }] })
+      const answer = await ask(server.url, handshake(server.url))
+      assert.deepEqual([answer.status, answer.body], [500, 'Internal Server Error\n'])
+      assert.equal(server.counters.errors, 1)
+    })
+  }
+
+  it('that drops refuses with 403', async t => {
+    const server = await serve(t, { filters: [{ connect: () => DROP }] })
+    assert.equal((await ask(server.url, handshake(server.url))).status, 403)
+    assert.equal(server.counters.errors, 0)
+  })
+
+  for (const [name, connect] of [
+    ['disconnect', (client: Client) => client.disconnect(4000, 'no')],
+    ['close', async (client: Client) => client.close()],
+  ] as const) {
+    it(`that calls client.${name}() refuses with 403, and no client is opened`, async t => {
+      const server = await serve(t, { filters: [{ connect, open: () => assert.fail('not opened') }] })
+      assert.equal((await ask(server.url, handshake(server.url))).status, 403)
+      assert.equal(server.counters.opened, 0)
+    })
+  }
+
+  it('sees the request: target, headers and offered subprotocols', async t => {
+    const seen: unknown[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: ({ handshake, remote }) => {
+            const { url, headers, protocols, request } = handshake!
+            seen.push(url.pathname, url.searchParams.get('b'), headers['x-mine'], protocols, request?.method, remote)
+          },
+          open: ({ handshake }) => void seen.push(handshake!.request === undefined),
+        },
+      ],
+    })
+    await Peer.open(`${server.url}/a?b=c`, { headers: { 'X-Mine': 'yes' } }, ['one', 'two'])
+    await until(() => seen.length === 7)
+    assert.deepEqual(seen, ['/a', 'c', 'yes', ['one', 'two'], 'GET', '127.0.0.1', true])
+  })
+
+  it('chooses the subprotocol', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: async ({ handshake }) => {
+            handshake!.protocol = 'two'
+          },
+        },
+      ],
+    })
+    const peer = await Peer.open(server.url, {}, ['one', 'two'])
+    assert.equal(peer.ws.protocol, 'two')
+  })
+
+  it("leaves the subprotocol to be the client's first when it chooses none", async t => {
+    const server = await serve(t, { filters: [{ connect: () => {} }] })
+    assert.equal((await Peer.open(server.url, {}, ['one', 'two'])).ws.protocol, 'one')
+    assert.equal((await Peer.open(server.url)).ws.protocol, '')
+  })
+
+  it('never has a subprotocol answered that the client did not offer', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: ({ handshake }) => {
+            handshake!.protocol = 'three'
+          },
+        },
+      ],
+    })
+    const answer = await ask(server.url, handshake(server.url, { 'Sec-WebSocket-Protocol': 'one, two' }))
+    assert.deepEqual([answer.status, answer.headers['sec-websocket-protocol']], [101, undefined])
+  })
+
+  it('sends what the client gets first, once it is open', async t => {
+    const { opened, open } = gate()
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: async client => {
+            client.send('from connect')
+            await opened
+            client.send(Buffer.from('from connect, later'))
+          },
+          open: client => client.send('from open'),
+        },
+      ],
+    })
+    const peer = await RawPeer.knock(server.url)
+    const other = await raw(server.url, get(server.url))
+    await other.answer()
+    assert.equal(peer.head, '')
+    open()
+    assert.deepEqual(
+      (await peer.get(3)).map(({ payload }) => String(payload)),
+      ['from connect', 'from connect, later', 'from open'],
+    )
+    peer.socket.destroy()
+  })
+
+  it('that is async and whose peer resets costs nothing: signal aborted, no client, no disconnect chain', async t => {
+    const { opened, open } = gate()
+    const signals: AbortSignal[] = []
+    const ran: string[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: async client => {
+            signals.push(client.signal)
+            await opened
+            client.send('hello')
+            ran.push('connect')
+          },
+          open: () => void ran.push('open'),
+          disconnect: () => void ran.push('disconnect'),
+        },
+      ],
+      handshakeTimeout: 0,
+    })
+    const peer = await RawPeer.knock(server.url)
+    await until(() => signals.length === 1)
+    assert.equal(signals[0]!.aborted, false)
+    peer.reset()
+    await until(() => signals[0]!.aborted)
+    open()
+    await until(() => ran.length === 1)
+    const other = await Peer.open(server.url)
+    assert.deepEqual(await other.get(1), ['hello'])
+    assert.deepEqual(ran, ['connect', 'connect', 'open'])
+    assert.deepEqual([server.counters.opened, server.counters.errors], [1, 0])
+  })
+
+  it('slower than handshake-timeout is answered with 503, and its late result is ignored', async t => {
+    const { opened, open } = gate()
+    let finished = false
+    const server = await serve(t, {
+      filters: [
+        {
+          connect: async () => {
+            await opened
+            finished = true
+          },
+          open: () => assert.fail('opened'),
+        },
+      ],
+      handshakeTimeout: 0.1,
+    })
+    const answer = await ask(server.url, handshake(server.url))
+    assert.deepEqual([answer.status, answer.body], [503, 'the handshake took too long\n'])
+    open()
+    await until(() => finished)
+    await turn()
+    assert.deepEqual([server.counters.opened, server.clients.size], [0, 0])
+  })
+
+  it('slower than handshake-timeout sees the signal of its client aborted', async t => {
+    const { opened, open } = gate()
+    t.after(open)
+    let signal: AbortSignal | undefined
+    const connect = (client: Client) => {
+      signal = client.signal
+      return opened
+    }
+    const server = await serve(t, { filters: [{ connect }], handshakeTimeout: 0.1 })
+    assert.equal((await ask(server.url, handshake(server.url))).status, 503)
+    await until(() => signal!.aborted, 'the signal', 1000)
+  })
+
+  it('slower than filter-timeout refuses with 500', async t => {
+    const server = await serve(t, { filters: [{ connect: () => new Promise(() => {}) }], filterTimeout: 0.05 })
+    assert.equal((await ask(server.url, handshake(server.url))).status, 500)
+    assert.equal(server.counters.errors, 1)
+  })
+})
+
+describe('an open filter', () => {
+  it('that fails closes its client with 1011, and the disconnect chain runs', async t => {
+    const ends: number[] = []
+    const server = await serve(t, {
+      filters: [
+        {
+          open: () => {
+            throw new Error('no')
+          },
+          disconnect: (_, { code }) => void ends.push(code),
+        },
+      ],
+    })
+    const peer = await Peer.open(server.url)
+    assert.deepEqual(await peer.end(), { code: 1011, reason: 'a filter failed' })
+    await until(() => ends.length > 0)
+    assert.deepEqual(ends, [1011])
+  })
+})
+
+describe('handshake-timeout', () => {
+  it('cuts a peer that never finishes its request headers', async t => {
+    const server = await serve(t, { filters: [], handshakeTimeout: 0.2 })
+    const answer = await ask(server.url, `GET / HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\n`)
+    assert.equal(answer.status, 408)
+  })
+
+  it('cuts a peer that sends nothing at all', async t => {
+    const server = await serve(t, { filters: [], handshakeTimeout: 0.2 })
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+    socket.resume()
+    await once(socket, 'close')
+  })
+
+  it('leaves clients alone once they are open', async t => {
+    const server = await serve(t, { filters: ['echo'], handshakeTimeout: 0.1 })
+    const peer = await Peer.open(server.url)
+    // Its end is a clock: by then the deadline has passed for both.
+    await ask(server.url, 'GET / HTTP/1.1\r\n')
+    peer.send('still here')
+    assert.deepEqual(await peer.get(1), ['still here'])
+  })
+
+  for (const seconds of [0, 0.41, 0.57, 1.001, 301, 3600]) {
+    it(`may be ${seconds} s`, async t => {
+      const server = await serve(t, { filters: [], handshakeTimeout: seconds })
+      assert.equal(await refusedWith(server.url), 101)
+    })
+  }
+})
+
+describe('messages right behind the handshake', () => {
+  const MESSAGES = Array.from({ length: 300 }, (_, i) => `${i}`)
+  const behind = Buffer.concat(MESSAGES.map(text => frame(TEXT, text)))
+
+  for (const [name, wait] of [
+    ['sync', () => undefined],
+    [
+      'async',
+      async () => {
+        for (let i = 0; i < 5; i++) await turn()
+      },
+    ],
+  ] as const) {
+    for (const tap of [false, true]) {
+      const data = tap ? { data: () => {} } : {}
+      it(`are all there, in order, after ${name} connect and open filters${tap ? ', behind a data filter' : ''}`, async t => {
+        const seen: Payload[] = []
+        let ready = false
+        const server = await serve(t, {
+          filters: [
+            {
+              ...data,
+              connect: wait,
+              open: async () => {
+                await wait()
+                ready = true
+              },
+              message: payload => {
+                assert.ok(ready)
+                seen.push(payload)
+              },
+            },
+          ],
+        })
+        const peer = await RawPeer.open(server.url, {}, behind)
+        peer.send(frame(TEXT, 'last'))
+        await until(() => seen.length > MESSAGES.length)
+        assert.deepEqual(seen, [...MESSAGES, 'last'])
+        peer.socket.destroy()
+      })
+    }
+  }
+})

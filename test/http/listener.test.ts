@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { describe, it } from 'node:test'
+import { type Client, DROP } from '../../src/index.ts'
+import { RawPeer } from '../support/frames.ts'
+import { Peer, raw, serve, until } from '../support/peer.ts'
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+const LAST_REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+/** More than the kernel keeps for a peer that does not read. */
+const LARGE = Buffer.alloc(32_000_000)
+
+/** A quarter of a second until an idle connection ends. */
+const IMPATIENT = { heartbeat: 0.125, handshakeTimeout: 0.1 }
+
+/** A promise, and who settles it. */
+function gate(): { opened: Promise<void>; open(): void } {
+  let open = () => {}
+  const opened = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+describe('a connection that is idle', () => {
+  for (const [name, more] of [
+    ['', {}],
+    [' behind a data filter', { data: () => {} }],
+  ] as const) {
+    it(`is cut off when its peer reads nothing of an answer${name}`, async t => {
+      let hasEnded = false
+      const request = (_: unknown, res: ServerResponse) => {
+        res.on('close', () => {
+          hasEnded = true
+        })
+        res.end(LARGE)
+        return DROP
+      }
+      const server = await serve(t, { filters: [{ request, ...more }], ...IMPATIENT })
+      const { socket, answer } = await raw(server.url, '')
+      socket.pause()
+      socket.write(REQUEST)
+      await until(() => hasEnded, 'the end of the answer', 5000)
+      socket.resume()
+      assert.ok((await answer()).length < LARGE.length)
+    })
+
+    it(`is kept while a filter is at work on its request or its handshake${name}`, async t => {
+      const { opened, open } = gate()
+      t.after(async () => open())
+      let isOver = false
+      const request = async (req: IncomingMessage, res: ServerResponse) => {
+        if (req.url === '/unread') {
+          res.on('close', () => {
+            isOver = true
+          })
+          res.end(LARGE)
+          return DROP
+        }
+        await opened
+        res.end('late')
+        return DROP
+      }
+      const filters = [{ request, connect: () => opened, ...more }]
+      const server = await serve(t, { filters, heartbeat: 0.125, handshakeTimeout: 0 })
+      const { socket, answer } = await raw(server.url, '')
+      socket.write(LAST_REQUEST)
+      const knocking = await RawPeer.knock(server.url)
+      // A connection that came later and does not read: by its end the time is over for the others.
+      const clock = await raw(server.url, '')
+      clock.socket.pause()
+      clock.socket.write(REQUEST.replace('/', '/unread'))
+      await until(() => isOver, 'the end of the clock', 5000)
+      clock.socket.destroy()
+      open()
+      assert.match(await answer(), /^HTTP\/1.1 200 .*late$/s)
+      await until(() => knocking.head !== '' || knocking.isClosed)
+      assert.match(knocking.head, /^HTTP\/1.1 101 /)
+      knocking.socket.destroy()
+    })
+  }
+
+  it('is no longer watched for it once it is a client, though it made a request before', async t => {
+    let socket: Socket | undefined
+    const timeouts: unknown[] = []
+    const request = (_: unknown, res: ServerResponse) => {
+      timeouts.push(res.socket!.timeout)
+      res.end('page')
+      return DROP
+    }
+    const connect = (client: Client) => {
+      socket = client.handshake!.request!.socket
+    }
+    const server = await serve(t, { filters: [{ request, connect }] })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    t.after(() => agent.destroy())
+    await new Promise<void>(resolve => {
+      get(server.url.replace('ws:', 'http:'), { agent }, res => res.resume().on('end', resolve))
+    })
+    const peer = await Peer.open(server.url, { agent })
+    assert.deepEqual(timeouts, [60_000])
+    assert.equal(socket!.timeout, 0)
+    peer.send('still here')
+    await until(() => server.counters.messages === 1)
+  })
+})
+
+describe('requests that are pipelined', () => {
+  it('end their connection when more than 32 of them wait for an answer', async t => {
+    const { opened, open } = gate()
+    t.after(async () => open())
+    let asked = 0
+    const request = () => {
+      asked++
+      return opened
+    }
+    const server = await serve(t, { filters: [{ request }] })
+    const peer = await raw(server.url, REQUEST.repeat(32))
+    await until(() => asked === 32)
+    // All of them are kept; one more is not.
+    const other = await raw(server.url, REQUEST)
+    await until(() => asked === 33)
+    assert.equal(peer.socket.closed, false)
+    peer.socket.write(REQUEST)
+    assert.equal(await peer.answer(), '')
+    assert.equal(asked, 33)
+    other.socket.destroy()
+  })
+
+  it('may be any number when each is answered', async t => {
+    const server = await serve(t, { filters: [{ request: (_, res) => void res.end('page') }] })
+    const { socket, answer } = await raw(server.url, REQUEST.repeat(20))
+    await once(socket, 'data')
+    socket.write(REQUEST.repeat(20) + LAST_REQUEST)
+    assert.equal((await answer()).match(/^page/gm)?.length, 41)
+  })
+})
+
+describe('a request whose filter fails', () => {
+  it('is answered with nothing of what that filter had set, and its connection closed', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          request: (_, res) => {
+            res.statusMessage = 'Fine'
+            res.setHeader('Content-Length', '3')
+            res.setHeader('Set-Cookie', 'session=secret')
+            throw new Error('no')
+          },
+        },
+      ],
+    })
+    const { answer } = await raw(server.url, REQUEST.repeat(2))
+    const text = await answer()
+    assert.match(text, /^HTTP\/1.1 500 Internal Server Error\r\n.*\r\n\r\n.*internal error\n.*$/s)
+    assert.match(text, /^Connection: close\r$/m)
+    assert.doesNotMatch(text, /Content-Length: 3|Set-Cookie|HTTP.*HTTP/s)
+  })
+
+  it('is not answered with the length that a filter has set which then passed it on', async t => {
+    const request = (_: unknown, res: ServerResponse) => void res.setHeader('Content-Length', '3')
+    const server = await serve(t, { filters: [{ request }] })
+    const { answer } = await raw(server.url, LAST_REQUEST)
+    const text = await answer()
+    assert.match(text, /^HTTP\/1.1 426 .*this is a WebSocket server\n/s)
+    assert.doesNotMatch(text, /Content-Length: 3/)
+  })
+})

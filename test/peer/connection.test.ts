@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict'
+import { createServer as createTcp } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
+import { delayBefore } from '../../client/backoff.ts'
+import { type ConnectionEvents, type ConnectOptions, connect } from '../../client/node.ts'
+import { Queue } from '../../client/queue.ts'
+import type { FilterModule } from '../../src/contract/types.ts'
+import { serve, until } from '../support/peer.ts'
+
+/** Bounds that let a test see several attempts within a second. */
+const QUICK = { firstDelay: 20, maxDelay: 50 }
+
+/** A connection that is closed with its test, and what it tells. */
+function follow(t: TestContext, url: string, options: ConnectOptions = QUICK) {
+  const connection = connect(url, options)
+  t.after(() => connection.close())
+  const opened: ConnectionEvents['open'][] = []
+  const received: ConnectionEvents['message'][] = []
+  const closed: ConnectionEvents['close'][] = []
+  connection.on('open', event => opened.push(event))
+  connection.on('message', event => received.push(event))
+  connection.on('close', event => closed.push(event))
+  return { connection, opened, received, closed }
+}
+
+const echo: FilterModule = { message: (payload, client) => client.send(payload) }
+
+/** Closes as it is told: `close CODE`. */
+const closing: FilterModule = {
+  message: (payload, client) => {
+    const [, code] = /^close (\d+)$/.exec(String(payload)) ?? []
+    return code === undefined ? undefined : client.disconnect(Number(code), 'as told')
+  },
+}
+
+describe('a connection', () => {
+  it('sends text and bytes in order, those of before it was open first', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, received, opened } = follow(t, url)
+    assert.equal(connection.state, 'connecting')
+    assert.equal(connection.send('one'), true)
+    assert.equal(connection.send(new Uint8Array([1, 2])), true)
+    assert.equal(connection.queued, 2)
+    await until(() => received.length === 2)
+    assert.equal(connection.queued, 0)
+    connection.send('three')
+    await until(() => received.length === 3)
+    assert.deepEqual(
+      received.map(data => (typeof data === 'string' ? data : [...new Uint8Array(data)])),
+      ['one', [1, 2], 'three'],
+    )
+    assert.deepEqual(opened, [{ attempt: 0, protocol: '' }])
+  })
+
+  it('comes back when the server does, and sends then what waited', async t => {
+    const first = await serve(t, { filters: [echo] })
+    const { port } = new URL(first.url)
+    const { connection, opened, closed, received } = follow(t, first.url)
+    await until(() => opened.length === 1)
+    await first.close()
+    await until(() => closed.length >= 3)
+    assert.equal(closed[0]!.code, 1001)
+    assert.ok(closed.every(({ retryIn }) => retryIn !== undefined && retryIn <= QUICK.maxDelay))
+    assert.notEqual(connection.state, 'open')
+    connection.send('while away')
+    await serve(t, { filters: [echo], port: Number(port) })
+    await until(() => received.length === 1)
+    assert.deepEqual(received, ['while away'])
+    assert.ok(opened[1]!.attempt >= 2)
+  })
+
+  it('passes every message through what each connection is given, those that waited first', async t => {
+    const first = await serve(t, { filters: [echo] })
+    const { port } = new URL(first.url)
+    const numbering = () => {
+      let number = 0
+      return (data: unknown) => `${number++} ${data}`
+    }
+    const { connection, received, closed } = follow(t, first.url, { ...QUICK, outgoing: numbering })
+    connection.send('a')
+    connection.send('b')
+    await until(() => received.length === 2)
+    connection.send('c')
+    await until(() => received.length === 3)
+    await first.close()
+    await until(() => closed.length >= 1)
+    connection.send('d')
+    await serve(t, { filters: [echo], port: Number(port) })
+    await until(() => received.length === 4)
+    connection.send('e')
+    await until(() => received.length === 5)
+    assert.deepEqual(received, ['0 a', '1 b', '2 c', '0 d', '1 e'])
+  })
+
+  it('sends what must not wait only while it is open', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, opened, received } = follow(t, url)
+    assert.deepEqual([connection.sendNow('early'), connection.queued], [false, 0])
+    await until(() => opened.length === 1)
+    assert.equal(connection.sendNow('now'), true)
+    await until(() => received.length === 1)
+    connection.close()
+    assert.equal(connection.sendNow('late'), false)
+    assert.deepEqual(received, ['now'])
+  })
+
+  for (const code of [1000, 1008, 4403])
+    it(`does not come back after ${code}`, async t => {
+      const { url } = await serve(t, { filters: [closing] })
+      const { connection, closed } = follow(t, url)
+      connection.send(`close ${code}`)
+      await until(() => closed.length === 1)
+      assert.deepEqual(closed, [{ code, reason: 'as told', retryIn: undefined }])
+      assert.equal(connection.state, 'closed')
+      assert.equal(connection.send('too late'), false)
+    })
+
+  it('comes back after 4401, with a token that is new', async t => {
+    const tokens: string[] = []
+    const listen: FilterModule = { connect: client => void tokens.push(client.handshake!.protocols.join()) }
+    const { url } = await serve(t, { filters: [listen, closing] })
+    let number = 0
+    const { connection, opened } = follow(t, url, { ...QUICK, protocols: ['chat'], token: async () => `t${++number}` })
+    await until(() => opened.length === 1)
+    connection.send('close 4401')
+    await until(() => opened.length === 2)
+    assert.deepEqual(tokens, ['chat,bearer,t1', 'chat,bearer,t2'])
+    assert.equal(opened[0]!.protocol, 'chat')
+  })
+
+  it('gives up after so many attempts', async t => {
+    const { connection, closed } = follow(t, 'ws://127.0.0.1:1', { ...QUICK, attempts: 3 })
+    await until(() => connection.state === 'closed')
+    assert.deepEqual(
+      closed.map(({ retryIn }) => retryIn === undefined),
+      [false, false, true],
+    )
+  })
+
+  it('waits no longer for a server that does not answer than it is told', async t => {
+    const silent = createTcp(socket => void socket.on('error', () => {})).listen(0, '127.0.0.1')
+    t.after(() => silent.close())
+    await until(() => silent.listening)
+    const { port } = silent.address() as { port: number }
+    const { closed } = follow(t, `ws://127.0.0.1:${port}`, { ...QUICK, timeout: 50, attempts: 1 })
+    await until(() => closed.length === 1)
+    assert.equal(closed[0]!.code, 1006)
+  })
+
+  it('ends with its signal, whatever it is doing', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const stop = new AbortController()
+    const { connection, opened, closed } = follow(t, url, { ...QUICK, signal: stop.signal })
+    await until(() => opened.length === 1)
+    stop.abort()
+    assert.equal(connection.state, 'closed')
+    await until(() => closed.length === 1)
+    assert.equal(closed[0]!.retryIn, undefined)
+    const late = follow(t, url, { signal: stop.signal })
+    assert.equal(late.connection.state, 'closed')
+    const waiting = new AbortController()
+    const away = follow(t, 'ws://127.0.0.1:1', { firstDelay: 60_000, signal: waiting.signal })
+    await until(() => away.connection.state === 'waiting')
+    waiting.abort()
+    assert.equal(away.closed.at(-1)!.retryIn, undefined)
+  })
+
+  it('tells an address or a token that cannot be had as a close', async t => {
+    const wrong = follow(t, 'http:// nowhere', { ...QUICK, attempts: 1 })
+    await until(() => wrong.closed.length === 1)
+    assert.equal(wrong.closed[0]!.code, 1006)
+    const token = () => Promise.reject(new Error('logged out'))
+    const without = follow(t, 'ws://127.0.0.1:1', { ...QUICK, attempts: 1, token })
+    await until(() => without.closed.length === 1)
+    assert.equal(without.closed[0]!.reason, 'logged out')
+  })
+
+  it('refuses what cannot be sent or said, and stays as it was', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, opened, received } = follow(t, url)
+    for (const wrong of [{}, null, 1, undefined]) assert.throws(() => connection.send(wrong as never), TypeError)
+    await until(() => opened.length === 1)
+    assert.throws(() => connection.close(1005))
+    assert.equal(connection.state, 'open')
+    connection.send('still here')
+    await until(() => received.length === 1)
+    connection.close()
+    assert.equal(connection.state, 'closed')
+  })
+
+  it('waits no longer for a token than for a connection', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    let asked = 0
+    const token = () => (++asked === 1 ? new Promise<string>(() => {}) : 'a')
+    const { opened, closed } = follow(t, url, { ...QUICK, timeout: 50, token })
+    await until(() => opened.length === 1)
+    assert.equal(closed.length, 1)
+    assert.equal(closed[0]!.reason, 'no answer to what to offer')
+  })
+
+  it('stops telling whoever no longer wants to hear', async t => {
+    const { url } = await serve(t, { filters: [echo] })
+    const { connection, received } = follow(t, url)
+    const heard: unknown[] = []
+    const stop = connection.on('message', event => heard.push(event))
+    connection.send('a')
+    await until(() => received.length === 1)
+    stop()
+    connection.send('b')
+    await until(() => received.length === 2)
+    assert.deepEqual(heard, ['a'])
+  })
+})
+
+describe('the queue of a connection', () => {
+  it('takes no more than its messages, nor than its bytes', () => {
+    const queue = new Queue(2, 100)
+    assert.deepEqual(
+      ['a', 'b', 'c'].map(text => queue.add(text)),
+      [true, true, false],
+    )
+    assert.deepEqual(queue.take(), ['a', 'b'])
+    assert.equal(queue.add(new Uint8Array(101)), false)
+    assert.equal(queue.add(new Uint8Array(90)), true)
+    assert.equal(queue.add('four'), false)
+    assert.equal(queue.add('abc'), true)
+  })
+})
+
+describe('the wait before an attempt', () => {
+  it('is anything up to a bound that doubles, at most the longest', () => {
+    const bounds = [0, 1, 2, 3, 50, 2000].map(attempt => delayBefore(attempt, 500, 3000, 1))
+    assert.deepEqual(bounds, [500, 1000, 2000, 3000, 3000, 3000])
+    assert.equal(delayBefore(3, 500, 3000, 0), 0)
+    assert.equal(delayBefore(1, 500, 3000, 0.25), 250)
+  })
+})

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { chmod, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { promisify } from 'node:util'
+import { browser, screenshot, watched } from './browser.ts'
+import { NO_CHROMIUM } from './chromium-binary.ts'
+import { folder, root } from './cli.ts'
+import { until } from './peer.ts'
+
+interface Test {
+  after(fn: () => void | Promise<void>): void
+}
+
+/** The end of a test that has not ended: what it would run, and when. */
+function ending(): Test & { run(): Promise<void> } {
+  const ends: (() => void | Promise<void>)[] = []
+  return {
+    after: end => void ends.push(end),
+    async run() {
+      for (const end of ends) await end()
+    },
+  }
+}
+
+/** Module code of this repository in a process of its own, which gets nothing but this. */
+async function child(code: string, env: Readonly<Record<string, string>>): Promise<string> {
+  const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
+  return (await promisify(execFile)(process.execPath, args, { cwd: root, env })).stderr
+}
+
+describe('a browser of the tests', () => {
+  it('shows a page and takes its picture, which is kept only when that is asked for', async t => {
+    delete process.env.UPDATE_SCREENSHOTS
+    const page = watched(t, await (await browser(t)).newPage())
+    await page.setContent('<h1>hello</h1><p style="width: 50%; background: teal">world</p>')
+    assert.equal(await page.locator('h1').textContent(), 'hello')
+    await screenshot(page, 'never-written')
+    assert.equal(existsSync(join(root, 'docs/images/never-written.png')), false)
+  })
+
+  it('takes no blank picture', async t => {
+    const page = await (await browser(t)).newPage()
+    await page.setContent('<p style="color: white">nothing to see</p>')
+    await assert.rejects(screenshot(page, 'blank'), { message: 'picture blank is blank' })
+  })
+
+  it('gives pages a microphone without asking', async t => {
+    const page = watched(t, await (await browser(t)).newPage())
+    // Only where a secure context is.
+    await page.route('http://localhost/', route => route.fulfill({ contentType: 'text/html', body: '<p>page</p>' }))
+    await page.goto('http://localhost/')
+    const kinds = `navigator.mediaDevices.getUserMedia({ audio: true }).then(s => s.getTracks().map(({ kind }) => kind))`
+    assert.deepEqual(await page.evaluate(kinds), ['audio'])
+  })
+
+  it('is gone after its test', async () => {
+    const test = ending()
+    const started = await browser(test)
+    await test.run()
+    assert.equal(started.isConnected(), false)
+  })
+
+  const wrong = [
+    ['logs an error', `console.error('broken')`, /broken/],
+    ['throws', `setTimeout(() => { throw new Error('uncaught') })`, /uncaught/],
+    [
+      'does what its policy forbids',
+      `document.body.innerHTML = '<p style="color: red">red</p>'`,
+      /Content Security Policy/,
+    ],
+  ] as const
+  for (const [what, script, message] of wrong) {
+    it(`fails the test of a page that ${what}, unless that was expected`, async t => {
+      const [test, forgiving] = [ending(), ending()]
+      const page = watched(test, await (await browser(t)).newPage())
+      watched(forgiving, page, message)
+      const body = `<meta http-equiv="Content-Security-Policy" content="style-src 'none'"><body></body>`
+      await page.route('http://localhost/', route => route.fulfill({ contentType: 'text/html', body }))
+      await page.goto('http://localhost/')
+      await test.run()
+      await page.evaluate(`{ ${script} }`)
+      await until(
+        () =>
+          test.run().then(
+            () => false,
+            error => message.test(error.message),
+          ),
+        'a failure',
+      )
+      await forgiving.run()
+    })
+  }
+})
+
+describe('where there is no Chromium', () => {
+  const provide = `import './scripts/find-chromium.mjs'`
+
+  it('the tests of one name what to do', async () => {
+    const code = `import { browser } from './test/support/browser.ts'; await browser({ after() {} }).catch(e => console.error(e.message))`
+    assert.equal(await child(code, { PATH: '/nonexistent' }), `${NO_CHROMIUM}\n`)
+  })
+
+  it('what to do is said before the tests where it cannot be installed', async t => {
+    assert.equal(await child(provide, { PATH: folder(t) }), `${NO_CHROMIUM}\n`)
+  })
+
+  it('a CHROMIUM_PATH is taken, and one that is no program is named', async () => {
+    assert.equal(await child(provide, { PATH: '/nonexistent', CHROMIUM_PATH: process.execPath }), '')
+    assert.equal(
+      await child(provide, { PATH: '/nonexistent', CHROMIUM_PATH: '/no/chromium' }),
+      'CHROMIUM_PATH is no program that can be started, received "/no/chromium"\n',
+    )
+  })
+
+  it('it is installed before the tests, where that can be done', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async t => {
+    const bin = folder(t)
+    const installed = `printf '#!/bin/sh\\n' > ${bin}/chromium; /bin/chmod 755 ${bin}/chromium`
+    await writeFile(
+      join(bin, 'apt-get'),
+      `#!/bin/sh\necho "apt-get $*"; if [ "$1" = install ]; then ${installed}; fi\n`,
+    )
+    await chmod(join(bin, 'apt-get'), 0o755)
+    assert.deepEqual((await child(provide, { PATH: bin })).split('\n'), [
+      'no chromium on the PATH: installing the Debian package',
+      'apt-get update',
+      'apt-get install -y --no-install-recommends chromium',
+      '',
+    ])
+    assert.equal(await child(provide, { PATH: bin }), '')
+  })
+})

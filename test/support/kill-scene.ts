@@ -1,0 +1,218 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Launched, root } from './cli.ts'
+import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
+import { type Kind, type Noted, readNoted, type Tally, tally } from './numbered.ts'
+import type { Orders, Told, Transfer } from './numbered-copter.ts'
+import { Peer, until } from './peer.ts'
+import { freePort } from './port.ts'
+import { type RedisServer, startRedis } from './redis.ts'
+
+export interface SceneOptions {
+  readonly nodes: 1 | 2
+  readonly storage: 'memory' | 'redis'
+  readonly over: 'tcp' | 'ws'
+  /** Requests, and as many actions, a second, of the client and of each node. */
+  readonly rate: number
+  /** What the client does instead; paths from `folder`, where the server's files are in `root`. */
+  readonly transfer?: Transfer
+}
+
+interface Node {
+  readonly flags: readonly string[]
+  /** Between the client and it. */
+  readonly proxy: FaultProxy
+  /** Between it and Redis. */
+  readonly storage: FaultProxy | undefined
+  launched: Launched
+}
+
+/** Servers and a client, all of them processes of their own, that have each other do numbered things. */
+export class KillScene {
+  readonly #undo: (() => unknown)[] = []
+  readonly #options: SceneOptions
+  readonly #log: string
+  readonly #dead = new Set<number>()
+  readonly nodes: Node[] = []
+  redis: RedisServer | undefined
+  /** Of files. */
+  readonly folder: string
+  #copter!: ChildProcess
+  /** What the client tells. */
+  told: Told[] = []
+
+  private constructor(options: SceneOptions) {
+    this.#options = options
+    this.folder = mkdtempSync(join(tmpdir(), 'fws-kill-'))
+    this.#undo.push(() => rmSync(this.folder, { recursive: true, force: true }))
+    this.#log = join(this.folder, 'log')
+    writeFileSync(this.#log, '')
+    mkdirSync(join(this.folder, 'root'))
+  }
+
+  /** @param prepare - is given the folder before anything runs. */
+  static async open(options: SceneOptions, prepare: (folder: string) => void = () => {}): Promise<KillScene> {
+    const scene = new KillScene(options)
+    try {
+      prepare(scene.folder)
+      await scene.#open()
+      return scene
+    } catch (error) {
+      await scene.close()
+      throw error
+    }
+  }
+
+  async #open(): Promise<void> {
+    if (this.#options.storage === 'redis') {
+      const redis = await startRedis()
+      this.redis = redis
+      this.#undo.push(() => redis.stop())
+    }
+    for (let i = 0; i < this.#options.nodes; i++) this.nodes.push(await this.#node())
+    await this.startCopter()
+  }
+
+  async #node(): Promise<Node> {
+    const [http, tcp] = [await freePort(), await freePort()]
+    const storage = this.redis && (await this.#proxy(this.redis.port))
+    const proxy = await this.#proxy(this.#options.over === 'tcp' ? tcp : http)
+    const flags = [
+      ...['-p', String(http), '--messaging-port', String(tcp), '-f', join(root, 'test/support/filters/numbered.ts')],
+      ...['--numbered-log', this.#log, '--numbered-rate', String(this.#options.transfer ? 0 : this.#options.rate)],
+      ...[
+        '--messaging-resume',
+        '--messaging-lease',
+        '1',
+        '--drain',
+        '1',
+        '--messaging-root',
+        join(this.folder, 'root'),
+      ],
+      ...(storage
+        ? ['--storage', 'redis', '--redis-url', `redis://127.0.0.1:${storage.port}`, '--redis-timeout', '1']
+        : []),
+    ]
+    return { flags, proxy, storage, launched: await this.#launch(flags) }
+  }
+
+  async #proxy(port: number): Promise<FaultProxy> {
+    const proxy = await startFaultProxy({ host: '127.0.0.1', port })
+    this.#undo.push(() => proxy.stop())
+    return proxy
+  }
+
+  async #launch(flags: readonly string[]): Promise<Launched> {
+    const launched = new Launched(flags, {})
+    this.#undo.push(() => launched.kill())
+    await until(() => launched.listening() || launched.child.exitCode !== null, `a server, got ${launched.stderr}`)
+    if (!launched.listening()) throw new Error(launched.stderr)
+    return launched
+  }
+
+  /** Connects a client, and waits until it is. */
+  async startCopter(): Promise<void> {
+    const { over, rate, transfer } = this.#options
+    const orders: Orders = {
+      urls: this.nodes.map(({ proxy }) => `${over}://127.0.0.1:${proxy.port}`),
+      log: this.#log,
+      rate,
+      transfer: transfer && { ...transfer, local: join(this.folder, transfer.local) },
+    }
+    const copter = fork(join(import.meta.dirname, 'numbered-copter.ts'), [JSON.stringify(orders)], {
+      execArgv: ['--import', import.meta.resolve('tsx')],
+    })
+    this.#copter = copter
+    this.#undo.push(() => void copter.kill('SIGKILL'))
+    this.told = []
+    copter.on('message', told => this.told.push(told as Told))
+    await this.#opened(0)
+  }
+
+  /** Once the client has connected more than so many times. */
+  async #opened(count: number): Promise<void> {
+    await until(() => this.#openings > count, 'the client to connect')
+  }
+
+  get #openings(): number {
+    return this.told.filter(told => told === 'open').length
+  }
+
+  /** Kills it while it does something. */
+  async killCopter(): Promise<void> {
+    await this.#working(this.#copter.pid!)
+    this.#dead.add(this.#copter.pid!)
+    this.#copter.kill('SIGKILL')
+    await once(this.#copter, 'exit')
+  }
+
+  /** Has the client go to the next node. */
+  async move(): Promise<void> {
+    const before = this.#openings
+    this.#copter.send('move')
+    await this.#opened(before)
+  }
+
+  /** Kills it while it does something. */
+  async killNode(i: number): Promise<void> {
+    const { launched } = this.nodes[i]!
+    await this.#working(launched.pid)
+    this.#dead.add(launched.pid)
+    await launched.kill()
+  }
+
+  /** Stops it while it does something of which nobody has heard the answer. */
+  async #working(pid: number): Promise<void> {
+    if (this.#options.transfer !== undefined) return
+    for (let tries = 0; tries < 20; tries++) {
+      const since = Date.now()
+      const fresh = () => this.noted().filter(({ at, pid: by, event }) => by === pid && event === 'done' && at >= since)
+      await until(() => fresh().length > 0, 'work')
+      process.kill(pid, 'SIGSTOP')
+      // What it has answered before is heard by then.
+      await sleep(100)
+      const answered = new Set(this.noted().flatMap(({ event, n }) => (event === 'answered' ? [n] : [])))
+      if (fresh().some(({ kind, n }) => kind !== 'emit' && !answered.has(n))) return
+      process.kill(pid, 'SIGCONT')
+    }
+    throw new Error(`process ${pid} was never in the middle of its work`)
+  }
+
+  /** Again on the same ports. */
+  async startNode(i: number): Promise<void> {
+    const node = this.nodes[i]!
+    node.launched = await this.#launch(node.flags)
+  }
+
+  /** Has all say nothing new, and waits for the answers. */
+  async settle(ms: number): Promise<void> {
+    this.#copter.send('rest')
+    for (const { launched } of this.nodes) {
+      if (this.#dead.has(launched.pid)) continue
+      const peer = await Peer.open(launched.url)
+      peer.send('{"action":"rest"}')
+      peer.ws.close()
+    }
+    const isSettled = () => ALL.every(kind => this.tally(kind, 0).open === 0)
+    await until(isSettled, 'all answers', ms).catch(() => {})
+  }
+
+  /** @param instant - when the fault was over. */
+  tally(kind: Kind, instant: number): Tally {
+    return tally(this.noted(), kind, this.#dead, instant)
+  }
+
+  noted(): readonly Noted[] {
+    return readNoted(this.#log)
+  }
+
+  async close(): Promise<void> {
+    for (const step of this.#undo.splice(0).reverse()) await step()
+  }
+}
+
+const ALL: readonly Kind[] = ['call', 'deliver', 'emit', 'ask']

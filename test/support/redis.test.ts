@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { chmod, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { generate } from 'selfsigned'
+import { folder, root } from './cli.ts'
+import { until } from './peer.ts'
+import {
+  type RedisOptions,
+  type RedisServer,
+  skipWithoutOwn,
+  startRedis,
+  startRedisCluster,
+  startSentinelSet,
+} from './redis.ts'
+import { NO_REDIS } from './redis-binary.ts'
+
+interface Test {
+  after(fn: () => Promise<void>): void
+}
+
+async function redis(t: Test, options?: RedisOptions): Promise<RedisServer> {
+  const server = await startRedis(options)
+  t.after(() => server.stop())
+  return server
+}
+
+function lives(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** A module of this repository in a process of its own, which gets nothing but this. */
+function child(code: string, env: Readonly<Record<string, string>>) {
+  const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
+  const started = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let stderr = ''
+  started.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text
+  })
+  return { process: started, ended: once(started, 'close').then(([code]) => ({ code, stderr })) }
+}
+
+describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
+  it('answers commands with what Redis means', async t => {
+    const server = await redis(t)
+    assert.equal(await server.command('SET', 'k', 'grün'), 'OK')
+    assert.equal(await server.command('GET', 'k'), 'grün')
+    assert.equal(await server.command('GET', 'absent'), null)
+    assert.equal(await server.command('INCR', 'n'), 1)
+    assert.deepEqual(await server.command('EVAL', "return {1, 'a', {}, {'b'}}", '0'), [1, 'a', [], ['b']])
+    await assert.rejects(server.command('INCR', 'k'), { message: 'ERR value is not an integer or out of range' })
+  })
+
+  it('takes an answer that comes in many pieces', async t => {
+    const server = await redis(t)
+    const long = 'ü'.repeat(1_000_000)
+    await server.command('RPUSH', 'list', long, 'short')
+    assert.deepEqual(await server.command('LRANGE', 'list', '0', '-1'), [long, 'short'])
+  })
+
+  it('is alone, keeps nothing on disk, and takes directives', async t => {
+    const [one, two] = await Promise.all([redis(t, { config: { maxmemory: '5mb' } }), redis(t)])
+    await one.command('SET', 'k', 'v')
+    assert.equal(await two.command('GET', 'k'), null)
+    assert.deepEqual(await one.command('CONFIG', 'GET', 'maxmemory'), ['maxmemory', '5242880'])
+    assert.deepEqual(await one.command('CONFIG', 'GET', 'save'), ['save', ''])
+    assert.deepEqual(await one.command('CONFIG', 'GET', 'appendonly'), ['appendonly', 'no'])
+  })
+
+  it('with a password has it in its URL', async t => {
+    const server = await redis(t, { config: { requirepass: 's3cret' } })
+    assert.equal(server.url, `redis://:s3cret@127.0.0.1:${server.port}`)
+    assert.equal(await server.command('PING'), 'PONG')
+  })
+
+  it('speaks TLS', async t => {
+    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+    const server = await redis(t, { tls: { key, cert } })
+    assert.equal(server.url, `rediss://127.0.0.1:${server.port}`)
+    assert.equal(await server.command('PING'), 'PONG')
+  })
+
+  it('answers nothing while it is paused, and all of it afterwards', async t => {
+    const server = await redis(t)
+    server.pause()
+    let answered = false
+    const answer = server.command('PING').finally(() => {
+      answered = true
+    })
+    const other = await redis(t)
+    await other.command('PING')
+    assert.equal(answered, false)
+    server.resume()
+    assert.equal(await answer, 'PONG')
+  })
+
+  it('is gone when it was killed, and comes again empty on its port', async t => {
+    const server = await redis(t)
+    const { pid, port } = server
+    await server.command('SET', 'k', 'v')
+    await server.kill()
+    assert.equal(lives(pid!), false)
+    await assert.rejects(server.command('PING'), { code: 'ECONNREFUSED' })
+    await server.restart()
+    assert.equal(server.port, port)
+    assert.notEqual(server.pid, pid)
+    assert.equal(await server.command('GET', 'k'), null)
+  })
+
+  it('starts on the port asked for, or says why not', async t => {
+    const first = await redis(t)
+    await assert.rejects(startRedis({ port: first.port }), /redis ended at once:.*Address already in use/s)
+    await first.stop()
+    assert.equal((await redis(t, { port: first.port })).port, first.port)
+  })
+
+  it('stops twice, paused and killed, with its folder', async () => {
+    const [paused, killed] = await Promise.all([startRedis(), startRedis()])
+    const [, dir] = (await paused.command('CONFIG', 'GET', 'dir')) as string[]
+    const { pid } = paused
+    paused.pause()
+    await killed.kill()
+    await Promise.all([paused.stop(), paused.stop(), killed.stop()])
+    await paused.stop()
+    assert.deepEqual([lives(pid!), existsSync(dir!)], [false, false])
+  })
+
+  for (const state of ['running', 'paused']) {
+    it(`ends with a test process that is killed, also ${state}`, async () => {
+      const code = `
+        import { startRedis } from './test/support/redis.ts'
+        const server = await startRedis()
+        const [, dir] = await server.command('CONFIG', 'GET', 'dir')
+        ${state === 'paused' ? 'server.pause()' : ''}
+        console.log(JSON.stringify({ pid: server.pid, dir }))`
+      const { PATH = '' } = process.env
+      const tests = child(code, { PATH })
+      const [line] = await once(tests.process.stdout, 'data')
+      const { pid, dir } = JSON.parse(String(line))
+      assert.deepEqual([lives(pid), existsSync(dir)], [true, true])
+      tests.process.kill('SIGKILL')
+      await until(() => !lives(pid) && !existsSync(dir), 'the end of redis and its folder')
+    })
+  }
+})
+
+describe('a Redis Cluster of the tests', { skip: skipWithoutOwn }, () => {
+  it('has three masters that know each other, and takes one back with its slots', async t => {
+    const cluster = await startRedisCluster()
+    t.after(() => cluster.stop())
+    const ports = cluster.nodes.map(({ port }) => port)
+    for (const node of cluster.nodes) {
+      const slots = (await node.command('CLUSTER', 'SLOTS')) as [number, number, [string, number]][]
+      const sorted = slots.toSorted(([a], [b]) => a - b)
+      assert.deepEqual(
+        sorted.map(([first, last, [host, port]]) => [first, last, host, port]),
+        [
+          [0, 5460, '127.0.0.1', ports[0]],
+          [5461, 10921, '127.0.0.1', ports[1]],
+          [10922, 16383, '127.0.0.1', ports[2]],
+        ],
+      )
+    }
+    const [first, second] = cluster.nodes
+    // CLUSTER KEYSLOT k is 7629.
+    assert.equal(await second!.command('SET', 'k', 'v'), 'OK')
+    await assert.rejects(first!.command('GET', 'k'), { message: `MOVED 7629 127.0.0.1:${ports[1]}` })
+    await second!.restart()
+    const { myself } = Object.fromEntries(
+      String(await second!.command('CLUSTER', 'NODES'))
+        .split('\n')
+        .filter(line => line.includes('myself'))
+        .map(line => ['myself', line.split(' ').at(-1)]),
+    )
+    assert.equal(myself, '5461-10921')
+  })
+})
+
+describe('Sentinels of the tests', { skip: skipWithoutOwn }, () => {
+  it('name the replica when the master is killed', async t => {
+    const set = await startSentinelSet()
+    t.after(() => set.stop())
+    assert.equal(set.sentinels.length, 3)
+    assert.deepEqual(await set.currentMaster(), { host: '127.0.0.1', port: set.master.port })
+    await set.master.command('SET', 'k', 'v')
+    await set.master.command('WAIT', '1', '5000')
+    const next = await set.failover()
+    assert.deepEqual(next, { host: '127.0.0.1', port: set.replica.port })
+    assert.deepEqual(await set.currentMaster(), next)
+    assert.equal(await set.replica.command('GET', 'k'), 'v')
+    await set.replica.command('SET', 'k', 'w')
+  })
+})
+
+describe('where there is no Redis', () => {
+  it('the tests of one name what to do', async () => {
+    const code = `import { startRedis } from './test/support/redis.ts'; await startRedis()`
+    const { code: exit, stderr } = await child(code, { PATH: '/nonexistent' }).ended
+    assert.equal(exit, 1)
+    assert.ok(stderr.includes(`Error: ${NO_REDIS}\n`), stderr)
+  })
+
+  it('that of REDIS_URL does for tests that need one, and no more', { skip: skipWithoutOwn }, async t => {
+    const { url } = await redis(t)
+    const code = `
+      import assert from 'node:assert/strict'
+      import { skipWithoutOwn, startRedis } from './test/support/redis.ts'
+      const server = await startRedis()
+      assert.equal(await server.command('PING'), 'PONG')
+      assert.deepEqual([server.url, server.pid], [process.env.REDIS_URL, undefined])
+      await server.stop()
+      assert.match(skipWithoutOwn, /^needs a server of its own: /)
+      assert.throws(() => server.pause(), { message: skipWithoutOwn })
+      await assert.rejects(startRedis({ port: 1 }), { message: skipWithoutOwn })`
+    const { code: exit, stderr } = await child(code, { PATH: '/nonexistent', REDIS_URL: url }).ended
+    assert.deepEqual({ exit, stderr }, { exit: 0, stderr: '' })
+  })
+
+  const provide = `import './scripts/find-redis.mjs'`
+
+  it('it is installed before the tests, where that can be done, and starts no service', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async t => {
+    const bin = folder(t)
+    const script = async (name: string, text: string) => {
+      await writeFile(join(bin, name), `#!/bin/sh\n${text}\n`)
+      await chmod(join(bin, name), 0o755)
+    }
+    const installed = `printf '#!/bin/sh\\n' > ${bin}/redis-server; /bin/chmod 755 ${bin}/redis-server`
+    const forbidden = '[ -x /usr/sbin/policy-rc.d ] || exit 1'
+    await script('apt-get', `${forbidden}; echo "apt-get $*"; if [ "$1" = install ]; then ${installed}; fi`)
+    await script('update-rc.d', 'echo "update-rc.d $*"')
+    const policy = existsSync('/usr/sbin/policy-rc.d')
+    const { code, stderr } = await child(provide, { PATH: bin }).ended
+    assert.equal(code, 0)
+    assert.deepEqual(stderr.split('\n'), [
+      'no redis-server on the PATH: installing the Debian package',
+      'apt-get update',
+      'apt-get install -y --no-install-recommends redis-server',
+      'update-rc.d redis-server disable',
+      '',
+    ])
+    assert.equal(existsSync('/usr/sbin/policy-rc.d'), policy)
+    const again = await child(provide, { PATH: bin }).ended
+    assert.deepEqual(again, { code: 0, stderr: '' })
+  })
+
+  it('what to do is said before the tests where it cannot be installed', async t => {
+    const empty = folder(t)
+    const { code, stderr } = await child(provide, { PATH: empty }).ended
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: `${NO_REDIS}\n` })
+  })
+
+  it('REDIS_URL is enough: nothing is installed', async t => {
+    const empty = folder(t)
+    const { code, stderr } = await child(provide, { PATH: empty, REDIS_URL: 'redis://127.0.0.1' }).ended
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+  })
+})

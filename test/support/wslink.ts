@@ -1,0 +1,151 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { promisify } from 'node:util'
+import { decode, encode } from '@msgpack/msgpack'
+import type { WslinkApi } from '../../filters/wslink.ts'
+import type { FilterModule, Host } from '../../src/contract/types.ts'
+import type { ServerOptions } from '../../src/index.ts'
+import { Peer, serve } from './peer.ts'
+
+export const SECRET = 's3cret'
+
+/** One frame that was recorded between the official clients and the original server. */
+export interface Vector {
+  readonly name: string
+  readonly isFromClient: boolean
+  /** Text frames are strings. */
+  readonly payload: string | Buffer
+  readonly meaning: string
+  /** Whether the original ends the connection for it. */
+  readonly isBad: boolean
+}
+
+const recorded = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/wslink.json'), 'utf8'))
+
+export const vectors: readonly Vector[] = recorded.vectors.map(
+  (vector: { name: string; direction: string; hex?: string; text?: string; meaning: string; expect?: string }) => ({
+    name: vector.name,
+    isFromClient: vector.direction === 'client->server',
+    payload: vector.text ?? Buffer.from(vector.hex!, 'hex'),
+    meaning: vector.meaning,
+    isBad: vector.expect === 'drop',
+  }),
+)
+
+/** The frames of one exchange, in order. */
+export function exchange(name: string): readonly Vector[] {
+  const found = vectors.filter(vector => vector.name.startsWith(`${name}/`))
+  if (found.length === 0) throw new Error(`no vectors ${name}`)
+  return found
+}
+
+/** A filter that builds on wslink, as applications do. */
+export function building(on: (wslink: WslinkApi) => void): FilterModule {
+  return {
+    uses: ['wslink'],
+    setup: (host: Host) => on(host.use('wslink' as never) as WslinkApi),
+  }
+}
+
+/** A server with these procedures, and ways to come in. */
+export async function serveWslink(
+  t: TestContext,
+  on: (wslink: WslinkApi) => void = () => {},
+  options: ServerOptions = {},
+) {
+  const server = await serve(t, { filters: ['wslink', building(on)], wslinkSecret: SECRET, ...options })
+  return {
+    server,
+    url: server.url,
+    open: () => Peer.open(server.url),
+    /** A client of 2.x, let in. */
+    enter: () => Client2.enter(server.url),
+  }
+}
+
+/** A chunk as a client of 2.x sends it. */
+export function chunk(id: number, at: number, total: number, bytes: Uint8Array = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(12)
+  head.writeUInt32LE(id, 0)
+  head.writeUInt32LE(at, 4)
+  head.writeUInt32LE(total, 8)
+  return Buffer.concat([head, bytes])
+}
+
+/** A message in one chunk. */
+export function whole(value: unknown, id = 1): Buffer {
+  const bytes = encode(value)
+  return chunk(id, 0, bytes.length, bytes)
+}
+
+export function hello(secret: unknown = SECRET): object {
+  return { wslink: '1.0', id: 'system:c0:0', method: 'wslink.hello', args: [{ secret }], kwargs: {} }
+}
+
+export function call(id: string, method: string, args: unknown = [], kwargs: unknown = {}): object {
+  return { wslink: '1.0', id, method, args, kwargs }
+}
+
+/** The messages of a server to a client of 2.x, put together. */
+// biome-ignore lint/suspicious/noExplicitAny: a test knows what it asked for
+export function opened(received: readonly (string | Buffer)[]): any[] {
+  const messages: unknown[] = []
+  let parts: Buffer[] = []
+  for (const frame of received as readonly Buffer[]) {
+    parts.push(frame.subarray(12))
+    const bytes = Buffer.concat(parts)
+    if (bytes.length < frame.readUInt32LE(8)) continue
+    messages.push(decode(bytes))
+    parts = []
+  }
+  return messages
+}
+
+/** A bare client of 2.x. */
+export class Client2 {
+  readonly peer: Peer
+  #calls = 0
+
+  constructor(peer: Peer) {
+    this.peer = peer
+  }
+
+  /** Says a good hello. */
+  static async enter(url: string): Promise<Client2> {
+    const client = new Client2(await Peer.open(url))
+    client.peer.send(whole(hello()))
+    await client.peer.get(1)
+    return client
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: a test knows what it asked for
+  get messages(): any[] {
+    return opened(this.peer.received)
+  }
+
+  send(value: unknown): void {
+    this.peer.send(whole(value, 1000 + this.#calls))
+  }
+
+  /** Answers the id of the call. */
+  call(method: string, args: unknown = [], kwargs: unknown = {}): string {
+    const id = `rpc:test:${this.#calls++}`
+    this.send(call(id, method, args, kwargs))
+    return id
+  }
+}
+
+export type Generation = 'wslink' | 'wslink-1'
+
+/**
+ * Runs a program with an official client, and answers what it returns. It finds `enter`, `bytesOf`, `digest`, `pattern`
+ * and `url`, as `wslink-official.mjs` says.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: a test knows what its program returns
+export async function official(generation: Generation, url: string, program: string): Promise<any> {
+  const argv = [join(import.meta.dirname, 'wslink-official.mjs'), generation, url, program]
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })
+  return JSON.parse(stdout)
+}

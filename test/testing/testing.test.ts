@@ -1,0 +1,458 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { DROP } from '../../src/contract/drop.ts'
+import type { Client, FilterModule, Handlers, Handshake, Message, Payload } from '../../src/contract/types.ts'
+import { fakeClient, Refused, setUp, type TestServer, testServer } from '../../src/testing/index.ts'
+
+type Test = { after(fn: () => Promise<void>): void }
+
+async function serve(t: Test, ...given: Parameters<typeof testServer>): Promise<TestServer> {
+  const server = await testServer(...given)
+  t.after(() => server.stop())
+  return server
+}
+
+describe('testServer', () => {
+  it('takes names, modules, and options of the core and of its filters', async t => {
+    const shout: FilterModule = { message: payload => String(payload).toUpperCase() }
+    const server = await serve(t, ['rate-limit', shout, 'echo'], { 'rate-limit-messages': 1, maxClients: 5 })
+    const { received, say } = await server.connect()
+    await say('one')
+    await say('two')
+    assert.deepEqual(received, [
+      'ONE',
+      'Warning: more than 1 messages or 1048576 bytes a second; slow down or be closed',
+    ])
+  })
+
+  it('refuses what the command line refuses', async () => {
+    await assert.rejects(testServer(['ehco']), { code: 'ERR_MODULE' })
+    await assert.rejects(testServer(['echo'], { 'max-payloat': 1 }), {
+      message: 'option max-payloat is no option; did you mean "max-payload"?',
+    })
+    await assert.rejects(testServer(['echo'], { 'max-payload': 'big' }), {
+      message: 'option max-payload takes a whole number from 1 to 536870888, received "big"',
+    })
+  })
+
+  it('is ready, and has the clients that are connected', async t => {
+    const server = await serve(t, ['echo'])
+    assert.equal(server.server.ready, true)
+    const { client, leave } = await server.connect()
+    assert.deepEqual([...server.server.clients.keys()], [client.id])
+    await leave()
+    assert.equal(server.server.clients.size, 0)
+  })
+
+  it('say settles when an async chain has dealt with the message, and what it caused has arrived', async t => {
+    const server = await serve(t, [
+      {
+        async message(payload, client) {
+          await turn()
+          client.send(`one ${payload}`)
+          await turn()
+          client.server.broadcast(`two ${payload}`)
+        },
+      },
+    ])
+    const [one, two] = [await server.connect(), await server.connect()]
+    await one.say('x')
+    assert.deepEqual([one.received, two.received], [['one x', 'two x'], ['two x']])
+  })
+
+  it('leave settles when the disconnect chain has run, an async one too', async t => {
+    const left: string[] = []
+    const server = await serve(t, [
+      {
+        async disconnect({ id }) {
+          await turn()
+          left.push(id)
+        },
+      },
+    ])
+    const { client, leave } = await server.connect()
+    await leave()
+    assert.deepEqual(left, [client.id])
+  })
+
+  it('leave says code and reason, 1000 and none unless told otherwise', async t => {
+    const told: unknown[] = []
+    const server = await serve(t, [{ disconnect: (_, closed) => void told.push(closed) }])
+    await (await server.connect()).leave()
+    await (await server.connect()).leave(4000, 'done')
+    assert.deepEqual(told, [
+      { code: 1000, reason: '', clean: true },
+      { code: 4000, reason: 'done', clean: true },
+    ])
+  })
+
+  it('closed says how the server closed a client; undefined while it is open', async t => {
+    const server = await serve(t, [{ message: (payload, client) => client.disconnect(1008, String(payload)) }])
+    const peer = await server.connect()
+    const before = peer.closed
+    assert.equal(before, undefined)
+    await peer.say('enough')
+    assert.deepEqual(peer.closed, { code: 1008, reason: 'enough' })
+  })
+
+  it('flush delivers what was sent outside of a chain', async t => {
+    const server = await serve(t, ['echo'])
+    const { client, received } = await server.connect()
+    client.send('a')
+    server.server.broadcast('b')
+    assert.deepEqual(received, [])
+    server.flush()
+    assert.deepEqual(received, ['a', 'b'])
+  })
+
+  it('keeps text and binary, empty and large payloads apart', async t => {
+    const server = await serve(t, ['echo'])
+    const { received, say } = await server.connect()
+    const payloads: Payload[] = ['', Buffer.alloc(0), 'grüß', Buffer.from([0, 255]), 'x'.repeat(100_000)]
+    for (const payload of payloads) await say(payload)
+    assert.deepEqual(received, payloads)
+  })
+
+  it('gives what a caller says of itself to the connect chain', async t => {
+    const seen: unknown[] = []
+    const server = await serve(t, [
+      {
+        connect({ remote, handshake }) {
+          const { url, headers, protocols } = handshake!
+          seen.push(remote, url.pathname, url.searchParams.get('a'), headers['x-name'], protocols)
+        },
+      },
+    ])
+    await server.connect({
+      url: '/room?a=1',
+      headers: { 'x-name': 'ann' },
+      protocols: ['one', 'two'],
+      remote: '10.0.0.9',
+    })
+    await server.connect()
+    assert.deepEqual(seen, ['10.0.0.9', '/room', '1', 'ann', ['one', 'two'], '127.0.0.1', '/', null, undefined, []])
+  })
+
+  it('names headers in lower case, as Node does', async t => {
+    const seen: unknown[] = []
+    const server = await serve(t, [{ connect: ({ handshake }) => void seen.push(handshake!.headers.authorization) }])
+    await server.connect({ headers: { Authorization: 'Bearer x' } })
+    assert.deepEqual(seen, ['Bearer x'])
+  })
+
+  it('connect rejects with Refused when a filter refuses, drops, fails or answers nonsense', async t => {
+    const cases: readonly (readonly [FilterModule['connect'] & {}, number, string])[] = [
+      [(client: Client) => client.refuse(401, 'who?'), 401, 'refused with 401: who?'],
+      [(client: Client) => client.refuse(429), 429, 'refused with 429'],
+      [() => DROP, 403, 'refused with 403'],
+      [() => Promise.reject(new Error('no')), 500, 'refused with 500'],
+      [() => 'nonsense' as never, 500, 'refused with 500'],
+    ]
+    for (const [connect, status, message] of cases) {
+      const server = await serve(t, [{ connect }])
+      await assert.rejects(server.connect(), (error: Error) => {
+        assert.ok(error instanceof Refused)
+        assert.deepEqual([error.status, error.message], [status, message])
+        return true
+      })
+    }
+  })
+
+  it('publish runs the consumer chain, and delivers what it caused', async t => {
+    const server = await serve(t, [
+      {
+        async consumer({ channel, payload }) {
+          await turn()
+          return `${channel}: ${payload}`
+        },
+      },
+      'broadcast-pubsub',
+    ])
+    const { received } = await server.connect()
+    await server.publish('news', 'hello')
+    assert.deepEqual(received, ['news: hello'])
+  })
+
+  it('what a filter publishes on a channel of the storage comes back through the consumer chain', async t => {
+    const server = await serve(t, [
+      { message: (payload, client) => client.server.publish('global', payload) },
+      'broadcast-pubsub',
+    ])
+    const [one, two] = [await server.connect(), await server.connect()]
+    await one.say('news')
+    assert.deepEqual([one.received, two.received], [['news'], ['news']])
+  })
+
+  it('keeps the log as objects and standard output as text', async t => {
+    const server = await serve(t, [
+      {
+        setup: ({ log, stdout }) => ({
+          message(payload) {
+            log.warn({ payload }, 'seen')
+            stdout.write(`${payload}\n`)
+          },
+        }),
+      },
+    ])
+    const { say } = await server.connect()
+    await say('a')
+    await say('b')
+    const lines = server.logged.filter(({ msg }) => msg === 'seen')
+    assert.deepEqual(
+      lines.map(({ level, payload }) => [level, payload]),
+      [
+        [40, 'a'],
+        [40, 'b'],
+      ],
+    )
+    assert.equal(server.printed, 'a\nb\n')
+  })
+
+  it('counts the errors of filters, and goes on', async t => {
+    const server = await serve(t, [{ message: payload => (payload === 'bad' ? (7 as never) : undefined) }, 'echo'])
+    const { received, say } = await server.connect()
+    for (const payload of ['bad', 'good']) await say(payload)
+    assert.deepEqual([received, server.server.counters.errors], [['good'], 1])
+  })
+
+  it('stop disconnects everybody, waits for their chains, and stops the filters in reverse', async () => {
+    const order: string[] = []
+    const noting = (name: string): FilterModule => ({
+      start: () => void order.push(`start ${name}`),
+      async disconnect(_, { code, clean }) {
+        await turn()
+        order.push(`disconnect ${name} ${code} ${clean}`)
+      },
+      stop: () => void order.push(`stop ${name}`),
+    })
+    const server = await testServer([noting('a'), noting('b')])
+    await server.connect()
+    await server.stop()
+    assert.deepEqual(order, [
+      'start a',
+      'start b',
+      'disconnect a 1006 false',
+      'disconnect b 1006 false',
+      'stop b',
+      'stop a',
+    ])
+  })
+
+  it('undoes a failed start as a server does', async () => {
+    const order: string[] = []
+    await assert.rejects(
+      testServer([
+        { start: () => void order.push('start'), stop: () => void order.push('stop') },
+        {
+          start() {
+            throw new Error('no licence')
+          },
+        },
+      ]),
+      /no licence/,
+    )
+    assert.deepEqual(order, ['start', 'stop'])
+  })
+
+  it('two of them never see each other', async t => {
+    const servers = [await serve(t, ['broadcast']), await serve(t, ['broadcast'])]
+    const [[a1, a2], [b1]] = await Promise.all(
+      servers.map(async server => [await server.connect(), await server.connect()] as const),
+    ).then(pairs => pairs as [(typeof pairs)[0], (typeof pairs)[0]])
+    await a1.say('in a')
+    assert.deepEqual([a2.received, b1.received], [['in a'], []])
+  })
+})
+
+describe('setUp', () => {
+  const words: FilterModule = {
+    options: { 'inline-max': { type: 'number', default: 2, describe: 'words' } },
+    setup: ({ options }) => ({
+      message: (payload, client) =>
+        String(payload).split(' ').length > Number(options['inline-max']) ? client.drop('too long') : undefined,
+    }),
+  }
+  /** Calls the only handler of a kind. */
+  const call = ({ message }: Handlers, payload: Payload, client: Client) => {
+    const [handler, ...more] = [message ?? []].flat()
+    assert.deepEqual(more, [])
+    return handler!(payload, client, { payload, at: 0 } as Message)
+  }
+
+  it('gives the handlers of one filter, set up with its defaults', async () => {
+    const handlers = await setUp(words as FilterModule<never>)
+    const client = fakeClient()
+    assert.equal(call(handlers, 'two words', client), undefined)
+    assert.equal(call(handlers, 'these are three', client), DROP)
+    assert.deepEqual(client.drops, ['too long'])
+  })
+
+  it('takes options', async () => {
+    const handlers = await setUp(words as FilterModule<never>, { 'inline-max': 3 })
+    assert.equal(call(handlers, 'these are three', fakeClient()), undefined)
+  })
+
+  it('refuses wrong options in words', async () => {
+    await assert.rejects(setUp(words as FilterModule<never>, { 'inline-max': 'x' }), {
+      message: 'option inline-max takes a number, received "x"',
+    })
+    await assert.rejects(setUp(words as FilterModule<never>, { 'inline-min': 1 }), {
+      message: 'option inline-min is no option; did you mean "inline-max"?',
+    })
+  })
+
+  it('gives exported and returned handlers, start and stop included', async () => {
+    const order: string[] = []
+    const handlers = await setUp({
+      message: () => void order.push('exported'),
+      setup: () => ({ message: () => void order.push('returned'), start: () => void order.push('start') }),
+      stop: () => void order.push('stop'),
+    })
+    const client = fakeClient()
+    handlers.message?.('x', client, { payload: 'x', at: 0 })
+    await handlers.start?.(client.server)
+    await handlers.stop?.()
+    assert.deepEqual(order, ['exported', 'returned', 'start', 'stop'])
+  })
+
+  it('gives the filter a storage with everything', async () => {
+    const handlers = await setUp({
+      needs: ['sets', 'values', 'bus', 'history'],
+      setup: ({ storage }) => ({
+        async message(payload, client) {
+          client.send(`${await storage.values.increment('count')} ${payload}`)
+        },
+      }),
+    })
+    const client = fakeClient()
+    for (const payload of ['a', 'b']) await call(handlers, payload, client)
+    assert.deepEqual(client.sent, ['1 a', '2 b'])
+  })
+
+  it('a failing setup rejects with the reason', async () => {
+    await assert.rejects(
+      setUp({
+        setup() {
+          throw new Error('no licence')
+        },
+      }),
+      /failed: no licence$/,
+    )
+  })
+})
+
+describe('fakeClient', () => {
+  it('records what is sent to it', () => {
+    const client = fakeClient()
+    client.send('a')
+    assert.equal(client.answer(Buffer.from('b')), DROP)
+    assert.deepEqual(client.sent, ['a', Buffer.from('b')])
+  })
+
+  it('records drops with their reasons', () => {
+    const client = fakeClient()
+    assert.equal(client.drop(), DROP)
+    assert.equal(client.drop('too long'), DROP)
+    assert.deepEqual(client.drops, [undefined, 'too long'])
+  })
+
+  it('records a refusal and a disconnect', () => {
+    const client = fakeClient()
+    assert.deepEqual([client.refused, client.disconnected], [undefined, undefined])
+    assert.equal(client.refuse(401, 'who?'), DROP)
+    client.disconnect(4000, 'bye')
+    assert.deepEqual(
+      [client.refused, client.disconnected],
+      [
+        { status: 401, reason: 'who?' },
+        { code: 4000, reason: 'bye' },
+      ],
+    )
+  })
+
+  it('closes with 1000 unless told otherwise', () => {
+    for (const end of [(client: Client) => client.disconnect(), (client: Client) => client.close()]) {
+      const client = fakeClient()
+      end(client)
+      assert.deepEqual(client.disconnected, { code: 1000, reason: '' })
+    }
+  })
+
+  it('is on hold between hold and admit', () => {
+    const client = fakeClient()
+    client.hold()
+    assert.equal(client.held, true)
+    client.admit()
+    assert.equal(client.held, false)
+  })
+
+  it('keeps topics and state', () => {
+    const client = fakeClient()
+    client.join('a')
+    client.join('b')
+    client.leave('a')
+    client.state.nickname = 'ann'
+    assert.deepEqual([client.topics, client.state], [new Set(['b']), { nickname: 'ann' }])
+  })
+
+  it('records what its server broadcasts and publishes', () => {
+    const client = fakeClient()
+    client.server.broadcast('a')
+    client.server.broadcast('b', { topic: 't', except: client })
+    client.server.publish('news', 'c')
+    assert.deepEqual(client.broadcasts, [
+      { payload: 'a', to: undefined },
+      { payload: 'b', to: { topic: 't', except: client } },
+    ])
+    assert.deepEqual(client.published, [{ channel: 'news', payload: 'c' }])
+  })
+
+  it('is the one client of its server', () => {
+    const client = fakeClient({ id: 'ann' })
+    assert.equal(client.server.clients.get('ann'), client)
+    assert.equal(client.server.ready, true)
+  })
+
+  it('is who the test says', () => {
+    const handshake: Handshake = {
+      request: undefined,
+      url: new URL('ws://test/room'),
+      headers: {},
+      protocols: [],
+      protocol: undefined,
+    }
+    const client = fakeClient({ id: 'ann', remote: '10.0.0.1', handshake })
+    assert.deepEqual(
+      [client.id, client.remote, client.handshake, client.transport],
+      ['ann', '10.0.0.1', handshake, 'websocket'],
+    )
+    const { id, remote } = fakeClient()
+    assert.deepEqual([id, remote], ['test', '127.0.0.1'])
+  })
+
+  it('two of them share nothing', () => {
+    const [one, two] = [fakeClient(), fakeClient()]
+    one.send('x')
+    one.join('a')
+    one.server.broadcast('y')
+    assert.deepEqual([two.sent, two.topics.size, two.broadcasts], [[], 0, []])
+  })
+
+  it('says that a transport needs a server', () => {
+    assert.throws(() => fakeClient().server.attach({} as never), {
+      message: 'a fake client has no server to attach to; use testServer',
+    })
+  })
+
+  it('has the counters that a filter may read', () => {
+    assert.equal(fakeClient().server.counters?.messages, 0)
+  })
+
+  it('refuses what a real client refuses', () => {
+    const client = fakeClient()
+    assert.throws(() => client.send({ a: 1 } as never), { code: 'ERR_PAYLOAD' })
+    assert.throws(() => client.server.broadcast(7 as never), { code: 'ERR_PAYLOAD' })
+    assert.throws(() => client.disconnect(1006), { code: 'ERR_CLOSE_CODE' })
+  })
+})
