@@ -1,8 +1,7 @@
 import { type Deadlines, isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
-import { FwsError } from '../contract/errors.ts'
-import type { Drop } from '../contract/types.ts'
-import { isForbidden } from './permits.ts'
+import { FwsError, isForbidden } from '../contract/errors.ts'
+import type { Client, Drop, Handlers } from '../contract/types.ts'
 
 /** A handler failed; it has been reported. None of the three outcomes of a filter. */
 export const FAILED: unique symbol = Symbol('failed')
@@ -37,6 +36,15 @@ export interface Subject {
   reach: number
   /** It wanted what it may not. */
   tellForbidden(why: string): void
+}
+
+/** A client as the chains see it. */
+export type ChainClient = Client & Subject
+
+/** A filter as far as the chains are concerned. */
+export interface Registered {
+  readonly name: string
+  readonly handlers: Handlers
 }
 
 /** How one chain differs from the others. */

@@ -2,18 +2,26 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import { isPayload } from '../contract/payload.ts'
-import type { ChannelEvent, HandlerCounts, Handlers, Payload, Peer } from '../contract/types.ts'
-import type { ServerClient } from '../peer/client.ts'
-import { Chain, type ChainHost, type ChainKind, type ChainName, type Handler, type Step } from './chain.ts'
+import type { ChannelEvent, HandlerCounts, Payload, Peer } from '../contract/types.ts'
+import {
+  Chain,
+  type ChainClient,
+  type ChainHost,
+  type ChainKind,
+  type ChainName,
+  type Handler,
+  type Registered,
+  type Step,
+} from './chain.ts'
 import { Permits } from './permits.ts'
 
 /** Every chain of one server. */
 export interface Chains {
-  readonly connect: Chain<ServerClient>
-  readonly open: Chain<ServerClient>
+  readonly connect: Chain<ChainClient>
+  readonly open: Chain<ChainClient>
   readonly data: Chain<Buffer>
   readonly message: Chain<Payload>
-  readonly disconnect: Chain<ServerClient>
+  readonly disconnect: Chain<ChainClient>
   readonly consumer: Chain<ChannelEvent>
   readonly request: Chain<IncomingMessage>
   readonly permits: Permits
@@ -29,26 +37,20 @@ export const CHAIN_NAMES: readonly ChainName[] = [
   'request',
 ]
 
-/** A filter as far as the chains are concerned. */
-export interface Registered {
-  readonly name: string
-  readonly handlers: Handlers
-}
-
 const ofClient = {
-  subject: (client: ServerClient) => client,
-  id: (client: ServerClient) => client.id,
+  subject: (client: ChainClient) => client,
+  id: (client: ChainClient) => client.id,
 }
 
-const connect: ChainKind<ServerClient> = {
+const connect: ChainKind<ChainClient> = {
   ...ofClient,
   name: 'connect',
   drops: true,
   takes: 'nothing, or what client.refuse() returns',
   endsOnError: true,
 }
-const open: ChainKind<ServerClient> = { ...ofClient, name: 'open', drops: false, takes: 'nothing', endsOnError: true }
-const disconnect: ChainKind<ServerClient> = {
+const open: ChainKind<ChainClient> = { ...ofClient, name: 'open', drops: false, takes: 'nothing', endsOnError: true }
+const disconnect: ChainKind<ChainClient> = {
   name: 'disconnect',
   drops: false,
   id: client => client.id,
@@ -58,8 +60,8 @@ const disconnect: ChainKind<ServerClient> = {
 const message: ChainKind<Payload> = {
   name: 'message',
   drops: true,
-  subject: (_, client) => client as ServerClient,
-  id: (_, client) => (client as ServerClient).id,
+  subject: (_, client) => client as ChainClient,
+  id: (_, client) => (client as ChainClient).id,
   rewrite: (_, verdict) => (isPayload(verdict) ? verdict : undefined),
   takes: 'nothing, a string, a Buffer, or DROP',
   endsOnError: true,

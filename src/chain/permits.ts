@@ -1,8 +1,7 @@
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
 import type { Access, Client, Handlers } from '../contract/types.ts'
-import type { ChainHost } from './chain.ts'
-import type { Registered } from './chains.ts'
+import type { ChainHost, Registered } from './chain.ts'
 
 type Permit = Exclude<NonNullable<Handlers['permit']>, readonly unknown[]>
 
@@ -58,9 +57,4 @@ function forbidden({ action, topic }: Access): FwsError {
   const cut = topic !== undefined && topic.length > SHOWN ? `${topic.slice(0, SHOWN)}…` : topic
   const where = cut === undefined ? 'everyone' : JSON.stringify(cut)
   return new FwsError('ERR_FORBIDDEN', `not allowed to ${action === 'join' ? 'join' : 'publish to'} ${where}`)
-}
-
-/** Whether a client wanted what it may not; any other error is the filter's failure. */
-export function isForbidden(error: unknown): error is Error {
-  return error instanceof Error && (error as { code?: unknown }).code === 'ERR_FORBIDDEN'
 }

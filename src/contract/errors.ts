@@ -25,6 +25,11 @@ export function isOptionError(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === 'ERR_OPTION'
 }
 
+/** Whether a client asked for something that a guard does not permit; any other error is the filter's failure. */
+export function isForbidden(error: unknown): error is Error {
+  return error instanceof Error && (error as { code?: unknown }).code === 'ERR_FORBIDDEN'
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   try {

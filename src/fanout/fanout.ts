@@ -1,8 +1,8 @@
 import type { Payload } from '../contract/types.ts'
+import { Batch, type Run } from './batch.ts'
 import { Pace } from './flush-policy.ts'
-import type { Outbox } from './outbox.ts'
 import { NumberedSelection, Selection } from './selection.ts'
-import { Batch, type Run, type Topic } from './topic.ts'
+import type { Member, Topic } from './topic.ts'
 import type { Frame, Wire } from './wire.ts'
 
 /** Messages that may wait, for one client or for all, before they are written at once. */
@@ -22,7 +22,7 @@ export class Fanout {
   #seq = 0
   #flushes = 0
   #dirty: Topic[] = []
-  #touched: Outbox[] = []
+  #touched: Member[] = []
   #frames = 0
   #bytes = 0
   #isEmpty = true
@@ -37,7 +37,7 @@ export class Fanout {
   }
 
   /** To every member of the topic. */
-  broadcast(topic: Topic, payload: Payload, except?: Outbox, format?: string): void {
+  broadcast(topic: Topic, payload: Payload, except?: Member, format?: string): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
     if (topic.batch === undefined) {
@@ -51,7 +51,7 @@ export class Fanout {
   }
 
   /** To one client; the frame may be shared with others. */
-  send(outbox: Outbox, frame: Frame): void {
+  send(outbox: Member, frame: Frame): void {
     if (frame.length === 0) return
     if (outbox.isOpen && outbox.frames.length === 0) this.#touched.push(outbox)
     outbox.add(frame, ++this.#seq)
@@ -60,18 +60,18 @@ export class Fanout {
     if (outbox.frames.length >= MAX_FRAMES || outbox.bytes >= this.#maxBytes) this.flushOne(outbox)
   }
 
-  join(topic: Topic, outbox: Outbox): void {
+  join(topic: Topic, outbox: Member): void {
     topic.add(outbox, this.#seq)
   }
 
   /** What was broadcast before the leave still arrives. */
-  leave(topic: Topic, outbox: Outbox): void {
+  leave(topic: Topic, outbox: Member): void {
     if (topic.batch !== undefined) this.flushOne(outbox)
     topic.remove(outbox)
   }
 
   /** What was sent before the change still goes out in the old form. */
-  changeWire(outbox: Outbox, wire: Wire): void {
+  changeWire(outbox: Member, wire: Wire): void {
     if (outbox.wire === wire) return
     this.flushOne(outbox)
     for (const topic of outbox.topics) {
@@ -82,7 +82,7 @@ export class Fanout {
   }
 
   /** Writes what waits for one client, ahead of the end of the turn. */
-  flushOne(outbox: Outbox): void {
+  flushOne(outbox: Member): void {
     if (outbox.isOpen) this.#writeMerged(outbox)
   }
 
@@ -147,7 +147,7 @@ export class Fanout {
   }
 
   /** One client's own selection: its frames and its topics' batches, merged by `seq`, neighbours in one piece. */
-  #writeMerged(outbox: Outbox): void {
+  #writeMerged(outbox: Member): void {
     const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection(outbox)
     const batches: Batch[] = []
     const sinces: number[] = []

@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Counters, Transport } from '../contract/types.ts'
 import { count } from './counters.ts'
-import type { Topic } from './topic.ts'
 import type { Frame, Wire } from './wire.ts'
 
 /** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
@@ -13,7 +12,7 @@ const SMALL = 4096
 /** Shared by all that have nothing to send: most, most of the time. */
 const NO_FRAMES: readonly Frame[] = []
 const NO_SEQS: readonly number[] = []
-const NO_TOPICS: Topic[] = []
+const NO_TOPICS: never[] = []
 
 export interface SendLimits {
   /** Bytes that may wait unsent for one client; `limits['max-buffered']` of a filter raises it. */
@@ -33,15 +32,15 @@ export interface OutboxOwner {
  * What waits to be sent to one client: finished frames, each with its place (`seq`) among everything that this turn of
  * the event loop sends, so that direct sends and broadcasts keep their order when they are merged.
  */
-export class Outbox {
+export class Outbox<T = unknown> {
   wire: Wire
   /** Frames for this client alone. */
   frames: readonly Frame[] = NO_FRAMES
   seqs: readonly number[] = NO_SEQS
   /** Bytes in `frames`. */
   bytes = 0
-  /** Topics whose member this is. */
-  topics: Topic[] = NO_TOPICS
+  /** Topics of which this is a member; kept by them. */
+  topics: T[] = NO_TOPICS
   /** `seq` of the last broadcast that left this client out. */
   exceptedAt = -1
   /** Of the next message, if its wire is numbered. */

@@ -1,6 +1,6 @@
+import type { Run } from './batch.ts'
 import type { Outbox } from './outbox.ts'
 import { Pieces } from './pieces.ts'
-import type { Run } from './topic.ts'
 import { type Frame, Unnumbered, type Wire } from './wire.ts'
 
 /** What one client gets of a turn, in order: neighbouring frames of a run become one piece of its buffer, nothing is copied. */

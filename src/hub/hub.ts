@@ -17,24 +17,15 @@ import type {
   Counters,
   HandlerCounts,
   Payload,
-  Server,
   Target,
   Transport,
 } from '../contract/types.ts'
 import { count } from '../fanout/counters.ts'
 import { Fanout } from '../fanout/fanout.ts'
-import type { SendLimits } from '../fanout/outbox.ts'
 import type { Pieces } from '../fanout/pieces.ts'
 import { Topic } from '../fanout/topic.ts'
 import { Wires } from '../fanout/wire.ts'
-import { ServerClient } from '../peer/client.ts'
-import type { InboundLimits } from '../peer/mailbox.ts'
-
-export interface Limits extends SendLimits, InboundLimits {
-  readonly maxClients: number
-  /** Milliseconds; 0: none. */
-  readonly holdTimeout: number
-}
+import { type ClientHost, type Limits, ServerClient } from '../peer/client.ts'
 
 export interface HubHost {
   readonly chains: Chains
@@ -57,7 +48,7 @@ export interface HubHost {
 }
 
 /** Who is here, who hears what. The Server that filters see. */
-export class Hub implements Server {
+export class Hub implements ClientHost {
   readonly clients = new Map<string, ServerClient>()
   /** Not open yet: their connect chain is under way, or their transport has just been attached. */
   readonly arriving = new Set<ServerClient>()

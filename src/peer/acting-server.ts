@@ -1,52 +1,54 @@
+import type { Permits } from '../chain/permits.ts'
 import type { Attached, Audience, Awaitable, Client, Payload, Server, Target, Transport } from '../contract/types.ts'
-import type { Hub } from '../hub/hub.ts'
 
 /**
  * The server as a client's filters see it where there are permits: what is broadcast through it, the client says.
  * Whoever has the server from elsewhere speaks for the server.
  */
-export class Speaker implements Server {
-  readonly #hub: Hub
+export class ActingServer implements Server {
+  readonly #server: Server
+  readonly #permits: Permits
   readonly #client: Client
 
-  constructor(hub: Hub, client: Client) {
-    this.#hub = hub
+  constructor(server: Server, permits: Permits, client: Client) {
+    this.#server = server
+    this.#permits = permits
     this.#client = client
   }
 
   broadcast(payload: Payload, to: Audience = {}): void {
-    this.#hub.chains.permits.check({ action: 'publish', topic: to.topic }, this.#client)
-    this.#hub.broadcast(payload, to)
+    this.#permits.check({ action: 'publish', topic: to.topic }, this.#client)
+    this.#server.broadcast(payload, to)
   }
 
   publish(channel: string, payload: Payload): Awaitable<void> {
-    return this.#hub.publish(channel, payload)
+    return this.#server.publish(channel, payload)
   }
   disconnect(target: Target, code?: number, reason?: string): void {
-    this.#hub.disconnect(target, code, reason)
+    this.#server.disconnect(target, code, reason)
   }
   stop(why: string): void {
-    this.#hub.stop(why)
+    this.#server.stop(why)
   }
   attach(transport: Transport): Attached {
-    return this.#hub.attach(transport)
+    return this.#server.attach(transport)
   }
   get clients() {
-    return this.#hub.clients
+    return this.#server.clients
   }
   get ready() {
-    return this.#hub.ready
+    return this.#server.ready
   }
   get checks() {
-    return this.#hub.checks
+    return this.#server.checks
   }
   get handlers() {
-    return this.#hub.handlers
+    return this.#server.handlers
   }
   get storageMetrics() {
-    return this.#hub.storageMetrics
+    return this.#server.storageMetrics
   }
   get counters() {
-    return this.#hub.counters
+    return this.#server.counters
   }
 }

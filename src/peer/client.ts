@@ -1,15 +1,19 @@
 import { randomUUID } from 'node:crypto'
+import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
+import type { Chains } from '../chain/chains.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import { checkFormat, checkPayload } from '../contract/payload.ts'
+import { checkRefusal, type Refusal } from '../contract/refusal.ts'
 import type {
   Access,
   Awaitable,
   Client,
   ClientState,
+  Closed,
   Codec,
   Drop,
   Handshake,
@@ -19,20 +23,49 @@ import type {
   Transport,
 } from '../contract/types.ts'
 import { count } from '../fanout/counters.ts'
-import { Outbox, type OutboxOwner } from '../fanout/outbox.ts'
+import type { Fanout } from '../fanout/fanout.ts'
+import { Outbox, type OutboxOwner, type SendLimits } from '../fanout/outbox.ts'
 import type { Pieces } from '../fanout/pieces.ts'
-import { type Frame, NOTICE, plain } from '../fanout/wire.ts'
-import { checkRefusal, type Refusal } from '../http/refusal.ts'
-import type { Hub } from '../hub/hub.ts'
+import type { Member } from '../fanout/topic.ts'
+import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
-import { Speaker } from './acting-server.ts'
-import { Mailbox, type MailboxOwner } from './mailbox.ts'
+import { ActingServer } from './acting-server.ts'
+import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { Admission } from './pending.ts'
 
 /** Past the last filter: nothing holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
 const NO_FILTER = -1
 const NO_TOPICS: ReadonlySet<string> = new Set()
+
+export interface Limits extends SendLimits, InboundLimits {
+  readonly maxClients: number
+  /** Milliseconds that a client may be pending; 0: no limit. */
+  readonly holdTimeout: number
+}
+
+/** The server that a client is part of, as far as the client needs it. */
+export interface ClientHost extends Server {
+  readonly chains: Chains
+  readonly limits: Limits
+  readonly log: Logger
+  readonly fanout: Fanout
+  readonly wires: Wires
+  /** Clients that are not open yet. */
+  readonly arriving: Set<ServerClient>
+  opened(client: ServerClient): void
+  joinAll(client: ServerClient): void
+  leaveAll(client: ServerClient): void
+  joinTopic(client: ServerClient, topic: string): void
+  leaveTopic(client: ServerClient, topic: string): void
+  transportFailed(error: unknown, client: Client): void
+  /** The connection has ended. */
+  closed(client: ServerClient, code: number): void
+  /** All its messages have been handled. */
+  disconnected(client: ServerClient, closed: Closed): void
+  /** Whether its disconnect chain has still to end. */
+  isLeaving(client: ServerClient): boolean
+}
 
 /** What is known of a client before it is open. */
 export interface Arrival {
@@ -53,7 +86,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   readonly id: string
   readonly remote: string
   readonly handshake: Handshake | undefined
-  readonly outbox: Outbox
+  readonly outbox: Member
   readonly mailbox: Mailbox<Payload>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
@@ -62,8 +95,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   reach = EVERY_FILTER
   #state: ClientState | undefined
   #identity: string | undefined
-  readonly hub: Hub
-  #speaker: Speaker | undefined
+  readonly hub: ClientHost
+  #actingServer: ActingServer | undefined
   #frame: Transport['frame']
   readonly #uncompressed: Transport['frame']
   #transport: Transport | undefined
@@ -83,7 +116,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   #retiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
 
-  constructor(hub: Hub, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
+  constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
@@ -105,8 +138,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   get server(): Server {
     if (this.hub.chains.permits.empty) return this.hub
-    this.#speaker ??= new Speaker(this.hub, this)
-    return this.#speaker
+    this.#actingServer ??= new ActingServer(this.hub, this.hub.chains.permits, this)
+    return this.#actingServer
   }
 
   get identity(): string | undefined {

@@ -58,7 +58,7 @@ describe('fanout', () => {
     const socket = new PassThrough()
     const written: string[] = []
     socket.on('data', chunk => written.push(String(chunk)))
-    const outbox = new Outbox(wire, { maxBuffered: 1000, slowClients: 'close' }, createCounters(), owner)
+    const outbox = new Outbox<Topic>(wire, { maxBuffered: 1000, slowClients: 'close' }, createCounters(), owner)
     outbox.open({ socket } as unknown as Transport)
     const topic = new Topic('all')
     fanout.join(topic, outbox)

@@ -1,0 +1,27 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { FwsError, messageOf } from './errors.ts'
+
+/** An HTTP answer in place of 101. */
+export interface Refusal {
+  readonly status: number
+  readonly reason: string | undefined
+  readonly headers: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * Checks what a filter passed to `client.refuse()`.
+ *
+ * @throws FwsError `ERR_STATE`: the status does not refuse, or a header cannot be written as HTTP.
+ */
+export function checkRefusal({ status, headers = {} }: Refusal): void {
+  if (!Number.isInteger(status) || status < 300 || status > 599)
+    throw new FwsError('ERR_STATE', `refuse() takes an HTTP status from 300 to 599, received ${status}`)
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      validateHeaderName(name)
+      validateHeaderValue(name, value)
+    } catch (error) {
+      throw new FwsError('ERR_STATE', `refuse() takes headers as HTTP has them: ${messageOf(error)}`, error)
+    }
+  }
+}
