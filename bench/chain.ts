@@ -2,7 +2,7 @@
 // nanoseconds a message by case, medians of alternating rounds.
 import { pino } from 'pino'
 import { readGiven } from '../dist/src/config/config-file.js'
-import type { FilterModule } from '../dist/src/contract/types.js'
+import type { FilterModule } from '../dist/src/contract/filter.js'
 import { assemble } from '../dist/src/lifecycle/assembly.js'
 import { makePlan } from '../dist/src/lifecycle/plan.js'
 import { createLoader } from '../dist/src/lifecycle/server.js'

@@ -1,7 +1,9 @@
+import type { Client } from '../contract/client.ts'
 import { type Deadlines, isPromise } from '../contract/deadline.ts'
+import type { Drop } from '../contract/drop.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, isForbidden } from '../contract/errors.ts'
-import type { Client, Drop, Handlers } from '../contract/types.ts'
+import type { Handlers } from '../contract/filter.ts'
 
 /** A handler failed; it has been reported. None of the three outcomes of a filter. */
 export const FAILED: unique symbol = Symbol('failed')

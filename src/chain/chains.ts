@@ -1,8 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
+import type { ChannelEvent } from '../contract/filter.ts'
+import type { HandlerCounts } from '../contract/metrics.ts'
+import type { Payload } from '../contract/payload.ts'
 import { isPayload } from '../contract/payload.ts'
-import type { ChannelEvent, HandlerCounts, Payload, Peer } from '../contract/types.ts'
+import type { Peer } from '../contract/peer.ts'
 import {
   Chain,
   type ChainClient,

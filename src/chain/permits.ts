@@ -1,6 +1,7 @@
+import type { Access, Client } from '../contract/client.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
-import type { Access, Client, Handlers } from '../contract/types.ts'
+import type { Handlers } from '../contract/filter.ts'
 import type { ChainHost, Registered } from './chain.ts'
 
 type Permit = Exclude<NonNullable<Handlers['permit']>, readonly unknown[]>

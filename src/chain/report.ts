@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Counters } from '../contract/types.ts'
+import type { Counters } from '../contract/metrics.ts'
 
 /** Lines in the log for one filter's errors in one second; all are counted. */
 const LINES_PER_SECOND = 5

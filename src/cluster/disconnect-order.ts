@@ -1,6 +1,6 @@
+import type { Target } from '../contract/client.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
 import { FwsError, shown } from '../contract/errors.ts'
-import type { Target } from '../contract/types.ts'
 
 /** Which clients to disconnect, and how. Travels between nodes as JSON. */
 export interface Order {

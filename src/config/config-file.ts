@@ -9,7 +9,7 @@ import {
   printParseErrorCode,
 } from 'jsonc-parser'
 import { FwsError, messageOf } from '../contract/errors.ts'
-import type { FilterModule } from '../contract/types.ts'
+import type { FilterModule } from '../contract/filter.ts'
 import { readRegular } from '../kit/regular-file.ts'
 import { kebab } from './options.ts'
 import type { Given } from './settings.ts'

@@ -1,4 +1,4 @@
-import type { OptionSpecs, OptionValues } from '../contract/types.ts'
+import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 
 /** A timer of Node holds 2^31 - 1 milliseconds. */
 const MAX_SECONDS = 2_147_483

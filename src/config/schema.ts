@@ -1,4 +1,4 @@
-import type { OptionSpec, OptionSpecs } from '../contract/types.ts'
+import type { OptionSpec, OptionSpecs } from '../contract/option.ts'
 import { coreOptions } from './options.ts'
 
 /** A JSON Schema (draft 2020-12) of the config file, for editors: the core's options and those of the given modules. */

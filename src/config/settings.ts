@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { FwsError, shown } from '../contract/errors.ts'
-import type { OptionSpec, OptionSpecs } from '../contract/types.ts'
+import type { OptionSpec, OptionSpecs } from '../contract/option.ts'
 import { suggest } from './nearest.ts'
 
 export type OptionValue = string | number | boolean | readonly string[]

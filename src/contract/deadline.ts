@@ -1,5 +1,6 @@
 import { FwsError } from './errors.ts'
-import type { Awaitable } from './types.ts'
+
+export type Awaitable<T> = T | PromiseLike<T>
 
 /** Whether this is a promise, of whatever library or realm. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -1,5 +1,7 @@
 import { FwsError, shown } from './errors.ts'
-import type { Payload } from './types.ts'
+
+/** A text message is a string, a binary message a Buffer. */
+export type Payload = string | Buffer
 
 /** As it travels between nodes: one byte tells its length. */
 const FORMAT = /^[!-~]{1,64}$/

@@ -1,4 +1,4 @@
-import type { Payload } from '../contract/types.ts'
+import type { Payload } from '../contract/payload.ts'
 import { Pieces } from './pieces.ts'
 import type { Wire } from './wire.ts'
 

@@ -1,4 +1,4 @@
-import type { Counters } from '../contract/types.ts'
+import type { Counters } from '../contract/metrics.ts'
 
 /** Labels come from filters' reasons: past this many the rest are counted together, so that a label made of user data cannot grow a map. */
 const MAX_LABELS = 100

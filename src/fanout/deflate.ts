@@ -1,5 +1,6 @@
 import { constants, deflateRawSync } from 'node:zlib'
-import type { Payload, Transport } from '../contract/types.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { Transport } from '../contract/transport.ts'
 import { extendedFrame, frame } from './frame.ts'
 
 /** Window sizes, as powers of 2. zlib writes none of 8 without a header, so such clients get messages as they are. */

@@ -1,4 +1,4 @@
-import type { Payload } from '../contract/types.ts'
+import type { Payload } from '../contract/payload.ts'
 import { Batch, type Run } from './batch.ts'
 import { Pace } from './flush-policy.ts'
 import { NumberedSelection, Selection } from './selection.ts'

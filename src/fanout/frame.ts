@@ -1,4 +1,5 @@
-import type { Encoded, Payload } from '../contract/types.ts'
+import type { Encoded } from '../contract/codec.ts'
+import type { Payload } from '../contract/payload.ts'
 import { Pieces } from './pieces.ts'
 
 const FIN_TEXT = 0x81

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
-import type { Counters, Transport } from '../contract/types.ts'
+import type { Counters } from '../contract/metrics.ts'
+import type { Transport } from '../contract/transport.ts'
 import { count } from './counters.ts'
 import type { Frame, Wire } from './wire.ts'
 

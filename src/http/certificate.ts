@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { PeerCertificate, TLSSocket } from 'node:tls'
-import type { Certificate } from '../contract/types.ts'
+import type { Certificate } from '../contract/peer.ts'
 import { Tap } from './tap.ts'
 
 /** What is wrong with the certificate that the peer has shown, in OpenSSL's word; `undefined`: nothing, or it has shown none. */

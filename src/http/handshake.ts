@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { Handshake } from '../contract/types.ts'
+import type { Handshake } from '../contract/peer.ts'
 import { flat } from '../kit/flat.ts'
 import { isHostHeader } from '../kit/host.ts'
 import { hasBody } from '../kit/request-body.ts'

@@ -4,7 +4,7 @@ import { Duplex } from 'node:stream'
 import { type Chain, FAILED } from '../chain/chain.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
-import type { Peer } from '../contract/types.ts'
+import type { Peer } from '../contract/peer.ts'
 import { linger } from '../kit/linger.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { type RawData, WebSocket } from 'ws'
-import type { Transport } from '../contract/types.ts'
+import type { Transport } from '../contract/transport.ts'
 import type { ServerClient } from '../peer/client.ts'
 
 /** A socket, or a tap: tells how much it has read, and whether a data filter keeps it from reading. */

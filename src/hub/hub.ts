@@ -2,24 +2,16 @@ import type { Logger } from 'pino'
 import { type Chains, handlersOf } from '../chain/chains.ts'
 import { checkOrder, type Order } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
+import type { Attached, Audience, Client, Target } from '../contract/client.ts'
+import type { Awaitable } from '../contract/deadline.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError, shown } from '../contract/errors.ts'
+import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
+import type { Payload } from '../contract/payload.ts'
 import { checkFormat, checkPayload } from '../contract/payload.ts'
-import type {
-  Attached,
-  Audience,
-  Awaitable,
-  Bus,
-  Carrier,
-  Checks,
-  Client,
-  Closed,
-  Counters,
-  HandlerCounts,
-  Payload,
-  Target,
-  Transport,
-} from '../contract/types.ts'
+import type { Closed } from '../contract/peer.ts'
+import type { Bus, Carrier } from '../contract/storage.ts'
+import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
 import { Fanout } from '../fanout/fanout.ts'
 import type { Pieces } from '../fanout/pieces.ts'

@@ -4,22 +4,14 @@ import type { Logger } from 'pino'
 import { CHAIN_NAMES, type Chains, compileChains } from '../chain/chains.ts'
 import { ErrorReport } from '../chain/report.ts'
 import type { CoreOptions } from '../config/options.ts'
+import type { Server } from '../contract/client.ts'
+import type { Awaitable } from '../contract/deadline.ts'
 import { Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type {
-  Awaitable,
-  Checks,
-  Counters,
-  Handlers,
-  Host,
-  OpenStorage,
-  OptionSpecs,
-  OptionValues,
-  Output,
-  Server,
-  Storage,
-  UntrustedFolders,
-} from '../contract/types.ts'
+import type { Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
+import type { Checks, Counters } from '../contract/metrics.ts'
+import type { OptionSpecs, OptionValues } from '../contract/option.ts'
+import type { OpenStorage, Storage } from '../contract/storage.ts'
 import { count, createCounters } from '../fanout/counters.ts'
 import { Hub } from '../hub/hub.ts'
 import { visible } from '../kit/visible.ts'

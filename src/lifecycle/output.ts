@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream'
-import type { Output } from '../contract/types.ts'
+import type { Output } from '../contract/filter.ts'
 
 /** Bytes that may wait for whoever reads. */
 const MAX_WAITING = 1_048_576

@@ -1,6 +1,6 @@
+import type { Awaitable } from '../contract/deadline.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
-import type { Awaitable } from '../contract/types.ts'
 
 /**
  * Repeats `run` until stopped: one run at a time, errors handed over, the process not kept alive. Answers how to stop.

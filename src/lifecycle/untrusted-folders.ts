@@ -1,4 +1,4 @@
-import type { UntrustedFolder, UntrustedFolders } from '../contract/types.ts'
+import type { UntrustedFolder, UntrustedFolders } from '../contract/filter.ts'
 import { isInside } from '../kit/is-inside.ts'
 
 /** The folders of one server in which clients can write; none at first. */

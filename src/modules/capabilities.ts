@@ -1,5 +1,5 @@
 import { FwsError } from '../contract/errors.ts'
-import type { Bus, Capability, OpenStorage, Storage } from '../contract/types.ts'
+import type { Bus, Capability, OpenStorage, Storage } from '../contract/storage.ts'
 
 const CAPABILITIES: readonly Capability[] = ['sets', 'values', 'bus', 'history']
 

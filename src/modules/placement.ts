@@ -2,7 +2,7 @@ import { dirname, isAbsolute } from 'node:path'
 import { type FilterRef, INLINE } from '../config/config-file.ts'
 import type { Given } from '../config/settings.ts'
 import { FwsError } from '../contract/errors.ts'
-import type { FilterModule } from '../contract/types.ts'
+import type { FilterModule } from '../contract/filter.ts'
 import { FILTER, isPath, type LoadedModule, type Loader } from './loader.ts'
 import { checkShape } from './shape.ts'
 

@@ -2,7 +2,7 @@ import { nearest, suggest } from '../config/nearest.ts'
 import { coreOptions, kebab } from '../config/options.ts'
 import { checkNumber, numberWanted } from '../config/settings.ts'
 import { FwsError, messageOf, shown } from '../contract/errors.ts'
-import type { OptionSpec } from '../contract/types.ts'
+import type { OptionSpec } from '../contract/option.ts'
 import type { LoadedModule, ModuleKind } from './loader.ts'
 
 /** Limits that a filter may raise. */

@@ -1,5 +1,8 @@
 import type { Permits } from '../chain/permits.ts'
-import type { Attached, Audience, Awaitable, Client, Payload, Server, Target, Transport } from '../contract/types.ts'
+import type { Attached, Audience, Client, Server, Target } from '../contract/client.ts'
+import type { Awaitable } from '../contract/deadline.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { Transport } from '../contract/transport.ts'
 
 /**
  * The server as a client's filters see it where there are permits: what is broadcast through it, the client says.

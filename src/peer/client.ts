@@ -2,26 +2,19 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
+import type { Access, Client, ClientState, Message, Server } from '../contract/client.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
+import type { Codec } from '../contract/codec.ts'
+import type { Awaitable } from '../contract/deadline.ts'
 import { isPromise } from '../contract/deadline.ts'
+import type { Drop } from '../contract/drop.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
+import type { Payload } from '../contract/payload.ts'
 import { checkFormat, checkPayload } from '../contract/payload.ts'
+import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
-import type {
-  Access,
-  Awaitable,
-  Client,
-  ClientState,
-  Closed,
-  Codec,
-  Drop,
-  Handshake,
-  Message,
-  Payload,
-  Server,
-  Transport,
-} from '../contract/types.ts'
+import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
 import type { Fanout } from '../fanout/fanout.ts'
 import { Outbox, type OutboxOwner, type SendLimits } from '../fanout/outbox.ts'

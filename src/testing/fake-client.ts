@@ -1,7 +1,10 @@
+import type { Audience, Client, Server, Target } from '../contract/client.ts'
 import { checkCloseCode } from '../contract/close.ts'
+import type { Drop } from '../contract/drop.ts'
 import { DROP } from '../contract/drop.ts'
+import type { Payload } from '../contract/payload.ts'
 import { checkFormat, checkPayload } from '../contract/payload.ts'
-import type { Audience, Client, Drop, Handshake, Payload, Server, Target } from '../contract/types.ts'
+import type { Handshake } from '../contract/peer.ts'
 import { createCounters } from '../fanout/counters.ts'
 import { NOTICE, plain } from '../fanout/wire.ts'
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Awaitable, OpenStorage, Payload } from '../contract/types.ts'
+import type { Awaitable } from '../contract/deadline.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { OpenStorage } from '../contract/storage.ts'
 
 /** Milliseconds within which an engine must have done what it does later: expire, deliver. */
 const PATIENCE = 5000

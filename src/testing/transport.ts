@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
-import type { Payload, Transport } from '../contract/types.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { Transport } from '../contract/transport.ts'
 import type { ServerClient } from '../peer/client.ts'
 
 const TEXT = 0

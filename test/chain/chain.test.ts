@@ -8,7 +8,7 @@ import { type Chains, compileChains } from '../../src/chain/chains.ts'
 import { Deadlines } from '../../src/contract/deadline.ts'
 import { DROP } from '../../src/contract/drop.ts'
 import type { FwsError } from '../../src/contract/errors.ts'
-import type { Handlers } from '../../src/contract/types.ts'
+import type { Handlers } from '../../src/contract/filter.ts'
 
 const EVERY_FILTER = 1000
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as passed } from 'node:timers/promises'
-import type { Access, Client, FilterModule, Payload } from '../../src/contract/types.ts'
+import type { Access, Client } from '../../src/contract/client.ts'
+import type { FilterModule } from '../../src/contract/filter.ts'
+import type { Payload } from '../../src/contract/payload.ts'
 import { testServer } from '../../src/testing/index.ts'
 import { until } from '../support/peer.ts'
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Client, FilterModule, Payload } from '../../src/contract/types.ts'
+import type { Client } from '../../src/contract/client.ts'
+import type { FilterModule } from '../../src/contract/filter.ts'
+import type { Payload } from '../../src/contract/payload.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
 declare module 'filtered-websocket' {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { FilterModule, Sets } from '../../src/contract/types.ts'
+import type { FilterModule } from '../../src/contract/filter.ts'
+import type { Sets } from '../../src/contract/storage.ts'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
 import { cheap } from '../support/cpu.ts'
 import { SECRET, sign } from '../support/tokens.ts'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import * as rateLimit from '../../filters/rate-limit.ts'
-import type { Client, Message, Payload } from '../../src/contract/types.ts'
+import type { Client, Message } from '../../src/contract/client.ts'
+import type { Payload } from '../../src/contract/payload.ts'
 import { fakeClient, setUp, type TestClient, testServer } from '../../src/testing/index.ts'
 
 const NOW = Date.UTC(2026, 0, 1)

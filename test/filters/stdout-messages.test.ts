@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { FilterModule } from '../../src/contract/types.ts'
+import type { FilterModule } from '../../src/contract/filter.ts'
 import { testServer } from '../../src/testing/index.ts'
 
 /** The ancestor's first example: takes the last character off. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { UntrustedFolders } from '../../src/contract/types.ts'
+import type { UntrustedFolders } from '../../src/contract/filter.ts'
 import { createUntrustedFolders } from '../../src/lifecycle/untrusted-folders.ts'
 import { setUp, testServer } from '../../src/testing/index.ts'
 

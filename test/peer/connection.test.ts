@@ -4,7 +4,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { delayBefore } from '../../client/backoff.ts'
 import { type ConnectionEvents, type ConnectOptions, connect } from '../../client/node.ts'
 import { Queue } from '../../client/queue.ts'
-import type { FilterModule } from '../../src/contract/types.ts'
+import type { FilterModule } from '../../src/contract/filter.ts'
 import { serve, until } from '../support/peer.ts'
 
 /** Bounds that let a test see several attempts within a second. */

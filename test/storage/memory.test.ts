@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { History, Payload, Sets, Values } from '../../src/contract/types.ts'
+import type { Payload } from '../../src/contract/payload.ts'
+import type { History, Sets, Values } from '../../src/contract/storage.ts'
 import { open } from '../../storage/memory.ts'
 
 const NOW = Date.UTC(2026, 0, 1)

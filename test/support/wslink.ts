@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { decode, encode } from '@msgpack/msgpack'
 import type { WslinkApi } from '../../filters/wslink.ts'
-import type { FilterModule, Host } from '../../src/contract/types.ts'
+import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { ServerOptions } from '../../src/index.ts'
 import { Peer, serve } from './peer.ts'
 

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Client, Message } from '../../src/contract/client.ts'
 import { DROP } from '../../src/contract/drop.ts'
-import type { Client, FilterModule, Handlers, Handshake, Message, Payload } from '../../src/contract/types.ts'
+import type { FilterModule, Handlers } from '../../src/contract/filter.ts'
+import type { Payload } from '../../src/contract/payload.ts'
+import type { Handshake } from '../../src/contract/peer.ts'
 import { fakeClient, Refused, setUp, type TestServer, testServer } from '../../src/testing/index.ts'
 
 type Test = { after(fn: () => Promise<void>): void }

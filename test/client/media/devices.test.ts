@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
-import type { FilterModule } from '../../../src/contract/types.ts'
+import type { FilterModule } from '../../../src/contract/filter.ts'
 import { browser, watched } from '../../support/browser.ts'
 import { folder } from '../../support/cli.ts'
 import { serve } from '../../support/peer.ts'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { frameOf, type Response } from '../../../filters/messaging/message.ts'
 import type { MessagingApi } from '../../../filters/messaging.ts'
-import type { Client } from '../../../src/contract/types.ts'
+import type { Client } from '../../../src/contract/client.ts'
 import { action, building, framed, headerOf, request } from '../../support/messaging.ts'
 import {
   bytesOf,

@@ -4,7 +4,7 @@ import { Leases } from '../../../filters/messaging/leases.ts'
 import { Ledger, type LedgerOptions } from '../../../filters/messaging/ledger.ts'
 import type { Outcome } from '../../../filters/messaging/outcome.ts'
 import { Run } from '../../../filters/messaging/run.ts'
-import type { Values } from '../../../src/contract/types.ts'
+import type { Values } from '../../../src/contract/storage.ts'
 import { open, options } from '../../../storage/memory.ts'
 
 const REMEMBER = 600_000

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { Delivery, MessagingApi } from '../../../filters/messaging.ts'
-import type { FilterModule } from '../../../src/contract/types.ts'
+import type { FilterModule } from '../../../src/contract/filter.ts'
 import { action, building, door, plainly, request } from '../../support/messaging.ts'
 import { Browser, gate } from '../../support/messaging-browser.ts'
 import { Peer, serve, until } from '../../support/peer.ts'

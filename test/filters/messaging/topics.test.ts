@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { MessagingApi } from '../../../filters/messaging.ts'
-import type { Access, FilterModule } from '../../../src/contract/types.ts'
+import type { Access } from '../../../src/contract/client.ts'
+import type { FilterModule } from '../../../src/contract/filter.ts'
 import { building, door, request } from '../../support/messaging.ts'
 import { Peer, until } from '../../support/peer.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Client } from '../../../src/contract/types.ts'
+import type { Client } from '../../../src/contract/client.ts'
 import type { RunningServer, ServerOptions } from '../../../src/index.ts'
 import { type Refused, testServer } from '../../../src/testing/index.ts'
 import { launch } from '../../support/cli.ts'

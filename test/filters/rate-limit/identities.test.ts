@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
-import type { Client, Payload } from '../../../src/contract/types.ts'
+import type { Client } from '../../../src/contract/client.ts'
+import type { Payload } from '../../../src/contract/payload.ts'
 import type { ServerOptions } from '../../../src/index.ts'
 import { type Refused, type TestServer, testServer } from '../../../src/testing/index.ts'
 import { folder } from '../../support/cli.ts'
