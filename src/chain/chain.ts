@@ -35,7 +35,7 @@ export interface Subject {
   /** Whether that handler has returned and its promise is awaited. */
   waiting: boolean
   /** Order of the last filter that this client's messages reach. */
-  reach: number
+  readonly reach: number
   /** It wanted what it may not. */
   tellForbidden(why: string): void
 }

@@ -151,7 +151,8 @@ export interface Server {
 /** The other end of `server.attach`: what the transport reports. */
 export interface Attached {
   readonly client: Client
-  receive(payload: Payload): void
+  /** @param views - what the transport has decoded already; it becomes part of the message that filters get. */
+  receive(payload: Payload, views?: MessageViews): void
   /** Runs `then` when all that was received has been through the chain; at once if that is so now. */
   settled(then: () => void): void
   closed(code: number, reason: string, clean: boolean): void

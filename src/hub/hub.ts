@@ -140,7 +140,7 @@ export class Hub implements ClientHost {
     client.openSoon(transport)
     return {
       client,
-      receive: payload => client.receive(payload),
+      receive: (payload, views) => client.receive(payload, views),
       settled: then => client.mailbox.whenIdle(then),
       // Never from within a call of ours to the transport: it may be in the middle of a flush.
       closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
-import type { Access, Client, ClientState, Message, Server } from '../contract/client.ts'
+import type { Access, Client, ClientState, Message, MessageViews, Server } from '../contract/client.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
 import type { Awaitable } from '../contract/deadline.ts'
@@ -24,11 +24,10 @@ import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
 import { ActingServer } from './acting-server.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
-import { Admission } from './pending.ts'
+import { NO_FILTER, Pending } from './pending.ts'
 
-/** Past the last filter: nothing holds the client. */
+/** Past the last filter: no filter holds the client. */
 const EVERY_FILTER = 0x3fff_ffff
-const NO_FILTER = -1
 const NO_TOPICS: ReadonlySet<string> = new Set()
 
 export interface Limits extends SendLimits, InboundLimits {
@@ -74,18 +73,36 @@ interface Ending {
   readonly reason: string
 }
 
-/** The one implementation of Client, over any transport: what the core knows of one peer. */
-export class ServerClient implements Client, Subject, MailboxOwner<Payload>, OutboxOwner {
+/**
+ * Where a client is in its life. `arriving`: its open chain has not begun. `closing`: this side has ended it, or the peer
+ * has sent a Close frame. `gone`: its transport has ended.
+ */
+type Stage = 'arriving' | 'open' | 'closing' | 'gone'
+
+/** A message that its transport has decoded already. */
+class Viewed {
+  readonly payload: Payload
+  readonly views: MessageViews
+
+  constructor(payload: Payload, views: MessageViews) {
+    this.payload = payload
+    this.views = views
+  }
+}
+
+type Received = Payload | Viewed
+
+/** The one implementation of Client, over any transport. */
+export class ServerClient implements Client, Subject, MailboxOwner<Received>, OutboxOwner {
   readonly id: string
   readonly remote: string
   readonly handshake: Handshake | undefined
   readonly outbox: Member
-  readonly mailbox: Mailbox<Payload>
+  readonly mailbox: Mailbox<Received>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
   position = NO_FILTER
   waiting = false
-  reach = EVERY_FILTER
   #state: ClientState | undefined
   #identity: string | undefined
   readonly hub: ClientHost
@@ -96,17 +113,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   #codec: Codec = plain
   #topics: Set<string> | undefined
   #abort: AbortController | undefined
-  /** While it is on hold. */
-  #admission: Admission | undefined
+  #stage: Stage = 'arriving'
+  /** Set while it is pending. */
+  #pending: Pending | undefined
   /** How this side ended the connection, if it did. */
   #ending: Ending | undefined
-  /** The peer has said Close, and what waited for it has been written. */
-  #peerClosing = false
-  #gone = false
-  /** Its open chain has begun: only then does its disconnect chain run. */
-  #isOpened = false
-  /** Nothing more is read. */
-  #retiring = false
+  /** It is not read any more: it finishes what it has, and is closed then. */
+  #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
 
   constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
@@ -135,6 +148,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.#actingServer
   }
 
+  /** Once this side has ended it, not even the message that is in the chain goes on. */
+  get reach(): number {
+    return this.#ending === undefined ? (this.#pending?.reach ?? EVERY_FILTER) : NO_FILTER
+  }
+
   get identity(): string | undefined {
     return this.#identity
   }
@@ -150,12 +168,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   get buffered(): number {
-    return this.outbox.unsent + (this.#admission?.bytes ?? 0)
+    return this.outbox.unsent + (this.#pending?.bytes ?? 0)
   }
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
-    if (this.#gone) this.#abort.abort()
+    if (this.#stage === 'gone') this.#abort.abort()
     return this.#abort.signal
   }
 
@@ -175,14 +193,14 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     return this.#transport !== undefined
   }
 
-  /** Opened, and neither ended by us nor lost. */
+  /** Open, and neither side has begun to close it. */
   get isOpen(): boolean {
-    return this.#isOpened && !this.#isEnding
+    return this.#stage === 'open'
   }
 
   /** Whether it takes part in broadcasts and topics. */
   get isAdmitted(): boolean {
-    return this.isOpen && this.#admission === undefined
+    return this.isOpen && this.#pending === undefined
   }
 
   send(payload: Payload, format?: string): void {
@@ -200,22 +218,22 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** Sends what this client's wire has encoded. */
   sendEncoded(encoded: Buffer | Pieces): void {
-    this.#deliver(encoded, this.#isHolderCalling())
+    this.#deliver(encoded, this.#pending?.isReached(this) ?? true)
   }
 
   /**
-   * @param toHeld - whether it may reach a client on hold: what its holder sends and every answer to its messages may;
-   * all else waits, so that a client that is not admitted receives nothing.
+   * @param whilePending - whether it may reach a client that is pending: what its holder sends and every answer to its
+   * messages may; all else waits for the admission.
    */
-  #deliver(encoded: Buffer | Pieces, toHeld: boolean): void {
+  #deliver(encoded: Buffer | Pieces, whilePending: boolean): void {
     if (encoded.length === 0) return
     if (this.#isEnding) {
       count(this.hub.counters.drops, 'closed client')
       return
     }
     const frame = this.outbox.wire.frameOf(encoded)
-    if (this.#admission !== undefined && !toHeld) {
-      this.#keep(this.#admission, frame)
+    if (this.#pending !== undefined && !whilePending) {
+      this.#keep(this.#pending, frame)
     } else {
       if (!this.outbox.isOpen) this.#checkWaiting(this.outbox.bytes + frame.length)
       this.hub.fanout.send(this.outbox, frame)
@@ -272,38 +290,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   hold(): void {
-    const holder = this.position
-    if (holder === NO_FILTER) {
-      const message = `hold() works while a filter handles an event of this client; client ${this.id} has none under way`
-      throw new FwsError('ERR_STATE', message)
-    }
+    const pending = this.#pending ?? new Pending()
+    pending.hold(this)
     if (this.isAdmitted) this.hub.leaveAll(this)
-    this.#admission ??= new Admission()
-    this.#admission.hold(holder)
-    this.reach = this.#admission.reach
+    this.#pending = pending
     if (this.isOpen) this.#startHoldTimer()
   }
 
   admit(): void {
-    const admission = this.#admission
-    if (admission === undefined) return
-    // Behind an await, or outside of every handler, nobody knows who calls.
-    const caller = this.position === NO_FILTER || this.waiting ? (admission.only ?? this.position) : this.position
-    if (!admission.isHeldBy(caller)) {
-      if (caller !== NO_FILTER) return
-      const message = `client ${this.id} is held by several filters: admit() it in a handler of the one that holds it`
-      throw new FwsError('ERR_STATE', message)
-    }
-    if (!admission.lift(caller)) {
-      this.reach = admission.reach
-      return
-    }
-    this.#admission = undefined
-    const kept = admission.stop()
-    if (this.#ending !== undefined) return
-    this.reach = EVERY_FILTER
+    const pending = this.#pending
+    if (pending === undefined || !pending.admit(this)) return
+    this.#pending = undefined
+    const frames = pending.stop()
     if (this.#isEnding) return
-    for (const frame of kept) this.hub.fanout.send(this.outbox, frame)
+    for (const frame of frames) this.hub.fanout.send(this.outbox, frame)
     if (this.isOpen) this.hub.joinAll(this)
   }
 
@@ -331,7 +331,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Everything in the mailbox is worked on first. */
   retire(code: number, reason: string): void {
     if (this.#isEnding) return
-    this.#retiring = true
+    this.#isRetiring = true
     this.#flow('pause')
     this.mailbox.whenIdle(async () => {
       // Who cannot finish is closed all the same.
@@ -361,9 +361,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
 
   /** The peer has gone before its handshake was answered. */
   abandoned(): void {
-    this.#gone = true
-    this.outbox.close()
-    this.#abort?.abort()
+    this.#leave()
   }
 
   /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
@@ -384,14 +382,15 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     this.mailbox.begin(Promise.resolve().then(() => this.#runOpen(transport)))
   }
 
-  receive(payload: Payload): void {
+  /** @param views - what the transport has decoded; it is part of the message that filters get. */
+  receive(payload: Payload, views?: MessageViews): void {
     if (this.#isEnding) {
       count(this.hub.counters.drops, 'closing client')
       return
     }
     this.hub.counters.messages++
     this.hub.counters.bytesIn += Buffer.byteLength(payload)
-    this.mailbox.receive(payload)
+    this.mailbox.receive(views === undefined ? payload : new Viewed(payload, views))
   }
 
   /** The peer said Close: what waits for it goes out before the answer. */
@@ -399,33 +398,35 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
     if (this.#isEnding) return
     this.hub.fanout.flushOne(this.outbox)
     this.outbox.close()
-    this.#peerClosing = true
+    this.#stage = 'closing'
   }
 
   /** The transport has ended. What was received before is still worked on; then the disconnect chain runs. */
   closed(code: number, reason: string, clean: boolean): void {
-    if (this.#gone) return
-    this.#gone = true
+    if (this.#stage === 'gone') return
+    // Only a client whose open chain has begun has a disconnect chain.
+    const wasOpened = this.hub.clients.get(this.id) === this
+    // The last messages of a pending client reach no filter that they did not reach before: it stays pending.
+    this.#pending?.stop()
+    this.#leave()
+    if (!wasOpened) return
     const ending = this.#ending ?? { code, reason }
-    // Still on hold: its last messages must reach no filter that they did not reach before.
-    this.#admission?.stop()
-    this.outbox.close()
-    this.#abort?.abort()
-    if (!this.#isOpened) return
     this.hub.closed(this, ending.code)
     this.mailbox.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
   }
 
-  handle(payload: Payload): Promise<unknown> | undefined {
+  handle(received: Received): Promise<unknown> | undefined {
     const { message } = this.hub.chains
     if (message.empty) return undefined
-    const received: Message = { payload, at: Date.now() }
-    const outcome = message.run(payload, this, received)
+    const payload = payloadOf(received)
+    const about: Message = { payload, at: Date.now() }
+    if (received instanceof Viewed) Object.assign(about, received.views)
+    const outcome = message.run(payload, this, about)
     return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
   }
 
-  sizeOf(payload: Payload): number {
-    return Buffer.byteLength(payload)
+  sizeOf(received: Received): number {
+    return Buffer.byteLength(payloadOf(received))
   }
 
   pause(): void {
@@ -434,7 +435,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   resume(): void {
-    if (!this.#gone && !this.#retiring) this.#flow('resume')
+    if (this.#stage !== 'gone' && !this.#isRetiring) this.#flow('resume')
   }
 
   fellBehind(): void {
@@ -446,11 +447,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   #runOpen(transport: Transport): Promise<unknown> | undefined {
     this.hub.arriving.delete(this)
     if (this.#isEnding) return undefined
-    this.#isOpened = true
+    this.#stage = 'open'
     this.outbox.open(transport)
     this.hub.fanout.flushOne(this.outbox)
     this.hub.opened(this)
-    if (this.#admission === undefined) this.hub.joinAll(this)
+    if (this.#pending === undefined) this.hub.joinAll(this)
     else this.#startHoldTimer()
     const outcome = this.hub.chains.open.run(this)
     if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
@@ -459,18 +460,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   get #isEnding(): boolean {
-    return this.#gone || this.#peerClosing || this.#ending !== undefined
+    return this.#stage === 'closing' || this.#stage === 'gone'
   }
 
-  /** Behind an await nobody knows who calls. */
-  #isHolderCalling(): boolean {
-    return this.position !== NO_FILTER && this.position <= this.reach && !this.waiting
-  }
-
-  /** The sender is not to blame when a client on hold has no more room: it is treated as any slow client. */
-  #keep(admission: Admission, frame: Frame): void {
+  /** A pending client without room for the frame is treated as any slow client; the sender sees no error. */
+  #keep(pending: Pending, frame: Frame): void {
     const { maxBuffered, slowClients } = this.hub.limits
-    if (admission.bytes + frame.length <= maxBuffered) admission.keep(frame)
+    if (pending.bytes + frame.length <= maxBuffered) pending.keep(frame)
     else if (slowClients === 'close' && this.isOpen) this.fellBehind()
     else count(this.hub.counters.drops, 'slow client')
   }
@@ -483,7 +479,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   }
 
   #startHoldTimer(): void {
-    this.#admission?.startTimer(this.hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
+    this.#pending?.startTimer(this.hub.limits.holdTimeout, () => this.disconnect(1008, 'not admitted in time'))
   }
 
   #afterOpen(outcome: unknown): void {
@@ -514,11 +510,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Payload>, Out
   /** Nothing is sent or handled from now on but the Close frame. */
   #finish(ending: Ending): void {
     this.#ending = ending
-    // Not even the message that is under way goes on.
-    this.reach = NO_FILTER
+    if (this.#stage !== 'gone') this.#stage = 'closing'
     this.outbox.close()
     this.hub.leaveAll(this)
     const discarded = this.mailbox.discard()
     if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
   }
+
+  #leave(): void {
+    this.#stage = 'gone'
+    this.outbox.close()
+    this.#abort?.abort()
+  }
+}
+
+function payloadOf(received: Received): Payload {
+  return received instanceof Viewed ? received.payload : received
 }
