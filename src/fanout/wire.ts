@@ -1,7 +1,6 @@
 import type { Codec, Encoded } from '../contract/codec.ts'
 import { FwsError } from '../contract/errors.ts'
-import type { Payload } from '../contract/payload.ts'
-import { isPayload } from '../contract/payload.ts'
+import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Transport } from '../contract/transport.ts'
 import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
 import type { Pieces } from './pieces.ts'
