@@ -1,23 +1,57 @@
-// Runs the tests: all, or the files named. Node 20 finds no TypeScript by itself and calls that a success, so they are listed here.
-import { spawnSync } from 'node:child_process'
+// Runs the tests: the quick ones, with --long the long ones (*.long.test.ts), or the files named.
+import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
-const named = process.argv.slice(2)
-const found = readdirSync(join(root, 'test'), { recursive: true })
+/** Test files at a time. They mostly wait, so there may be more of them than cores. */
+const CONCURRENCY = 3
+/** Milliseconds for a test, and for a whole file: only one that hangs comes near. Tests wait with deadlines of their own. */
+const TIMEOUT = 300_000
+
+const [option, ...named] = process.argv.slice(2)
+const isLong = option === '--long'
+const given = isLong || option === undefined ? named : [option, ...named]
+const all = readdirSync(join(root, 'test'), { recursive: true })
   .filter(file => file.endsWith('.test.ts'))
   .map(file => join('test', file))
   .sort()
-const files = named.length > 0 ? named : found
-if (files.length === 0) {
-  console.error('no test found')
-  process.exit(1)
-}
-const run = (script, ...args) =>
-  spawnSync(process.execPath, [...script, ...args], { cwd: root, stdio: 'inherit' }).status ?? 1
+const files = given.length > 0 ? given : all.filter(file => file.endsWith('.long.test.ts') === isLong)
+
+const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1
 // The command line is tested as it is shipped.
-if (run([join(root, 'scripts/build.mjs')]) !== 0) process.exit(1)
-run(['--import', 'tsx', join(root, 'scripts/find-redis.mjs')])
-run(['--import', 'tsx', join(root, 'scripts/find-chromium.mjs')])
-process.exit(run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-timeout=60000'], ...files))
+for (const script of ['build.mjs', 'compile-tests.mjs']) if (node(join(root, 'scripts', script)) !== 0) process.exit(1)
+
+const compiled = files.map(file => join('.build', file.replace(/\.ts$/, '.js')))
+const runner = spawn(
+  process.execPath,
+  [
+    '--enable-source-maps',
+    '--test',
+    `--test-concurrency=${CONCURRENCY}`,
+    `--test-timeout=${TIMEOUT}`,
+    `--test-reporter=${join(root, 'scripts/test-reporter.mjs')}`,
+    '--test-reporter-destination=stdout',
+    ...compiled,
+  ],
+  // A process group of its own, so that nothing that a test started outlives the run, whatever way it ends.
+  { cwd: root, stdio: 'inherit', detached: true },
+)
+const endGroup = () => {
+  try {
+    process.kill(-runner.pid, 'SIGKILL')
+    return true
+  } catch {
+    return false
+  }
+}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    endGroup()
+    process.exit(1)
+  })
+}
+runner.on('exit', code => {
+  if (endGroup()) console.error('processes that tests had left behind were ended')
+  process.exit(code ?? 1)
+})

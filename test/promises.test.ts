@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -17,8 +17,7 @@ import type { Payload } from '../src/contract/payload.ts'
 import type { ServerClient } from '../src/peer/client.ts'
 import { testServer } from '../src/testing/index.ts'
 import { Peer, raw, refusedWith, serve, until } from './support/peer.ts'
-
-const root = dirname(import.meta.dirname)
+import { root } from './support/root.ts'
 
 /** A promise and who settles it. */
 function gate(): { readonly passed: Promise<void>; open(): void } {

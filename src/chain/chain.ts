@@ -1,7 +1,6 @@
 import type { Client } from '../contract/client.ts'
 import { type Deadlines, isPromise } from '../contract/deadline.ts'
-import type { Drop } from '../contract/drop.ts'
-import { DROP } from '../contract/drop.ts'
+import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, isForbidden } from '../contract/errors.ts'
 import type { Handlers } from '../contract/filter.ts'
 

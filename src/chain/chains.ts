@@ -3,8 +3,7 @@ import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import type { ChannelEvent } from '../contract/filter.ts'
 import type { HandlerCounts } from '../contract/metrics.ts'
-import type { Payload } from '../contract/payload.ts'
-import { isPayload } from '../contract/payload.ts'
+import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Peer } from '../contract/peer.ts'
 import {
   Chain,

@@ -1,5 +1,4 @@
-import type { Payload } from '../contract/payload.ts'
-import { isPayload } from '../contract/payload.ts'
+import { isPayload, type Payload } from '../contract/payload.ts'
 import { type Order, readOrder } from './disconnect-order.ts'
 
 /** Version of the layout below. A node reads no other. */

@@ -1,8 +1,7 @@
 import type { Logger } from 'pino'
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Counters } from '../contract/metrics.ts'
-import type { Payload } from '../contract/payload.ts'
-import { isPayload } from '../contract/payload.ts'
+import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Carrier } from '../contract/storage.ts'
 import type { Order } from './disconnect-order.ts'
 import {

@@ -1,5 +1,4 @@
-import type { Awaitable } from '../contract/deadline.ts'
-import { isPromise } from '../contract/deadline.ts'
+import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
 import type { ChannelEvent } from '../contract/filter.ts'
 import type { Bus } from '../contract/storage.ts'

@@ -1,5 +1,4 @@
-import type { Awaitable } from '../contract/deadline.ts'
-import { isPromise } from '../contract/deadline.ts'
+import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
 
 /**

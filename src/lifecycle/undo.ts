@@ -1,7 +1,6 @@
 import type { Logger } from 'pino'
 import { logError } from '../chain/report.ts'
-import type { Awaitable } from '../contract/deadline.ts'
-import { withDeadline } from '../contract/deadline.ts'
+import { type Awaitable, withDeadline } from '../contract/deadline.ts'
 
 /** Milliseconds that a step has at least, however short the drain time. */
 const LEAST = 1000

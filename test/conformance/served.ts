@@ -7,6 +7,7 @@ import { type Launched, launch } from '../support/cli.ts'
 import { CLOSE, RawPeer } from '../support/frames.ts'
 import { metricsOf } from '../support/metrics.ts'
 import { until } from '../support/peer.ts'
+import { root } from '../support/root.ts'
 import { fingerprint } from './filters/fingerprint.ts'
 
 type Headers = Readonly<Record<string, string>>
@@ -17,7 +18,7 @@ interface Told {
   code: number | undefined
 }
 
-const filter = (name: string) => join(import.meta.dirname, 'filters', `${name}.ts`)
+const filter = (name: string) => join(root, 'test/conformance/filters', `${name}.ts`)
 
 /** What stands between the socket and the filters differs in each. */
 const SETUPS = [

@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Peer, serve } from '../support/peer.ts'
+import { root } from '../support/root.ts'
 
-const CHAT = join(import.meta.dirname, '../../examples/chat/chat.ts')
+const CHAT = join(root, 'examples/chat/chat.ts')
 
 type Test = Parameters<typeof serve>[0]
 

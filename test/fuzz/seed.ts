@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { root } from '../support/root.ts'
 
 /** Cases that once failed, by kind; they are run always, before the random ones. */
 export function kept<T>(kind: 'configFiles' | 'frames' | 'handshakes' | 'options'): readonly T[] {
-  return JSON.parse(readFileSync(join(import.meta.dirname, 'seeds.json'), 'utf8'))[kind]
+  return JSON.parse(readFileSync(join(root, 'test/fuzz/seeds.json'), 'utf8'))[kind]
 }
 
 /** Another one each time; `FUZZ_SEED` repeats a run that failed. */

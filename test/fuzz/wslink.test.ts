@@ -12,6 +12,7 @@ import { chunksOf } from '../../filters/wslink/v2/chunks.ts'
 import { Generation2 } from '../../filters/wslink/v2/generation.ts'
 import { BINARY, CLOSE, frame, TEXT } from '../support/frames.ts'
 import { watched } from '../support/resources.ts'
+import { root } from '../support/root.ts'
 import { call, chunk, hello, SECRET, whole } from '../support/wslink.ts'
 import { type Conversation, fuzzConnections, goodHandshake } from './connections.ts'
 import { mutated } from './mutations.ts'
@@ -177,7 +178,7 @@ const talks: fc.Arbitrary<Talk> = fc
 it(`${CONVERSATIONS} random conversations of wslink are answered by the book or ended, and leave nothing behind`, {
   timeout: 120_000,
 }, async t => {
-  const filters = join(import.meta.dirname, '../support/filters')
+  const filters = join(root, 'test/support/filters')
   let letIn = 0
   await fuzzConnections(t, {
     targets: [

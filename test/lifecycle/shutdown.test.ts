@@ -9,11 +9,13 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { type Logger, pino } from 'pino'
 import { type Closed, createServer, type FilterModule, type Payload } from '../../src/index.ts'
 import { folder, launch } from '../support/cli.ts'
 import { ask, CLOSE, closeFrame, frame, handshake, RawPeer, TEXT } from '../support/frames.ts'
 import { Peer, raw, serve, until } from '../support/peer.ts'
+import { root } from '../support/root.ts'
 
 const GOODBYE = { code: 1001, reason: 'server is shutting down' }
 
@@ -443,7 +445,7 @@ describe('a process that has nothing but its server, with a filter that never se
   /** What it prints until it ends, and its exit code. */
   async function run(t: TestContext, filterTimeout: number): Promise<{ printed: string; code: number | null }> {
     const script = `
-      import { createServer } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
+      import { createServer } from ${JSON.stringify(pathToFileURL(join(root, 'src/index.ts')).href)}
       import { WebSocket } from 'ws'
       const filter = { message: () => new Promise(() => {}), stop: () => console.log('filter stopped') }
       const server = await createServer({
@@ -455,7 +457,7 @@ describe('a process that has nothing but its server, with a filter that never se
       await server.close()
       console.log('closed')`
     const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-      cwd: new URL('../..', import.meta.url),
+      cwd: root,
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     t.after(() => void child.kill('SIGKILL'))

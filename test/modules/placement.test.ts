@@ -16,6 +16,7 @@ import { makePlan, type Plan } from '../../src/lifecycle/plan.ts'
 import { createLoader } from '../../src/lifecycle/server.ts'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
 import { Peer, until } from '../support/peer.ts'
+import { root } from '../support/root.ts'
 
 declare module 'filtered-websocket' {
   interface FilterApis {
@@ -27,7 +28,7 @@ declare module 'filtered-websocket' {
 type Test = { after(fn: () => Promise<void>): void }
 type Filters = Parameters<typeof testServer>[0]
 
-const source = new URL('../../', import.meta.url)
+const source = pathToFileURL(`${root}/`)
 const home = process.cwd()
 let folder = ''
 

@@ -4,8 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { storageConformance } from '../../src/testing/storage.ts'
 import { open, options } from '../../storage/memory.ts'
+import { root } from '../support/root.ts'
 
 storageConformance('memory', () =>
   open({
@@ -71,7 +73,7 @@ describe('the conformance suite', () => {
   it('finds the promises that an engine breaks, and leaves out what it does not have', () => {
     const folder = mkdtempSync(join(tmpdir(), 'fws-conformance-'))
     try {
-      const suite = new URL('../../src/testing/storage.ts', import.meta.url).href
+      const suite = pathToFileURL(join(root, 'src/testing/storage.ts')).href
       const file = join(folder, 'broken.test.mjs')
       writeFileSync(
         file,

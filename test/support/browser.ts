@@ -3,12 +3,13 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { chromiumBinary, withoutChromium } from './chromium-binary.ts'
+import { root } from './root.ts'
 
 interface Test {
   after(fn: () => void | Promise<void>): void
 }
 
-const IMAGES = join(import.meta.dirname, '../../docs/images')
+const IMAGES = join(root, 'docs/images')
 /** Pictures lie in the repository for ever. */
 const MAX_BYTES = 200_000
 /** Part of a picture in one colour from which on it shows nothing. */

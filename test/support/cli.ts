@@ -7,9 +7,10 @@ import { dirname, join } from 'node:path'
 import { Writable } from 'node:stream'
 import { main } from '../../src/cli.ts'
 import { Peer, until } from './peer.ts'
+import { root } from './root.ts'
 
-/** The repository. */
-export const root = join(import.meta.dirname, '../..')
+export { root } from './root.ts'
+
 /** The command as it is shipped, and as it stands in the source. */
 export const shipped = [join(root, 'dist/bin/fws-server.js')]
 export const source = ['--import', import.meta.resolve('tsx'), join(root, 'bin/fws-server.ts')]

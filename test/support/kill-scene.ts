@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Launched, root } from './cli.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
@@ -123,8 +123,10 @@ export class KillScene {
       rate,
       transfer: transfer && { ...transfer, local: join(this.folder, transfer.local) },
     }
-    const copter = fork(join(import.meta.dirname, 'numbered-copter.ts'), [JSON.stringify(orders)], {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+    // Compiled, or from the source.
+    const extension = extname(import.meta.filename)
+    const copter = fork(join(import.meta.dirname, `numbered-copter${extension}`), [JSON.stringify(orders)], {
+      execArgv: extension === '.ts' ? ['--import', import.meta.resolve('tsx')] : [],
     })
     this.#copter = copter
     this.#undo.push(() => void copter.kill('SIGKILL'))

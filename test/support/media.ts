@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readEnvelope } from '../../filters/media/envelope.ts'
+import { root } from './root.ts'
 
 /** Recorded between the original browser client and the original server (nanollm-webserver). */
 export interface Vector {
@@ -9,7 +10,7 @@ export interface Vector {
   readonly bytes: Buffer
 }
 
-const recorded = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/nanollm.json'), 'utf8'))
+const recorded = JSON.parse(readFileSync(join(root, 'test/vectors/nanollm.json'), 'utf8'))
 
 export const vectors: readonly Vector[] = recorded.vectors.map((vector: { name: string; hex: string }) => ({
   ...vector,

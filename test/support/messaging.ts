@@ -13,6 +13,7 @@ import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { ServerOptions } from '../../src/index.ts'
 import { serve, until } from './peer.ts'
+import { root } from './root.ts'
 
 /** Recorded of the original's encoder, and frames that it refuses (clever-show-messaging). */
 export interface Vector {
@@ -24,7 +25,7 @@ export interface Vector {
   readonly originalBehaviour?: 'accept' | 'ignore' | 'reset'
 }
 
-const recorded = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/clever-show.json'), 'utf8'))
+const recorded = JSON.parse(readFileSync(join(root, 'test/vectors/clever-show.json'), 'utf8'))
 
 export const vectors: readonly Vector[] = recorded.vectors
   .filter(({ name, hex }: { name: string; hex?: string }) => hex && !name.startsWith('ntp/'))

@@ -4,8 +4,9 @@ import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { onPath } from './debian.ts'
 import { until } from './peer.ts'
+import { root } from './root.ts'
 
-const SCRIPT = join(import.meta.dirname, '../peers/messaging_peer.py')
+const SCRIPT = join(root, 'test/peers/messaging_peer.py')
 
 /** Python 3, which the independent peer is written in; undefined: there is none. */
 export const python = onPath('python3', process.env)

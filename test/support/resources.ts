@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { type Launched, shipped } from './cli.ts'
 import { body, metricsOf } from './metrics.ts'
 import { until } from './peer.ts'
+import { root } from './root.ts'
 
 /** Growth in bytes that is no leak: caches, pools, what the collector has not given back to the system. */
 const HEAP_NOISE = 16_000_000
@@ -15,7 +16,7 @@ export const watched = {
 
 /** The same with guards before its filters. */
 export function watchedArgv(...guards: readonly string[]): string[] {
-  const resources = join(import.meta.dirname, 'filters/resources.ts')
+  const resources = join(root, 'test/support/filters/resources.ts')
   return ['--port', '0', '--health-port', '0', '-f', ...guards, 'health', resources]
 }
 

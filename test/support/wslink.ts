@@ -8,6 +8,7 @@ import type { WslinkApi } from '../../filters/wslink.ts'
 import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { ServerOptions } from '../../src/index.ts'
 import { Peer, serve } from './peer.ts'
+import { root } from './root.ts'
 
 export const SECRET = 's3cret'
 
@@ -22,7 +23,7 @@ export interface Vector {
   readonly isBad: boolean
 }
 
-const recorded = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/wslink.json'), 'utf8'))
+const recorded = JSON.parse(readFileSync(join(root, 'test/vectors/wslink.json'), 'utf8'))
 
 export const vectors: readonly Vector[] = recorded.vectors.map(
   (vector: { name: string; direction: string; hex?: string; text?: string; meaning: string; expect?: string }) => ({
@@ -145,7 +146,7 @@ export type Generation = 'wslink' | 'wslink-1'
  */
 // biome-ignore lint/suspicious/noExplicitAny: a test knows what its program returns
 export async function official(generation: Generation, url: string, program: string): Promise<any> {
-  const argv = [join(import.meta.dirname, 'wslink-official.mjs'), generation, url, program]
+  const argv = [join(root, 'test/support/wslink-official.mjs'), generation, url, program]
   const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })
   return JSON.parse(stdout)
 }

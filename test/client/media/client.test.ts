@@ -18,9 +18,10 @@ import {
 } from '../../../client/media/node.ts'
 import { folder } from '../../support/cli.ts'
 import { serve, until } from '../../support/peer.ts'
+import { root } from '../../support/root.ts'
 
 /** Recorded between the original browser client and the original server; each tells where it comes from. */
-const { vectors } = JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors/nanollm.json'), 'utf8')) as {
+const { vectors } = JSON.parse(readFileSync(join(root, 'test/vectors/nanollm.json'), 'utf8')) as {
   vectors: readonly Vector[]
 }
 interface Vector {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { clockOf } from '../../../client/messaging/clock.ts'
 import { laterOf } from '../../../client/messaging/later.ts'
@@ -8,11 +10,12 @@ import type { Messaging } from '../../../filters/messaging/message.ts'
 import { type GroundOptions, ground, type Line } from '../../support/ground.ts'
 import { answer, failing, follow } from '../../support/messaging-client.ts'
 import { until } from '../../support/peer.ts'
+import { root } from '../../support/root.ts'
 
 const exec = promisify(execFile)
 /** Closes its client when it is told to, and ends when nothing holds it. */
 const PROGRAM = `
-import { connectMessaging } from '${import.meta.resolve('../../../client/messaging/node.ts')}'
+import { connectMessaging } from '${pathToFileURL(join(root, 'client/messaging/node.ts'))}'
 const client = connectMessaging(process.env.STATION)
 client.action('start', () => console.log('started'))
 client.request('stop', () => {

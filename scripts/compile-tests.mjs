@@ -1,0 +1,20 @@
+// Compiles the sources and the tests to .build, without type checks: tests then start at once instead of being compiled file by file.
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+
+const root = dirname(import.meta.dirname)
+const out = join(root, '.build')
+rmSync(out, { recursive: true, force: true })
+execFileSync(
+  process.execPath,
+  [join(root, 'node_modules/typescript/bin/tsc'), '-p', join(root, 'tsconfig.test.json')],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+)
+// Its own package: `filtered-websocket` means the compiled sources beside the tests, not dist.
+const { name, type, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const here = JSON.parse(JSON.stringify(exports).replaceAll('./dist/', './'))
+writeFileSync(join(out, 'package.json'), JSON.stringify({ name, type, exports: here }))
