@@ -8,7 +8,7 @@ import { Space } from '../../filters/messaging/files/space.ts'
 import { Transfers } from '../../filters/messaging/files/transfers.ts'
 import type { Sender } from '../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../filters/messaging/files/uploads.ts'
-import { failureIn } from '../../filters/messaging/outcome.ts'
+import { failureIn } from '../../filters/messaging/rpc/outcome.ts'
 import type { SharedFiles } from './shared.ts'
 
 const GIB = 1024 ** 3

@@ -1,4 +1,4 @@
-import type { Frame } from '../../filters/messaging/frame.ts'
+import type { Frame } from '../../filters/messaging/wire/frame.ts'
 import { decode, encode, FILE, type Id, type Kwargs, type Parts } from './frame.ts'
 import { PULSE, RESUME } from './link.ts'
 

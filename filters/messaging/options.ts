@@ -1,5 +1,5 @@
 import type { OptionSpecs } from 'filtered-websocket'
-import { resumptionOptions } from './resumption-options.ts'
+import { resumptionOptions } from './resumption/resumption-options.ts'
 
 export const options = {
   'messaging-port': {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { Parser } from '../../filters/messaging/parser.ts'
+import { Parser } from '../../filters/messaging/wire/parser.ts'
 import { framed, headerOf } from './messaging.ts'
 import { until } from './peer.ts'
 

@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { readFrame } from '../../filters/messaging/frame.ts'
-import { frameOf, type Messaging, messageOf } from '../../filters/messaging/message.ts'
-import { Parser } from '../../filters/messaging/parser.ts'
+import { readFrame } from '../../filters/messaging/wire/frame.ts'
+import { frameOf, type Messaging, messageOf } from '../../filters/messaging/wire/message.ts'
+import { Parser } from '../../filters/messaging/wire/parser.ts'
 import { until } from './peer.ts'
 
 export interface GroundOptions {

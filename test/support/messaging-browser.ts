@@ -1,4 +1,4 @@
-import type { Response } from '../../filters/messaging/message.ts'
+import type { Response } from '../../filters/messaging/wire/message.ts'
 import { Peer, until } from './peer.ts'
 
 /** What a page says or hears, as the texts in JSON are. */

@@ -6,7 +6,7 @@ import {
   type MessagingEvents,
   type MessagingOptions,
 } from '../../client/messaging/node.ts'
-import type { Messaging, Request } from '../../filters/messaging/message.ts'
+import type { Messaging, Request } from '../../filters/messaging/wire/message.ts'
 import { until } from './peer.ts'
 
 /** A client that is closed with its test, and what it tells. */

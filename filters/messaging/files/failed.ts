@@ -1,4 +1,4 @@
-import { CallFailed } from '../pending.ts'
+import { CallFailed } from '../rpc/pending.ts'
 
 /** What the system says, and what that is to a peer. */
 const CODES: Readonly<Record<string, readonly [code: string, message: string]>> = {

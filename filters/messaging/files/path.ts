@@ -1,4 +1,4 @@
-import { shown } from '../malformed.ts'
+import { shown } from '../wire/malformed.ts'
 import { FileFailed } from './failed.ts'
 
 /** The folder in the root where files are until they are whole. No path leads there. */

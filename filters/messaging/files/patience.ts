@@ -1,4 +1,4 @@
-import type { CallOptions } from '../pending.ts'
+import type { CallOptions } from '../rpc/pending.ts'
 
 const MIB = 2 ** 20
 /** Milliseconds for each MiB of a file whose hash has to be found, by one who has a slow disk. */

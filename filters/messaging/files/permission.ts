@@ -1,5 +1,5 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { cut } from '../message.ts'
+import { cut } from '../wire/message.ts'
 import { FileFailed } from './failed.ts'
 
 /** A file that a client sends or asks for. */

@@ -1,4 +1,4 @@
-import { Incoming } from '../incoming.ts'
+import { Incoming } from '../wire/incoming.ts'
 import { FileFailed } from './failed.ts'
 import { type Plan, type Store, Writing } from './writing.ts'
 

@@ -1,5 +1,5 @@
 import type { Client } from 'filtered-websocket'
-import type { PushedPart } from '../part.ts'
+import type { PushedPart } from '../wire/part.ts'
 import { FileFailed, failedBy } from './failed.ts'
 import type { Writing } from './writing.ts'
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lstat } from 'node:fs/promises'
-import type { PushedPart } from '../part.ts'
+import type { PushedPart } from '../wire/part.ts'
 import { FileFailed } from './failed.ts'
 import { namesIn } from './path.ts'
 import { unless } from './root.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { connectMessaging } from '../../../client/messaging/node.ts'
-import type { Messaging, Request } from '../../../filters/messaging/message.ts'
+import type { Messaging, Request } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground } from '../../support/ground.ts'
 import { plainly } from '../../support/messaging.ts'
 import { answer, failing, follow } from '../../support/messaging-client.ts'

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { discover } from '../../../client/messaging/discover.ts'
-import { frameOf } from '../../../filters/messaging/message.ts'
+import { frameOf } from '../../../filters/messaging/wire/message.ts'
 import { action, door, framed, headerOf, TcpPeer, vector } from '../../support/messaging.ts'
 import { freePort } from '../../support/port.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Messaging } from '../../../filters/messaging/message.ts'
+import type { Messaging } from '../../../filters/messaging/wire/message.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { type GroundOptions, ground } from '../../support/ground.ts'
 import { answer, follow } from '../../support/messaging-client.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Args, Kwargs, Messaging } from '../../../filters/messaging/message.ts'
+import type { Args, Kwargs, Messaging } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground } from '../../support/ground.ts'
 import { framed, headerOf, plainly } from '../../support/messaging.ts'
 import { answer, follow } from '../../support/messaging-client.ts'

@@ -1,0 +1,13 @@
+import type { Audience, Server } from 'filtered-websocket'
+import { FORMAT } from '../wire/codecs.ts'
+import { type Action, frameOf } from '../wire/message.ts'
+import { topicOf } from './topics.ts'
+
+/** Tells messaging clients of every node to do something, and by which topic they hear it. */
+export function broadcast(
+  server: Server,
+  action: Omit<Action, 'type' | 'topic'>,
+  audience: Omit<Audience, 'format'> = {},
+): void {
+  server.broadcast(frameOf({ type: 'message', ...action, ...topicOf(audience) }), { ...audience, format: FORMAT })
+}

@@ -1,0 +1,242 @@
+import type { Awaitable, Client } from 'filtered-websocket'
+import type { Complaints } from '../complaints.ts'
+import type { Ledger } from '../resumption/ledger.ts'
+import { unserializable } from '../resumption/note.ts'
+import type { Pump } from '../resumption/pump.ts'
+import type { Run } from '../resumption/run.ts'
+import { type Codecs, FORMAT } from '../wire/codecs.ts'
+import { shown } from '../wire/malformed.ts'
+import {
+  type Action,
+  type Args,
+  FILE,
+  type Id,
+  type Kwargs,
+  type Messaging,
+  type Request,
+  type Response,
+} from '../wire/message.ts'
+import type { PushedPart } from '../wire/part.ts'
+import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
+import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
+import { type CallOptions, Pending } from './pending.ts'
+import { Refused } from './refused.ts'
+import { isPromise, Work } from './work.ts'
+
+/** Characters of an id. */
+export const MAX_ID = 128
+
+/** What is answered. */
+type Numbered = (Action | Request) & { readonly id: Id }
+
+/** What a peer is asked. */
+export interface Asked {
+  readonly name: string
+  readonly args: Args
+  readonly kwargs: Kwargs
+  /** It may have been asked before. */
+  readonly resend: boolean
+}
+
+/** What all sessions of a server share. */
+export interface Service {
+  readonly handlers: Handlers
+  readonly codecs: Codecs
+  readonly complaints: Complaints
+  /** What has been done for peers that come back; `undefined`: nothing is kept for them. */
+  readonly ledger: Ledger | undefined
+  /** Hears, before the handlers do, who a client says that it is. */
+  known(session: Session, id: string): void
+  readonly maxCalls: number
+  readonly maxWork: number
+  /** Bytes of the messages that are worked on for one client, beyond which no further one is begun. */
+  readonly maxBytes: number
+}
+
+/** One messaging client. */
+export class Session {
+  readonly client: Client
+  readonly work: Work
+  readonly pending: Pending
+  /** Of a peer that comes back: which run of it this is. */
+  run: Run | undefined
+  /** Under which id it gets what is kept, and is asked what is asked of that. */
+  peer: string | undefined
+  /** When it came under that id, among the connections of all nodes; not known yet: after all. */
+  turn = Number.POSITIVE_INFINITY
+  /** Sends it what is kept for it, if no later connection does. */
+  pump: Pump | undefined
+  /** It takes and gives files in parts, which the original does not. */
+  knowsParts = false
+  readonly #service: Service
+
+  constructor(client: Client, service: Service) {
+    this.client = client
+    this.#service = service
+    this.work = new Work(service.maxWork, service.maxBytes, error => this.#complain(error, 'an action failed'))
+    this.pending = new Pending(client, service.maxCalls)
+  }
+
+  /** Bytes can be sent to it. */
+  get speaksFrames(): boolean {
+    return this.client.codec === this.#service.codecs.framed
+  }
+
+  send(message: Messaging): void {
+    this.client.send(this.#service.codecs.payloadFor(this.client.codec, message), FORMAT)
+  }
+
+  /** Asks under an id that another node, or an earlier connection, may have asked under too. */
+  ask(id: string, { name, args, kwargs, resend }: Asked, options: CallOptions): Promise<unknown> {
+    const again = resend && ({ resend } as const)
+    const send = () => this.send({ type: 'request', name, id, args, kwargs, ...again })
+    return this.pending.call(name, send, options, id)
+  }
+
+  /** Whether somebody waited for this answer. */
+  settle(said: Response): boolean {
+    return this.pending.settle(said) || this.pump?.answered(said) === true
+  }
+
+  call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
+    return this.pending.call(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
+  }
+
+  /** Asks for a file, or a part of one: the content of the answer. */
+  request(name: string, kwargs: Kwargs, options?: CallOptions): Promise<Response> {
+    return this.pending.file(name, id => this.send({ type: 'request', name, id, args: [], kwargs }), options)
+  }
+
+  /** Sends a part of a file, and waits until it is written. */
+  push(kwargs: Kwargs, content: Buffer, part: PushedPart, options?: CallOptions): Promise<unknown> {
+    const send = (id: string) => this.send({ type: 'message', name: FILE, id, args: [], kwargs, content, part })
+    return this.pending.call(FILE, send, options)
+  }
+
+  /** Asks a client who it is, as the original does of each that connects; nothing when it does not tell. Never rejects. */
+  async learnId(): Promise<void> {
+    const id = await this.call('id', [], {}).catch(() => undefined)
+    if (typeof id === 'string' && id !== '' && id.length <= MAX_ID) await this.isKnownAs(id)
+  }
+
+  /** The client has told its id; the first one counts. Never rejects. */
+  async isKnownAs(id: string): Promise<void> {
+    const { state } = this.client
+    if (state.messaging !== undefined) return
+    state.messaging = { id }
+    this.#service.known(this, id)
+    try {
+      for (const handler of this.#service.handlers.ids) await handler(this.client, id)
+    } catch (error) {
+      this.#complain(error, 'an id handler failed')
+    }
+  }
+
+  /** Works on what was said in so many bytes, at once or when there is room; false: an action that nobody does. */
+  take(said: Action | Request, bytes: number): boolean {
+    if (said.type === 'message' && this.#service.handlers.actionsOf(said.name) === undefined) return false
+    this.work.take(() => this.#begin(said, bytes), bytes)
+    return true
+  }
+
+  /** Settles when something may wait for room again, or when the client has gone. */
+  room(): Promise<void> {
+    const { signal } = this.client
+    return new Promise(resolve => {
+      const end = () => {
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      signal.addEventListener('abort', end)
+      void this.work.room().then(end)
+    })
+  }
+
+  #begin(said: Action | Request, bytes: number): void {
+    if (said.type === 'request') this.#serve(said, bytes)
+    else this.#act(said, this.#service.handlers.actionsOf(said.name)!, bytes)
+  }
+
+  /** Runs the handlers of an action, and answers it if it has an id. */
+  #act(action: Action, handlers: readonly ActionHandler[], bytes: number): void {
+    const { args, kwargs, id, resend = false } = action
+    const run = (repeated: boolean) => {
+      const delivery = deliveryOf(action, repeated)
+      return inOrder(handlers.map(handler => () => handler(this.client, args, kwargs, delivery)))
+    }
+    if (id === undefined) this.work.act(() => run(resend), bytes)
+    else this.work.act(() => this.#answer({ ...action, id }, run), bytes)
+  }
+
+  /** Whether an action that nobody does here goes on to other filters; if it has an id, that is its answer. */
+  pass(action: Action): Awaitable<boolean> {
+    const { id } = action
+    if (id === undefined) return true
+    let goesOn = false
+    const answered = this.#answer({ ...action, id }, () => {
+      goesOn = true
+    })
+    return isPromise(answered) ? answered.then(() => goesOn) : goesOn
+  }
+
+  /** Answers a request, with an error if need be. Never throws. */
+  #serve(request: Request, bytes: number): void {
+    const { handlers } = this.#service
+    const { name, args, kwargs, resend = false } = request
+    const handler = handlers.requestOf(name)
+    const run = (repeated: boolean) => handler(this.client, args, kwargs, deliveryOf(request, repeated))
+    // Nothing of our own that could not be done twice.
+    const own = () => this.#outcomeOf(request, () => run(resend))
+    if (handlers.isOwn(name)) this.work.beside(() => this.#settle(request, own()), bytes)
+    else this.work.serve(() => this.#answer(request, run), bytes)
+  }
+
+  /** Does what has an id, once if its sender is one that comes back, and tells it what came of it. */
+  #answer(said: Numbered, run: (repeated: boolean) => unknown): Awaitable<void> {
+    const { ledger } = this.#service
+    const n = this.run?.numberOf(said.id)
+    const isResent = said.resend === true
+    const doing = (repeated: boolean) => this.#outcomeOf(said, () => run(repeated))
+    if (ledger === undefined || this.run === undefined || n === undefined) return this.#settle(said, doing(isResent))
+    return this.#settle(said, ledger.once(this.run, n, isResent, doing))
+  }
+
+  #settle(said: Numbered, outcome: Awaitable<Outcome>): Awaitable<void> {
+    return isPromise(outcome) ? outcome.then(late => this.#tell(said, late)) : this.#tell(said, outcome)
+  }
+
+  #outcomeOf(said: Numbered, run: () => unknown): Awaitable<Outcome> {
+    return outcomeOf(run, error => {
+      const what = `${said.type === 'message' ? 'action' : 'request'} ${shown(said.name)}`
+      // Who is refused by us can ask again and again.
+      if (!(error instanceof Refused)) this.#complain(error, `${what} failed`)
+      return { error: failureIn(what, error) }
+    })
+  }
+
+  #tell({ name, id }: Numbered, { value, error }: Outcome): void {
+    const answer = { type: 'response', name, id } as const
+    if (error !== undefined) {
+      this.send({ ...answer, value: null, error })
+      return
+    }
+    try {
+      this.send({ ...answer, value })
+    } catch (error) {
+      this.#complain(error, `the answer to ${shown(name)} is no JSON`)
+      this.send({ ...answer, value: null, error: unserializable(shown(name)) })
+    }
+  }
+
+  #complain(err: unknown, text: string): void {
+    this.#service.complaints.add('error', { err, client: this.client.id }, text)
+  }
+}
+
+/** One after the other, each when the one before it is done. */
+function inOrder(runs: readonly (() => unknown)[]): Awaitable<void> {
+  for (const [i, run] of runs.entries()) {
+    const begun = run()
+    if (isPromise(begun)) return begun.then(() => inOrder(runs.slice(i + 1)))
+  }
+}

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { faults } from '../../../support/kill-faults.ts'
+import { endureWithFile } from '../../../support/kill-files.ts'
+import { broken, endure } from '../../../support/kills.ts'
+import { skipWithoutOwn } from '../../../support/redis.ts'
+
+// The whole table, with more messages: npm run bench:messaging-faults
+const SHORT = { rate: 20, calm: 500, deadline: 20_000 }
+
+describe('messages between a server and a client', { concurrency: 4 }, () => {
+  for (const [name, over] of [
+    ['server killed, memory', 'tcp'],
+    ['server killed, client comes back to another', 'tcp'],
+    ['client killed, Redis', 'ws'],
+    ['network cut during each of 5 resumes', 'ws'],
+    ['answers lost, then cut', 'tcp'],
+    ['half-open for 3 s', 'tcp'],
+    ['client moves to another node, and back', 'ws'],
+    ['Redis cut off for 3 s', 'tcp'],
+  ] as const) {
+    it(`${name}, over ${over}: none lost, none done twice without a word`, {
+      skip: faults[name]!.storage === 'redis' && skipWithoutOwn,
+    }, async () => {
+      const outcome = await endure(name, { over, ...SHORT })
+      assert.deepEqual(broken(name, outcome), [])
+      // Killed in the middle of its work: what it did is done again by whoever has its place, who is told.
+      const { call, deliver, emit, ask } = outcome
+      if (name.startsWith('server killed')) assert.ok(call.told + deliver.told > 0)
+      if (name.startsWith('client killed')) assert.ok(emit.told + ask.told > 0)
+    })
+  }
+})
+
+describe('a file between a server and a client', { concurrency: 4 }, () => {
+  for (const [name, direction, over] of [
+    ['server killed, memory', 'push', 'tcp'],
+    ['server killed, memory', 'pull', 'ws'],
+    ['client killed', 'push', 'ws'],
+    ['client killed', 'pull', 'tcp'],
+    ['network cut', 'push', 'tcp'],
+    ['half-open for 3 s', 'pull', 'tcp'],
+  ] as const) {
+    it(`${name}, in the middle of a ${direction} over ${over}: it arrives whole`, async () => {
+      const { isWhole } = await endureWithFile(name, direction, over, 30_000)
+      assert.ok(isWhole)
+    })
+  }
+})

@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import type { Delivery, MessagingApi } from '../../../../filters/messaging.ts'
+import type { FilterModule } from '../../../../src/contract/filter.ts'
+import { action, building, door, plainly, request } from '../../../support/messaging.ts'
+import { Browser, gate } from '../../../support/messaging-browser.ts'
+import { Peer, serve, until } from '../../../support/peer.ts'
+
+/** A server that keeps what peers that come back have asked, whose application does this. */
+async function keeping(
+  t: TestContext,
+  on: (api: MessagingApi) => void,
+  filters: (string | FilterModule)[] = [],
+  options: object = {},
+) {
+  let api!: MessagingApi
+  const builds = building(given => {
+    api = given
+    on(given)
+  })
+  const server = await serve(t, { filters: ['messaging', builds, ...filters], messagingResume: true, ...options })
+  return { server, api, open: () => Browser.open(server.url) }
+}
+
+describe('an action with an id', () => {
+  it('is answered when all its handlers are done, with the error of one that fails', async t => {
+    const { opened, open } = gate()
+    const { open: come } = await keeping(t, api => {
+      api.action('two', () => 'ignored')
+      api.action('two', () => opened)
+      api.action('bad', () => {
+        throw Object.assign(new Error('no battery'), { code: 'empty' })
+      })
+      api.request('now', () => 1)
+    })
+    const ann = await come()
+    ann.say({ action: 'two', id: 'a' })
+    ann.say({ action: 'bad', id: 7 })
+    ann.say({ action: 'two' })
+    await ann.read()
+    assert.equal(ann.heard.length, 1)
+    open()
+    ann.say({ request: 'now', id: 'n' })
+    await ann.peer.get(4)
+    assert.deepEqual(ann.heard.slice(1), [
+      { response: 'two', id: 'a', value: null },
+      { response: 'bad', id: 7, error: { code: 'empty', message: 'no battery' } },
+      { response: 'now', id: 'n', value: 1 },
+    ])
+  })
+
+  it('that nobody does is answered, and goes on without what is between its sender and the server', async t => {
+    const { open } = await keeping(t, () => {}, ['broadcast'])
+    const [ann, bob] = [await open(), await open()]
+    ann.say({ action: 'led', id: 'a', args: [1], resend: true, topic: 'fleet', at: 5 })
+    ann.say({ action: 'message', id: 'b', args: ['hi'] })
+    await Promise.all([ann.peer.get(2), bob.peer.get(2)])
+    assert.deepEqual(bob.heard, [
+      { action: 'led', args: [1], kwargs: {}, at: 5 },
+      { action: 'message', args: ['hi'], kwargs: {} },
+    ])
+    assert.deepEqual(ann.answers, { a: null, b: null })
+  })
+
+  it('tells its handlers how it came', async t => {
+    const came: Delivery[] = []
+    const { open } = await keeping(t, api => {
+      api.action('led', (_client, _args, _kwargs, delivery) => came.push(delivery))
+      api.request('state', (_client, _args, _kwargs, delivery) => delivery)
+    })
+    const ann = await open()
+    ann.say({ action: 'led', id: 'a', resend: true, topic: 'fleet', at: 1.5 })
+    ann.say({ action: 'led' })
+    ann.say({ request: 'state', id: 3 })
+    await ann.peer.get(2)
+    assert.deepEqual(came, [
+      { id: 'a', repeated: true, at: 1.5, topic: 'fleet' },
+      { id: undefined, repeated: false, at: undefined, topic: undefined },
+    ])
+    assert.deepEqual(ann.heard[1]!.value, { id: 3, repeated: false })
+  })
+})
+
+describe('a peer that comes back', () => {
+  it('is known by its id, over TCP and as a WebSocket client of frames too', async t => {
+    const known: unknown[] = []
+    const builds = building(api => api.onId((client, id) => void known.push([client.transport, id])))
+    const { peer, server } = await door(t, [builds], { messagingResume: true })
+    const tcp = await peer()
+    tcp.send(request('fws.resume', '1', [], { id: 'copter1', epoch: 'e' }))
+    const [answer] = await tcp.get(1)
+    assert.deepEqual(plainly(answer), { type: 'response', name: 'fws.resume', id: '1', value: { window: 1000 } })
+    const web = await Peer.open(server.url, {}, ['messaging', 'messaging-frames'])
+    assert.equal(web.ws.protocol, 'messaging-frames')
+    web.send(request('fws.resume', '1', [], { id: 'copter2', epoch: 'e' }))
+    await web.get(1)
+    assert.deepEqual(known, [
+      ['messaging', 'copter1'],
+      ['websocket', 'copter2'],
+    ])
+    server.broadcast('hello')
+    assert.deepEqual((await web.get(2))[1], action('message', ['hello']))
+  })
+
+  it('gets no second answer to what it asks again, but the first one', async t => {
+    let asked = 0
+    const { open } = await keeping(t, api => {
+      api.request('count', () => ++asked)
+      api.request('bad', () => {
+        throw new Error(`failed ${++asked}`)
+      })
+      api.action('count', () => void asked++)
+    })
+    const ann = await open()
+    await ann.resume()
+    ann.say({ request: 'count', id: 'e.1' })
+    ann.say({ request: 'bad', id: 'e.2' })
+    ann.say({ action: 'count', id: 'e.3' })
+    await ann.peer.get(4)
+    await ann.drop()
+    const again = await open()
+    await again.resume()
+    again.say({ request: 'count', id: 'e.1', resend: true })
+    again.say({ request: 'bad', id: 'e.2', resend: true })
+    again.say({ action: 'count', id: 'e.3', resend: true })
+    again.say({ request: 'count', id: 'e.4' })
+    await again.peer.get(5)
+    assert.deepEqual(again.answers, {
+      resume: { window: 1000 },
+      'e.1': 1,
+      'e.2': { code: 'failed', message: 'failed 2' },
+      'e.3': null,
+      'e.4': 4,
+    })
+  })
+
+  it('waits for what is worked on, in order, and that is done once', async t => {
+    const done: unknown[] = []
+    const { opened, open: go } = gate()
+    const { open } = await keeping(t, api => {
+      api.action('step', async (_client, [n]) => {
+        if (n === 1) await opened
+        done.push(n)
+      })
+      api.request('slow', async () => {
+        await opened
+        done.push('slow')
+        return 'slow'
+      })
+    })
+    const ann = await open()
+    await ann.resume()
+    ann.say({ request: 'slow', id: 'e.1' })
+    for (const n of [1, 2, 3]) ann.say({ action: 'step', id: `e.${n + 1}`, args: [n] })
+    await ann.read()
+    await ann.drop()
+    const again = await open()
+    await again.resume()
+    again.say({ request: 'slow', id: 'e.1', resend: true })
+    for (const n of [1, 2, 3]) again.say({ action: 'step', id: `e.${n + 1}`, args: [n], resend: true })
+    again.say({ action: 'step', id: 'e.5', args: [4] })
+    await again.read()
+    assert.deepEqual(done, [])
+    go()
+    await again.peer.get(7)
+    assert.deepEqual(done, ['slow', 1, 2, 3, 4])
+  })
+
+  it('has an action that nobody does passed on once', async t => {
+    const { open } = await keeping(t, () => {}, ['broadcast'])
+    const [ann, bob] = [await open(), await open()]
+    await ann.resume()
+    for (const resend of [undefined, true]) ann.say({ action: 'led', id: 'e.1', resend })
+    ann.say({ action: 'end', id: 'e.2' })
+    await Promise.all([ann.peer.get(4), bob.peer.get(2)])
+    assert.deepEqual(
+      bob.heard.map(({ action }) => action),
+      ['led', 'end'],
+    )
+  })
+
+  it('is told that a repeat may be one where no notes are left of the time before', async t => {
+    const { open } = await keeping(t, api => api.request('state', (_client, _args, _kwargs, { repeated }) => repeated))
+    const ann = await open()
+    await ann.resume()
+    ann.say({ request: 'state', id: 'e.7', resend: true })
+    ann.say({ request: 'state', id: 'e.8' })
+    await ann.peer.get(3)
+    await ann.drop()
+    const again = await open()
+    await again.resume()
+    again.say({ request: 'state', id: 'e.6', resend: true })
+    again.say({ request: 'state', id: 'e.9', resend: true })
+    await again.peer.get(3)
+    assert.deepEqual(
+      { ...ann.answers, ...again.answers },
+      { resume: { window: 1000 }, 'e.6': true, 'e.7': true, 'e.8': false, 'e.9': false },
+    )
+  })
+
+  it('may use ids of other kinds, which are not noted', async t => {
+    let asked = 0
+    const { open } = await keeping(t, api => api.request('count', () => ++asked))
+    const ann = await open()
+    await ann.resume()
+    for (const id of ['x.1', 'x.1', 'e.0', 'e.0', 'e.01', 'e.01', 1, 1]) ann.say({ request: 'count', id })
+    await ann.peer.get(9)
+    assert.equal(asked, 8)
+  })
+
+  it('is refused under an id that is not its own, twice on a connection, and past the bound', async t => {
+    const named: FilterModule = {
+      open: client => {
+        client.identity = 'ann'
+      },
+    }
+    const { open, server } = await keeping(t, () => {}, [named], { messagingMaxPeers: 1 })
+    const ann = await open()
+    const resume = async (id: unknown, epoch: unknown = 'e', on = ann) => {
+      on.say({ request: 'fws.resume', id: 'r', kwargs: { id, epoch } })
+      const count = on.peer.received.length + 1
+      await on.peer.get(count)
+      const { value, error } = on.heard.at(-1)!
+      return error ?? value
+    }
+    const forbidden = { code: 'forbidden', message: '"ann" may be itself, or a name that begins with it and a /' }
+    assert.deepEqual(await resume('bob'), forbidden)
+    assert.deepEqual(await resume('anna'), forbidden)
+    assert.deepEqual(await resume(''), {
+      code: 'id',
+      message: 'an id is a text of 1 to 128 characters, received ""',
+    })
+    assert.deepEqual(await resume('ann', 'a b'), {
+      code: 'epoch',
+      message: 'an epoch is 1 to 64 letters, digits, - and _, received "a b"',
+    })
+    assert.deepEqual(await resume('ann/1'), { window: 1000 })
+    assert.deepEqual(await resume('ann/1'), { code: 'refused', message: 'this connection is "ann/1" already' })
+    const waiting = await open()
+    assert.deepEqual(await resume('ann/2', 'e', waiting), {
+      code: 'busy',
+      message: '1 peers are remembered here already, try again later',
+    })
+    const again = await open()
+    assert.deepEqual(await resume('ann/1', 'e', again), { window: 1000 })
+    await again.drop()
+    await ann.drop()
+    // Who has left keeps nobody out.
+    await until(() => server.clients.size === 1, 'the others to be gone')
+    assert.deepEqual(await resume('ann/2', 'e', waiting), { window: 1000 })
+  })
+
+  it('is told that nothing is kept, unless it is', async t => {
+    const { open } = await keeping(t, () => {}, [], { messagingResume: false })
+    const ann = await open()
+    await ann.resume()
+    assert.deepEqual(ann.answers, {
+      resume: { code: 'off', message: 'nothing is kept for those who come back here' },
+    })
+  })
+})

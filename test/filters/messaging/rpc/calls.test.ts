@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Link, News } from '../../../../filters/messaging/resumption/link.ts'
+import { Present } from '../../../../filters/messaging/resumption/present.ts'
+import { Calls } from '../../../../filters/messaging/rpc/calls.ts'
+import { CallFailed } from '../../../../filters/messaging/rpc/pending.ts'
+import type { Asked, Session } from '../../../../filters/messaging/rpc/session.ts'
+
+/** A node with a peer that answers when it is told to, and what the node tells the others. */
+function node() {
+  const told: [news: News, node: string | undefined][] = []
+  const asked: [id: string, resend: boolean][] = []
+  let answer = (_: unknown) => {}
+  const session = {
+    turn: 1,
+    client: { signal: new AbortController().signal },
+    ask: (id: string, { resend }: Asked) => {
+      asked.push([id, resend])
+      return new Promise(resolve => {
+        answer = resolve
+      })
+    },
+  } as unknown as Session
+  const present = new Present()
+  present.enter('copter1', session)
+  const link = { tell: (news: News, node?: string) => told.push([news, node]) > 0 } as unknown as Link
+  return {
+    told,
+    asked,
+    calls: new Calls(present, link, 1),
+    present,
+    session,
+    answer: (value: unknown) => answer(value),
+  }
+}
+
+const ask = (resend: boolean, ms = 60_000) =>
+  ({ type: 'ask', peer: 'copter1', id: 'x', name: 'battery', args: [], kwargs: {}, resend, ms }) as const
+
+describe('a call between nodes', () => {
+  it('is asked once on a connection, and answered as often as the other node asks', async () => {
+    const { told, asked, calls, answer } = node()
+    calls.ask(ask(false), 'b')
+    calls.ask(ask(true), 'b')
+    answer(12)
+    await new Promise(setImmediate)
+    calls.ask(ask(true), 'b')
+    assert.deepEqual(asked, [['x', false]])
+    assert.deepEqual(told, Array(2).fill([{ type: 'answer', id: 'x', value: 12 }, 'b']))
+  })
+
+  it('is not kept for longer than somebody waits', t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { asked, calls } = node()
+    calls.ask(ask(false, 1000), 'b')
+    t.mock.timers.tick(1000)
+    calls.ask(ask(true, 1000), 'b')
+    assert.deepEqual(asked, [
+      ['x', false],
+      ['x', true],
+    ])
+  })
+
+  it('goes to the others while the peer is not here, and says when it may have come before', async () => {
+    const { told, calls, present, session, asked, answer } = node()
+    present.leave('copter1', session)
+    const called = calls.call('copter1', { name: 'battery', args: [], kwargs: {} })
+    await new Promise(setImmediate)
+    calls.retry()
+    assert.deepEqual(
+      told.map(([news]) => news.type === 'ask' && [news.name, news.resend]),
+      [
+        ['battery', false],
+        ['battery', true],
+      ],
+    )
+    present.enter('copter1', session)
+    calls.came('copter1')
+    calls.came('copter1')
+    calls.came('other')
+    assert.deepEqual(
+      asked.map(([, resend]) => resend),
+      [true],
+    )
+    answer(12)
+    assert.equal(await called, 12)
+    calls.answered({ type: 'answer', id: asked[0]![0], value: 'late' })
+  })
+
+  it('is not asked again where it waits when an older connection ends', async () => {
+    const { asked, calls, present, session } = node()
+    const over = new AbortController()
+    let end = (_: unknown) => {}
+    const older = {
+      turn: 0,
+      client: { signal: over.signal },
+      ask: () =>
+        new Promise((_, reject) => {
+          end = reject
+        }),
+    } as unknown as Session
+    present.leave('copter1', session)
+    present.enter('copter1', older)
+    void calls.call('copter1', { name: 'battery', args: [], kwargs: {} }, { timeout: 100 }).catch(() => {})
+    await new Promise(setImmediate)
+    present.enter('copter1', session)
+    calls.came('copter1')
+    over.abort()
+    end(new CallFailed('gone', 'gone'))
+    await new Promise(setImmediate)
+    calls.retry()
+    assert.equal(asked.length, 1)
+  })
+})

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Clock } from '../../../../filters/messaging/time/clock.ts'
+
+describe('the clock of a server', () => {
+  it('is that of the system, in less than milliseconds', () => {
+    const clock = new Clock()
+    const fractions = new Set<number>()
+    for (let i = 0; i < 1000; i++) {
+      const before = Date.now()
+      const seconds = clock.now
+      const after = Date.now()
+      assert.ok(seconds * 1000 >= before - 0.01 && seconds * 1000 <= after + 1.01, `${seconds} ${before} ${after}`)
+      fractions.add(Math.floor((seconds * 1e6) % 1000))
+    }
+    assert.ok(fractions.size > 10, `${fractions.size} kinds of microseconds`)
+  })
+
+  it('follows when somebody sets that of the system, forth and back', t => {
+    const clock = new Clock()
+    const { now } = Date
+    for (const seconds of [3600, -86_400, 0.5]) {
+      t.mock.method(Date, 'now', () => now() + seconds * 1000)
+      assert.ok(Math.abs(clock.now - now() / 1000 - seconds) < 0.01)
+      t.mock.restoreAll()
+    }
+    assert.ok(Math.abs(clock.now - now() / 1000) < 0.01)
+  })
+
+  it('is not moved by what holds up the process while it looks', t => {
+    const [clock, other] = [new Clock(), new Clock()]
+    const { now } = Date
+    const pause = () => {
+      const end = performance.now() + 5
+      while (performance.now() < end);
+      return now()
+    }
+    t.mock.method(Date, 'now', pause)
+    for (let i = 0; i < 3; i++) void clock.system
+    t.mock.restoreAll()
+    const apart = Math.min(...Array.from({ length: 10 }, () => Math.abs(clock.system - other.system)))
+    assert.ok(apart < 0.0002, `${apart}`)
+  })
+
+  it('does not wait for a system whose clock stands still', t => {
+    t.mock.method(Date, 'now', () => 1_000_000)
+    const clock = new Clock()
+    assert.ok(Math.abs(clock.now - 1000) < 0.01)
+  })
+
+  it('is corrected', () => {
+    const clock = new Clock()
+    clock.correct(-2.5)
+    assert.ok(Math.abs(clock.now - Date.now() / 1000 + 2.5) < 0.01)
+    assert.ok(Math.abs(clock.system - Date.now() / 1000) < 0.01)
+  })
+})

@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Clock } from '../../../../filters/messaging/time/clock.ts'
+import { askNtp } from '../../../../filters/messaging/time/ntp.ts'
+import { NtpSync } from '../../../../filters/messaging/time/ntp-sync.ts'
+import type { MessagingApi } from '../../../../filters/messaging.ts'
+import { folder, refusal, root } from '../../../support/cli.ts'
+import { building, door, request } from '../../../support/messaging.ts'
+import { answerTo, instant, ntpServer } from '../../../support/ntp.ts'
+import { until } from '../../../support/peer.ts'
+import { freePort } from '../../../support/port.ts'
+
+const clock = new Clock()
+const now = () => clock.system
+
+/** Asserts that an offset is as true as it says, but for what a test's own clock leaves out. */
+function within({ offset, error }: { offset: number; error: number }, truth: number): void {
+  assert.ok(Math.abs(offset - truth) <= error + 0.002, `${offset} is not ${truth} within ${error}`)
+}
+
+/** With another instant at that place: so many seconds from now. */
+function changed(answer: Buffer, at: number, seconds: number): Buffer {
+  instant(Date.now() / 1000 + seconds).copy(answer, at)
+  return answer
+}
+
+describe('an NTP server', () => {
+  it('is asked in the form of the original', async t => {
+    const server = await ntpServer(t, query => answerTo(query))
+    await askNtp(server, now)
+    const { vectors } = JSON.parse(readFileSync(join(root, 'test/vectors/clever-show.json'), 'utf8'))
+    const { hex } = vectors.find(({ name }: { name: string }) => name === 'ntp/query')
+    const [query] = server.queries
+    assert.equal(query!.toString('hex', 0, 40), hex.slice(0, 80))
+    // The original has nothing here, and takes any answer for one to its query.
+    assert.equal(query!.length, 48)
+    assert.notEqual(query!.toString('hex', 40), hex.slice(80))
+  })
+
+  for (const ahead of [0, 5.5, -3600.25, 20 * 365 * 86_400])
+    it(`is ${ahead} seconds ahead`, async t => {
+      const server = await ntpServer(t, query => answerTo(query, ahead))
+      const time = await askNtp({ host: 'localhost', port: server.port }, now)
+      within(time, ahead)
+      assert.ok(time.error < 0.5, `${time.error}`)
+    })
+
+  it('is as wrong as half of the way at most, however that is shared', async t => {
+    const there = await ntpServer(t, async query => {
+      await sleep(200)
+      return answerTo(query, 10)
+    })
+    const back = await ntpServer(t, async query => {
+      const answer = answerTo(query, 10)
+      await sleep(200)
+      return answer
+    })
+    const [late, early] = await Promise.all([askNtp(there, now), askNtp(back, now)])
+    within(late, 10)
+    within(early, 10)
+    assert.ok(late.offset > 10.09 && early.offset < 9.91, `${late.offset} ${early.offset}`)
+  })
+
+  it('may take its time, which does not count', async t => {
+    const server = await ntpServer(t, async query => {
+      const begun = now()
+      const answer = answerTo(query)
+      await sleep(300)
+      instant(begun + 10).copy(answer, 32)
+      instant(now() + 10).copy(answer, 40)
+      return answer
+    })
+    const time = await askNtp(server, now)
+    within(time, 10)
+    assert.ok(time.error < 0.1, `${time.error}`)
+  })
+
+  it('may leave out what it was sent and when, and say more than that', async t => {
+    const simple = await ntpServer(t, query => answerTo(query, 10).fill(0, 24, 40))
+    within(await askNtp(simple, now), 10)
+    const long = await ntpServer(t, query => Buffer.concat([answerTo(query, 10), Buffer.alloc(20)]))
+    within(await askNtp(long, now), 10)
+  })
+
+  it('is the one who was asked', async t => {
+    const server = await ntpServer(t, async (query, { port }) => {
+      const stranger = createSocket('udp4')
+      await new Promise(sent => stranger.send(answerTo(query, 1000), port, '127.0.0.1', sent))
+      stranger.close()
+      await sleep(50)
+      return answerTo(query, 10)
+    })
+    within(await askNtp(server, now), 10)
+  })
+
+  const wrong: readonly (readonly [what: string, change: (answer: Buffer) => Buffer, why: string])[] = [
+    ['an answer that is too short', answer => answer.subarray(0, 47), 'an answer of 47 bytes'],
+    ['nothing', () => Buffer.alloc(0), 'an answer of 0 bytes'],
+    ['a query', answer => answer.fill(0x1b, 0, 1), 'mode 3 is no answer of a server'],
+    ['a kiss of death', answer => answer.fill(0, 1, 2), 'its clock is not set, or it does not tell: stratum 0'],
+    ['stratum 16', answer => answer.fill(16, 1, 2), 'its clock is not set, or it does not tell: stratum 16'],
+    ['an alarm', answer => answer.fill(0xdc, 0, 1), 'its clock is not set, or it does not tell: stratum 2'],
+    ['an answer to another', answer => answer.fill(7, 24, 32), 'an answer to another query'],
+    ['no time', answer => answer.fill(0, 40), 'an answer without the time'],
+    [
+      'an instant before it was asked',
+      answer => changed(answer, 40, -1),
+      'it says to have had the query for longer than its answer took',
+    ],
+    [
+      'an instant before it could be asked',
+      answer => changed(answer, 32, -10),
+      'it says to have had the query for longer than its answer took',
+    ],
+  ]
+  for (const [what, change, why] of wrong)
+    it(`is not believed with ${what}`, async t => {
+      const server = await ntpServer(t, query => change(answerTo(query)))
+      await assert.rejects(askNtp(server, now), { message: `NTP server ${server.at}: ${why}` })
+    })
+
+  it('has two seconds', async t => {
+    const silent = await ntpServer(t, () => undefined)
+    const late = await ntpServer(t, query => sleep(2300, answerTo(query)))
+    const begun = Date.now()
+    await Promise.all(
+      [silent, late].map(server =>
+        assert.rejects(askNtp(server, now), { message: `NTP server ${server.at} has not answered within 2000 ms` }),
+      ),
+    )
+    assert.ok(Date.now() - begun < 4000)
+  })
+
+  it('need not be there, and nobody needs to wait for it', async t => {
+    await assert.rejects(askNtp({ host: '127.0.0.1', port: await freePort() }, now), { code: 'ECONNREFUSED' })
+    await assert.rejects(askNtp({ host: 'nobody.invalid', port: 123 }, now), { code: /ENOTFOUND|EAI_AGAIN/ })
+    // As a network that is not there: the system refuses at once.
+    await assert.rejects(askNtp({ host: '255.255.255.255', port: 123 }, now), { code: 'EACCES' })
+    const ending = new AbortController()
+    const silent = await ntpServer(t, () => undefined)
+    const asked = askNtp(silent, now, ending.signal)
+    ending.abort(new Error('enough'))
+    await assert.rejects(asked, { message: 'enough' })
+  })
+})
+
+describe('--messaging-ntp', () => {
+  async function room(t: TestContext, messagingNtp: string | undefined) {
+    let api!: MessagingApi
+    const application = building(given => {
+      api = given
+    })
+    return { ...(await door(t, [application], messagingNtp === undefined ? {} : { messagingNtp })), api: () => api }
+  }
+
+  it('corrects the clock of the server', async t => {
+    const ntp = await ntpServer(t, query => answerTo(query, 100))
+    const { api, peer, logged } = await room(t, ntp.at)
+    await until(() => api().now() - Date.now() / 1000 > 99)
+    assert.ok(Math.abs(api().now() - Date.now() / 1000 - 100) < 0.5)
+    const ann = await peer()
+    ann.send(request('time', '0001'))
+    const [said] = await ann.get(1)
+    assert.ok(Math.abs(Number((said as { value: unknown }).value) - Date.now() / 1000 - 100) < 0.5)
+    const line = logged.find(({ msg }) => msg === `the time is that of NTP server ${ntp.at}`)
+    assert.deepEqual([line!.level, Math.round(Number(line!.offset))], [30, 100])
+    assert.ok(Math.abs((await api().ntpTime()) - Date.now() / 1000 - 100) < 0.5)
+  })
+
+  it('does not hold up the start, and leaves the clock alone until there is an answer', async t => {
+    const silent = await ntpServer(t, () => undefined)
+    const begun = Date.now()
+    const { api, server, logged } = await room(t, silent.at)
+    assert.ok(Date.now() - begun < 1500, `${Date.now() - begun} ms`)
+    assert.ok(Math.abs(api().now() - Date.now() / 1000) < 0.1)
+    const told = () => logged.filter(({ level }) => level === 40)
+    await until(() => told().length === 1)
+    assert.equal(told()[0]!.msg, `NTP server ${silent.at} does not tell the time; the clock goes on as it was`)
+    assert.match(JSON.stringify(told()[0]!.err), /has not answered within 2000 ms/)
+    await server.close()
+  })
+
+  it('does not hold up the end', async t => {
+    const silent = await ntpServer(t, () => undefined)
+    const { server, logged } = await room(t, silent.at)
+    await until(() => silent.queries.length === 1)
+    await server.close()
+    assert.deepEqual(
+      logged.filter(({ level }) => Number(level) >= 40),
+      [],
+    )
+  })
+
+  it('asks again every 64 seconds, keeps what it knows, and says what changes', async t => {
+    let mood: 'right' | 'wrong' = 'right'
+    const ntp = await ntpServer(t, query => (mood === 'right' ? answerTo(query, 100) : Buffer.from('?')))
+    const told: string[] = []
+    let [again, ms] = [() => {}, 0]
+    const keep = (_: object, text: string) => told.push(text)
+    const host = {
+      options: { 'messaging-ntp': ntp.at },
+      log: { info: keep, warn: keep, debug: () => told.push('debug') },
+      every: (every: number, run: () => void) => ([ms, again] = [every, run]),
+    }
+    const clock = new Clock()
+    const sync = NtpSync.of(host as never, clock)!
+    t.after(() => sync.close())
+    sync.ask()
+    await until(() => told.length === 1)
+    for (const next of ['right', 'wrong', 'wrong', 'right'] as const) {
+      mood = next
+      const { length } = told
+      again()
+      await until(() => told.length === length + 1)
+      assert.equal(Math.round(clock.correction), 100)
+    }
+    assert.equal(ms, 64_000)
+    const there = `NTP server ${ntp.at}`
+    assert.deepEqual(told, [
+      `the time is that of ${there}`,
+      'debug',
+      `${there} does not tell the time; the clock goes on as it was`,
+      'debug',
+      `the time is that of ${there}`,
+    ])
+  })
+
+  it('is not needed to ask one', async t => {
+    const { api } = await room(t, undefined)
+    await assert.rejects(api().ntpTime(), { message: 'ntpTime() needs a host, or --messaging-ntp' })
+    await assert.rejects(api().ntpTime('a b'), {
+      message: 'the host of ntpTime() is HOST or HOST:PORT, received "a b"',
+    })
+    const ntp = await ntpServer(t, query => answerTo(query, -50))
+    assert.ok(Math.abs((await api().ntpTime(ntp.at)) - Date.now() / 1000 + 50) < 0.5)
+    assert.ok(Math.abs(api().now() - Date.now() / 1000) < 0.1)
+  })
+
+  it('is a host', async t => {
+    const argv = ['-f', 'messaging', '-p', '0', '--messaging-ntp', 'a/b']
+    assert.equal(
+      await refusal(argv, { cwd: folder(t) }),
+      'filter messaging: --messaging-ntp is HOST or HOST:PORT, received "a/b"',
+    )
+  })
+})

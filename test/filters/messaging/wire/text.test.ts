@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { readFrame } from '../../../../filters/messaging/wire/frame.ts'
+import { frameOf, type Messaging, messageOf, type Response } from '../../../../filters/messaging/wire/message.ts'
+import { readText, writeText } from '../../../../filters/messaging/wire/text.ts'
+import { plainly, refusing } from '../../../support/messaging.ts'
+
+describe('the form for browsers', () => {
+  const forms: readonly (readonly [text: string, message: Messaging])[] = [
+    ['{"action":"a","args":[1],"kwargs":{"b":2}}', { type: 'message', name: 'a', args: [1], kwargs: { b: 2 } }],
+    [
+      '{"request":"id","id":"0001","args":[],"kwargs":{}}',
+      { type: 'request', name: 'id', id: '0001', args: [], kwargs: {} },
+    ],
+    [
+      '{"action":"a","id":"e.1","args":[],"kwargs":{},"resend":true,"at":1.25,"topic":"t"}',
+      { type: 'message', name: 'a', id: 'e.1', args: [], kwargs: {}, resend: true, at: 1.25, topic: 't' },
+    ],
+    [
+      '{"request":"a","id":7,"args":[],"kwargs":{},"resend":true}',
+      { type: 'request', name: 'a', id: 7, args: [], kwargs: {}, resend: true },
+    ],
+    ['{"response":"id","id":"0001","value":[1]}', { type: 'response', name: 'id', id: '0001', value: [1] }],
+    [
+      '{"response":"id","id":"0001","error":{"code":"c","message":"m"}}',
+      { type: 'response', name: 'id', id: '0001', value: null, error: { code: 'c', message: 'm' } },
+    ],
+  ]
+  for (const [text, message] of forms) {
+    it(`says ${text}`, () => {
+      assert.deepEqual(plainly(readText(text)), message)
+      assert.deepEqual(JSON.parse(writeText(message)!), JSON.parse(text))
+      assert.deepEqual(plainly(messageOf(readFrame(frameOf(message), 1024))), message)
+    })
+  }
+
+  it('takes null for an id, an instant and a topic that there is not, and refuses what is none', () => {
+    const text = '{"action":"a","id":null,"resend":null,"at":null,"topic":null}'
+    assert.deepEqual(plainly(readText(text)), { type: 'message', name: 'a', args: [], kwargs: {} })
+    assert.throws(
+      () => readText('{"action":"a","at":"now"}'),
+      refusing('the instant of an action is in seconds, received "now"'),
+    )
+    assert.throws(() => readText('{"action":"a","id":[]}'), refusing('the id of a request is a text, received a list'))
+  })
+
+  it('may leave out args and kwargs, stand in any order, and have blanks and NaN in it', () => {
+    assert.deepEqual(
+      plainly(readText(' {\n"args": [1] , "action": "a" }')),
+      forms[0]![1].type === 'message' && { type: 'message', name: 'a', args: [1], kwargs: {} },
+    )
+    const said = readText('{"action": "a", "args": [NaN], "kwargs": null}')
+    assert.deepEqual(said?.type === 'message' && said.args, [Number.NaN])
+  })
+
+  it('tells 1,024 characters of an error, however long it is', () => {
+    const error = { code: 'c'.repeat(2000), message: 'm'.repeat(100_000) }
+    const said = readText(JSON.stringify({ response: 'a', id: '1', error })) as Response
+    assert.deepEqual(said.error, { code: 'c'.repeat(1024), message: 'm'.repeat(1024) })
+  })
+
+  it('says null where there is no value', () => {
+    assert.equal(
+      writeText({ type: 'response', name: 'a', id: '1', value: undefined }),
+      '{"response":"a","id":"1","value":null}',
+    )
+    assert.throws(() => writeText({ type: 'response', name: 'a', id: '1', value: () => {} }), {
+      message: 'JSON cannot say function',
+    })
+  })
+
+  for (const text of [
+    'hello',
+    '',
+    '[]',
+    '{}',
+    '{"action"',
+    '{"action":"a","room":"b"}',
+    '{"args":[]}',
+    '{"type":"action","action":"a"}',
+    '{"actions":"a"}',
+  ]) {
+    it(`leaves other texts alone: ${JSON.stringify(text)}`, () => {
+      assert.equal(readText(text), undefined)
+    })
+  }
+
+  const wrong: readonly (readonly [text: string, why: string])[] = [
+    ['{"action":1}', '"action" is a text, received 1'],
+    ['{"action":"a","args":{}}', 'args is a list, received an object'],
+    ['{"action":"a","kwargs":[]}', 'kwargs is an object, received a list'],
+    ['{"request":"a"}', 'the id of a request is a text, received undefined'],
+    ['{"response":"a","id":null,"value":1}', 'the id of a request is a text, received null'],
+  ]
+  for (const [text, why] of wrong) {
+    it(`refuses ${text}`, () => {
+      assert.throws(() => readText(text), refusing(why))
+    })
+  }
+
+  it('says whatever a frame says, and back', () => {
+    const name = fc.string({ minLength: 1 })
+    const some = {
+      args: fc.array(fc.jsonValue(), { maxLength: 4 }),
+      kwargs: fc.dictionary(fc.string(), fc.jsonValue()),
+    }
+    const id = fc.oneof(fc.string(), fc.nat())
+    const message = fc.oneof(
+      fc.record({ type: fc.constant('message'), name: name.filter(text => text !== 'filetransfer'), ...some }),
+      fc.record({ type: fc.constant('request'), name, id, ...some }),
+      fc.record({ type: fc.constant('response'), name, id, value: fc.jsonValue() }),
+    ) as fc.Arbitrary<Messaging>
+    fc.assert(
+      fc.property(message, said => {
+        const frame = frameOf(said)
+        const read = messageOf(readFrame(frame, frame.length))!
+        const again = readText(writeText(read)!)!
+        assert.deepEqual(plainly(again), plainly(said))
+        assert.deepEqual(frameOf(again), frame)
+      }),
+    )
+  })
+})
