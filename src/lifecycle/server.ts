@@ -16,6 +16,7 @@ import { readProxies } from '../http/proxies.ts'
 import { Upgrades } from '../http/upgrade.ts'
 import * as kit from '../kit/index.ts'
 import { Loader } from '../modules/loader.ts'
+import { ServerView } from '../peer/server-view.ts'
 import { type Assembly, addStops, assemble, type Streams } from './assembly.ts'
 import { Consumer } from './consumer.ts'
 import { createLogger } from './log.ts'
@@ -147,67 +148,74 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   }
   log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
 
-  let closing: Promise<void> | undefined
-  let settle = () => {}
-  const closed = new Promise<void>(resolve => {
-    settle = resolve
-  })
-  const shut = async () => {
-    assembly.state = 'draining'
-    const others = listener.close()
-    upgrades.refusePending()
+  const server = new Running(assembly, listener, upgrades, undo)
+  assembly.onStop = () => server.stopAsAsked()
+  // A filter may have asked for the stop while the server started.
+  if (assembly.stopAsked !== undefined) assembly.onStop()
+  return server
+}
+
+/** A server that listens. */
+class Running extends ServerView implements RunningServer {
+  readonly url: string
+  readonly log: Logger
+  readonly closed: Promise<void>
+  readonly #assembly: Assembly
+  readonly #listener: Listener
+  readonly #upgrades: Upgrades
+  readonly #undo: Undo
+  #closing: Promise<void> | undefined
+  #settle = () => {}
+
+  constructor(assembly: Assembly, listener: Listener, upgrades: Upgrades, undo: Undo) {
+    super(assembly.hub)
+    this.url = listener.url
+    this.log = assembly.log
+    this.#assembly = assembly
+    this.#listener = listener
+    this.#upgrades = upgrades
+    this.#undo = undo
+    this.closed = new Promise(resolve => {
+      this.#settle = resolve
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown().finally(this.#settle)
+    return this.#closing
+  }
+
+  get reloadable(): boolean {
+    const { options, filters } = this.#assembly
+    return options.key !== undefined || filters.some(({ handlers }) => handlers.reload !== undefined)
+  }
+
+  reload(): boolean {
+    const reloaded = reloadAll(() => this.#listener.reload(), this.#assembly.filters)
+    if (reloaded) this.log.info('TLS files reloaded')
+    return reloaded
+  }
+
+  stopAsAsked(): void {
+    // While the first clients are closed, `close` has not returned yet.
+    if (this.#assembly.state === 'draining') return
+    this.log.info(`stopping: ${this.#assembly.stopAsked}`)
+    this.close().catch(error => logError(this.log, 'fatal', error, 'stopping failed'))
+  }
+
+  async #shutDown(): Promise<void> {
+    const { hub, options } = this.#assembly
+    this.#assembly.state = 'draining'
+    const others = this.#listener.close()
+    this.#upgrades.refusePending()
     try {
       await drain(hub, options.drain * 1000, others)
     } finally {
       for (const client of hub.clients.values()) client.terminate()
-      await undo.run()
-      listener.closeAll()
+      await this.#undo.run()
+      this.#listener.closeAll()
     }
-    log.info('stopped')
-  }
-  const close = () => {
-    closing ??= shut().finally(settle)
-    return closing
-  }
-  assembly.onStop = () => {
-    // `closing` is not there yet while the first clients are told.
-    if (assembly.state === 'draining') return
-    log.info(`stopping: ${assembly.stopAsked}`)
-    close().catch(error => logError(log, 'fatal', error, 'stopping failed'))
-  }
-  const { url } = listener
-  // While it started.
-  if (assembly.stopAsked !== undefined) assembly.onStop()
-  return {
-    url,
-    log,
-    clients: hub.clients,
-    counters: hub.counters,
-    get ready() {
-      return hub.ready
-    },
-    get checks() {
-      return hub.checks
-    },
-    get handlers() {
-      return hub.handlers
-    },
-    get storageMetrics() {
-      return hub.storageMetrics
-    },
-    broadcast: (payload, to) => hub.broadcast(payload, to),
-    publish: (channel, payload) => hub.publish(channel, payload),
-    disconnect: (target, code, reason) => hub.disconnect(target, code, reason),
-    stop: why => hub.stop(why),
-    attach: transport => hub.attach(transport),
-    close,
-    closed,
-    reloadable: options.key !== undefined || assembly.filters.some(({ handlers }) => handlers.reload !== undefined),
-    reload: () => {
-      const reloaded = reloadAll(() => listener.reload(), assembly.filters)
-      if (reloaded) log.info('TLS files reloaded')
-      return reloaded
-    },
+    this.log.info('stopped')
   }
 }
 

@@ -1,0 +1,48 @@
+import type { Attached, Audience, Client, Server, Target } from '../contract/client.ts'
+import type { Awaitable } from '../contract/deadline.ts'
+import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { Transport } from '../contract/transport.ts'
+
+/** A server that passes every call on to another one. Subclasses change or add what they need. */
+export class ServerView implements Server {
+  readonly #server: Server
+
+  constructor(server: Server) {
+    this.#server = server
+  }
+
+  get clients(): ReadonlyMap<string, Client> {
+    return this.#server.clients
+  }
+  get ready(): boolean {
+    return this.#server.ready
+  }
+  get checks(): Checks {
+    return this.#server.checks
+  }
+  get handlers(): readonly HandlerCounts[] {
+    return this.#server.handlers
+  }
+  get storageMetrics(): Readonly<Record<string, number>> {
+    return this.#server.storageMetrics
+  }
+  get counters(): Counters {
+    return this.#server.counters
+  }
+  broadcast(payload: Payload, to?: Audience): void {
+    this.#server.broadcast(payload, to)
+  }
+  publish(channel: string, payload: Payload): Awaitable<void> {
+    return this.#server.publish(channel, payload)
+  }
+  disconnect(target: Target, code?: number, reason?: string): void {
+    this.#server.disconnect(target, code, reason)
+  }
+  stop(why: string): void {
+    this.#server.stop(why)
+  }
+  attach(transport: Transport): Attached {
+    return this.#server.attach(transport)
+  }
+}
