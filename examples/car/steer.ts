@@ -1,8 +1,8 @@
 import type { Client, Handlers, Host, Payload, Server } from 'filtered-websocket'
-import type { options } from './car.ts'
 import { commandReader } from './command.ts'
 import type { Driver } from './driver.ts'
 import { type CarState, FIELD } from './model.ts'
+import type { options } from './options.ts'
 
 /** Milliseconds between two looks at the car. */
 const TICK = 20

@@ -1,10 +1,4 @@
-import type { Run } from './run.ts'
-
-/** A note of a run. */
-export interface Noted {
-  readonly slot: number
-  readonly n: number
-}
+import type { Noted, Run } from './run.ts'
 
 /** How much this node has noted, and of which runs it is given up when that is too much. */
 export class Budget {

@@ -1,6 +1,11 @@
 import type { Outcome } from '../rpc/outcome.ts'
 import type { Id } from '../wire/message.ts'
-import type { Noted } from './budget.ts'
+
+/** A note of a run. */
+export interface Noted {
+  readonly slot: number
+  readonly n: number
+}
 
 /** Bytes of an answer up to which it is kept whatever else is: a slot has room for that many. */
 const SMALL = 1024

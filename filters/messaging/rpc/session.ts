@@ -2,7 +2,6 @@ import type { Awaitable, Client } from 'filtered-websocket'
 import type { Complaints } from '../complaints.ts'
 import type { Ledger } from '../resumption/ledger.ts'
 import { unserializable } from '../resumption/note.ts'
-import type { Pump } from '../resumption/pump.ts'
 import type { Run } from '../resumption/run.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
 import { shown } from '../wire/malformed.ts'
@@ -53,6 +52,15 @@ export interface Service {
   readonly maxBytes: number
 }
 
+/** Sends a session what is queued for its peer. */
+export interface DeliveryWorker {
+  /** Looks for what can be sent now. */
+  wake(): void
+  stop(): void
+  /** Whether the answer is for something that it has sent. */
+  answered(answer: Response): boolean
+}
+
 /** One messaging client. */
 export class Session {
   readonly client: Client
@@ -65,7 +73,7 @@ export class Session {
   /** When it came under that id, among the connections of all nodes; not known yet: after all. */
   turn = Number.POSITIVE_INFINITY
   /** Sends it what is kept for it, if no later connection does. */
-  pump: Pump | undefined
+  pump: DeliveryWorker | undefined
   /** It takes and gives files in parts, which the original does not. */
   knowsParts = false
   readonly #service: Service
