@@ -1,6 +1,6 @@
 import type { Encoded } from '../contract/codec.ts'
 import type { Payload } from '../contract/payload.ts'
-import { Pieces } from './pieces.ts'
+import { COPY_BELOW, Pieces } from './pieces.ts'
 
 const FIN_TEXT = 0x81
 const FIN_BINARY = 0x82
@@ -33,7 +33,7 @@ export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
 /** The frames of several messages: in one Buffer, or with their large parts as they are. */
 export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
   const lengths = messages.map(lengthOf)
-  if (lengths.some(Pieces.isFor)) return inPieces(messages, lengths)
+  if (lengths.some(length => length >= COPY_BELOW)) return inPieces(messages, lengths)
   const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
   let at = 0
   for (const [i, message] of messages.entries()) {

@@ -2,12 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { Counters } from '../contract/metrics.ts'
 import type { Transport } from '../contract/transport.ts'
 import { count } from './counters.ts'
+import { COPY_BELOW, joinSmall } from './pieces.ts'
 import type { Frame, Wire } from './wire.ts'
 
-/** Below this many bytes, joining pieces by copying is cheaper than handing several to the kernel. */
-const COPY_BELOW = 16_384
-
-/** Smaller pieces are copied all the same: while it waits, each takes some 400 bytes beside its own, which no limit counts. */
+/** Smaller pieces are copied: a piece that waits takes some 400 bytes besides its own, which no limit counts. */
 const SMALL = 4096
 
 /** Shared by all that have nothing to send: most, most of the time. */
@@ -146,7 +144,7 @@ export class Outbox<T = unknown> {
         this.#hand(socket, Buffer.concat(pieces, bytes))
       } else {
         socket.cork()
-        const handed = withoutSmall(pieces)
+        const handed = joinSmall(pieces, SMALL, COPY_BELOW)
         const isOversize = largest > this.#limits.maxBuffered && this.#oversize === 0
         if (isOversize) this.#oversize = largest
         for (const [i, piece] of handed.entries()) {
@@ -197,27 +195,4 @@ export class Outbox<T = unknown> {
       this.#owner.fellBehind()
     }
   }
-}
-
-/** The same bytes, small neighbours joined, to no more than is copied anyway. */
-function withoutSmall(pieces: readonly Buffer[]): readonly Buffer[] {
-  const joined: Buffer[] = []
-  let small: Buffer[] = []
-  let bytes = 0
-  const join = () => {
-    if (small.length > 0) joined.push(small.length === 1 ? small[0]! : Buffer.concat(small, bytes))
-    small = []
-    bytes = 0
-  }
-  for (const piece of pieces) {
-    if (piece.length >= SMALL || bytes + piece.length > COPY_BELOW) join()
-    if (piece.length >= SMALL) {
-      joined.push(piece)
-    } else {
-      small.push(piece)
-      bytes += piece.length
-    }
-  }
-  join()
-  return joined
 }
