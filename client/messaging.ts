@@ -1,6 +1,5 @@
 export type { Sendable } from './client.ts'
 export type { BlobOptions } from './messaging/blobs.ts'
-export type { Clock } from './messaging/clock.ts'
 export type {
   ActionHandler,
   MessagingConnection,
@@ -14,6 +13,7 @@ export type { Args, Kwargs } from './messaging/frame.ts'
 export type { Sink, Version } from './messaging/get-file.ts'
 export type { CallOptions } from './messaging/outbox.ts'
 export type { SendFileOptions, SentFile } from './messaging/send-file.ts'
+export type { Clock } from './messaging/server-time.ts'
 export type { SharedFiles, Sharing } from './messaging/shared.ts'
 export type { FileData, Source } from './messaging/source.ts'
 export type { TransferOptions } from './messaging/transfer.ts'

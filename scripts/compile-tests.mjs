@@ -1,6 +1,6 @@
 // Compiles the sources and the tests to .build, without type checks: tests then start at once instead of being compiled file by file.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
@@ -18,3 +18,5 @@ execFileSync(
 const { name, type, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const here = JSON.parse(JSON.stringify(exports).replaceAll('./dist/', './'))
 writeFileSync(join(out, 'package.json'), JSON.stringify({ name, type, exports: here }))
+// The client libraries as browsers load them.
+symlinkSync('../dist/browser', join(out, 'browser'))

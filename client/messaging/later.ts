@@ -1,15 +1,6 @@
 import { busy, isTooMuch } from './bounds.ts'
-import type { Clock } from './clock.ts'
 import { loadTiming } from './load-timing.ts'
-
-export interface Job {
-  /** Seconds since 1970 on the server's clock. */
-  readonly at: number
-  /** Bytes. */
-  readonly size: number
-  /** @param why - it is not to be done. */
-  run(why?: unknown): void
-}
+import type { Clock, Job } from './server-time.ts'
 
 /** What is to be done at instants. */
 export interface Later {

@@ -1,7 +1,6 @@
 // Loaded when it is needed: see load-timing.ts.
-import { type Asking, type Clock, here } from './clock.ts'
 import { MessagingError } from './error.ts'
-import type { Job } from './later.ts'
+import { type Asking, type Clock, here, type Job } from './server-time.ts'
 
 const SAMPLES = 8
 /** Seconds before the instant at which waiting ends and looking at the clock begins: timers come late, by about one ms. */

@@ -1,7 +1,6 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { readJson } from 'filtered-websocket/kit'
-import jwksRsa from 'jwks-rsa'
-import { algorithmsOf, type TokenHead, type Warn } from './keys.ts'
+import { algorithmsOf, type TokenHead } from './algorithms.ts'
 import { Refused } from './refused.ts'
 
 const DEFAULTS = {
@@ -17,6 +16,11 @@ const DEFAULTS = {
   now: () => performance.now(),
 }
 const MAX_KEYS = 100
+/** Key types with a public half (RFC 7518, section 6.1); a symmetric key in a public document is no secret. */
+const PUBLIC_TYPES: readonly unknown[] = ['RSA', 'EC', 'OKP']
+
+/** Logs an error of a fetch. */
+export type Warn = (error: unknown, text: string) => void
 
 interface RemoteKey {
   readonly kid: string | undefined
@@ -30,7 +34,7 @@ interface RemoteKey {
  * other token from its key.
  */
 export class RemoteKeys {
-  readonly #client: ReturnType<typeof jwksRsa>
+  readonly #url: URL
   readonly #warn: Warn
   readonly #limits: typeof DEFAULTS
   #keys: readonly RemoteKey[] = []
@@ -41,12 +45,7 @@ export class RemoteKeys {
   constructor(url: URL, { warn, ...limits }: { warn: Warn } & Partial<typeof DEFAULTS>) {
     this.#warn = warn
     this.#limits = { ...DEFAULTS, ...limits }
-    // jwks-rsa fetches, caches and limits by key id, which is the sender's to choose; so it only reads the keys.
-    this.#client = jwksRsa({
-      jwksUri: url.href,
-      cache: false,
-      fetcher: () => fetchSet(url, this.#limits),
-    })
+    this.#url = url
   }
 
   /** The key of a token. @throws Refused. */
@@ -84,8 +83,9 @@ export class RemoteKeys {
   async #read(): Promise<void> {
     this.#triedAt = this.#limits.now()
     try {
-      const keys = await this.#client.getSigningKeys()
-      this.#keys = keys.map(keyOf).filter(({ algorithms }) => algorithms.length > 0)
+      const keys = (await fetchSet(this.#url, this.#limits)).flatMap(keyOf)
+      if (keys.length === 0) throw new Error('the answer has no key for signatures')
+      this.#keys = keys.filter(({ algorithms }) => algorithms.length > 0)
       this.#fetchedAt = this.#triedAt
     } catch (error) {
       this.#warn(error, 'the keys of the issuer cannot be fetched')
@@ -93,17 +93,26 @@ export class RemoteKeys {
   }
 }
 
-function keyOf({ kid, alg, getPublicKey }: { kid?: string; alg?: string; getPublicKey(): string }): RemoteKey {
-  const key = createPublicKey(getPublicKey())
+/** A public key for signatures of a set (RFC 7517, section 4); empty for any other key. */
+function keyOf(jwk: JsonWebKey & { readonly kid?: unknown; readonly alg?: unknown }): RemoteKey[] {
+  const { use, kty, kid, alg, d } = jwk
+  if (!PUBLIC_TYPES.includes(kty) || (use !== undefined && use !== 'sig') || d !== undefined) return []
+  let key: KeyObject
+  try {
+    key = createPublicKey({ key: jwk, format: 'jwk' })
+  } catch {
+    return []
+  }
   const possible = algorithmsOf(key)
-  return { kid, key, algorithms: alg === undefined ? possible : possible.filter(algorithm => algorithm === alg) }
+  const algorithms = typeof alg === 'string' && alg !== '' ? possible.filter(algorithm => algorithm === alg) : possible
+  return [{ kid: typeof kid === 'string' && kid !== '' ? kid : undefined, key, algorithms }]
 }
 
 /** No redirect is followed: the URL was checked, where it leads to was not. */
 async function fetchSet(
   url: URL,
   { timeoutMs, maxBytes }: { timeoutMs: number; maxBytes: number },
-): Promise<{ keys: unknown[] }> {
+): Promise<JsonWebKey[]> {
   const answer = await fetch(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
     redirect: 'error',
@@ -120,5 +129,5 @@ async function fetchSet(
   const set: unknown = readJson(Buffer.concat(chunks).toString())
   const keys = (set as { keys?: unknown } | null)?.keys
   if (!Array.isArray(keys)) throw new Error('the answer is no key set')
-  return { keys: keys.filter(key => typeof key === 'object' && key !== null).slice(0, MAX_KEYS) }
+  return keys.filter(key => typeof key === 'object' && key !== null).slice(0, MAX_KEYS)
 }

@@ -1,12 +1,8 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { isLoopback, optionError, publicKeyIn, readPem } from 'filtered-websocket/kit'
+import { algorithmsOf, MIN_RSA_BITS, RSA, type TokenHead } from './algorithms.ts'
+import type { Warn } from './jwks.ts'
 import type { JwtOptions } from './options.ts'
-
-/** What is read from the head of a token before its signature is checked. */
-export interface TokenHead {
-  readonly alg: string
-  readonly kid: string | undefined
-}
 
 /** Where the key of a token comes from, and the algorithms that may have been used with it. */
 export interface KeySource {
@@ -20,27 +16,8 @@ const SECRET_BYTES = new Map([
   ['HS384', 48],
   ['HS512', 64],
 ])
-const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
-/** Algorithms of each kind of key, the usual one first; elliptic curves by name. */
-const ALGORITHMS = new Map([
-  ['rsa', RSA],
-  ['rsa-pss', ['PS256', 'PS384', 'PS512']],
-  ['prime256v1', ['ES256']],
-  ['secp384r1', ['ES384']],
-  ['secp521r1', ['ES512']],
-])
 const JWKS_DEFAULT = ['RS256', 'ES256']
 const JWKS = [...RSA, 'ES256', 'ES384', 'ES512']
-/** RFC 7518, section 3.3. */
-const MIN_RSA_BITS = 2048
-
-/** Algorithms that a key is good for, the usual one first; none: it is of a kind, or of a size, that is not taken. */
-export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {
-  const { namedCurve, modulusLength = MIN_RSA_BITS } = asymmetricKeyDetails ?? {}
-  if (modulusLength < MIN_RSA_BITS) return []
-  return ALGORITHMS.get(namedCurve ?? String(asymmetricKeyType)) ?? []
-}
-
 /**
  * Algorithms that a key is good for, the usual one first.
  *
@@ -85,8 +62,6 @@ export async function jwksSource(url: string, chosen: readonly string[], warn: W
   const keys = new RemoteKeys(checkedUrl(url), { warn })
   return { algorithms, find: head => keys.find(head) }
 }
-
-export type Warn = (error: unknown, text: string) => void
 
 /** The source that the options name. @throws Error `ERR_OPTION`: none, or more than one; one that cannot be used. */
 export function keySourceOf(options: JwtOptions, warn: Warn): KeySource | Promise<KeySource> {

@@ -1,5 +1,7 @@
 import jwt, { type Algorithm } from 'jsonwebtoken'
-import type { KeySource, TokenHead } from './keys.ts'
+import type { TokenHead } from './algorithms.ts'
+import type { KeySource } from './keys.ts'
+
 import type { JwtOptions } from './options.ts'
 import { type Reason, Refused } from './refused.ts'
 

@@ -1,5 +1,4 @@
 import { FwsError } from '../contract/errors.ts'
-import { originUrl } from './origin.ts'
 
 /** Whether an entry of `--origins` means this origin; the second is its text, since `null` and nonsense have no URL. */
 export type OriginPattern = (origin: URL | undefined, text: string) => boolean
@@ -33,4 +32,13 @@ export function readOriginPattern(entry: string): OriginPattern {
       labels.every((label, i) => label === wanted[i] || (wanted[i] === '*' && label !== ''))
     )
   }
+}
+
+/** An origin as browsers write it: scheme, host and perhaps port. What only a URL may have, such as a user, is no origin. */
+export function originUrl(text: string): URL | undefined {
+  return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]+$/i.test(text)
+    ? URL.canParse(text)
+      ? new URL(text)
+      : undefined
+    : undefined
 }

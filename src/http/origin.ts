@@ -1,4 +1,4 @@
-import type { OriginPattern } from './origin-pattern.ts'
+import { type OriginPattern, originUrl } from './origin-pattern.ts'
 
 /**
  * Whether a browser's page may connect. No Origin: no browser, so left to the auth filters.
@@ -19,11 +19,6 @@ export function isOriginAllowed(
   if (isSecure && from?.protocol !== 'https:') return false
   // Behind a proxy that ends TLS the scheme is not ours to know: host and port decide.
   return from !== undefined && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
-}
-
-/** An origin as browsers write it: scheme, host and perhaps port. What only a URL may have, such as a user, is no origin. */
-export function originUrl(text: string): URL | undefined {
-  return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]+$/i.test(text) ? parse(text) : undefined
 }
 
 function parse(url: string): URL | undefined {

@@ -1,6 +1,6 @@
 import { optionError, readAuthorities } from 'filtered-websocket/kit'
 import type { RedisOptions as IoredisOptions } from 'ioredis'
-import type { RedisOptions } from '../redis.ts'
+import type { RedisOptions } from './options.ts'
 
 /** Options of ioredis, with the shape of replies that its overloads ask for. */
 export type ConnectOptions = IoredisOptions & { replyMapping?: 'legacy' }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { originUrl } from '../../src/http/origin.ts'
-import { readOriginPattern } from '../../src/http/origin-pattern.ts'
+import { originUrl, readOriginPattern } from '../../src/http/origin-pattern.ts'
 
 const matches = (pattern: string, origin: string) => readOriginPattern(pattern)(originUrl(origin), origin)
 

@@ -1,0 +1,27 @@
+import type { KeyObject } from 'node:crypto'
+
+/** The header of a token, read before its signature is checked. */
+export interface TokenHead {
+  readonly alg: string
+  readonly kid: string | undefined
+}
+
+/** Algorithms of RSA keys, the usual one first. */
+export const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
+/** Algorithms of each kind of key, the usual one first; elliptic curves by name. */
+const ALGORITHMS = new Map([
+  ['rsa', RSA],
+  ['rsa-pss', ['PS256', 'PS384', 'PS512']],
+  ['prime256v1', ['ES256']],
+  ['secp384r1', ['ES384']],
+  ['secp521r1', ['ES512']],
+])
+/** RFC 7518, section 3.3. */
+export const MIN_RSA_BITS = 2048
+
+/** Algorithms that a key supports, the usual one first. Empty: a key of its kind or size is not accepted. */
+export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {
+  const { namedCurve, modulusLength = MIN_RSA_BITS } = asymmetricKeyDetails ?? {}
+  if (modulusLength < MIN_RSA_BITS) return []
+  return ALGORITHMS.get(namedCurve ?? String(asymmetricKeyType)) ?? []
+}
