@@ -87,7 +87,7 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   }
 
   function open(client: Client): Promise<void> | undefined {
-    client.state.onUser = [...(client.state.onUser ?? []), follow]
+    client.onIdentity(follow)
     const room = roomOf(client)
     return room === undefined ? undefined : enter(client, room)
   }

@@ -1,4 +1,4 @@
-import type { Awaitable, Client, Drop, Host, Payload, Renewal, Server } from 'filtered-websocket'
+import type { Client, Drop, Host, Payload, Renewal, Server } from 'filtered-websocket'
 import { keySourceOf } from './jwt/keys.ts'
 import { isAuth, tokenIn } from './jwt/message.ts'
 import { protocolAnswered, tokenOffered } from './jwt/offered.ts'
@@ -24,8 +24,6 @@ declare module 'filtered-websocket' {
   interface ClientState {
     /** What its token says. */
     user?: Claims
-    /** Called each time that a token has been taken while the client is open: the first message, a refresh. */
-    onUser?: ((client: Client) => Awaitable<void>)[]
   }
   interface FilterApis {
     jwt: JwtApi

@@ -130,7 +130,7 @@ export const setup = (host: Host<typeof options>) => {
     },
     open(client: Client): Promise<Drop | undefined> | undefined {
       // Who only listens is counted too, once its first message has told who it is.
-      if (identities.countsConnects) client.state.onUser = [...(client.state.onUser ?? []), admitted]
+      if (identities.countsConnects) client.onIdentity(admitted)
       return admit(client)
     },
     message(payload: Payload, client: Client): Drop | Promise<Drop | undefined> | undefined {

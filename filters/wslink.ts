@@ -192,7 +192,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     open(client: Client) {
       if (client.codec !== codecs.before) return
       sessions.set(client, new Session(client, service))
-      client.state.onRecheck = [...(client.state.onRecheck ?? []), recheck]
+      client.onIdentity(recheck)
     },
 
     message(payload: Payload, client: Client): Drop | Promise<Drop> | undefined {

@@ -64,10 +64,9 @@ export class Sessions {
     const topics = new Set(this.#topicsClaim === undefined ? [] : textsIn(claims[this.#topicsClaim]))
     this.#sessions.set(client, { token, topics, isWarned: false })
     for (const topic of before) if (!topics.has(topic)) client.leave(topic)
-    client.recheck()
-    // Another guard may have something against it.
+    // Another guard may refuse it.
     for (const topic of topics) if (client.may('join', topic)) client.join(topic)
-    for (const tell of client.state.onUser ?? []) await tell(client)
+    await client.recheck()
   }
 
   /** Until it opens, or goes before that. */

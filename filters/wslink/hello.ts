@@ -62,7 +62,12 @@ export class Hello {
     }
     if (identity !== undefined && identity !== client.identity) {
       client.identity = identity
-      client.recheck()
+      try {
+        await client.recheck()
+      } catch (error) {
+        this.#onError(error)
+        return false
+      }
     }
     return true
   }

@@ -12,8 +12,6 @@ import type { Transport } from './transport.ts'
 export interface ClientState {
   /** The client certificate, checked against `--ca`; its `CN` is the identity until a filter sets another. */
   certificate?: Certificate
-  /** Called by each `client.recheck()`, for filters that keep something that follows from its topics. */
-  onRecheck?: ((client: Client) => void)[]
   /**
    * Set by a filter that authenticates with tokens: accepts a later token, for protocols that have a
    * call of their own for it. `DROP`: it has closed the client.
@@ -63,10 +61,24 @@ export interface Client extends Peer {
   join(topic: string): void
   leave(topic: string): void
   /**
-   * Leaves every topic that the permits no longer allow, then calls `state.onRecheck`. A permit is asked when a client joins,
-   * so a filter that changes the rights of a client MUST call this afterwards. Rights that come back join nothing.
+   * Leaves every topic that the permits no longer allow, then runs the `onIdentity` handlers, one after the other. Permits are
+   * asked when a client joins, so a filter that changes the identity or the rights of a client MUST call this afterwards.
+   * Rights that come back join nothing.
+   *
+   * @returns a promise that settles when the handlers have; it rejects with the error of the first that fails.
+   * @example
+   * client.identity = user.id
+   * await client.recheck()
    */
-  recheck(): void
+  recheck(): Promise<void>
+  /**
+   * Registers a handler for `recheck`: for filters that keep something that follows from the identity or the rights of the
+   * client, such as a room. Registered handlers run in the order of their registration, until the client is gone.
+   *
+   * @example
+   * export const open = client => client.onIdentity(async () => rooms.move(client, client.identity))
+   */
+  onIdentity(handler: (client: Client) => Awaitable<void>): void
   /**
    * Settles once what was sent to it has gone to the operating system, all but the little that its socket keeps (16 KiB), or
    * once it is gone. Whoever sends much waits for it now and then, so that the client never has more than it can take.

@@ -118,6 +118,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   /** It is not read any more: it finishes what it has, and is closed then. */
   #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
+  #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
 
   constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
     this.id = id
@@ -266,9 +267,16 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
-  recheck(): void {
+  async recheck(): Promise<void> {
     for (const topic of this.topics) if (!this.may('join', topic)) this.leave(topic)
-    for (const listen of this.#state?.onRecheck ?? []) listen(this)
+    for (const handler of this.#identityHandlers ?? []) await handler(this)
+  }
+
+  onIdentity(handler: (client: Client) => Awaitable<void>): void {
+    if (typeof handler !== 'function')
+      throw new FwsError('ERR_STATE', `onIdentity() takes a function, received ${shown(handler)}`)
+    this.#identityHandlers ??= []
+    this.#identityHandlers.push(handler)
   }
 
   drained(): Promise<void> {

@@ -33,6 +33,7 @@ export function fakeClient({
   handshake?: Handshake
 } = {}): FakeClient {
   const topics = new Set<string>()
+  const identityHandlers: Parameters<Client['onIdentity']>[0][] = []
   const clients = new Map<string, Client>()
   const server = {
     clients,
@@ -85,7 +86,10 @@ export function fakeClient({
     },
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
-    recheck: () => {},
+    recheck: async () => {
+      for (const handler of identityHandlers) await handler(client)
+    },
+    onIdentity: (handler: Parameters<Client['onIdentity']>[0]) => void identityHandlers.push(handler),
     drained: () => Promise.resolve(),
     finish: () => {},
     answer: (payload: Payload, format?: string): Drop => {

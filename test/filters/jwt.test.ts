@@ -222,9 +222,7 @@ describe('jwt: first message', () => {
   it('tells filters that wait for a user', async t => {
     const users: unknown[] = []
     const waits: FilterModule = {
-      open: ({ state }: Client) => {
-        state.onUser = [async ({ state: { user } }) => void users.push(user?.sub)]
-      },
+      open: (client: Client) => client.onIdentity(async ({ state: { user } }) => void users.push(user?.sub)),
     }
     const { connect } = await serve(t, { 'jwt-first-message': true }, [waits])
     const ann = await connect()
@@ -236,9 +234,7 @@ describe('jwt: first message', () => {
 describe('jwt: a filter that fails with a user', () => {
   it('closes who would stay on hold for ever', async t => {
     const fails: FilterModule = {
-      open: ({ state }: Client) => {
-        state.onUser = [() => Promise.reject(new Error('broken'))]
-      },
+      open: (client: Client) => client.onIdentity(() => Promise.reject(new Error('broken'))),
     }
     const { connect, server } = await serve(t, { 'jwt-first-message': true }, [fails])
     const ann = await connect()

@@ -294,7 +294,7 @@ describe('client.recheck', () => {
     const seen: string[][] = []
     const watch: FilterModule = {
       open: client => {
-        client.state.onRecheck = [...(client.state.onRecheck ?? []), see]
+        client.onIdentity(see)
       },
     }
     const see = (client: Client) => void seen.push([...client.topics])
