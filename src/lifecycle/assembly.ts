@@ -1,26 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import type { Writable } from 'node:stream'
 import type { Logger } from 'pino'
-import { CHAIN_NAMES, type Chains, compileChains } from '../chain/chains.ts'
+import { type Chains, compileChains } from '../chain/chains.ts'
 import { ErrorReport } from '../chain/report.ts'
 import type { CoreOptions } from '../config/options.ts'
-import type { Server } from '../contract/client.ts'
-import { type Awaitable, Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
+import { Deadlines, unlessAborted } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type { Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
 import type { Checks, Counters } from '../contract/metrics.ts'
-import type { OptionSpecs, OptionValues } from '../contract/option.ts'
-import type { OpenStorage, Storage } from '../contract/storage.ts'
+import type { OpenStorage } from '../contract/storage.ts'
 import { count, createCounters } from '../fanout/counters.ts'
 import { Hub } from '../hub/hub.ts'
-import { visible } from '../kit/visible.ts'
 import { checkNeeds, guardStorage } from '../modules/capabilities.ts'
-import { FILTER } from '../modules/loader.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
-import { checkReturned } from '../modules/shape.ts'
-import { BoundedOutput } from './output.ts'
+import { addStops, ownValues, type ReadyFilter, type SetupContext, setUpFilters } from './filter-setup.ts'
+import { type StandardOutput, sharedOutput } from './output.ts'
 import { type Plan, valuesOf } from './plan.ts'
-import { repeat } from './timer.ts'
 import { Undo } from './undo.ts'
 import { createUntrustedFolders } from './untrusted-folders.ts'
 
@@ -28,15 +21,7 @@ import { createUntrustedFolders } from './untrusted-folders.ts'
 export interface Streams {
   readonly log: Logger
   /** For filters that write data, bytes as they are unless it is a terminal; absent: such a filter is refused. */
-  readonly stdout?: (Writable & { readonly isTTY?: boolean }) | undefined
-}
-
-/** A filter whose setup has run. */
-export interface ReadyFilter {
-  readonly placed: PlacedFilter
-  readonly handlers: Handlers
-  /** Whether its setup ran or its start was tried, so that it is to be stopped. */
-  begun: boolean
+  readonly stdout?: StandardOutput | undefined
 }
 
 /** A whole server but its listener: storage open, filters set up, chains compiled. */
@@ -95,23 +80,20 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       storage: guardStorage(plan.storage.name, storage, error =>
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
-      stdout: outputOf(streams, counters, endings),
+      stdout: sharedOutput(streams.stdout, counters, endings),
       untrustedFolders: createUntrustedFolders(),
       deadline: options['filter-timeout'] * 1000,
       deadlines,
       signal,
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
-    const filters = await setUpAll(plan.filters, context, ready)
-    const chains = compileChains(
-      filters.map(({ placed, handlers }) => ({ name: placed.asked, handlers })),
-      {
-        deadline: context.deadline,
-        deadlines,
-        report: (error, where) => report.add(error, where),
-        held: ({ reach }) => count(counters.drops, reach < 0 ? 'closing client' : 'on hold'),
-      },
-    )
+    const filters = await setUpFilters(plan.filters, context, ready)
+    const chains = compileChains(filters, {
+      deadline: context.deadline,
+      deadlines,
+      report: (error, where) => report.add(error, where),
+      held: ({ reach }) => count(counters.drops, reach < 0 ? 'closing client' : 'on hold'),
+    })
     const assembly: Assembly = {
       options,
       filters,
@@ -157,30 +139,6 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
   }
 }
 
-/** Has every filter that has begun by then stopped, in reverse order, and before that the timers of all. */
-export function addStops({ filters, endTimers }: Pick<Assembly, 'filters' | 'endTimers'>, undo: Undo): void {
-  for (const filter of filters) {
-    const { placed, handlers } = filter
-    if (handlers.stop !== undefined)
-      undo.add(`stop of filter ${placed.asked}`, () => (filter.begun ? handlers.stop!() : undefined))
-  }
-  undo.add('ending timers', endTimers)
-}
-
-interface SetupContext {
-  readonly plan: Plan
-  readonly log: Logger
-  readonly report: ErrorReport
-  readonly timers: (() => void)[]
-  readonly storage: Storage
-  /** @throws FwsError when the server was given no standard output. */
-  readonly stdout: () => Output
-  readonly untrustedFolders: UntrustedFolders
-  readonly deadline: number
-  readonly deadlines: Deadlines
-  readonly signal: AbortSignal | undefined
-}
-
 async function openStorage(
   { storage: { name, module }, settings }: Plan,
   log: Logger,
@@ -200,139 +158,10 @@ async function openStorage(
   }
 }
 
-/** A module sees its own options and nobody else's secrets. */
-function ownValues<S extends OptionSpecs>(settings: Plan['settings'], specs: S | undefined): OptionValues<S> {
-  const names = Object.keys(specs ?? {})
-  return Object.fromEntries(names.map(name => [name, settings.get(name)?.value])) as OptionValues<S>
-}
-
 function checksOf(storage: OpenStorage): Omit<Checks, 'listening' | 'accepting'> {
   const ready = storage.ready?.() ?? true
   const { sending, receiving, writing } = storage.checks?.() ?? { sending: ready, receiving: ready, writing: ready }
   return { storage: ready && sending && receiving && writing, sending, receiving, writing }
-}
-
-/** Sets up each filter after those that it uses; answers them in chain order, and puts each into `ready` as soon as it is. */
-async function setUpAll(
-  filters: readonly PlacedFilter[],
-  context: SetupContext,
-  ready: Map<PlacedFilter, ReadyFilter>,
-): Promise<ReadyFilter[]> {
-  const apis = new Map<PlacedFilter, unknown>()
-  const setUp = async (placed: PlacedFilter): Promise<void> => {
-    if (ready.has(placed)) return
-    for (const used of placed.uses.values()) await setUp(used)
-    const { api, ...own } = await runSetup(placed, apis, context)
-    apis.set(placed, api)
-    const handlers = together(placed.module, own)
-    ready.set(placed, { placed, handlers, begun: placed.module.setup !== undefined })
-  }
-  for (const placed of filters) await setUp(placed)
-  return filters.map(placed => ready.get(placed)!)
-}
-
-async function runSetup(
-  placed: PlacedFilter,
-  apis: ReadonlyMap<PlacedFilter, unknown>,
-  context: SetupContext,
-): Promise<Handlers & { api?: unknown }> {
-  const { module, asked, file } = placed
-  if (module.setup === undefined) return {}
-  let returned: unknown
-  try {
-    const work = withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
-    returned = await unlessAborted(work, context.signal)
-  } catch (error) {
-    if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${asked}: ${messageOf(error)}`, error)
-    throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
-  }
-  if (returned === undefined) return {}
-  checkReturned(FILTER, asked, returned)
-  return returned as Handlers
-}
-
-function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
-  const { plan, report, timers } = context
-  const { name, asked, module } = placed
-  const log = context.log.child({ filter: name })
-  return {
-    name,
-    options: ownValues(plan.settingsOf(placed), module.options),
-    storage: context.storage,
-    log,
-    limits: {
-      'max-payload': Number(plan.settings.get('max-payload')!.value),
-      'max-buffered': Number(plan.settings.get('max-buffered')!.value),
-    },
-    guards: plan.filters.filter(({ module }) => module.stage === 'guard').map(guard => guard.name),
-    get stdout() {
-      return context.stdout()
-    },
-    untrustedFolders: context.untrustedFolders,
-    use: wanted => {
-      const used = placed.uses.get(wanted)
-      if (used === undefined)
-        throw new FwsError('ERR_FILTER', `filter ${asked} uses "${String(wanted)}" without listing it in uses`)
-      return apis.get(used) as never
-    },
-    every: (ms, run) => {
-      timers.push(
-        repeat(
-          ms,
-          run,
-          work => context.deadlines.wait(work, context.deadline, 'a run of every()'),
-          error => report.add(error, { filter: asked, chain: 'timer' }),
-        ),
-      )
-    },
-  }
-}
-
-/** A module's own exports, and after them what its setup returned. */
-function together(exported: Handlers, returned: Handlers): Handlers {
-  const handlers: Record<string, unknown> = {}
-  for (const key of [...CHAIN_NAMES, 'permit'] as const) {
-    const both = [exported[key] ?? [], returned[key] ?? []].flat()
-    if (both.length > 0) handlers[key] = both
-  }
-  const starts = [exported, returned].filter(own => own.start !== undefined)
-  const reloads = [exported, returned].filter(own => own.reload !== undefined)
-  const stops = [returned, exported].filter(own => own.stop !== undefined)
-  return {
-    ...handlers,
-    ...(starts.length > 0 && { start: (server: Server) => inTurn(starts.map(own => () => own.start!(server))) }),
-    ...(reloads.length > 0 && { reload: () => asOne(reloads.map(own => own.reload!())) }),
-    ...(stops.length > 0 && { stop: () => inTurn(stops.map(own => () => own.stop!())) }),
-  }
-}
-
-async function inTurn(steps: readonly (() => Awaitable<void>)[]): Promise<void> {
-  for (const step of steps) await step()
-}
-
-/** What several `reload` handlers of one module answered, as one function. */
-function asOne(uses: readonly ((() => void) | undefined)[]): () => void {
-  const wrong = uses.find(use => use !== undefined && typeof use !== 'function')
-  if (wrong !== undefined) throw new Error(`it must return a function, received ${typeof wrong}`)
-  return () => {
-    for (const use of uses) use?.()
-  }
-}
-
-function outputOf({ stdout }: Streams, counters: Counters, onClose: (() => void)[]): () => Output {
-  let output: Output | undefined
-  return () => {
-    if (stdout === undefined)
-      throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
-    if (output === undefined) {
-      const made = new BoundedOutput(stdout, bytes => {
-        counters.stdoutDropped += bytes
-      })
-      onClose.push(() => made.close())
-      output = stdout.isTTY ? { write: text => made.write(visible(text)) } : made
-    }
-    return output
-  }
 }
 
 function limitsOf(options: CoreOptions) {

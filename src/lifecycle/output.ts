@@ -1,5 +1,8 @@
 import type { Writable } from 'node:stream'
+import { FwsError } from '../contract/errors.ts'
 import type { Output } from '../contract/filter.ts'
+import type { Counters } from '../contract/metrics.ts'
+import { visible } from '../kit/visible.ts'
 
 /** Bytes that may wait for whoever reads. */
 const MAX_WAITING = 1_048_576
@@ -32,5 +35,34 @@ export class BoundedOutput implements Output {
   close(): void {
     this.#gone = true
     this.#stream.off('error', this.#onError)
+  }
+}
+
+/** A writable stream that may be a terminal. */
+export type StandardOutput = Writable & { readonly isTTY?: boolean }
+
+/**
+ * Standard output for filters, opened when the first filter asks for it. In a terminal, control characters are shown as codes.
+ *
+ * @param onClose - receives the function that releases it.
+ * @throws (when asked for) FwsError `ERR_FILTER`: the server was given none.
+ */
+export function sharedOutput(
+  stdout: StandardOutput | undefined,
+  counters: Counters,
+  onClose: (() => void)[],
+): () => Output {
+  let output: Output | undefined
+  return () => {
+    if (stdout === undefined)
+      throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
+    if (output === undefined) {
+      const made = new BoundedOutput(stdout, bytes => {
+        counters.stdoutDropped += bytes
+      })
+      onClose.push(() => made.close())
+      output = stdout.isTTY ? { write: text => made.write(visible(text)) } : made
+    }
+    return output
   }
 }

@@ -1,5 +1,5 @@
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type { ReadyFilter } from './assembly.ts'
+import type { ReadyFilter } from './filter-setup.ts'
 
 /** Reads files again; answers how to use them. */
 type Reload = () => (() => void) | undefined

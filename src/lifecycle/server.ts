@@ -6,9 +6,9 @@ import { logError } from '../chain/report.ts'
 import { readGiven } from '../config/config-file.ts'
 import type { CoreOptions } from '../config/options.ts'
 import type { Server } from '../contract/client.ts'
-import { unlessAborted, withDeadline } from '../contract/deadline.ts'
+import { unlessAborted } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
-import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
+import { FwsError } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
 import { Listener } from '../http/listener.ts'
 import { readOriginPattern } from '../http/origin-pattern.ts'
@@ -17,8 +17,9 @@ import { Upgrades } from '../http/upgrade.ts'
 import * as kit from '../kit/index.ts'
 import { Loader } from '../modules/loader.ts'
 import { ServerView } from '../peer/server-view.ts'
-import { type Assembly, addStops, assemble, type Streams } from './assembly.ts'
+import { type Assembly, assemble, type Streams } from './assembly.ts'
 import { Consumer } from './consumer.ts'
+import { addStops, startFilters } from './filter-setup.ts'
 import { createLogger } from './log.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { reloadAll } from './reload.ts'
@@ -136,7 +137,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     })
     undo.add('ending the heartbeat', () => upgrades.stop())
     await unlessAborted(hub.fabric?.start(), signal)
-    await startFilters(assembly, signal)
+    await startFilters(assembly.filters, hub, options['filter-timeout'] * 1000, signal)
     undo.add('ending subscriptions', () => consumer.stop())
     if (storage.bus !== undefined && !assembly.chains.consumer.empty)
       await unlessAborted(consumer.subscribe(storage.bus, storage.channels ?? []), signal)
@@ -222,22 +223,4 @@ class Running extends ServerView implements RunningServer {
 /** Two heartbeats, after which a lost client is noticed too, or one minute; never before the time for the headers is over. */
 function idleTimeoutOf({ heartbeat, 'handshake-timeout': handshake }: CoreOptions): number {
   return Math.min(MAX_TIMER, Math.ceil(1000 * Math.max(2 * (heartbeat || 30), 2 * handshake)))
-}
-
-/** Starts the filters in order. */
-export async function startFilters({ filters, hub, options }: Assembly, signal?: AbortSignal): Promise<void> {
-  for (const filter of filters) {
-    const { placed, handlers } = filter
-    filter.begun = true
-    try {
-      await unlessAborted(withDeadline(handlers.start?.(hub), options['filter-timeout'] * 1000, 'start'), signal)
-    } catch (error) {
-      if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${placed.asked}: ${messageOf(error)}`, error)
-      throw new FwsError(
-        'ERR_START',
-        `start of filter ${placed.asked} (${placed.file}) failed: ${messageOf(error)}`,
-        error,
-      )
-    }
-  }
 }

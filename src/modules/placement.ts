@@ -13,6 +13,8 @@ export interface PlacedFilter {
   /** As the operator wrote it. */
   readonly asked: string
   readonly file: string
+  /** Folder that the modules which it names are looked up from. */
+  readonly base: string
   readonly module: FilterModule
   /** Options for this place alone. */
   readonly options: ReadonlyMap<string, Given>
@@ -21,66 +23,62 @@ export interface PlacedFilter {
 }
 
 /**
- * Loads the filters in order, and before each the ones that it uses and that nobody named.
+ * Loads the filters in order, and before each the ones that it uses and that the operator did not name.
  *
  * @throws FwsError `ERR_MODULE` or `ERR_FILTER`: not found, malformed, in a circle, or a guard out of order.
  */
-export async function placeFilters(refs: readonly FilterRef[], loader: Loader): Promise<PlacedFilter[]> {
-  const named: LoadedFilter[] = []
+export async function placeFilters(refs: readonly FilterRef[], loader: Loader): Promise<readonly PlacedFilter[]> {
+  const named: Placing[] = []
   for (const ref of refs) named.push(await loadFilter(ref, loader))
   /** Named and used. */
   const all = [...named]
+  const placed = new Set<Placing>()
 
-  async function place(filter: LoadedFilter, path: readonly LoadedFilter[]): Promise<PlacedFilter> {
+  async function place(filter: Placing, path: readonly Placing[]): Promise<void> {
     const again = path.findIndex(user => user.file === filter.file)
     if (again !== -1) {
       const circle = [...path.slice(again), filter].map(({ name }) => name).join(' -> ')
       throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${circle}`)
     }
-    const uses = new Map<string, PlacedFilter>()
+    if (placed.has(filter)) return
     for (const name of filter.module.uses ?? []) {
       const wanted = await loadFilter({ name, base: baseOf(name, filter) }, loader, filter.asked)
       const used = all.find(other => other.file === wanted.file) ?? wanted
       if (used === wanted) all.push(wanted)
-      uses.set(name, await place(used, [...path, filter]))
+      await place(used, [...path, filter])
+      filter.uses.set(name, used)
     }
-    const known = filter.placed
-    if (known !== undefined) return known
-    const done: PlacedFilter = { ...filter, uses }
-    filter.placed = done
-    return done
+    placed.add(filter)
   }
 
   for (const filter of named) await place(filter, [])
   const inOrder = orderAsNamed(named)
-  checkGuards(inOrder, new Set(named.map(filter => filter.placed!)))
+  checkGuards(inOrder, new Set(named))
   return inOrder
 }
 
-/** A path starts from the file that names it, as an import does; a package is looked for where the operator's are. */
-function baseOf(name: string, { file, base }: LoadedFilter): string {
+/** A filter while the ones that it uses are being loaded. */
+type Placing = PlacedFilter & { readonly uses: Map<string, PlacedFilter> }
+
+/** A path starts from the file that names it, as an import does; a package is looked up where the operator's are. */
+function baseOf(name: string, { file, base }: PlacedFilter): string {
   return isPath(name) && isAbsolute(file) ? dirname(file) : base
 }
 
-interface LoadedFilter extends Omit<PlacedFilter, 'uses'> {
-  readonly base: string
-  placed?: PlacedFilter
-}
-
 /** What the operator named keeps the operator's order; a filter that was only used stands right before its first user. */
-function orderAsNamed(named: readonly LoadedFilter[]): PlacedFilter[] {
+function orderAsNamed(named: readonly PlacedFilter[]): PlacedFilter[] {
   const order: PlacedFilter[] = []
-  const wasNamed = new Set(named.map(filter => filter.placed))
+  const wasNamed = new Set(named)
   const add = (filter: PlacedFilter) => {
     for (const used of filter.uses.values()) if (!wasNamed.has(used)) add(used)
     if (!order.includes(filter)) order.push(filter)
   }
-  for (const filter of named) add(filter.placed!)
+  for (const filter of named) add(filter)
   return order
 }
 
 /** @param usedBy - the filter that asks for it, when the operator did not. */
-async function loadFilter({ name, base, options }: FilterRef, loader: Loader, usedBy?: string): Promise<LoadedFilter> {
+async function loadFilter({ name, base, options }: FilterRef, loader: Loader, usedBy?: string): Promise<Placing> {
   const loaded: LoadedModule =
     typeof name === 'string'
       ? await loader.load(FILTER, name, base, usedBy)
@@ -91,7 +89,16 @@ async function loadFilter({ name, base, options }: FilterRef, loader: Loader, us
           exports: name as Readonly<Record<string, unknown>>,
         }
   checkShape(FILTER, loaded)
-  return { ...loaded, base, module: loaded.exports as FilterModule, options: options ?? new Map() }
+  const { name: short, asked, file, exports } = loaded
+  return {
+    name: short,
+    asked,
+    file,
+    base,
+    module: exports as FilterModule,
+    options: options ?? new Map(),
+    uses: new Map(),
+  }
 }
 
 function checkGuards(filters: readonly PlacedFilter[], named: ReadonlySet<PlacedFilter>): void {

@@ -9,10 +9,11 @@ import type { Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { refusalOf } from '../http/refusal.ts'
-import { addStops, assemble } from '../lifecycle/assembly.ts'
+import { assemble } from '../lifecycle/assembly.ts'
 import { Consumer } from '../lifecycle/consumer.ts'
+import { addStops, startFilters } from '../lifecycle/filter-setup.ts'
 import { makePlan } from '../lifecycle/plan.ts'
-import { createLoader, type ServerOptions, startFilters } from '../lifecycle/server.ts'
+import { createLoader, type ServerOptions } from '../lifecycle/server.ts'
 import { Undo } from '../lifecycle/undo.ts'
 import { ServerClient } from '../peer/client.ts'
 import { frame, MemoryTransport } from './transport.ts'
@@ -94,7 +95,7 @@ export async function testServer(
   addStops(assembly, undo)
   try {
     await hub.fabric?.start()
-    await startFilters(assembly)
+    await startFilters(assembly.filters, hub, assembly.options['filter-timeout'] * 1000)
     undo.add('ending subscriptions', () => consumer.stop())
     if (assembly.storage.bus !== undefined)
       await consumer.subscribe(assembly.storage.bus, assembly.storage.channels ?? [])

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { EXTENSION, ROOT } from '../../src/root.ts'
 import {
   explained,
   folder,
@@ -230,7 +231,7 @@ describe('the name of a filter', { concurrency: 3 }, () => {
       ...pack('echo', says('package')),
       ...pack('filtered-websocket-echo', says('package')),
     })
-    assert.equal(await fileOf('echo', cwd), join(root, 'filters/echo.ts'))
+    assert.equal(await fileOf('echo', cwd), fileURLToPath(new URL(`filters/echo${EXTENSION}`, ROOT)))
   })
 
   it('decides the owner of its options: the file without folder, prefix and extension', async t => {

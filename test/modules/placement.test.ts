@@ -14,6 +14,7 @@ import { assemble } from '../../src/lifecycle/assembly.ts'
 import { explain } from '../../src/lifecycle/explain.ts'
 import { makePlan, type Plan } from '../../src/lifecycle/plan.ts'
 import { createLoader } from '../../src/lifecycle/server.ts'
+import { EXTENSION, ROOT } from '../../src/root.ts'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
 import { Peer, until } from '../support/peer.ts'
 import { root } from '../support/root.ts'
@@ -771,7 +772,7 @@ describe('host', () => {
   })
 
   it('stdout that the server was not given is refused when a filter asks for it', async () => {
-    const path = new URL('filters/stdout-messages.ts', source).pathname
+    const path = new URL(`filters/stdout-messages${EXTENSION}`, ROOT).pathname
     await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['stdout-messages'] }), {
       code: 'ERR_FILTER',
       message: `setup of filter stdout-messages (${path}) failed: no standard output: createServer({ stdout: process.stdout })`,
