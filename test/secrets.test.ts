@@ -3,12 +3,12 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { after, before, describe, it, type TestContext } from 'node:test'
-import { pathToFileURL } from 'node:url'
 import { main } from '../src/cli.ts'
 import { coreOptions, envName } from '../src/config/options.ts'
 import type { OptionSpecs } from '../src/contract/option.ts'
 import { builtinNames, FILTER, STORAGE } from '../src/modules/loader.ts'
-import { folder, Launched, root } from './support/cli.ts'
+import { EXTENSION, ROOT } from '../src/root.ts'
+import { folder, Launched } from './support/cli.ts'
 import { ask, handshake } from './support/frames.ts'
 import { Peer, until } from './support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from './support/redis.ts'
@@ -33,7 +33,7 @@ async function secretOptions(): Promise<readonly SecretOption[]> {
   add(coreOptions, ['-f', 'health', 'echo'])
   for (const kind of [FILTER, STORAGE]) {
     for (const name of builtinNames(kind)) {
-      const module = await import(pathToFileURL(join(root, kind.folder, `${name}.ts`)).href)
+      const module = await import(new URL(`${kind.folder}/${name}${EXTENSION}`, ROOT).href)
       add(
         module.options,
         kind === FILTER ? ['-f', name, 'health', 'echo'] : ['--storage', name, '-f', 'health', 'echo'],

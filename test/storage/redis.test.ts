@@ -2,16 +2,25 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { storageConformance } from '../../src/testing/storage.ts'
 import { until } from '../support/peer.ts'
-import { type RedisCluster, type RedisServer, skipWithoutOwn, startRedis, startRedisCluster } from '../support/redis.ts'
+import {
+  type RedisCluster,
+  type RedisServer,
+  skipWithoutOwn,
+  skipWithoutRedis,
+  startRedis,
+  startRedisCluster,
+} from '../support/redis.ts'
 import { type Chosen, type OpenedRedis, openRedis } from '../support/redis-storage.ts'
 
 let redis: RedisServer
 before(async () => {
-  redis = await startRedis()
+  if (skipWithoutRedis === false) redis = await startRedis()
 })
-after(() => redis.stop())
+after(() => redis?.stop())
 
-storageConformance('redis', () => openRedis({ 'redis-url': redis.url }))
+describe('redis', { skip: skipWithoutRedis }, () => {
+  storageConformance('redis', () => openRedis({ 'redis-url': redis.url }))
+})
 
 describe('redis cluster', { skip: skipWithoutOwn }, () => {
   let cluster: RedisCluster
@@ -32,7 +41,7 @@ async function node(t: TestContext, chosen: Chosen = {}): Promise<OpenedRedis> {
 
 const keyOf = (t: TestContext) => `test-${t.name.replace(/\W+/g, '-')}`
 
-describe('redis bus', () => {
+describe('redis bus', { skip: skipWithoutRedis }, () => {
   it('what another program publishes is text if it is UTF-8, else binary', async t => {
     const { bus } = await node(t)
     const got: unknown[] = []
@@ -120,7 +129,7 @@ describe('redis bus', () => {
   })
 })
 
-describe('redis carrier', () => {
+describe('redis carrier', { skip: skipWithoutRedis }, () => {
   async function two(t: TestContext) {
     const nodes = [await node(t), await node(t)]
     return nodes.map(({ carrier, instance }) => {
@@ -194,7 +203,7 @@ describe('redis carrier', () => {
   })
 })
 
-describe('redis values', () => {
+describe('redis values', { skip: skipWithoutRedis }, () => {
   it('are kept under the key that was chosen', async t => {
     const { values } = await node(t, { 'redis-key': 'prefix' })
     await values!.set('a b', 'c')
@@ -214,7 +223,7 @@ describe('redis values', () => {
   })
 })
 
-describe('redis history', () => {
+describe('redis history', { skip: skipWithoutRedis }, () => {
   it('keeps the newest --redis-history entries', async t => {
     const { history } = await node(t, { 'redis-history': 3 })
     for (let i = 0; i < 10; i++) await history!.append('log', String(i))

@@ -15,6 +15,9 @@ const MAX_BYTES = 200_000
 /** Part of a picture in one colour from which on it shows nothing. */
 const BLANK = 0.999
 
+/** Why tests of pages are skipped; false: there is a browser. */
+export const skipWithoutBrowser: string | false = chromiumBinary() === undefined && withoutChromium()
+
 /** A Chromium without a window, closed after the test; pages get a microphone and a camera that are played to them. */
 export async function browser(t: Test): Promise<Browser> {
   const executablePath = chromiumBinary()

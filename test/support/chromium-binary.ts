@@ -1,8 +1,8 @@
 import { type Env, installDebian, isExecutable, onPath } from './debian.ts'
 
-export const NO_CHROMIUM = `no chromium, chromium-browser or google-chrome on the PATH; the tests of pages need one, do one of these:
-  install Chromium (Debian: apt-get install chromium)
-  set CHROMIUM_PATH to the program`
+/** Why tests of pages are skipped, and what to do. */
+export const NO_CHROMIUM =
+  'no chromium, chromium-browser or google-chrome on the PATH: install one, or set CHROMIUM_PATH to the program'
 
 /** The browser that tests start: `CHROMIUM_PATH`, else one on the PATH; undefined: there is none. */
 export function chromiumBinary(env: Env = process.env): string | undefined {

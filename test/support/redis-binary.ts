@@ -1,9 +1,8 @@
 import { type Env, installDebian, onPath, runQuietly } from './debian.ts'
 
-export const NO_REDIS = `no redis-server and no valkey-server on the PATH; the tests of storage "redis" need one, do one of these:
-  install redis-server or valkey-server
-  set REDIS_URL to a server on which tests may write
-  docker run --rm -p 127.0.0.1:6379:6379 redis:7, with REDIS_URL=redis://127.0.0.1:6379`
+/** Why tests of Redis are skipped, and what to do. */
+export const NO_REDIS =
+  'no redis-server and no valkey-server on the PATH: install one, or set REDIS_URL to a server that tests may write to'
 
 /** The server that tests start; undefined: there is none. */
 export function redisBinary(env: Env = process.env): string | undefined {

@@ -1,22 +1,19 @@
-import { redisBinary } from './redis-binary.ts'
+import { NO_REDIS, redisBinary } from './redis-binary.ts'
 import { command, type Reply } from './redis-command.ts'
 import { eventually, type RedisConfig, type RedisOptions, type RedisServer, startOwn } from './redis-process.ts'
 
 export type { RedisConfig, RedisOptions, RedisServer, RedisTls } from './redis-process.ts'
 
-/**
- * Why a test cannot have a server of its own, for `skip`; false: it can. With neither a binary nor REDIS_URL nothing is
- * skipped: such tests fail with what to do.
- */
-export const skipWithoutOwn: string | false =
-  redisBinary() === undefined && process.env.REDIS_URL
-    ? 'needs a server of its own: there is REDIS_URL, but no redis-server or valkey-server on the PATH'
-    : false
+/** Why tests with a Redis are skipped; false: there is a binary, or REDIS_URL. */
+export const skipWithoutRedis: string | false = redisBinary() === undefined && !process.env.REDIS_URL && NO_REDIS
+
+/** Why tests that start, stop and configure a Redis of their own are skipped; false: there is a binary. */
+export const skipWithoutOwn: string | false = redisBinary() === undefined && NO_REDIS
 
 /** Starts a Redis without persistence on loopback; with no binary and no options it is that of REDIS_URL, which may hold keys of others. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   if (skipWithoutOwn === false) return startOwn(options)
-  if (Object.keys(options).length > 0) throw new Error(skipWithoutOwn)
+  if (Object.keys(options).length > 0 || !process.env.REDIS_URL) throw new Error(skipWithoutOwn)
   return givenRedis(process.env.REDIS_URL!)
 }
 

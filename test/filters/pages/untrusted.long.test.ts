@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { testServer } from '../../../src/testing/index.ts'
-import { browser } from '../../support/browser.ts'
+import { browser, skipWithoutBrowser } from '../../support/browser.ts'
 import { folder } from '../../support/cli.ts'
 import { door } from '../../support/messaging.ts'
 import { pushed } from '../../support/messaging-files.ts'
@@ -164,7 +164,7 @@ describe('untrusted content in pages', () => {
     }
   })
 
-  it('comes from a client of messaging, and runs in no page of the operator', async t => {
+  it('comes from a client of messaging, and runs in no page of the operator', { skip: skipWithoutBrowser }, async t => {
     const pagesRoot = folder(t, { 'in/.keep': '' })
     const { server, peer } = await door(t, ['pages'], {
       pagesRoot,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import type { FilterModule } from '../../../src/contract/filter.ts'
-import { browser, watched } from '../../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../../support/browser.ts'
 import { folder } from '../../support/cli.ts'
 import { serve } from '../../support/peer.ts'
 
@@ -34,7 +34,7 @@ async function open(t: TestContext): Promise<Page> {
   return page
 }
 
-describe('the microphone of a browser', () => {
+describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
   it('is heard as 40 ms of mono sound a message, which a player plays', async t => {
     const page = await open(t)
     const heard = await page.evaluate<Record<string, unknown>>(`(async () => {
@@ -96,7 +96,7 @@ describe('the microphone of a browser', () => {
   })
 })
 
-describe('the camera of a browser', () => {
+describe('the camera of a browser', { skip: skipWithoutBrowser }, () => {
   it('sends no picture that is finished after its end', async t => {
     const page = await open(t)
     const seen = await page.evaluate(`(async () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { browser, screenshot } from '../support/browser.ts'
+import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
 import { until } from '../support/peer.ts'
 import { AWAY, call, enter, one, PHONE, pictures, rate, start, traffic } from '../support/wslink-page.ts'
 
-describe('examples/wslink: the page, live', () => {
+describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => {
   it('draws a stream of images of 1 MiB, until nobody listens', async t => {
     const chromium = await browser(t)
     const { http } = await start(t)

@@ -216,7 +216,7 @@ describe('where there is no Redis', () => {
       assert.equal(await server.command('PING'), 'PONG')
       assert.deepEqual([server.url, server.pid], [process.env.REDIS_URL, undefined])
       await server.stop()
-      assert.match(skipWithoutOwn, /^needs a server of its own: /)
+      assert.match(skipWithoutOwn, /^no redis-server and no valkey-server on the PATH: /)
       assert.throws(() => server.pause(), { message: skipWithoutOwn })
       await assert.rejects(startRedis({ port: 1 }), { message: skipWithoutOwn })`
     const { code: exit, stderr } = await child(code, { PATH: '/nonexistent', REDIS_URL: url }).ended

@@ -4,7 +4,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
-import { browser, watched } from '../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 import { Client2, hello, official, SECRET } from '../support/wslink.ts'
@@ -32,7 +32,7 @@ describe('docs/wslink.md', () => {
     assert.deepEqual(Object.keys(files), names)
   })
 
-  it('shows a page that calls and listens, and the command that serves it', async t => {
+  it('shows a page that calls and listens, and the command that serves it', { skip: skipWithoutBrowser }, async t => {
     const cwd = folder(t, {
       'procedures.ts': files['procedures.ts']!,
       'site/index.html': files['index.html']!,

@@ -3,12 +3,12 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Globe } from '../../examples/wslink/globe.ts'
-import { browser, watched } from '../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { folder, launch, root } from '../support/cli.ts'
 import { official } from '../support/wslink.ts'
 import { call, one, open, start } from '../support/wslink-page.ts'
 
-describe('examples/wslink: the page', () => {
+describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
   it('calls a procedure, and shows what it answers', async t => {
     const { page } = await one(t)
     assert.deepEqual(await call(page, 'demo.add', '40', '2.5'), { name: 'done', texts: ['demo.add(40, 2.5)', '42.5'] })

@@ -5,7 +5,7 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { browser, screenshot, watched } from './browser.ts'
+import { browser, screenshot, skipWithoutBrowser, watched } from './browser.ts'
 import { NO_CHROMIUM } from './chromium-binary.ts'
 import { folder, root } from './cli.ts'
 import { until } from './peer.ts'
@@ -31,7 +31,7 @@ async function child(code: string, env: Readonly<Record<string, string>>): Promi
   return (await promisify(execFile)(process.execPath, args, { cwd: root, env })).stderr
 }
 
-describe('a browser of the tests', () => {
+describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
   it('shows a page and takes its picture, which is kept only when that is asked for', async t => {
     delete process.env.UPDATE_SCREENSHOTS
     const page = watched(t, await (await browser(t)).newPage())

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser } from 'playwright-core'
 import { connectMessaging } from '../../client/messaging/node.ts'
-import { browser, screenshot } from '../support/browser.ts'
+import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
 import { DESKTOP, Fleet, PHONE } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
 /** Milliseconds that the first and the last of ten may be apart, whatever else the machine does. */
 const MAX_SKEW = 50
 
-describe('examples/fleet: the page', () => {
+describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
   let chromium: Browser
   const ends: (() => void | Promise<void>)[] = []
   before(async () => {

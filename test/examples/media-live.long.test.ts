@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Page } from 'playwright-core'
-import { browser, screenshot } from '../support/browser.ts'
+import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
 import { root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
 import { AWAY, DESKTOP, enter, file, hills, PHONE, room, say, seen, two } from '../support/media-room.ts'
@@ -23,7 +23,7 @@ const bars = (page: Page) =>
 /** Silence is a tenth. */
 const isLoud = async (page: Page) => (await bars(page)).tallest > 0.25
 
-describe('examples/media: the page, live', () => {
+describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
   it('lets one be heard by the others, one at a time', async t => {
     const { ann, bob } = await two(t)
     await bob.click('#listen')
@@ -115,7 +115,7 @@ describe('examples/media: the page, live', () => {
   })
 })
 
-describe('examples/media: the room', () => {
+describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
   const [JSON_, BINARY, FILE, AUDIO, IMAGE] = [0, 2, 3, 4, 5] as const
   /** One pixel. */
   const PNG = vector('c2s/image png').subarray(32)

@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser } from 'playwright-core'
-import { browser } from '../support/browser.ts'
+import { browser, skipWithoutBrowser } from '../support/browser.ts'
 import { folder, root } from '../support/cli.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
-describe('examples/fleet: trouble', () => {
+describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
   let chromium: Browser
   const ends: (() => void | Promise<void>)[] = []
   before(async () => {

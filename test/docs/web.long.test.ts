@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { browser, watched } from '../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { folder, launch, root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
 import { Peer, until } from '../support/peer.ts'
@@ -76,7 +76,7 @@ describe('docs/web.md', () => {
     assert.deepEqual(opened((await ann.get(3))[2]).said, { chat_history: [{ role: 'user' }] })
   })
 
-  it('shows a page that sends and shows everything', async t => {
+  it('shows a page that sends and shows everything', { skip: skipWithoutBrowser }, async t => {
     const cwd = folder(t, {
       ...SITE,
       'site/index.html': '<script src="/globals.js"></script><script type="module" src="/page.js"></script>',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { browser, watched } from '../../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../../support/browser.ts'
 import { folder, launch } from '../../support/cli.ts'
 import { building, door, plainly } from '../../support/messaging.ts'
 import { failing, follow } from '../../support/messaging-client.ts'
@@ -51,7 +51,7 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
   })
 })
 
-describe('a page with the messaging client', () => {
+describe('a page with the messaging client', { skip: skipWithoutBrowser }, () => {
   it('asks and is asked, does what it is told, and sets its clock', async t => {
     const chromium = await browser(t)
     const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })

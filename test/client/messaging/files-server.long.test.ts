@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { readFrom, saveTo } from '../../../client/messaging/node.ts'
-import { browser, watched } from '../../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../../support/browser.ts'
 import { folder, launch, root as repository } from '../../support/cli.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { sha256 } from '../../support/file-station.ts'
@@ -227,7 +227,7 @@ for (const over of ['tcp', 'ws'] as const) {
   })
 }
 
-it('a page sends and gets files as Blobs, and so does its server', async t => {
+it('a page sends and gets files as Blobs, and so does its server', { skip: skipWithoutBrowser }, async t => {
   const root = folder(t)
   const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
   const filter = building(api => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
-import { browser, watched } from '../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { folder, launch, root } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 import { needsPython, PythonPeer } from '../support/python-peer.ts'
@@ -59,7 +59,7 @@ describe('docs/messaging.md', () => {
     assert.deepEqual(one.heard[1], { action: 'land', args: [], kwargs: {} })
   })
 
-  it('shows a copter in Node, and a page that asks it and lands it', async t => {
+  it('shows a copter in Node, and a page that asks it and lands it', { skip: skipWithoutBrowser }, async t => {
     const files = { 'ground.ts': ground!, 'public/index.html': html!, 'public/page.js': pageScript! }
     const server = await launch(t, [...both!.replace('25000', '0').split(' ').slice(1), '-p', '0'], {
       cwd: folder(t, files),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { browser, screenshot, watched } from '../support/browser.ts'
+import { browser, screenshot, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { launch, root } from '../support/cli.ts'
 import { serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
@@ -45,7 +45,7 @@ async function stickOf(page: Page) {
 /** All that is drawn. */
 const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
 
-describe('examples/car: the page', () => {
+describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
   let chromium: Browser
   const ends: (() => void | Promise<void>)[] = []
   before(async () => {
