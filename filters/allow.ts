@@ -2,6 +2,8 @@ import type { Access, Client, Host, OptionSpecs } from 'filtered-websocket'
 import type { Claims } from './allow/pattern.ts'
 import { allows, readRule } from './allow/rule.ts'
 
+export const describe = 'Permit identities to join and publish to topics by rules'
+
 export const stage = 'guard'
 
 export const options = {

@@ -2,6 +2,8 @@ import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
 import { optionError } from 'filtered-websocket/kit'
 import type {} from './jwt.ts'
 
+export const describe = 'Send each message to the other clients of the same group'
+
 declare module 'filtered-websocket' {
   interface ClientState {
     token?: string

@@ -4,6 +4,8 @@ import type { Host, OptionSpecs, Server } from 'filtered-websocket'
 import { closeUnreadBodies, hostProblem, isHostAllowed } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
+export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
+
 export const options = {
   'health-port': {
     type: 'number',

@@ -8,6 +8,8 @@ import { checkRevoked, Revocations, type Revoked } from './jwt/revocations.ts'
 import { Sessions, UNAUTHENTICATED } from './jwt/sessions.ts'
 import { type Claims, type Token, verifierOf } from './jwt/verify.ts'
 
+export const describe = 'Admit clients that have a valid JSON Web Token'
+
 export { options } from './jwt/options.ts'
 
 /** What `host.use('jwt')` gives. */

@@ -1,5 +1,7 @@
 import type { ChannelEvent, Client, Closed, Host, OptionSpecs, Payload } from 'filtered-websocket'
 
+export const describe = 'Log each open, message, event and disconnect'
+
 export const options = {
   'log-max': {
     type: 'number',

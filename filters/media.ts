@@ -9,6 +9,8 @@ import { type Media, mediaOf, plainOf, simpleMediaOf } from './media/message.ts'
 import type { options } from './media/options.ts'
 import { Refused } from './media/refused.ts'
 
+export const describe = 'Exchange text, files, audio and images in NanoLLM envelopes'
+
 export type { MediaApi } from './media/api.ts'
 export type { Media, Uploaded } from './media/message.ts'
 export { options } from './media/options.ts'

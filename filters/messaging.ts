@@ -20,6 +20,8 @@ import { Malformed } from './messaging/wire/malformed.ts'
 import { type Action, FILE, type Messaging } from './messaging/wire/message.ts'
 import { IGNORED, Reader } from './messaging/wire/reader.ts'
 
+export const describe = 'Exchange actions, requests and files over WebSocket and TCP'
+
 export { options } from './messaging/options.ts'
 export type { RemotePeer } from './messaging/resumption/peers.ts'
 export type { Answer } from './messaging/resumption/roll.ts'

@@ -16,6 +16,8 @@ import {
 } from 'filtered-websocket/kit'
 import { templatesOf } from './pages/templates.ts'
 
+export const describe = 'Serve static files and templates on the same port'
+
 export const options = {
   'pages-root': { type: 'string', normalize: true, demandOption: true, describe: 'folder that is served at /' },
   'pages-index': { type: 'string', default: 'index.html', describe: 'file that answers for a folder' },

@@ -5,6 +5,8 @@ import { type Counted, Identities } from './rate-limit/identities.ts'
 import { Meter } from './rate-limit/meter.ts'
 import { Restraint } from './rate-limit/restraint.ts'
 
+export const describe = 'Limit messages, bytes and connections by client and address'
+
 export const stage = 'guard'
 
 export const options = {

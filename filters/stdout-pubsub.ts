@@ -1,5 +1,7 @@
 import type { ChannelEvent, Host } from 'filtered-websocket'
 
+export const describe = 'Print each event of the storage channels to standard output'
+
 /** Prints every event of the storage's channels as one line of JSON. */
 export const setup = ({ stdout }: Host) => ({
   consumer: ({ channel, payload }: ChannelEvent) =>

@@ -22,6 +22,8 @@ import { type OnSubscribe, Subscriptions } from './wslink/subscriptions.ts'
 import { Generation1 } from './wslink/v1/generation.ts'
 import { Generation2 } from './wslink/v2/generation.ts'
 
+export const describe = 'Serve procedures and topics to clients of wslink 1.x and 2.x'
+
 export const options = {
   'wslink-secret': { type: 'string', secret: true, describe: 'what clients must know to come in' },
   'wslink-open': { type: 'boolean', default: false, describe: 'let in everyone, whatever secret they give' },

@@ -61,8 +61,13 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   const sources = { argv, env, base }
   if (asked.help) {
     // All options of the chosen modules, whether or not those given are right.
-    const { claims } = await draftPlan(sources, createLoader(signal))
-    stdout.write(`${await helpText(claims, builtinNames(FILTER), width)}\n`)
+    const loader = createLoader(signal)
+    const { claims } = await draftPlan(sources, loader)
+    const described = builtinNames(FILTER).map(async name => {
+      const { exports } = await loader.load(FILTER, name, base)
+      return { name, description: String(exports.describe ?? '') }
+    })
+    stdout.write(`${await helpText(claims, await Promise.all(described), width)}\n`)
     return 0
   }
   const plan = await makePlan(sources, createLoader(signal))

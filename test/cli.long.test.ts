@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { generate } from 'selfsigned'
 import { explained, folder, Launched, launch, refusal, root, run } from './support/cli.ts'
 import { Peer, until } from './support/peer.ts'
@@ -43,7 +44,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
 
   it('groups the options by their owner, each with its type and default, and gives examples', async () => {
     const { stdout } = await run(['-h'])
-    assert.deepEqual(stdout.match(/^\S.*:$/gm), ['Options:', 'Storage memory:', 'Examples:'])
+    assert.deepEqual(stdout.match(/^\S.*:$/gm), ['Options:', 'Storage memory:', 'Examples:', 'Built-in filters:'])
     assert.deepEqual(flagsIn(section(stdout, 'Options:')), [
       'filters',
       'config',
@@ -81,27 +82,20 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     assert.match(section(stdout, 'Examples:'), /fws-server -f log \.\/my-filter\.ts broadcast/)
   })
 
-  it('names the built-in filters', async () => {
+  it('lists the built-in filters, each with the description in its module', async () => {
     const { stdout } = await run(['--help'])
-    const list = /Built-in filters: ([^.]*)\./.exec(stdout)![1]!.split(/,\s+/)
-    assert.deepEqual(list, [
-      'allow',
-      'broadcast',
-      'broadcast-by-token',
-      'broadcast-pubsub',
-      'echo',
-      'health',
-      'jwt',
-      'log',
-      'media',
-      'messaging',
-      'pages',
-      'rate-limit',
-      'stdout-messages',
-      'stdout-pubsub',
-      'stdout-rawdata',
-      'wslink',
-    ])
+    const lines = section(stdout, 'Built-in filters:').split('\n')
+    const listed = lines.map(line => /^ {2}(\S+) +(\S.*)$/.exec(line)!.slice(1))
+    const names = readdirSync(join(root, 'filters')).flatMap(file => (file.endsWith('.ts') ? [file.slice(0, -3)] : []))
+    assert.deepEqual(
+      listed.map(([name]) => name),
+      names.sort(),
+    )
+    for (const [name, description] of listed) {
+      const { describe: exported } = await import(pathToFileURL(join(root, 'dist/filters', `${name}.js`)).href)
+      assert.equal(description, exported)
+      assert.match(exported, /^[A-Z][^\n]{9,69}(?<!\.)$/)
+    }
   })
 
   it("shows a filter's own options under its own heading when -f names it, and not otherwise", async () => {

@@ -62,10 +62,10 @@ export function parseArgv(
   return layer
 }
 
-/** The help text: options under the heading of who claims them. */
+/** The help text: the options under a heading for each owner, and the built-in filters with their descriptions. */
 export function helpText(
   claims: ReadonlyMap<string, Claim>,
-  builtins: readonly string[],
+  builtins: readonly { readonly name: string; readonly description: string }[],
   width: number,
 ): Promise<string> {
   const help = helpOn(
@@ -73,12 +73,14 @@ export function helpText(
     claims,
     width,
   )
+  const longest = Math.max(...builtins.map(({ name }) => name.length))
+  const filters = builtins.map(({ name, description }) => `  ${name.padEnd(longest)}  ${description}`)
   help
     .example('fws-server', 'broadcast, and print messages, on 127.0.0.1:9000')
     .example('fws-server -f log ./my-filter.ts broadcast', 'a chain of three')
     .example('fws-server -f rate-limit broadcast --help', 'options of these filters too')
     .epilogue(
-      `Built-in filters: ${builtins.join(', ')}.\nEvery option may also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
+      `Built-in filters:\n${filters.join('\n')}\n\nEvery option may also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
     )
   return Promise.resolve(help.getHelp())
 }

@@ -102,6 +102,8 @@ export interface Output {
 }
 
 export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers {
+  /** What the filter does: an imperative or a noun phrase of at most 70 characters. `--help` lists those of the built-in filters. */
+  readonly describe?: string
   /** Plain data, read before anything runs; names begin with the filter's name. */
   readonly options?: O
   /** Filters that this one builds on: loaded first, placed before it. */

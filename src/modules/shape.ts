@@ -26,6 +26,7 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   if (meant !== undefined) refuse(`it exports "${meant}"${suggest(meant, kind.keys)}`)
   for (const key of ['uses', 'needs'])
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
+  if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
   if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
     const known = LIMITS.find(name => name === limit)

@@ -437,6 +437,31 @@ describe('the loader refuses', { concurrency: 3 }, () => {
       'filter ./x.ts: its export "stage" must be "guard" or left out, received string',
     ],
     [
+      'a description that is a number',
+      'export const describe = 7\nexport const message = () => {}',
+      'filter ./x.ts: its export "describe" must be a string, received number',
+    ],
+    [
+      'a description that is an array',
+      "export const describe = ['a', 'b']\nexport const message = () => {}",
+      'filter ./x.ts: its export "describe" must be a string, received object',
+    ],
+    [
+      'a description that is null',
+      'export const describe = null\nexport const message = () => {}',
+      'filter ./x.ts: its export "describe" must be a string, received object',
+    ],
+    [
+      'a description that is a function',
+      "export const describe = () => 'a'\nexport const message = () => {}",
+      'filter ./x.ts: its export "describe" must be a string, received function',
+    ],
+    [
+      'a description that is a boolean',
+      'export const describe = true\nexport const message = () => {}',
+      'filter ./x.ts: its export "describe" must be a string, received boolean',
+    ],
+    [
       'options without a type',
       "export const options = { 'x-a': { describe: 'a' } }\nexport const message = () => {}",
       'filter ./x.ts: option "x-a" needs a type: string, number, boolean or array',
