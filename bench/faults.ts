@@ -1,5 +1,5 @@
 // What is lost, doubled and reordered between two nodes while something happens to Redis, to the way there or to a node:
-// real processes, a real Redis, a proxy between it and each node. Prints a table for docs/delivery.md. `--only NAME`: one row.
+// real processes, a real Redis, a proxy between it and each node. Prints a table for docs/reference/delivery.md. `--only NAME`: one row.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Launched } from '../test/support/cli.ts'

@@ -1,5 +1,5 @@
 // What is lost, and what is done twice, between a server and a messaging client while one of them is killed, the network between them
-// or Redis: real processes, the real client library, both directions at once. Prints a table for docs/messaging.md. After a build:
+// or Redis: real processes, the real client library, both directions at once. Prints a table for docs/reference/messaging-delivery.md. After a build:
 // `node --import tsx bench/messaging-faults.ts`; `--only NAME`: the rows that begin so; `--over ws`: over WebSocket instead of TCP.
 import { parseArgs } from 'node:util'
 import { faults } from '../test/support/kill-faults.ts'

@@ -1,5 +1,5 @@
 // What one Redis carries: envelopes a second from one publisher to several nodes, and what each costs it. Raw sockets, so that
-// Redis on its one core is what is measured. For docs/scaling.md.
+// Redis on its one core is what is measured. For docs/operations/scaling.md.
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// Writes what is made from the option objects: docs/options.md, the table in README.md, config.schema.json.
-// With --check it writes nothing and fails when one of them is out of date.
+// Writes what the code describes: docs/reference/options.md, config.schema.json, and the filter table in README.md.
+// With --check it writes nothing and fails if one of them is out of date.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -10,11 +10,29 @@ const { coreOptions, commandOptions, envName } = await load('src/config/options.
 const { configSchema } = await load('src/config/schema.js')
 const { builtinNames, FILTER, STORAGE } = await load('src/modules/loader.js')
 
+/** Groups of the filter table; a filter with `stage: 'guard'` is a guard, and one that is not listed here is under Others. */
+const GUARDS = 'Guards'
+const GROUPS = {
+  [GUARDS]: [],
+  Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo'],
+  Protocols: ['media', 'messaging', 'wslink'],
+  HTTP: ['health', 'pages'],
+  Output: ['log', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
+  Others: [],
+}
+
+/** Options by owner. */
 const modules = {}
+/** Rows of the filter table by group. */
+const rows = Object.fromEntries(Object.keys(GROUPS).map(group => [group, []]))
 for (const kind of [FILTER, STORAGE]) {
   for (const name of builtinNames(kind)) {
-    const { options } = await load(`${kind.folder}/${name}.js`)
+    const { options, stage, describe } = await load(`${kind.folder}/${name}.js`)
     if (options !== undefined) modules[`${kind.noun} ${name}`] = options
+    if (kind !== FILTER) continue
+    const listed = Object.keys(GROUPS).find(group => GROUPS[group].includes(name)) ?? 'Others'
+    const group = stage === 'guard' ? GUARDS : listed
+    rows[group].push(`| ${rows[group].length === 0 ? group : ''} | \`${name}\` | ${describe ?? ''} |`)
   }
 }
 
@@ -32,12 +50,13 @@ function table(specs) {
 
 const optionsPage = `# Options
 
-Made from the option objects in the code by \`npm run docs\`; do not edit.
+Generated from the option objects by \`npm run docs\`; do not edit.
 
-A flag beats the environment, which beats the config file, which beats the default; \`--explain\` prints where each value came
-from. \`--max-payload\` is \`${envName('max-payload')}\` in the environment and \`max-payload\`, \`max_payload\` or \`maxPayload\` in the config
-file and in \`createServer\`. A list in the environment is separated by blanks or commas. A secret may come from a file:
-\`FWS_NAME_FILE\`. The storage may also be named by \`STORAGE_OBJECT_MODULE\`.
+A flag overrides the environment, the environment overrides the config file, and the config file overrides the default.
+\`--explain\` prints every value with its source. \`--max-payload\` is \`${envName('max-payload')}\` in the environment and \`max-payload\`,
+\`max_payload\` or \`maxPayload\` in the config file and in \`createServer\`. Spaces or commas separate the values of an array in the
+environment. \`FWS_NAME_FILE\` names a file that holds a secret. \`STORAGE_OBJECT_MODULE\` also names the storage.
+See [configuration](../guide/configuration.md).
 
 ## Core
 
@@ -46,13 +65,14 @@ ${Object.entries(modules)
   .map(([owner, specs]) => `\n## ${owner[0].toUpperCase()}${owner.slice(1)}\n\n${table(specs)}\n`)
   .join('')}`
 
+const filterTable = ['| | filter | |', '|---|---|---|', ...Object.values(rows).flat()].join('\n')
 const readme = readFileSync(join(root, 'README.md'), 'utf8').replace(
-  /(<!-- options: made by npm run docs -->\n)[\s\S]*?(<!-- \/options -->)/,
-  (_, open, close) => `${open}${table(coreOptions)}\n${close}`,
+  /(<!-- filters: made by npm run docs -->\n)[\s\S]*?(<!-- \/filters -->)/,
+  (_, open, close) => `${open}${filterTable}\n${close}`,
 )
 
 const made = {
-  'docs/options.md': optionsPage,
+  'docs/reference/options.md': optionsPage,
   'README.md': readme,
   'config.schema.json': `${JSON.stringify(configSchema(modules), null, 2)}\n`,
 }

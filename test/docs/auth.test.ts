@@ -9,7 +9,7 @@ import { until } from '../support/peer.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 
 const env = { FWS_JWT_SECRET: SECRET }
-const page = readFileSync(join(root, 'docs/auth.md'), 'utf8')
+const page = readFileSync(join(root, 'docs/guide/authentication.md'), 'utf8')
 /** Every file that the page shows: its first line is a comment with the file's name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```[jt]s\n(\/\/ ([\w.-]+)\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [name!, text!]),
@@ -24,7 +24,7 @@ async function inPage(t: TestContext, program: string): Promise<string> {
   return stdout
 }
 
-describe('docs/auth.md', () => {
+describe('docs/guide/authentication.md', () => {
   it('shows a page that connects with a token among its subprotocols', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo'], { env })
     const token = (await run(['token', '--sub', 'ann'], { env })).stdout.trim()

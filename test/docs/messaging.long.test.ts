@@ -11,7 +11,8 @@ import { folder, launch, root } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 import { needsPython, PythonPeer } from '../support/python-peer.ts'
 
-const page = readFileSync(join(root, 'docs/messaging.md'), 'utf8')
+const page = readFileSync(join(root, 'docs/guide/messaging.md'), 'utf8')
+const wire = readFileSync(join(root, 'docs/reference/messaging-wire.md'), 'utf8')
 const [, ground] = /^```ts\n(\/\/ ground\.ts\n[\s\S]*?)^```$/m.exec(page)!
 const [, script] = /^```js\n(\/\/ page\.js\n[\s\S]*?)^```$/m.exec(page)!
 const [, copter] = /^```js\n(\/\/ copter\.mjs\n[\s\S]*?)^```$/m.exec(page)!
@@ -19,7 +20,7 @@ const [, html] = /^```html\n([\s\S]*?)^```$/m.exec(page)!
 const [, pageScript] = /^```js\n(\/\/ public\/page\.js\n[\s\S]*?)^```$/m.exec(page)!
 const [, both] = /`(fws-server -f pages \.\/ground\.ts [^`]*)`/.exec(page)!
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!.trim())
-const texts = [...page.matchAll(/^\| `(\{.*?\})` \|/gm)].map(([, text]) => text!)
+const texts = [...wire.matchAll(/^\| `(\{.*?\})` \|/gm)].map(([, text]) => text!)
 
 /** A server that a command of the page starts, on free ports. */
 async function started(t: Parameters<typeof launch>[0], command: string) {
@@ -29,7 +30,7 @@ async function started(t: Parameters<typeof launch>[0], command: string) {
   return { url: server.url, port: Number(new URL(url).port) }
 }
 
-describe('docs/messaging.md', () => {
+describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
   it('shows commands, a filter, and texts', () => {
     assert.deepEqual([commands.length, texts.length], [2, 4])
   })

@@ -8,20 +8,35 @@ import { Peer, until } from '../support/peer.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { root } from '../support/root.ts'
 
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-const blocks = [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language, text]) => ({
-  language: language!,
-  text: text!,
-}))
-/** Every command of the README, in order. */
-const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ text }) => text.trim().split('\n'))
-/** Every file that it shows: its first line is a comment with the file's name. */
+/** Pages that are followed from top to bottom, in one folder. */
+const PAGES = ['README.md', 'docs/guide/writing-filters.md', 'docs/guide/configuration.md', 'docs/guide/library.md']
+const blocks = PAGES.flatMap(page =>
+  [...readFileSync(join(root, page), 'utf8').matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language, text]) => ({
+    language: language!,
+    text: text!,
+  })),
+)
+/** Every command of the pages, in order; guides leave out `npx`. */
+const commands = [
+  ...new Set(
+    blocks
+      .filter(({ language }) => language === 'sh')
+      .flatMap(({ text }) => text.trim().split(/\n| && /))
+      .map(line => line.replace(/^([A-Z_]+=\S+ )?fws-server/, '$1npx fws-server')),
+  ),
+]
+const servers = commands.filter(line => /^([A-Z_]+=\S+ )?npx fws-server/.test(line))
+/** Those that print something and exit. */
+const printing = servers.filter(line => /--(explain|help)\b/.test(line))
+const nodes = servers.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
+const others = commands.filter(line => !servers.includes(line))
+/** Every file that they show: its first line is a comment with the file's name. */
 const files = blocks.flatMap(({ text }) => {
   const name = /^\/\/ ([\w.-]+\.\w+)(:|\n)/.exec(text)?.[1]
   return name === undefined ? [] : [{ name, text }]
 })
 
-describe('README, followed from a clone in an empty folder', () => {
+describe('README and guides, followed from a clone in an empty folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'fws-readme-'))
   const clone = join(folder, 'filtered-websocket')
   // The ports of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
@@ -30,6 +45,7 @@ describe('README, followed from a clone in an empty folder', () => {
     ...inherited,
     FWS_PORT: '0',
     FWS_MESSAGING_PORT: '0',
+    FWS_LINES_PORT: '0',
     FWS_LOG_LEVEL: 'info',
   }
   let redis: RedisServer
@@ -40,10 +56,10 @@ describe('README, followed from a clone in an empty folder', () => {
 
   before(async () => {
     redis = await startRedis()
-    const install = commands.slice(0, commands.indexOf('npx fws-server'))
-    assert.equal(install.length, 3, 'clone, cd, install')
+    const [install] = commands
+    assert.equal(install, 'npm install')
     execFileSync('git', ['clone', '-q', root, clone], { stdio: 'inherit' })
-    const [program, ...args] = install[2]!.split(' ')
+    const [program, ...args] = install.split(' ')
     execFileSync(program!, [...args, '--no-audit', '--no-fund', '--prefer-offline'], { cwd: clone, env, stdio: 'pipe' })
     for (const { name, text } of files) writeFileSync(join(clone, name), text)
   })
@@ -88,7 +104,7 @@ describe('README, followed from a clone in an empty folder', () => {
   async function runToEnd(command: string) {
     const { said, stop } = start(command)
     try {
-      await until(() => said.code !== undefined, command)
+      await until(() => said.code !== undefined, command, 60_000)
     } finally {
       await stop()
     }
@@ -97,11 +113,13 @@ describe('README, followed from a clone in an empty folder', () => {
   }
 
   it('shows commands and files', () => {
-    assert.ok(commands.length >= 8, commands.join('\n'))
-    assert.ok(files.length >= 3, files.map(file => file.name).join(' '))
+    assert.deepEqual([servers.length, printing.length, nodes.length], [26, 5, 2], servers.join('\n'))
+    assert.deepEqual(others, ['npm install', 'npm test', 'node --test popchar.test.mjs'])
+    assert.deepEqual(files.length, new Set(files.map(({ name }) => name)).size)
+    assert.equal(files.length, 23, files.map(({ name }) => name).join(' '))
   })
 
-  for (const command of commands.filter(line => line.startsWith('npx fws-server') && !line.includes('--explain'))) {
+  for (const command of servers.filter(line => !printing.includes(line) && !nodes.includes(line))) {
     it(`${command} listens, and a client gets in`, () =>
       whileRunning(command, async url => {
         const peer = await Peer.open(url)
@@ -111,7 +129,7 @@ describe('README, followed from a clone in an empty folder', () => {
   }
 
   it('the two servers with Redis are one', async () => {
-    const [first, second] = commands.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
+    const [first, second] = nodes
     env.FWS_REDIS_URL = redis.url
     env.FWS_HEALTH_PORT = '0'
     // A port of its own in the README; here any free one.
@@ -132,11 +150,26 @@ describe('README, followed from a clone in an empty folder', () => {
       await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n$/.test(said.stdout), said.stdout)
     }))
 
-  for (const command of commands.filter(line => line.includes('--explain') || line.startsWith('node '))) {
-    it(`${command} ends well`, async () => assert.ok((await runToEnd(command)).stdout.length > 0))
-  }
+  it('npx fws-server -f ./hello.js broadcast stdout-messages greets, shouts, and keeps a secret', () =>
+    whileRunning('npx fws-server -f ./hello.js broadcast stdout-messages', async (url, said) => {
+      const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
+      ann.send('secret')
+      ann.send('hello')
+      assert.deepEqual(await bob.get(2), ['say something', 'HELLO'])
+      await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => HELLO\n$/.test(said.stdout), said.stdout)
+    }))
 
-  for (const { name } of files.filter(file => /^server\./.test(file.name))) {
-    it(`node ${name} ends well`, async () => assert.ok(await runToEnd(`node ${name}`)))
+  it('the filters that no command names load', async () => {
+    const { stdout } = await runToEnd('npx fws-server -f ./staff.js ./ask.js ./door.ts ./frames.js broadcast --explain')
+    assert.match(stdout, /max-payload +4194304 +filter frames/)
+  })
+
+  it('npm test runs the tests', async () => {
+    assert.match((await runToEnd('npm test -- test/nearest.test.ts')).stdout, /^ℹ fail 0$/m)
+  })
+
+  const programs = files.filter(file => /^servers?\.mjs$/.test(file.name)).map(({ name }) => `node ${name}`)
+  for (const command of [...printing, ...others.filter(line => line.startsWith('node ')), ...programs]) {
+    it(`${command} ends well`, async () => assert.ok((await runToEnd(command)).stdout.length > 0))
   }
 })

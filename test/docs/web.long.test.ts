@@ -7,7 +7,7 @@ import { folder, launch, root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
 import { Peer, until } from '../support/peer.ts'
 
-const page = readFileSync(join(root, 'docs/web.md'), 'utf8')
+const page = readFileSync(join(root, 'docs/guide/pages-and-media.md'), 'utf8')
 /** Every file that the page shows: its first line is a comment with the file's name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```(?:[jt]s|html)\n((?:\/\/|<!--) ([\w.-]+)[^\n]*\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [
@@ -26,7 +26,7 @@ const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) 
 /** Words of a command of this page, as a shell takes them. */
 const words = (command: string) => [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!)
 
-describe('docs/web.md', () => {
+describe('docs/guide/pages-and-media.md', () => {
   it('shows commands and files', () => {
     assert.equal(commands.length, 7)
     assert.deepEqual(Object.keys(files), ['index.html', 'agent.ts', 'page.js'])

@@ -9,7 +9,7 @@ import { folder, launch, root, run } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 import { Client2, hello, official, SECRET } from '../support/wslink.ts'
 
-const page = readFileSync(join(root, 'docs/wslink.md'), 'utf8')
+const page = readFileSync(join(root, 'docs/guide/wslink.md'), 'utf8')
 /** Every file that the page shows: its first line is a comment with the file's name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```(?:[jt]s|html)\n((?:\/\/|<!--) ([\w.-]+)[^\n]*\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [
@@ -25,7 +25,7 @@ async function serving(t: TestContext, name: string): Promise<string> {
   return (await launch(t, flags, { cwd: folder(t, { [name]: files[name]! }) })).url
 }
 
-describe('docs/wslink.md', () => {
+describe('docs/guide/wslink.md', () => {
   it('shows a command and files', () => {
     assert.equal(commands.length, 1)
     const names = ['procedures.ts', 'index.html', 'page.js', 'types.ts', 'listen.js', 'parts.ts']

@@ -189,8 +189,8 @@ describe('allow', () => {
     assert.match(stdout, /\n {2}permit\n {4}1\. allow .*\(guard\)\n/)
   })
 
-  it('starts with the config file that docs/auth.md shows', async t => {
-    const docs = readFileSync(join(root, 'docs/auth.md'), 'utf8')
+  it('starts with the config file that docs/guide/authentication.md shows', async t => {
+    const docs = readFileSync(join(root, 'docs/guide/authentication.md'), 'utf8')
     const [, config] = /```jsonc\n(\/\/ allow\.jsonc\n.*?)```/s.exec(docs)!
     const where = { cwd: folder(t, { 'allow.jsonc': config! }), env: { FWS_JWT_SECRET: SECRET } }
     const { code, stdout } = await run(['-c', 'allow.jsonc', '--explain'], where)

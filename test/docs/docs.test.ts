@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, it } from 'node:test'
+import { root } from '../support/root.ts'
+
+const pages = readdirSync(root, { recursive: true, withFileTypes: true })
+  .map(entry => relative(root, join(entry.parentPath, entry.name)))
+  .filter(path => path.endsWith('.md') && !/(^|\/)(node_modules|dist|\.build)\//.test(path))
+const textOf = (page: string) => readFileSync(join(root, page), 'utf8')
+/** Without code, which has its own words. */
+const proseOf = (page: string) => textOf(page).replace(/^```[\s\S]*?^```$|`[^`]*`/gm, '`')
+
+/** Anchors of a page, as GitHub makes them of its headings. */
+function anchorsOf(page: string): string[] {
+  return [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
+/** Words that the docs avoid, and what they use instead. */
+const INSTEAD: readonly (readonly [RegExp, string])[] = [
+  [/\bwhoever\b|(?<=^|[.;:|(] )who\b/gim, 'clients that, a user that'],
+  [/\bnobody\b/gi, 'not'],
+  [/\btold\b/gi, 'notified, set'],
+  [/\bnoted\b/gi, 'recorded'],
+  [/\bmend(s|ed|ing)?\b/gi, 'fix'],
+  [/\banew\b/gi, 'again'],
+  [/\bbeside\b/gi, 'next to, with'],
+  [/\bgoodbye\b/gi, 'close'],
+  [/\bfor ever\b/gi, 'without limit'],
+  [/\bas it is\b|\bas they are\b/gi, 'unchanged'],
+]
+
+describe('the docs', () => {
+  it('are found', () => {
+    for (const page of [
+      'README.md',
+      'CHANGELOG.md',
+      'docs/README.md',
+      'docs/guide/messaging.md',
+      'examples/car/README.md',
+    ])
+      assert.ok(pages.includes(page), page)
+  })
+
+  for (const page of pages) {
+    it(`${page} has links that lead somewhere`, () => {
+      const links = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
+      for (const link of links.filter(target => !/^https?:/.test(target))) {
+        const [path, anchor] = link.split('#') as [string, string | undefined]
+        const target = path === '' ? page : join(dirname(page), path)
+        assert.ok(existsSync(join(root, target)), `${link}: no such file`)
+        if (anchor !== undefined) assert.ok(anchorsOf(target).includes(anchor), `${link}: no such heading`)
+      }
+    })
+
+    // Its text comes from the option objects.
+    if (page === 'docs/reference/options.md') continue
+    it(`${page} is in plain English`, () => {
+      const found = INSTEAD.flatMap(([words, instead]) =>
+        [...proseOf(page).matchAll(words)].map(({ 0: word, index }) => {
+          const around = proseOf(page).slice(Math.max(0, index - 40), index + 40)
+          return `"${word}", not "${instead}": ...${around.replaceAll('\n', ' ')}...`
+        }),
+      )
+      assert.deepEqual(found, [])
+    })
+  }
+
+  it('architecture.md names every file of the rooms, and no other', () => {
+    const rooms = [...textOf('docs/architecture.md').matchAll(/^\| `(\w+)` \| (`[^|]*`[^|]*) \|[^|]*\|$/gm)]
+    assert.deepEqual(
+      rooms.map(([, room]) => room).sort(),
+      readdirSync(join(root, 'src'), { withFileTypes: true }).flatMap(entry =>
+        entry.isDirectory() ? [entry.name] : [],
+      ),
+    )
+    for (const [, room, cell] of rooms) {
+      const files = readdirSync(join(root, 'src', room!)).flatMap(file => /^(.*)\.ts$/.exec(file)?.[1] ?? [])
+      assert.deepEqual(
+        [...cell!.matchAll(/`([\w-]+)`/g)].map(([, file]) => file!).sort(),
+        files.filter(file => file !== 'index').sort(),
+        room,
+      )
+    }
+  })
+
+  it('index names every page of the guide, the reference and operations', () => {
+    const index = textOf('docs/README.md')
+    const listed = pages.filter(page => /^docs\/(guide|reference|operations)\//.test(page))
+    assert.deepEqual(
+      listed.filter(page => !index.includes(`(${relative('docs', page)})`)),
+      [],
+    )
+  })
+})
