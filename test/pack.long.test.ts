@@ -123,6 +123,9 @@ describe('the package, packed and installed in an empty folder', () => {
     const needed = [
       'package.json',
       'README.md',
+      'CHANGELOG.md',
+      'CONTRIBUTING.md',
+      'SECURITY.md',
       'LICENSE',
       'config.example.json',
       'config.schema.json',
