@@ -12,7 +12,8 @@ const MAX_TEXT = 500
  * somebody said, `{text}` without `from` a notice, with `you` or `here` when its name or the number of people changed.
  */
 export const setup = () => {
-  const page = readFileSync(new URL('./page.html', import.meta.url), 'utf8')
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
+  const page = read('./page.html').replace('/* theme.css */', () => read('../theme/theme.css'))
   const headers = headersFor(page)
   const names = new Map<Client, string>()
   const taken = new Set<string>()

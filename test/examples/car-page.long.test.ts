@@ -77,6 +77,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     const { url } = await serve(t, {
       filters: [join(CAR, 'car.ts'), 'pages'],
       pagesRoot: join(CAR, 'public'),
+      pagesMount: ['/theme=../../theme'],
       ...options,
     })
     return (how?: BrowserContextOptions) => open(url, how)

@@ -55,8 +55,8 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     const chromium = await browser(t)
     // Nothing is installed beside it, or above it.
     const copy = folder(t)
-    cpSync(join(root, 'examples/wslink'), copy, { recursive: true })
-    const server = await launch(t, ['-c', join(copy, 'config.json'), '-p', '0'])
+    for (const part of ['wslink', 'theme']) cpSync(join(root, 'examples', part), join(copy, part), { recursive: true })
+    const server = await launch(t, ['-c', join(copy, 'wslink/config.json'), '-p', '0'])
     const page = watched(t, await chromium.newPage(), /wslink\.js/)
     await page.goto(server.url.replace('ws:', 'http:'))
     await page.locator('#notice', { hasText: 'The official client is not installed.' }).waitFor()
