@@ -83,7 +83,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
     const stop = async () => {
       // npx starts a shell and that the server: the whole group.
       if (said.code === undefined) process.kill(-child.pid!, 'SIGTERM')
-      await until(() => said.code !== undefined, `the end of ${command}`)
+      await until(() => said.code !== undefined, `the end of ${command}`, 60_000)
     }
     return { said, stop }
   }
@@ -92,7 +92,8 @@ describe('README and guides, followed from a clone in an empty folder', () => {
   async function whileRunning(command: string, use: (url: string, said: { stdout: string }) => Promise<void>) {
     const { said, stop } = start(command)
     try {
-      await until(() => said.code !== undefined || said.stderr.includes('listening on '), command)
+      // The first npx links the package into its cache; on a busy machine that takes long.
+      await until(() => said.code !== undefined || said.stderr.includes('listening on '), command, 60_000)
       const [url] = /ws:\/\/[\d.:]+/.exec(said.stderr) ?? []
       assert.ok(url, said.stderr)
       await use(url, said)
