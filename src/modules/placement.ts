@@ -103,10 +103,10 @@ async function loadFilter({ name, base, options }: FilterRef, loader: Loader, us
 
 function checkGuards(filters: readonly PlacedFilter[], named: ReadonlySet<PlacedFilter>): void {
   const isGuard = ({ module }: PlacedFilter) => module.stage === 'guard'
-  // What only guards use stands among them.
-  const servesGuards = (filter: PlacedFilter) =>
-    !named.has(filter) && filters.filter(user => [...user.uses.values()].includes(filter)).every(isGuard)
-  const belongsFirst = (filter: PlacedFilter) => isGuard(filter) || servesGuards(filter)
+  const usersOf = (filter: PlacedFilter) => filters.filter(user => [...user.uses.values()].includes(filter))
+  // A filter that only guards use, directly or through other filters, is placed among them.
+  const belongsFirst = (filter: PlacedFilter): boolean =>
+    isGuard(filter) || (!named.has(filter) && usersOf(filter).every(belongsFirst))
   const firstOther = filters.findIndex(filter => !belongsFirst(filter))
   const late = firstOther === -1 ? undefined : filters.slice(firstOther).find(isGuard)
   if (late === undefined) return

@@ -297,6 +297,23 @@ describe('stage', () => {
     await server.stop()
   })
 
+  it('lets a guard build on filters that use others, which are all placed among the guards', async () => {
+    for (const [name, uses] of [
+      ['base', []],
+      ['middle', ['base']],
+      ['upper', ['middle', 'base']],
+      ['top', ['upper']],
+    ] as const)
+      telling(name, { uses: [...uses] })
+    for (const used of ['base', 'middle', 'upper', 'top']) {
+      const server = await testServer([guard, { ...guard, uses: [used] }, 'broadcast'])
+      await server.stop()
+    }
+    await assert.rejects(testServer(['upper', { ...guard, uses: ['top'] }]), { code: 'ERR_FILTER' })
+    telling('plain', { uses: ['base'] })
+    await assert.rejects(testServer(['plain', { ...guard, uses: ['top'] }]), { code: 'ERR_FILTER' })
+  })
+
   const guard: FilterModule = { ...nothing, stage: 'guard' }
   beforeEach(() => {
     for (const name of ['gate', 'door'])
