@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
-import { type Announcement, readAnnouncement } from '../../filters/messaging/announce/announcement.ts'
+import { type Announcement, readAnnouncement } from '../../filters/messaging/wire/announcement.ts'
 
 /** Milliseconds that a timer can hold. */
 const MAX_TIMEOUT = 2_147_483_647

@@ -98,36 +98,6 @@ export const options = {
     default: [],
     describe: 'topics that clients may join by themselves, such as "fleet news/*"; none given: none',
   },
-  'messaging-announce': {
-    type: 'boolean',
-    default: false,
-    describe: 'tell the network by UDP where the TCP port is, as the original does; its clients go there',
-  },
-  'messaging-announce-to': {
-    type: 'string',
-    default: '255.255.255.255:8181',
-    describe: 'host:port that is told; the default is everybody on the network of the default route',
-  },
-  'messaging-announce-every': {
-    type: 'number',
-    default: 3,
-    min: 0.1,
-    max: 3600,
-    describe: 'seconds between two times',
-  },
-  'messaging-announce-host': {
-    type: 'string',
-    describe: 'what is told; default: the address of the port, or the first IPv4 address of this machine',
-  },
-  'messaging-announce-yield': {
-    type: 'boolean',
-    default: false,
-    describe: 'stop this server when one that has started earlier announces itself; nothing proves who does',
-  },
-  'messaging-ntp': {
-    type: 'string',
-    describe: 'NTP server, host or host:port, that corrects the clock of the server; default: the system has it right',
-  },
   'messaging-root': {
     type: 'string',
     normalize: true,

@@ -1,5 +1,6 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
+export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint } from './endpoint.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback } from './host.ts'
 export { isInside } from './is-inside.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'

@@ -305,7 +305,7 @@ describe('stage', () => {
       ['top', ['upper']],
     ] as const)
       telling(name, { uses: [...uses] })
-    for (const used of ['base', 'middle', 'upper', 'top']) {
+    for (const used of ['base', 'middle', 'upper', 'top', 'messaging']) {
       const server = await testServer([guard, { ...guard, uses: [used] }, 'broadcast'])
       await server.stop()
     }

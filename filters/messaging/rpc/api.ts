@@ -1,35 +1,36 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
+import type { ClockApi } from 'filtered-websocket/filters/clock'
 import type { FilesApi } from '../files/api.ts'
 import type { Files } from '../files/files.ts'
 import type { Peers, RemotePeer } from '../resumption/peers.ts'
 import { type Answer, askAll } from '../resumption/roll.ts'
-import { type Time, type TimeApi, timeApiOf } from '../time/time-api.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
 import { broadcast } from './broadcast.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
 import { CallFailed, type CallOptions, gone } from './pending.ts'
 import { MAX_ID, type Session } from './session.ts'
+import { type TimeApi, timeApiOf } from './time.ts'
 
-/** What `host.use('messaging')` gives. */
+/** The API of `host.use('messaging')`. */
 export interface MessagingApi extends FilesApi, TimeApi {
   /**
-   * What to do when a client says an action, before the server starts. Actions of a client are done one after the other;
-   * those that somebody does reach no later filter.
+   * Adds a handler of an action; to be called before the server starts. Actions of a client run one after the other;
+   * actions that have a handler do not reach later filters.
    */
   action(name: string, handler: ActionHandler): void
-  /** What to answer, before the server starts. Begins when the actions before it are done; other requests do not wait. */
+  /** Sets the handler of a request; to be called before the server starts. It runs after the actions before it; requests run concurrently. */
   request(name: string, handler: RequestHandler): void
-  /** Hears which id each client says that it has. Nothing proves it. */
+  /** Adds a handler that is called with the id that a client sends. The id is not authenticated. */
   onId(handler: IdHandler): void
   /**
-   * Asks a client.
+   * Sends a request to a client.
    *
    * @throws (rejects) CallFailed, or the signal's reason.
    */
   call(client: Client, name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<unknown>
   /**
-   * Asks the messaging clients whose id, or the core's if they have said none, a pattern with `*` and `?` stands for: those of
-   * this node, and with `--messaging-resume` those of every node. Never rejects.
+   * Sends a request to the messaging clients whose id, or the core's id if they have none, matches a pattern with `*` and
+   * `?`: clients of this node, and with `--messaging-resume` of every node. Never rejects.
    */
   callAll(
     pattern: string,
@@ -39,26 +40,26 @@ export interface MessagingApi extends FilesApi, TimeApi {
     options?: CallOptions,
   ): Promise<readonly Answer[]>
   /**
-   * A peer by its id, wherever and whenever it is there.
+   * A peer by its id, on whichever node and whenever it is connected.
    *
-   * @throws TypeError for what is no id; CallFailed `off` without `--messaging-resume`.
+   * @throws TypeError for an invalid id; CallFailed `off` without `--messaging-resume`.
    */
   peer(id: string): RemotePeer
-  /** Tells a client to do something; one that is no messaging client gets nothing. */
+  /** Sends an action to a client; clients of other protocols do not get it. */
   emit(client: Client, action: string, args?: Args, kwargs?: Kwargs): void
-  /** The same to the messaging clients of every node, with the topic of the audience. What a client says goes through its own `client.server`. */
+  /** Sends an action to the messaging clients of every node, with the topic of the audience. Use `client.server` to send on behalf of a client. */
   broadcast(server: Server, action: string, args?: Args, kwargs?: Kwargs, audience?: Omit<Audience, 'format'>): void
 }
 
 /**
- * @param sessions - of the messaging clients, as they come and go.
- * @param peers - of all nodes, if something is kept for them.
+ * @param sessions - those of the messaging clients that are connected now.
+ * @param peers - peers of all nodes, with `--messaging-resume`.
  */
 export function apiOf(
   handlers: Handlers,
   sessions: ReadonlyMap<Client, Session>,
   files: Files,
-  time: Time,
+  clock: ClockApi,
   peers: Peers | undefined,
 ): MessagingApi {
   async function call(
@@ -87,12 +88,12 @@ export function apiOf(
     },
     peer(id) {
       if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
-        throw new TypeError(`the id of a peer is a text of 1 to ${MAX_ID} characters, received ${JSON.stringify(id)}`)
+        throw new TypeError(`the id of a peer is a string of 1 to ${MAX_ID} characters, received ${JSON.stringify(id)}`)
       if (peers === undefined) throw new CallFailed('off', 'peer() needs --messaging-resume, which is not given')
       return peers.of(id)
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),
     broadcast: (server, name, args = [], kwargs = {}, audience) => broadcast(server, { name, args, kwargs }, audience),
-    ...timeApiOf(time, call),
+    ...timeApiOf(clock, call),
   }
 }

@@ -25,30 +25,30 @@ import { isPromise, Work } from './work.ts'
 /** Characters of an id. */
 export const MAX_ID = 128
 
-/** What is answered. */
+/** A message that is answered. */
 type Numbered = (Action | Request) & { readonly id: Id }
 
-/** What a peer is asked. */
+/** A request to a peer. */
 export interface Asked {
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
-  /** It may have been asked before. */
+  /** It may have been sent before. */
   readonly resend: boolean
 }
 
-/** What all sessions of a server share. */
+/** The parts of the filter that all sessions of a server share. */
 export interface Service {
   readonly handlers: Handlers
   readonly codecs: Codecs
   readonly complaints: Complaints
-  /** What has been done for peers that come back; `undefined`: nothing is kept for them. */
+  /** Outcomes for peers that reconnect; `undefined` without `--messaging-resume`. */
   readonly ledger: Ledger | undefined
-  /** Hears, before the handlers do, who a client says that it is. */
-  known(session: Session, id: string): void
+  /** Called with the id of a client before the handlers of ids. */
+  onId(session: Session, id: string): void
   readonly maxCalls: number
   readonly maxWork: number
-  /** Bytes of the messages that are worked on for one client, beyond which no further one is begun. */
+  /** Bytes of the messages of one client that are handled; at that limit no further one is started. */
   readonly maxBytes: number
 }
 
@@ -74,18 +74,18 @@ export class Session {
   turn = Number.POSITIVE_INFINITY
   /** Sends it what is kept for it, if no later connection does. */
   pump: DeliveryWorker | undefined
-  /** It takes and gives files in parts, which the original does not. */
+  /** It sends and accepts files in parts, which clever-show does not. */
   knowsParts = false
   readonly #service: Service
 
   constructor(client: Client, service: Service) {
     this.client = client
     this.#service = service
-    this.work = new Work(service.maxWork, service.maxBytes, error => this.#complain(error, 'an action failed'))
+    this.work = new Work(service.maxWork, service.maxBytes, error => this.#logError(error, 'an action failed'))
     this.pending = new Pending(client, service.maxCalls)
   }
 
-  /** Bytes can be sent to it. */
+  /** Whether it accepts frames, which can carry bytes. */
   get speaksFrames(): boolean {
     return this.client.codec === this.#service.codecs.framed
   }
@@ -94,16 +94,16 @@ export class Session {
     this.client.send(this.#service.codecs.payloadFor(this.client.codec, message), FORMAT)
   }
 
-  /** Asks under an id that another node, or an earlier connection, may have asked under too. */
+  /** Sends a request under an id that another node, or an earlier connection, may have used for it. */
   ask(id: string, { name, args, kwargs, resend }: Asked, options: CallOptions): Promise<unknown> {
     const again = resend && ({ resend } as const)
     const send = () => this.send({ type: 'request', name, id, args, kwargs, ...again })
     return this.pending.call(name, send, options, id)
   }
 
-  /** Whether somebody waited for this answer. */
-  settle(said: Response): boolean {
-    return this.pending.settle(said) || this.pump?.answered(said) === true
+  /** Whether a call waited for this answer. */
+  settle(response: Response): boolean {
+    return this.pending.settle(response) || this.pump?.answered(response) === true
   }
 
   call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
@@ -121,33 +121,33 @@ export class Session {
     return this.pending.call(FILE, send, options)
   }
 
-  /** Asks a client who it is, as the original does of each that connects; nothing when it does not tell. Never rejects. */
+  /** Requests the id of a client, as clever-show does of each that connects. Never rejects. */
   async learnId(): Promise<void> {
     const id = await this.call('id', [], {}).catch(() => undefined)
     if (typeof id === 'string' && id !== '' && id.length <= MAX_ID) await this.isKnownAs(id)
   }
 
-  /** The client has told its id; the first one counts. Never rejects. */
+  /** Registers the id that the client has sent; the first one counts. Never rejects. */
   async isKnownAs(id: string): Promise<void> {
     const { state } = this.client
     if (state.messaging !== undefined) return
     state.messaging = { id }
-    this.#service.known(this, id)
+    this.#service.onId(this, id)
     try {
       for (const handler of this.#service.handlers.ids) await handler(this.client, id)
     } catch (error) {
-      this.#complain(error, 'an id handler failed')
+      this.#logError(error, 'an id handler failed')
     }
   }
 
-  /** Works on what was said in so many bytes, at once or when there is room; false: an action that nobody does. */
-  take(said: Action | Request, bytes: number): boolean {
-    if (said.type === 'message' && this.#service.handlers.actionsOf(said.name) === undefined) return false
-    this.work.take(() => this.#begin(said, bytes), bytes)
+  /** Handles a message of so many bytes, at once or when there is room; false: an action without a handler. */
+  accept(message: Action | Request, bytes: number): boolean {
+    if (message.type === 'message' && this.#service.handlers.actionsOf(message.name) === undefined) return false
+    this.work.accept(() => this.#begin(message, bytes), bytes)
     return true
   }
 
-  /** Settles when something may wait for room again, or when the client has gone. */
+  /** Settles when the work has room for a waiting message again, or when the client has gone. */
   room(): Promise<void> {
     const { signal } = this.client
     return new Promise(resolve => {
@@ -160,9 +160,9 @@ export class Session {
     })
   }
 
-  #begin(said: Action | Request, bytes: number): void {
-    if (said.type === 'request') this.#serve(said, bytes)
-    else this.#act(said, this.#service.handlers.actionsOf(said.name)!, bytes)
+  #begin(message: Action | Request, bytes: number): void {
+    if (message.type === 'request') this.#serve(message, bytes)
+    else this.#act(message, this.#service.handlers.actionsOf(message.name)!, bytes)
   }
 
   /** Runs the handlers of an action, and answers it if it has an id. */
@@ -176,7 +176,7 @@ export class Session {
     else this.work.act(() => this.#answer({ ...action, id }, run), bytes)
   }
 
-  /** Whether an action that nobody does here goes on to other filters; if it has an id, that is its answer. */
+  /** Whether an action without a handler goes on to other filters; an action with an id is answered. */
   pass(action: Action): Awaitable<boolean> {
     const { id } = action
     if (id === undefined) return true
@@ -187,42 +187,42 @@ export class Session {
     return isPromise(answered) ? answered.then(() => goesOn) : goesOn
   }
 
-  /** Answers a request, with an error if need be. Never throws. */
+  /** Answers a request with a value or an error. Never throws. */
   #serve(request: Request, bytes: number): void {
     const { handlers } = this.#service
     const { name, args, kwargs, resend = false } = request
     const handler = handlers.requestOf(name)
     const run = (repeated: boolean) => handler(this.client, args, kwargs, deliveryOf(request, repeated))
-    // Nothing of our own that could not be done twice.
+    // The filter's own requests are idempotent.
     const own = () => this.#outcomeOf(request, () => run(resend))
-    if (handlers.isOwn(name)) this.work.beside(() => this.#settle(request, own()), bytes)
+    if (handlers.isOwn(name)) this.work.concurrently(() => this.#settle(request, own()), bytes)
     else this.work.serve(() => this.#answer(request, run), bytes)
   }
 
-  /** Does what has an id, once if its sender is one that comes back, and tells it what came of it. */
-  #answer(said: Numbered, run: (repeated: boolean) => unknown): Awaitable<void> {
+  /** Runs a message with an id, once if its sender resumes, and answers it. */
+  #answer(message: Numbered, run: (repeated: boolean) => unknown): Awaitable<void> {
     const { ledger } = this.#service
-    const n = this.run?.numberOf(said.id)
-    const isResent = said.resend === true
-    const doing = (repeated: boolean) => this.#outcomeOf(said, () => run(repeated))
-    if (ledger === undefined || this.run === undefined || n === undefined) return this.#settle(said, doing(isResent))
-    return this.#settle(said, ledger.once(this.run, n, isResent, doing))
+    const n = this.run?.numberOf(message.id)
+    const isResent = message.resend === true
+    const doing = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
+    if (ledger === undefined || this.run === undefined || n === undefined) return this.#settle(message, doing(isResent))
+    return this.#settle(message, ledger.once(this.run, n, isResent, doing))
   }
 
-  #settle(said: Numbered, outcome: Awaitable<Outcome>): Awaitable<void> {
-    return isPromise(outcome) ? outcome.then(late => this.#tell(said, late)) : this.#tell(said, outcome)
+  #settle(message: Numbered, outcome: Awaitable<Outcome>): Awaitable<void> {
+    return isPromise(outcome) ? outcome.then(late => this.#respond(message, late)) : this.#respond(message, outcome)
   }
 
-  #outcomeOf(said: Numbered, run: () => unknown): Awaitable<Outcome> {
+  #outcomeOf(message: Numbered, run: () => unknown): Awaitable<Outcome> {
     return outcomeOf(run, error => {
-      const what = `${said.type === 'message' ? 'action' : 'request'} ${shown(said.name)}`
-      // Who is refused by us can ask again and again.
-      if (!(error instanceof Refused)) this.#complain(error, `${what} failed`)
+      const what = `${message.type === 'message' ? 'action' : 'request'} ${shown(message.name)}`
+      // Not logged: a refused client can send the request again and again.
+      if (!(error instanceof Refused)) this.#logError(error, `${what} failed`)
       return { error: failureIn(what, error) }
     })
   }
 
-  #tell({ name, id }: Numbered, { value, error }: Outcome): void {
+  #respond({ name, id }: Numbered, { value, error }: Outcome): void {
     const answer = { type: 'response', name, id } as const
     if (error !== undefined) {
       this.send({ ...answer, value: null, error })
@@ -231,17 +231,17 @@ export class Session {
     try {
       this.send({ ...answer, value })
     } catch (error) {
-      this.#complain(error, `the answer to ${shown(name)} is no JSON`)
+      this.#logError(error, `the answer to ${shown(name)} is no JSON`)
       this.send({ ...answer, value: null, error: unserializable(shown(name)) })
     }
   }
 
-  #complain(err: unknown, text: string): void {
+  #logError(err: unknown, text: string): void {
     this.#service.complaints.add('error', { err, client: this.client.id }, text)
   }
 }
 
-/** One after the other, each when the one before it is done. */
+/** Runs handlers in order, each after the promise of the one before it. */
 function inOrder(runs: readonly (() => unknown)[]): Awaitable<void> {
   for (const [i, run] of runs.entries()) {
     const begun = run()

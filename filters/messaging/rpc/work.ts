@@ -5,24 +5,25 @@ interface Parked {
   readonly bytes: number
 }
 
-/** What is worked on for one client: its actions one after the other, each request when the actions before it are done. */
+/** The task queue of one client: actions run one after the other, each request after the actions before it. */
 export class Work {
   readonly #max: number
   readonly #maxBytes: number
   readonly #onError: (error: unknown) => void
   #count = 0
   #bytes = 0
-  /** Of the last action. */
+  /** Settles when the last action is done. */
   #turn: Promise<void> | undefined
-  /** What has come since there was no room, in order. */
+  /** Tasks that wait for room, in order. */
   readonly #parked = new Set<Parked>()
   #parkedBytes = 0
   #whenRoom: (() => void) | undefined
   #whenDone: (() => void) | undefined
 
   /**
-   * @param maxBytes - of what the work is about: with so many there is no room for more.
-   * @param onError - hears of actions that fail when nobody waits for them.
+   * @param max - tasks that run, and as many that wait.
+   * @param maxBytes - bytes of the messages of running tasks, and as many of waiting ones; the last may exceed it.
+   * @param onError - called with the error of an action that has no caller any more.
    */
   constructor(max: number, maxBytes: number, onError: (error: unknown) => void) {
     this.#max = max
@@ -34,13 +35,13 @@ export class Work {
     return this.#count >= this.#max || this.#bytes >= this.#maxBytes
   }
 
-  /** As much waits for room as may be worked on: nothing more may. */
-  get isCrowded(): boolean {
+  /** The waiting tasks have reached the limit: read no further message. */
+  get shouldPause(): boolean {
     return this.#parked.size >= this.#max || this.#parkedBytes >= this.#maxBytes
   }
 
-  /** Begins something at once or, in its turn, when there is room; what it throws then is told as what an action throws. */
-  take(begin: () => void, bytes: number): void {
+  /** Begins a task at once or, in its turn, when there is room; its error then goes to `onError`. */
+  accept(begin: () => void, bytes: number): void {
     if (!this.isFull) {
       begin()
       return
@@ -49,14 +50,14 @@ export class Work {
     this.#parkedBytes += bytes
   }
 
-  /** Settles when something may wait again. One at a time may ask, as the messages of a client come one after the other. */
+  /** Settles when a task may wait again. One caller at a time: the messages of a client are handled one after the other. */
   room(): Promise<void> {
     return new Promise(resolve => {
       this.#whenRoom = resolve
     })
   }
 
-  /** Settles when nothing is worked on. Asked once. */
+  /** Settles when no task runs. Called once. */
   async done(): Promise<void> {
     if (this.#count === 0) return
     await new Promise<void>(resolve => {
@@ -69,7 +70,7 @@ export class Work {
     return this.#turn
   }
 
-  /** Does it when the actions before it are done. What it throws meanwhile, with none before it, is the caller's. */
+  /** Runs an action after the actions before it. Throws its synchronous error if there are none. */
   act(run: () => Awaitable<void>, bytes: number): void {
     const begun = this.#turn === undefined ? run() : this.#turn.then(run)
     if (!isPromise(begun)) return
@@ -79,14 +80,14 @@ export class Work {
     this.#turn = turn
   }
 
-  /** The same, and nothing waits for it. */
+  /** Runs a request after the actions before it; later tasks do not wait for it. */
   serve(run: () => Awaitable<void>, bytes: number): void {
     const turn = this.#turn
-    this.beside(turn === undefined ? run : () => turn.then(run), bytes)
+    this.concurrently(turn === undefined ? run : () => turn.then(run), bytes)
   }
 
-  /** Does it at once. */
-  beside(run: () => Awaitable<void>, bytes: number): void {
+  /** Runs a request at once. */
+  concurrently(run: () => Awaitable<void>, bytes: number): void {
     const begun = run()
     if (isPromise(begun)) void this.#follow(begun, bytes)
   }
@@ -117,7 +118,7 @@ export class Work {
       }
     }
     if (this.#count === 0) this.#whenDone?.()
-    if (this.isCrowded) return
+    if (this.shouldPause) return
     this.#whenRoom?.()
     this.#whenRoom = undefined
   }

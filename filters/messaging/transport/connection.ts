@@ -7,14 +7,14 @@ import { Parser } from '../wire/parser.ts'
 
 const NORMAL = 1000
 const POLICY = 1008
-const OURS = 1011
-const TOO_SLOW = 1013
-/** Milliseconds that a peer has to end its side, after ours. */
-const GOODBYE = 2000
-/** Bytes of a content that have to come in `idleTimeout`, as long as so many are missing. */
-const LEAST = 16_384
+const INTERNAL_ERROR = 1011
+const TRY_AGAIN_LATER = 1013
+/** Milliseconds in which a peer must end its side after the server has ended its own. */
+const CLOSE_TIMEOUT = 2000
+/** Bytes of a content that must arrive within `idleTimeout`, unless fewer are missing. */
+const MIN_PROGRESS = 16_384
 
-/** What all connections have in common. */
+/** Options of all connections of a port. */
 export interface ConnectionOptions {
   /** Bytes of one content. */
   readonly maxContent: number
@@ -24,33 +24,33 @@ export interface ConnectionOptions {
   readonly headerTimeout: number
   /** Milliseconds in which a content that has begun must go on. */
   readonly idleTimeout: number
-  /** Hears of each frame before its bytes are received. */
+  /** Called with each frame before its bytes are received. */
   remember(frame: Frame): void
-  /** Hears why a peer is no longer listened to. */
-  refused(why: string, remote: string): void
+  /** Called when a peer is disconnected because of a frame or a timeout. */
+  onRefused(reason: string, remote: string): void
 }
 
-/** What a codec has made is a frame already. */
-function asIs(payload: Payload): Buffer {
+/** The codec has made the frame. */
+function identity(payload: Payload): Buffer {
   return typeof payload === 'string' ? Buffer.from(payload) : payload
 }
 
-/** A peer on TCP, as the core sees it: each frame is a message. */
+/** The transport of a peer on TCP: each frame is a message. */
 export class Connection implements Transport {
   readonly name = 'messaging'
   readonly remote: string
   readonly socket: Socket
-  readonly frame = asIs
+  readonly frame = identity
   readonly #options: ConnectionOptions
   readonly #parser: Parser
   #attached!: Attached
   #ending = { code: 1006, reason: '', clean: false }
   #isPaused = false
-  /** The file that comes now. */
+  /** The file that is being received. */
   #incoming: Incoming | undefined
-  /** It has more than its taker can take. */
-  #isCrowded = false
-  /** Nothing more is taken: we have ended it. */
+  /** The buffer of that file is full. */
+  #shouldPause = false
+  /** The server has ended the connection, and reads no more. */
   #isOver = false
   /** The peer has ended its side. */
   #hasEnded = false
@@ -59,7 +59,7 @@ export class Connection implements Transport {
   /** Bytes since the deadline was set. */
   #progress = 0
 
-  /** @param socket - whose errors somebody listens to. */
+  /** @param socket - MUST have an error listener. */
   constructor(socket: Socket, options: ConnectionOptions) {
     this.socket = socket
     this.remote = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '')
@@ -67,7 +67,7 @@ export class Connection implements Transport {
     this.#parser = new Parser(options.maxContent, options.maxFile)
   }
 
-  /** Makes it a client. @throws what `server.attach` does. */
+  /** Makes the peer a client. @throws the errors of `server.attach`. */
   attach(server: Server): Client {
     this.#attached = server.attach(this)
     this.socket
@@ -91,16 +91,16 @@ export class Connection implements Transport {
 
   close(code: number, reason: string): void {
     this.#isOver = true
-    this.#stopClock()
+    this.#clearDeadline()
     this.#abandon()
     this.#ending = { code, reason, clean: true }
-    // Who is too slow would not read what was sent either.
-    if (code === TOO_SLOW) {
+    // A peer that is too slow would not read the rest either.
+    if (code === TRY_AGAIN_LATER) {
       this.destroy()
       return
     }
     this.socket.end()
-    this.#deadline = setTimeout(() => this.destroy(), GOODBYE)
+    this.#deadline = setTimeout(() => this.destroy(), CLOSE_TIMEOUT)
   }
 
   destroy(): void {
@@ -110,94 +110,94 @@ export class Connection implements Transport {
   #read(chunk: Buffer): void {
     if (this.#isOver) return
     this.#parser.push(chunk)
-    this.#take()
+    this.#parse()
     this.#progress += chunk.length
-    if (this.#progress < LEAST || this.#isHeaderDeadline) return
+    if (this.#progress < MIN_PROGRESS || this.#isHeaderDeadline) return
     this.#progress = 0
     this.#deadline?.refresh()
   }
 
   #flow(): void {
-    const isHeld = this.#isPaused || (this.#isCrowded && !this.#isOver)
-    if (isHeld) this.#stopClock()
-    else this.#watch()
-    this.socket[isHeld ? 'pause' : 'resume']()
+    const isPaused = this.#isPaused || (this.#shouldPause && !this.#isOver)
+    if (isPaused) this.#clearDeadline()
+    else this.#setDeadline()
+    this.socket[isPaused ? 'pause' : 'resume']()
   }
 
-  #take(): void {
+  #parse(): void {
     try {
       while (!this.#isOver) {
         const piece = this.#parser.piece()
         if (piece !== undefined) {
-          this.#pass(piece)
+          this.#append(piece)
           continue
         }
         const frame = this.#parser.next()
         if (frame === undefined) break
-        this.#stopClock()
-        this.#hand(frame)
+        this.#clearDeadline()
+        this.#receive(frame)
       }
-      this.#watch()
+      this.#setDeadline()
     } catch (error) {
-      // Thrown on, an error of ours would end the process: nobody else is on this stack.
-      this.#refuse(error instanceof Malformed ? error.closeCode : OURS, (error as Error).message)
+      // This runs in a listener of the socket: an error that is thrown further would end the process.
+      this.#refuse(error instanceof Malformed ? error.closeCode : INTERNAL_ERROR, (error as Error).message)
     }
   }
 
-  /** A file goes through the chain without its bytes; they follow for the one who takes it. */
-  #hand(frame: Frame): void {
+  /** A file goes through the chain without its bytes; they follow as a stream. */
+  #receive(frame: Frame): void {
     const { rest } = this.#parser
     if (rest === 0) {
       this.#options.remember(frame)
       this.#attached.receive(frame.bytes)
       return
     }
-    const stream = new Incoming(rest, () => this.#relieve())
+    const stream = new Incoming(rest, () => this.#resumeReading())
     this.#incoming = stream
-    stream.once('close', () => this.#relieve())
+    stream.once('close', () => this.#resumeReading())
     this.#options.remember({ ...frame, stream })
     this.#attached.receive(frame.bytes)
     this.#attached.settled(() => stream.settle())
   }
 
-  #pass(piece: Buffer): void {
+  #append(piece: Buffer): void {
     const incoming = this.#incoming!
-    // Once its taker has given up, the rest is thrown away.
+    // Once its reader has failed, the rest is discarded.
     if (!incoming.destroyed && !incoming.push(piece)) {
-      this.#isCrowded = true
+      this.#shouldPause = true
       this.#flow()
     }
     if (this.#parser.rest > 0) return
     incoming.push(null)
     this.#incoming = undefined
-    this.#stopClock()
+    this.#clearDeadline()
   }
 
-  #relieve(): void {
-    if (!this.#isCrowded) return
-    this.#isCrowded = false
+  #resumeReading(): void {
+    if (!this.#shouldPause) return
+    this.#shouldPause = false
     this.#flow()
   }
 
-  /** Who has begun a header or a content must go on in time. While nothing is read, no time passes. */
-  #watch(): void {
-    if (this.#isPaused || this.#isCrowded || this.#isOver) return
+  /** A header or content that has begun must go on in time. While the socket is paused, no time passes. */
+  #setDeadline(): void {
+    if (this.#isPaused || this.#shouldPause || this.#isOver) return
     const { isInHeader, isIdle } = this.#parser
-    if (isIdle || isInHeader !== this.#isHeaderDeadline) this.#stopClock()
+    if (isIdle || isInHeader !== this.#isHeaderDeadline) this.#clearDeadline()
     if (isIdle || this.#deadline !== undefined) return
     const { headerTimeout, idleTimeout } = this.#options
     this.#isHeaderDeadline = isInHeader
     this.#progress = 0
     this.#deadline = isInHeader
-      ? this.#refuseAfter(headerTimeout, `a header was not whole within ${headerTimeout / 1000} seconds`)
+      ? this.#refuseAfter(headerTimeout, `a header was not complete within ${headerTimeout / 1000} seconds`)
       : this.#refuseAfter(idleTimeout, `a content did not go on for ${idleTimeout / 1000} seconds`)
   }
 
-  #refuseAfter(ms: number, why: string): NodeJS.Timeout {
-    return setTimeout(() => this.#refuse(POLICY, why), ms)
+  #refuseAfter(ms: number, reason: string): NodeJS.Timeout {
+    return setTimeout(() => this.#refuse(POLICY, reason), ms)
   }
 
-  #stopClock(): void {
+  #clearDeadline(): void {
     clearTimeout(this.#deadline)
     this.#deadline = undefined
   }
@@ -207,14 +207,14 @@ export class Connection implements Transport {
     this.#incoming = undefined
   }
 
-  #refuse(code: number, why: string): void {
+  #refuse(code: number, reason: string): void {
     this.#isOver = true
-    this.#options.refused(why, this.remote)
-    this.#attached.client.disconnect(code, why)
+    this.#options.onRefused(reason, this.remote)
+    this.#attached.client.disconnect(code, reason)
   }
 
   #closed(): void {
-    this.#stopClock()
+    this.#clearDeadline()
     this.#abandon()
     if (!this.#isOver && this.#hasEnded && this.#parser.isIdle) this.#ending = { code: NORMAL, reason: '', clean: true }
     const { code, reason, clean } = this.#ending

@@ -1,24 +1,24 @@
 import type { Socket } from 'node:net'
 import type { Client } from 'filtered-websocket'
 
-/** Bytes a millisecond that a line has at least: so long a peer may be silent behind what waits for it. */
-const SLOWEST = 5
+/** Bytes per millisecond of the slowest supported line: a peer may be silent while the bytes queued for it take that long. */
+const MIN_RATE = 5
 
 interface Pulse {
   readonly socket: Socket
-  /** Bytes that it had sent at the last beat; -1: we did not listen. */
-  heard: number
+  /** Bytes received up to the last beat; -1: the socket was paused. */
+  bytesRead: number
   /** Beats in a row without a byte. */
   silent: number
 }
 
 /**
- * Finds peers on TCP that have gone without a word, such as a drone whose battery is empty. TCP's keepalive does that as
- * long as nothing is on its way to them; with the first thing that is, TCP tries for a quarter of an hour to bring it.
+ * Finds peers on TCP that have gone without a FIN, such as a drone with an empty battery. TCP's keepalive does that only while
+ * no bytes are in flight; with bytes in flight TCP retries for 15 minutes.
  *
- * Who was silent from one beat to the next is asked for its id; who is silent at the beat after that, too, is given up. A
- * peer that has never told an id may be one that answers nothing, and is left alone; so is one that we do not read. Who has
- * a large file before it on a slow line gets the time that this takes.
+ * A peer that was silent from one beat to the next is asked for its id; if it is silent at the next beat too, its connection is
+ * ended. Peers that have never sent an id may not answer requests, and are ignored, as are paused ones. A peer with a large
+ * file queued on a slow line gets the time that the file takes.
  */
 export class Heartbeat {
   readonly #pulses = new Map<Client, Pulse>()
@@ -33,7 +33,7 @@ export class Heartbeat {
 
   add(client: Client, socket: Socket): void {
     const forget = () => this.#pulses.delete(client)
-    this.#pulses.set(client, { socket, heard: -1, silent: 0 })
+    this.#pulses.set(client, { socket, bytesRead: -1, silent: 0 })
     socket.once('close', forget)
   }
 
@@ -43,11 +43,11 @@ export class Heartbeat {
 
   #check(client: Client, pulse: Pulse): void {
     const { socket } = pulse
-    pulse.silent = socket.bytesRead === pulse.heard ? pulse.silent + 1 : 0
-    pulse.heard = socket.isPaused() ? -1 : socket.bytesRead
+    pulse.silent = socket.bytesRead === pulse.bytesRead ? pulse.silent + 1 : 0
+    pulse.bytesRead = socket.isPaused() ? -1 : socket.bytesRead
     if (client.state.messaging === undefined) return
-    const patience = 2 + socket.writableLength / (this.#interval * SLOWEST)
-    if (pulse.silent >= patience) socket.destroy()
+    const maxSilent = 2 + socket.writableLength / (this.#interval * MIN_RATE)
+    if (pulse.silent >= maxSilent) socket.destroy()
     else if (pulse.silent === 1) this.#ask(client)
   }
 }

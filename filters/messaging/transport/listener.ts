@@ -1,25 +1,31 @@
 import { createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import type { Host } from 'filtered-websocket'
-import { optionError, readTlsFiles, type TlsPair, tlsFailureOf } from 'filtered-websocket/kit'
+import {
+  type Endpoint,
+  formatEndpoint,
+  optionError,
+  readTlsFiles,
+  type TlsPair,
+  tlsFailureOf,
+} from 'filtered-websocket/kit'
 import type { Complaints } from '../complaints.ts'
 import type { options } from '../options.ts'
-import { type Endpoint, inBrackets } from './endpoint.ts'
 
-/** Connections whose TLS handshake may be under way: one more ends the oldest, so that silent ones keep nobody out. */
+/** Concurrent TLS handshakes: one more ends the oldest, so that silent connections do not block others. */
 const MAX_HANDSHAKES = 256
-/** How often TCP asks then is not Node's to say: each second, ten times. The original: every 3 seconds, five times. */
+/** Node sends 10 probes, one per second, and has no option for that; clever-show sends 5, every 3 seconds. */
 const SHARED = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
 
-/** A port for peers that are no WebSocket clients. */
+/** The TCP port for peers that are not WebSocket clients. */
 export class Listener {
   readonly #server: TcpServer
   readonly #port: number
   readonly #host: string
   readonly #scheme: 'tcp' | 'tls'
-  /** On their way to a TLS session, by where they come from, the oldest first. */
-  readonly #arriving = new Map<string, Socket>()
-  /** Reads key and certificate again; answers how to use them for new connections. Without TLS `undefined`. */
+  /** Connections in their TLS handshake by remote endpoint, the oldest first. */
+  readonly #handshaking = new Map<string, Socket>()
+  /** Reads key and certificate again; returns a function that uses them for new connections. `undefined` without TLS. */
   readonly reload: (() => () => void) | undefined
 
   private constructor(
@@ -35,8 +41,8 @@ export class Listener {
       this.reload = undefined
     } else {
       const server = createTls({ ...SHARED, ...read(), handshakeTimeout: chosen['messaging-header-timeout'] * 1000 })
-        .on('connection', socket => this.#await(socket))
-        .on('secureConnection', socket => this.#arriving.delete(originOf(socket)))
+        .on('connection', socket => this.#limitHandshakes(socket))
+        .on('secureConnection', socket => this.#handshaking.delete(originOf(socket)))
         .on('tlsClientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
           socket.destroy()
           const failure = tlsFailureOf(code)
@@ -51,9 +57,9 @@ export class Listener {
   }
 
   /**
-   * The listener that was asked for, if one was.
+   * `undefined` without `--messaging-port`.
    *
-   * @throws Error `ERR_OPTION`: it would let peers in past a guard; a key or a certificate that does not hold.
+   * @throws Error `ERR_OPTION`: the port would bypass a guard; an invalid key or certificate.
    */
   static of({ options: chosen, guards, log }: Host<typeof options>, complaints: Complaints): Listener | undefined {
     const { 'messaging-port': port, 'messaging-open': isOpen } = chosen
@@ -73,14 +79,14 @@ export class Listener {
   }
 
   /**
-   * Answers where it listens.
+   * Resolves with the address of the port.
    *
-   * @param onError - hears later why a connection could not be taken; it goes on listening.
+   * @param onError - called when a connection could not be accepted; the port stays open.
    */
   async listen(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<Endpoint> {
     const event = this.#scheme === 'tcp' ? 'connection' : 'secureConnection'
     this.#server.on(event, (socket: Socket) => {
-      // What becomes of it is told by its close.
+      // Its close event follows.
       socket.on('error', () => {})
       onConnection(socket)
     })
@@ -93,29 +99,28 @@ export class Listener {
     return { host: address, port }
   }
 
-  /** Where it listens. */
-  urlOf({ host, port }: Endpoint): string {
-    return `${this.#scheme}://${inBrackets(host)}:${port}`
+  urlOf(endpoint: Endpoint): string {
+    return `${this.#scheme}://${formatEndpoint(endpoint)}`
   }
 
-  /** Takes no more connections; those that are clients end as clients do. */
+  /** Accepts no more connections; clients stay until the server closes them. */
   close(): void {
     this.#server.close()
-    for (const socket of this.#arriving.values()) socket.destroy()
+    for (const socket of this.#handshaking.values()) socket.destroy()
   }
 
-  #await(socket: Socket): void {
-    if (this.#arriving.size >= MAX_HANDSHAKES) this.#endOldest()
+  #limitHandshakes(socket: Socket): void {
+    if (this.#handshaking.size >= MAX_HANDSHAKES) this.#endOldest()
     const origin = originOf(socket)
-    this.#arriving.set(origin, socket)
+    this.#handshaking.set(origin, socket)
     socket.once('close', () => {
-      if (this.#arriving.get(origin) === socket) this.#arriving.delete(origin)
+      if (this.#handshaking.get(origin) === socket) this.#handshaking.delete(origin)
     })
   }
 
   #endOldest(): void {
-    const [origin, socket] = this.#arriving.entries().next().value!
-    this.#arriving.delete(origin)
+    const [origin, socket] = this.#handshaking.entries().next().value!
+    this.#handshaking.delete(origin)
     socket.destroy()
   }
 }

@@ -208,7 +208,7 @@ describe('what is kept for a peer', () => {
     })
     assert.throws(() => api.peer(''), {
       name: 'TypeError',
-      message: 'the id of a peer is a text of 1 to 128 characters, received ""',
+      message: 'the id of a peer is a string of 1 to 128 characters, received ""',
     })
     assert.equal(
       await refusal(['-p', '0', '-f', 'messaging', '--messaging-resume', '--memory-history', '999']),

@@ -21,7 +21,7 @@ describe('requests of the filter itself', () => {
     let end = () => {}
     work.act(() => new Promise<void>(resolve => (end = resolve)), 1)
     work.serve(() => void done.push('served'), 1)
-    work.beside(() => void done.push('beside'), 1)
+    work.concurrently(() => void done.push('beside'), 1)
     assert.deepEqual(done, ['beside'])
     end()
     await work.actionsDone
@@ -31,7 +31,7 @@ describe('requests of the filter itself', () => {
 
   it('take their place among what is worked on', () => {
     const work = new Work(1, 1000, error => assert.fail(String(error)))
-    work.beside(() => new Promise<void>(() => {}), 1)
+    work.concurrently(() => new Promise<void>(() => {}), 1)
     assert.equal(work.isFull, true)
   })
 })

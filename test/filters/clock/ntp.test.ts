@@ -4,15 +4,15 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Clock } from '../../../../filters/messaging/time/clock.ts'
-import { askNtp } from '../../../../filters/messaging/time/ntp.ts'
-import { NtpSync } from '../../../../filters/messaging/time/ntp-sync.ts'
-import type { MessagingApi } from '../../../../filters/messaging.ts'
-import { folder, refusal, root } from '../../../support/cli.ts'
-import { building, door, request } from '../../../support/messaging.ts'
-import { answerTo, instant, ntpServer } from '../../../support/ntp.ts'
-import { until } from '../../../support/peer.ts'
-import { freePort } from '../../../support/port.ts'
+import { Clock } from '../../../filters/clock/clock.ts'
+import { askNtp } from '../../../filters/clock/ntp.ts'
+import { NtpSync } from '../../../filters/clock/ntp-sync.ts'
+import type { MessagingApi } from '../../../filters/messaging.ts'
+import { folder, refusal, root } from '../../support/cli.ts'
+import { building, door, request } from '../../support/messaging.ts'
+import { answerTo, instant, ntpServer } from '../../support/ntp.ts'
+import { until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
 
 const clock = new Clock()
 const now = () => clock.system
@@ -100,21 +100,21 @@ describe('an NTP server', () => {
   const wrong: readonly (readonly [what: string, change: (answer: Buffer) => Buffer, why: string])[] = [
     ['an answer that is too short', answer => answer.subarray(0, 47), 'an answer of 47 bytes'],
     ['nothing', () => Buffer.alloc(0), 'an answer of 0 bytes'],
-    ['a query', answer => answer.fill(0x1b, 0, 1), 'mode 3 is no answer of a server'],
-    ['a kiss of death', answer => answer.fill(0, 1, 2), 'its clock is not set, or it does not tell: stratum 0'],
-    ['stratum 16', answer => answer.fill(16, 1, 2), 'its clock is not set, or it does not tell: stratum 16'],
-    ['an alarm', answer => answer.fill(0xdc, 0, 1), 'its clock is not set, or it does not tell: stratum 2'],
+    ['a query', answer => answer.fill(0x1b, 0, 1), 'mode 3, a server answers with mode 4'],
+    ['a kiss of death', answer => answer.fill(0, 1, 2), 'its clock is not synchronized, or it refuses: stratum 0'],
+    ['stratum 16', answer => answer.fill(16, 1, 2), 'its clock is not synchronized, or it refuses: stratum 16'],
+    ['an alarm', answer => answer.fill(0xdc, 0, 1), 'its clock is not synchronized, or it refuses: stratum 2'],
     ['an answer to another', answer => answer.fill(7, 24, 32), 'an answer to another query'],
-    ['no time', answer => answer.fill(0, 40), 'an answer without the time'],
+    ['no time', answer => answer.fill(0, 40), 'an answer without a transmit timestamp'],
     [
       'an instant before it was asked',
       answer => changed(answer, 40, -1),
-      'it says to have had the query for longer than its answer took',
+      'it claims a longer processing time than the round trip',
     ],
     [
       'an instant before it could be asked',
       answer => changed(answer, 32, -10),
-      'it says to have had the query for longer than its answer took',
+      'it claims a longer processing time than the round trip',
     ],
   ]
   for (const [what, change, why] of wrong)
@@ -166,7 +166,7 @@ describe('--messaging-ntp', () => {
     ann.send(request('time', '0001'))
     const [said] = await ann.get(1)
     assert.ok(Math.abs(Number((said as { value: unknown }).value) - Date.now() / 1000 - 100) < 0.5)
-    const line = logged.find(({ msg }) => msg === `the time is that of NTP server ${ntp.at}`)
+    const line = logged.find(({ msg }) => msg === `the clock is corrected by NTP server ${ntp.at}`)
     assert.deepEqual([line!.level, Math.round(Number(line!.offset))], [30, 100])
     assert.ok(Math.abs((await api().ntpTime()) - Date.now() / 1000 - 100) < 0.5)
   })
@@ -179,7 +179,7 @@ describe('--messaging-ntp', () => {
     assert.ok(Math.abs(api().now() - Date.now() / 1000) < 0.1)
     const told = () => logged.filter(({ level }) => level === 40)
     await until(() => told().length === 1)
-    assert.equal(told()[0]!.msg, `NTP server ${silent.at} does not tell the time; the clock goes on as it was`)
+    assert.equal(told()[0]!.msg, `NTP server ${silent.at} gave no valid answer; the clock keeps its correction`)
     assert.match(JSON.stringify(told()[0]!.err), /has not answered within 2000 ms/)
     await server.close()
   })
@@ -198,42 +198,41 @@ describe('--messaging-ntp', () => {
   it('asks again every 64 seconds, keeps what it knows, and says what changes', async t => {
     let mood: 'right' | 'wrong' = 'right'
     const ntp = await ntpServer(t, query => (mood === 'right' ? answerTo(query, 100) : Buffer.from('?')))
-    const told: string[] = []
+    const logged: string[] = []
     let [again, ms] = [() => {}, 0]
-    const keep = (_: object, text: string) => told.push(text)
+    const keep = (_: object, text: string) => logged.push(text)
     const host = {
-      options: { 'messaging-ntp': ntp.at },
-      log: { info: keep, warn: keep, debug: () => told.push('debug') },
+      log: { info: keep, warn: keep, debug: () => logged.push('debug') },
       every: (every: number, run: () => void) => ([ms, again] = [every, run]),
     }
     const clock = new Clock()
-    const sync = NtpSync.of(host as never, clock)!
+    const sync = new NtpSync({ host: '127.0.0.1', port: ntp.port }, clock, host as never)
     t.after(() => sync.close())
     sync.ask()
-    await until(() => told.length === 1)
+    await until(() => logged.length === 1)
     for (const next of ['right', 'wrong', 'wrong', 'right'] as const) {
       mood = next
-      const { length } = told
+      const { length } = logged
       again()
-      await until(() => told.length === length + 1)
+      await until(() => logged.length === length + 1)
       assert.equal(Math.round(clock.correction), 100)
     }
     assert.equal(ms, 64_000)
     const there = `NTP server ${ntp.at}`
-    assert.deepEqual(told, [
-      `the time is that of ${there}`,
+    assert.deepEqual(logged, [
+      `the clock is corrected by ${there}`,
       'debug',
-      `${there} does not tell the time; the clock goes on as it was`,
+      `${there} gave no valid answer; the clock keeps its correction`,
       'debug',
-      `the time is that of ${there}`,
+      `the clock is corrected by ${there}`,
     ])
   })
 
   it('is not needed to ask one', async t => {
     const { api } = await room(t, undefined)
-    await assert.rejects(api().ntpTime(), { message: 'ntpTime() needs a host, or --messaging-ntp' })
+    await assert.rejects(api().ntpTime(), { message: 'ntpTime() needs a server, or --messaging-ntp' })
     await assert.rejects(api().ntpTime('a b'), {
-      message: 'the host of ntpTime() is HOST or HOST:PORT, received "a b"',
+      message: 'the server of ntpTime() is HOST or HOST:PORT, received "a b"',
     })
     const ntp = await ntpServer(t, query => answerTo(query, -50))
     assert.ok(Math.abs((await api().ntpTime(ntp.at)) - Date.now() / 1000 + 50) < 0.5)
@@ -244,7 +243,7 @@ describe('--messaging-ntp', () => {
     const argv = ['-f', 'messaging', '-p', '0', '--messaging-ntp', 'a/b']
     assert.equal(
       await refusal(argv, { cwd: folder(t) }),
-      'filter messaging: --messaging-ntp is HOST or HOST:PORT, received "a/b"',
+      'filter clock: --messaging-ntp is HOST or HOST:PORT, received "a/b"',
     )
   })
 })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Clock } from '../../../../filters/messaging/time/clock.ts'
+import { Clock } from '../../../../filters/clock/clock.ts'
 import { frameOf, type Request } from '../../../../filters/messaging/wire/message.ts'
 import type { MessagingApi } from '../../../../filters/messaging.ts'
 import type { ServerOptions } from '../../../../src/index.ts'
@@ -223,12 +223,12 @@ describe('the clock of a client', () => {
   })
 
   const wrong: readonly (readonly [what: string, answer: () => unknown, code: string, message: RegExp])[] = [
-    ['a text', () => 'noon', 'invalid', /^a clock tells seconds since 1970, received "noon"$/],
+    ['a text', () => 'noon', 'invalid', /^a time is in seconds since 1970, received "noon"$/],
     ['nothing', () => null, 'invalid', /received null$/],
     ['half of an answer', () => [1], 'invalid', /received a list$/],
     ['not in numbers', () => ['1', '2'], 'invalid', /received a list$/],
-    ['what cannot be', () => [clock.now, clock.now + 60], 'invalid', /^client \S+ tells impossible times$/],
-    ['the end before the beginning', () => [clock.now, clock.now - 1], 'invalid', /tells impossible times$/],
+    ['what cannot be', () => [clock.now, clock.now + 60], 'invalid', /^client \S+ answers with impossible times$/],
+    ['the end before the beginning', () => [clock.now, clock.now - 1], 'invalid', /answers with impossible times$/],
   ]
   for (const [what, answer, code, message] of wrong)
     it(`is not believed when it tells ${what}`, async t => {
@@ -269,7 +269,7 @@ describe('an action at an instant', () => {
     for (const at of [Number.NaN, Number.POSITIVE_INFINITY, '5' as never])
       assert.throws(() => api.schedule(server, at, 'start'), {
         name: 'TypeError',
-        message: `the instant of an action is in seconds, received ${typeof at === 'string' ? '"5"' : at}`,
+        message: `the time of an action is in seconds, received ${typeof at === 'string' ? '"5"' : at}`,
       })
   })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Clock } from '../../../../filters/messaging/time/clock.ts'
+import { Clock } from '../../../filters/clock/clock.ts'
 
 describe('the clock of a server', () => {
   it('is that of the system, in less than milliseconds', () => {

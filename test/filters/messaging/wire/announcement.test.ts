@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { readAnnouncement, writeAnnouncement } from '../../../../filters/messaging/announce/announcement.ts'
+import { readAnnouncement, writeAnnouncement } from '../../../../filters/messaging/wire/announcement.ts'
 import { frameOf } from '../../../../filters/messaging/wire/message.ts'
 import { action, vector } from '../../../support/messaging.ts'
 

@@ -1,0 +1,64 @@
+import { isIP, isIPv6 } from 'node:net'
+import { optionError } from './option-error.ts'
+
+const MAX_PORT = 65_535
+/** Characters of a DNS name (RFC 1035, section 2.3.4). */
+const MAX_NAME = 253
+const NAME = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i
+const ENDPOINT = /^(?:\[([^[\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/
+
+/** Host and port of a socket. */
+export interface Endpoint {
+  /** An IP address without brackets, or a DNS name. */
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * Parses `host:port`, with IPv6 addresses in brackets.
+ *
+ * @param name - the option or parameter that the error names.
+ * @param defaultPort - used when the string has no port; without it a port is required.
+ * @throws Error `ERR_OPTION`
+ * @example
+ * parseEndpoint('--ntp', '[::1]', 123) // { host: '::1', port: 123 }
+ */
+export function parseEndpoint(name: string, value: string, defaultPort?: number): Endpoint {
+  const [, bracketed, bare, digits] = ENDPOINT.exec(value) ?? []
+  const host = bracketed ?? bare ?? ''
+  const port = digits === undefined ? (defaultPort ?? 0) : Number(digits)
+  const isValid = bracketed === undefined ? isHostname(host) : isIPv6(bracketed)
+  if (isValid && isPort(port)) return { host, port }
+  const form = defaultPort === undefined ? 'HOST:PORT' : 'HOST or HOST:PORT'
+  throw optionError(`${name} is ${form}, received ${JSON.stringify(value)}`)
+}
+
+/**
+ * Formats an endpoint as `host:port`, with IPv6 addresses in brackets.
+ *
+ * @example
+ * formatEndpoint({ host: '::1', port: 123 }) // '[::1]:123'
+ */
+export function formatEndpoint({ host, port }: Endpoint): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`
+}
+
+/**
+ * Whether a string is an IP address without brackets, or could be a DNS name.
+ *
+ * @example
+ * isHostname('10.0.0.1; reboot') // false
+ */
+export function isHostname(value: string): boolean {
+  return isIP(value) !== 0 || (value.length <= MAX_NAME && NAME.test(value))
+}
+
+/**
+ * Whether a number is a port that a peer can connect to: 1 to 65,535.
+ *
+ * @example
+ * isPort(0) // false
+ */
+export function isPort(value: number): boolean {
+  return Number.isInteger(value) && value >= 1 && value <= MAX_PORT
+}
