@@ -17,6 +17,7 @@ import { Heartbeat } from './messaging/transport/heartbeat.ts'
 import { Listener } from './messaging/transport/listener.ts'
 import { writeAnnouncement } from './messaging/wire/announcement.ts'
 import { Codecs } from './messaging/wire/codecs.ts'
+import type { Frame } from './messaging/wire/frame.ts'
 import { Malformed } from './messaging/wire/malformed.ts'
 import { type Action, FILE, type Messaging } from './messaging/wire/message.ts'
 import { IGNORED, Reader } from './messaging/wire/reader.ts'
@@ -40,6 +41,8 @@ declare module 'filtered-websocket' {
   }
   interface MessageViews {
     messaging?: Messaging
+    /** The frame that the TCP transport has parsed. */
+    messagingFrame?: Frame
   }
   interface FilterApis {
     messaging: MessagingApi
@@ -90,7 +93,6 @@ export const setup = async (host: Host<typeof options>) => {
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
       headerTimeout: chosen['messaging-header-timeout'] * 1000,
-      remember: frame => reader.remember(frame),
       onRefused: (reason, remote) => complaints.add('warn', { remote }, `messaging peer refused: ${reason}`),
     })
     try {
@@ -168,7 +170,7 @@ export const setup = async (host: Host<typeof options>) => {
 
     message(payload: Payload, client: Client, about: Message): Awaitable<Verdict> {
       try {
-        const message = reader.read(payload, client)
+        const message = reader.read(payload, client, about.messagingFrame)
         if (message === undefined) return
         if (message === IGNORED) return client.drop('unknown type of message')
         about.messaging = message

@@ -24,8 +24,6 @@ export interface ConnectionOptions {
   readonly headerTimeout: number
   /** Milliseconds in which a content that has begun must go on. */
   readonly idleTimeout: number
-  /** Called with each frame before its bytes are received. */
-  remember(frame: Frame): void
   /** Called when a peer is disconnected because of a frame or a timeout. */
   onRefused(reason: string, remote: string): void
 }
@@ -148,15 +146,13 @@ export class Connection implements Transport {
   #receive(frame: Frame): void {
     const { rest } = this.#parser
     if (rest === 0) {
-      this.#options.remember(frame)
-      this.#attached.receive(frame.bytes)
+      this.#attached.receive(frame.bytes, { messagingFrame: frame })
       return
     }
     const stream = new Incoming(rest, () => this.#resumeReading())
     this.#incoming = stream
     stream.once('close', () => this.#resumeReading())
-    this.#options.remember({ ...frame, stream })
-    this.#attached.receive(frame.bytes)
+    this.#attached.receive(frame.bytes, { messagingFrame: { ...frame, stream } })
     this.#attached.settled(() => stream.settle())
   }
 

@@ -9,10 +9,6 @@ import { readText } from './text.ts'
 /** A frame of a type that this protocol may have some day (clever-show-messaging, section 1.1). */
 export const IGNORED = Symbol('ignored')
 
-/** On the bytes of a frame what was read of them on their way here: a WeakMap takes seven times as long. */
-const READ = Symbol('read')
-type ReadBytes = Buffer & { [READ]?: Frame }
-
 /** Finds out what clients say. */
 export class Reader {
   readonly #codecs: Codecs
@@ -31,29 +27,27 @@ export class Reader {
     this.#bounds = { ...OF_PEERS, maxLength: maxContent }
   }
 
-  /** Spares the second reading. */
-  remember(frame: Frame): void {
-    ;(frame.bytes as ReadBytes)[READ] = frame
-  }
-
   /**
    * What a client says; `undefined`: nothing of this protocol. A client without a protocol has this one from then on, in
    * the form in which it speaks. Of one that has another, only texts that are actions are heard.
    *
+   * @param parsed - the frame, if the transport has parsed the payload.
    * @throws Malformed when a client of this protocol says what cannot be understood.
    */
-  read(payload: Payload, client: Client): Messaging | typeof IGNORED | undefined {
+  read(payload: Payload, client: Client, parsed: Frame | undefined): Messaging | typeof IGNORED | undefined {
     const isOurs = this.#codecs.has(client.codec)
     if (typeof payload === 'string') return this.#readText(payload, client, isOurs)
     const isFramed = client.codec === this.#codecs.framed
     if (!isFramed && (!looksLikeFrame(payload) || (!isOurs && client.codec.name !== 'plain'))) return undefined
-    const said = attempt(isFramed, () => this.#readFrame(payload))
+    const said = attempt(isFramed, () => this.#readFrame(payload, parsed))
     if (said !== undefined && !isFramed) client.codec = this.#codecs.framed
     return said
   }
 
-  #readFrame(bytes: ReadBytes): Messaging | typeof IGNORED {
-    return messageOf(bytes[READ] ?? readFrame(bytes, this.#maxContent, this.#maxFile), this.#bounds) ?? IGNORED
+  #readFrame(bytes: Buffer, parsed: Frame | undefined): Messaging | typeof IGNORED {
+    // An earlier filter may have replaced the payload.
+    const frame = parsed?.bytes === bytes ? parsed : readFrame(bytes, this.#maxContent, this.#maxFile)
+    return messageOf(frame, this.#bounds) ?? IGNORED
   }
 
   #readText(text: string, client: Client, isOurs: boolean): Messaging | undefined {

@@ -5,8 +5,9 @@ import { type AddressInfo, connect, createServer as createTcp, Server as TcpServ
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
+import type { Frame } from '../../../../filters/messaging/wire/frame.ts'
 import type { MessagingApi, Request } from '../../../../filters/messaging.ts'
-import type { Client } from '../../../../src/contract/client.ts'
+import type { Client, Message } from '../../../../src/contract/client.ts'
 import type { Payload } from '../../../../src/contract/payload.ts'
 import type { Closed } from '../../../../src/contract/peer.ts'
 import { createServer } from '../../../../src/index.ts'
@@ -96,6 +97,54 @@ describe('messaging over TCP', () => {
       [1006, false],
     ])
   })
+
+  it('gives filters the frame that the transport has parsed', async t => {
+    const seen: unknown[] = []
+    const look = (payload: Payload, _: Client, { messagingFrame: frame }: Message & { messagingFrame?: Frame }) =>
+      void seen.push([frame?.bytes === payload, frame?.header.fields.action, frame?.stream?.size])
+    const { peer } = await door(t, [], { filters: [{ message: look }, 'messaging'] })
+    const ann = await peer()
+    ann.send(action('a', [1]), request('b', '1'), vector('py3/file/push'))
+    await until(() => seen.length === 3)
+    assert.deepEqual(seen, [
+      [true, 'a', undefined],
+      [true, undefined, undefined],
+      [true, 'filetransfer', 6],
+    ])
+  })
+
+  const replaced: readonly (readonly [what: string, replace: (payload: Buffer) => Payload, handled: unknown])[] = [
+    ['another action', () => action('land'), ['land', []]],
+    ['the same frame, copied', payload => Buffer.from(payload), ['takeoff', [1]]],
+    ['other arguments', () => action('takeoff', [2]), ['takeoff', [2]]],
+    [
+      'changed bytes of the same length',
+      payload => Buffer.from(payload.toString('latin1').replace('[1]', '[7]'), 'latin1'),
+      ['takeoff', [7]],
+    ],
+    ['a JSON string', () => '{"action":"land","args":[3]}', ['land', [3]]],
+    ['a frame that cannot be read', payload => payload.subarray(0, -1), 1007],
+    ['no frame', () => Buffer.from('bytes'), 1007],
+  ]
+  for (const [what, replace, handled] of replaced)
+    it(`handles the payload of an earlier filter, not the frame that it has replaced: ${what}`, async t => {
+      const done: unknown[] = []
+      const application = building(api => {
+        for (const name of ['takeoff', 'land']) api.action(name, (_, args) => void done.push([name, args]))
+      })
+      const { peer } = await door(t, [], {
+        filters: [
+          { message: (payload: Payload) => replace(payload as Buffer) },
+          'messaging',
+          application,
+          { disconnect: (_: Client, { code }: Closed) => void done.push(code) },
+        ],
+      })
+      const ann = await peer()
+      ann.send(action('takeoff', [1]))
+      await until(() => done.length === 1)
+      assert.deepEqual(done, [handled])
+    })
 
   const refused: readonly (readonly [what: string, bytes: Buffer, why: string, code: number])[] = [
     ['an empty header', vector('bad/header-zero-length'), 'a frame has an empty header', 1007],
