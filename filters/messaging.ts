@@ -169,13 +169,18 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     message(payload: Payload, client: Client, about: Message): Awaitable<Verdict> {
+      if (!codecs.has(client.codec)) {
+        // Messaging clients would get this action, so filters that check actions MUST see it.
+        const action = reader.actionIn(payload)
+        if (action !== undefined) about.messaging = action
+        return
+      }
       try {
         const message = reader.read(payload, client, about.messagingFrame)
         if (message === undefined) return
         if (message === IGNORED) return client.drop('unknown type of message')
         about.messaging = message
-        // Clients of other protocols have no session.
-        return codecs.has(client.codec) ? handle(message, sessionOf(client), Buffer.byteLength(payload)) : undefined
+        return handle(message, sessionOf(client), Buffer.byteLength(payload))
       } catch (error) {
         if (!(error instanceof Malformed)) throw error
         complaints.add(

@@ -11,7 +11,7 @@ import { cheap, filled } from '../support/cpu.ts'
 import { action, building, framed, headerOf, plainly, request, vector } from '../support/messaging.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
-/** A server, and clients of it: of this protocol when they say so. */
+/** A server and its clients: `plain` ones do not offer a subprotocol of messaging. */
 async function messaging(t: TestContext, filters: (string | FilterModule)[] = ['broadcast'], options: object = {}) {
   const server = await serve(t, { filters: ['messaging', ...filters], ...options })
   const clientOf = async (count: number): Promise<Client> => {
@@ -23,6 +23,7 @@ async function messaging(t: TestContext, filters: (string | FilterModule)[] = ['
     clientOf,
     plain: () => Peer.open(server.url),
     browser: () => Peer.open(server.url, {}, ['messaging']),
+    framed: () => Peer.open(server.url, {}, ['messaging-frames']),
   }
 }
 
@@ -134,45 +135,90 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(bob.received, ['hello'])
   })
 
-  it('is spoken by who says a text in its form, or a frame', async t => {
-    const { server, plain, clientOf } = await messaging(t)
-    const text = await plain()
-    const binary = await plain()
+  it('is decoded only of clients that offer a subprotocol of it', async t => {
+    const done: string[] = []
+    const { server, plain, browser, framed, clientOf } = await messaging(t, [
+      building(api => {
+        api.action('land', ({ codec }) => void done.push(codec.name))
+        api.request('sum', () => 3)
+      }),
+      'broadcast',
+    ])
     const other = await plain()
+    // Offers of other protocols are not offers of messaging.
+    const clients = [await plain(), await Peer.open(server.url, {}, ['messaging-framesx', 'Messaging', 'chat'])]
     await clientOf(3)
-    text.send('{"action": "hi"}')
-    await other.get(1)
-    binary.send(vector('py3/action/simple'))
-    await other.get(2)
-    other.send('{"room": "b"}')
-    other.send(Buffer.from('{}{'))
-    await Promise.all([text.get(3), binary.get(2)])
+    const sent = [
+      '{"action": "land"}',
+      '{"action":"land","args":[],"kwargs":{}}',
+      ' {"action": "land", "at": 1}',
+      '{"request": "sum", "id": "1"}',
+      '{"request": "id", "id": 1, "args": [NaN]}',
+      '{"response": "sum", "id": "1", "value": 2}',
+      '{"action": "a", "args": 1}',
+      'land',
+      vector('py3/action/simple'),
+      vector('py3/request/args'),
+      action('land'),
+      request('sum', '0001', [1, 2]),
+      vector('odd/unknown-message-type'),
+    ]
+    for (const [i, client] of clients.entries()) {
+      for (const payload of sent) client.send(payload)
+      await other.get(sent.length * (i + 1))
+    }
+    assert.deepEqual(other.received, [...sent, ...sent])
+    assert.deepEqual(done, [])
     server.broadcast('end')
-    await Promise.all([text.get(4), binary.get(3), other.get(3)])
-    assert.deepEqual(other.received, [
-      '{"action":"hi","args":[],"kwargs":{}}',
-      '{"action":"takeoff","args":[],"kwargs":{}}',
-      'end',
+    // Each gets the messages of the other one, and no answer.
+    for (const client of clients) assert.deepEqual(await client.get(sent.length + 1), [...sent, 'end'])
+    assert.deepEqual(
+      [...server.clients.values()].map(({ codec }) => codec.name),
+      ['plain', 'plain', 'plain'],
+    )
+    const [ann, bob] = [await browser(), await framed()]
+    ann.send('{"action": "land"}')
+    bob.send(action('land'))
+    await until(() => done.length === 2)
+    assert.deepEqual(done.sort(), ['messaging', 'messaging-text'])
+  })
+
+  it('reaches its clients as actions that later filters have seen, whoever sends the text', async t => {
+    const seen: unknown[] = []
+    const { plain, browser, framed, clientOf } = await messaging(t, [
+      {
+        message: (payload: Payload, _: Client, { messaging }: Message & { messaging?: Messaging }) =>
+          void seen.push([String(payload), messaging?.name]),
+      },
+      'broadcast',
     ])
-    assert.deepEqual(text.received, [
-      '{"action":"takeoff","args":[],"kwargs":{}}',
-      '{"action":"message","args":["{\\"room\\": \\"b\\"}"],"kwargs":{}}',
-      Buffer.from('{}{'),
-      '{"action":"message","args":["end"],"kwargs":{}}',
+    const [ann, bob, other] = [await browser(), await framed(), await plain()]
+    await clientOf(3)
+    const texts = [
+      '{"action": "land"}',
+      '{"request": "land", "id": "1"}',
+      '{"response": "land", "id": "1"}',
+      '{"action": 1}',
+      'land',
+    ]
+    for (const text of texts) other.send(text)
+    await Promise.all([ann.get(texts.length), bob.get(texts.length)])
+    assert.deepEqual(
+      seen,
+      texts.map((text, i) => [text, i === 0 ? 'land' : undefined]),
+    )
+    assert.deepEqual(json(ann), [
+      { action: 'land', args: [], kwargs: {} },
+      ...texts.slice(1).map(text => ({ action: 'message', args: [text], kwargs: {} })),
     ])
-    // The first text was said before it was known.
-    assert.deepEqual(binary.received, [
-      '{"action":"hi","args":[],"kwargs":{}}',
-      action('message', ['{"room": "b"}']),
-      action('message', ['end']),
-    ])
+    assert.deepEqual(bob.received, [action('land'), ...texts.slice(1).map(text => action('message', [text]))])
   })
 
   it('answers each client in the form in which it spoke last', async t => {
-    const { plain } = await messaging(t, [
+    const { browser } = await messaging(t, [
       building(api => api.request('sum', (_, args) => Number(args[0]) + Number(args[1]))),
     ])
-    const peer = await plain()
+    const peer = await browser()
     peer.send(request('sum', '0001', [1, 2]))
     peer.send('{"request": "sum", "id": "0002", "args": [3, 4]}')
     peer.send(vector('py3/request/args'))
@@ -246,8 +292,8 @@ describe('messaging over WebSocket', () => {
   })
 
   it('refuses what its clients say wrongly, with the reason; of others it is text', async t => {
-    const { browser, plain } = await messaging(t, ['echo'])
-    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    const { browser, plain, framed } = await messaging(t, ['echo'])
+    const [ann, bob, eve] = [await browser(), await plain(), await framed()]
     ann.send('{"action": "a", "args": 1}')
     assert.deepEqual(await ann.end(), { code: 1007, reason: 'args is a list, received 1' })
     bob.send('{"action": "a", "args": 1}')
@@ -258,8 +304,8 @@ describe('messaging over WebSocket', () => {
   })
 
   it('takes contents as large as it is told, and no larger', async t => {
-    const { plain } = await messaging(t, ['echo'], { messagingMaxJson: 2000 })
-    const peer = await plain()
+    const { framed } = await messaging(t, ['echo'], { messagingMaxJson: 2000 })
+    const peer = await framed()
     peer.send(action('a', ['x'.repeat(1900)]))
     await peer.get(1)
     peer.send(action('a', ['x'.repeat(2000)]))
@@ -267,8 +313,8 @@ describe('messaging over WebSocket', () => {
   })
 
   it('ignores types of messages that it does not know', async t => {
-    const { server, plain } = await messaging(t, ['echo'])
-    const peer = await plain()
+    const { server, framed } = await messaging(t, ['echo'])
+    const peer = await framed()
     peer.send(vector('py3/action/simple'))
     peer.send(vector('odd/unknown-message-type'))
     peer.send(action('message', ['hi']))
@@ -295,8 +341,8 @@ describe('messaging over WebSocket', () => {
   })
 
   it('refuses files, as long as there is no place for them', async t => {
-    const { server, plain } = await messaging(t, ['echo'])
-    const peer = await plain()
+    const { server, framed } = await messaging(t, ['echo'])
+    const peer = await framed()
     peer.send(vector('py3/file/push'))
     peer.send(vector('py3/request/filetransfer'))
     const [answer] = await peer.get(1)
@@ -607,10 +653,8 @@ describe('what applications do with messaging', () => {
   })
 
   it('an action is broadcast to those who understand it, on the topic, but one', async t => {
-    const { api, server, browser, plain } = await application(t, given =>
-      given.action('join', client => client.join('fleet')),
-    )
-    const [ann, bob, eve] = [await browser(), await plain(), await plain()]
+    const { api, server, browser } = await application(t, given => given.action('join', client => client.join('fleet')))
+    const [ann, bob, eve] = [await browser(), await browser(), await browser()]
     for (const peer of [ann, bob, eve]) peer.send('{"action": "join"}')
     bob.send(action('join'))
     await until(() => [...server.clients.values()].filter(({ topics }) => topics.has('fleet')).length === 3)

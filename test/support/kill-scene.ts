@@ -195,7 +195,7 @@ export class KillScene {
     this.#copter.send('rest')
     for (const { launched } of this.nodes) {
       if (this.#dead.has(launched.pid)) continue
-      const peer = await Peer.open(launched.url)
+      const peer = await Peer.open(launched.url, {}, ['messaging'])
       peer.send('{"action":"rest"}')
       peer.ws.close()
     }

@@ -3,13 +3,13 @@ import type { JsonBounds } from 'filtered-websocket/kit'
 import type { Codecs } from './codecs.ts'
 import { type Frame, looksLikeFrame, readFrame } from './frame.ts'
 import { OF_PEERS } from './json.ts'
-import { type Messaging, messageOf } from './message.ts'
+import { type Action, type Messaging, messageOf } from './message.ts'
 import { readText } from './text.ts'
 
-/** A frame of a type that this protocol may have some day (clever-show-messaging, section 1.1). */
+/** A frame of a type that a later version of the protocol may define (clever-show-messaging, section 1.1). */
 export const IGNORED = Symbol('ignored')
 
-/** Finds out what clients say. */
+/** Decodes the messages of clients. */
 export class Reader {
   readonly #codecs: Codecs
   readonly #maxContent: number
@@ -17,8 +17,8 @@ export class Reader {
   readonly #maxFile: number
 
   /**
-   * @param maxContent - bytes of the content of a frame, and characters of a text.
-   * @param maxFile - the same for a file.
+   * @param maxContent - bytes of the content of a frame, and characters of a string.
+   * @param maxFile - bytes of a file in a frame.
    */
   constructor(codecs: Codecs, maxContent: number, maxFile: number) {
     this.#codecs = codecs
@@ -28,43 +28,49 @@ export class Reader {
   }
 
   /**
-   * What a client says; `undefined`: nothing of this protocol. A client without a protocol has this one from then on, in
-   * the form in which it speaks. Of one that has another, only texts that are actions are heard.
+   * A message of a client of this protocol, which gets its messages in the form that it used last; `undefined`: the payload
+   * is not in this protocol.
    *
    * @param parsed - the frame, if the transport has parsed the payload.
-   * @throws Malformed when a client of this protocol says what cannot be understood.
+   * @throws Malformed
    */
   read(payload: Payload, client: Client, parsed: Frame | undefined): Messaging | typeof IGNORED | undefined {
-    const isOurs = this.#codecs.has(client.codec)
-    if (typeof payload === 'string') return this.#readText(payload, client, isOurs)
-    const isFramed = client.codec === this.#codecs.framed
-    if (!isFramed && (!looksLikeFrame(payload) || (!isOurs && client.codec.name !== 'plain'))) return undefined
-    const said = attempt(isFramed, () => this.#readFrame(payload, parsed))
-    if (said !== undefined && !isFramed) client.codec = this.#codecs.framed
-    return said
-  }
-
-  #readFrame(bytes: Buffer, parsed: Frame | undefined): Messaging | typeof IGNORED {
+    const { framed, textual } = this.#codecs
+    if (typeof payload === 'string') {
+      const message = readText(payload, this.#bounds)
+      if (message !== undefined && client.codec !== textual) client.codec = textual
+      return message
+    }
     // An earlier filter may have replaced the payload.
-    const frame = parsed?.bytes === bytes ? parsed : readFrame(bytes, this.#maxContent, this.#maxFile)
-    return messageOf(frame, this.#bounds) ?? IGNORED
+    if (client.codec === framed) return this.#messageOf(parsed?.bytes === payload ? parsed : this.#frameOf(payload))
+    const message = looksLikeFrame(payload) ? lenient(() => this.#messageOf(this.#frameOf(payload))) : undefined
+    if (message !== undefined) client.codec = framed
+    return message
   }
 
-  #readText(text: string, client: Client, isOurs: boolean): Messaging | undefined {
-    const said = attempt(isOurs, () => readText(text, this.#bounds))
-    if (said === undefined) return undefined
-    if (!isOurs && client.codec.name !== 'plain') return said.type === 'message' ? said : undefined
-    if (client.codec !== this.#codecs.textual) client.codec = this.#codecs.textual
-    return said
+  /**
+   * The action that messaging clients get when a filter broadcasts the text of a client that does not speak this protocol;
+   * `undefined`: none.
+   */
+  actionIn(payload: Payload): Action | undefined {
+    const message = typeof payload === 'string' ? lenient(() => readText(payload, this.#bounds)) : undefined
+    return message?.type === 'message' ? message : undefined
+  }
+
+  #frameOf(bytes: Buffer): Frame {
+    return readFrame(bytes, this.#maxContent, this.#maxFile)
+  }
+
+  #messageOf(frame: Frame): Messaging | typeof IGNORED {
+    return messageOf(frame, this.#bounds) ?? IGNORED
   }
 }
 
-/** What is not understood of a client that has not spoken this protocol yet is something else. */
-function attempt<T>(isStrict: boolean, read: () => T): T | undefined {
+/** `undefined` in place of an error: the payload is something else. */
+function lenient<T>(read: () => T): T | undefined {
   try {
     return read()
-  } catch (error) {
-    if (isStrict) throw error
+  } catch {
     return undefined
   }
 }
