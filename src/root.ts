@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 
-// The one place that knows where this package stands on the disk. All other paths are given.
+// The only file that knows the location of this package on disk.
 
-/** Folder URL of `src`, `filters` and `storage`: the checkout when it runs from source, else `dist`. Ends with a slash. */
+/** URL of the folder with `src`, `filters` and `storage`: the checkout if run from source, else `dist`. Ends with a slash. */
 export const ROOT = new URL('../', import.meta.url)
 
-/** Extension of the package's own modules: `.ts` when it runs from source, else `.js`. */
+/** Extension of the package's own modules: `.ts` if run from source, else `.js`. */
 export const EXTENSION = extname(import.meta.url)
 
 /** The version in `package.json`, or `unknown`. */

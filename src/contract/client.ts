@@ -8,169 +8,209 @@ import type { Transport } from './transport.ts'
 
 // Clients and the server name each other, so their contracts stand in one file.
 
-/** What filters keep on a client; extended by declaration merging: `interface ClientState { user?: User }`. */
+/**
+ * State that filters keep on a client; extended by declaration merging.
+ *
+ * @example
+ * declare module 'filtered-websocket' {
+ *   interface ClientState { user?: User }
+ * }
+ */
 export interface ClientState {
   /** The client certificate, checked against `--ca`; its `CN` is the identity until a filter sets another. */
   certificate?: Certificate
   /**
-   * Set by a filter that authenticates with tokens: accepts a later token, for protocols that have a
-   * call of their own for it. `DROP`: it has closed the client.
+   * Set by a filter that authenticates with tokens: accepts a later token from a protocol with its own call for it.
+   * Settles to `DROP` if it has closed the client.
    */
   renewToken?: (token: string, client: Client) => Promise<Renewal | Drop>
 }
 
-/** What protocol filters decode from a message: `interface MessageViews { media?: Media }`. */
+/** Decoded forms of a message, added by protocol filters with declaration merging: `interface MessageViews { media?: Media }`. */
 // biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
 export interface MessageViews {}
 
-/** A message as received; views are added by protocol filters. */
+/** A received message. */
 export interface Message extends MessageViews {
   readonly payload: Payload
-  /** Milliseconds since 1970, at receipt. */
+  /** Time of receipt in milliseconds since 1970. */
   readonly at: number
 }
 
-/** What a client wants with a topic; `undefined`: with everyone. */
+/** An action on a topic that permits decide on; `topic: undefined` means a broadcast to all clients. */
 export interface Access {
   readonly action: 'join' | 'publish'
   readonly topic: string | undefined
 }
 
+/** A peer with an open connection, as filters see it. */
 export interface Client extends Peer {
   readonly transport: 'websocket' | (string & {})
-  /** `undefined` on transports that have none. */
+  /** `undefined` on transports without a handshake. */
   readonly handshake: Handshake | undefined
   readonly server: Server
   readonly state: ClientState
-  /** Who the peer has proven to be, such as a token's `sub`; set by the filter that authenticates it. */
+  /** Authenticated identity, such as a token's `sub`; set by the filter that authenticates the client. */
   identity: string | undefined
   readonly topics: ReadonlySet<string>
-  /** Bytes accepted for sending and not yet handed to the operating system; broadcasts of this turn are not in it yet. */
+  /** Bytes accepted for sending and not yet written to the operating system, without the broadcasts of this turn. */
   readonly buffered: number
-  /** Aborted on disconnect; made on first use. */
+  /** Aborted on disconnect; created on first use. */
   readonly signal: AbortSignal
-  /** Payloads as they are, until a protocol filter sets its own. */
+  /** Default: payloads are sent unchanged. Protocol filters set their own. */
   codec: Codec
   /**
-   * Sends to this client through its codec; held until the client is open.
+   * Sends to this client through its codec; queued until the client is open.
    *
-   * @param format - what the payload is, if codecs have to know: it reaches the client if its codec reads that.
+   * @param format - format of the payload: the client receives it only if its codec reads that format.
+   * @throws FwsError `ERR_PAYLOAD` unless the payload is a string or a Buffer.
+   *
+   * @example
+   * client.send(JSON.stringify({ hello: 'world' }))
    */
   send(payload: Payload, format?: string): void
-  /** @throws FwsError `ERR_FORBIDDEN` if it may not. Not caught by the filter, it ends the chain, and the client is told. */
+  /** @throws FwsError `ERR_FORBIDDEN` if a permit refuses. If the filter does not catch it, the chain ends and the client gets an error message. */
   join(topic: string): void
   leave(topic: string): void
   /**
-   * Leaves every topic that the permits no longer allow, then runs the `onIdentity` handlers, one after the other. Permits are
-   * asked when a client joins, so a filter that changes the identity or the rights of a client MUST call this afterwards.
-   * Rights that come back join nothing.
+   * Leaves every topic that the permits no longer allow, then runs the `onIdentity` handlers one after the other. Permits are
+   * checked when a client joins, so a filter that changes the identity or the rights of a client MUST call this afterwards.
+   * Regained rights do not rejoin topics.
    *
-   * @returns a promise that settles when the handlers have; it rejects with the error of the first that fails.
+   * @returns a promise that settles when the handlers have, or rejects with the error of the first that fails.
    * @example
    * client.identity = user.id
    * await client.recheck()
    */
   recheck(): Promise<void>
   /**
-   * Registers a handler for `recheck`: for filters that keep something that follows from the identity or the rights of the
-   * client, such as a room. Registered handlers run in the order of their registration, until the client is gone.
+   * Registers a handler for `recheck`, for filters with state derived from the identity or the rights of the client, such as a
+   * room. Handlers run in the order of their registration, until the client has disconnected.
    *
    * @example
    * export const open = client => client.onIdentity(async () => rooms.move(client, client.identity))
    */
   onIdentity(handler: (client: Client) => Awaitable<void>): void
   /**
-   * Settles once what was sent to it has gone to the operating system, all but the little that its socket keeps (16 KiB), or
-   * once it is gone. Whoever sends much waits for it now and then, so that the client never has more than it can take.
+   * Settles when all but 16 KiB of the sent bytes are written to the operating system, or when the client has disconnected.
+   * Filters that send large amounts await it to respect backpressure.
    */
   drained(): Promise<void>
-  /** Whether every guard's `permit` agrees. `topic` left out: everyone. */
+  /** Whether every `permit` handler allows the action; without `topic`, a broadcast to all clients. */
   may(action: Access['action'], topic?: string): boolean
-  /** Sends, and ends the chain. To a client on hold too, so a guard answers with it behind an `await`. */
+  /** Sends and ends the chain; also reaches a client on hold, so that guards can answer after an `await`. */
   answer(payload: Payload, format?: string): Drop
-  /** Ends the chain; the reason is counted and shown at debug level, so keep it one of a few fixed texts. */
+  /** Ends the chain. The reason labels a counter and is logged at debug level: use one of a few fixed strings. */
   drop(reason?: string): Drop
-  /** Connect chain only: answers the handshake with an HTTP status instead of 101. */
+  /**
+   * Answers the handshake with an HTTP status instead of 101; connect handlers only.
+   *
+   * @param status - 300 to 599.
+   * @throws FwsError `ERR_STATE` for another status, for invalid headers, or outside of the connect chain.
+   *
+   * @example
+   * export const connect = client => (client.handshake.url.searchParams.has('key') ? undefined : client.refuse(401))
+   */
   refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop
   /**
-   * Not admitted yet: no broadcast, no topic, and its messages reach no filter after the one that holds it. Open and
-   * disconnect handlers of all filters run all the same.
+   * Keeps the client pending until `admit()`: it gets no broadcasts, is in no topic, and its messages reach no filter after
+   * the one that holds it. Open and disconnect handlers of all filters still run.
    */
   hold(): void
-  /** Ends the hold: of the only holder, or among several of the one whose handler runs, else throws `ERR_STATE`. */
+  /**
+   * Ends the hold of the only holder, or with several holders that of the filter whose handler runs.
+   *
+   * @throws FwsError `ERR_STATE` if the holder is ambiguous.
+   */
   admit(): void
   /**
-   * Before a stop closes the client it waits for this, within `--drain`: for work that goes on beside the chains and has an
-   * answer. The client is not read then.
+   * Registers work that a stop awaits, within `--drain`, before it closes the client: for work outside of the chains that
+   * still sends an answer. The client is not read meanwhile.
    */
   finish(work: () => Awaitable<void>): void
-  /** Closes after everything that was sent, and ends the chain; code defaults to 1000. */
+  /**
+   * Closes the connection after everything that was sent, and ends the chain.
+   *
+   * @param code - close code, RFC 6455 section 7.4. Default: 1000.
+   * @throws FwsError `ERR_CLOSE_CODE` for a code that an endpoint must not send.
+   */
   disconnect(code?: number, reason?: string): Drop
 }
 
-/** Clients to disconnect: one, all of an identity, or all members of a topic. */
+/** Clients to disconnect: one by id, all of an identity, or all members of a topic. */
 export type Target = { readonly id: string } | { readonly sub: string } | { readonly topic: string }
 
+/** The clients that a broadcast reaches. Default: all admitted clients on all nodes. */
 export interface Audience {
   /** Only members of this topic. */
   topic?: string
-  /** Everyone but this client. */
+  /** All clients but this one. */
   except?: Client
-  /** What the payload is; only clients whose codec reads that. */
+  /** Format of the payload: only clients whose codec reads it. */
   format?: string
   /** This node only; implied by `where`. */
   local?: boolean
-  /** Only clients for which this answers true. A function cannot travel, so this node only. */
+  /** Only clients for which this returns true; this node only, since a function cannot be sent to another node. */
   where?: (client: Client) => boolean
 }
 
+/** The server as filters see it. */
 export interface Server {
-  /** Every opened client of this node, by id. */
+  /** All open clients of this node, by id. */
   readonly clients: ReadonlyMap<string, Client>
-  /** Every one of `checks`. */
+  /** Whether all `checks` pass. */
   readonly ready: boolean
   readonly checks: Checks
-  /** Every handler on every chain, in order, and what came of its calls. */
+  /** Call counts of all handlers, in the order of the chains. */
   readonly handlers: readonly HandlerCounts[]
-  /** What the storage tells of itself, by names such as `reconnects_total`. */
+  /** Metrics of the storage, by names such as `reconnects_total`. */
   readonly storageMetrics: Readonly<Record<string, number>>
-  /** What has happened so far; read it whenever you like, it costs nothing to keep. */
+  /** Running totals since the start. */
   readonly counters: Counters
   /**
-   * To every admitted client, of every node, that the audience names.
+   * Sends to all admitted clients, on all nodes, that the audience selects.
    *
-   * @throws FwsError `ERR_FORBIDDEN` in the handling of a message whose client may not publish there. Not caught by the
-   * filter, it ends the chain, and the client is told.
+   * @throws FwsError `ERR_FORBIDDEN` while a message is handled whose client may not publish there. If the filter does not
+   * catch it, the chain ends and the client gets an error message.
+   *
+   * @example
+   * export const message = (payload, client) => client.server.broadcast(payload, { topic: 'news', except: client })
    */
   broadcast(payload: Payload, to?: Audience): void
-  /** Application channel: comes back through the consumer chain of every subscribed node. */
+  /**
+   * Publishes to an application channel; the event runs through the consumer chain of each subscribed node.
+   *
+   * @throws FwsError `ERR_STORAGE` if the storage has no "bus".
+   */
   publish(channel: string, payload: Payload): Awaitable<void>
   /**
-   * Disconnects the target's clients on every node, after everything that was sent; as any broadcast it may be lost on
-   * its way to another node. Code defaults to 1000.
+   * Disconnects the target's clients on all nodes, after everything that was sent to them. Like a broadcast it can be lost
+   * on the way to another node.
+   *
+   * @param code - close code. Default: 1000.
    */
   disconnect(target: Target, code?: number, reason?: string): void
-  /** Stops this node as SIGTERM does: drains, then ends; `why` goes to the log. */
+  /** Stops this node as SIGTERM does: drains, then ends. `why` is logged. */
   stop(why: string): void
   /**
-   * Makes a client of a connection that is no WebSocket; runs its open chain.
+   * Creates a client for a connection that is not a WebSocket, and runs the open chain.
    *
-   * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops: end the connection then.
+   * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops; the caller ends the connection then.
    */
   attach(transport: Transport): Attached
 }
 
-/** The other end of `server.attach`: what the transport reports. */
+/** The handle that `server.attach` returns: a transport reports its events to it. */
 export interface Attached {
   readonly client: Client
-  /** @param views - what the transport has decoded already; it becomes part of the message that filters get. */
+  /** @param views - decoded forms, merged into the message that filters get. */
   receive(payload: Payload, views?: MessageViews): void
-  /** Runs `then` when all that was received has been through the chain; at once if that is so now. */
+  /** Runs `then` once the chain has handled all received messages; immediately if none is queued. */
   settled(then: () => void): void
   closed(code: number, reason: string, clean: boolean): void
 }
 
-/** The outcome of a later token, in JSON as clients read it; `expires` in seconds since 1970. */
+/** The outcome of a token renewal, sent to clients as JSON; `expires` in seconds since 1970. */
 export type Renewal =
   | { readonly auth: 'ok'; readonly expires: number }
   | { readonly auth: 'error'; readonly reason: string }

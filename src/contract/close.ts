@@ -1,9 +1,13 @@
 import { FwsError } from './errors.ts'
 
-/** Bytes of reason that fit a Close frame beside its code (RFC 6455, section 5.5: 125 in all). */
+/** Bytes of the reason in a Close frame: 125 less the code (RFC 6455, section 5.5). */
 const MAX_REASON = 123
 
-/** Codes that an endpoint may send: 1000 to 1014 less the reserved ones, and 3000 to 4999 (RFC 6455, section 7.4). */
+/**
+ * Accepts the codes that an endpoint may send: 1000 to 1014 without the reserved ones, and 3000 to 4999 (RFC 6455, section 7.4).
+ *
+ * @throws FwsError `ERR_CLOSE_CODE`.
+ */
 export function checkCloseCode(code: number): void {
   const registered = code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006
   if (Number.isInteger(code) && (registered || (code >= 3000 && code <= 4999))) return
@@ -13,7 +17,7 @@ export function checkCloseCode(code: number): void {
   )
 }
 
-/** The reason cut to what a Close frame holds, at a character's end. */
+/** Cuts a reason to the size that fits in a Close frame, without splitting a character. */
 export function cutReason(reason: string): string {
   if (reason.length <= MAX_REASON && Buffer.byteLength(reason) <= MAX_REASON) return reason
   const bytes = Buffer.from(reason.slice(0, MAX_REASON))
@@ -22,7 +26,7 @@ export function cutReason(reason: string): string {
   return bytes.toString('utf8', 0, end)
 }
 
-/** Whether a byte of UTF-8 goes on with the character before it. */
+/** Whether a byte continues a UTF-8 sequence. */
 function isContinuation(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80
 }

@@ -1,28 +1,34 @@
 import type { Payload } from './payload.ts'
 
 /**
- * What a codec makes of a payload: one message, or several in their order, of which a binary one may be in parts. Parts from
- * 16 KiB on go out as they are, not copied: nobody may change them any more.
+ * An encoded payload: one message, or an array of messages in order; a binary message may be an array of parts. Parts of
+ * 16 KiB or more are sent without a copy and MUST NOT be changed afterwards.
  */
 export type Encoded = Payload | readonly (Payload | readonly Uint8Array[])[]
 
-/** How payloads look to a client. A broadcast is encoded once per codec in its audience. */
+/**
+ * Encodes payloads for a client. A broadcast is encoded once per codec in its audience.
+ *
+ * @example
+ * const hex: Codec = { name: 'hex', encode: payload => Buffer.from(payload).toString('hex') }
+ * export const open = client => { client.codec = hex }
+ */
 export interface Codec {
   readonly name: string
   /**
-   * Formats that it reads; what is sent in another one is not for its clients. With `notice` it also encodes text that the
-   * server itself has for one client; all other codecs get notices without a format.
+   * Formats that its clients read; payloads in other formats are not sent to them. With `notice` it also encodes messages of
+   * the server itself for one client; other codecs get notices without a format.
    */
   readonly formats?: readonly string[]
   /**
-   * Each message begins with its number on the connection, from 0: 8 bytes, big-endian. The core writes it, so that all
-   * clients share the rest. `encode` gives a Buffer then, which nobody changes any more.
+   * Starts each message with its number on the connection, from 0: 8 bytes, big-endian. The core writes the number, so that
+   * all clients share the other bytes. `encode` MUST return a Buffer then, and MUST NOT change it afterwards.
    */
   readonly numbered?: true
   /**
-   * `undefined`: this payload is not for such a client.
+   * Returns `undefined` if the payload is not sent to clients with this codec.
    *
-   * @param format - one of `formats`; `undefined`: a payload as any filter sends it.
+   * @param format - one of `formats`, or `undefined` for a payload sent without a format.
    */
   encode(payload: Payload, format: string | undefined): Encoded | undefined
 }

@@ -2,21 +2,21 @@ import { FwsError } from './errors.ts'
 
 export type Awaitable<T> = T | PromiseLike<T>
 
-/** Whether this is a promise, of whatever library or realm. */
+/** Whether a value is a promise of any library or realm. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/** Waits with a deadline, and can be told to keep the process alive no longer. */
+/** Waits with a deadline; `release` stops them from keeping the process alive. */
 export class Deadlines {
   readonly #timers = new Set<NodeJS.Timeout>()
   #released = false
 
   /**
-   * What `work` settles to, or a rejection with `ERR_TIMEOUT` after `ms`, whichever comes first; a late result is ignored.
+   * Settles as `work` does, or rejects with `ERR_TIMEOUT` after `ms`; a later result is ignored.
    *
-   * @param ms - 0: wait for ever.
-   * @param what - named in the error: `WHAT did not settle within N s`.
+   * @param ms - 0 disables the deadline.
+   * @param what - subject of the error: `WHAT did not settle within N s`.
    */
   wait<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
     if (ms === 0) return Promise.resolve(work)
@@ -51,7 +51,7 @@ export class Deadlines {
   }
 }
 
-/** What `work` settles to, or a rejection with the signal's reason as soon as it is aborted; a late result is ignored. */
+/** Settles as `work` does, or rejects with the signal's reason on abort; a later result is ignored. */
 export function unlessAborted<T>(work: Awaitable<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return Promise.resolve(work)
   return new Promise((resolve, reject) => {
@@ -64,7 +64,7 @@ export function unlessAborted<T>(work: Awaitable<T>, signal: AbortSignal | undef
   })
 }
 
-/** One wait that nobody will release. */
+/** A single wait that cannot be released. */
 export function withDeadline<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
   return new Deadlines().wait(work, ms, what)
 }

@@ -8,80 +8,93 @@ import type { Payload } from './payload.ts'
 import type { Closed, Peer } from './peer.ts'
 import type { Capability, Storage } from './storage.ts'
 
-/** `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain; anything else is an error that names the filter. */
+/** A handler's result: `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain. Other values are errors. */
 export type Verdict = Payload | Drop | void
 
-/** What `host.use(name)` gives: `interface FilterApis { wslink: WslinkApi }`. */
+/** APIs that `host.use(name)` returns; extended by declaration merging: `interface FilterApis { wslink: WslinkApi }`. */
 // biome-ignore lint/suspicious/noEmptyInterface: filters merge their own fields into it
 export interface FilterApis {}
 
+/** An event from a channel of the storage. */
 export interface ChannelEvent {
   readonly channel: string
   readonly payload: Payload
 }
 
+/** One handler or an array of them. */
 export type Many<F> = F | readonly F[]
 
-/** The keys that are present ARE the registration; a key may hold an array of handlers. */
+/**
+ * The handlers of a filter: the keys that a module exports or its `setup` returns are its registration.
+ *
+ * @example
+ * // echo.js: a complete filter
+ * export const message = (payload, client) => client.send(payload)
+ */
 export interface Handlers {
-  /** Before the 101 answer. */
+  /** Before the 101 response. */
   connect?: Many<(client: Client) => Awaitable<Drop | void>>
   /** Once, after the handshake. */
   open?: Many<(client: Client) => Awaitable<Drop | void>>
-  /** Every chunk of bytes from a peer, the handshake and non-WebSocket bytes included (after TLS). */
+  /** Each chunk of bytes from a peer after TLS, including the handshake and non-WebSocket bytes. */
   data?: Many<(chunk: Buffer, peer: Peer) => Awaitable<Buffer | Drop | void>>
-  /** Every complete message. */
+  /** Each complete message. */
   message?: Many<(payload: Payload, client: Client, message: Message) => Awaitable<Verdict>>
-  /** Exactly once for each opened client. */
+  /** Exactly once for each open client. */
   disconnect?: Many<(client: Client, closed: Closed) => Awaitable<Drop | void>>
-  /** Whether a client may join a topic, or publish to it. Every such handler has to answer true; one that fails refuses. */
+  /** Whether a client may join a topic or publish to it. All permit handlers must return true; a handler that throws refuses. */
   permit?: Many<(access: Access, client: Client) => boolean>
-  /** Every event from a subscribed channel of the storage, once per process. */
+  /** Each event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
-  /** Every plain HTTP request; `DROP`: answered. */
+  /** Each plain HTTP request; return `DROP` if it is answered. */
   request?: Many<(req: IncomingMessage, res: ServerResponse, server: Server) => Awaitable<Drop | void>>
-  /** With the server, before it listens. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2). */
+  /** Once, before the server listens. An error with the code `ERR_OPTION` is the operator's mistake (exit 2). */
   start?(server: Server): Awaitable<void>
   /**
-   * Reads files such as certificates again, on SIGHUP and `server.reload()`, and answers a function that uses them. It is
-   * called when every filter's files could be read; the function MUST NOT throw. An error keeps the old files of all
-   * filters; with the code `ERR_OPTION` it is the operator's mistake.
+   * Reads files such as certificates again, on SIGHUP and `server.reload()`, and returns a function that puts them in use.
+   * That function is called only if the files of all filters could be read, and MUST NOT throw. An error keeps the old files
+   * of all filters; with the code `ERR_OPTION` it is the operator's mistake.
    */
   reload?(): (() => void) | undefined
-  /** In reverse order of start; also when the start fails, if the setup ran or the start was tried. */
+  /** Once, in reverse order of start; also after a failed start, for filters whose `setup` or `start` was called. */
   stop?(): Awaitable<void>
 }
 
-/** What a filter's `setup` gets. */
+/** The argument of a filter's `setup`. */
 export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly name: string
   readonly options: OptionValues<O>
   readonly storage: Storage
   readonly log: Logger
-  /** The limits that hold, in bytes: to be announced where a protocol does so. */
+  /** Limits in force, in bytes, for protocols that announce them. */
   readonly limits: Readonly<{ 'max-payload': number; 'max-buffered': number }>
-  /** Names of the guards in this server's chain, for filters that let peers in by another door. */
+  /** Names of the guards in this server's chain, for filters that accept connections on another port. */
   readonly guards: readonly string[]
-  /** Standard output, the place for data: bounded, never blocking, never failing. */
+  /** Standard output for data: bounded; never blocks or throws. */
   readonly stdout: Output
-  /** Folders of this server that hold files of clients. */
+  /** Folders of this server with files of clients. */
   readonly untrustedFolders: UntrustedFolders
-  /** The api of a filter listed in `uses`. */
+  /** The API of a filter listed in `uses`. */
   use<K extends keyof FilterApis>(name: K): FilterApis[K]
-  /** Repeats until the server stops; never overlaps itself, errors are contained, never keeps the process alive. */
+  /**
+   * Runs a function repeatedly until the server stops. Runs do not overlap, errors are contained, and the timer does not keep
+   * the process alive.
+   *
+   * @param ms - milliseconds between two runs.
+   */
   every(ms: number, run: () => Awaitable<void>): void
 }
 
 /** A folder in which clients can write files. */
 export interface UntrustedFolder {
-  /** Real path. */
+  /** Real path: absolute, without links. */
   readonly path: string
   /** The option that names it, such as `--media-uploads`. */
   readonly option: string
 }
 
 /**
- * The folders of one server in which clients can write files, and which contain untrusted content.
+ * The folders of one server in which clients can write files. Their content is untrusted.
  *
  * A filter that writes files of clients MUST add its folder in `setup`. A filter that reads files MUST ask after `setup`
  * of all filters, in `start` or later, and MUST NOT run or render untrusted content, or serve it without a sandbox.
@@ -97,22 +110,24 @@ export interface UntrustedFolders {
 
 /** A bounded writer. */
 export interface Output {
-  /** Writes, or counts a drop when the reader is too slow or gone. */
+  /** Writes, or counts a drop if the reader is too slow or has closed the pipe. */
   write(text: string): void
 }
 
+/** The exports of a filter module. */
 export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers {
-  /** What the filter does: an imperative or a noun phrase of at most 70 characters. `--help` lists those of the built-in filters. */
+  /** Description for `--help`: an imperative or a noun phrase of at most 70 characters. */
   readonly describe?: string
-  /** Plain data, read before anything runs; names begin with the filter's name. */
+  /** Plain data, read before `setup` runs; names begin with the filter's name. */
   readonly options?: O
-  /** Filters that this one builds on: loaded first, placed before it. */
+  /** Filters that this one depends on: loaded first and placed before it. */
   readonly uses?: readonly string[]
   /** Storage capabilities, checked before listening. */
   readonly needs?: readonly Capability[]
-  /** A guard must come before every filter that is none, else the start is refused. */
+  /** Marks a guard: the start is refused unless guards come before all other filters. */
   readonly stage?: 'guard'
-  /** Raises the default of a limit that the protocol needs, in bytes; the operator's own flag wins. */
+  /** Raises the default of a limit, in bytes, as the protocol needs; the operator's option wins. */
   readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
+  /** Runs once per server, before `start`; returns more handlers and an API for filters that list this one in `uses`. */
   setup?(host: Host<O>): Awaitable<(Handlers & { readonly api?: unknown }) | void>
 }

@@ -1,20 +1,20 @@
-/** What a server needs to be of use. */
+/** Readiness of a server, by parts. */
 export interface Checks {
-  /** Connections are taken. */
+  /** The port is open. */
   readonly listening: boolean
-  /** Not draining. */
+  /** New clients are accepted: the server is not draining. */
   readonly accepting: boolean
-  /** The storage is ready: all of those that follow. */
+  /** The storage is ready: `sending`, `receiving` and `writing`. */
   readonly storage: boolean
   readonly sending: boolean
   readonly receiving: boolean
   readonly writing: boolean
 }
 
-/** Calls of one handler; those that are in no other total have passed, or are still under way. */
+/** Call counts of one handler. Calls that are in no other total have passed or are in progress. */
 export interface HandlerCounts {
   readonly chain: string
-  /** The filter's name as the operator wrote it, and its place in `-f` from 0. */
+  /** The filter's name as in `-f`, and its position there, from 0. */
   readonly filter: string
   readonly order: number
   readonly calls: number
@@ -28,35 +28,35 @@ export interface Counters {
   /** Clients opened and closed since the start. */
   opened: number
   closed: number
-  /** Messages received, and bytes in them. */
+  /** Messages received, and their bytes. */
   messages: number
   bytesIn: number
-  /** Bytes handed to sockets, frame headers included. */
+  /** Bytes written to sockets, including frame headers. */
   bytesOut: number
   /** Messages addressed to clients: a broadcast to n clients counts n. */
   deliveries: number
   /** Errors contained in filters, codecs and timers. */
   errors: number
-  /** Times that a socket was paused because its client's mailbox was full. */
+  /** Pauses of a socket because its client's mailbox was full. */
   paused: number
-  /** Events that a channel delivered. */
+  /** Events from channels of the storage. */
   events: number
-  /** Messages handed to the storage for other nodes; those that it could not accept now, or refused after they were handed to it. */
+  /** Messages that the storage accepted for other nodes, and messages that it refused at once or later. */
   nodesOut: number
   nodesUnsent: number
-  /** Messages that came from other nodes; those of which a gap in their numbers tells that they never came. */
+  /** Messages received from other nodes, and messages lost on the way, detected by a gap in the sequence numbers. */
   nodesIn: number
   nodesLost: number
-  /** What came from other nodes and could not be read. */
+  /** Envelopes from other nodes that could not be read. */
   nodesRefused: number
-  /** Bytes of standard output that nobody read in time. */
+  /** Bytes dropped on standard output because the reader was too slow. */
   stdoutDropped: number
-  /** Messages that went no further, by reason; at most 100 reasons, the rest under `other`. */
+  /** Messages dropped, by reason; at most 100 reasons, the rest under `other`. */
   readonly drops: Record<string, number>
   /** Handshakes refused, by HTTP status. */
   readonly refusals: Record<string, number>
   /** Clients closed, by close code. */
   readonly closes: Record<string, number>
-  /** TLS handshakes failed, by error code; at most 100 codes, the rest under `other`. */
+  /** Failed TLS handshakes, by error code; at most 100 codes, the rest under `other`. */
   readonly tlsFailures: Record<string, number>
 }

@@ -1,4 +1,4 @@
-/** One option, in yargs' words; `separator`, `secret`, `min`, `max` and `integer` are ours. `normalize` marks a path. */
+/** One option: a yargs option object, extended by `separator`, `secret`, `min`, `max` and `integer`. */
 export interface OptionSpec {
   readonly type: 'string' | 'number' | 'boolean' | 'array'
   readonly describe: string
@@ -6,11 +6,11 @@ export interface OptionSpec {
   readonly alias?: string
   readonly choices?: readonly string[]
   readonly demandOption?: true
-  /** A path: made absolute, from the working directory or the config file's folder. */
+  /** A path: made absolute, relative to the working directory or to the folder of the config file. */
   readonly normalize?: true
-  /** Between the entries of an array in the environment; default: blanks and commas. */
+  /** Separator between array entries in an environment variable. Default: spaces and commas. */
   readonly separator?: string
-  /** Never printed; may also come from a file named by `FWS_NAME_FILE`. */
+  /** Never printed; can also be read from the file that `FWS_NAME_FILE` names. */
   readonly secret?: true
   /** Bounds of a number, inclusive. */
   readonly min?: number
@@ -18,6 +18,7 @@ export interface OptionSpec {
   readonly integer?: true
 }
 
+/** Options by name, without `--`. */
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>
 
 type Value<S> = S extends { type: 'number' }
@@ -32,4 +33,5 @@ type Value<S> = S extends { type: 'number' }
 
 type Given<S> = S extends { default: NonNullable<unknown> } | { demandOption: true } ? Value<S> : Value<S> | undefined
 
+/** The values of options: optional unless they have a default or `demandOption`. */
 export type OptionValues<S extends OptionSpecs> = { readonly [K in keyof S]: Given<S[K]> }

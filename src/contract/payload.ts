@@ -3,14 +3,14 @@ import { FwsError, shown } from './errors.ts'
 /** A text message is a string, a binary message a Buffer. */
 export type Payload = string | Buffer
 
-/** As it travels between nodes: one byte tells its length. */
+/** Format names are sent between nodes with a length of one byte. */
 const FORMAT = /^[!-~]{1,64}$/
 
 export function isPayload(value: unknown): value is Payload {
   return typeof value === 'string' || Buffer.isBuffer(value)
 }
 
-/** @throws FwsError `ERR_PAYLOAD` when a filter sends what is neither text nor bytes. */
+/** @throws FwsError `ERR_PAYLOAD` unless the payload is a string or a Buffer. */
 export function checkPayload(operation: string, payload: unknown): void {
   if (isPayload(payload)) return
   const what = payload === null ? 'null' : typeof payload
@@ -20,11 +20,8 @@ export function checkPayload(operation: string, payload: unknown): void {
   )
 }
 
-/** @throws FwsError `ERR_PAYLOAD` for a format that is no short word. */
+/** @throws FwsError `ERR_PAYLOAD` unless the format is `undefined` or 1 to 64 printable ASCII characters without spaces. */
 export function checkFormat(format: unknown): void {
   if (format === undefined || (typeof format === 'string' && FORMAT.test(format))) return
-  throw new FwsError(
-    'ERR_PAYLOAD',
-    `a format is a word of at most 64 ASCII characters, without blanks, received ${shown(format)}`,
-  )
+  throw new FwsError('ERR_PAYLOAD', `a format has 1 to 64 ASCII characters, without spaces, received ${shown(format)}`)
 }

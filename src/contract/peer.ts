@@ -1,43 +1,44 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 
-/** What a peer is before it is a client: bytes on a connection. */
+/** The remote end of a connection. */
 export interface Peer {
   readonly id: string
-  /** Its address; a client's behind a `--trust-proxy` is the one that the proxy tells. IPv4 is never written as IPv6. */
+  /** IP address; behind a `--trust-proxy` the one that the proxy reports. IPv4 addresses are not written as IPv6. */
   readonly remote: string
   close(): void
 }
 
-/** Who holds a TLS certificate, and who says so. */
+/** The subject and the issuer of a TLS certificate. */
 export interface Certificate {
-  /** Attributes such as `CN` and `O`; several values where there are several of a kind. */
+  /** Attributes such as `CN` and `O`; an array if an attribute occurs several times. */
   readonly subject: Readonly<Record<string, string | readonly string[]>>
   readonly issuer: Readonly<Record<string, string | readonly string[]>>
   /** Hexadecimal. */
   readonly serialNumber: string
-  /** Of the whole certificate: hexadecimal bytes with colons. */
+  /** SHA-256 of the certificate: hexadecimal bytes separated by colons. */
   readonly fingerprint256: string
-  /** As OpenSSL writes it: `Jan  1 00:00:00 2030 GMT`. */
+  /** Expiry in the format of OpenSSL: `Jan  1 00:00:00 2030 GMT`. */
   readonly validTo: string
 }
 
 /** The HTTP request that became a WebSocket. */
 export interface Handshake {
-  /** In connect handlers only; `undefined` once the client is open. */
+  /** Connect handlers only; `undefined` once the client is open. */
   readonly request: IncomingMessage | undefined
   readonly url: URL
-  /** Read anew each time once the client is open. */
+  /** Parsed on each access once the client is open. */
   readonly headers: IncomingHttpHeaders
-  /** Subprotocols that the client offers, in its order. */
+  /** Subprotocols offered by the client, in its order. */
   readonly protocols: readonly string[]
-  /** The subprotocol to answer; unset: the client's first. Connect filters only. */
+  /** The subprotocol to select; set in connect handlers only. Default: the first that the client offers. */
   protocol: string | undefined
 }
 
+/** How a connection ended. */
 export interface Closed {
-  /** Close code, RFC 6455 section 7.4; 1006 when the connection was lost without a Close frame. */
+  /** Close code (RFC 6455, section 7.4); 1006 if the connection was lost without a Close frame. */
   readonly code: number
   readonly reason: string
-  /** Whether both sides said Close. */
+  /** Whether both sides sent a Close frame. */
   readonly clean: boolean
 }

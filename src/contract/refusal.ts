@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { FwsError, messageOf } from './errors.ts'
 
-/** An HTTP answer in place of 101. */
+/** An HTTP response instead of 101. */
 export interface Refusal {
   readonly status: number
   readonly reason: string | undefined
@@ -9,9 +9,9 @@ export interface Refusal {
 }
 
 /**
- * Checks what a filter passed to `client.refuse()`.
+ * Checks the arguments of `client.refuse()`.
  *
- * @throws FwsError `ERR_STATE`: the status does not refuse, or a header cannot be written as HTTP.
+ * @throws FwsError `ERR_STATE` for a status that does not refuse, or an invalid header.
  */
 export function checkRefusal({ status, headers = {} }: Refusal): void {
   if (!Number.isInteger(status) || status < 300 || status > 599)
@@ -21,7 +21,7 @@ export function checkRefusal({ status, headers = {} }: Refusal): void {
       validateHeaderName(name)
       validateHeaderValue(name, value)
     } catch (error) {
-      throw new FwsError('ERR_STATE', `refuse() takes headers as HTTP has them: ${messageOf(error)}`, error)
+      throw new FwsError('ERR_STATE', `refuse() takes valid HTTP headers: ${messageOf(error)}`, error)
     }
   }
 }

@@ -3,59 +3,63 @@ import type { Awaitable } from './deadline.ts'
 import type { OptionSpecs, OptionValues } from './option.ts'
 import type { Payload } from './payload.ts'
 
-/** The parts of a storage, each of which may fail alone. */
+/** Health of a storage by parts, each of which can fail alone. */
 export interface StorageChecks {
   /** It accepts messages for other nodes and channels. */
   readonly sending: boolean
-  /** Messages of other nodes and channels arrive. */
+  /** Messages from other nodes and channels arrive. */
   readonly receiving: boolean
   /** It accepts writes. */
   readonly writing: boolean
 }
 
+/** Sets of strings. A member MUST NOT outlive the node that added it for longer than the lease of that node. */
 export interface Sets {
   get(key: string): Awaitable<ReadonlySet<string>>
   add(key: string, member: string): Awaitable<void>
   remove(key: string, member: string): Awaitable<void>
 }
 
-/** Every operation MUST be atomic. */
+/** Strings by key. Every operation MUST be atomic. */
 export interface Values {
   get(key: string): Awaitable<string | undefined>
-  /** `false`: `ifAbsent` was asked and the key was there. A set without `ttlMs` MUST end an earlier time to live. */
+  /** Returns `false` if `ifAbsent` is set and the key exists. A set without `ttlMs` MUST remove an earlier time to live. */
   set(key: string, value: string, how?: { ttlMs?: number; ifAbsent?: boolean }): Awaitable<boolean>
-  /** Adds `by` (default 1) to an integer, absent counting as 0. `ttlMs` holds from the first increment and MUST NOT be extended by later ones. */
+  /** Adds `by` (default 1) to an integer, 0 if absent. `ttlMs` starts at the first increment; later ones MUST NOT extend it. */
   increment(key: string, by?: number, ttlMs?: number): Awaitable<number>
-  /** Reads and deletes; of several callers exactly one MUST get the value. */
+  /** Reads and deletes. Exactly one of several concurrent callers MUST get the value. */
   take(key: string): Awaitable<string | undefined>
   delete(key: string): Awaitable<void>
 }
 
-/** MUST deliver each publish at most once to a subscription, in order per publisher, the process's own included. */
+/** Publish and subscribe. MUST deliver each publish, also of this process, at most once to each subscription, in order per publisher. */
 export interface Bus {
   publish(channel: string, payload: Payload): Awaitable<void>
-  /** Answers how to unsubscribe. After that, `deliver` MUST NOT be called again. */
+  /** Returns a function that unsubscribes. After that, `deliver` MUST NOT be called. */
   subscribe(channel: string, deliver: (payload: Payload) => void): Awaitable<() => Awaitable<void>>
 }
 
+/** An entry of a log. */
 export interface Entry {
   readonly id: string
-  /** Milliseconds since 1970, at append. */
+  /** Time of the append in milliseconds since 1970. */
   readonly at: number
   readonly payload: Payload
 }
 
-/** Ids MUST sort in append order as strings. */
+/** Append-only logs. Ids, compared as strings, MUST sort in the order of the appends. */
 export interface History {
-  /** The newest so many entries of each log MUST be kept, and no older ones are; absent: nobody knows how many. */
+  /** Number of entries kept per log: exactly the newest ones. Absent if the storage does not know. */
   readonly entries?: number
+  /** Returns the id of the new entry. */
   append(log: string, payload: Payload): Awaitable<string>
-  /** Oldest first; `after` is exclusive, so a client resumes from the last id that it saw; `limit` defaults to all. */
+  /** Returns entries, oldest first; `after` is exclusive, so that a client resumes from its last id. Default of `limit`: all. */
   read(log: string, range?: { after?: string; limit?: number }): Awaitable<readonly Entry[]>
-  /** Forgets entries up to and with this id. */
+  /** Deletes the entries up to and including this id. */
   trim(log: string, upTo: string): Awaitable<void>
 }
 
+/** The capabilities of a storage. */
 export interface Storage {
   readonly sets: Sets
   readonly values: Values
@@ -66,44 +70,45 @@ export interface Storage {
 export type Capability = keyof Storage
 
 /**
- * Carries bytes between the nodes of one server. MUST deliver each envelope at most once to every node that listens to
- * its channel, in order per sender, and SHOULD bring a node its own only if that comes cheaper. Channels are made of
- * user data: any text.
+ * Carries bytes between the nodes of one server. MUST deliver each envelope at most once to every node that listens to its
+ * channel, in order per sender. MAY deliver a node's own envelopes to itself if that is cheaper. Channel names contain user
+ * data: any string.
  */
 export interface Carrier {
-  /** Called once, before anything else. */
+  /** Called once, before all other methods. */
   start(deliver: (channel: string, envelope: Buffer) => void): void
   /**
-   * MUST NOT throw, wait or keep more than a bounded number of bytes: `false` when it cannot be carried now, and is lost.
+   * MUST NOT throw or block, and MUST bound the bytes that it queues. Returns `false` if the envelope is lost.
    *
-   * @param onRefused - called at most once, and only after `true`: the storage has refused the envelope, and it is lost.
+   * @param onRefused - called at most once, after `true`, if the storage refuses the envelope later: it is lost.
    */
   send(channel: string, envelope: Buffer, onRefused?: () => void): boolean
-  /** MUST NOT throw or reject; settles when envelopes are heard, or when that cannot be known now and will come by itself. */
+  /** MUST NOT throw or reject. Settles when envelopes arrive, or when the storage cannot confirm it now and will retry. */
   listen(channel: string): Awaitable<void>
   ignore(channel: string): void
 }
 
-/** What a storage module's `open` answers: any of the four capabilities. */
+/** An open storage with any of the four capabilities. */
 export interface OpenStorage extends Partial<Storage> {
   /** Channels that feed the consumer chain. */
   readonly channels?: readonly string[]
-  /** The way to the other nodes; absent: there are none. */
+  /** Connects the nodes; absent if the storage does not. */
   readonly carrier?: Carrier
-  /** Whether it can be reached now; absent: always. */
+  /** Whether the storage is reachable. Default: always. */
   readonly ready?: () => boolean
-  /** The same by parts; absent: each is what `ready` says. */
+  /** Health by parts. Default: the result of `ready` for each. */
   readonly checks?: () => StorageChecks
-  /** Numbers for metrics, by names such as `reconnects_total`: read now and then, so they should cost nothing to keep. */
+  /** Metrics, by names such as `reconnects_total`; called on each scrape. */
   readonly metrics?: () => Readonly<Record<string, number>>
   close?(): Awaitable<void>
 }
 
+/** The exports of a storage module. */
 export interface StorageModule<O extends OptionSpecs = OptionSpecs> {
   readonly options?: O
   /**
-   * `instance` names this node among all: a UUID. MUST reject when it cannot be used, and let go of everything then; an
-   * error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2), any other a failure (exit 1).
+   * Opens the storage for the node with the UUID `instance`. MUST reject if the storage cannot be used, and release all
+   * resources then. An error with the code `ERR_OPTION` is the operator's mistake (exit 2), any other a failure (exit 1).
    */
   open(host: {
     readonly options: OptionValues<O>
