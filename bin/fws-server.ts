@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import process from 'node:process'
-import { logError, Quota } from '../src/chain/report.ts'
+import { LogLimit, logError } from '../src/chain/report.ts'
 import { describe, main } from '../src/cli.ts'
 import { isOptionError, messageOf } from '../src/contract/errors.ts'
 import type { RunningServer } from '../src/index.ts'
@@ -24,7 +24,7 @@ stderr.on('error', () => {})
 for (const { isTTY, _handle } of [stdout, stderr] as readonly TerminalStream[]) if (isTTY) _handle?.setBlocking?.(false)
 
 /** Errors outside every chain: lines in a minute of each kind. */
-const strays = new Quota(10, 60_000)
+const strays = new LogLimit(10, 60_000)
 
 let stopping = false
 let server: RunningServer | undefined

@@ -4,7 +4,7 @@ import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, isForbidden } from '../contract/errors.ts'
 import type { Handlers } from '../contract/filter.ts'
 
-/** A handler failed; it has been reported. None of the three outcomes of a filter. */
+/** Outcome of a chain in which a handler failed; the error has been reported. */
 export const FAILED: unique symbol = Symbol('failed')
 
 export type ChainName = 'connect' | 'open' | 'data' | 'message' | 'disconnect' | 'consumer' | 'request'
@@ -13,11 +13,11 @@ export type Outcome<V> = V | Drop | typeof FAILED
 // biome-ignore lint/suspicious/noExplicitAny: the erased seam of the chain; handlers of every signature run through one loop, and types.ts gives filters the real ones
 export type Handler = (value: any, a: any, b: any) => unknown
 
-/** One handler on a chain, and what came of it. */
+/** One handler on a chain, with its counts. */
 export interface Step {
-  /** The filter's name as the operator wrote it. */
+  /** The filter's name as in `-f`. */
   readonly filter: string
-  /** Its place in `-f`, counted from 0. */
+  /** Position of the filter in `-f`, from 0. */
   readonly order: number
   readonly run: Handler
   calls: number
@@ -26,23 +26,23 @@ export interface Step {
   failed: number
 }
 
-/** The client that a chain runs for, as far as the chain is concerned. */
+/** The state of a client that a chain uses. */
 export interface Subject {
   readonly id: string
-  /** Order of the filter whose handler runs now; -1: none. */
+  /** Order of the filter whose handler runs; -1 if none does. */
   position: number
-  /** Whether that handler has returned and its promise is awaited. */
+  /** Whether the promise of that handler is pending. */
   waiting: boolean
   /** Order of the last filter that this client's messages reach. */
   readonly reach: number
-  /** It wanted what it may not. */
-  tellForbidden(why: string): void
+  /** Sends the client the reason of a refused action. */
+  notifyForbidden(why: string): void
 }
 
-/** A client as the chains see it. */
+/** A client with the state that chains use. */
 export type ChainClient = Client & Subject
 
-/** A filter as far as the chains are concerned. */
+/** A filter with its handlers. */
 export interface Registered {
   readonly name: string
   readonly handlers: Handlers
@@ -51,27 +51,27 @@ export interface Registered {
 /** How one chain differs from the others. */
 export interface ChainKind<V> {
   readonly name: ChainName
-  /** Whose chain it is: the client, where there is one. */
+  /** The client that the chain runs for; absent on chains without a client. */
   subject?(value: V, a: unknown): Subject
-  /** Who is named when a handler fails. */
+  /** Id for error reports. */
   id(value: V, a: unknown): string | undefined
-  /** The value that a verdict makes of the current one; `undefined`: no verdict that this chain takes. Absent: takes none. */
+  /** The rewritten value, or `undefined` for an invalid verdict; absent if the chain does not rewrite. */
   rewrite?(value: V, verdict: unknown): V | undefined
-  /** Whether DROP ends the chain; otherwise it is as good as nothing. */
+  /** Whether DROP ends the chain; otherwise it is ignored. */
   readonly drops: boolean
-  /** What such a verdict may be, for the error. */
+  /** The valid verdicts, for error messages. */
   readonly takes: string
   /** Whether a failed handler ends the chain; otherwise the next one runs. */
   readonly endsOnError: boolean
-  /** Whether a client on hold stops here at its holder. */
+  /** Whether messages of a client on hold stop at the holder. */
   readonly gated?: true
 }
 
 export interface ChainHost {
-  /** Milliseconds that a handler's promise may take; 0: for ever. */
+  /** Milliseconds for a handler's promise; 0 disables the deadline. */
   readonly deadline: number
   readonly deadlines: Deadlines
-  /** A message goes no further: its client is on hold, or being closed. */
+  /** Called for a message that stops because its client is on hold or closing. */
   held(subject: Subject): void
   report(error: unknown, where: { chain: ChainName | 'permit'; filter: string; id: string | undefined }): void
 }
@@ -79,8 +79,8 @@ export interface ChainHost {
 /**
  * The handlers of all filters for one kind of event, in `-f` order, compiled once.
  *
- * A handler that answers `undefined` passes, one that answers a value rewrites, one that answers `DROP` ends the chain.
- * As long as no handler answers a promise, none is made.
+ * A handler that returns `undefined` passes, a value rewrites, `DROP` ends the chain. The chain creates a promise only after
+ * a handler returned one.
  */
 export class Chain<V> {
   readonly steps: readonly Step[]
@@ -174,12 +174,12 @@ export class Chain<V> {
     return next
   }
 
-  /** A client that wants what it may not is no failure of the filter. */
+  /** A refused permit drops the message; all other errors are failures of the filter. */
   #fail(step: Step, error: unknown, value: V, a: unknown): Drop | typeof FAILED {
     const subject = this.#kind.subject?.(value, a)
     if (subject !== undefined && isForbidden(error)) {
       step.dropped++
-      subject.tellForbidden(error.message)
+      subject.notifyForbidden(error.message)
       return DROP
     }
     step.failed++

@@ -17,7 +17,7 @@ import {
 } from './chain.ts'
 import { Permits } from './permits.ts'
 
-/** Every chain of one server. */
+/** All chains of one server. */
 export interface Chains {
   readonly connect: Chain<ChainClient>
   readonly open: Chain<ChainClient>
@@ -108,7 +108,7 @@ export function compileChains(filters: readonly Registered[], host: ChainHost): 
   }
 }
 
-/** Every handler, and what came of its calls so far. */
+/** The call counts of all handlers. */
 export function handlersOf(chains: Chains): readonly HandlerCounts[] {
   return CHAIN_NAMES.flatMap(chain => chains[chain].steps.map(({ run: _, ...counts }) => ({ chain, ...counts })))
 }
@@ -131,7 +131,7 @@ function stepsOf(
   )
 }
 
-/** A request handler has answered when it says so, when it returns the response, or when it has sent headers. */
+/** A request is answered if the handler returns `DROP` or the response, or has sent headers. */
 function endsWhenAnswered(handler: Handler): Handler {
   const judge = (verdict: unknown, res: ServerResponse) =>
     verdict === res || (verdict === undefined && res.headersSent) ? DROP : verdict

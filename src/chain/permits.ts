@@ -11,7 +11,7 @@ interface Step {
   readonly run: Permit
 }
 
-/** What clients may hear and say: every `permit` handler has to agree. Where there is none everything is allowed. */
+/** The `permit` handlers of all filters: an action is allowed if all of them return true. Without handlers all is allowed. */
 export class Permits {
   readonly #steps: readonly Step[]
   readonly #host: Pick<ChainHost, 'report'>
@@ -27,7 +27,7 @@ export class Permits {
     return this.#steps.length === 0
   }
 
-  /** Whoever fails to agree refuses. */
+  /** A handler that throws refuses. */
   allow(access: Access, client: Client): boolean {
     return this.#steps.every(step => this.#ask(step, access, client))
   }
@@ -41,7 +41,7 @@ export class Permits {
     try {
       const verdict: unknown = run(access, client)
       if (typeof verdict === 'boolean') return verdict
-      // Nobody waits for it, so its rejection must not end the process.
+      // The promise is not awaited: its rejection must not end the process.
       if (isPromise(verdict)) verdict.then(undefined, () => {})
       throw new FwsError('ERR_VERDICT', `returned ${typeof verdict}; a permit handler returns true or false`)
     } catch (error) {
@@ -51,7 +51,7 @@ export class Permits {
   }
 }
 
-/** Characters of a topic in an answer. */
+/** Characters of a topic in an error. */
 const SHOWN = 100
 
 function forbidden({ action, topic }: Access): FwsError {

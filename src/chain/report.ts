@@ -1,11 +1,11 @@
 import type { Logger } from 'pino'
 import type { Counters } from '../contract/metrics.ts'
 
-/** Lines in the log for one filter's errors in one second; all are counted. */
+/** Log lines per second for the errors of one filter; all errors are counted. */
 const LINES_PER_SECOND = 5
 
-/** Room for so many lines of each kind in a window of time; the rest are counted. */
-export class Quota {
+/** Limits log lines per kind and time window, and counts the suppressed ones. */
+export class LogLimit {
   readonly #lines: number
   readonly #windowMs: number
   readonly #recent = new Map<string, { window: number; lines: number; suppressed: number }>()
@@ -15,7 +15,7 @@ export class Quota {
     this.#windowMs = windowMs
   }
 
-  /** Whether there is no room; `suppressed`: with the first line of a window, for how many there was none before. */
+  /** Accounts for one line; the first line of a window gets the number of lines `suppressed` before it. */
   take(kind: string): { isOver: boolean; suppressed: number } {
     const window = Math.floor(Date.now() / this.#windowMs)
     const last = this.#recent.get(kind)
@@ -29,7 +29,7 @@ export class Quota {
   }
 }
 
-/** Anything may be thrown, even what throws again when it is looked at. */
+/** Logs any thrown value, even one that throws again while it is serialized. */
 export function logError(
   log: Logger,
   level: 'error' | 'fatal',
@@ -44,25 +44,25 @@ export function logError(
   }
 }
 
-/** The one way of errors that filters make: counted, logged with who and where, and no flood of the log. */
+/** Counts the errors of filters and logs them with their source, rate-limited. */
 export class ErrorReport {
   readonly #log: Logger
   readonly #counters: Counters
-  readonly #quota = new Quota(LINES_PER_SECOND, 1000)
+  readonly #limit = new LogLimit(LINES_PER_SECOND, 1000)
 
   constructor(log: Logger, counters: Counters) {
     this.#log = log
     this.#counters = counters
   }
 
-  /** @param where - such as `{ chain, filter, id }`; `filter` and `chain` decide what counts as the same source. */
+  /** @param where - source of the error; lines are limited per `filter` and `chain`. */
   add(
     error: unknown,
     where: { readonly filter: string; readonly chain: string; readonly id?: string | undefined },
   ): void {
     this.#counters.errors++
     const { filter, chain } = where
-    const { isOver, suppressed } = this.#quota.take(`${filter} ${chain}`)
+    const { isOver, suppressed } = this.#limit.take(`${filter} ${chain}`)
     if (suppressed > 0) this.#log.error({ filter, chain, suppressed }, 'more errors of the same filter')
     if (!isOver) logError(this.#log, 'error', error, `filter ${filter} failed in its ${chain} handler`, where)
   }

@@ -2,13 +2,13 @@ import type { Payload } from '../contract/payload.ts'
 import { Pieces } from './pieces.ts'
 import type { Wire } from './wire.ts'
 
-/** The frames of a batch for clients of one kind, joined; `ends[i]` is where frame i ends. */
+/** The joined frames of a batch for one wire; `ends[i]` is the end offset of frame i. */
 export interface Run {
   readonly buffer: Buffer
-  /** In the place of `buffer`: the pieces of each frame, where one has large parts that are not to be copied. */
+  /** Used instead of `buffer` if a frame has large parts, which are not copied: the pieces of each frame. */
   readonly pieces: readonly (readonly Buffer[])[] | undefined
   readonly ends: readonly number[]
-  /** Frames that are not empty. */
+  /** Number of frames that are not empty. */
   readonly count: number
 }
 
@@ -16,7 +16,7 @@ const NOTHING = Buffer.alloc(0)
 
 /** The broadcasts to one topic in one turn of the event loop. */
 export class Batch {
-  /** Place of each broadcast among all sends. */
+  /** Sequence number of each broadcast. */
   readonly seqs: number[] = []
   readonly excepts: (object | undefined)[] = []
   readonly #frames = new Map<Wire, (Buffer | Pieces)[]>()
@@ -26,7 +26,7 @@ export class Batch {
     return this.seqs[0]!
   }
 
-  /** Frames the payload once for every kind of client among the members; answers the bytes that this took. */
+  /** Frames the payload once per wire; returns the bytes of the new frames. */
   append(
     seq: number,
     payload: Payload,
@@ -41,7 +41,7 @@ export class Batch {
         frames = []
         this.#frames.set(wire, frames)
       }
-      // While there was no member of this kind, nothing was framed for it.
+      // Earlier broadcasts, before a member with this wire joined, have no frame.
       while (frames.length < this.seqs.length) frames.push(NOTHING)
       const frame = wire.encode(payload, format)
       frames.push(frame)
@@ -53,10 +53,10 @@ export class Batch {
     return bytes
   }
 
-  /** All frames for clients of this kind as one buffer, made once and shared by all of them. */
+  /** All frames for a wire in one buffer, joined once and shared by its clients. */
   run(wire: Wire): Run {
-    const known = this.#runs.get(wire)
-    if (known !== undefined) return known
+    const cached = this.#runs.get(wire)
+    if (cached !== undefined) return cached
     const frames = this.#frames.get(wire) ?? []
     const ends: number[] = []
     let end = 0

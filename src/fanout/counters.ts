@@ -1,6 +1,6 @@
 import type { Counters } from '../contract/metrics.ts'
 
-/** Labels come from filters' reasons: past this many the rest are counted together, so that a label made of user data cannot grow a map. */
+/** Labels per map; further ones count as `other`, so that labels with user data cannot grow the map without limit. */
 const MAX_LABELS = 100
 
 export function createCounters(): Counters {
@@ -27,10 +27,10 @@ export function createCounters(): Counters {
   }
 }
 
-/** Adds to one labelled total. */
+/** Adds to a labelled total. */
 export function count(totals: Record<string, number>, label: string | number, by = 1): void {
-  const known = totals[label]
-  if (known !== undefined) totals[label] = known + by
+  const total = totals[label]
+  if (total !== undefined) totals[label] = total + by
   else if (Object.keys(totals).length < MAX_LABELS) totals[label] = by
   else totals.other = (totals.other ?? 0) + by
 }

@@ -3,26 +3,26 @@ import type { Payload } from '../contract/payload.ts'
 import type { Transport } from '../contract/transport.ts'
 import { extendedFrame, frame } from './frame.ts'
 
-/** Window sizes, as powers of 2. zlib writes none of 8 without a header, so such clients get messages as they are. */
+/** Window sizes in bits. zlib does not write raw deflate with a window of 8 bits: such clients get uncompressed messages. */
 const MIN_WINDOW = 9
 const MAX_WINDOW = 15
-/** Bytes at the end of a flush that are not sent (RFC 7692, section 7.2.1). */
+/** Bytes removed from the end of a flush (RFC 7692, section 7.2.1). */
 const TAIL = 4
 
 /**
- * permessage-deflate without context takeover for what the server sends: every message is compressed for itself, so that
- * a broadcast is compressed once for all clients of a window size. Their wires share the frame function made here.
+ * permessage-deflate without context takeover: each message is compressed separately, so that a broadcast is compressed once
+ * for all clients with the same window size. Their wires share the frame function.
  */
 export class Deflate {
   readonly #threshold: number
   readonly #frames = new Map<number, Transport['frame']>()
 
-  /** @param threshold - bytes from which on a message is compressed. */
+  /** @param threshold - smallest message to compress, in bytes. */
   constructor(threshold: number) {
     this.#threshold = threshold
   }
 
-  /** @param extensions - the Sec-WebSocket-Extensions that were answered. */
+  /** @param extensions - the negotiated Sec-WebSocket-Extensions. */
   frameFor(extensions: string | undefined): Transport['frame'] {
     const window = windowOf(extensions)
     if (window === undefined || window < MIN_WINDOW) return frame
@@ -38,13 +38,13 @@ export class Deflate {
     const size = Buffer.byteLength(payload)
     if (size < this.#threshold) return frame(payload)
     const bytes = deflateRawSync(payload, { windowBits, finishFlush: constants.Z_SYNC_FLUSH })
-    // What does not get smaller may go as it is: compression is each message's own affair (RFC 7692, section 6).
+    // A message that does not shrink is sent uncompressed (RFC 7692, section 6).
     if (bytes.length - TAIL >= size) return frame(payload)
     return extendedFrame(typeof payload === 'string', bytes.subarray(0, bytes.length - TAIL))
   }
 }
 
-/** The largest window that the client has room for; `undefined`: nothing was negotiated. */
+/** The negotiated window size in bits; `undefined` without permessage-deflate. */
 function windowOf(extensions: string | undefined): number | undefined {
   if (extensions === undefined || !/\bpermessage-deflate\b/.test(extensions)) return undefined
   const [, bits] = /\bserver_max_window_bits=(\d+)/.exec(extensions) ?? []

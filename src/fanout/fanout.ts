@@ -1,20 +1,18 @@
 import type { Payload } from '../contract/payload.ts'
 import { Batch, type Run } from './batch.ts'
-import { Pace } from './flush-policy.ts'
+import { FlushPolicy } from './flush-policy.ts'
 import { NumberedSelection, Selection } from './selection.ts'
 import type { Member, Topic } from './topic.ts'
 import type { Frame, Wire } from './wire.ts'
 
-/** Messages that may wait, for one client or for all, before they are written at once. */
+/** Queued messages, of one client or of all, that trigger an immediate flush. */
 const MAX_FRAMES = 1024
 
 /**
- * Sends nothing at once: it collects what one turn of the event loop sends, under load that of a few (`Pace`), then writes
- * once to each client.
+ * Collects the sends of one turn of the event loop, under load of several turns (`FlushPolicy`), then writes once per client.
  *
- * k broadcasts to n clients are framed k times and joined once; then every client is handed the same buffer, n writes in
- * all. Clients that differ (a direct send among the broadcasts, left out by `except`, member of two topics, joined in
- * this turn) get their own selection, cut from the same buffers, in the order of `seq`.
+ * k broadcasts to n clients cost k frames, one join and n writes of the same buffer. A client with a direct send, an `except`,
+ * two topics or a join in this turn gets a selection of its own: slices of the same buffers in the order of `seq`.
  */
 export class Fanout {
   readonly #maxBytes: number
@@ -26,17 +24,17 @@ export class Fanout {
   #frames = 0
   #bytes = 0
   #isEmpty = true
-  /** The end of the turn is going to write. */
+  /** Whether a flush at the end of the turn is scheduled. */
   #isScheduled = false
-  readonly #pace: Pick<Pace, 'waits' | 'begin' | 'end'>
+  readonly #policy: Pick<FlushPolicy, 'shouldWait' | 'begin' | 'end'>
 
-  /** @param maxBytes - of broadcasts or of one client's frames that may wait within a turn. */
-  constructor(maxBytes: number, pace: Pick<Pace, 'waits' | 'begin' | 'end'> = new Pace()) {
+  /** @param maxBytes - bytes of broadcasts, or of one client's frames, that are queued before an immediate flush. */
+  constructor(maxBytes: number, policy: Pick<FlushPolicy, 'shouldWait' | 'begin' | 'end'> = new FlushPolicy()) {
     this.#maxBytes = maxBytes
-    this.#pace = pace
+    this.#policy = policy
   }
 
-  /** To every member of the topic. */
+  /** Sends to all members of the topic. */
   broadcast(topic: Topic, payload: Payload, except?: Member, format?: string): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
@@ -50,7 +48,7 @@ export class Fanout {
     if (++this.#frames >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
   }
 
-  /** To one client; the frame may be shared with others. */
+  /** Sends to one client; the frame may be shared with others. */
   send(outbox: Member, frame: Frame): void {
     if (frame.length === 0) return
     if (outbox.isOpen && outbox.frames.length === 0) this.#touched.push(outbox)
@@ -64,13 +62,13 @@ export class Fanout {
     topic.add(outbox, this.#seq)
   }
 
-  /** What was broadcast before the leave still arrives. */
+  /** Broadcasts before the leave are still delivered. */
   leave(topic: Topic, outbox: Member): void {
     if (topic.batch !== undefined) this.flushOne(outbox)
     topic.remove(outbox)
   }
 
-  /** What was sent before the change still goes out in the old form. */
+  /** Messages sent before the change keep the old encoding. */
   changeWire(outbox: Member, wire: Wire): void {
     if (outbox.wire === wire) return
     this.flushOne(outbox)
@@ -81,15 +79,15 @@ export class Fanout {
     outbox.wire = wire
   }
 
-  /** Writes what waits for one client, ahead of the end of the turn. */
+  /** Writes the queued messages of one client before the end of the turn. */
   flushOne(outbox: Member): void {
     if (outbox.isOpen) this.#writeMerged(outbox)
   }
 
-  /** Writes everything that waits. */
+  /** Writes all queued messages. */
   flush(): void {
     if (this.#isEmpty) return
-    this.#pace.begin()
+    this.#policy.begin()
     const dirty = this.#dirty
     const touched = this.#touched
     this.#dirty = []
@@ -107,7 +105,7 @@ export class Fanout {
       for (const outbox of touched) if (outbox.frames.length > 0) this.flushOne(outbox)
     } finally {
       for (const topic of dirty) topic.flushing = undefined
-      this.#pace.end()
+      this.#policy.end()
     }
   }
 
@@ -116,16 +114,16 @@ export class Fanout {
     const { first } = batch
     let wire: Wire | undefined
     let run: Run | undefined
-    /** Whether one buffer will do for clients of this wire. */
-    let isOne = false
+    /** Whether the clients of this wire can share one buffer. */
+    let isShared = false
     for (const [outbox, since] of topic.members) {
       if (outbox.wire !== wire) {
         wire = outbox.wire
         run = batch.run(wire)
-        isOne = !wire.isNumbered && run.pieces === undefined
+        isShared = !wire.isNumbered && run.pieces === undefined
       }
       const likeOthers =
-        isOne &&
+        isShared &&
         since < first &&
         outbox.exceptedAt < first &&
         outbox.frames.length === 0 &&
@@ -135,7 +133,7 @@ export class Fanout {
     }
   }
 
-  /** How many of the topics each client is in: those in one alone can be handed its buffer. */
+  /** Counts the flushed topics of each client: a client in only one can share its buffer. */
   #countSources(dirty: readonly Topic[]): void {
     const flush = ++this.#flushes
     for (const topic of dirty) {
@@ -146,7 +144,7 @@ export class Fanout {
     }
   }
 
-  /** One client's own selection: its frames and its topics' batches, merged by `seq`, neighbours in one piece. */
+  /** Writes the selection of one client: its frames and the batches of its topics, merged by `seq`. */
   #writeMerged(outbox: Member): void {
     const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection(outbox)
     const batches: Batch[] = []
@@ -191,7 +189,7 @@ export class Fanout {
   }
 
   readonly #endTurn = () => {
-    if (!this.#isEmpty && this.#pace.waits(this.#seq)) {
+    if (!this.#isEmpty && this.#policy.shouldWait(this.#seq)) {
       setImmediate(this.#endTurn)
       return
     }

@@ -1,33 +1,34 @@
-/** Milliseconds: where writing takes less, nothing ever waits. */
-const CHEAP = 0.2
-/** Shares of what the last writing took: how long messages wait in all, and how long for one more that does not come. */
-const PATIENCE = 1 / 8
-const QUIET = 1 / 32
-/** Writings without a wait after a wait that brought nothing. */
-const REST = 16
-/** Milliseconds that nothing waits longer than, however long the last writing took. */
-const LONGEST = 5
+/** Milliseconds: after a shorter flush messages never wait. */
+const MIN_FLUSH_MS = 0.2
+/** Shares of the duration of the last flush: the longest wait, and the longest wait for one more message. */
+const WAIT_SHARE = 1 / 8
+const IDLE_SHARE = 1 / 32
+/** Flushes without a wait after a wait in which no message was sent. */
+const PAUSE = 16
+/** Upper bound of a wait in milliseconds. */
+const MAX_WAIT_MS = 5
 
 /**
- * When to write what has been collected: at once, unless messages come faster than they can be written out one by one.
- * Then those that come just after a writing has begun would have the next one to themselves; a short wait, at most an
- * eighth of what the last writing took, lets them share it with those that follow.
+ * Decides when to flush: immediately, unless messages arrive faster than single flushes can write them. Then messages sent
+ * just after the start of a flush would cause one of their own; a short wait, at most an eighth of the last flush, joins
+ * them with those that follow.
  */
-export class Pace {
-  /** The last writing: when it began and ended, and the milliseconds that it took. */
+export class FlushPolicy {
+  /** Start, end and duration of the last flush. */
   #began = 0
   #ended = 0
   #took = 0
-  #resting = 0
+  /** Flushes that do not wait. */
+  #pausing = 0
   #isWaiting = false
-  /** Since when messages wait, how many had been sent by then, how many by now, and since when no more. */
+  /** Start of the wait, messages sent at its start and by now, and time of the last one. */
   #since = 0
   #sentFirst = 0
   #sentLast = 0
   #lastAt = 0
   readonly #now: () => number
 
-  /** @param now - milliseconds of a clock that never goes back. */
+  /** @param now - monotonic clock in milliseconds. */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
   }
@@ -35,10 +36,10 @@ export class Pace {
   /**
    * Whether to wait for another turn of the event loop.
    *
-   * @param sent - messages so far, written or not.
+   * @param sent - messages sent so far, written or queued.
    */
-  waits(sent: number): boolean {
-    if (this.#took < CHEAP || this.#resting > 0) return false
+  shouldWait(sent: number): boolean {
+    if (this.#took < MIN_FLUSH_MS || this.#pausing > 0) return false
     const now = this.#now()
     if (!this.#isWaiting) {
       if (now - this.#ended > this.#took) return false
@@ -51,22 +52,22 @@ export class Pace {
       this.#sentLast = sent
       this.#lastAt = now
     }
-    if (now - this.#since < Math.min(this.#took * PATIENCE, LONGEST) && now - this.#lastAt < this.#took * QUIET)
-      return true
-    if (this.#sentLast === this.#sentFirst) this.#resting = REST + 1
+    const maxWait = Math.min(this.#took * WAIT_SHARE, MAX_WAIT_MS)
+    if (now - this.#since < maxWait && now - this.#lastAt < this.#took * IDLE_SHARE) return true
+    if (this.#sentLast === this.#sentFirst) this.#pausing = PAUSE + 1
     return false
   }
 
-  /** Before a writing. */
+  /** Called before a flush. */
   begin(): void {
     this.#began = this.#now()
   }
 
-  /** After it. */
+  /** Called after a flush. */
   end(): void {
     this.#ended = this.#now()
     this.#took = this.#ended - this.#began
-    if (this.#resting > 0) this.#resting--
+    if (this.#pausing > 0) this.#pausing--
     this.#isWaiting = false
   }
 }

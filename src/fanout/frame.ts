@@ -7,8 +7,8 @@ const FIN_BINARY = 0x82
 const RSV1 = 0x40
 
 /**
- * One complete server-to-client WebSocket frame, header and payload in one Buffer: FIN set, not masked, text for a
- * string and binary for a Buffer (RFC 6455, section 5.2). The payload is copied, so the caller may reuse its Buffer.
+ * One unmasked WebSocket frame with FIN set, header and payload in one Buffer: text for a string, binary for a Buffer
+ * (RFC 6455, section 5.2). The payload is copied: the caller may reuse its Buffer.
  */
 export function frame(payload: Payload): Buffer {
   const isText = typeof payload === 'string'
@@ -21,7 +21,7 @@ export function frame(payload: Payload): Buffer {
   return out
 }
 
-/** The same for bytes that a message became by an extension, as RSV1 tells (RFC 7692, section 6). */
+/** A frame with RSV1 set, for a message compressed by permessage-deflate (RFC 7692, section 6). */
 export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
   const start = headerBytes(bytes.length)
   const out = Buffer.allocUnsafe(start + bytes.length)
@@ -30,7 +30,7 @@ export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
   return out
 }
 
-/** The frames of several messages: in one Buffer, or with their large parts as they are. */
+/** The frames of several messages in one Buffer, or as pieces if a message is large. */
 export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
   const lengths = messages.map(lengthOf)
   if (lengths.some(length => length >= COPY_BELOW)) return inPieces(messages, lengths)
@@ -62,7 +62,7 @@ function inPieces(messages: Exclude<Encoded, Payload>, lengths: readonly number[
   return new Pieces(parts)
 }
 
-/** The parts of a message of bytes. */
+/** The parts of a binary message. */
 function partsOf(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
   return message instanceof Uint8Array ? [message] : message
 }
@@ -72,13 +72,13 @@ function lengthOf(message: Payload | readonly Uint8Array[]): number {
   return partsOf(message).reduce((sum, part) => sum + part.length, 0)
 }
 
-/** Bytes of the number that stands before each message of a numbered codec. */
+/** Bytes of the number before each message of a numbered codec. */
 const NUMBER_BYTES = 8
 
 /**
- * How the frame of a numbered message begins, up to the bytes that all clients share.
+ * The header and the number of a numbered message, without the bytes that all clients share.
  *
- * @param length - of those, in bytes.
+ * @param length - length of the shared bytes.
  */
 export function numberedHead(number: number, length: number): Buffer {
   const start = headerBytes(NUMBER_BYTES + length)
@@ -88,7 +88,7 @@ export function numberedHead(number: number, length: number): Buffer {
   return head
 }
 
-/** The same message whole, for transports that frame it in their own way. */
+/** A complete numbered message, for transports with their own framing. */
 export function numberedMessage(number: number, rest: Buffer): Buffer {
   const message = Buffer.allocUnsafe(NUMBER_BYTES + rest.length)
   writeNumber(message, number, 0)
@@ -101,12 +101,12 @@ function writeNumber(into: Buffer, number: number, at: number): void {
   into.writeUInt32BE(number >>> 0, at + 4)
 }
 
-/** Bytes of the header of a payload of this length. */
+/** Length of the header for a payload of this length. */
 function headerBytes(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10
 }
 
-/** Answers its bytes. */
+/** Returns the length of the header. */
 function writeHeader(out: Buffer, at: number, first: number, length: number): number {
   out[at] = first
   if (length < 126) {

@@ -5,32 +5,29 @@ import { count } from './counters.ts'
 import { COPY_BELOW, joinSmall } from './pieces.ts'
 import type { Frame, Wire } from './wire.ts'
 
-/** Smaller pieces are copied: a piece that waits takes some 400 bytes besides its own, which no limit counts. */
+/** Smaller pieces are copied together: a queued piece takes some 400 bytes of overhead, which no limit counts. */
 const SMALL = 4096
 
-/** Shared by all that have nothing to send: most, most of the time. */
+/** Shared by all empty outboxes. */
 const NO_FRAMES: readonly Frame[] = []
 const NO_SEQS: readonly number[] = []
 const NO_TOPICS: never[] = []
 
 export interface SendLimits {
-  /** Bytes that may wait unsent for one client; `limits['max-buffered']` of a filter raises it. */
+  /** High-water mark in bytes per client; `limits['max-buffered']` of a filter raises it. */
   readonly maxBuffered: number
-  /** What happens to a client that is past it. */
+  /** Policy for clients above the high-water mark. */
   readonly slowClients: 'close' | 'drop'
 }
 
 export interface OutboxOwner {
-  /** More than the limit is unsent: called once, the outbox is closed by then. */
+  /** Called once when the high-water mark is exceeded; the outbox is closed. */
   fellBehind(): void
-  /** Its socket threw when it was written to. */
+  /** Called when a write to the socket threw. */
   transportFailed(error: unknown): void
 }
 
-/**
- * What waits to be sent to one client: finished frames, each with its place (`seq`) among everything that this turn of
- * the event loop sends, so that direct sends and broadcasts keep their order when they are merged.
- */
+/** The queued frames of one client, each with its sequence number (`seq`), by which they are merged with broadcasts. */
 export class Outbox<T = unknown> {
   wire: Wire
   /** Frames for this client alone. */
@@ -38,13 +35,13 @@ export class Outbox<T = unknown> {
   seqs: readonly number[] = NO_SEQS
   /** Bytes in `frames`. */
   bytes = 0
-  /** Topics of which this is a member; kept by them. */
+  /** Topics of this member; maintained by `Topic`. */
   topics: T[] = NO_TOPICS
   /** `seq` of the last broadcast that left this client out. */
   exceptedAt = -1
-  /** Of the next message, if its wire is numbered. */
+  /** Number of the next message, if the wire is numbered. */
   nextNumber = 0
-  /** In how many of the topics of flush number `flushed` it is. */
+  /** `sources` counts the topics of this member in flush number `flushed`. */
   flushed = 0
   sources = 0
   readonly #owner: OutboxOwner
@@ -52,7 +49,7 @@ export class Outbox<T = unknown> {
   readonly #counters: Counters
   #socket: Duplex | undefined
   #drained: Promise<void> | undefined
-  /** Bytes of a message larger than the limit that is under way; only one may be. */
+  /** Bytes of the one message above the limit that may be in flight; it does not count towards the limit. */
   #oversize = 0
 
   constructor(wire: Wire, limits: SendLimits, counters: Counters, owner: OutboxOwner) {
@@ -66,12 +63,12 @@ export class Outbox<T = unknown> {
     return this.#socket !== undefined
   }
 
-  /** Bytes not yet handed to the operating system, those of broadcasts of this turn left aside. */
+  /** Bytes not yet written to the operating system, without the broadcasts of this turn. */
   get unsent(): number {
     return this.bytes + (this.#socket?.writableLength ?? 0)
   }
 
-  /** Settles once the socket has little left to write, or has ended. */
+  /** Settles when the socket is below its own high-water mark, or closed. */
   drained(): Promise<void> {
     const socket = this.#socket
     if (socket === undefined || !socket.writableNeedDrain) return Promise.resolve()
@@ -101,7 +98,7 @@ export class Outbox<T = unknown> {
     this.bytes += frame.length
   }
 
-  /** Forgets what waits; from now on nothing is written. */
+  /** Discards the queue and stops writing. */
   close(): void {
     this.#socket = undefined
     this.clear()
@@ -114,7 +111,7 @@ export class Outbox<T = unknown> {
     this.bytes = 0
   }
 
-  /** Hands one piece of `frames` finished frames to the socket. */
+  /** Writes one piece that contains `frames` frames. */
   write(piece: Buffer, frames: number): void {
     const socket = this.#writable(frames)
     if (socket === undefined) return
@@ -128,9 +125,9 @@ export class Outbox<T = unknown> {
   }
 
   /**
-   * The same for several pieces, in one system call.
+   * Writes several pieces in one system call.
    *
-   * @param largest - bytes of the largest frame among them.
+   * @param largest - bytes of the largest frame.
    */
   writeAll(pieces: readonly Buffer[], bytes: number, frames: number, largest = 0): void {
     if (pieces.length === 1) {
@@ -163,7 +160,7 @@ export class Outbox<T = unknown> {
   #writable(frames: number): Duplex | undefined {
     const socket = this.#socket
     if (socket === undefined || !socket.writable) return undefined
-    // Only under the policy `drop`: a client past the limit is closed otherwise.
+    // Reached only under the policy `drop`: under `close` the client is closed.
     if (socket.writableLength - this.#oversize > this.#limits.maxBuffered) {
       count(this.#counters.drops, 'slow client', frames)
       return undefined
@@ -180,7 +177,7 @@ export class Outbox<T = unknown> {
     this.#handLast(socket, piece)
   }
 
-  /** The last of what is larger than the limit. */
+  /** Writes the last piece of a message above the limit. */
   #handLast(socket: Duplex, piece: Buffer): void {
     socket.write(piece, () => {
       this.#oversize = 0

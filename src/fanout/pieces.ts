@@ -1,10 +1,7 @@
-/** Bytes from which on handing a part to the system costs less than copying it. */
+/** Bytes from which a separate write costs less than a copy. */
 export const COPY_BELOW = 16_384
 
-/**
- * The same bytes in fewer parts: neighbours below `small` bytes are copied together, to parts of at most `most` bytes. Larger
- * parts are passed on without a copy.
- */
+/** Copies adjacent parts below `small` bytes together, into parts of at most `most` bytes. Larger parts are not copied. */
 export function joinSmall(parts: readonly Uint8Array[], small: number, most: number): Buffer[] {
   const joined: Buffer[] = []
   let waiting: Uint8Array[] = []
@@ -28,13 +25,12 @@ export function joinSmall(parts: readonly Uint8Array[], small: number, most: num
   return joined
 }
 
-/** Finished frames whose large parts are not copied: their owner must not change them any more. */
+/** Frames whose large parts are not copied and MUST NOT be changed. */
 export class Pieces {
   readonly pieces: readonly Buffer[]
-  /** Bytes in all. */
+  /** Total bytes. */
   readonly length: number
 
-  /** @param parts - in order. */
   constructor(parts: readonly Uint8Array[]) {
     this.pieces = joinSmall(parts, COPY_BELOW, Number.POSITIVE_INFINITY)
     this.length = this.pieces.reduce((sum, piece) => sum + piece.length, 0)

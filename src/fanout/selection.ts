@@ -3,13 +3,13 @@ import type { Outbox } from './outbox.ts'
 import { Pieces } from './pieces.ts'
 import { type Frame, Unnumbered, type Wire } from './wire.ts'
 
-/** What one client gets of a turn, in order: neighbouring frames of a run become one piece of its buffer, nothing is copied. */
+/** The frames that one client gets in a flush, in order. Adjacent frames of a run become one slice of its buffer, without a copy. */
 export class Selection {
   frames = 0
   bytes = 0
   /** Bytes of the largest frame. */
   largest = 0
-  readonly #made: Buffer[] = []
+  readonly #pieces: Buffer[] = []
   protected readonly outbox: Outbox
   #run: Run | undefined
   #from = 0
@@ -25,8 +25,8 @@ export class Selection {
       this.addNumbered(frame.wire, frame.rest)
       return
     }
-    if (frame instanceof Pieces) this.#made.push(...frame.pieces)
-    else this.#made.push(frame)
+    if (frame instanceof Pieces) this.#pieces.push(...frame.pieces)
+    else this.#pieces.push(frame)
     this.#count(frame.length)
   }
 
@@ -40,20 +40,20 @@ export class Selection {
     this.#to = i + 1
     const size = endOf(run, i) - endOf(run, i - 1)
     if (size === 0) return
-    if (run.pieces !== undefined) this.#made.push(...run.pieces[i]!)
+    if (run.pieces !== undefined) this.#pieces.push(...run.pieces[i]!)
     this.#count(size)
   }
 
   pieces(): readonly Buffer[] {
     this.#cut()
-    return this.#made
+    return this.#pieces
   }
 
-  /** Numbers go by what is written, whenever it was sent. */
+  /** Numbers follow the order of the writes. */
   protected addNumbered(wire: Wire, rest: Buffer): void {
     let size = 0
     for (const piece of wire.numbered(this.outbox.nextNumber++, rest)) {
-      this.#made.push(piece)
+      this.#pieces.push(piece)
       size += piece.length
     }
     this.#count(size)
@@ -71,11 +71,11 @@ export class Selection {
     this.#run = undefined
     const start = endOf(run, this.#from - 1)
     const end = endOf(run, this.#to - 1)
-    if (end > start) this.#made.push(run.buffer.subarray(start, end))
+    if (end > start) this.#pieces.push(run.buffer.subarray(start, end))
   }
 }
 
-/** The same for a client whose messages are numbered: what it shares with others is only what follows the number. */
+/** A selection for a client with a numbered codec: only the bytes after the number are shared. */
 export class NumberedSelection extends Selection {
   override addEntry(run: Run, i: number): void {
     const rest = run.buffer.subarray(endOf(run, i - 1), endOf(run, i))

@@ -2,19 +2,19 @@ import type { Batch } from './batch.ts'
 import type { Outbox } from './outbox.ts'
 import type { Wire } from './wire.ts'
 
-/** A client in its topics: what waits for it, and where it is a member. */
+/** The outbox of a client, with its topics. */
 export type Member = Outbox<Topic>
 
-/** Clients that hear the same broadcasts. */
+/** A set of clients that get the same broadcasts. */
 export class Topic {
   readonly name: string
-  /** Each with the `seq` after which it became a member: earlier broadcasts of the turn are not for it. */
+  /** Members with the `seq` at their join: they do not get earlier broadcasts of the turn. */
   readonly members = new Map<Member, number>()
-  /** How many members there are of each kind. */
+  /** Number of members per wire. */
   readonly wires = new Map<Wire, number>()
-  /** What this turn has broadcast so far. */
+  /** Broadcasts of this turn. */
   batch: Batch | undefined
-  /** What is being written right now. */
+  /** Broadcasts that are being written. */
   flushing: Batch | undefined
 
   constructor(name: string) {
@@ -23,7 +23,7 @@ export class Topic {
 
   add(outbox: Member, seq: number): void {
     this.members.set(outbox, seq)
-    // An array that was pushed to has room for 17.
+    // A literal has room for one element, an array after a push for 17.
     if (outbox.topics.length === 0) outbox.topics = [this]
     else outbox.topics.push(this)
     this.countWire(outbox.wire, 1)

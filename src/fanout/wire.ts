@@ -7,19 +7,16 @@ import type { Pieces } from './pieces.ts'
 
 const NOTHING = Buffer.alloc(0)
 
-/** The format of text that the server itself has for one client, such as an error or the answer to a token. */
+/** The format of messages that the server itself sends to one client, such as an error or the answer to a token. */
 export const NOTICE = 'notice'
 
-/** Payloads as they are: the codec of a client until a filter sets another. */
+/** The default codec: payloads are sent unchanged. */
 export const plain: Codec = { name: 'plain', encode: payload => payload }
 
-/**
- * How a message looks to clients of one kind: their codec, then their transport's framing. Clients of a kind share one
- * Wire, and so one encoding and one frame of every broadcast.
- */
+/** A codec and the framing of a transport. Clients with the same pair share one Wire, and so each frame of a broadcast. */
 export class Wire {
   readonly codec: Codec
-  /** Then `encode` answers only what its clients share, and `numbered` makes it a frame. */
+  /** If true, `encode` returns the shared bytes without the number, and `numbered` frames them for one client. */
   readonly isNumbered: boolean
   readonly #frame: Transport['frame']
   readonly #onError: (error: unknown, codec: Codec) => void
@@ -31,7 +28,7 @@ export class Wire {
     this.#onError = onError
   }
 
-  /** The finished frame; empty when the payload is not for such a client, or cannot be encoded (reported). */
+  /** Encodes and frames a payload; empty if it is not sent to these clients, or if encoding fails (reported). */
   encode(payload: Payload, format?: string): Buffer | Pieces {
     const isRead = format === undefined || this.codec.formats?.includes(format) === true
     if (!isRead && format !== NOTICE) return NOTHING
@@ -54,16 +51,16 @@ export class Wire {
 
   #several(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
     if (this.#frame === frame) return frames(messages)
-    const wholes = messages.map(message => (isPayload(message) ? message : Buffer.concat(message)))
-    return Buffer.concat(wholes.map(whole => checkFrame(this.#frame(whole))))
+    const payloads = messages.map(message => (isPayload(message) ? message : Buffer.concat(message)))
+    return Buffer.concat(payloads.map(payload => checkFrame(this.#frame(payload))))
   }
 
-  /** What `encode` answered, for one client. */
+  /** The frame for one client from the result of `encode`. */
   frameOf(encoded: Buffer | Pieces): Frame {
     return this.isNumbered ? new Unnumbered(this, encoded as Buffer) : encoded
   }
 
-  /** The finished frame of what a numbered codec has encoded, as pieces; `rest` itself is one of them if that can be. */
+  /** The frame of a numbered message in pieces; with WebSocket framing `rest` is one of them, not copied. */
   numbered(number: number, rest: Buffer): readonly Buffer[] {
     if (this.#frame === frame) return [numberedHead(number, rest.length), rest]
     try {
@@ -80,7 +77,7 @@ function checkFrame(framed: unknown): Buffer {
   throw new FwsError('ERR_PAYLOAD', `the frame of a transport is a Buffer, received ${typeof framed}`)
 }
 
-/** What a numbered wire has encoded for one client: it gets its number when it is written. */
+/** A message of a numbered wire for one client; it gets its number when it is written. */
 export class Unnumbered {
   readonly wire: Wire
   readonly rest: Buffer
@@ -95,12 +92,12 @@ export class Unnumbered {
   }
 }
 
-/** What waits for one client. */
+/** A queued frame of one client. */
 export type Frame = Buffer | Pieces | Unnumbered
 
-/** Hands out one Wire per codec and framing. */
+/** Caches one Wire per codec and framing. */
 export class Wires {
-  readonly #known = new WeakMap<Codec, Map<Transport['frame'], Wire>>()
+  readonly #byCodec = new WeakMap<Codec, Map<Transport['frame'], Wire>>()
   readonly #onError: (error: unknown, codec: Codec) => void
 
   constructor(onError: (error: unknown, codec: Codec) => void) {
@@ -108,10 +105,10 @@ export class Wires {
   }
 
   of(codec: Codec, frame: Transport['frame']): Wire {
-    let byFrame = this.#known.get(codec)
+    let byFrame = this.#byCodec.get(codec)
     if (byFrame === undefined) {
       byFrame = new Map()
-      this.#known.set(codec, byFrame)
+      this.#byCodec.set(codec, byFrame)
     }
     let wire = byFrame.get(frame)
     if (wire === undefined) {

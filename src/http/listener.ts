@@ -11,7 +11,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { FAILED } from '../chain/chain.ts'
-import { Quota } from '../chain/report.ts'
+import { LogLimit } from '../chain/report.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
@@ -77,7 +77,7 @@ export class Listener {
   /** The address listened on. */
   #boundTo = ''
   readonly #watched = new WeakSet<Duplex>()
-  readonly #tlsFailures = new Quota(...TLS_FAILURE_LINES)
+  readonly #tlsFailures = new LogLimit(...TLS_FAILURE_LINES)
   #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION`: key, certificate or authorities cannot be used. */

@@ -288,7 +288,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return this.hub.chains.permits.allow({ action, topic }, this)
   }
 
-  tellForbidden(why: string): void {
+  notifyForbidden(why: string): void {
     count(this.hub.counters.drops, 'forbidden')
     this.hub.log.debug({ client: this.id, identity: this.identity }, why)
     if (this.isOpen) this.answer(`Error: ${why}`, NOTICE)

@@ -13,7 +13,7 @@ import type { Handlers } from '../../src/contract/filter.ts'
 const EVERY_FILTER = 1000
 
 /** What a chain knows of a client. */
-const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, tellForbidden: () => {} })
+const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, notifyForbidden: () => {} })
 
 interface Reported {
   readonly error: FwsError

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import { ErrorReport, Quota } from '../../src/chain/report.ts'
+import { ErrorReport, LogLimit } from '../../src/chain/report.ts'
 import { createCounters } from '../../src/fanout/counters.ts'
 
 function reporting() {
@@ -13,16 +13,16 @@ function reporting() {
 
 const ERROR_LEVEL = 50
 
-describe('quota', () => {
+describe('limit', () => {
   it('has so many in a window of time for each key, and says then how many more there were', t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
-    const quota = new Quota(2, 60_000)
-    const take = () => quota.take('a')
+    const limit = new LogLimit(2, 60_000)
+    const take = () => limit.take('a')
     assert.deepEqual(
       [take(), take(), take(), take()].map(({ isOver }) => isOver),
       [false, false, true, true],
     )
-    assert.deepEqual(quota.take('b'), { isOver: false, suppressed: 0 })
+    assert.deepEqual(limit.take('b'), { isOver: false, suppressed: 0 })
     t.mock.timers.tick(60_000)
     assert.deepEqual(
       [take(), take()],

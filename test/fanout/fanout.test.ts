@@ -56,7 +56,7 @@ function shown(payload: Payload): string {
 describe('fanout', () => {
   it('writes what several turns sent at once, as long as its pace tells it to wait', async () => {
     let turns = 3
-    const fanout = new Fanout(1000, { waits: () => turns-- > 0, begin: () => {}, end: () => {} })
+    const fanout = new Fanout(1000, { shouldWait: () => turns-- > 0, begin: () => {}, end: () => {} })
     const socket = new PassThrough()
     const written: string[] = []
     socket.on('data', chunk => written.push(String(chunk)))

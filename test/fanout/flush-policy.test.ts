@@ -1,26 +1,26 @@
 import assert from 'node:assert/strict'
 import { beforeEach, describe, it } from 'node:test'
-import { Pace } from '../../src/fanout/flush-policy.ts'
+import { FlushPolicy } from '../../src/fanout/flush-policy.ts'
 
-describe('the pace of writing', () => {
+describe('the policy of writing', () => {
   let now: number
-  let pace: Pace
+  let policy: FlushPolicy
 
   beforeEach(() => {
     now = 1000
-    pace = new Pace(() => now)
+    policy = new FlushPolicy(() => now)
   })
 
   const write = (milliseconds: number) => {
-    pace.begin()
+    policy.begin()
     now += milliseconds
-    pace.end()
+    policy.end()
   }
 
   /** Milliseconds that pass before what is sent now is written; `sent` tells the messages at each millisecond. */
   const wait = (sent: (ms: number) => number) => {
     const start = now
-    for (let ms = 0; pace.waits(sent(ms)); now = start + ms) ms++
+    for (let ms = 0; policy.shouldWait(sent(ms)); now = start + ms) ms++
     return now - start
   }
 
@@ -91,7 +91,7 @@ describe('the pace of writing', () => {
 
   it('begins anew after each writing, also one that came before the end of the wait', () => {
     write(32)
-    assert.equal(pace.waits(1), true)
+    assert.equal(policy.shouldWait(1), true)
     now += 3
     write(32)
     assert.equal(
