@@ -82,14 +82,15 @@ async function end(running: RunningServer): Promise<void> {
   stdout.write('', () => stderr.write('', () => process.exit(code)))
 }
 
-function live({ log, reload, reloadable, closed }: RunningServer): void {
+function live(running: RunningServer): void {
+  const { log, reloadable, closed } = running
   // A filter may have asked for it.
   void closed.then(() => (stopping ? undefined : stop()))
   // Without files to read SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
   if (reloadable) {
     process.on('SIGHUP', () => {
       try {
-        reload()
+        running.reload()
       } catch (error) {
         if (isOptionError(error)) log.error(`reload refused, the old TLS files stay in use: ${messageOf(error)}`)
         else logError(log, 'error', error, 'reload failed, the old TLS files stay in use')
