@@ -127,7 +127,7 @@ async function costOfEnvelope(size: number): Promise<number> {
     const payload = 'x'.repeat(size)
     const before = cpuSeconds(node.pid)
     for (let sent = 0; sent < COUNT; sent++) {
-      const envelope = writeEnvelope(id, { first: sent, anew: false, parcels: [payload] })
+      const envelope = writeEnvelope(id, { first: sent, restarted: false, messages: [payload] })
       publisher.write(`*3\r\n${bulk('PUBLISH')}${bulk(CHANNEL)}$${envelope.length}\r\n`)
       publisher.write(envelope)
       publisher.write('\r\n')

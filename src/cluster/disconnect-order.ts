@@ -2,8 +2,8 @@ import type { Target } from '../contract/client.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 
-/** Which clients to disconnect, and how. Travels between nodes as JSON. */
-export interface Order {
+/** Which clients to disconnect, and how. Sent between nodes as JSON. */
+export interface DisconnectOrder {
   readonly target: Target
   readonly code: number
   readonly reason: string
@@ -12,11 +12,11 @@ export interface Order {
 const TARGETS = ['id', 'sub', 'topic']
 
 /**
- * The order, as a copy of its own: it may be sent later.
+ * Returns a checked copy: the order may be sent later.
  *
- * @throws FwsError `ERR_STATE`: not exactly one target, or `ERR_CLOSE_CODE`.
+ * @throws FwsError `ERR_STATE` unless there is exactly one target, or `ERR_CLOSE_CODE`.
  */
-export function checkOrder({ target, code, reason = '' }: Order): Order {
+export function checkOrder({ target, code, reason = '' }: DisconnectOrder): DisconnectOrder {
   const [[kind = '', value] = [], ...more] = Object.entries(target ?? {})
   if (more.length > 0 || !TARGETS.includes(kind) || typeof value !== 'string')
     throw new FwsError('ERR_STATE', `disconnect() takes one of { id }, { sub }, { topic }, received ${shown(target)}`)
@@ -24,8 +24,8 @@ export function checkOrder({ target, code, reason = '' }: Order): Order {
   return { target: { [kind]: value } as unknown as Target, code, reason: cutReason(String(reason)) }
 }
 
-/** An order as another node wrote it; `undefined`: not one that can be obeyed. */
-export function readOrder(text: string): Order | undefined {
+/** Parses an order from another node; `undefined` if it is not valid. */
+export function readOrder(text: string): DisconnectOrder | undefined {
   try {
     return checkOrder(JSON.parse(text))
   } catch {

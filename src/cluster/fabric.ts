@@ -3,27 +3,27 @@ import type { Awaitable } from '../contract/deadline.ts'
 import type { Counters } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Carrier } from '../contract/storage.ts'
-import type { Order } from './disconnect-order.ts'
+import type { DisconnectOrder } from './disconnect-order.ts'
 import {
   isFrom,
   isOrder,
   MAX_MESSAGES,
+  type NodeMessage,
   nodeBytes,
-  type Parcel,
   readEnvelope,
   sizeOf,
   writeEnvelope,
 } from './envelope.ts'
 
-/** Topics whose messages are numbered; the one longest unused begins anew. */
+/** Topics with a sequence number; the least recently used one restarts. */
 const MAX_NUMBERED = 10_000
-/** Messages that can have been lost at once; a larger gap is no number of a node of ours. */
+/** Largest plausible gap in sequence numbers; envelopes with a larger one are refused. */
 const MAX_GAP = 1e9
-/** Nodes that are followed in one topic. */
+/** Nodes whose sequence numbers are tracked per topic. */
 const MAX_NODES = 1000
-/** Milliseconds between two signs of life to everyone. */
+/** Milliseconds between two empty envelopes to all nodes. */
 const BEAT = 2000
-/** Milliseconds over which losses are summed to one line in the log. */
+/** Milliseconds over which losses are summed for one log line. */
 const LOG_EVERY = 1000
 
 const EVERYONE = 'all'
@@ -34,37 +34,36 @@ export interface FabricHost {
   readonly instance: string
   readonly counters: Counters
   readonly log: Logger
-  /** Bytes of one turn that may wait before they travel. */
+  /** Bytes that are queued before an immediate flush. */
   readonly maxBytes: number
-  /** A message of another node. `undefined`: for everyone. */
+  /** Delivers a message from another node; without a topic to all clients. */
   deliver(topic: string | undefined, payload: Payload, format?: string): void
-  /** An order that was given on another node. */
-  obey(order: Order): void
+  /** Executes an order from another node. */
+  disconnect(order: DisconnectOrder): void
 }
 
 /**
- * Makes the nodes of a server one: what is broadcast here reaches the members on every other node, at most once and in
- * order. The broadcasts of one turn of the event loop to one topic travel together. Messages are numbered for each
- * topic, so that the others know what they missed; what comes behind its turn is dropped rather than delivered late.
- * Now and then an envelope without a message tells the number of the next one to everyone: so nodes know of each other,
- * and notice what they missed even if nothing follows.
+ * Connects the nodes of one server: a broadcast reaches the members on all nodes, at most once and in order. The broadcasts of
+ * one turn of the event loop to one topic share an envelope. Messages are numbered per topic, so that the receivers detect
+ * losses; late messages are dropped. Empty envelopes announce the next number every 2 s, so that a loss is also detected
+ * if no message follows.
  */
 export class Fabric {
   readonly #host: FabricHost
   readonly #node: Buffer
-  /** What this turn has broadcast so far. */
-  #batches = new Map<string, Parcel[]>()
+  /** Messages of this turn, by channel. */
+  #batches = new Map<string, NodeMessage[]>()
   #messages = 0
   #bytes = 0
   #scheduled = false
-  /** For each topic: the number of the next message to it. */
-  readonly #sent = new Map<string, number>()
-  /** With which number a topic begins whose number was forgotten, or never known: past all that it may have had. */
+  /** Next sequence number by channel, least recently used first. */
+  readonly #nextNumbers = new Map<string, number>()
+  /** First number of a channel without an entry: above all numbers that it may have had before it was evicted. */
   #begin = 0
   #beat: NodeJS.Timeout | undefined
-  /** For each topic that is listened to: the number of the next message of each node. */
-  readonly #heard = new Map<string, Map<string, number>>()
-  /** Not yet in the log. */
+  /** Next expected number by subscribed channel and node. */
+  readonly #expected = new Map<string, Map<string, number>>()
+  /** Lost messages that are not logged yet. */
   #lost = 0
   #refused = new Set<string>()
   readonly #flushLater = () => this.flush()
@@ -74,7 +73,7 @@ export class Fabric {
     this.#node = nodeBytes(host.instance)
   }
 
-  /** Settles when broadcasts to everyone are heard. */
+  /** Settles when broadcasts to all clients arrive. */
   start(): Awaitable<void> {
     this.#host.carrier.start((channel, bytes) => this.#receive(channel, bytes))
     this.#beat = setInterval(() => this.#send(EVERYONE, []), BEAT)
@@ -83,42 +82,42 @@ export class Fabric {
     return this.#listen(EVERYONE)
   }
 
-  /** Sends what waits, for the last time. */
+  /** Sends the queued messages and ends the heartbeat. */
   stop(): void {
     clearInterval(this.#beat)
     this.flush()
   }
 
-  /** From the first member of a topic on this node. */
+  /** Called for the first member of a topic on this node. */
   listen(topic: string): void {
     void this.#listen(channelOf(topic))
   }
 
-  /** From the last member on. */
+  /** Called after the last member of a topic has left. */
   ignore(topic: string): void {
     const channel = channelOf(topic)
-    this.#heard.delete(channel)
+    this.#expected.delete(channel)
     this.#host.carrier.ignore(channel)
   }
 
-  /** To the other nodes, at the end of this turn of the event loop. */
+  /** Queues a message for the other nodes until the end of this turn of the event loop. */
   add(topic: string | undefined, payload: Payload, format?: string): void {
-    // Whoever sent a Buffer may change it before the end of the turn.
-    const kept = typeof payload === 'string' ? payload : Buffer.from(payload)
-    this.#add(channelOf(topic), format === undefined ? kept : { payload: kept, format })
+    // The caller may change its Buffer before the end of the turn.
+    const copy = typeof payload === 'string' ? payload : Buffer.from(payload)
+    this.#add(channelOf(topic), format === undefined ? copy : { payload: copy, format })
   }
 
-  /** Behind what was broadcast before. To every node: clients on hold are members of topics that nobody listens to yet. */
-  order(order: Order): void {
+  /** Queues an order after earlier broadcasts. To all nodes: clients on hold belong to topics without a subscription. */
+  order(order: DisconnectOrder): void {
     this.flush()
     this.#add(EVERYONE, order)
   }
 
-  #add(channel: string, parcel: Parcel): void {
+  #add(channel: string, message: NodeMessage): void {
     const batch = this.#batches.get(channel)
-    if (batch === undefined) this.#batches.set(channel, [parcel])
-    else batch.push(parcel)
-    this.#bytes += sizeOf(parcel)
+    if (batch === undefined) this.#batches.set(channel, [message])
+    else batch.push(message)
+    this.#bytes += sizeOf(message)
     if (++this.#messages >= MAX_MESSAGES || this.#bytes >= this.#host.maxBytes) this.flush()
     else if (!this.#scheduled) {
       this.#scheduled = true
@@ -126,7 +125,7 @@ export class Fabric {
     }
   }
 
-  /** Sends what waits. */
+  /** Sends the queued messages. */
   flush(): void {
     this.#scheduled = false
     if (this.#messages === 0) return
@@ -134,24 +133,24 @@ export class Fabric {
     this.#batches = new Map()
     this.#messages = 0
     this.#bytes = 0
-    for (const [channel, parcels] of batches) this.#send(channel, parcels)
+    for (const [channel, messages] of batches) this.#send(channel, messages)
   }
 
   #listen(channel: string): Awaitable<void> {
-    this.#heard.set(channel, new Map())
+    this.#expected.set(channel, new Map())
     return this.#host.carrier.listen(channel)
   }
 
-  #send(channel: string, parcels: readonly Parcel[]): void {
+  #send(channel: string, messages: readonly NodeMessage[]): void {
     const { carrier, counters } = this.#host
-    const known = this.#sent.get(channel)
-    const first = known ?? this.#begin
-    // Set anew, so that it stands last: the first of a Map is the one longest unused.
-    this.#sent.delete(channel)
-    this.#sent.set(channel, first + parcels.length)
-    if (this.#sent.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, forgetOldest(this.#sent)!)
-    const envelope = writeEnvelope(this.#node, { first, anew: known === undefined, parcels })
-    const { length } = parcels
+    const next = this.#nextNumbers.get(channel)
+    const first = next ?? this.#begin
+    // Moves the entry to the end of the Map, which is in order of use.
+    this.#nextNumbers.delete(channel)
+    this.#nextNumbers.set(channel, first + messages.length)
+    if (this.#nextNumbers.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, evictOldest(this.#nextNumbers)!)
+    const envelope = writeEnvelope(this.#node, { first, restarted: next === undefined, messages })
+    const { length } = messages
     const onRefused = () => {
       counters.nodesUnsent += length
     }
@@ -160,31 +159,31 @@ export class Fabric {
   }
 
   #receive(channel: string, bytes: Buffer): void {
-    const heard = this.#heard.get(channel)
-    if (heard === undefined || isFrom(this.#node, bytes)) return
+    const expected = this.#expected.get(channel)
+    if (expected === undefined || isFrom(this.#node, bytes)) return
     const envelope = readEnvelope(bytes)
     if (typeof envelope === 'string') {
       this.#refuse(envelope)
       return
     }
-    const { node, first, anew, parcels } = envelope
-    const next = heard.get(node)
-    if (next === undefined && heard.size >= MAX_NODES) forgetOldest(heard)
+    const { node, first, restarted, messages } = envelope
+    const next = expected.get(node)
+    if (next === undefined && expected.size >= MAX_NODES) evictOldest(expected)
     if (next !== undefined) {
       if (first < next) return
       if (first - next > MAX_GAP) {
-        this.#refuse('envelope with a number that cannot be')
+        this.#refuse(`envelope with a gap of more than ${MAX_GAP} messages`)
         return
       }
-      if (first > next && !anew) this.#miss(first - next)
+      if (first > next && !restarted) this.#miss(first - next)
     }
-    heard.set(node, first + parcels.length)
-    this.#host.counters.nodesIn += parcels.length
+    expected.set(node, first + messages.length)
+    this.#host.counters.nodesIn += messages.length
     const topic = topicOf(channel)
-    for (const parcel of parcels) {
-      if (isPayload(parcel)) this.#host.deliver(topic, parcel)
-      else if (isOrder(parcel)) this.#host.obey(parcel)
-      else this.#host.deliver(topic, parcel.payload, parcel.format)
+    for (const message of messages) {
+      if (isPayload(message)) this.#host.deliver(topic, message)
+      else if (isOrder(message)) this.#host.disconnect(message)
+      else this.#host.deliver(topic, message.payload, message.format)
     }
   }
 
@@ -198,7 +197,7 @@ export class Fabric {
     }, LOG_EVERY).unref()
   }
 
-  /** Once for each reason: a node of another release may send thousands a second. */
+  /** Logs each reason once: a node with another version may send thousands per second. */
   #refuse(why: string): void {
     this.#host.counters.nodesRefused++
     if (this.#refused.has(why)) return
@@ -215,8 +214,8 @@ function topicOf(channel: string): string | undefined {
   return channel === EVERYONE ? undefined : channel.slice('topic:'.length)
 }
 
-/** Answers the number that was forgotten. */
-function forgetOldest(map: Map<string, number>): number | undefined {
+/** Deletes the first entry and returns its number. */
+function evictOldest(map: Map<string, number>): number | undefined {
   for (const [key, number] of map) {
     map.delete(key)
     return number

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { type Chains, handlersOf } from '../chain/chains.ts'
-import { checkOrder, type Order } from '../cluster/disconnect-order.ts'
+import { checkOrder, type DisconnectOrder } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
 import type { Attached, Audience, Client, Target } from '../contract/client.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
@@ -22,25 +22,25 @@ export interface HubHost {
   readonly limits: Limits
   readonly counters: Counters
   readonly log: Logger
-  /** `undefined`: the storage has none. */
+  /** `undefined` if the storage has none. */
   readonly bus: Bus | undefined
-  /** `undefined`: this node is alone. */
+  /** `undefined` on a single node. */
   readonly carrier: Carrier | undefined
   /** UUID of this node. */
   readonly instance: string
   readonly checks: () => Checks
   readonly storageMetrics: () => Readonly<Record<string, number>>
-  /** Whether new clients are welcome: not once the server stops. */
+  /** Whether new clients are accepted: false once the server stops. */
   readonly isAccepting: () => boolean
   stop(why: string): void
   reportCodec(error: unknown, codec: string): void
   reportTransport(error: unknown, transport: string, id: string): void
 }
 
-/** Who is here, who hears what. The Server that filters see. */
+/** The clients and topics of a node; implements the Server that filters see. */
 export class Hub implements ClientHost {
   readonly clients = new Map<string, ServerClient>()
-  /** Not open yet: their connect chain is under way, or their transport has just been attached. */
+  /** Clients that are not open yet: in the connect chain, or just attached. */
   readonly arriving = new Set<ServerClient>()
   readonly chains: Chains
   readonly limits: Limits
@@ -48,12 +48,12 @@ export class Hub implements ClientHost {
   readonly log: Logger
   readonly fanout: Fanout
   readonly wires: Wires
-  /** The way to the other nodes, if there may be any. */
+  /** Connects the other nodes; `undefined` on a single node. */
   readonly fabric: Fabric | undefined
   readonly #host: HubHost
   readonly #everyone = new Topic('everyone')
   readonly #topics = new Map<string, Topic>()
-  /** Clients that are gone and whose disconnect chain has not ended. */
+  /** Disconnected clients whose disconnect chain has not ended. */
   readonly #leaving = new Set<ServerClient>()
   #whenEmpty: (() => void)[] = []
 
@@ -71,8 +71,8 @@ export class Hub implements ClientHost {
         const topic = this.#topicOf(name)
         if (topic !== undefined) this.fanout.broadcast(topic, payload, undefined, format)
       }
-      const obey = (order: Order) => this.#disconnectHere(order)
-      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, obey })
+      const disconnect = (order: DisconnectOrder) => this.#disconnectLocal(order)
+      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, disconnect })
     }
   }
 
@@ -108,16 +108,16 @@ export class Hub implements ClientHost {
     const { bus } = this.#host
     if (bus === undefined) throw new FwsError('ERR_STORAGE', 'publish() needs a storage with "bus"')
     const published = bus.publish(channel, payload)
-    // Whoever does not wait for it must not end the process by its failure; whoever does still sees it.
+    // A rejection that the caller does not await must not end the process.
     if (isPromise(published)) published.then(undefined, () => count(this.counters.drops, 'publish failed'))
     return published
   }
 
   disconnect(target: Target, code = 1000, reason = ''): void {
     const order = checkOrder({ target, code, reason })
-    const isHereAlone = 'id' in order.target && this.clients.has(order.target.id)
-    if (!isHereAlone) this.fabric?.order(order)
-    this.#disconnectHere(order)
+    const isLocal = 'id' in order.target && this.clients.has(order.target.id)
+    if (!isLocal) this.fabric?.order(order)
+    this.#disconnectLocal(order)
   }
 
   stop(why: string): void {
@@ -140,17 +140,17 @@ export class Hub implements ClientHost {
       client,
       receive: (payload, views) => client.receive(payload, views),
       settled: then => client.mailbox.whenIdle(then),
-      // Never from within a call of ours to the transport: it may be in the middle of a flush.
+      // Not synchronously: a transport may report it from within a write, in the middle of a flush.
       closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),
     }
   }
 
-  /** Clients here, and those gone whose messages are still worked on: they take memory too. */
+  /** Clients that use memory: open, or disconnected with messages still in the chain. */
   get population(): number {
     return this.clients.size + this.#leaving.size
   }
 
-  /** Whether its disconnect chain has still to end. */
+  /** Whether the disconnect chain of a disconnected client has not ended. */
   isLeaving(client: ServerClient): boolean {
     return this.#leaving.has(client)
   }
@@ -188,7 +188,7 @@ export class Hub implements ClientHost {
     this.#host.reportTransport(error, transport, id)
   }
 
-  /** The connection has ended. */
+  /** Called when the connection has ended. */
   closed(client: ServerClient, code: number): void {
     this.leaveAll(client)
     this.clients.delete(client.id)
@@ -197,14 +197,14 @@ export class Hub implements ClientHost {
     count(this.counters.closes, code)
   }
 
-  /** All its messages have been worked on. */
+  /** Called when the chain has handled all messages of a closed client. */
   disconnected(client: ServerClient, closed: Closed): void {
     const outcome = this.chains.disconnect.run(client, closed)
     if (isPromise(outcome)) (outcome as Promise<unknown>).then(() => this.#left(client))
     else this.#left(client)
   }
 
-  /** Settles when every client has gone and every disconnect chain has ended. */
+  /** Settles when all clients have disconnected and all disconnect chains have ended. */
   empty(): Promise<void> {
     if (this.clients.size === 0 && this.#leaving.size === 0) return Promise.resolve()
     return new Promise(resolve => {
@@ -229,14 +229,14 @@ export class Hub implements ClientHost {
     return name === undefined ? this.#everyone : this.#topics.get(name)
   }
 
-  #disconnectHere({ target, code, reason }: Order): void {
-    const isMeant = (client: ServerClient) => {
+  #disconnectLocal({ target, code, reason }: DisconnectOrder): void {
+    const isTarget = (client: ServerClient) => {
       if ('id' in target) return client.id === target.id
       return 'sub' in target ? client.identity === target.sub : client.topics.has(target.topic)
     }
     const one = 'id' in target ? this.clients.get(target.id) : undefined
     const candidates = one === undefined ? [...this.arriving, ...this.clients.values()] : [one]
-    for (const client of candidates) if (isMeant(client)) client.disconnect(code, reason)
+    for (const client of candidates) if (isTarget(client)) client.disconnect(code, reason)
   }
 
   #broadcastWhere(
@@ -245,14 +245,14 @@ export class Hub implements ClientHost {
     where: (client: Client) => boolean,
     { except, format }: Audience,
   ): void {
-    const known = new Map<unknown, Buffer | Pieces>()
+    const encodings = new Map<unknown, Buffer | Pieces>()
     for (const client of this.clients.values()) {
       if (client === except || !topic.members.has(client.outbox) || !where(client)) continue
       const { wire } = client.outbox
-      let encoded = known.get(wire)
+      let encoded = encodings.get(wire)
       if (encoded === undefined) {
         encoded = wire.encode(payload, format)
-        known.set(wire, encoded)
+        encodings.set(wire, encoded)
       }
       client.sendEncoded(encoded)
     }

@@ -214,7 +214,7 @@ describe('order', () => {
     assert.equal(server.counters.errors, 0)
   })
 
-  it('what one filter sends from one place arrives in that order, direct sends and broadcasts of every kind mixed', async t => {
+  it('direct sends and all kinds of broadcasts from one filter arrive in the order of the calls', async t => {
     const clients: (Client | undefined)[] = []
     const server = await serve(t, { filters: [router(clients)] })
     const peers: Peer[] = []

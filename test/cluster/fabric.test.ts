@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import type { Order } from '../../src/cluster/disconnect-order.ts'
+import type { DisconnectOrder } from '../../src/cluster/disconnect-order.ts'
 import { nodeBytes, readEnvelope, writeEnvelope } from '../../src/cluster/envelope.ts'
 import { Fabric } from '../../src/cluster/fabric.ts'
 import type { Counters } from '../../src/contract/metrics.ts'
@@ -18,44 +18,49 @@ const asLatin1 = ann.toString('latin1')
 describe('envelope', () => {
   it('carries text and binary, in order', () => {
     const payloads = ['', 'ünï', Buffer.from([0, 255]), Buffer.alloc(0), 'x'.repeat(70_000)]
-    assert.deepEqual(readEnvelope(writeEnvelope(ann, { first: 2 ** 40, anew: true, parcels: payloads })), {
+    assert.deepEqual(readEnvelope(writeEnvelope(ann, { first: 2 ** 40, restarted: true, messages: payloads })), {
       node: asLatin1,
       first: 2 ** 40,
-      anew: true,
-      parcels: payloads,
+      restarted: true,
+      messages: payloads,
     })
   })
-  it('carries orders to disconnect, and no other', () => {
+  it('carries orders to disconnect, and refuses invalid ones', () => {
     const order = { target: { sub: 'ann' }, code: 4403, reason: 'ünwanted' }
-    const envelope = writeEnvelope(ann, { first: 1, anew: false, parcels: ['before', order] })
-    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, anew: false, parcels: ['before', order] })
+    const envelope = writeEnvelope(ann, { first: 1, restarted: false, messages: ['before', order] })
+    assert.deepEqual(readEnvelope(envelope), {
+      node: asLatin1,
+      first: 1,
+      restarted: false,
+      messages: ['before', order],
+    })
     const wrong = { ...order, code: 1006 }
     assert.equal(
-      readEnvelope(writeEnvelope(ann, { first: 1, anew: false, parcels: [wrong] })),
-      'envelope with a parcel of kind 2 that cannot be read',
+      readEnvelope(writeEnvelope(ann, { first: 1, restarted: false, messages: [wrong] })),
+      'envelope with a message of kind 2 that cannot be read',
     )
   })
   it('carries text and binary in a format', () => {
-    const parcels = [
+    const messages = [
       { payload: 'ünï', format: 'points' },
       { payload: Buffer.from([0, 255]), format: 'x'.repeat(64) },
       { payload: '', format: 'p' },
     ]
-    const envelope = writeEnvelope(ann, { first: 1, anew: false, parcels })
-    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, anew: false, parcels })
+    const envelope = writeEnvelope(ann, { first: 1, restarted: false, messages })
+    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, restarted: false, messages })
     // The format is longer than all that there is.
-    const cut = writeEnvelope(ann, { first: 1, anew: false, parcels: [{ payload: 'x', format: 'points' }] })
+    const cut = writeEnvelope(ann, { first: 1, restarted: false, messages: [{ payload: 'x', format: 'points' }] })
     cut[24 + 5] = 200
-    assert.equal(readEnvelope(cut), 'envelope with a parcel of kind 3 that cannot be read')
+    assert.equal(readEnvelope(cut), 'envelope with a message of kind 3 that cannot be read')
   })
   it('of another version is refused with both versions', () => {
-    const envelope = writeEnvelope(ann, { first: 0, anew: false, parcels: ['x'] })
+    const envelope = writeEnvelope(ann, { first: 0, restarted: false, messages: ['x'] })
     envelope[0] = 2
     assert.equal(readEnvelope(envelope), 'envelope of version 2, this node reads 1; are all nodes of one release?')
     assert.match(String(readEnvelope(Buffer.alloc(0))), /version none/)
   })
   it('cut anywhere is refused or ends between two messages', () => {
-    const whole = writeEnvelope(ann, { first: 0, anew: false, parcels: ['one', Buffer.from('two')] })
+    const whole = writeEnvelope(ann, { first: 0, restarted: false, messages: ['one', Buffer.from('two')] })
     const uncut = [24, 24 + 5 + 3]
     for (let end = 1; end < whole.length; end++) {
       const read = readEnvelope(whole.subarray(0, end))
@@ -68,9 +73,9 @@ interface Node {
   readonly fabric: Fabric
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
-  readonly obeyed: Order[]
+  readonly disconnects: DisconnectOrder[]
   /** Messages and orders as they came. */
-  readonly seen: (Payload | Order)[]
+  readonly seen: (Payload | DisconnectOrder)[]
   readonly logged: Record<string, unknown>[]
   readonly listening: Set<string>
 }
@@ -88,8 +93,8 @@ class Wire {
     const node = {
       counters: createCounters(),
       got: [] as [string | undefined, Payload][],
-      obeyed: [] as Order[],
-      seen: [] as (Payload | Order)[],
+      disconnects: [] as DisconnectOrder[],
+      seen: [] as (Payload | DisconnectOrder)[],
       logged: [] as Record<string, unknown>[],
       listening,
       deliver: (_: string, __: Buffer) => {},
@@ -119,8 +124,8 @@ class Wire {
         node.got.push([topic, payload])
         node.seen.push(payload)
       },
-      obey: order => {
-        node.obeyed.push(order)
+      disconnect: order => {
+        node.disconnects.push(order)
         node.seen.push(order)
       },
     })
@@ -138,7 +143,7 @@ function two() {
 }
 
 describe('fabric', () => {
-  it('brings an order behind what was broadcast before it, to whomever, and before what comes after', () => {
+  it('keeps an order between earlier and later broadcasts', () => {
     const { a, b } = two()
     b.fabric.listen('room')
     const order = { target: { sub: 'ann' }, code: 1000, reason: '' }
@@ -149,21 +154,21 @@ describe('fabric', () => {
     a.fabric.flush()
     assert.deepEqual(b.seen, ['to all', 'last words', order, 'later'])
   })
-  it('refuses a parcel of a kind that it does not know', () => {
-    const envelope = writeEnvelope(ann, { first: 0, anew: false, parcels: ['x'] })
+  it('refuses a message of an unknown kind', () => {
+    const envelope = writeEnvelope(ann, { first: 0, restarted: false, messages: ['x'] })
     envelope[24] = 9
-    assert.equal(readEnvelope(envelope), 'envelope with a parcel of kind 9 that cannot be read')
+    assert.equal(readEnvelope(envelope), 'envelope with a message of kind 9 that cannot be read')
   })
-  it('brings an order to every other node', () => {
+  it('sends an order to all other nodes', () => {
     const { a, b } = two()
     const ofTopic = { target: { topic: 'room' }, code: 1000, reason: '' }
     const ofClient = { target: { id: 'x' }, code: 4000, reason: 'why' }
     a.fabric.order(ofTopic)
     a.fabric.order(ofClient)
     a.fabric.flush()
-    assert.deepEqual(b.obeyed, [ofTopic, ofClient])
+    assert.deepEqual(b.disconnects, [ofTopic, ofClient])
   })
-  it('brings a broadcast to every other node and not back', () => {
+  it('sends a broadcast to all other nodes and not back', () => {
     const { wire, a, b } = two()
     const c = wire.node('00000000-0000-4000-8000-000000000003')
     a.fabric.add(undefined, 'hello')
@@ -171,7 +176,7 @@ describe('fabric', () => {
     assert.deepEqual([a.got, b.got, c.got], [[], [[undefined, 'hello']], [[undefined, 'hello']]])
     assert.deepEqual([a.counters.nodesOut, b.counters.nodesIn], [1, 1])
   })
-  it('what one turn broadcasts to a topic travels as one envelope, at the end of the turn', async () => {
+  it('the broadcasts of one turn to a topic share an envelope, sent at the end of the turn', async () => {
     const { wire, a, b } = two()
     b.fabric.listen('x')
     for (let i = 0; i < 5; i++) a.fabric.add('x', `${i}`)
@@ -187,14 +192,14 @@ describe('fabric', () => {
       ['0', '1', '2', '3', '4', 'all'],
     )
   })
-  it('a turn that sends very much does not keep it all', () => {
+  it('a turn with many messages flushes early', () => {
     const { wire, a } = two()
     for (let i = 0; i < 3; i++) a.fabric.add(undefined, 'x'.repeat(600))
     assert.equal(wire.sent.length, 1)
     for (let i = 0; i < 1100; i++) a.fabric.add(undefined, '')
     assert.equal(wire.sent.length, 2)
   })
-  it('a Buffer is as it was when it was sent', () => {
+  it('copies a Buffer when it is sent', () => {
     const { a, b } = two()
     const bytes = Buffer.from('first')
     a.fabric.add(undefined, bytes)
@@ -202,7 +207,7 @@ describe('fabric', () => {
     a.fabric.flush()
     assert.deepEqual(b.got, [[undefined, Buffer.from('first')]])
   })
-  it('a topic is heard from the first member to the last', () => {
+  it('a topic is subscribed from the first member to the last', () => {
     const { a, b } = two()
     const say = (text: string) => {
       a.fabric.add('x', text)
@@ -216,13 +221,13 @@ describe('fabric', () => {
     assert.deepEqual(b.got, [['x', 'during']])
     assert.deepEqual([...b.listening], ['all'])
   })
-  it('everyone is no topic of that name', () => {
+  it('a topic named all is not the channel to all clients', () => {
     const { a, b } = two()
     for (const topic of ['all', '', 'topic:all']) a.fabric.add(topic, 'not for everyone')
     a.fabric.flush()
     assert.deepEqual(b.got, [])
   })
-  it('what was lost shows as a gap: counted by message, and in the log once', async t => {
+  it('a loss is detected as a gap, counted per message, and logged once', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { wire, a, b } = two()
     const say = (count: number) => {
@@ -247,7 +252,7 @@ describe('fabric', () => {
       [['messages of other nodes were lost', 5]],
     )
   })
-  it('a node that joins late has lost nothing', () => {
+  it('a node that joins late does not count a loss', () => {
     const { a, b } = two()
     a.fabric.add('x', 'before')
     a.fabric.flush()
@@ -256,7 +261,7 @@ describe('fabric', () => {
     a.fabric.flush()
     assert.equal(b.counters.nodesLost, 0)
   })
-  it('what comes twice or behind its turn is not delivered again', () => {
+  it('duplicate and late messages are not delivered', () => {
     const { wire, a, b } = two()
     const seen: Buffer[] = []
     wire.arrives = bytes => {
@@ -273,7 +278,7 @@ describe('fabric', () => {
     )
     assert.equal(b.counters.nodesLost, 1)
   })
-  it('what was lost is noticed though nothing follows, and though its node was never heard before', t => {
+  it('a loss is detected without a later message, also from an unknown node', t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     const { wire, a, b } = two()
     const c = wire.node('00000000-0000-4000-8000-000000000003')
@@ -297,7 +302,7 @@ describe('fabric', () => {
     t.mock.timers.tick(10_000)
     assert.equal(wire.sent.length, length)
   })
-  it('a topic whose number was forgotten begins anew: nothing counts as lost, and what is late stays out', () => {
+  it('an evicted topic restarts its numbers: no loss is counted, and late messages are not delivered', () => {
     const { wire, a, b } = two()
     b.fabric.listen('x')
     const say = (topic: string, text: string) => {
@@ -316,7 +321,7 @@ describe('fabric', () => {
     )
     assert.equal(b.counters.nodesLost, 0)
   })
-  it('what cannot be read is counted and logged once for each reason', async () => {
+  it('invalid envelopes are counted, and logged once per reason', async () => {
     const { wire, a, b } = two()
     wire.arrives = bytes => {
       bytes[0] = 9

@@ -95,7 +95,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
   const open = (node: Launched) => Peer.open(node.url)
   const logged = (node: Launched, text: string) => node.logged().filter(({ msg }) => String(msg).includes(text))
 
-  it('a broadcast reaches every client of every node but the sender, once and in order', async t => {
+  it('a broadcast reaches all clients of all nodes except the sender, once and in order', async t => {
     const { nodes: all } = await nodes(t, 3, ['broadcast'])
     const [ann, bob, cy, dan] = await Promise.all([all[0]!, all[0]!, all[1]!, all[2]!].map(open))
     const sent = Array.from({ length: 500 }, (_, i) => (i % 2 ? `text ${i}` : Buffer.from([i, i >> 8, 255])))
@@ -159,7 +159,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
       assert.deepEqual(await peer.get(expected.length), expected)
     }
   })
-  it('actions reach the messaging clients of every node, in the form of each, and nobody else', async t => {
+  it('actions reach the messaging clients of all nodes, in the format of each, and no other clients', async t => {
     const { nodes: all } = await nodes(t, 2, ['./fleet.js', 'broadcast'], shared, ['--messaging-port', '0'])
     const [ann, bob, eve] = [
       await Peer.open(all[0]!.url, {}, ['messaging']),
@@ -197,7 +197,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     ])
     assert.deepEqual((await simple!.get(3)).slice(1), [PNG, Buffer.from('own')])
   })
-  it('an identity, or a topic, is disconnected on every node, behind what it was sent', async t => {
+  it('an identity, or a topic, is disconnected on all nodes, after everything that was sent to it', async t => {
     const { nodes: all } = await nodes(t, 2, ['./bouncer.js'], await own(t))
     const [ann, here, there, other] = await Promise.all([all[0]!, all[0]!, all[1]!, all[1]!].map(open))
     for (const peer of [here!, there!]) peer.send('am bob')
@@ -221,7 +221,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     await cy.get(1)
     assert.deepEqual(bob.received, [])
   })
-  it('a node that is killed: its members are gone within the lease, whoever asks, and nothing of it stays', async t => {
+  it('the members of a killed node expire within the lease on all nodes, and no key of it remains', async t => {
     const { key, nodes: all } = await nodes(t, 3, ['./who.js', 'broadcast-by-token'])
     const [ann, bob, cy] = await Promise.all(all.map(open))
     ann!.send('token:x')
@@ -264,7 +264,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     // The members are there before it says so.
     await until(() => logged(all[0]!, 'sets of this node written again').length === 1)
   })
-  it('Redis killed and back, empty: local clients never notice, the nodes find each other again by themselves', async t => {
+  it('after a restart of Redis without data the nodes recover, and local clients are not affected', async t => {
     const redis = await own(t)
     const { nodes: all } = await nodes(t, 2, ['./who.js', 'broadcast-by-token'], redis)
     const [ann, bob, cy] = await Promise.all([all[0]!, all[0]!, all[1]!].map(open))
@@ -294,7 +294,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     // Once for each time, however often the client library tried again.
     for (const node of all) assert.equal(logged(node, 'is lost').length, 1)
   })
-  it('a failed node stops as it should while Redis is down', async t => {
+  it('a node stops cleanly while Redis is down', async t => {
     const redis = await own(t)
     const { nodes: all } = await nodes(t, 1, ['broadcast'], redis)
     const peer = await open(all[0]!)
