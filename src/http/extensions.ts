@@ -1,14 +1,14 @@
 const DEFLATE = 'permessage-deflate'
 const BITS = '(?:[89]|1[0-5])'
-/** What RFC 7692, section 7.1, knows, each with a value that it allows; such a value may stand in quotes. */
+/** A valid parameter of permessage-deflate (RFC 7692, section 7.1); the value may be quoted. */
 const PARAMETER = new RegExp(
   `^(?:(?:server|client)_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits=(?:${BITS}|"${BITS}"))$`,
 )
 
 /**
- * A Sec-WebSocket-Extensions header without the offers of compression that a server must decline: unknown parameters,
- * wrong values, one twice (RFC 7692, section 7). `ws` would refuse the whole handshake for one of them. `undefined`: none is left.
- * What is no list of extensions stays as it is, for `ws` to refuse.
+ * Removes compression offers that a server must decline from a Sec-WebSocket-Extensions header: unknown or duplicate
+ * parameters and wrong values (RFC 7692, section 7), for which `ws` would refuse the handshake. Returns `undefined` if no offer
+ * is left. A malformed header is not changed: `ws` refuses it.
  */
 export function withoutBadOffers(header: string): string | undefined {
   const offers = header.split(',')
@@ -16,7 +16,7 @@ export function withoutBadOffers(header: string): string | undefined {
   return kept.length === 0 ? undefined : kept.join(',').trim()
 }
 
-/** Well formed as an extension, and wrong as an offer of compression. */
+/** Whether an offer is well-formed as an extension and invalid as an offer of permessage-deflate. */
 function isBad(offer: string): boolean {
   const [name, ...parameters] = offer.split(';').map(part => part.trim())
   if (name !== DEFLATE || !parameters.every(isWellFormed)) return false
@@ -24,7 +24,7 @@ function isBad(offer: string): boolean {
   return names.size < parameters.length || !parameters.every(parameter => PARAMETER.test(parameter))
 }
 
-/** RFC 6455, section 9.1: a token, perhaps with a value that is a token, perhaps in quotes. */
+/** Whether a parameter is a token with an optional, possibly quoted, token as its value (RFC 6455, section 9.1). */
 function isWellFormed(parameter: string): boolean {
   return /^[\w!#$%&'*+.^`|~-]+(?:=(?:[\w!#$%&'*+.^`|~-]+|"[\w!#$%&'*+.^`|~-]+"))?$/.test(parameter)
 }

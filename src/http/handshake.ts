@@ -7,11 +7,11 @@ import { hasBody } from '../kit/request-body.ts'
 const MAX_HEADER_FIELDS = 100
 export const TOO_MANY_FIELDS = `more than ${MAX_HEADER_FIELDS} header fields`
 
-/** What filters ask of the request; the request itself is let go once the client is open: it costs 1 KiB of memory. */
+/** The request as filters see it. The IncomingMessage, 1 KiB of memory, is released once the client is open. */
 export class RequestHandshake implements Handshake {
   request: IncomingMessage | undefined
   protocol: string | undefined
-  /** The headers as JSON, once the request is gone: half as large as the object. */
+  /** The headers as JSON once the request is released: half the memory of the object. */
   #headers = ''
   readonly #target: string
   readonly #scheme: 'ws' | 'wss'
@@ -26,8 +26,7 @@ export class RequestHandshake implements Handshake {
     return this.request?.headers ?? JSON.parse(this.#headers)
   }
 
-  /** Lets go of the request. */
-  letGo(): void {
+  releaseRequest(): void {
     // Node reads headers as Latin-1.
     this.#headers = flat(JSON.stringify(this.headers))
     this.request = undefined
@@ -43,26 +42,26 @@ export class RequestHandshake implements Handshake {
   }
 }
 
-/** What is wrong with the request before it is looked at as a handshake, in one sentence. */
+/** An error message for a request that is malformed or ambiguous as HTTP. */
 export function malformedOf(req: IncomingMessage): string | undefined {
   const { headers, headersDistinct, httpVersion } = req
   // RFC 6455, section 4.1.
   if (httpVersion !== '1.1') return `a WebSocket handshake is HTTP/1.1, received HTTP/${httpVersion}`
-  // What follows the headers would be taken for frames.
+  // The body would be parsed as frames.
   if (hasBody(req)) return 'a WebSocket handshake has no body'
   if (headers.host === undefined) return 'no Host header'
-  // A proxy may have looked at another one than we do (RFC 9112, section 3.2).
+  // A proxy may have read another one of several (RFC 9112, section 3.2).
   if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
   if ((headersDistinct.origin?.length ?? 0) > 1) return 'more than one Origin header'
   return undefined
 }
 
-/** Whether it came over TLS that ends here. */
+/** Whether the connection uses TLS terminated by this server. */
 export function isEncrypted({ socket }: IncomingMessage): boolean {
   return 'encrypted' in socket && socket.encrypted === true
 }
 
-/** Each costs far more memory than its bytes, for as long as its client is here. */
+/** Limits the memory of a connection: a header field costs far more than its bytes. */
 export function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length > 2 * MAX_HEADER_FIELDS
 }

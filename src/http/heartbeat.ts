@@ -1,12 +1,12 @@
 import { WebSocket } from 'ws'
 import type { ClientSocket } from './websocket.ts'
 
-/** The sockets are pinged in this many parts, one after the other, so that a ping of all is no burst. */
+/** Groups that are pinged one after the other within an interval, to avoid bursts. */
 const PARTS = 8
 
 /**
- * One timer for all connections. Each is pinged once an interval; one that has sent no byte since its last ping is
- * terminated. A socket that we paused ourselves cannot answer, and is left alone.
+ * Pings all connections with one timer, once per interval, and terminates those that have sent no byte since the last ping.
+ * Sockets paused by the server are skipped: their answers are not read.
  */
 export class Heartbeat {
   readonly #parts: Set<ClientSocket>[] = Array.from({ length: PARTS }, () => new Set())
@@ -14,7 +14,7 @@ export class Heartbeat {
   #next = 0
   #added = 0
 
-  /** @param intervalMs - 0: no heartbeat. */
+  /** @param intervalMs - 0 disables the heartbeat. */
   constructor(intervalMs: number) {
     if (intervalMs === 0) return
     this.#timer = setInterval(() => this.#beat(), intervalMs / PARTS)
@@ -35,15 +35,15 @@ export class Heartbeat {
     for (const ws of this.#parts[this.#next]!) {
       if (ws.readyState !== WebSocket.OPEN) continue
       if (ws.isPaused || ws.stream!.isHeld) {
-        // We keep it waiting ourselves: it has a whole interval once it is heard again.
-        ws.heard = -1
+        // The peer gets a full interval once the socket is read again.
+        ws.bytesAtPing = -1
         continue
       }
       const { bytesRead } = ws.stream!
-      if (bytesRead === ws.heard) {
+      if (bytesRead === ws.bytesAtPing) {
         ws.terminate()
       } else {
-        ws.heard = bytesRead
+        ws.bytesAtPing = bytesRead
         ws.ping()
       }
     }

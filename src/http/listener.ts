@@ -32,64 +32,64 @@ import type { ByteStream } from './websocket.ts'
 export interface ListenOptions {
   readonly port: number
   readonly host: string
-  /** Host names answered beside loopback ones. */
+  /** Allowed Host names in addition to loopback. */
   readonly hosts: readonly string[]
   /** PEM files; both or neither. */
   readonly key: string | undefined
   readonly cert: string | undefined
-  /** Of an encrypted key. */
+  /** Passphrase of an encrypted key. */
   readonly passphrase: string | undefined
-  /** PEM file of the authorities that clients' certificates are checked against; `undefined`: they are asked for none. */
+  /** PEM file of the authorities for client certificates; `undefined` disables client certificates. */
   readonly ca: string | undefined
   readonly clientCert: 'required' | 'optional'
-  /** Milliseconds for request headers; 0: no limit. */
+  /** Milliseconds for request headers; 0 disables the limit. */
   readonly headersTimeout: number
-  /** Milliseconds that a plain connection may be silent, or leave its answer unread. */
+  /** Milliseconds without traffic after which a plain connection is closed. */
   readonly idleTimeout: number
 }
 
-/** Connections that may be open beside the clients: handshakes under way and plain HTTP. */
+/** Connections in addition to `--max-clients`, for handshakes and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
-/** Requests of one connection that may wait for their answers; who pipelines more and does not read is cut off. */
+/** Unanswered requests per connection; a connection with more is destroyed. */
 const MAX_PIPELINED = 32
-/** One line of a kind in the log per minute: any client can make a TLS handshake fail. */
+/** Log lines per error code and minute: any client can cause failed TLS handshakes. */
 const TLS_FAILURE_LINES = [1, 60_000] as const
-/** Milliseconds for a whole plain request, its body included. */
+/** Milliseconds for a plain request including its body. */
 const REQUEST_TIMEOUT = 300_000
 
-/** HTTP statuses for what Node's parser complains of. */
+/** HTTP statuses for error codes of Node's parser. */
 const PARSER_STATUS: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 }
 
-/** The HTTP(S) server: requests to the request chain, upgrades to Upgrades, bytes to the data chain when there is one. */
+/** The HTTP(S) server: passes requests to the request chain, upgrades to Upgrades, and bytes to the data chain if there is one. */
 export class Listener {
   readonly #hub: Hub
   readonly #options: ListenOptions
   readonly #http: HttpServer | HttpsServer
-  /** Sockets with requests that are being answered, and how many. */
+  /** Number of unanswered requests per socket. */
   readonly #answering = new Map<Duplex, number>()
-  /** Under TLS: every socket, since the HTTP server knows none before its handshake is done. */
+  /** With TLS all sockets: the HTTP server does not track a socket before the TLS handshake is done. */
   readonly #sockets = new Set<Socket>()
-  /** The address listened on. */
+  /** The bound address. */
   #boundTo = ''
   readonly #watched = new WeakSet<Duplex>()
   readonly #tlsFailures = new LogLimit(...TLS_FAILURE_LINES)
   #whenAnswered: (() => void) | undefined
 
-  /** @throws FwsError `ERR_OPTION`: key, certificate or authorities cannot be used. */
+  /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
     this.#options = options
     const headersTimeout = Math.ceil(options.headersTimeout)
     const settings = {
-      // Checked and counted here, as every other fault of Host.
+      // Checked and counted in `#check`.
       requireHostHeader: false,
       headersTimeout,
-      // Node wants it no shorter than the other.
+      // Node refuses a value below headersTimeout.
       requestTimeout: Math.max(REQUEST_TIMEOUT, headersTimeout),
       connectionsCheckingInterval: Math.ceil(Math.min(headersTimeout || REQUEST_TIMEOUT, 30_000) / 4),
     }
@@ -97,24 +97,24 @@ export class Listener {
       options.key === undefined
         ? createHttp(settings)
         : createHttps({ ...settings, ...this.#readTls(), handshakeTimeout: headersTimeout || REQUEST_TIMEOUT })
-    // None are cut off silently: who sends too many is refused.
+    // Without this Node silently drops fields; requests with too many are refused instead.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
     const answer = closeUnreadBodies((req, res) => this.#answer(req, res))
     const request: RequestListener = (req, res) => {
-      // Here and not for every connection: until the headers are complete they have a deadline of their own, and a timer costs memory.
+      // Not per connection: headersTimeout applies until the headers are complete, and a timer costs memory.
       req.socket.setTimeout(options.idleTimeout)
       if (this.#expectAnswer(req, res)) answer(req, res)
     }
     this.#http.on('request', request)
     this.#http.on('checkExpectation', request)
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
-      // Behind a request that is still being answered: its answer would land among the frames.
+      // A response to an earlier request would be written between the frames.
       if (this.#answering.has(socket)) socket.destroy()
       else upgrades.handle(req, socket as ByteStream, head)
     })
     this.#http.on('timeout', (socket: Duplex) => {
-      // Nothing to read and a filter at work: the silence is ours, and filters have a deadline of their own.
+      // While a filter works on the response the peer is idle; filters have their own deadline.
       if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy()
     })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
@@ -128,7 +128,7 @@ export class Listener {
     if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
   }
 
-  /** `ws://127.0.0.1:9000`: the address really listened on. */
+  /** URL with the bound address and port: `ws://127.0.0.1:9000`. */
   get url(): string {
     const { address, family, port } = this.#http.address() as AddressInfo
     const host = family === 'IPv6' ? `[${address}]` : address
@@ -146,7 +146,7 @@ export class Listener {
       this.#http.once('error', refuse)
       this.#http.listen({ port, host, backlog: 1024 }, () => {
         this.#http.off('error', refuse)
-        // Whether it is loopback its name does not tell: a machine's own name may lead there, too.
+        // The bound address and not the host name decides about loopback: a machine's own name may resolve to it.
         this.#boundTo = (this.#http.address() as AddressInfo).address
         this.#http.on('error', error => this.#hub.log.error({ err: error }, 'listener'))
         resolve()
@@ -154,12 +154,12 @@ export class Listener {
     })
   }
 
-  /** Whether a request for this Host is answered. */
+  /** Whether requests with this Host header are served. */
   isHostAllowed(header: string | undefined): boolean {
     return isHostAllowed(header, this.#boundTo, this.#options.hosts)
   }
 
-  /** Takes no more connections; settles when the requests under way have been answered. */
+  /** Closes the port; settles when all pending requests are answered. */
   close(): Promise<void> {
     this.#http.close()
     this.#http.closeIdleConnections()
@@ -175,9 +175,10 @@ export class Listener {
   }
 
   /**
-   * Reads key, certificate and authorities again; answers how to use them for new connections. `undefined`: without TLS.
+   * Reads key, certificate and authorities again; returns a function that uses them for new connections, or `undefined` without
+   * TLS.
    *
-   * @throws FwsError `ERR_OPTION`: one of them cannot be used.
+   * @throws FwsError `ERR_OPTION` if one of them cannot be used.
    */
   reload(): (() => void) | undefined {
     if (this.#options.key === undefined) return undefined
@@ -185,7 +186,7 @@ export class Listener {
     return () => (this.#http as HttpsServer).setSecureContext(tls)
   }
 
-  /** Whether the request is to be answered: its connection ends when too many wait already. */
+  /** Counts a request; destroys the connection and returns false if it has too many. */
   #expectAnswer(req: IncomingMessage, res: ServerResponse): boolean {
     if ((this.#answering.get(req.socket) ?? 0) >= MAX_PIPELINED) {
       req.socket.destroy()
@@ -193,7 +194,7 @@ export class Listener {
     }
     this.#countAnswer(req.socket, 1)
     res.once('close', () => this.#countAnswer(req.socket, -1))
-    // A peer that resets while its answer is written.
+    // The peer may reset the connection during the response.
     res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
     return true
   }
@@ -226,7 +227,7 @@ export class Listener {
   #countAnswer(socket: Duplex, by: number): void {
     if (!this.#watched.has(socket)) {
       this.#watched.add(socket)
-      // Answers that wait behind another never hear that their connection has ended.
+      // Queued responses do not emit `close` when the connection ends.
       socket.once('close', () => this.#countAnswer(socket, -Infinity))
     }
     const requests = (this.#answering.get(socket) ?? 0) + by
@@ -250,15 +251,15 @@ export class Listener {
   }
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-    // Not HTTP at all (a reset, a TLS handshake that failed), or in the middle of an answer.
+    // Not an HTTP error (a reset, a failed TLS handshake), or in the middle of a response.
     if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#answering.has(socket)) {
-      // Its address it no longer knows.
+      // Without the address: the socket has lost it.
       const { authorizationError: problem } = socket as TLSSocket
       if (problem) this.#hub.log.debug({ problem }, 'client certificate refused')
       socket.destroy()
       return
     }
-    // Answered already: the parser complains of every read that follows.
+    // Already answered: the parser reports an error for each further read.
     if (socket.writableEnded) return
     const status = PARSER_STATUS[error.code ?? ''] ?? 400
     count(this.#hub.counters.refusals, status)
@@ -266,7 +267,7 @@ export class Listener {
     answer(socket, status)
   }
 
-  /** The HTTP server's own handler gets a tap in place of each socket. */
+  /** Passes a tap instead of each socket to the listeners of the HTTP server. */
   #tap(event: 'connection' | 'secureConnection'): void {
     const handlers = this.#http.listeners(event)
     this.#http.removeAllListeners(event)
@@ -304,7 +305,7 @@ export class Listener {
 }
 
 function end(res: ServerResponse, status: number, body: string, headers?: Refusal['headers']): void {
-  // What a filter has set was meant for its own answer: its Content-Length would not be ours.
+  // Headers that a filter has set, such as Content-Length, belong to another response.
   for (const name of res.getHeaderNames()) res.removeHeader(name)
   res.writeHead(status, STATUS_CODES[status] ?? '', {
     'Content-Type': 'text/plain; charset=utf-8',

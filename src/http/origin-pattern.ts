@@ -1,11 +1,11 @@
 import { FwsError } from '../contract/errors.ts'
 
-/** Whether an entry of `--origins` means this origin; the second is its text, since `null` and nonsense have no URL. */
+/** Whether an entry of `--origins` matches an origin; `text` is the header, since `null` and invalid origins have no URL. */
 export type OriginPattern = (origin: URL | undefined, text: string) => boolean
 
 /**
- * Reads an entry: `*`, `null`, or scheme, host and perhaps port. A label of the host that is `*` stands for exactly one
- * label; the last two cannot, since that would be everybody's.
+ * Parses an entry of `--origins`: `*`, `null`, or scheme, host and optional port. A label `*` in the host matches exactly one
+ * label; it is refused as one of the last two, where it would match foreign domains.
  *
  * @throws FwsError `ERR_OPTION`.
  */
@@ -21,7 +21,7 @@ export function readOriginPattern(entry: string): OriginPattern {
   if (isWild || (wanted.includes('*') && wanted.at(-1) === '')) {
     throw new FwsError(
       'ERR_OPTION',
-      `--origins: * is one whole label, and none of the last two, as in https://*.example.com, received "${entry}"`,
+      `--origins: * must be a complete label and not one of the last two, as in https://*.example.com, received "${entry}"`,
     )
   }
   return origin => {
@@ -34,7 +34,7 @@ export function readOriginPattern(entry: string): OriginPattern {
   }
 }
 
-/** An origin as browsers write it: scheme, host and perhaps port. What only a URL may have, such as a user, is no origin. */
+/** Parses an origin: scheme, host and optional port. A URL with a user, a path or a query is not an origin. */
 export function originUrl(text: string): URL | undefined {
   return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]+$/i.test(text)
     ? URL.canParse(text)

@@ -1,10 +1,10 @@
 import { type OriginPattern, originUrl } from './origin-pattern.ts'
 
 /**
- * Whether a browser's page may connect. No Origin: no browser, so left to the auth filters.
+ * Whether a page of this origin may connect. Clients without an Origin header are not browsers: auth filters decide.
  *
- * @param allowed - origins beside the server's own, which is always allowed.
- * @param isSecure - whether the connection itself has TLS.
+ * @param allowed - origins in addition to the server's own.
+ * @param isSecure - whether the connection uses TLS.
  */
 export function isOriginAllowed(
   origin: string | undefined,
@@ -15,9 +15,9 @@ export function isOriginAllowed(
   if (origin === undefined) return true
   const from = originUrl(origin)
   if (allowed.some(matches => matches(from, origin))) return true
-  // Whoever is on the line may put words into a page that came without TLS.
+  // An attacker on the network can change a page that was loaded without TLS.
   if (isSecure && from?.protocol !== 'https:') return false
-  // Behind a proxy that ends TLS the scheme is not ours to know: host and port decide.
+  // Behind a proxy that terminates TLS the scheme is unknown: host and port decide.
   return from !== undefined && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
 }
 

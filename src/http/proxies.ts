@@ -3,7 +3,7 @@ import { FwsError } from '../contract/errors.ts'
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128']
 
-/** The proxies that may say for whom they ask. */
+/** The proxies whose X-Forwarded-For is trusted. */
 export class Proxies {
   readonly #trusted: BlockList
 
@@ -12,10 +12,10 @@ export class Proxies {
   }
 
   /**
-   * The peer's address: of the hops of X-Forwarded-For, read from our end, the first that is no trusted proxy. What stands before it
-   * anybody may have written. An entry that is no address ends the reading: then it is the last good hop.
+   * The address of the peer: the last hop of X-Forwarded-For that is not a trusted proxy; clients can forge the hops before it.
+   * An invalid entry ends the search at the hop after it.
    *
-   * @param address - of the socket; if that is no trusted proxy, the header means nothing.
+   * @param address - address of the socket; unless it is a trusted proxy, the header is ignored.
    */
   remoteOf(address: string | undefined, forwardedFor: string | undefined): string {
     let hop = bare(address ?? '')
@@ -36,7 +36,9 @@ export class Proxies {
 }
 
 /**
- * @param entries - addresses, ranges such as `10.0.0.0/8`, `loopback`.
+ * Parses `--trust-proxy`.
+ *
+ * @param entries - addresses, ranges such as `10.0.0.0/8`, or `loopback`.
  * @throws FwsError `ERR_OPTION`.
  */
 export function readProxies(entries: readonly string[]): Proxies {
@@ -65,21 +67,21 @@ export function readProxies(entries: readonly string[]): Proxies {
   return new Proxies(trusted)
 }
 
-/** The address of an entry, which may have a port; `undefined`: it holds none. */
+/** The address of an entry with an optional port; `undefined` if it is not valid. */
 function addressOf(entry: string): string | undefined {
   const [, inBrackets, beforePort] = /^\[([^\]]+)\](?::\d{1,5})?$|^([\d.]+):\d{1,5}$/.exec(entry) ?? []
-  if (inBrackets !== undefined) return isIPv6(inBrackets) ? bare(spelled(inBrackets)) : undefined
+  if (inBrackets !== undefined) return isIPv6(inBrackets) ? bare(canonical(inBrackets)) : undefined
   const address = beforePort ?? entry
   if (isIPv4(address)) return address
-  return isIPv6(address) ? bare(spelled(address)) : undefined
+  return isIPv6(address) ? bare(canonical(address)) : undefined
 }
 
-/** The one spelling that addresses of sockets have. */
-function spelled(address: string): string {
+/** Normalizes an IPv6 address to the notation of socket addresses. */
+function canonical(address: string): string {
   return new SocketAddress({ address: withoutZone(address), family: 'ipv6' }).address
 }
 
-/** An IPv4 address that came in over IPv6 is one like any other. */
+/** Removes the zone and the prefix of an IPv4-mapped address. */
 function bare(address: string): string {
   return withoutZone(address).replace(/^::ffff:(?=\d+\.)/i, '')
 }

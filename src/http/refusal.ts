@@ -5,20 +5,24 @@ import { DROP } from '../contract/drop.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { linger } from '../kit/linger.ts'
 
-/** An answer without a body (RFC 9110, section 6.4.1). */
+/** A response without a body (RFC 9110, section 6.4.1). */
 const NOT_MODIFIED = 304
 
 export function refusal(status: number, reason?: string, headers?: Record<string, string>): Refusal {
   return { status, reason, headers }
 }
 
-/** What a connect chain's outcome means for the handshake; `undefined`: welcome. A failed filter is no refusal of its own. */
-export function refusalOf(asked: Refusal | undefined, outcome: Outcome<unknown>): Refusal | undefined {
+/**
+ * The refusal of a handshake after the connect chain; `undefined` if it is accepted. A failed filter is 500.
+ *
+ * @param requested - arguments of `client.refuse()`.
+ */
+export function refusalOf(requested: Refusal | undefined, outcome: Outcome<unknown>): Refusal | undefined {
   if (outcome === FAILED) return refusal(500)
-  return asked ?? (outcome === DROP ? refusal(403) : undefined)
+  return requested ?? (outcome === DROP ? refusal(403) : undefined)
 }
 
-/** Answers on a bare socket and closes it. */
+/** Writes an HTTP response to a socket and closes it. */
 export function answer(
   socket: Duplex,
   status: number,

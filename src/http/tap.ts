@@ -8,19 +8,19 @@ import type { Peer } from '../contract/peer.ts'
 import { linger } from '../kit/linger.ts'
 
 /**
- * Stands between a socket and the HTTP server when there is a data filter: every chunk that the peer sends goes through
- * the data chain, one after the other, before anything parses it. Writes go straight through.
+ * Sits between a socket and the HTTP server if there are data filters: received chunks pass the data chain one at a time before
+ * they are parsed. Writes are passed through.
  */
 export class Tap extends Duplex implements Peer {
   readonly id = randomUUID()
   readonly remote: string
-  /** What it stands in front of. */
   readonly socket: Socket
   readonly #chain: Chain<Buffer>
-  /** The peer has sent its last byte while a chunk was still in the chain. */
+  /** The peer ended the stream, possibly with a chunk still in the chain. */
   #ended = false
+  /** A chunk is in the chain. */
   #working = false
-  /** The reader of the tap has had enough for now. */
+  /** The read buffer of the tap is full. */
   #full = false
 
   constructor(socket: Socket, chain: Chain<Buffer>) {
@@ -33,7 +33,7 @@ export class Tap extends Duplex implements Peer {
     socket.on('error', error => this.destroy(error))
     socket.on('close', () => this.destroy())
     socket.on('timeout', () => this.emit('timeout'))
-    // Whoever takes the tap over listens for itself; until then a reset must not end the process.
+    // Until the HTTP server adds its own listener, a reset must not end the process.
     this.on('error', () => {})
   }
 
@@ -59,7 +59,7 @@ export class Tap extends Duplex implements Peer {
 
   #pass(outcome: Buffer | typeof DROP | typeof FAILED | Promise<unknown>): void {
     if (this.destroyed || outcome === DROP) return
-    // A chunk is missing from the stream: nothing after it could be trusted.
+    // Without this chunk the rest of the stream is corrupt.
     if (outcome === FAILED) this.destroy()
     else if (!this.push(outcome as Buffer)) {
       this.#full = true
@@ -102,14 +102,14 @@ export class Tap extends Duplex implements Peer {
     done(error)
   }
 
-  // What http and ws ask of a socket.
+  // The members of Socket that http and ws use.
   get encrypted(): boolean {
     return 'encrypted' in this.socket
   }
   get remoteAddress(): string | undefined {
     return this.socket.remoteAddress
   }
-  /** A chunk is in the data chain: nothing is read meanwhile. */
+  /** Whether reading is paused because a chunk is in the data chain. */
   get isHeld(): boolean {
     return this.#working
   }
@@ -128,7 +128,7 @@ export class Tap extends Duplex implements Peer {
   get localPort(): number | undefined {
     return this.socket.localPort
   }
-  /** After the last answer of a connection. Without it a peer that goes on sending would keep the connection. */
+  /** Called after the last response of a connection: a peer that keeps sending must not keep it open. */
   destroySoon(): void {
     linger(this)
   }

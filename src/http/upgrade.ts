@@ -20,12 +20,11 @@ import { answer, refusal, refusalOf } from './refusal.ts'
 import { Tap } from './tap.ts'
 import { type ByteStream, bind, ClientSocket } from './websocket.ts'
 
-/** Milliseconds that a peer has to answer our Close frame. */
+/** Milliseconds for a peer's answer to a Close frame. */
 const CLOSE_TIMEOUT = 10_000
 /**
- * A message may come in so many fragments, and in so many reads of its socket, whatever their size; a larger one in as
- * many of these sizes as fill --max-payload. A TCP segment holds 536 bytes and more. Each piece costs far more memory
- * than its bytes.
+ * Limits of fragments and socket reads per message, each of which costs far more memory than its bytes: at least `MIN_PIECES`,
+ * or --max-payload divided by these sizes. A TCP segment holds at least 536 bytes.
  */
 const MIN_PIECES = 1024
 const MIN_FRAGMENT = 4096
@@ -37,34 +36,34 @@ export interface UpgradeOptions {
   readonly proxies: Proxies
   /** Bytes of one message. */
   readonly maxPayload: number
-  /** Bytes from which on messages are compressed for clients that can; `undefined`: none is. */
+  /** Smallest message to compress, in bytes; `undefined` disables compression. */
   readonly compressFrom: number | undefined
-  /** Milliseconds for all connect filters together; 0: no limit. */
+  /** Milliseconds for all connect filters together; 0 disables the limit. */
   readonly handshakeTimeout: number
-  /** Milliseconds between pings; 0: none. */
+  /** Milliseconds between pings; 0 disables them. */
   readonly heartbeat: number
-  /** Whether new clients are welcome: not while draining. */
+  /** Whether new clients are accepted: false while draining. */
   readonly isAccepting: () => boolean
-  /** Whether a handshake for this Host is answered. */
+  /** Whether handshakes with this Host header are served. */
   readonly isHostAllowed: (host: string) => boolean
 }
 
 type Accept = (verified: boolean) => void
 
-/** From an HTTP upgrade to an open client: checks, the connect chain, the 101 answer. */
+/** Turns an HTTP upgrade into an open client: checks, the connect chain, the 101 response. */
 export class Upgrades {
   readonly #hub: Hub
   readonly #options: UpgradeOptions
   readonly #wss: WebSocketServer
   readonly #heartbeat: Heartbeat
-  /** Handshakes that have not been answered. */
+  /** State of each handshake. */
   readonly #handshakes = new WeakMap<
     IncomingMessage,
     { readonly client: ServerClient; readonly handshake: RequestHandshake; extensions?: string }
   >()
   readonly #deflate: Deflate | undefined
   #warnedAt = 0
-  /** Ends of the handshakes whose connect chain has not settled. */
+  /** Functions that refuse the handshakes whose connect chain has not settled. */
   readonly #pending = new Set<() => void>()
 
   constructor(hub: Hub, options: UpgradeOptions) {
@@ -75,7 +74,7 @@ export class Upgrades {
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      // Without context takeover no client costs a window of memory between its messages, in either direction.
+      // Without context takeover a client needs no compression window between messages.
       perMessageDeflate: this.#deflate !== undefined && {
         serverNoContextTakeover: true,
         clientNoContextTakeover: true,
@@ -83,9 +82,9 @@ export class Upgrades {
       maxPayload: options.maxPayload,
       WebSocket: ClientSocket,
       handleProtocols: (offered, req) => this.#protocol(offered, req),
-      // Runs when ws has found the handshake well-formed; ws then waits for `accept`.
+      // Called for well-formed handshakes; ws waits for `accept`.
       verifyClient: ({ req }: { req: IncomingMessage }, accept: Accept) => this.#connect(req, accept),
-      // Known to ws, not yet to its types.
+      // Missing in the types of ws.
       ...{
         closeTimeout: CLOSE_TIMEOUT,
         maxFragments: Math.max(MIN_PIECES, Math.ceil(options.maxPayload / MIN_FRAGMENT)),
@@ -105,7 +104,7 @@ export class Upgrades {
     })
   }
 
-  /** Takes the socket of an `upgrade` event. */
+  /** Handles an `upgrade` event. */
   handle(req: IncomingMessage, socket: ByteStream, head: Buffer): void {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
@@ -117,7 +116,7 @@ export class Upgrades {
     else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
   }
 
-  /** Refuses whoever is at the door. */
+  /** Refuses all pending handshakes. */
   refusePending(): void {
     for (const stop of this.#pending) stop()
   }
@@ -138,7 +137,7 @@ export class Upgrades {
     if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
     if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
-      return refusal(426, 'WebSocket version 13 is spoken here', { 'Sec-WebSocket-Version': '13' })
+      return refusal(426, 'only WebSocket version 13 is supported', { 'Sec-WebSocket-Version': '13' })
     }
     if (!isOriginAllowed(origin, host, options.origins, isEncrypted(req)))
       return refusal(403, `origin ${origin} is not allowed; see --origins`)
@@ -168,7 +167,7 @@ export class Upgrades {
     this.#await(client, socket, outcome as Promise<Outcome<ServerClient>>, accept)
   }
 
-  /** An async connect chain: until it settles the peer may go, time may run out, the server may stop. */
+  /** Awaits an async connect chain, unless the peer disconnects, the deadline passes or the server stops first. */
   #await(client: ServerClient, socket: Duplex, outcome: Promise<Outcome<ServerClient>>, accept: Accept): void {
     let over = false
     const end = () => {
@@ -179,12 +178,12 @@ export class Upgrades {
       socket.off('close', abandon)
       return true
     }
-    const giveUp = (reason: string) => {
+    const fail = (reason: string) => {
       if (!end()) return
       client.abandoned()
       this.#refuse(socket, client.remote, refusal(503, reason))
     }
-    const stop = () => giveUp(SHUTTING_DOWN)
+    const stop = () => fail(SHUTTING_DOWN)
     const abandon = () => {
       if (end()) client.abandoned()
     }
@@ -193,7 +192,7 @@ export class Upgrades {
     socket.once('close', abandon)
     withDeadline(outcome, this.#options.handshakeTimeout, 'the connect chain').then(
       settled => end() && this.#decide(client, socket, settled, accept),
-      () => giveUp('the handshake took too long'),
+      () => fail('the handshake took too long'),
     )
   }
 
@@ -201,15 +200,15 @@ export class Upgrades {
     const refused =
       refusalOf(client.refusal, outcome) ?? (this.#options.isAccepting() ? undefined : refusal(503, SHUTTING_DOWN))
     if (refused === undefined) accept(true)
-    // What a filter took for this client it gives back on the signal: no disconnect chain will run. Nor will it when ws has
-    // found that the socket ended meanwhile.
+    // Without an open client no disconnect chain runs: filters release their resources on the signal. The client is also not
+    // open if ws found the socket closed.
     if (!client.isBound) client.abandoned()
     if (refused !== undefined) this.#refuse(socket, client.remote, refused)
   }
 
   #protocol(offered: Set<string>, req: IncomingMessage): string | false {
     const { handshake } = this.#handshakes.get(req)!
-    // Browsers give up when none of what they offer is answered.
+    // Browsers fail the connection if none of their subprotocols is selected.
     handshake.protocol ??= offered.values().next().value
     return handshake.protocol !== undefined && offered.has(handshake.protocol) ? handshake.protocol : false
   }
@@ -217,7 +216,7 @@ export class Upgrades {
   #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
     this.#heartbeat.add(ws)
     const { client, handshake, extensions } = this.#handshakes.get(req)!
-    handshake.letGo()
+    handshake.releaseRequest()
     bind(ws, client, socket, this.#deflate?.frameFor(extensions) ?? frame)
   }
 
@@ -227,14 +226,14 @@ export class Upgrades {
 
   #refuse(socket: Duplex, remote: string, { status, reason, headers }: Refusal): void {
     count(this.#hub.counters.refusals, status)
-    // A page that may not connect is the operator's first puzzle; a flood of them is not to fill the log.
+    // A refused origin is a common mistake, so one 403 per second is logged as a warning.
     const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
     if (isFirst) this.#warnedAt = Date.now()
     this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason, remote }, 'handshake refused')
     try {
       answer(socket, status, reason, headers)
     } catch (error) {
-      // A filter's reason that cannot be written: the socket ends all the same.
+      // For example a reason or header of a filter that is not valid HTTP.
       this.#hub.log.error({ err: error, status }, 'refusal cannot be written')
       socket.destroy()
     }

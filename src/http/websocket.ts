@@ -3,18 +3,18 @@ import { type RawData, WebSocket } from 'ws'
 import type { Transport } from '../contract/transport.ts'
 import type { ServerClient } from '../peer/client.ts'
 
-/** A socket, or a tap: tells how much it has read, and whether a data filter keeps it from reading. */
+/** A socket or a tap; `isHeld` while a data filter pauses it. */
 export type ByteStream = Duplex & { readonly bytesRead: number; readonly isHeld?: boolean }
 
-/** A `ws` socket that writes out what waits for its client before any Close frame, whichever side closes. */
+/** A `ws` socket that flushes the queued messages of its client before a Close frame, whichever side closes. */
 export class ClientSocket extends WebSocket {
   client: ServerClient | undefined
   stream: ByteStream | undefined
-  /** Bytes that it had sent by the last ping; -1: none yet. */
-  heard = -1
-  /** The part of the heartbeat that it is in. */
+  /** Bytes read by the last ping; -1 before the first. */
+  bytesAtPing = -1
+  /** Its group in the heartbeat. */
   pinged: Set<ClientSocket> | undefined
-  /** The code of the Close frame that was sent first. */
+  /** Close code of the first Close frame that was sent. */
   sentCode: number | undefined
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -26,7 +26,7 @@ export class ClientSocket extends WebSocket {
   }
 }
 
-/** WebSocket as one of the transports that a Client can have. */
+/** The WebSocket transport of a client. */
 export class WebSocketTransport implements Transport {
   readonly name = 'websocket'
   readonly remote: string
@@ -55,7 +55,7 @@ export class WebSocketTransport implements Transport {
   }
 }
 
-/** Ties a finished handshake to its client. The listeners are shared by all sockets: no closure for each. */
+/** Connects a socket to its client after the handshake. All sockets share the listeners: no closure per socket. */
 export function bind(ws: ClientSocket, client: ServerClient, socket: ByteStream, frame: Transport['frame']): void {
   ws.client = client
   ws.stream = socket
@@ -66,11 +66,11 @@ export function bind(ws: ClientSocket, client: ServerClient, socket: ByteStream,
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  // binaryType is the default, nodebuffer: always one Buffer.
+  // With the default binaryType, nodebuffer, always one Buffer.
   ;(this as ClientSocket).client!.receive(isBinary ? (data as Buffer) : (data as Buffer).toString())
 }
 
-/** A bad frame; ws closes with 1002, 1007, 1008 or 1009, and `onClose` follows. */
+/** An invalid frame: ws closes with 1002, 1007, 1008 or 1009, and `onClose` follows. */
 function onError(this: WebSocket, error: Error): void {
   const { client } = this as ClientSocket
   client!.hub.log.debug({ client: client!.id, err: error }, 'bad frame')

@@ -87,7 +87,7 @@ describe('request smuggling', () => {
     ['a blank before the colon', shake('Transfer-Encoding : chunked\r\n'), 'HPE_INVALID_HEADER_TOKEN'],
     ['the preface of HTTP/2', () => 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'HPE_PAUSED_H2_UPGRADE'],
   ] as const) {
-    it(`by ${what} gets one 400, and what stands behind it is not read`, async () => {
+    it(`by ${what} gets one 400, and the bytes after it are not read`, async () => {
       const known = server.logged().length
       const { answer } = await raw(server.url, bytes(server) + SMUGGLED)
       assert.match(await answer(), /^HTTP\/1\.1 400 Bad Request\r\n(?:(?!HTTP\/1\.1).)*\r\n\r\nBad Request\n$/s)
@@ -163,7 +163,7 @@ describe('request smuggling', () => {
     assert.equal(await refused(), known + 1)
   })
 
-  it('by CONNECT gets nothing but the end of its connection', async () => {
+  it('by CONNECT closes the connection', async () => {
     const { answer } = await raw(server.url, 'CONNECT evil.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n')
     assert.equal(await answer(), '')
     await servesOthers(server)
@@ -223,7 +223,7 @@ describe('slowness', () => {
     await recovered(server, before)
   })
 
-  it('of clients that say nothing once they are open is cut off by the heartbeat', async t => {
+  it('of open clients that send nothing is ended by the heartbeat', async t => {
     const server = await start(t, ['echo'], IMPATIENT)
     const silent = await RawPeer.open(server.url)
     await silent.end()
@@ -264,7 +264,7 @@ describe('slowness', () => {
 })
 
 describe('a flood', () => {
-  it('of 100,000 pings whose pongs nobody reads ends with its connection, in bounded memory', async t => {
+  it('of 100,000 pings without reading the pongs ends the connection, in bounded memory', async t => {
     const server = await start(t, ['echo'])
     await servesOthers(server)
     const before = await resourcesOf(server)

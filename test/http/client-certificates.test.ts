@@ -85,7 +85,7 @@ async function wasResumed(url: string, options: ConnectionOptions): Promise<bool
 }
 
 describe('--ca', () => {
-  it('lets in who shows a certificate of the authority, and tells filters who that is', async t => {
+  it('accepts clients with a certificate of the authority, and sets their identity', async t => {
     const { server, clients } = await start(t)
     const peer = await Peer.open(server.url, as(ann))
     await until(() => clients.length === 1)
@@ -101,7 +101,7 @@ describe('--ca', () => {
     peer.ws.close()
   })
 
-  it('lets nobody in without a certificate, or with one that does not hold', async t => {
+  it('refuses clients without a valid certificate', async t => {
     const { server, clients } = await start(t)
     for (const options of [trusting, as(stranger), as(expired)]) {
       const ws = await Peer.open(server.url, options).then(
@@ -119,7 +119,7 @@ describe('--ca', () => {
     assert.deepEqual({ ...server.counters.refusals }, {})
   })
 
-  it('tells at debug level whose certificate does not hold, and why', async t => {
+  it('logs an invalid certificate at debug level, with the reason', async t => {
     const write = await pemFiles(t)
     const lines: Record<string, unknown>[] = []
     const { pino } = await import('pino')
@@ -131,7 +131,7 @@ describe('--ca', () => {
     assert.equal(problem, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE')
   })
 
-  it('gives no identity to a certificate of several names, or of none', async t => {
+  it('does not set an identity for a certificate with several names or none', async t => {
     const { server, clients } = await start(t)
     const two = await signed(ours, [
       ['commonName', 'ann'],
@@ -149,7 +149,7 @@ describe('--ca', () => {
     )
   })
 
-  it('stands behind what a later filter proves', async t => {
+  it('yields to the identity that a later filter sets', async t => {
     const { server, clients } = await start(t, {
       filters: [
         {
@@ -167,7 +167,7 @@ describe('--ca', () => {
     assert.equal(clients[0]!.identity, 'sub')
   })
 
-  it('tells a data filter no less: the certificate is seen through the tap', async t => {
+  it('works behind a data filter', async t => {
     const clients: Client[] = []
     const filters = [{ data: () => {}, open: (client: Client) => void clients.push(client) }]
     const { server } = await start(t, { filters, clientCert: 'optional' })
@@ -177,7 +177,7 @@ describe('--ca', () => {
     assert.equal(await refusedWith(server.url, as(stranger)), 403)
   })
 
-  it('is read again with reload(), and then sessions of the old one are worth nothing', async t => {
+  it('is read again by reload(), which invalidates old sessions', async t => {
     const { server, trust } = await start(t)
     const session = await sessionOf(server, as(ann))
     await trust(theirs)
@@ -192,7 +192,7 @@ describe('--ca', () => {
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   describe(`a session that is resumed over ${version}`, () => {
     const only = { minVersion: version, maxVersion: version }
-    it('is who it was', async t => {
+    it('keeps its identity', async t => {
       const { server, clients } = await start(t)
       const session = await sessionOf(server, { ...as(ann), ...only })
       assert.equal(await wasResumed(server.url, { ...trusting, ...only, session }), true)
@@ -202,7 +202,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       assert.equal(clients[0]!.state.certificate?.subject.CN, 'ann')
     })
 
-    it('without a certificate has none, though Node calls it authorized', async t => {
+    it('does not have an identity without a certificate', async t => {
       const { server, clients } = await start(t, { clientCert: 'optional' })
       const session = await sessionOf(server, { ...trusting, ...only })
       assert.equal(await wasResumed(server.url, { ...trusting, ...only, session }), true)
@@ -211,7 +211,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       assert.deepEqual([clients[0]!.identity, clients[0]!.state], [undefined, {}])
     })
 
-    it('with a certificate that does not hold is refused as the first was', async t => {
+    it('is refused with an invalid certificate', async t => {
       const { server } = await start(t, { clientCert: 'optional' })
       const session = await sessionOf(server, { ...as(stranger), ...only })
       assert.equal(await wasResumed(server.url, { ...trusting, ...only, session }), true)
@@ -230,14 +230,14 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
 }
 
 describe('--client-cert optional', () => {
-  it('lets in who shows none, without an identity', async t => {
+  it('accepts clients without a certificate, without an identity', async t => {
     const { server, clients } = await start(t, { clientCert: 'optional' })
     await Peer.open(server.url, trusting)
     await until(() => clients.length === 1)
     assert.deepEqual([clients[0]!.identity, clients[0]!.state], [undefined, {}])
   })
 
-  it('refuses with 403 who shows one that does not hold, also for plain requests', async t => {
+  it('refuses an invalid certificate with 403, also for plain requests', async t => {
     const { server, clients } = await start(t, { clientCert: 'optional' })
     for (const [pems, problem] of [
       [stranger, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
@@ -246,7 +246,7 @@ describe('--client-cert optional', () => {
       assert.equal(await refusedWith(server.url, as(pems)), 403)
       const answer = await requestTo(server, as(pems))
       assert.match(answer, /^HTTP\/1\.1 403 Forbidden\r\n/)
-      assert.ok(answer.includes(`\r\nthe client certificate does not hold (${problem}); see --ca\n`), answer)
+      assert.ok(answer.includes(`\r\nthe client certificate is not valid (${problem}); see --ca\n`), answer)
     }
     assert.deepEqual(clients, [])
     assert.deepEqual({ ...server.counters.refusals }, { 403: 4 })

@@ -36,7 +36,7 @@ function tape() {
 }
 
 describe('a data filter', () => {
-  it('sees a connection that is no HTTP from its first byte, exactly', async t => {
+  it('sees a connection that is not HTTP from its first byte', async t => {
     const { data, chunks, peers } = tape()
     const server = await serve(t, { filters: [{ data }] })
     const { answer } = await raw(server.url, 'Morgan\n')
@@ -45,7 +45,7 @@ describe('a data filter', () => {
     assert.match(peers[0]!.id, /^[0-9a-f-]{36}$/)
   })
 
-  it('knows where a peer comes from', async t => {
+  it('has the address of the peer', async t => {
     const remotes: string[] = []
     const server = await serve(t, { filters: [{ data: (_, peer) => void remotes.push(peer.remote) }] })
     const { answer } = await raw(server.url, 'Morgan\n')
@@ -53,7 +53,7 @@ describe('a data filter', () => {
     assert.deepEqual(remotes, ['127.0.0.1'])
   })
 
-  it('knows where a peer came from, when it asks only after the peer has gone', async t => {
+  it('has the address of a peer that has disconnected', async t => {
     const { data, peers } = tape()
     const server = await serve(t, { filters: [{ data }] })
     const { answer } = await raw(server.url, 'Morgan\n')
@@ -61,7 +61,7 @@ describe('a data filter', () => {
     assert.equal(peers[0]!.remote, '127.0.0.1')
   })
 
-  it('sees bytes of every value, as they are', async t => {
+  it('sees bytes of all values unchanged', async t => {
     const { data, chunks } = tape()
     const server = await serve(t, { filters: [{ data }, { data: () => DROP }], drain: 0 })
     const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 256))
@@ -117,7 +117,7 @@ describe('a data filter', () => {
     assert.match(String(chunks[0]), /^GET \/new /)
   })
 
-  it('drops: nobody sees that chunk, and the next one is seen as if it came first', async t => {
+  it('drops: the chunk is not parsed, and the next one follows', async t => {
     const { data, chunks } = tape()
     let dropped = 0
     const server = await serve(t, {
@@ -141,7 +141,7 @@ describe('a data filter', () => {
     assert.equal(server.counters.errors, 0)
   })
 
-  it('that swallows everything leaves the peer to the deadline for headers', async t => {
+  it('that drops all chunks leaves the peer to the deadline for headers', async t => {
     const server = await serve(t, { filters: [{ data: () => DROP }], handshakeTimeout: 0.2 })
     assert.equal((await ask(server.url, handshake(server.url))).status, 408)
     assert.equal(server.counters.opened, 0)
@@ -199,7 +199,7 @@ describe('a data filter', () => {
     socket.destroy()
   })
 
-  it('that is async lets everything through, also what comes right before the end', async t => {
+  it('that is async passes all chunks, also the last before the end', async t => {
     const { data, chunks } = tape()
     const server = await serve(t, { filters: [{ data: () => turn() as Promise<void> }, { data }] })
     const { socket, answer } = await raw(server.url, '')
@@ -284,7 +284,7 @@ describe('a data filter', () => {
     assert.equal(server.counters.errors, 0)
   })
 
-  it('knows a peer by the id that its client has later, and a different one for each', async t => {
+  it('gives a peer the id of its later client', async t => {
     const { data, peers } = tape()
     const ids: string[] = []
     const server = await serve(t, { filters: [{ data, open: client => void ids.push(client.id) }] })
@@ -298,7 +298,7 @@ describe('a data filter', () => {
     assert.deepEqual([...server.clients.keys()], ids)
   })
 
-  it('survives a peer that resets while it is at work', async t => {
+  it('survives a reset while a chunk is in the chain', async t => {
     let release = () => {}
     const released = new Promise<void>(resolve => {
       release = resolve
@@ -428,7 +428,7 @@ for (const [name, data] of [
       assert.equal((await ask(server.url, '')).status, 408)
     })
 
-    it('the server closes with nobody left', async t => {
+    it('the server closes all connections', async t => {
       const server = await serve(t, { filters: [{ data }], drain: 2 })
       const peer = await Peer.open(server.url)
       const { socket } = await raw(server.url, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')

@@ -72,13 +72,13 @@ describe('malformed HTTP', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 431: 3 })
   })
 
-  it('with a target that is no path is answered with 400: it would name another host', async t => {
+  it('with a target that is not a path is answered with 400, since it could name another host', async t => {
     const server = await serve(t, { filters: [] })
     const answer = await ask(server.url, handshake(server.url, {}, 'GET http://other.example/ HTTP/1.1'))
     assert.deepEqual([answer.status, answer.body], [400, 'bad request target\n'])
   })
 
-  it('behind a request that is being answered does not get its 400 into that answer', async t => {
+  it('after an unanswered request does not write its 400 into that answer', async t => {
     const { opened, open } = gate()
     t.after(open)
     const server = await serve(t, {
@@ -126,7 +126,7 @@ describe('upgrade headers', () => {
     it(`with ${VERSION} ${JSON.stringify(version)} are refused with 426 that names version 13`, async t => {
       const server = await serve(t, { filters: [] })
       const answer = await ask(server.url, handshake(server.url, { [VERSION]: version }))
-      assert.deepEqual([answer.status, answer.body], [426, 'WebSocket version 13 is spoken here\n'])
+      assert.deepEqual([answer.status, answer.body], [426, 'only WebSocket version 13 is supported\n'])
       assert.equal(answer.headers['sec-websocket-version'], '13')
       assert.deepEqual({ ...server.counters.refusals }, { 426: 1 })
     })
@@ -148,7 +148,7 @@ describe('upgrade headers', () => {
     assert.equal(answer.headers.allow, 'GET')
   })
 
-  it('behind a request that is still to be answered never get that answer among their frames', async t => {
+  it('after an unanswered request never get its answer between their frames', async t => {
     const { opened, open } = gate()
     t.after(open)
     let isAtWork = false
@@ -190,7 +190,7 @@ describe('upgrade headers', () => {
     })
   }
 
-  it('with an empty body, and any right Host, are taken', async t => {
+  it('with an empty body and any valid Host are accepted', async t => {
     const server = await serve(t, { filters: [], host: '0.0.0.0' })
     const url = `ws://127.0.0.1:${new URL(server.url).port}`
     for (const host of [
@@ -206,7 +206,7 @@ describe('upgrade headers', () => {
     }
   })
 
-  it('that are right are answered with 101 and the accept key of RFC 6455', async t => {
+  it('that are valid are answered with 101 and the accept key of RFC 6455', async t => {
     const server = await serve(t, { filters: [] })
     const answer = await ask(server.url, handshake(server.url))
     assert.deepEqual([answer.status, answer.headers['sec-websocket-accept']], [101, 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='])
@@ -216,14 +216,14 @@ describe('upgrade headers', () => {
 describe('a plain HTTP request', () => {
   const headers = async (url: string) => (await ask(url, get(url))).headers
 
-  it('that no filter takes is answered with 426 and where to go', async t => {
+  it('that no filter answers gets 426 with an Upgrade header', async t => {
     const server = await serve(t, { filters: ['echo'] })
     const answer = await ask(server.url, get(server.url))
     assert.deepEqual([answer.status, answer.body], [426, 'this is a WebSocket server\n'])
     assert.equal(answer.headers.upgrade, 'websocket')
   })
 
-  it('that asks for its connection to be closed gets it closed after the 426', async t => {
+  it('with Connection: close is closed after the 426', async t => {
     const server = await serve(t, { filters: [] })
     const { socket } = await raw(server.url, `GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
     await until(() => socket.closed, 'the end of the connection', 2000)
@@ -234,7 +234,7 @@ describe('a plain HTTP request', () => {
     assert.equal((await ask(server.url, get(server.url))).status, 426)
   })
 
-  it('is answered by the first filter that does so, and no later one sees it', async t => {
+  it('is answered by the first filter that does so, and later ones do not run', async t => {
     const seen: string[] = []
     const server = await serve(t, {
       filters: [
@@ -288,7 +288,7 @@ describe('a plain HTTP request', () => {
     ['rejects', () => Promise.reject(new Error('secret detail'))],
     ['returns nonsense', () => 42 as never],
   ] as const) {
-    it(`is answered with 500, and nothing of the error, when a filter ${how}`, async t => {
+    it(`is answered with 500, without the error, when a filter ${how}`, async t => {
       const server = await serve(t, { filters: [{ request }] })
       const answer = await ask(server.url, get(server.url))
       assert.deepEqual([answer.status, answer.body], [500, 'internal error\n'])
@@ -313,7 +313,7 @@ describe('a plain HTTP request', () => {
     assert.equal(server.counters.errors, 1)
   })
 
-  it('is answered with what keeps browsers from guessing its type', async t => {
+  it('is answered with nosniff and a content type', async t => {
     const server = await serve(t, { filters: [] })
     assert.equal((await headers(server.url))['x-content-type-options'], 'nosniff')
   })
@@ -336,7 +336,7 @@ describe('the Origin of a browser', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 403: 3 })
   })
 
-  it('is refused when it is null or no URL', async t => {
+  it('is refused when it is null or not a URL', async t => {
     const server = await serve(t, { filters: [] })
     for (const origin of ['null', '', 'file://', 'nonsense']) {
       assert.equal(await refusedWith(server.url, { headers: { Origin: origin } }), 403, JSON.stringify(origin))
@@ -373,7 +373,7 @@ describe('the Origin of a browser', () => {
     assert.deepEqual(statuses, [101, 403, 403, 403])
   })
 
-  it('is there once: two are refused with 400, whatever they are', async t => {
+  it('occurs once: two are refused with 400', async t => {
     const server = await serve(t, { filters: [], origins: ['*'] })
     const twice = handshake(server.url, { Origin: 'http://a.example' }).replace(
       '\r\n\r\n',
@@ -389,7 +389,7 @@ describe('the Origin of a browser', () => {
       assert.equal(await refusedWith(server.url, { headers: { Origin: origin } }), 101)
   })
 
-  it('need not be there: such a client is no browser', async t => {
+  it('is optional: clients without it are not browsers', async t => {
     const server = await serve(t, { filters: [] })
     assert.equal(await refusedWith(server.url), 101)
   })
@@ -430,7 +430,7 @@ describe('the Host, on a loopback bind', () => {
     assert.equal((await ask(server.url, handshake(server.url, { Host: 'other.example' }))).status, 403)
   })
 
-  it('is compared with --hosts whatever the case', async t => {
+  it('is compared with --hosts case-insensitively', async t => {
     const server = await serve(t, { filters: [], hosts: ['Chat.Example'] })
     assert.equal((await ask(server.url, handshake(server.url, { Host: 'chat.example' }))).status, 101)
   })
@@ -469,7 +469,7 @@ describe('the Host, on a loopback bind', () => {
     }
   })
 
-  it('is not looked at when the server listens beyond loopback, and no --hosts are given', async t => {
+  it('is not checked when the server listens beyond loopback without --hosts', async t => {
     const server = await serve(t, { filters: [], host: '0.0.0.0' })
     const url = `ws://127.0.0.1:${new URL(server.url).port}`
     assert.equal((await ask(url, handshake(url, { Host: 'chat.example' }))).status, 101)
@@ -477,7 +477,7 @@ describe('the Host, on a loopback bind', () => {
 })
 
 describe('max-clients', () => {
-  it('refuses one more with 503 and Retry-After, until somebody has left', async t => {
+  it('refuses one more with 503 and Retry-After, until a client has left', async t => {
     const server = await serve(t, { filters: [], maxClients: 2 })
     const peers = [await Peer.open(server.url), await Peer.open(server.url)]
     const answer = await ask(server.url, handshake(server.url))
@@ -488,7 +488,7 @@ describe('max-clients', () => {
     assert.equal(await refusedWith(server.url), 101)
   })
 
-  it('counts clients that are gone and whose messages are still worked on', async t => {
+  it('counts disconnected clients whose messages are still in the chain', async t => {
     const { opened, open } = gate()
     t.after(open)
     const server = await serve(t, { filters: [{ message: () => opened }], maxClients: 1 })
@@ -503,7 +503,7 @@ describe('max-clients', () => {
     assert.equal(await refusedWith(server.url), 101)
   })
 
-  it('counts handshakes that are under way', async t => {
+  it('counts pending handshakes', async t => {
     const { opened, open } = gate()
     let connecting = false
     const connect = () => {
@@ -548,7 +548,7 @@ describe('a connect filter', () => {
     ['a header without a name', { '': 'x' }],
     ['a header that cannot be written', { 'X-Why': unprintable as never }],
   ] as const) {
-    it(`that refuses with ${what} fails, and nothing of it is written`, async t => {
+    it(`that refuses with ${what} fails, and is not written`, async t => {
       const server = await serve(t, {
         filters: [
           {
@@ -568,7 +568,7 @@ describe('a connect filter', () => {
     })
   }
 
-  it('that refuses with 304 gets no body written, whatever its reason', async t => {
+  it('that refuses with 304 does not write a body', async t => {
     const server = await serve(t, {
       filters: [{ connect: client => client.refuse(304, 'as before', { ETag: '"1"' }) }],
     })
@@ -577,7 +577,7 @@ describe('a connect filter', () => {
     assert.deepEqual([headers['content-length'], headers['content-type']], [undefined, undefined])
   })
 
-  it('that refuses with a reason that cannot be written has its connection ended all the same', async t => {
+  it('that refuses with an invalid reason ends the connection', async t => {
     const server = await serve(t, { filters: [{ connect: client => client.refuse(403, unprintable as never) }] })
     const { socket } = await raw(server.url, handshake(server.url))
     await until(() => socket.closed, 'the end of the connection', 2000)
@@ -591,7 +591,7 @@ describe('a connect filter', () => {
     ['disconnects', (client: Client) => client.disconnect()],
     ['fails', () => assert.fail('no')],
   ] as const) {
-    it(`that ${how} has the signal of its client aborted, so that all filters let go of it`, async t => {
+    it(`that ${how} aborts the signal of its client, so that filters release their resources`, async t => {
       const signals: AbortSignal[] = []
       const server = await serve(t, { filters: [{ connect: ({ signal }) => void signals.push(signal) }, { connect }] })
       await ask(server.url, handshake(server.url))
@@ -628,7 +628,7 @@ describe('a connect filter', () => {
     ['returns nonsense', () => true as never],
     ['refuses with a status that is none', (client: Client) => client.refuse(200)],
   ] as const) {
-    it(`that ${how} refuses with 500, and says nothing of the error`, async t => {
+    it(`that ${how} refuses with 500, without the error`, async t => {
       const server = await serve(t, { filters: [{ connect }] })
       const answer = await ask(server.url, handshake(server.url))
       assert.deepEqual([answer.status, answer.body], [500, 'Internal Server Error\n'])
@@ -685,13 +685,13 @@ describe('a connect filter', () => {
     assert.equal(peer.ws.protocol, 'two')
   })
 
-  it("leaves the subprotocol to be the client's first when it chooses none", async t => {
+  it('defaults to the first subprotocol of the client', async t => {
     const server = await serve(t, { filters: [{ connect: () => {} }] })
     assert.equal((await Peer.open(server.url, {}, ['one', 'two'])).ws.protocol, 'one')
     assert.equal((await Peer.open(server.url)).ws.protocol, '')
   })
 
-  it('never has a subprotocol answered that the client did not offer', async t => {
+  it('cannot select a subprotocol that the client did not offer', async t => {
     const server = await serve(t, {
       filters: [
         {
@@ -705,7 +705,7 @@ describe('a connect filter', () => {
     assert.deepEqual([answer.status, answer.headers['sec-websocket-protocol']], [101, undefined])
   })
 
-  it('sends what the client gets first, once it is open', async t => {
+  it('sends the first messages of the client, once it is open', async t => {
     const { opened, open } = gate()
     const server = await serve(t, {
       filters: [
@@ -731,7 +731,7 @@ describe('a connect filter', () => {
     peer.socket.destroy()
   })
 
-  it('that is async and whose peer resets costs nothing: signal aborted, no client, no disconnect chain', async t => {
+  it('that is async, with a peer that resets: signal aborted, no client, no disconnect chain', async t => {
     const { opened, open } = gate()
     const signals: AbortSignal[] = []
     const ran: string[] = []
@@ -827,13 +827,13 @@ describe('an open filter', () => {
 })
 
 describe('handshake-timeout', () => {
-  it('cuts a peer that never finishes its request headers', async t => {
+  it('cuts a peer that does not finish its request headers', async t => {
     const server = await serve(t, { filters: [], handshakeTimeout: 0.2 })
     const answer = await ask(server.url, `GET / HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\n`)
     assert.equal(answer.status, 408)
   })
 
-  it('cuts a peer that sends nothing at all', async t => {
+  it('cuts a peer that does not send', async t => {
     const server = await serve(t, { filters: [], handshakeTimeout: 0.2 })
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
     socket.resume()
@@ -872,7 +872,7 @@ describe('messages right behind the handshake', () => {
   ] as const) {
     for (const tap of [false, true]) {
       const data = tap ? { data: () => {} } : {}
-      it(`are all there, in order, after ${name} connect and open filters${tap ? ', behind a data filter' : ''}`, async t => {
+      it(`arrive in order after ${name} connect and open filters${tap ? ', behind a data filter' : ''}`, async t => {
         const seen: Payload[] = []
         let ready = false
         const server = await serve(t, {

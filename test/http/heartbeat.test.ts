@@ -46,7 +46,7 @@ describe('heartbeat', () => {
     assert.deepEqual({ ...server.counters.closes }, { 1006: 1 })
   })
 
-  it('terminates a client whose network has gone: it reads nothing and says nothing', async t => {
+  it('terminates a client whose network is lost', async t => {
     const server = await serve(t, { filters: [], heartbeat: HEARTBEAT })
     const peer = await RawPeer.open(server.url)
     peer.socket.pause()
@@ -61,7 +61,7 @@ describe('heartbeat', () => {
     // A pong cannot overtake a long frame that is still under way.
     ['part of a message', frame(TEXT, 'x'.repeat(100), { claims: 100_000 })],
   ] as const) {
-    it(`takes ${what} for a sign of life`, async t => {
+    it(`accepts ${what} as a sign of life`, async t => {
       const server = await serve(t, { filters: [], heartbeat: HEARTBEAT, drain: 0 })
       const peer = await RawPeer.open(server.url)
       const pings = () => peer.frames.filter(frame => frame.opcode === PING).length
@@ -74,7 +74,7 @@ describe('heartbeat', () => {
     })
   }
 
-  it('leaves alone a client whose socket the server has paused', async t => {
+  it('keeps a client whose socket the server has paused', async t => {
     let release = () => {}
     const released = new Promise<void>(resolve => {
       release = resolve
@@ -108,7 +108,7 @@ describe('heartbeat', () => {
     assert.equal(peer.closed, undefined)
   })
 
-  it('leaves alone a client whose bytes a data filter keeps waiting', async t => {
+  it('keeps a client whose bytes wait in a data filter', async t => {
     let release = () => {}
     const released = new Promise<void>(resolve => {
       release = resolve
@@ -149,7 +149,7 @@ describe('heartbeat', () => {
     assert.equal(server.clients.size, 1)
   })
 
-  it('of 0 sends no pings', async t => {
+  it('is disabled by 0', async t => {
     const server = await serve(t, { filters: [], heartbeat: 0, drain: 0 })
     const watched = await serve(t, { filters: [], heartbeat: HEARTBEAT })
     const peer = await RawPeer.open(server.url)

@@ -29,7 +29,7 @@ describe('a connection that is idle', () => {
     ['', {}],
     [' behind a data filter', { data: () => {} }],
   ] as const) {
-    it(`is cut off when its peer reads nothing of an answer${name}`, async t => {
+    it(`is closed when its peer does not read an answer${name}`, async t => {
       let hasEnded = false
       const request = (_: unknown, res: ServerResponse) => {
         res.on('close', () => {
@@ -82,7 +82,7 @@ describe('a connection that is idle', () => {
     })
   }
 
-  it('is no longer watched for it once it is a client, though it made a request before', async t => {
+  it('has no idle timeout once it is a client, also after an earlier request', async t => {
     let socket: Socket | undefined
     const timeouts: unknown[] = []
     const request = (_: unknown, res: ServerResponse) => {
@@ -108,7 +108,7 @@ describe('a connection that is idle', () => {
 })
 
 describe('requests that are pipelined', () => {
-  it('end their connection when more than 32 of them wait for an answer', async t => {
+  it('end their connection when more than 32 are unanswered', async t => {
     const { opened, open } = gate()
     t.after(async () => open())
     let asked = 0
@@ -139,7 +139,7 @@ describe('requests that are pipelined', () => {
 })
 
 describe('a request whose filter fails', () => {
-  it('is answered with nothing of what that filter had set, and its connection closed', async t => {
+  it('is answered without the headers that the filter had set, and its connection closed', async t => {
     const server = await serve(t, {
       filters: [
         {
@@ -159,7 +159,7 @@ describe('a request whose filter fails', () => {
     assert.doesNotMatch(text, /Content-Length: 3|Set-Cookie|HTTP.*HTTP/s)
   })
 
-  it('is not answered with the length that a filter has set which then passed it on', async t => {
+  it('is not answered with the Content-Length of a filter that passed it on', async t => {
     const request = (_: unknown, res: ServerResponse) => void res.setHeader('Content-Length', '3')
     const server = await serve(t, { filters: [{ request }] })
     const { answer } = await raw(server.url, LAST_REQUEST)

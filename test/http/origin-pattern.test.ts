@@ -33,16 +33,16 @@ describe('https://*.example.com', () => {
 })
 
 describe('an origin pattern', () => {
-  it('takes the default port for none, and any other for itself', () => {
+  it('treats the default port as none, and any other as different', () => {
     assert.equal(matches('https://*.example.com', 'https://a.example.com:443'), true)
     assert.equal(matches('https://*.example.com:8443', 'https://a.example.com:8443'), true)
     assert.equal(matches('https://*.example.com:8443', 'https://a.example.com'), false)
   })
-  it('may have several wild labels, each for one', () => {
+  it('may have several wildcards, each for one label', () => {
     assert.equal(matches('https://*.eu.*.example.com', 'https://a.eu.b.example.com'), true)
     assert.equal(matches('https://*.eu.*.example.com', 'https://a.us.b.example.com'), false)
   })
-  it('may end with a slash, as it is copied from an address bar', () => {
+  it('may end with a slash, as copied from an address bar', () => {
     assert.equal(matches('https://example.com/', 'https://example.com'), true)
   })
 
@@ -79,10 +79,10 @@ describe('an origin pattern', () => {
     'https://**.example.com',
     'chrome-extension://*',
   ]) {
-    it(`has no star where ${entry} has one`, () => {
+    it(`does not accept the wildcard of ${entry}`, () => {
       assert.throws(() => readOriginPattern(entry), {
         code: 'ERR_OPTION',
-        message: `--origins: * is one whole label, and none of the last two, as in https://*.example.com, received "${entry}"`,
+        message: `--origins: * must be a complete label and not one of the last two, as in https://*.example.com, received "${entry}"`,
       })
     })
   }

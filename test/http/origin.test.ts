@@ -4,7 +4,7 @@ import { isOriginAllowed } from '../../src/http/origin.ts'
 import { readOriginPattern } from '../../src/http/origin-pattern.ts'
 
 describe('isOriginAllowed', () => {
-  it('takes no page without TLS for its own where it has TLS itself', () => {
+  it('refuses an own page without TLS if the connection has TLS', () => {
     assert.equal(isOriginAllowed('http://example.com', 'example.com', [], true), false)
     assert.equal(isOriginAllowed('https://example.com', 'example.com', [], true), true)
     assert.equal(
@@ -17,7 +17,7 @@ describe('isOriginAllowed', () => {
   const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
     isOriginAllowed(origin, host, list.map(readOriginPattern))
 
-  it('lets through a client without Origin: it is no browser', () => assert.equal(allowed(undefined), true))
+  it('allows a client without Origin, which is not a browser', () => assert.equal(allowed(undefined), true))
   it("allows the server's own origin", () => assert.equal(allowed('http://localhost:9000'), true))
   it('allows its own host under https too: a proxy may end TLS', () => {
     assert.equal(allowed('https://chat.example', [], 'chat.example'), true)
@@ -35,10 +35,10 @@ describe('isOriginAllowed', () => {
     }
   })
   it('refuses the opaque origin "null" of sandboxed frames and files', () => assert.equal(allowed('null'), false))
-  it('refuses what is no origin', () => {
+  it('refuses values that are not origins', () => {
     for (const origin of ['', 'localhost:9000:1', '//', '*']) assert.equal(allowed(origin), false, origin)
   })
-  it('allows what is listed, and no other', () => {
+  it('allows only listed origins', () => {
     const list = ['https://one.example', 'https://two.example:8443']
     assert.equal(allowed('https://one.example', list), true)
     assert.equal(allowed('https://one.example:443', list), true)
@@ -51,17 +51,17 @@ describe('isOriginAllowed', () => {
     assert.equal(allowed('http://evil.example', ['*']), true)
     assert.equal(allowed('null', ['*']), true)
   })
-  it('tells origins of a scheme that browsers do not know apart', () => {
+  it('distinguishes origins with an unknown scheme', () => {
     const list = ['chrome-extension://good', 'capacitor://localhost']
     assert.equal(allowed('chrome-extension://good', list), true)
     assert.equal(allowed('chrome-extension://evil', list), false)
     assert.equal(allowed('moz-extension://evil', list), false)
   })
-  it('allows "null" when it is listed, and nothing else by that', () => {
+  it('allows "null" when it is listed, and no other origin', () => {
     assert.equal(allowed('null', ['null']), true)
     for (const origin of ['NULL', 'http://null', 'file://', '']) assert.equal(allowed(origin, ['null']), false, origin)
   })
-  it('refuses spoofs of what is listed', () => {
+  it('refuses spoofs of listed origins', () => {
     for (const origin of [
       'https://good.example@evil.example',
       'https://evil@good.example',
@@ -85,12 +85,12 @@ describe('isOriginAllowed', () => {
       assert.equal(allowed(origin, ['https://good.example']), false, origin)
     }
   })
-  it('does not mind the case, and knows a name by its punycode', () => {
+  it('is case-insensitive, and compares punycode', () => {
     assert.equal(allowed('HTTPS://Good.Example', ['https://good.example']), true)
     assert.equal(allowed('https://xn--bcher-kva.example', ['https://bücher.example']), true)
     assert.equal(allowed('https://bucher.example', ['https://bücher.example']), false)
   })
-  it('refuses every page when the request names no host', () => {
+  it('refuses all pages if the request has no host', () => {
     assert.equal(isOriginAllowed('http://localhost:9000', undefined, []), false)
   })
 })

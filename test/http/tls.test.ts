@@ -56,7 +56,7 @@ async function servedName(url: string): Promise<unknown> {
 const TLS_1_1 = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
 
 describe('--key and --cert', () => {
-  it('make a server that wss clients talk through', async t => {
+  it('make a wss server', async t => {
     const { files, pems } = await certificate(t, 'localhost')
     const server = await serve(t, { filters: ['broadcast'], ...files })
     assert.match(server.url, /^wss:\/\/127\.0\.0\.1:\d+$/)
@@ -79,7 +79,7 @@ describe('--key and --cert', () => {
     assert.match(text, /^HTTP\/1\.1 200 .*secret$/s)
   })
 
-  it('know their own origin as https', async t => {
+  it('have an https origin as their own', async t => {
     const { files } = await certificate(t)
     const server = await serve(t, { filters: [], ...files })
     const { host } = new URL(server.url)
@@ -102,7 +102,7 @@ describe('--key and --cert', () => {
     assert.deepEqual(urls, [`${server.url}/a`])
   })
 
-  it('send large messages whole', async t => {
+  it('send large messages completely', async t => {
     const { files } = await certificate(t)
     const SIZE = 5 * 1024 * 1024
     const server = await serve(t, { filters: ['echo'], maxPayload: SIZE, ...files })
@@ -140,7 +140,7 @@ describe('--key and --cert', () => {
     await assert.rejects(tlsTo(server.url, TLS_1_1), tooOld)
   })
 
-  it('survive peers that speak no TLS', async t => {
+  it('survive peers without TLS', async t => {
     const { files } = await certificate(t)
     const server = await serve(t, { filters: ['echo'], ...files })
     const port = Number(new URL(server.url).port)
@@ -167,7 +167,7 @@ describe('--key and --cert', () => {
     await until(() => socket.closed, 'the end of the connection', 2000)
   })
 
-  it('leave no peer behind at close() that has not finished its TLS handshake', async t => {
+  it('close peers with an unfinished TLS handshake at close()', async t => {
     const { files } = await certificate(t)
     const server = await serve(t, { filters: [], ...files })
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
@@ -191,7 +191,7 @@ describe('--key and --cert', () => {
 })
 
 describe('reload()', () => {
-  it('serves the new certificate to new connections; open clients stay and talk on', async t => {
+  it('serves the new certificate to new connections; open clients stay connected', async t => {
     const { files, renew } = await certificate(t, 'first')
     const server = await serve(t, { filters: ['broadcast'], ...files })
     assert.equal(await servedName(server.url), 'first')
@@ -208,7 +208,7 @@ describe('reload()', () => {
     assert.equal(server.counters.closed, 0)
   })
 
-  it('may come again and again', async t => {
+  it('may be repeated', async t => {
     const { files, renew } = await certificate(t, 'first')
     const server = await serve(t, { filters: [], ...files })
     for (const name of ['second', 'third']) {

@@ -236,7 +236,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(ran, ['open line', 'hello', { code: 1000, reason: '', clean: true }])
   })
 
-  it('is told when what it has received has been through the chain, dropped or not', async t => {
+  it('is notified when the chain has handled its messages, dropped or not', async t => {
     const order: string[] = []
     let open = () => {}
     const opened = new Promise<void>(resolve => {
@@ -279,7 +279,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(await line.get(500), sent)
   })
 
-  it('can be held and admitted: on hold it hears no broadcast', async t => {
+  it('can be held and admitted: on hold it gets no broadcast', async t => {
     const { server, clientOf, peer } = await withLines(t, [
       {
         open: client => client.hold(),
@@ -301,7 +301,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(await line.get(3), ['no', 'welcome', 'for members too'])
   })
 
-  it('gives its clients ids of the core, whatever the connection calls itself', async t => {
+  it('gives its clients ids of the core', async t => {
     const server = await serve(t, { filters: ['echo'] })
     const stuck = () => ({
       id: 'mine',
@@ -321,7 +321,7 @@ describe('a filter that brings another transport', () => {
     await until(() => server.clients.size === 0)
   })
 
-  it('knows its client before an open filter closes it again', async t => {
+  it('gets its client before an open filter closes it', async t => {
     const gone: Closed[] = []
     const server = await serve(t, {
       filters: [
@@ -381,7 +381,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(ended, [{ code: 1006, reason: '', clean: false }])
   })
 
-  it('a peer that never reads is closed with 1013, and harms nobody else', async t => {
+  it('a peer that never reads is closed with 1013, without effect on others', async t => {
     const ended: [string, number][] = []
     const { server, clientOf, peer } = await withLines(
       t,
@@ -435,7 +435,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(door.transports[0]!.calls, ['pause', 'resume'])
   })
 
-  it('is told 1001 when the server stops', async t => {
+  it('is closed with 1001 when the server stops', async t => {
     const door = lines()
     const server = await createServer({ port: 0, logLevel: 'silent', drain: 2, filters: [door.filter] })
     const line = await LinePeer.open(t, door.port)
@@ -448,7 +448,7 @@ describe('a filter that brings another transport', () => {
     assert.equal(server.clients.size, 0)
   })
 
-  it('refuses to start beside a guard that it would let peers pass by', async () => {
+  it('refuses to start next to a guard that its peers would bypass', async () => {
     const refused = lines().filter
     await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['rate-limit', refused] }), error => {
       assert.equal((error as { code: string }).code, 'ERR_FILTER')
@@ -460,7 +460,7 @@ describe('a filter that brings another transport', () => {
     })
   })
 
-  it('starts beside a guard when the operator says that it is open', async t => {
+  it('starts next to a guard if the operator allows it', async t => {
     const door = lines({ open: true })
     await serve(t as never, { filters: ['rate-limit', door.filter], 'rate-limit-messages': 1 })
     const line = await LinePeer.open(t, door.port)
@@ -547,7 +547,7 @@ describe('a transport that throws', () => {
   ]
 
   for (const [what, failing, errors, use, expected] of cases) {
-    it(`${what} loses its client, and harms nobody else`, async t => {
+    it(`${what} loses its client, without effect on others`, async t => {
       let open = () => {}
       const opened = new Promise<void>(resolve => {
         open = resolve
@@ -594,7 +594,7 @@ describe('a transport that throws', () => {
   })
 
   for (const nonsense of ['a string', undefined, null, 42]) {
-    it(`frames to ${JSON.stringify(nonsense)} gets nothing, and harms nobody else`, async t => {
+    it(`frames to ${JSON.stringify(nonsense)} gets no message, without effect on others`, async t => {
       const server = await serve(t, { filters: [] })
       const { closed } = server.attach({ ...broken([]), frame: () => nonsense as never })
       const peer = await Peer.open(server.url)
