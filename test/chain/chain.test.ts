@@ -152,7 +152,7 @@ for (const kind of KINDS) {
   const { name, id } = kind
 
   describe(`${name} chain`, () => {
-    it('passes: a handler that answers nothing leaves the value to the next', () => {
+    it('passes: undefined keeps the value for the next handler', () => {
       const seen: unknown[] = []
       const { chain } = chainOf(name, [value => void seen.push(value), value => void seen.push(value)])
       const event = kind.event()
@@ -160,7 +160,7 @@ for (const kind of KINDS) {
       assert.deepEqual(seen, [event[0], event[0]])
     })
 
-    it('gives every handler the other arguments', () => {
+    it('passes the other arguments to all handlers', () => {
       const seen: unknown[][] = []
       const { chain } = chainOf(name, [
         (...args) => void seen.push(args.slice(1)),
@@ -184,7 +184,7 @@ for (const kind of KINDS) {
 
     if (kind.rewrite !== undefined) {
       const [verdict, value] = kind.rewrite
-      it('rewrites: the answer is what the next handler gets, and what comes out', () => {
+      it('rewrites: the returned value goes to the next handler and is the outcome', () => {
         const seen: unknown[] = []
         const { chain, reported } = chainOf(name, [() => verdict, next => void seen.push(next)])
         assert.deepEqual(chain.run(...kind.event()), value)
@@ -195,7 +195,7 @@ for (const kind of KINDS) {
         )
       })
 
-      it('rewrites with what a promise settles to', async () => {
+      it('rewrites with the value of a promise', async () => {
         const seen: unknown[] = []
         const { chain } = chainOf(name, [async () => verdict, next => void seen.push(next)])
         assert.deepEqual(await chain.run(...kind.event()), value)
@@ -205,7 +205,7 @@ for (const kind of KINDS) {
     }
 
     if (dropsNothing(name)) {
-      it('has nothing to drop: DROP keeps no other filter from its turn', async () => {
+      it('ignores DROP: the next handlers run', async () => {
         const ran: number[] = []
         const { chain, reported } = chainOf(name, [() => DROP, async () => DROP, () => void ran.push(2)])
         const [value, ...rest] = kind.event()
@@ -225,7 +225,7 @@ for (const kind of KINDS) {
         assert.equal(chain.steps[0]!.dropped, 1)
       })
 
-      it('knows the DROP of another copy of the package', () => {
+      it('accepts the DROP of another copy of the package', () => {
         const { chain } = chainOf(name, [() => Symbol.for('filtered-websocket.drop')])
         assert.equal(chain.run(...kind.event()), DROP)
       })
@@ -277,14 +277,14 @@ for (const kind of KINDS) {
       assert.equal(error, thrown)
     })
 
-    it(`a rejection is reported alike, ${whatThen}`, async () => {
+    it(`a rejection is reported in the same way, ${whatThen}`, async () => {
       const thrown = new Error('no')
       const { error } = await fails(() => Promise.reject(thrown))
       assert.equal(error, thrown)
     })
 
     for (const [value, called] of [...WRONG, ...kind.wrong.map(value => [value, nameOf(value)] as const)]) {
-      it(`${called} is no answer, ${whatThen}`, async () => {
+      it(`${called} is refused, ${whatThen}`, async () => {
         const message = `returned ${called}; a ${name} handler returns ${kind.takes}`
         for (const failing of [() => value, async () => value]) {
           const { error } = await fails(failing)
@@ -293,12 +293,12 @@ for (const kind of KINDS) {
       })
     }
 
-    it(`a promise that does not settle in time is an error that says so, ${whatThen}`, async () => {
+    it(`a promise that does not settle in time is an error, ${whatThen}`, async () => {
       const { error } = await fails(() => new Promise(() => {}), 20)
       assert.deepEqual([error.code, error.message], ['ERR_TIMEOUT', 'its promise did not settle within 0.02 s'])
     })
 
-    it(`a thenable whose then cannot be read is an error as well, ${whatThen}`, async () => {
+    it(`a thenable whose then throws on access is an error, ${whatThen}`, async () => {
       const thrown = new Error('no then')
       const trap = Object.defineProperty({}, 'then', {
         get() {
@@ -309,7 +309,7 @@ for (const kind of KINDS) {
       assert.equal(error, thrown)
     })
 
-    it(`an answer that cannot even be named is an error, ${whatThen}`, async () => {
+    it(`a value that throws when it is inspected is an error, ${whatThen}`, async () => {
       const nameless = Object.create({
         get constructor() {
           throw new Error('no constructor')
@@ -319,7 +319,7 @@ for (const kind of KINDS) {
       assert.ok(error instanceof Error)
     })
 
-    it('is over for the client when its last handler has run', async () => {
+    it('resets the position of the client after its last handler', async () => {
       const { chain } = chainOf(name, [() => {}, async () => {}])
       const [value, a, b] = kind.event()
       await chain.run(value, a, b)
@@ -327,7 +327,7 @@ for (const kind of KINDS) {
       assert.ok(subject === undefined || (subject as { position: number }).position === -1)
     })
 
-    it('a synchronous chain makes no promise', () => {
+    it('a synchronous chain does not create a promise', () => {
       const answers = [() => {}, () => kind.rewrite?.[0], () => {}]
       const passing = chainOf(name, answers).chain.run(...kind.event())
       assert.ok(!(passing instanceof Promise))
@@ -340,7 +340,7 @@ for (const kind of KINDS) {
       assert.ok(!(failing instanceof Promise))
     })
 
-    it('a handler that never answers a promise is called on the stack of run', () => {
+    it('a synchronous handler runs on the stack of run', () => {
       const order: string[] = []
       const { chain } = chainOf(name, [() => void order.push('one'), () => void order.push('two')])
       chain.run(...kind.event())
@@ -348,7 +348,7 @@ for (const kind of KINDS) {
       assert.deepEqual(order, ['one', 'two', 'after run'])
     })
 
-    it('an empty chain answers what it was given', () => {
+    it('an empty chain returns its value', () => {
       const { chain } = chainOf(name, [])
       const event = kind.event()
       assert.equal(chain.empty, true)
@@ -375,7 +375,7 @@ describe('verdicts', () => {
     assert.deepEqual(chainOf('data', [() => Buffer.alloc(0)]).chain.run(Buffer.from('in'), peer), Buffer.alloc(0))
   })
 
-  it('a text may become binary, and back', () => {
+  it('a string may become a Buffer, and the reverse', () => {
     const seen: unknown[] = []
     const { chain } = chainOf('message', [
       (p: string) => Buffer.from(p),
@@ -499,7 +499,7 @@ describe('deadline', () => {
     assert.deepEqual([reported.length, unhandled], [1, []])
   })
 
-  it('runs for each handler anew', async t => {
+  it('starts again for each handler', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const settle: (() => void)[] = []
     const slow = () => new Promise<void>(resolve => void settle.push(resolve))
@@ -513,7 +513,7 @@ describe('deadline', () => {
     assert.equal(await outcome, 'in')
   })
 
-  it('0 is none', async t => {
+  it('0 disables it', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     let settle = () => {}
     const slow = new Promise<void>(resolve => {
@@ -527,7 +527,7 @@ describe('deadline', () => {
     assert.equal(await outcome, 'in')
   })
 
-  it('leaves no timer behind a handler that was in time', async t => {
+  it('clears the timer when a handler settles in time', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { chain, reported } = chainOf('message', [async () => {}], 1000)
     await chain.run('in', someone())
@@ -538,7 +538,7 @@ describe('deadline', () => {
 })
 
 describe('steps', () => {
-  it('an array of handlers is as many steps of one filter, in its order', () => {
+  it('each handler of an array is a step of its filter, in order', () => {
     const order: string[] = []
     const say = (text: string) => () => void order.push(text)
     const { message } = compile([{ message: [say('a1'), say('a2')] }, { message: say('b1') }, { message: [] }])
@@ -569,7 +569,7 @@ describe('steps', () => {
     )
   })
 
-  it('the handler that runs now is where the client is; afterwards it is nowhere', async () => {
+  it('the client has the position of the handler that runs, afterwards -1', async () => {
     const client = someone()
     const at: number[] = []
     const where = () => void at.push(client.position)
@@ -587,7 +587,7 @@ describe('steps', () => {
     assert.deepEqual([at, client.position], [[0, 1, 1, 2], -1])
   })
 
-  it('the client is nowhere after a drop and after an error', async () => {
+  it('the position is -1 after a drop and after an error', async () => {
     for (const answer of [() => DROP, async () => DROP, () => 7, async () => 7]) {
       const client = someone()
       const { chain } = chainOf('message', [answer])
@@ -702,7 +702,7 @@ function expected(kind: Kind, list: readonly Act[], start: unknown, reach: numbe
 describe('any chain', () => {
   const DEADLINE = 1000
 
-  it('does what a model of twenty lines says: outcomes, values, errors, counters', async t => {
+  it('matches a model: outcomes, values, errors, counters', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const anyKind = fc.constantFrom(...KINDS)
     const anyReach = fc.oneof({ weight: 3, arbitrary: fc.constant(EVERY_FILTER) }, { weight: 1, arbitrary: fc.nat(4) })

@@ -25,7 +25,7 @@ const only = (...topics: (string | undefined)[]): FilterModule => ({
 })
 
 describe('permits', () => {
-  it('let a client join and publish where all of them agree', async () => {
+  it('let a client join and publish if all of them agree', async () => {
     const { connect, stop } = await testServer([only('a', 'b'), only('b', 'c'), rooms])
     const ann = await connect()
     await ann.say('join b')
@@ -39,7 +39,7 @@ describe('permits', () => {
     await stop()
   })
 
-  it('know who publishes behind an await, and to everyone too', async () => {
+  it('apply to a publish after an await, and to broadcasts without a topic', async () => {
     const { server, connect, stop } = await testServer([only('a'), rooms])
     const [ann, bob] = [await connect(), await connect()]
     await bob.say('join a')
@@ -51,7 +51,7 @@ describe('permits', () => {
     await stop()
   })
 
-  it('bind what clients say: the server, and events of channels, go anywhere', async () => {
+  it('apply to messages of clients, not to the server or to events of channels', async () => {
     const relay: FilterModule = {
       message: (payload, client) => client.server.publish('global', payload),
       consumer: async ({ payload }, server) => {
@@ -71,7 +71,7 @@ describe('permits', () => {
     await stop()
   })
 
-  it('bind each client to its own rights, whose message ever runs first', async () => {
+  it('apply to each client separately, in any order of messages', async () => {
     const ofBoss: FilterModule = { permit: (_, client) => client.identity === 'boss' }
     const queue: FilterModule = {
       // Ann's handler begins, the boss's is done while it waits.
@@ -89,7 +89,7 @@ describe('permits', () => {
     await stop()
   })
 
-  it('can be asked without consequence', async () => {
+  it('are checked by client.may without side effects', async () => {
     const { connect, stop } = await testServer([only('a', undefined)])
     const { client, received } = await connect()
     assert.equal(client.may('join', 'a'), true)
@@ -101,9 +101,9 @@ describe('permits', () => {
 
   for (const [what, permit] of [
     ['throws', () => assert.fail('broken')],
-    ['answers nothing', () => undefined],
-    ['answers a promise', async () => true],
-    ['answers a promise that rejects', () => Promise.reject(new Error('broken'))],
+    ['returns undefined', () => undefined],
+    ['returns a promise', async () => true],
+    ['returns a promise that rejects', () => Promise.reject(new Error('broken'))],
   ] as const)
     it(`refuse when one of them ${what}`, async () => {
       const { server, connect, stop } = await testServer([{ permit: permit as never }, rooms])
@@ -114,13 +114,13 @@ describe('permits', () => {
       await stop()
     })
 
-  it('refuse the handshake of a client that a connect filter lets join where it may not', async () => {
+  it('refuse the handshake if a connect filter joins a forbidden topic', async () => {
     const { connect, stop } = await testServer([only(), { connect: client => client.join('a') }])
     await assert.rejects(connect(), /403/)
     await stop()
   })
 
-  it('close the client that an open filter lets join where it may not', async () => {
+  it('close the client if an open filter joins a forbidden topic', async () => {
     const { server, connect, stop } = await testServer([only(), { open: client => client.join('a') }])
     const { closed, received } = await connect()
     assert.deepEqual(closed, { code: 1008, reason: 'not allowed' })
@@ -129,7 +129,7 @@ describe('permits', () => {
     await stop()
   })
 
-  it('leave a long topic out of the answer', async () => {
+  it('shorten a long topic in the error', async () => {
     const { connect, stop } = await testServer([only(), rooms])
     const ann = await connect()
     await ann.say(`join ${'x'.repeat(5000)}`)
@@ -138,7 +138,7 @@ describe('permits', () => {
   })
 })
 
-it('an identity is a text, or none', async () => {
+it('an identity is a string or undefined', async () => {
   const { connect, stop } = await testServer(['echo'])
   const { client } = await connect()
   client.identity = 'ann'
@@ -156,7 +156,7 @@ describe('server.disconnect', () => {
     return { ...made, peers: peers as [(typeof peers)[0], (typeof peers)[0], (typeof peers)[0]] }
   }
 
-  it('ends one client, all of an identity, or all of a topic', async () => {
+  it('disconnects one client, all of an identity, or all of a topic', async () => {
     const {
       server,
       peers: [ann, bob, cy],
@@ -176,7 +176,7 @@ describe('server.disconnect', () => {
     await stop()
   })
 
-  it('ends clients on hold, and those whose handshake is under way', async () => {
+  it('disconnects clients on hold and clients in the handshake', async () => {
     const holding: FilterModule = {
       connect: async client => {
         client.identity = 'late'
@@ -197,7 +197,7 @@ describe('server.disconnect', () => {
     await stop()
   })
 
-  it('keeps to what it was told, whatever becomes of the object', async () => {
+  it('copies its argument, which may change later', async () => {
     const { server, peers, stop } = await setUp()
     const target = { id: peers[0].client.id }
     server.disconnect(target)
@@ -206,7 +206,7 @@ describe('server.disconnect', () => {
     await stop()
   })
 
-  it('refuses a target that is none, and a code that none may send', async () => {
+  it('refuses an invalid target and an invalid close code', async () => {
     const { server, stop } = await setUp()
     for (const target of [{}, { id: 'a', sub: 'b' }, { name: 'x' }, { id: 1 }, undefined])
       assert.throws(() => server.disconnect(target as never), { code: 'ERR_STATE' })

@@ -13,8 +13,8 @@ function reporting() {
 
 const ERROR_LEVEL = 50
 
-describe('limit', () => {
-  it('has so many in a window of time for each key, and says then how many more there were', t => {
+describe('LogLimit', () => {
+  it('allows a number of lines per window and kind, and counts the suppressed ones', t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
     const limit = new LogLimit(2, 60_000)
     const take = () => limit.take('a')
@@ -35,7 +35,7 @@ describe('limit', () => {
 })
 
 describe('error report', () => {
-  it('logs who failed, where, for whom, and how', () => {
+  it('logs filter, chain, client and error', () => {
     const { report, lines } = reporting()
     report.add(new TypeError('no such thing'), { filter: './words.ts', chain: 'message', id: 'client-1' })
     assert.equal(lines.length, 1)
@@ -61,7 +61,7 @@ describe('error report', () => {
     assert.equal(counters.errors, 20)
   })
 
-  it('takes anything that was thrown', () => {
+  it('accepts any thrown value', () => {
     const { report, counters, lines } = reporting()
     for (const thrown of ['text', undefined, null, 7, { code: 1 }, Symbol('s')])
       report.add(thrown, { filter: String(counters.errors), chain: 'message' })
@@ -69,7 +69,7 @@ describe('error report', () => {
     assert.equal(lines.length, 6)
   })
 
-  it('logs five a second of one filter and chain, and later how many more there were', t => {
+  it('logs five errors per second of one filter and chain, then the number of suppressed ones', t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
     const { report, lines } = reporting()
     const where = { filter: 'noisy', chain: 'message', id: 'c' }
@@ -85,7 +85,7 @@ describe('error report', () => {
     assert.equal(lines[6]!.msg, 'filter noisy failed in its message handler')
   })
 
-  it('a noisy filter does not silence another, nor its own other chains', t => {
+  it('limits each filter and chain separately', t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
     const { report, lines } = reporting()
     for (let i = 0; i < 9; i++) report.add(new Error('x'), { filter: 'noisy', chain: 'message' })
@@ -97,7 +97,7 @@ describe('error report', () => {
     )
   })
 
-  it('survives an error that throws when it is looked at', () => {
+  it('accepts an error that throws when it is serialized', () => {
     const lines: string[] = []
     const log = pino({ base: null }, { write: line => void lines.push(line) })
     const report = new ErrorReport(log, createCounters())

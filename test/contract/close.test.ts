@@ -35,7 +35,7 @@ describe('cutReason', () => {
     assert.equal(cutReason(`x${'😀'.repeat(31)}`), `x${'😀'.repeat(30)}`)
   })
 
-  it('answers the longest prefix of whole characters that fits', () => {
+  it('returns the longest prefix of complete characters that fits', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 200 }), reason => {
         const cut = cutReason(reason)
@@ -48,7 +48,7 @@ describe('cutReason', () => {
     )
   })
 
-  it('takes no longer for a reason made of a whole message', () => {
+  it('takes linear time for a long reason', () => {
     // Linear it takes a millisecond; quadratic it would stop the server for the length of this loop.
     const started = performance.now()
     assert.equal(cutReason(`bad message: ${'x'.repeat(12_000)}`).length, 123)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { messageOf, shown } from '../../src/contract/errors.ts'
 
-describe('the text of what was thrown', () => {
+describe('the message of a thrown value', () => {
   const revoked = Proxy.revocable({}, {})
   revoked.revoke()
   const mute = Object.defineProperty(new Error(), 'message', {
@@ -20,10 +20,10 @@ describe('the text of what was thrown', () => {
     ['an Error whose message throws', mute, 'a value that cannot be shown'],
     ['an Error whose message is no text', Object.assign(new Error(), { message: 5 }), '5'],
   ] as const) {
-    it(`of ${what} is there`, () => assert.equal(messageOf(thrown), text))
+    it(`is read from ${what}`, () => assert.equal(messageOf(thrown), text))
   }
 
-  it('of a value received is as it would be written', () => {
+  it('shown formats a value as JSON', () => {
     const circle: unknown[] = []
     circle.push(circle)
     assert.deepEqual(['text', 5, null, undefined, 5n, [1]].map(shown), ['"text"', '5', 'null', 'undefined', '5', '[1]'])

@@ -50,12 +50,12 @@ const inflate = (body: Buffer, windowBits: number) =>
   }).toString()
 
 describe('--compress', () => {
-  it('is off unless asked for, also for clients that offer it', async t => {
+  it('is off by default, also for clients that offer it', async t => {
     const server = await serve(t)
     const { answered } = await offer(server, 'permessage-deflate')
     assert.equal(answered, undefined)
   })
-  it('every client reads every message, whatever it negotiated', async t => {
+  it('all clients read all messages, with any negotiated parameters', async t => {
     const server = await serve(t, { compress: true })
     const peers = await Promise.all(
       [
@@ -71,7 +71,7 @@ describe('--compress', () => {
     for (const peer of peers) assert.deepEqual(await peer.get(sent.length), sent)
   })
   for (const bits of [9, 10, 11, 12, 13, 14, 15]) {
-    it(`a client with a window of 2^${bits} gets no more than fits it`, async t => {
+    it(`a client with a window of 2^${bits} gets frames that fit its window`, async t => {
       const server = await serve(t, { compress: true })
       const { answered, frame } = await offer(server, `permessage-deflate; server_max_window_bits=${bits}`)
       assert.match(answered!, new RegExp(`server_max_window_bits=${bits}`))
@@ -83,14 +83,14 @@ describe('--compress', () => {
       assert.equal(inflate(body, bits), far)
     })
   }
-  it('a client with the smallest window of all gets messages as they are', async t => {
+  it('a client with a window of 8 bits gets uncompressed messages', async t => {
     const server = await serve(t, { compress: true })
     const { frame } = await offer(server, 'permessage-deflate; server_max_window_bits=8')
     server.broadcast(LONG)
     const { first, body } = await frame()
     assert.deepEqual([first, body.toString()], [0x81, LONG])
   })
-  it('clients of a window size share the bytes; one message is compressed as if it were the only one', async t => {
+  it('clients with the same window share the bytes, and messages are compressed separately', async t => {
     const server = await serve(t, { compress: true })
     const [ann, bob] = [
       await offer(server, 'permessage-deflate'),
@@ -103,7 +103,7 @@ describe('--compress', () => {
     assert.deepEqual(one.body, alone.subarray(0, -4))
     assert.ok(one.body.length < LONG.length / 3)
   })
-  it('below the threshold, and what would not get smaller, goes as it is', async t => {
+  it('messages below the threshold, or that do not shrink, are not compressed', async t => {
     const server = await serve(t, { compress: true, compressThreshold: 100 })
     for (const [payload, first] of [
       ['a'.repeat(99), 0x81],
@@ -116,7 +116,7 @@ describe('--compress', () => {
       assert.equal((await client.frame()).first, first)
     }
   })
-  it('what a connect filter sent before anything was negotiated can be read', async t => {
+  it('messages sent in the connect chain, before the negotiation, are readable', async t => {
     const server = await serve(t, {
       compress: true,
       filters: [{ connect: client => client.send(LONG), open: client => client.send(`${LONG} again`) }],
@@ -124,7 +124,7 @@ describe('--compress', () => {
     const peer = await Peer.open(server.url, { perMessageDeflate: true })
     assert.deepEqual(await peer.get(2), [LONG, `${LONG} again`])
   })
-  it('a compressed message that unfolds past --max-payload closes 1009, and takes no memory for it', async t => {
+  it('a message that decompresses to more than --max-payload closes 1009 in bounded memory', async t => {
     const server = await serve(t, { compress: true, maxPayload: 10_000 })
     const peer = await Peer.open(server.url, { perMessageDeflate: { threshold: 0 } })
     const before = process.memoryUsage().rss
@@ -132,7 +132,7 @@ describe('--compress', () => {
     assert.equal((await peer.end()).code, 1009)
     assert.ok(process.memoryUsage().rss - before < 150_000_000)
   })
-  it('order holds among clients that negotiated and clients that did not', async t => {
+  it('clients with and without compression keep the order', async t => {
     const server = await serve(t, { compress: true, compressThreshold: 0 })
     const [plain, packed] = [
       await Peer.open(server.url, { perMessageDeflate: false }),

@@ -54,7 +54,7 @@ function shown(payload: Payload): string {
 }
 
 describe('fanout', () => {
-  it('writes what several turns sent at once, as long as its pace tells it to wait', async () => {
+  it('writes the messages of several turns together while its policy waits', async () => {
     let turns = 3
     const fanout = new Fanout(1000, { shouldWait: () => turns-- > 0, begin: () => {}, end: () => {} })
     const socket = new PassThrough()
@@ -77,7 +77,7 @@ describe('fanout', () => {
     assert.deepEqual(written, ['0123', 'x'])
   })
 
-  it('gives each client exactly what was meant for it, in the order sent, whatever is mixed', async () => {
+  it('delivers to each client exactly its messages in the order sent, with all kinds of sends mixed', async () => {
     const CLIENTS = 4
     await fc.assert(
       fc.asyncProperty(fc.array(command(CLIENTS), { minLength: 1, maxLength: 80 }), async commands => {
@@ -116,7 +116,7 @@ describe('fanout', () => {
     )
   })
 
-  it('keeps to whom a broadcast was for when a kind of client leaves a topic and comes back within a turn', async () => {
+  it('keeps the audience of a broadcast when the clients of a wire leave and rejoin a topic within a turn', async () => {
     const server = await testServer([{ open: () => {} }])
     const [ann, bob] = [await server.connect(), await server.connect()]
     ann.client.codec = loud
@@ -163,7 +163,7 @@ describe('fanout', () => {
     await server.stop()
   })
 
-  it('leaves out clients whose codec says that a payload is not for them', async () => {
+  it('skips clients whose codec returns undefined', async () => {
     const server = await testServer([{ open: () => {} }])
     const [one, two] = [await server.connect(), await server.connect()]
     one.client.codec = { name: 'binary only', encode: payload => (typeof payload === 'string' ? undefined : payload) }
@@ -175,7 +175,7 @@ describe('fanout', () => {
     await server.stop()
   })
 
-  it('contains a codec that throws: its clients get nothing, the others do, and it is counted', async () => {
+  it('contains a codec that throws: its clients are skipped, and the error is counted', async () => {
     const server = await testServer([{ open: () => {} }])
     const [one, two] = [await server.connect(), await server.connect()]
     one.client.codec = {
@@ -191,7 +191,7 @@ describe('fanout', () => {
     await server.stop()
   })
 
-  it('where reaches only those for whom it answers true, in order with the rest', async () => {
+  it('where selects the clients for which it returns true, and keeps the order', async () => {
     const server = await testServer([{ open: () => {} }])
     const peers = await Promise.all(Array.from({ length: 3 }, () => server.connect()))
     const second = peers[1]!.client

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { beforeEach, describe, it } from 'node:test'
 import { FlushPolicy } from '../../src/fanout/flush-policy.ts'
 
-describe('the policy of writing', () => {
+describe('FlushPolicy', () => {
   let now: number
   let policy: FlushPolicy
 
@@ -24,7 +24,7 @@ describe('the policy of writing', () => {
     return now - start
   }
 
-  it('waits for nothing at first, and nowhere where writing is cheap', () => {
+  it('does not wait before the first flush, or after a short one', () => {
     assert.equal(
       wait(() => 1),
       0,
@@ -36,7 +36,7 @@ describe('the policy of writing', () => {
     )
   })
 
-  it('waits as long as messages come, at most an eighth of what the last writing took', () => {
+  it('waits while messages arrive, at most an eighth of the last flush', () => {
     write(32)
     assert.equal(
       wait(ms => ms),
@@ -44,7 +44,7 @@ describe('the policy of writing', () => {
     )
   })
 
-  it('waits no longer than 5 ms, however long that was', () => {
+  it('waits at most 5 ms, also after a long flush', () => {
     write(4000)
     assert.equal(
       wait(ms => ms),
@@ -52,7 +52,7 @@ describe('the policy of writing', () => {
     )
   })
 
-  it('writes when no message has come for a thirty-second of it', () => {
+  it('flushes if no message arrives for a thirty-second of the last flush', () => {
     write(32)
     assert.equal(
       wait(ms => Math.min(ms, 2)),
@@ -60,7 +60,7 @@ describe('the policy of writing', () => {
     )
   })
 
-  it('rests for 16 writings after a wait that brought nothing', () => {
+  it('does not wait for 16 flushes after a wait without messages', () => {
     write(32)
     assert.equal(
       wait(() => 1),
@@ -89,7 +89,7 @@ describe('the policy of writing', () => {
     )
   })
 
-  it('begins anew after each writing, also one that came before the end of the wait', () => {
+  it('restarts after each flush, also one that ends a wait early', () => {
     write(32)
     assert.equal(policy.shouldWait(1), true)
     now += 3

@@ -43,7 +43,7 @@ function buffersWritten(server: Server): Set<ArrayBufferLike> {
 }
 
 describe('a format', () => {
-  it('reaches the clients whose codec reads it, and no others', async () => {
+  it('reaches only the clients whose codec reads it', async () => {
     const server = await testServer([{ open: () => {} }])
     const [knows, plain] = [await server.connect(), await server.connect()]
     knows.client.codec = points
@@ -61,7 +61,7 @@ describe('a format', () => {
     await server.stop()
   })
 
-  it('is one short word', async () => {
+  it('has 1 to 64 ASCII characters', async () => {
     const server = await testServer([{ open: () => {} }])
     const { client } = await server.connect()
     for (const format of ['', 'two words', 'ü', 'x'.repeat(65), 5 as unknown as string]) {
@@ -74,7 +74,7 @@ describe('a format', () => {
   })
 })
 
-describe('a codec that makes several messages of one', () => {
+describe('a codec that encodes a payload to several messages', () => {
   const several: Codec = {
     name: 'several',
     encode: payload => [
@@ -84,7 +84,7 @@ describe('a codec that makes several messages of one', () => {
     ],
   }
   for (const compress of [false, true])
-    it(`sends them in their order, of any size${compress ? ', compressed' : ''}`, async t => {
+    it(`sends them in order, with any sizes${compress ? ', compressed' : ''}`, async t => {
       const filter = {
         open: (client: Client) => {
           client.codec = several
@@ -102,7 +102,7 @@ describe('a codec that makes several messages of one', () => {
     })
 })
 
-describe('a codec that makes parts', () => {
+describe('a codec that returns parts', () => {
   const LARGE = 100_000
   /** Each byte of a large part tells which message it is of. */
   const parted: Codec = {
@@ -116,7 +116,7 @@ describe('a codec that makes parts', () => {
     return Number(number)
   }
 
-  it('has them in order with all else that its clients get', async t => {
+  it('keeps them in order with all other messages', async t => {
     const joining = { open: (client: Client) => client.join('t') }
     const server = await serve(t, { filters: [speaking(parted), joining], maxBuffered: 100 * LARGE })
     const peers = [await Peer.open(server.url), await Peer.open(server.url)]
@@ -136,7 +136,7 @@ describe('a codec that makes parts', () => {
     for (const peer of peers) assert.equal(shown((await peer.get(8))[7]!), 7)
   })
 
-  it('may have one larger than --max-buffered under way, as any message', async t => {
+  it('may have one message above --max-buffered in flight', async t => {
     const many: Codec = {
       name: 'many',
       encode: () => [[Buffer.alloc(10, 'h'), ...Array.from({ length: 100 }, () => Buffer.alloc(LARGE))]],
@@ -147,7 +147,7 @@ describe('a codec that makes parts', () => {
     assert.equal((await peer.get(1))[0]!.length, 10 + 100 * LARGE)
   })
 
-  it('hands large ones to every client as they are', async t => {
+  it('writes large parts without a copy', async t => {
     const part = Buffer.alloc(LARGE, 'x')
     const codec: Codec = { name: 'parts', encode: () => [[Buffer.from('<'), part, Buffer.from('>')]] }
     const server = await serve(t, { filters: [speaking(codec)] })
@@ -168,7 +168,7 @@ describe('a codec that makes parts', () => {
 })
 
 describe('a numbered codec', () => {
-  it('counts what each client gets from 0, whoever else gets it', async t => {
+  it('numbers the messages of each client from 0', async t => {
     const filter = {
       open: (client: Client) => {
         client.codec = numbered
@@ -189,7 +189,7 @@ describe('a numbered codec', () => {
     assert.deepEqual(ann.map(restOf).sort(), ['b0', 'b1', 'mine', 'mine', 'mine', 'too', 'too', 'too'])
   })
 
-  it('counts in the order in which a client on hold gets its messages', async t => {
+  it('numbers the messages of a client on hold in the order of delivery', async t => {
     const guard = {
       stage: 'guard',
       open: (client: Client) => {
@@ -216,7 +216,7 @@ describe('a numbered codec', () => {
     )
   })
 
-  it('is whole in sizes around every length of a frame header, compressed connections included', async t => {
+  it('delivers sizes around each header length, also on compressed connections', async t => {
     const filter = {
       open: (client: Client) => {
         client.codec = numbered
@@ -242,7 +242,7 @@ describe('a numbered codec', () => {
     )
   })
 
-  it('shares what it encodes: a large broadcast to many takes the memory of one', async t => {
+  it('shares the encoded bytes: a large broadcast to many clients takes the memory of one', async t => {
     const SIZE = 4 * 1024 * 1024
     const server = await serve(t, { filters: [speaking(numbered)], maxBuffered: 2 * SIZE })
     const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url)))
@@ -252,7 +252,7 @@ describe('a numbered codec', () => {
     assert.equal(written.size, 1)
   })
 
-  it('shares what it encodes in a broadcast with where, too', async t => {
+  it('shares the encoded bytes also in a broadcast with where', async t => {
     const SIZE = 4 * 1024 * 1024
     const server = await serve(t, { filters: [speaking(numbered)], maxBuffered: 2 * SIZE })
     const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url)))
@@ -262,7 +262,7 @@ describe('a numbered codec', () => {
     assert.equal(written.size, 1)
   })
 
-  it('is one write for the direct sends and broadcasts of a turn', async () => {
+  it('writes the direct sends and broadcasts of a turn together', async () => {
     const server = await testServer([{ open: () => {} }])
     const peer = await server.connect()
     peer.client.codec = numbered
@@ -283,7 +283,7 @@ describe('a numbered codec', () => {
     await server.stop()
   })
 
-  it('reaches the system in few pieces, however many small messages there are', () => {
+  it('joins many small messages into few pieces', () => {
     const written: Buffer[] = []
     const socket = {
       writable: true,
@@ -306,7 +306,7 @@ describe('a numbered codec', () => {
     assert.equal(written.filter(piece => piece === large).length, 2)
   })
 
-  it('that encodes to a text is reported, and sends nothing', async () => {
+  it('is reported if it encodes to a string, and does not send', async () => {
     const server = await testServer([{ open: () => {} }])
     const peer = await server.connect()
     peer.client.codec = { ...numbered, encode: () => 'text' }

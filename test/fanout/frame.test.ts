@@ -54,12 +54,12 @@ describe('frame', () => {
     })
   }
 
-  it('counts a text in bytes, not in characters', () => {
+  it('counts the bytes of a string, not its characters', () => {
     const text = '€'.repeat(42)
     assert.deepEqual(parse(frame(text)), { payload: text, header: 4 })
   })
 
-  it('makes a text frame of a string and a binary frame of a Buffer, the same bytes or not', () => {
+  it('frames a string as text and a Buffer as binary, also with the same bytes', () => {
     assert.equal(frame('a')[0], 0x81)
     assert.equal(frame(Buffer.from('a'))[0], 0x82)
   })
@@ -71,7 +71,7 @@ describe('frame', () => {
     assert.deepEqual(parse(framed).payload, Buffer.from('abc'))
   })
 
-  it('parses back to what it was made of', () => {
+  it('is the inverse of parsing', () => {
     const payload = fc.oneof(
       fc.string({ unit: 'grapheme', maxLength: 300 }),
       fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes)),
@@ -84,7 +84,7 @@ describe('frame', () => {
     )
   })
 
-  it('is read alike by ws, several in one piece too', () => {
+  it('is read by ws in the same way, also several frames in one piece', () => {
     const given = ['', 'text', Buffer.from([0, 255]), 'y'.repeat(126), Buffer.alloc(65_536, 3)]
     assert.deepEqual(
       receive(Buffer.concat(given.map(frame))),
