@@ -6,23 +6,30 @@ import type { Handshake } from '../contract/peer.ts'
 import { createCounters } from '../fanout/counters.ts'
 import { NOTICE, plain } from '../fanout/wire.ts'
 
-/** A client that only records, for a test of one handler as a plain function. */
+/** A client that records calls, to test a handler as a plain function. */
 export interface FakeClient extends Client {
   readonly sent: Payload[]
   readonly broadcasts: { readonly payload: Payload; readonly to: Audience | undefined }[]
   readonly published: { readonly channel: string; readonly payload: Payload }[]
-  /** Reasons given to `drop`. */
+  /** Reasons passed to `drop`. */
   readonly drops: (string | undefined)[]
   readonly refused: { readonly status: number; readonly reason: string | undefined } | undefined
   readonly disconnected: { readonly code: number; readonly reason: string } | undefined
   readonly held: boolean
-  /** Orders given to `server.disconnect`. */
+  /** Calls of `server.disconnect`. */
   readonly orders: { readonly target: Target; readonly code: number | undefined }[]
-  /** Reasons given to `server.stop`. */
+  /** Reasons passed to `server.stop`. */
   readonly stops: string[]
 }
 
-/** `const client = fakeClient(); echo.message('hi', client); client.sent // ['hi']` */
+/**
+ * Creates a client that records calls.
+ *
+ * @example
+ * const client = fakeClient()
+ * echo.message('hi', client)
+ * client.sent // ['hi']
+ */
 export function fakeClient({
   id = 'test',
   remote = '127.0.0.1',

@@ -20,45 +20,45 @@ import { frame, MemoryTransport } from './transport.ts'
 
 export { type FakeClient, fakeClient } from './fake-client.ts'
 
-/** What a test's client says of itself. */
+/** The handshake of a test client. */
 export interface Caller {
-  /** Request target; default `/`. */
+  /** Request target. Default: `/`. */
   url?: string
   headers?: Readonly<Record<string, string>>
   protocols?: readonly string[]
   remote?: string
 }
 
-/** A client in a test: no socket, the real chains, the real fan-out. */
+/** A test client without a socket, with the real chains and fan-out. */
 export interface TestClient {
   readonly client: Client
-  /** Everything that it was sent, in order. */
+  /** Received messages, in order. */
   readonly received: readonly Payload[]
-  /** How the server closed it; `undefined`: it is open. */
+  /** Close code and reason from the server; `undefined` while the client is open. */
   readonly closed: Pick<Closed, 'code' | 'reason'> | undefined
-  /** Sends a message; settles when it has been dealt with, and what it caused has been delivered. */
+  /** Sends a message; settles when the chain has handled it and all messages are delivered. */
   say(payload: Payload): Promise<void>
-  /** Ends the connection; settles when the disconnect chain has run. */
+  /** Closes the connection; settles when the disconnect chain has run. */
   leave(code?: number, reason?: string): Promise<void>
 }
 
-/** A whole server without a listener. */
+/** A server without a listener. */
 export interface TestServer {
   readonly server: Server
-  /** Lines in the log, parsed. */
+  /** Parsed log lines. */
   readonly logged: readonly Record<string, unknown>[]
-  /** What filters wrote to standard output. */
+  /** Standard output of the filters. */
   readonly printed: string
-  /** @throws Refused when a connect filter refuses. */
+  /** @throws Refused if a connect filter refuses. */
   connect(caller?: Caller): Promise<TestClient>
-  /** Runs the consumer chain. */
+  /** Runs the consumer chain with an event. */
   publish(channel: string, payload: Payload): Promise<void>
-  /** Delivers what has been sent so far. */
+  /** Delivers all sent messages. */
   flush(): void
   stop(): Promise<void>
 }
 
-/** A connect filter said no. */
+/** A connect filter has refused the handshake. */
 export class Refused extends Error {
   readonly status: number
   constructor({ status, reason }: Refusal) {
@@ -68,10 +68,16 @@ export class Refused extends Error {
 }
 
 /**
- * Runs a chain of filters without a socket: `await testServer(['rate-limit', myFilter], { 'rate-limit-messages': 2 })`.
+ * Starts a server with filters and without a socket.
  *
  * @param filters - names or modules, as for `createServer`.
  * @param options - options of the core, the filters and the storage.
+ *
+ * @example
+ * const server = await testServer(['rate-limit', myFilter], { 'rate-limit-messages': 2 })
+ * const ann = await server.connect()
+ * await ann.say('hi')
+ * await server.stop()
  */
 export async function testServer(
   filters: NonNullable<ServerOptions['filters']>,
@@ -140,12 +146,15 @@ export async function testServer(
 }
 
 type One<F> = F extends readonly (infer H)[] ? H : F
-/** A filter's handlers, each as one function. */
+/** The handlers of a filter, each as one function. */
 export type SetUp = { [K in keyof Handlers]: One<NonNullable<Handlers[K]>> }
 
 /**
- * The handlers of one filter, its setup run with these options: `const { message } = await setUp(words, { 'words-max': 5 })`.
- * `stop` ends its timers too. Several handlers of a key are called in turn, until one answers.
+ * Runs the setup of a filter and returns its handlers. `stop` also ends its timers. An array of handlers becomes one function
+ * that calls them until one returns a value.
+ *
+ * @example
+ * const { message, stop } = await setUp(words, { 'words-max': 5 })
  */
 export async function setUp(module: FilterModule, options: Readonly<Record<string, unknown>> = {}): Promise<SetUp> {
   const base = absolute('.')

@@ -5,14 +5,16 @@ import type { Awaitable } from '../contract/deadline.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { OpenStorage } from '../contract/storage.ts'
 
-/** Milliseconds within which an engine must have done what it does later: expire, deliver. */
-const PATIENCE = 5000
-/** Entries of a log up to which it is filled. */
-const MANY = 10_000
+/** Milliseconds for asynchronous effects: expiry and delivery. */
+const TIMEOUT = 5000
+/** Largest log that the suite fills. */
+const MAX_ENTRIES = 10_000
 
 /**
- * The storage contract as tests, for any engine: `storageConformance('mine', () => open({ options, log, instance }))`.
- * Capabilities that the engine does not have are left out; one that it has must keep every MUST.
+ * Registers the conformance tests of a storage with node:test. Missing capabilities are skipped.
+ *
+ * @example
+ * storageConformance('mine', () => open({ options, log, instance }))
  */
 export function storageConformance(name: string, open: () => Awaitable<OpenStorage>): void {
   describe(`storage ${name}`, () => {
@@ -34,7 +36,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         if (!storage.sets) return t.skip('no sets')
         assert.deepEqual(await sets().get(key('none')), new Set())
       })
-      it('keeps members once, in no order that matters', async t => {
+      it('keeps each member once', async t => {
         if (!storage.sets) return t.skip('no sets')
         const k = key('set')
         for (const member of ['a', 'b', 'a']) await sets().add(k, member)
@@ -43,7 +45,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await sets().remove(k, 'never there')
         assert.deepEqual(new Set(await sets().get(k)), new Set(['b']))
       })
-      it('hands out a copy: later changes do not show in it', async t => {
+      it('returns a copy without later changes', async t => {
         if (!storage.sets) return t.skip('no sets')
         const k = key('copy')
         await sets().add(k, 'a')
@@ -51,7 +53,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await sets().add(k, 'b')
         assert.deepEqual(new Set(copy), new Set(['a']))
       })
-      it('tells names and members apart that differ in any way', async t => {
+      it('distinguishes names and members that differ in any code unit', async t => {
         if (!storage.sets) return t.skip('no sets')
         const odd = [
           '',
@@ -74,7 +76,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         for (const name of odd)
           assert.deepEqual(new Set(await sets().get(`${base}:${name}`)), new Set([name]), JSON.stringify(name))
       })
-      it('loses no update of many at once', async t => {
+      it('keeps all of many concurrent updates', async t => {
         if (!storage.sets) return t.skip('no sets')
         const k = key('many')
         const members = Array.from({ length: 50 }, (_, i) => `m${i}`)
@@ -96,7 +98,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await values().delete(k)
         assert.equal(await values().get(k), undefined)
       })
-      it('ifAbsent: of many at once exactly one sets', async t => {
+      it('ifAbsent: exactly one of many concurrent callers sets', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('absent')
         const won = await Promise.all(
@@ -105,7 +107,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         assert.equal(won.filter(Boolean).length, 1)
         assert.equal(await values().get(k), String(won.indexOf(true)))
       })
-      it('ends with its time to live', async t => {
+      it('expires after its time to live', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('ttl')
         await values().set(k, 'x', { ttlMs: 60 })
@@ -113,7 +115,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await until(async () => (await values().get(k)) === undefined)
         assert.equal(await values().set(k, 'y', { ifAbsent: true }), true)
       })
-      it('a set without a time to live ends an earlier one', async t => {
+      it('a set without a time to live removes an earlier one', async t => {
         if (!storage.values) return t.skip('no values')
         const [k, other] = [key('kept'), key('clock')]
         await values().set(k, 'x', { ttlMs: 40 })
@@ -122,7 +124,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await until(async () => (await values().get(other)) === undefined)
         assert.equal(await values().get(k), 'y')
       })
-      it('increments atomically, absent counting as 0', async t => {
+      it('increments atomically, from 0 if absent', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('count')
         const sums = await Promise.all(Array.from({ length: 50 }, async () => values().increment(k)))
@@ -145,14 +147,14 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await values().increment(k, 1, 80)
         await until(async () => (await values().increment(k, 1, 80)) === 1)
       })
-      it('refuses to increment what is no integer', async t => {
+      it('refuses to increment a value that is not an integer', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('text')
         await values().set(k, 'abc')
         await assert.rejects(async () => values().increment(k))
         assert.equal(await values().get(k), 'abc')
       })
-      it('take: of many at once exactly one gets it', async t => {
+      it('take: exactly one of many concurrent callers gets the value', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('take')
         await values().set(k, 'once')
@@ -167,7 +169,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
 
     describe('bus', () => {
       const bus = () => storage.bus!
-      it('delivers to every subscription of the channel, once, in order, text and binary apart', async t => {
+      it('delivers strings and Buffers once, in order, to each subscription of the channel', async t => {
         if (!storage.bus) return t.skip('no bus')
         const [channel, other] = [key('channel'), key('other')]
         const [one, two, none]: Payload[][] = [[], [], []]
@@ -184,7 +186,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         assert.deepEqual(none, [])
         for (const stop of stops) await stop()
       })
-      it('delivers nothing after the end of a subscription', async t => {
+      it('does not deliver after the end of a subscription', async t => {
         if (!storage.bus) return t.skip('no bus')
         const channel = key('ended')
         const [ended, going]: Payload[][] = [[], []]
@@ -200,7 +202,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
 
     describe('history', () => {
       const history = () => storage.history!
-      it('reads back in order, from after an id, up to a limit', async t => {
+      it('reads in order, after an id, up to a limit', async t => {
         if (!storage.history) return t.skip('no history')
         const log = key('log')
         assert.deepEqual(await history().read(log), [])
@@ -226,10 +228,10 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
           ids.slice(3, 6),
         )
       })
-      it('keeps the newest entries, as many as it says', async t => {
+      it('keeps exactly the newest `entries`', async t => {
         const { entries } = storage.history ?? {}
-        if (entries === undefined) return t.skip('no history, or one that does not say how much it keeps')
-        if (entries > MANY) return t.skip(`too many to try: ${entries}`)
+        if (entries === undefined) return t.skip('no history, or one without a number of entries')
+        if (entries > MAX_ENTRIES) return t.skip(`more than ${MAX_ENTRIES} entries: ${entries}`)
         const log = key('newest')
         const ids: string[] = []
         for (let i = 0; i < entries + 3; i++) ids.push(await history().append(log, String(i)))
@@ -238,7 +240,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
           ids.slice(3),
         )
       })
-      it('trims up to and with an id', async t => {
+      it('trims up to and including an id', async t => {
         if (!storage.history) return t.skip('no history')
         const log = key('trim')
         const ids: string[] = []
@@ -256,9 +258,9 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
 
 /** Waits for a condition, with a deadline. */
 async function until(condition: () => Awaitable<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE
+  const deadline = Date.now() + TIMEOUT
   while (!(await condition())) {
-    if (Date.now() > deadline) assert.fail(`nothing happened within ${PATIENCE} ms`)
+    if (Date.now() > deadline) assert.fail(`the condition was not met within ${TIMEOUT} ms`)
     await sleep(5)
   }
 }

@@ -7,7 +7,7 @@ const TEXT = 0
 const BINARY = 1
 const HEADER = 5
 
-/** Kind (1 byte), length (4 bytes), payload: enough to tell frames apart again after they were joined. */
+/** Kind (1 byte), length (4 bytes), payload: joined frames can be split again. */
 export function frame(payload: Payload): Buffer {
   const body = Buffer.from(payload)
   const out = Buffer.alloc(HEADER + body.length)
@@ -17,7 +17,7 @@ export function frame(payload: Payload): Buffer {
   return out
 }
 
-/** A connection that ends in an array. */
+/** A transport that collects messages in an array. */
 export class MemoryTransport implements Transport {
   readonly name = 'websocket'
   readonly remote = '127.0.0.1'
@@ -32,7 +32,7 @@ export class MemoryTransport implements Transport {
     this.socket = new Duplex({
       read() {},
       write: (chunk: Buffer, _encoding, done) => {
-        this.#take(chunk)
+        this.#parse(chunk)
         done()
       },
     })
@@ -56,7 +56,7 @@ export class MemoryTransport implements Transport {
     this.#client.closed(code, reason, true)
   }
 
-  #take(chunk: Buffer): void {
+  #parse(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; ) {
       const end = at + HEADER + chunk.readUInt32BE(at + 1)
       const body = chunk.subarray(at + HEADER, end)

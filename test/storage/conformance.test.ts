@@ -70,7 +70,7 @@ const BROKEN = `
 `
 
 describe('the conformance suite', () => {
-  it('finds the promises that an engine breaks, and leaves out what it does not have', () => {
+  it('finds broken promises of a storage, and skips missing capabilities', () => {
     const folder = mkdtempSync(join(tmpdir(), 'fws-conformance-'))
     try {
       const suite = pathToFileURL(join(root, 'src/testing/storage.ts')).href
@@ -95,18 +95,18 @@ describe('the conformance suite', () => {
       assert.deepEqual(
         new Set(failed),
         new Set([
-          'keeps members once, in no order that matters',
-          'hands out a copy: later changes do not show in it',
-          'ifAbsent: of many at once exactly one sets',
-          'a set without a time to live ends an earlier one',
-          'increments atomically, absent counting as 0',
-          'refuses to increment what is no integer',
-          'take: of many at once exactly one gets it',
-          'delivers to every subscription of the channel, once, in order, text and binary apart',
-          'delivers nothing after the end of a subscription',
-          'reads back in order, from after an id, up to a limit',
-          'keeps the newest entries, as many as it says',
-          'trims up to and with an id',
+          'keeps each member once',
+          'returns a copy without later changes',
+          'ifAbsent: exactly one of many concurrent callers sets',
+          'a set without a time to live removes an earlier one',
+          'increments atomically, from 0 if absent',
+          'refuses to increment a value that is not an integer',
+          'take: exactly one of many concurrent callers gets the value',
+          'delivers strings and Buffers once, in order, to each subscription of the channel',
+          'does not deliver after the end of a subscription',
+          'reads in order, after an id, up to a limit',
+          'keeps exactly the newest `entries`',
+          'trims up to and including an id',
           // The suites that they stand in.
           'sets',
           'values',

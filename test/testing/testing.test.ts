@@ -17,7 +17,7 @@ async function serve(t: Test, ...given: Parameters<typeof testServer>): Promise<
 }
 
 describe('testServer', () => {
-  it('takes names, modules, and options of the core and of its filters', async t => {
+  it('accepts names, modules, and options of the core and of its filters', async t => {
     const shout: FilterModule = { message: payload => String(payload).toUpperCase() }
     const server = await serve(t, ['rate-limit', shout, 'echo'], { 'rate-limit-messages': 1, maxClients: 5 })
     const { received, say } = await server.connect()
@@ -29,7 +29,7 @@ describe('testServer', () => {
     ])
   })
 
-  it('refuses what the command line refuses', async () => {
+  it('refuses the same mistakes as the command line', async () => {
     await assert.rejects(testServer(['ehco']), { code: 'ERR_MODULE' })
     await assert.rejects(testServer(['echo'], { 'max-payloat': 1 }), {
       message: 'option max-payloat is no option; did you mean "max-payload"?',
@@ -39,7 +39,7 @@ describe('testServer', () => {
     })
   })
 
-  it('is ready, and has the clients that are connected', async t => {
+  it('is ready, and has the connected clients', async t => {
     const server = await serve(t, ['echo'])
     assert.equal(server.server.ready, true)
     const { client, leave } = await server.connect()
@@ -48,7 +48,7 @@ describe('testServer', () => {
     assert.equal(server.server.clients.size, 0)
   })
 
-  it('say settles when an async chain has dealt with the message, and what it caused has arrived', async t => {
+  it('say settles when an async chain has handled the message and all messages have arrived', async t => {
     const server = await serve(t, [
       {
         async message(payload, client) {
@@ -79,7 +79,7 @@ describe('testServer', () => {
     assert.deepEqual(left, [client.id])
   })
 
-  it('leave says code and reason, 1000 and none unless told otherwise', async t => {
+  it('leave passes code and reason. Default: 1000 and none', async t => {
     const told: unknown[] = []
     const server = await serve(t, [{ disconnect: (_, closed) => void told.push(closed) }])
     await (await server.connect()).leave()
@@ -90,7 +90,7 @@ describe('testServer', () => {
     ])
   })
 
-  it('closed says how the server closed a client; undefined while it is open', async t => {
+  it('closed has code and reason of the server; undefined while the client is open', async t => {
     const server = await serve(t, [{ message: (payload, client) => client.disconnect(1008, String(payload)) }])
     const peer = await server.connect()
     const before = peer.closed
@@ -99,7 +99,7 @@ describe('testServer', () => {
     assert.deepEqual(peer.closed, { code: 1008, reason: 'enough' })
   })
 
-  it('flush delivers what was sent outside of a chain', async t => {
+  it('flush delivers messages that were sent outside of a chain', async t => {
     const server = await serve(t, ['echo'])
     const { client, received } = await server.connect()
     client.send('a')
@@ -109,7 +109,7 @@ describe('testServer', () => {
     assert.deepEqual(received, ['a', 'b'])
   })
 
-  it('keeps text and binary, empty and large payloads apart', async t => {
+  it('distinguishes text and binary, empty and large payloads', async t => {
     const server = await serve(t, ['echo'])
     const { received, say } = await server.connect()
     const payloads: Payload[] = ['', Buffer.alloc(0), 'grüß', Buffer.from([0, 255]), 'x'.repeat(100_000)]
@@ -117,7 +117,7 @@ describe('testServer', () => {
     assert.deepEqual(received, payloads)
   })
 
-  it('gives what a caller says of itself to the connect chain', async t => {
+  it('passes the handshake of a caller to the connect chain', async t => {
     const seen: unknown[] = []
     const server = await serve(t, [
       {
@@ -144,7 +144,7 @@ describe('testServer', () => {
     assert.deepEqual(seen, ['Bearer x'])
   })
 
-  it('connect rejects with Refused when a filter refuses, drops, fails or answers nonsense', async t => {
+  it('connect rejects with Refused when a filter refuses, drops, fails or returns a wrong value', async t => {
     const cases: readonly (readonly [FilterModule['connect'] & {}, number, string])[] = [
       [(client: Client) => client.refuse(401, 'who?'), 401, 'refused with 401: who?'],
       [(client: Client) => client.refuse(429), 429, 'refused with 429'],
@@ -162,7 +162,7 @@ describe('testServer', () => {
     }
   })
 
-  it('publish runs the consumer chain, and delivers what it caused', async t => {
+  it('publish runs the consumer chain, and delivers its messages', async t => {
     const server = await serve(t, [
       {
         async consumer({ channel, payload }) {
@@ -177,7 +177,7 @@ describe('testServer', () => {
     assert.deepEqual(received, ['news: hello'])
   })
 
-  it('what a filter publishes on a channel of the storage comes back through the consumer chain', async t => {
+  it('events that a filter publishes on a channel of the storage run through the consumer chain', async t => {
     const server = await serve(t, [
       { message: (payload, client) => client.server.publish('global', payload) },
       'broadcast-pubsub',
@@ -187,7 +187,7 @@ describe('testServer', () => {
     assert.deepEqual([one.received, two.received], [['news'], ['news']])
   })
 
-  it('keeps the log as objects and standard output as text', async t => {
+  it('collects the log as objects and standard output as a string', async t => {
     const server = await serve(t, [
       {
         setup: ({ log, stdout }) => ({
@@ -212,14 +212,14 @@ describe('testServer', () => {
     assert.equal(server.printed, 'a\nb\n')
   })
 
-  it('counts the errors of filters, and goes on', async t => {
+  it('counts the errors of filters, and continues', async t => {
     const server = await serve(t, [{ message: payload => (payload === 'bad' ? (7 as never) : undefined) }, 'echo'])
     const { received, say } = await server.connect()
     for (const payload of ['bad', 'good']) await say(payload)
     assert.deepEqual([received, server.server.counters.errors], [['good'], 1])
   })
 
-  it('stop disconnects everybody, waits for their chains, and stops the filters in reverse', async () => {
+  it('stop disconnects all clients, waits for their chains, and stops the filters in reverse', async () => {
     const order: string[] = []
     const noting = (name: string): FilterModule => ({
       start: () => void order.push(`start ${name}`),
@@ -283,7 +283,7 @@ describe('setUp', () => {
     return handler!(payload, client, { payload, at: 0 } as Message)
   }
 
-  it('gives the handlers of one filter, set up with its defaults', async () => {
+  it('returns the handlers of one filter, set up with its defaults', async () => {
     const handlers = await setUp(words as FilterModule<never>)
     const client = fakeClient()
     assert.equal(call(handlers, 'two words', client), undefined)
@@ -296,7 +296,7 @@ describe('setUp', () => {
     assert.equal(call(handlers, 'these are three', fakeClient()), undefined)
   })
 
-  it('refuses wrong options in words', async () => {
+  it('refuses wrong options', async () => {
     await assert.rejects(setUp(words as FilterModule<never>, { 'inline-max': 'x' }), {
       message: 'option inline-max takes a number, received "x"',
     })
@@ -305,7 +305,7 @@ describe('setUp', () => {
     })
   })
 
-  it('gives exported and returned handlers, start and stop included', async () => {
+  it('returns exported and returned handlers, including start and stop', async () => {
     const order: string[] = []
     const handlers = await setUp({
       message: () => void order.push('exported'),
@@ -319,7 +319,7 @@ describe('setUp', () => {
     assert.deepEqual(order, ['exported', 'returned', 'start', 'stop'])
   })
 
-  it('gives the filter a storage with everything', async () => {
+  it('gives the filter a storage with all capabilities', async () => {
     const handlers = await setUp({
       needs: ['sets', 'values', 'bus', 'history'],
       setup: ({ storage }) => ({
@@ -346,7 +346,7 @@ describe('setUp', () => {
 })
 
 describe('fakeClient', () => {
-  it('records what is sent to it', () => {
+  it('records sent messages', () => {
     const client = fakeClient()
     client.send('a')
     assert.equal(client.answer(Buffer.from('b')), DROP)
@@ -374,7 +374,7 @@ describe('fakeClient', () => {
     )
   })
 
-  it('closes with 1000 unless told otherwise', () => {
+  it('closes with 1000 by default', () => {
     for (const end of [(client: Client) => client.disconnect(), (client: Client) => client.close()]) {
       const client = fakeClient()
       end(client)
@@ -399,7 +399,7 @@ describe('fakeClient', () => {
     assert.deepEqual([client.topics, client.state], [new Set(['b']), { nickname: 'ann' }])
   })
 
-  it('records what its server broadcasts and publishes', () => {
+  it('records broadcasts and publishes of its server', () => {
     const client = fakeClient()
     client.server.broadcast('a')
     client.server.broadcast('b', { topic: 't', except: client })
@@ -411,13 +411,13 @@ describe('fakeClient', () => {
     assert.deepEqual(client.published, [{ channel: 'news', payload: 'c' }])
   })
 
-  it('is the one client of its server', () => {
+  it('is the only client of its server', () => {
     const client = fakeClient({ id: 'ann' })
     assert.equal(client.server.clients.get('ann'), client)
     assert.equal(client.server.ready, true)
   })
 
-  it('is who the test says', () => {
+  it('has the id, address and handshake of the test', () => {
     const handshake: Handshake = {
       request: undefined,
       url: new URL('ws://test/room'),
@@ -442,7 +442,7 @@ describe('fakeClient', () => {
     assert.deepEqual([two.sent, two.topics.size, two.broadcasts], [[], 0, []])
   })
 
-  it('says that a transport needs a server', () => {
+  it('throws on attach', () => {
     assert.throws(() => fakeClient().server.attach({} as never), {
       message: 'a fake client has no server to attach to; use testServer',
     })
@@ -452,7 +452,7 @@ describe('fakeClient', () => {
     assert.equal(fakeClient().server.counters?.messages, 0)
   })
 
-  it('refuses what a real client refuses', () => {
+  it('refuses the same arguments as a real client', () => {
     const client = fakeClient()
     assert.throws(() => client.send({ a: 1 } as never), { code: 'ERR_PAYLOAD' })
     assert.throws(() => client.server.broadcast(7 as never), { code: 'ERR_PAYLOAD' })
