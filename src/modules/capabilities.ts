@@ -8,7 +8,7 @@ export function capabilitiesOf(storage: OpenStorage): readonly Capability[] {
   return CAPABILITIES.filter(capability => storage[capability] !== undefined)
 }
 
-/** @throws FwsError `ERR_FILTER` when the storage lacks what a filter needs. */
+/** @throws FwsError `ERR_FILTER` if the storage lacks a capability that a filter needs. */
 export function checkNeeds(
   filter: string,
   needs: readonly Capability[],
@@ -24,10 +24,7 @@ export function checkNeeds(
   )
 }
 
-/**
- * The storage as filters see it: a capability that is missing says so when it is first asked for, and a subscriber that
- * throws keeps no other from its event.
- */
+/** The storage as filters see it: access to a missing capability throws, and errors of subscribers are contained. */
 export function guardStorage(storageName: string, storage: OpenStorage, onError: (error: unknown) => void): Storage {
   const guarded = {}
   const bus = storage.bus && guardBus(storage.bus, onError)

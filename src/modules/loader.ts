@@ -9,17 +9,17 @@ import { EXTENSION, ROOT } from '../root.ts'
 
 const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
-/** Export conditions of a package; with `require`, so that a CommonJS-only package is found. */
+/** Export conditions of a package; `require` finds packages that are only CommonJS. */
 const CONDITIONS = ['node', 'import', 'require']
 
-/** What kind of module is looked for. */
+/** A kind of module. */
 export interface ModuleKind {
   readonly noun: 'filter' | 'storage'
-  /** Folder of the built-ins, beside src. */
+  /** Folder of the built-ins, next to src. */
   readonly folder: string
-  /** Dotted prefix of the ancestor's names, and its names that are not ours with `_` for `-`. */
+  /** Names in filtered_websocket (Python): a dotted prefix, and the names that differ in more than `_` for `-`. */
   readonly ancestor: { readonly prefix: string; readonly names: Readonly<Record<string, string>> }
-  /** Exports of which a module must have at least one. */
+  /** Valid exports; a module must have at least one. */
   readonly keys: readonly string[]
 }
 
@@ -56,21 +56,21 @@ export const STORAGE: ModuleKind = {
 export interface LoadedModule {
   /** Short name: `broadcast`, or a file's name without extension. */
   readonly name: string
-  /** As the operator wrote it. */
+  /** Name as written by the operator. */
   readonly asked: string
   readonly file: string
   readonly exports: Readonly<Record<string, unknown>>
 }
 
-/** Finds and loads the modules that a server is made of. */
+/** Finds and loads filters and storages. */
 export class Loader {
   readonly #virtual: Readonly<Record<string, unknown>>
   readonly #signal: AbortSignal | undefined
   readonly #jitis = new Map<string, Jiti>()
 
   /**
-   * @param virtual - what modules that are not built in import from this package, by id. jiti matches ids exactly.
-   * @param signal - ends the wait for a module that hangs.
+   * @param virtual - modules of this package by import id, for modules that are not built in. jiti matches ids exactly.
+   * @param signal - cancels loading a module that hangs.
    */
   constructor(virtual: Readonly<Record<string, object>>, signal?: AbortSignal) {
     this.#virtual = virtual
@@ -78,11 +78,11 @@ export class Loader {
   }
 
   /**
-   * Loads by name: `./x`, `../x`, `/x` or a file URL is a path from `base`, with or without extension; a bare name is a
-   * built-in, else a package (`filtered-websocket-NAME` first), else a file of that name in `base`.
+   * Loads a module by name: `./x`, `../x`, `/x` or a file URL is a path relative to `base`, with optional extension; a bare name
+   * is a built-in, else a package (`filtered-websocket-NAME` first), else a file in `base`.
    *
-   * @param usedBy - the module that asks for it, named in an error.
-   * @throws FwsError `ERR_MODULE`: not found (with every place tried), a syntax error, a throw, or no known export.
+   * @param usedBy - the module that uses it, for errors.
+   * @throws FwsError `ERR_MODULE`: not found (with all places tried), a syntax error, a thrown error, or no valid export.
    */
   async load(kind: ModuleKind, asked: string, base: string, usedBy?: string): Promise<LoadedModule> {
     if (asked === '') throw new FwsError('ERR_MODULE', `a ${kind.noun} needs a name, received ""`)
@@ -143,7 +143,7 @@ export class Loader {
   #jiti(base: string): Jiti {
     let jiti = this.#jitis.get(base)
     if (jiti === undefined) {
-      // No cache on disk: its place would be a folder that others on the machine may write to.
+      // No cache on disk: other users of the machine may write to its folder.
       jiti = createJiti(join(base, 'x.js'), {
         virtualModules: { ...this.#virtual },
         fsCache: false,
@@ -155,7 +155,7 @@ export class Loader {
   }
 }
 
-/** Names of the modules that come with the package. */
+/** Names of the built-in modules. */
 export function builtinNames(kind: ModuleKind): string[] {
   return readdirSync(new URL(`${kind.folder}/`, ROOT))
     .filter(file => extname(file) === EXTENSION && !file.endsWith('.d.ts'))
@@ -175,7 +175,7 @@ function modernName({ ancestor }: ModuleKind, asked: string): string {
   return Object.hasOwn(ancestor.names, old) ? ancestor.names[old]! : old.replaceAll('_', '-')
 }
 
-/** What went wrong while a module was loaded; a syntax error with its place. */
+/** The error message for a module that failed to load; a syntax error with its position. */
 function problemOf(file: string, error: unknown): string {
   const message = messageOf(error)
   // jiti counts columns from 0.
@@ -184,7 +184,7 @@ function problemOf(file: string, error: unknown): string {
   return `${file} fails: ${message.replace(/\s*\n\s*/g, ' ')}`
 }
 
-/** A name as an absolute path; `undefined` for a file URL of another machine. */
+/** A name as an absolute path; `undefined` for a file URL with a host. */
 function pathOf(name: string, base: string): string | undefined {
   if (!name.startsWith('file:')) return resolve(base, name)
   try {
@@ -194,7 +194,7 @@ function pathOf(name: string, base: string): string | undefined {
   }
 }
 
-/** Whether a package of this name is installed for the folder, as Node looks for it. */
+/** Whether a package is installed in a `node_modules` of the folder or of a parent. */
 function hasPackage(name: string, base: string): boolean {
   const parent = dirname(base)
   const [root] = /^(@[^/]+\/)?[^/]+/.exec(name)!
@@ -209,7 +209,7 @@ function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
   } catch {
-    // Whatever keeps it from being one: not there, too long a name, a NUL byte, a file where a folder is meant.
+    // Missing, a name that is too long or has a NUL byte, or a file in place of a folder.
     return false
   }
 }
@@ -223,14 +223,14 @@ function shortName(name: string): string {
   return last.slice(0, last.length - extension.length).replace(/^filtered-websocket-/, '')
 }
 
-/** The module's exports, or those of its default export. */
+/** The named exports of a module, or those of its default export. */
 function exportsOf(kind: ModuleKind, asked: string, file: string, module: unknown): Readonly<Record<string, unknown>> {
   const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
   const named = isObject(module) ? module : {}
   const found = [named, named.default]
     .filter(isObject)
     .find(exports => kind.keys.some(key => exports[key] !== undefined))
-  // What a module says of itself beside a default export holds for it too.
+  // Named exports, such as options, add to a default export.
   if (found !== undefined) return found === named ? named : { ...named, ...found }
   const names = Object.keys(named)
   const typo = names.map(name => suggest(name, kind.keys)).find(hint => hint !== '') ?? ''

@@ -6,31 +6,31 @@ import type { FilterModule } from '../contract/filter.ts'
 import { FILTER, isPath, type LoadedModule, type Loader } from './loader.ts'
 import { checkShape } from './shape.ts'
 
-/** A filter at its place in the chain; one module may stand at several. */
+/** A filter at its position in the chain; a module may have several positions. */
 export interface PlacedFilter {
   /** Short name, the owner of its options. */
   readonly name: string
-  /** As the operator wrote it. */
+  /** Name as written by the operator. */
   readonly asked: string
   readonly file: string
-  /** Folder that the modules which it names are looked up from. */
+  /** Base folder of the modules that it names. */
   readonly base: string
   readonly module: FilterModule
-  /** Options for this place alone. */
+  /** Options for this position only. */
   readonly options: ReadonlyMap<string, Given>
-  /** What it builds on, by the names that it uses. */
+  /** The filters that it uses, by name. */
   readonly uses: ReadonlyMap<string, PlacedFilter>
 }
 
 /**
- * Loads the filters in order, and before each the ones that it uses and that the operator did not name.
+ * Loads the filters in order, each after the filters that it uses and that are not named.
  *
- * @throws FwsError `ERR_MODULE` or `ERR_FILTER`: not found, malformed, in a circle, or a guard out of order.
+ * @throws FwsError `ERR_MODULE` or `ERR_FILTER`: not found, malformed, a circular use, or a misplaced guard.
  */
 export async function placeFilters(refs: readonly FilterRef[], loader: Loader): Promise<readonly PlacedFilter[]> {
   const named: Placing[] = []
   for (const ref of refs) named.push(await loadFilter(ref, loader))
-  /** Named and used. */
+  /** Named and used filters. */
   const all = [...named]
   const placed = new Set<Placing>()
 
@@ -57,15 +57,15 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
   return inOrder
 }
 
-/** A filter while the ones that it uses are being loaded. */
+/** A filter whose used filters are being loaded. */
 type Placing = PlacedFilter & { readonly uses: Map<string, PlacedFilter> }
 
-/** A path starts from the file that names it, as an import does; a package is looked up where the operator's are. */
+/** A path is relative to the file that uses it, as an import; a package is resolved from the operator's folder. */
 function baseOf(name: string, { file, base }: PlacedFilter): string {
   return isPath(name) && isAbsolute(file) ? dirname(file) : base
 }
 
-/** What the operator named keeps the operator's order; a filter that was only used stands right before its first user. */
+/** Named filters keep their order; a filter that is only used is placed before its first user. */
 function orderAsNamed(named: readonly PlacedFilter[]): PlacedFilter[] {
   const order: PlacedFilter[] = []
   const wasNamed = new Set(named)
@@ -77,7 +77,7 @@ function orderAsNamed(named: readonly PlacedFilter[]): PlacedFilter[] {
   return order
 }
 
-/** @param usedBy - the filter that asks for it, when the operator did not. */
+/** @param usedBy - the filter that uses it, unless it is named. */
 async function loadFilter({ name, base, options }: FilterRef, loader: Loader, usedBy?: string): Promise<Placing> {
   const loaded: LoadedModule =
     typeof name === 'string'

@@ -7,12 +7,12 @@ import type { LoadedModule, ModuleKind } from './loader.ts'
 
 /** Limits that a filter may raise. */
 const LIMITS = ['max-payload', 'max-buffered'] as const
-/** Keys that hold one function and no array of them. */
+/** Keys that hold one function, not an array. */
 const ALONE = ['start', 'reload', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
 const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
 
-/** A module's exports come from outside: each is checked once, here, with the name that is wrong. @throws FwsError `ERR_FILTER`. */
+/** Checks the exports of a module. @throws FwsError `ERR_FILTER` with the name of the wrong export. */
 export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): void {
   const refuse = (problem: string): never => {
     throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: ${problem}`)
@@ -31,7 +31,7 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
     const known = LIMITS.find(name => name === limit)
     const spec: OptionSpec =
-      known === undefined ? refuse(`"${limit}" is no limit${suggest(limit, LIMITS)}`) : coreOptions[known]
+      known === undefined ? refuse(`"${limit}" is not a limit${suggest(limit, LIMITS)}`) : coreOptions[known]
     if (typeof bytes !== 'number' || checkNumber(spec, bytes) === undefined)
       refuse(`its limit "${limit}" takes ${numberWanted(spec)}, received ${shown(bytes)}`)
   }
@@ -40,7 +40,7 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   for (const [name, spec] of Object.entries(options)) checkOption(name, spec, refuse)
 }
 
-/** What a setup returned, as strictly as the module's own exports. @throws FwsError `ERR_FILTER`. */
+/** Checks the result of a `setup` like exports. @throws FwsError `ERR_FILTER`. */
 export function checkReturned(kind: ModuleKind, asked: string, returned: unknown): void {
   const refuse = (problem: string): never => {
     throw new FwsError('ERR_FILTER', `${kind.noun} ${asked}: its setup returned ${problem}`)
@@ -50,8 +50,8 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
   const known = [...kind.keys.filter(key => key !== 'setup'), 'api']
-  const stranger = Object.keys(exports).find(name => !known.includes(name))
-  if (stranger !== undefined) refuse(`"${stranger}", which is none of ${known.join(', ')}${suggest(stranger, known)}`)
+  const unknown = Object.keys(exports).find(name => !known.includes(name))
+  if (unknown !== undefined) refuse(`"${unknown}", which is none of ${known.join(', ')}${suggest(unknown, known)}`)
 }
 
 function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown>>): string | undefined {
@@ -60,7 +60,7 @@ function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown
   return kind.keys.find(key => exports[key] !== undefined && !isRight(key, exports[key]))
 }
 
-/** A name that is no key but was surely meant to be one. */
+/** An unknown name that is similar to a valid one. */
 function typo(names: readonly string[], known: readonly string[]): string | undefined {
   return names.find(name => !known.includes(name) && nearest(name, known) !== undefined)
 }

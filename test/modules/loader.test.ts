@@ -125,7 +125,7 @@ for (const [what, packageJson] of [
 }
 
 describe('a filter of a user', { concurrency: 3 }, () => {
-  it('gets the very API that runs it: DROP, FwsError, createServer and nothing more', async t => {
+  it('gets the API of the server that runs it: only DROP, FwsError and createServer', async t => {
     const cwd = folder(t, {
       'api.ts': `
         import * as fws from 'filtered-websocket'
@@ -134,7 +134,7 @@ describe('a filter of a user', { concurrency: 3 }, () => {
     assert.equal(await answer(t, ['./api.ts', 'echo'], cwd), 'DROP FwsError createServer')
   })
 
-  it('imports its neighbours: by name alone, by .ts, by the .js that it will be, JSON and CommonJS', async t => {
+  it('imports adjacent files: without extension, as .ts, as .js, JSON and CommonJS', async t => {
     const cwd = folder(t, {
       'sub/main.ts': `
         import { one } from './one'
@@ -152,7 +152,7 @@ describe('a filter of a user', { concurrency: 3 }, () => {
     assert.equal(await answer(t, ['./sub/main.ts', 'echo'], cwd), 'one two three four five')
   })
 
-  it('imports packages from the node_modules beside it, wherever the server was started', async t => {
+  it('imports packages from the node_modules next to it, from any working directory', async t => {
     const cwd = folder(t, {
       'here/.keep': '',
       'there/mine.ts': "import { hello } from 'hello'\nexport const message = () => hello",
@@ -163,7 +163,7 @@ describe('a filter of a user', { concurrency: 3 }, () => {
     assert.equal(await answer(t, ['../there/mine', 'echo'], join(cwd, 'here')), 'hello from a package')
   })
 
-  it('shares a module with its neighbour filter', async t => {
+  it('shares a module with another filter', async t => {
     const cwd = folder(t, {
       'shared.ts': 'export const seen: string[] = []',
       'one.ts': "import { seen } from './shared'\nexport const message = () => void seen.push('one')",
@@ -172,7 +172,7 @@ describe('a filter of a user', { concurrency: 3 }, () => {
     assert.equal(await answer(t, ['./one', './two', 'echo'], cwd), 'one two')
   })
 
-  it('may stand twice in a chain, loaded once', async t => {
+  it('may occur twice in a chain, loaded once', async t => {
     const cwd = folder(t, {
       'count.js': `
         let loaded = 0
@@ -225,7 +225,7 @@ describe('the name of a filter', { concurrency: 3 }, () => {
       assert.equal(await fileOf(pathToFileURL(join(cwd, name)).href, root), join(cwd, 'with space/ü #1%.js'))
   })
 
-  it('is a built-in before anything else that has it', async t => {
+  it('is a built-in before a package or file with the same name', async t => {
     const cwd = folder(t, {
       ...files,
       ...pack('echo', says('package')),
@@ -249,7 +249,7 @@ describe('the name of a filter', { concurrency: 3 }, () => {
 })
 
 describe('a filter from a package', { concurrency: 3 }, () => {
-  it('is looked for as filtered-websocket-NAME first, then as NAME, then as a file', async t => {
+  it('is resolved as filtered-websocket-NAME first, then as NAME, then as a file', async t => {
     const all = {
       ...pack('filtered-websocket-geo', says('prefixed')),
       ...pack('geo', says('plain')),
@@ -324,7 +324,7 @@ describe('a filter from a package', { concurrency: 3 }, () => {
 })
 
 describe('the loader refuses', { concurrency: 3 }, () => {
-  it('a path where there is nothing, with every place tried', async t => {
+  it('a missing path, with all places tried', async t => {
     const cwd = folder(t)
     assert.deepEqual((await refusalInside(['-f', './nope'], cwd)).split('\n'), [
       'no filter "./nope"',
@@ -333,7 +333,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     ])
   })
 
-  it('a path where there is nothing, with the built-in that may have been meant', async t => {
+  it('a missing path, with the built-in that may have been meant', async t => {
     const cwd = folder(t)
     const [first] = (await refusalInside(['-f', './filters/broadcast'], cwd)).split('\n')
     assert.equal(first, 'no filter "./filters/broadcast"; did you mean "broadcast"?')
@@ -368,14 +368,14 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     './nul\0byte',
     'file:///nul%00byte',
   ]) {
-    it(`the name ${JSON.stringify(name.slice(0, 40))}, where there is nothing`, async t => {
+    it(`the name ${JSON.stringify(name.slice(0, 40))}, which is missing`, async t => {
       const cwd = folder(t, { 'file.js': says('x') })
       assert.ok((await refusalInside(['-f', name], cwd)).startsWith(`no filter "${name}"`))
       assert.ok((await refusalInside(['--storage', name], cwd)).startsWith(`no storage "${name}"`))
     })
   }
 
-  it('a filter that another uses and that there is not, naming both', async t => {
+  it('a missing filter that another uses, naming both', async t => {
     const cwd = folder(t, { 'mine.js': "export const uses = ['echos']\nexport const message = () => {}" })
     const [first] = (await refusalInside(['-f', './mine.js'], cwd)).split('\n')
     assert.match(first!, /^no filter "echos".*; did you mean "echo"\?$/)
@@ -584,7 +584,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     })
   }
 
-  it('a guard after a filter that is none, showing the right order', async t => {
+  it('a guard after another filter, showing the right order', async t => {
     const guard = "export const stage = 'guard'\nexport const message = () => {}"
     const cwd = folder(t, { 'jwt.ts': guard, 'allow.js': guard })
     assert.equal(
@@ -602,7 +602,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     )
   })
 
-  it('an option that two files of one name claim, telling them apart', async t => {
+  it('an option that two files of one name claim, naming their paths', async t => {
     const text =
       "export const options = { 'one-x': { type: 'number', describe: 'x' } }\nexport const message = () => {}"
     const cwd = folder(t, { 'a/one.js': text, 'b/one.js': text })

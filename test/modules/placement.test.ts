@@ -97,7 +97,7 @@ function planOf(filters: Filters, options: Readonly<Record<string, unknown>> = {
 const nothing: FilterModule = { message: () => {} }
 
 describe('uses', () => {
-  it('loads a filter that nobody named, once, and places it right before the first that uses it', async () => {
+  it('loads a used filter once, and places it before its first user', async () => {
     telling('placement-counter')
     for (const name of ['first', 'one', 'two', 'last'])
       telling(name, { uses: name === 'one' || name === 'two' ? ['placement-counter'] : [] })
@@ -110,7 +110,7 @@ describe('uses', () => {
     )
   })
 
-  it('leaves a filter where -f named it, and sets it up first all the same', async () => {
+  it('keeps the position of a filter in -f, and sets it up first', async () => {
     telling('placement-counter')
     telling('one', { uses: ['placement-counter'] })
     const before = await told(['placement-counter', 'first', 'one'].map(name => (name === 'first' ? nothing : name)))
@@ -120,14 +120,14 @@ describe('uses', () => {
     assert.deepEqual(only(behind, 'message'), ['one 1', 'placement-counter'])
   })
 
-  it('knows a filter that -f named by its path', async () => {
+  it('finds a filter that -f names by its path', async () => {
     const path = telling('placement-counter')
     telling('one', { uses: ['placement-counter'] })
     const lines = await told([path, 'one'])
     assert.deepEqual(only(lines, 'message'), ['placement-counter', 'one 1'])
   })
 
-  it('goes on: what is used may itself use another', async () => {
+  it('is recursive: a used filter may use another', async () => {
     telling('placement-counter')
     telling('middle', { uses: ['placement-counter'] })
     telling('top', { uses: ['middle'] })
@@ -136,21 +136,21 @@ describe('uses', () => {
     assert.deepEqual(only(lines, 'message'), ['placement-counter', 'middle 1', 'top 1'])
   })
 
-  it('loads once what two filters use by the same path', async () => {
+  it('loads a filter once that two filters use by the same path', async () => {
     telling('placement-counter')
     telling('one', { uses: ['./placement-counter'] })
     telling('two', { uses: ['./placement-counter'] })
     assert.deepEqual(only(await told(['one', 'two']), 'message'), ['placement-counter', 'one 1', 'two 2'])
   })
 
-  it('takes built-ins, from a filter given as a module too', async t => {
+  it('accepts built-ins, also from a filter passed as a module', async t => {
     const server = await serve(t, [{ uses: ['echo'], message: payload => `${payload}!` }])
     const { received, say } = await server.connect()
     await say('hi')
     assert.deepEqual(received, ['hi'], 'echo stands before its user')
   })
 
-  it('makes the options of the filter known', async t => {
+  it('adds the options of the filter', async t => {
     file(
       'polite.mjs',
       `export const options = { 'polite-word': { type: 'string', default: 'please', describe: 'the word' } }
@@ -176,7 +176,7 @@ describe('uses', () => {
     }
   })
 
-  it('gives undefined when the filter has no api', async t => {
+  it('returns undefined if the filter has no API', async t => {
     file('plain.mjs', 'export const message = () => {}')
     let api: unknown = 'not asked'
     await serve(t, [
@@ -208,7 +208,7 @@ describe('uses', () => {
     })
   })
 
-  it('of a filter that is not there is refused as a wrong -f is', async () => {
+  it('of a missing filter is refused like a wrong -f', async () => {
     telling('lost', { uses: ['ehco'] })
     await assert.rejects(testServer(['lost']), (error: Error & { code: string }) => {
       assert.equal(error.code, 'ERR_MODULE')
@@ -217,7 +217,7 @@ describe('uses', () => {
     })
   })
 
-  it('must list what host.use asks for', async () => {
+  it('must list the filters of host.use', async () => {
     telling('placement-other')
     const path = file('sly.mjs', `export const setup = host => { host.use('placement-other') }`)
     await assert.rejects(testServer(['placement-other', './sly']), {
@@ -240,7 +240,7 @@ describe('needs', () => {
     file('bare.mjs', 'export const open = () => ({})')
   })
 
-  it('a capability that is missing is refused, naming who needs it and what there is', async () => {
+  it('a missing capability is refused, naming the filter and the capabilities of the storage', async () => {
     file('history.mjs', `export const needs = ['sets', 'history']\nexport const message = () => {}`)
     await assert.rejects(testServer(['history'], { storage: './few' }), {
       code: 'ERR_FILTER',
@@ -270,7 +270,7 @@ describe('needs', () => {
     assert.deepEqual(lines, ['storage closed'])
   })
 
-  it('that were not listed are told when they are asked for', async t => {
+  it('that are not listed throw on access', async t => {
     const server = await serve(
       t,
       [
@@ -292,7 +292,7 @@ describe('needs', () => {
 })
 
 describe('stage', () => {
-  it('lets a guard build on a filter that is none, which then stands among the guards', async () => {
+  it('allows a guard to use another filter, which is placed among the guards', async () => {
     const server = await testServer([{ stage: 'guard', uses: ['echo'], message: () => undefined }, 'broadcast'])
     await server.stop()
   })
@@ -320,7 +320,7 @@ describe('stage', () => {
       file(`${name}.mjs`, `export const stage = 'guard'\nexport const message = () => {}`)
   })
 
-  it('a guard behind a filter that is none is refused with the right order', async () => {
+  it('a guard after another filter is refused with the right order', async () => {
     await assert.rejects(testServer(['broadcast', 'gate']), {
       code: 'ERR_FILTER',
       message: 'gate is a guard and must stand before broadcast: -f gate broadcast',
@@ -363,7 +363,7 @@ describe('limits', () => {
     return { value, source }
   }
 
-  it('raise a default, and say who did', async () => {
+  it('raise a default, with the filter as the source', async () => {
     file('frames.mjs', `export const limits = { 'max-payload': 4194304 }\nexport const message = () => {}`)
     const plan = await planOf(['frames'])
     assert.deepEqual(settingOf(plan, 'max-payload'), { value: 4 * KIB * KIB, source: 'filter frames' })
@@ -425,7 +425,7 @@ describe('limits', () => {
     assert.equal((await peer.end()).code, 1009)
   })
 
-  it('of a name that is none are refused in words', async () => {
+  it('with an unknown name are refused', async () => {
     await assert.rejects(planOf([raising({ 'max-payloads': 10 } as never)]), (error: Error & { code: string }) => {
       assert.equal(error.code, 'ERR_FILTER')
       assert.match(error.message, /^filter inline: .*"max-payloads"/)
@@ -434,7 +434,7 @@ describe('limits', () => {
   })
 })
 
-describe('one module at several places', () => {
+describe('one module at several positions', () => {
   /** Counts its messages, and prints the count with its options. */
   const counting: FilterModule = {
     options: {
@@ -449,7 +449,7 @@ describe('one module at several places', () => {
     },
   }
 
-  it('has its state at each place', async t => {
+  it('has its own state at each position', async t => {
     const server = await serve(t, [
       counting,
       { message: (p, client) => (p === 'stop' ? client.drop() : undefined) },
@@ -461,7 +461,7 @@ describe('one module at several places', () => {
     assert.equal(server.printed, '1 none 1\n2 none 1\n1 none 1\n')
   })
 
-  it('loaded by name has its state at each place too', async t => {
+  it('loaded by name has its own state at each position', async t => {
     file(
       'tally.mjs',
       'export const setup = ({ stdout }) => { let n = 0; return { message: () => stdout.write(String(++n)) } }',
@@ -473,7 +473,7 @@ describe('one module at several places', () => {
     assert.equal(server.printed, '1122')
   })
 
-  it('has the options of its place, under their own name or short, over those of the server', async t => {
+  it('has the options of its position, under their full or short name, over those of the server', async t => {
     const server = await serve(
       t,
       [[counting, { word: 'short' }], [counting, { 'inline-word': 'long', inlineTimes: 3 }], counting],
@@ -483,20 +483,20 @@ describe('one module at several places', () => {
     assert.equal(server.printed, '1 short 2\n1 long 3\n1 server 2\n')
   })
 
-  it('refuses an option of its place that is none', async () => {
+  it('refuses an unknown option at its position', async () => {
     await assert.rejects(testServer([[counting, { 'inline-wrod': 'x' }]]), {
       code: 'ERR_CONFIG',
       message: 'option inline-wrod is no option; did you mean "inline-word"?',
     })
   })
 
-  it('refuses an option of its place that is not its own', async () => {
+  it('refuses an option of another filter at its position', async () => {
     for (const foreign of [{ port: 5 }, { 'log-max': 5 }]) {
       await assert.rejects(testServer(['log', [counting, foreign]]), { code: 'ERR_CONFIG' }, Object.keys(foreign)[0])
     }
   })
 
-  it('refuses a wrong value at its place, in words', async () => {
+  it('refuses a wrong value at its position', async () => {
     await assert.rejects(testServer([[counting, { times: 'many' }]]), (error: Error & { code: string }) => {
       assert.match(error.code, /^ERR_(OPTION|FILTER)$/)
       assert.match(error.message, /option times takes a number, received "many"$/)
@@ -599,7 +599,7 @@ describe('start and stop', () => {
     assert.deepEqual(order, ['start a', 'stop a'])
   })
 
-  it('a start may say that the operator made a mistake, as a setup may', async () => {
+  it('a start may report a mistake of the operator, as a setup may', async () => {
     file(
       'mistaken.mjs',
       `export const start = () => { throw Object.assign(new Error('no way in'), { code: 'ERR_OPTION' }) }`,
@@ -610,7 +610,7 @@ describe('start and stop', () => {
     })
   })
 
-  it('a filter whose start fails is stopped too: it may have got half way', async () => {
+  it('a filter whose start fails is stopped too', async () => {
     const order: string[] = []
     const half = noting('half', order, {
       async start() {
@@ -622,7 +622,7 @@ describe('start and stop', () => {
     assert.deepEqual(order, ['start half', 'stop half'])
   })
 
-  it('a failing stop does not keep the others from theirs', async () => {
+  it('a failing stop does not prevent the others', async () => {
     const order: string[] = []
     const failing = noting('b', order, {
       stop() {
@@ -649,7 +649,7 @@ describe('start and stop', () => {
     })
   })
 
-  it('start gets the server, before anybody can connect', async () => {
+  it('start gets the server, before clients can connect', async () => {
     const seen: unknown[] = []
     const server = await createServer({
       ...quiet,
@@ -661,7 +661,7 @@ describe('start and stop', () => {
 })
 
 describe('host.every', () => {
-  it('goes on after a run that never settles, and says so', async () => {
+  it('continues after a run that never settles, and logs it', async () => {
     let runs = 0
     const server = await testServer(
       [
@@ -705,7 +705,7 @@ describe('host.every', () => {
     assert.equal(runs, 3)
   })
 
-  it('contains what is thrown and rejected, counts it, names the filter, and goes on', async t => {
+  it('contains errors and rejections, counts them, names the filter, and continues', async t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     let runs = 0
     const server = await serve(t, [
@@ -764,7 +764,7 @@ describe('host', () => {
     assert.deepEqual((await hostOf(['broadcast'], 1)).guards, [])
   })
 
-  it("options are the filter's own, and nobody else's", async t => {
+  it('options contain only those of the filter', async t => {
     const seen: unknown[] = []
     await serve(
       t,
@@ -788,7 +788,7 @@ describe('host', () => {
     assert.equal(line?.filter, 'chatty')
   })
 
-  it('stdout that the server was not given is refused when a filter asks for it', async () => {
+  it('stdout throws on access if the server has none', async () => {
     const path = new URL(`filters/stdout-messages${EXTENSION}`, ROOT).pathname
     await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['stdout-messages'] }), {
       code: 'ERR_FILTER',
