@@ -11,17 +11,17 @@ import type {
 } from 'filtered-websocket'
 
 export const options = {
-  'memory-channels': { type: 'array', default: ['global'], describe: 'channels that feed the consumer chain' },
+  'memory-channels': { type: 'array', default: ['global'], describe: 'Channels that feed the consumer chain' },
   'memory-history': {
     type: 'number',
     default: 1000,
     min: 1,
     integer: true,
-    describe: 'entries that each history log keeps',
+    describe: 'Entries kept per history log',
   },
 } as const satisfies OptionSpecs
 
-/** All four capabilities, for one process, gone with it. */
+/** Opens a storage with all four capabilities in the memory of the process. */
 export function open({ options: chosen }: { readonly options: OptionValues<typeof options> }): OpenStorage {
   const values = new MemoryValues()
   return {
@@ -53,18 +53,18 @@ class MemorySets implements Sets {
   }
 }
 
-interface Kept {
+interface StoredValue {
   readonly value: string
-  /** Milliseconds since 1970; Infinity: for ever. */
+  /** Expiry in milliseconds since 1970; Infinity without a time to live. */
   readonly until: number
   readonly timer?: NodeJS.Timeout | undefined
 }
 
-/** The longest that one timer can wait; a longer life is checked on reading, and by a timer renewed. */
+/** The longest delay of a timer; for a longer time to live the timer is renewed. */
 const MAX_TIMER = 2 ** 31 - 1
 
 class MemoryValues implements Values {
-  readonly #kept = new Map<string, Kept>()
+  readonly #values = new Map<string, StoredValue>()
 
   get(key: string): string | undefined {
     return this.#live(key)?.value
@@ -72,7 +72,7 @@ class MemoryValues implements Values {
 
   set(key: string, value: string, { ttlMs, ifAbsent = false }: { ttlMs?: number; ifAbsent?: boolean } = {}): boolean {
     if (ifAbsent && this.#live(key) !== undefined) return false
-    this.#keep(key, value, ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
+    this.#store(key, value, ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
     return true
   }
 
@@ -81,9 +81,9 @@ class MemoryValues implements Values {
     const value = before?.value ?? '0'
     const sum = Number(value) + by
     if (!/^-?\d+$/.test(value) || !Number.isSafeInteger(sum))
-      throw new TypeError(`value "${key}" is no integer that can be increased by ${by}`)
+      throw new TypeError(`value "${key}" is not an integer that can be increased by ${by}`)
     const until = before?.until ?? (ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs)
-    this.#keep(key, String(sum), until)
+    this.#store(key, String(sum), until)
     return sum
   }
 
@@ -94,41 +94,41 @@ class MemoryValues implements Values {
   }
 
   delete(key: string): void {
-    clearTimeout(this.#kept.get(key)?.timer)
-    this.#kept.delete(key)
+    clearTimeout(this.#values.get(key)?.timer)
+    this.#values.delete(key)
   }
 
   close(): void {
-    for (const key of [...this.#kept.keys()]) this.delete(key)
+    for (const key of [...this.#values.keys()]) this.delete(key)
   }
 
-  #live(key: string): Kept | undefined {
-    const kept = this.#kept.get(key)
-    if (kept === undefined || kept.until > Date.now()) return kept
+  #live(key: string): StoredValue | undefined {
+    const stored = this.#values.get(key)
+    if (stored === undefined || stored.until > Date.now()) return stored
     this.delete(key)
     return undefined
   }
 
-  #keep(key: string, value: string, until: number): void {
-    clearTimeout(this.#kept.get(key)?.timer)
+  #store(key: string, value: string, until: number): void {
+    clearTimeout(this.#values.get(key)?.timer)
     const timer =
       until === Number.POSITIVE_INFINITY
         ? undefined
         : setTimeout(() => this.#expire(key), Math.min(until - Date.now(), MAX_TIMER))
     timer?.unref()
-    this.#kept.set(key, { value, until, timer })
+    this.#values.set(key, { value, until, timer })
   }
 
   #expire(key: string): void {
-    const kept = this.#live(key)
-    if (kept !== undefined) this.#keep(key, kept.value, kept.until)
+    const stored = this.#live(key)
+    if (stored !== undefined) this.#store(key, stored.value, stored.until)
   }
 }
 
 class MemoryBus implements Bus {
   readonly #subscribers = new Map<string, Set<{ deliver(payload: Payload): void }>>()
 
-  /** Delivered before it returns, in the order of subscribing; binary data to each as its own, for what one changes is no other's. */
+  /** Delivers synchronously in the order of the subscriptions. Each subscriber gets its own copy of a Buffer. */
   publish(channel: string, payload: Payload): void {
     for (const subscriber of [...(this.#subscribers.get(channel) ?? [])])
       subscriber.deliver(typeof payload === 'string' ? payload : Buffer.from(payload))
@@ -147,7 +147,6 @@ class MemoryBus implements Bus {
   }
 }
 
-/** The newest entries of each log, in order. */
 class MemoryHistory implements History {
   readonly entries: number
   readonly #logs = new Map<string, Entry[]>()
@@ -160,10 +159,10 @@ class MemoryHistory implements History {
   append(log: string, payload: Payload): string {
     const entries = this.#logs.get(log) ?? []
     this.#logs.set(log, entries)
-    // Sorts as a string: as many digits as the largest safe integer has.
+    // Padded to the digits of the largest safe integer, so that ids sort as strings.
     const id = String(++this.#last).padStart(16, '0')
     entries.push({ id, at: Date.now(), payload: typeof payload === 'string' ? payload : Buffer.from(payload) })
-    // Trimmed at twice the limit, so that an append does not shift the whole log each time.
+    // Trimmed at twice the limit, so that not every append shifts the array.
     if (entries.length >= this.entries * 2) entries.splice(0, entries.length - this.entries)
     return id
   }

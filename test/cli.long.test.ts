@@ -78,7 +78,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'version',
     ])
     assert.deepEqual(flagsIn(section(stdout, 'Storage memory:')), ['memory-channels', 'memory-history'])
-    assert.match(stdout, /^ {2}-p, --port +port to listen on; 0: any free one +\[number\] \[default: 9000\]$/m)
+    assert.match(stdout, /^ {2}-p, --port +Port to listen on; 0 selects a free port +\[number\] \[default: 9000\]$/m)
     assert.match(section(stdout, 'Examples:'), /fws-server -f log \.\/my-filter\.ts broadcast/)
   })
 
@@ -297,7 +297,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     ['-f echo -p 0 broadcast', 'unexpected word "broadcast"; filters are named after -f'],
     [
       '--origins https://*.com',
-      '--origins: * is one whole label, and none of the last two, as in https://*.example.com, received "https://*.com"',
+      '--origins: * must be a complete label and not one of the last two, as in https://*.example.com, received "https://*.com"',
     ],
     [
       '--trust-proxy 10.0.0.0/33',
@@ -500,7 +500,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
 })
 
 describe('fws-server and the environment', { concurrency: 3 }, () => {
-  it('takes FWS_NAME for every option, those of a filter included; lists with blanks or commas', async t => {
+  it('reads FWS_NAME for each option, including those of a filter; arrays with spaces or commas', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     const { stdout } = await run(['--explain'], {
       cwd,

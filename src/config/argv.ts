@@ -5,32 +5,31 @@ import { suggest } from './nearest.ts'
 import { kebab } from './options.ts'
 import type { Claim, Given, Layer } from './settings.ts'
 
-/** The ancestor's long options with a single dash. */
+/** Long options with a single dash, as in filtered_websocket (Python). */
 const SINGLE_DASH = new Map([
   ['-key', '--key'],
   ['-cert', '--cert'],
 ])
 
 /**
- * What the command line gives for the claimed options.
+ * Reads the claimed options from the command line.
  *
- * yargs splits the words; values stay text until they are checked with those of the other layers, so that `-p abc` is
- * refused with what was typed.
+ * Values stay strings until they are checked with those of the other layers, so that errors show them as typed.
  *
- * @param strict - whether a flag that nobody claims is an error; not on the first pass, which looks for `-f`.
- * @param takeWord - gets the words that are no option's; absent: they are as unknown as such a flag.
+ * @param strict - whether an unknown flag is an error; false on the first pass, which only reads `-f`.
+ * @param onWord - receives the words that do not belong to an option. Default: they are errors.
  */
 export function parseArgv(
   argv: readonly string[],
   claims: ReadonlyMap<string, Claim>,
   base: string,
   strict: boolean,
-  takeWord?: (word: string) => void,
+  onWord?: (word: string) => void,
 ): Layer {
   const ofType = (...types: string[]) =>
     [...claims].filter(([, { spec }]) => types.includes(spec.type)).map(([name]) => name)
-  const words = argv.map(spell)
-  // yargs takes any text after `--switch=` for true.
+  const words = argv.map(normalize)
+  // yargs reads any value after `--switch=` as true.
   const switches = words.flatMap(word => {
     const [, name, value] = /^--([^=]+)=(.*)$/.exec(word) ?? []
     return claims.get(name ?? '')?.spec.type === 'boolean' ? [[name!, value] as const] : []
@@ -47,7 +46,7 @@ export function parseArgv(
       'strip-aliased': true,
     },
   })
-  const { _: strays, ...flags } = { ...parsed, ...Object.fromEntries(switches) }
+  const { _: rest, ...flags } = { ...parsed, ...Object.fromEntries(switches) }
   const layer = new Map<string, Given>()
   for (const [name, value] of Object.entries(flags)) {
     if (!claims.has(name)) continue
@@ -55,37 +54,37 @@ export function parseArgv(
       throw new FwsError('ERR_OPTION', `--${name} needs a value`)
     layer.set(name, { value, label: `--${name}`, source: 'flag', base })
   }
-  // Last, since what looks like a flag or a word may be the value that is missing above: a secret, perhaps.
-  const unknownWords = strays.map(String)
-  if (takeWord !== undefined) for (const word of unknownWords.splice(0)) takeWord(word)
+  // After the check for missing values: an unknown flag or word may be a misplaced value, possibly a secret.
+  const unknownWords = rest.map(String)
+  if (onWord !== undefined) for (const word of unknownWords.splice(0)) onWord(word)
   if (strict) refuseUnknown(unknownWords, Object.keys(flags), claims)
   return layer
 }
 
-/** The help text: the options under a heading for each owner, and the built-in filters with their descriptions. */
+/** The help text: options grouped by owner, and the built-in filters with their descriptions. */
 export function helpText(
   claims: ReadonlyMap<string, Claim>,
   builtins: readonly { readonly name: string; readonly description: string }[],
   width: number,
 ): Promise<string> {
   const help = helpOn(
-    'fws-server -f FILTER... [options]\n\nA WebSocket server, composed of filters as a shell composes a pipeline.',
+    'fws-server -f FILTER... [options]\n\nA WebSocket server composed of filters, as a shell composes a pipeline.',
     claims,
     width,
   )
   const longest = Math.max(...builtins.map(({ name }) => name.length))
   const filters = builtins.map(({ name, description }) => `  ${name.padEnd(longest)}  ${description}`)
   help
-    .example('fws-server', 'broadcast, and print messages, on 127.0.0.1:9000')
-    .example('fws-server -f log ./my-filter.ts broadcast', 'a chain of three')
-    .example('fws-server -f rate-limit broadcast --help', 'options of these filters too')
+    .example('fws-server', 'broadcast and print messages on 127.0.0.1:9000')
+    .example('fws-server -f log ./my-filter.ts broadcast', 'a chain of three filters')
+    .example('fws-server -f rate-limit broadcast --help', 'help with the options of these filters')
     .epilogue(
-      `Built-in filters:\n${filters.join('\n')}\n\nEvery option may also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
+      `Built-in filters:\n${filters.join('\n')}\n\nOptions can also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
     )
   return Promise.resolve(help.getHelp())
 }
 
-/** The help text of a command of its own. */
+/** The help text of a subcommand. */
 export function commandHelp(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<string> {
   return Promise.resolve(helpOn(usage, claims, width).getHelp())
 }
@@ -103,8 +102,8 @@ function headingOf(owner: string): string {
   return owner === 'core' ? 'Options:' : `${owner[0]!.toUpperCase()}${owner.slice(1)}:`
 }
 
-/** `-key` is `--key`; `--redis_host=x` is `--redis-host=x`. */
-function spell(word: string): string {
+/** Normalizes an option: `-key` to `--key`, `--redis_host=x` to `--redis-host=x`. */
+function normalize(word: string): string {
   const long = SINGLE_DASH.get(word) ?? word
   if (!long.startsWith('--')) return long
   const [name, ...value] = long.slice(2).split('=')
@@ -128,6 +127,6 @@ function refuseUnknown(words: readonly string[], flags: readonly string[], claim
     'ERR_OPTION',
     secret === undefined
       ? `unexpected word "${word}"; filters are named after -f`
-      : `unexpected word, not shown since it may belong to --${secret}; quote a value that has blanks`,
+      : `unexpected word, not shown since it may belong to --${secret}; quote a value that has spaces`,
   )
 }

@@ -14,31 +14,31 @@ import { readRegular } from '../kit/regular-file.ts'
 import { kebab } from './options.ts'
 import type { Given } from './settings.ts'
 
-/** Levels of brackets: far beyond any that is meant. */
+/** Nesting depth of a config file. */
 const MAX_DEPTH = 100
 
-/** The name of a filter that was given as a module. */
+/** The name of a filter that is passed as a module. */
 export const INLINE = 'inline'
 
-/** A filter as it was asked for. */
+/** A filter as named in options. */
 export interface FilterRef {
-  /** A name, or in the API a module itself. */
+  /** A name, or in the API a module. */
   readonly name: string | FilterModule
-  /** Folder that a relative name starts from. */
+  /** Base folder of a relative name. */
   readonly base: string
-  /** Options for this place in the chain alone. */
+  /** Options for this position in the chain only. */
   readonly options?: ReadonlyMap<string, Given>
 }
 
 export interface Config {
   /** Keys in kebab-case. */
   readonly values: ReadonlyMap<string, Given>
-  /** `undefined`: the file names none. */
+  /** `undefined` if the file does not name filters. */
   readonly filters: readonly FilterRef[] | undefined
 }
 
 /**
- * Reads a config file: JSON with comments and trailing commas; lines that begin with `#` are left out.
+ * Reads a config file: JSON with comments and trailing commas; lines that begin with `#` are ignored.
  *
  * @throws FwsError `ERR_CONFIG` with line and column.
  */
@@ -49,7 +49,7 @@ export function readConfig(path: string): Config {
   } catch (error) {
     throw new FwsError('ERR_CONFIG', `cannot read config file ${path}: ${messageOf(error)}`, error)
   }
-  // Blanked, not removed, so that positions stay true; other tools' byte order mark too.
+  // Replaced by spaces, not removed, so that positions in errors are right; also a byte order mark.
   const json = text.replace(/^\uFEFF/, ' ').replace(/^#.*$/gm, line => ' '.repeat(line.length))
   refuseDeep(path, json)
   const errors: ParseError[] = []
@@ -67,7 +67,7 @@ export function readConfig(path: string): Config {
   })
 }
 
-/** The parser calls itself once a level, and would end with the stack. */
+/** Deep nesting would overflow the stack of the recursive parser. */
 function refuseDeep(path: string, json: string): void {
   const scanner = createScanner(json, true)
   let depth = 0
@@ -80,7 +80,7 @@ function refuseDeep(path: string, json: string): void {
   }
 }
 
-/** Options given to the API: the same object as in a config file, modules allowed among its filters. */
+/** Reads the options of the API: the object of a config file, in which filters may also be modules. */
 export function readGiven(given: Readonly<Record<string, unknown>>, base: string): Config {
   const { filters, ...rest } = given
   const values = new Map<string, Given>()
@@ -100,7 +100,7 @@ export function readGiven(given: Readonly<Record<string, unknown>>, base: string
 interface Reading {
   readonly source: string
   readonly base: string
-  /** Where a node stands, for an error. */
+  /** Position of a node, for errors. */
   at(node: Node): string
 }
 
@@ -128,14 +128,14 @@ function readObject(root: Node, reading: Reading): Config {
   return { values, filters }
 }
 
-function switchesOf(list: Node, reading: Reading): readonly Node[] {
-  const names = list.children ?? []
-  if (list.type === 'array' && names.every(name => name.type === 'string')) return names
-  throw new FwsError('ERR_CONFIG', `${reading.at(list)}: flags takes a list of names of switches`)
+function switchesOf(array: Node, reading: Reading): readonly Node[] {
+  const names = array.children ?? []
+  if (array.type === 'array' && names.every(name => name.type === 'string')) return names
+  throw new FwsError('ERR_CONFIG', `${reading.at(array)}: flags takes an array of switch names`)
 }
 
-function filtersOf(list: Node, reading: Reading): readonly FilterRef[] {
-  const entries = list.type === 'array' ? (list.children ?? []) : [list]
+function filtersOf(value: Node, reading: Reading): readonly FilterRef[] {
+  const entries = value.type === 'array' ? (value.children ?? []) : [value]
   return entries.map(entry => {
     if (entry.type === 'string') return { name: entry.value, base: reading.base }
     const name = findNodeAtLocation(entry, [0])

@@ -6,10 +6,10 @@ import type { Claim, Given, Layer } from './settings.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** The ancestor's variable for the storage, under our own. */
+/** The storage variable of filtered_websocket (Python); `FWS_STORAGE` wins. */
 const ANCESTOR_STORAGE = 'STORAGE_OBJECT_MODULE'
 
-/** What the environment gives for the claimed options: `FWS_NAME`, and for a secret `FWS_NAME_FILE`. */
+/** Reads the claimed options from the environment: `FWS_NAME`, and `FWS_NAME_FILE` for secrets. */
 export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, base: string): Layer {
   const layer = new Map<string, Given>()
   const set = (name: string, variable: string, value: unknown) =>
@@ -31,7 +31,7 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
   return layer
 }
 
-/** One sentence for each `FWS_` variable that nobody claims: only warnings, since orchestrators set variables of their own. */
+/** A warning for each unknown `FWS_` variable; not errors, since orchestrators set variables with this prefix. */
 export function unknownVariables(env: Env, claims: ReadonlyMap<string, Claim>): string[] {
   const known = [...claims]
     .filter(([name]) => !Object.hasOwn(commandOptions, name))
@@ -41,7 +41,7 @@ export function unknownVariables(env: Env, claims: ReadonlyMap<string, Claim>): 
     .map(variable => `environment variable ${variable} names no option${suggest(variable, known, name => name)}`)
 }
 
-/** An empty variable stays one, to be refused. */
+/** Splits the value of an array option; an empty value stays a string, which is refused later. */
 function listOf(value: string, separator: string | RegExp = /[\s,]+/): string | readonly string[] {
   if (value.trim() === '') return value
   return value
@@ -54,7 +54,7 @@ function readSecret(variable: string, path: string): string {
   try {
     return readRegular(path).trim()
   } catch (error) {
-    // Without the path: it may be the secret itself, put into the wrong variable.
+    // Without the path: the value may be the secret itself.
     const problem = messageOf(error).replace(/, \w+ '.*'$/s, '')
     throw new FwsError('ERR_OPTION', `${variable} names a file that cannot be read: ${problem}`)
   }

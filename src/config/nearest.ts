@@ -1,4 +1,4 @@
-/** The candidate that a mistyped word was most likely meant to be, or `undefined` when none is close. */
+/** The candidate that is most similar to a mistyped word, or `undefined` if none is close. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
@@ -12,13 +12,13 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best
 }
 
-/** `; did you mean "x"?`, or nothing. */
+/** `; did you mean "x"?`, or an empty string. */
 export function suggest(word: string, candidates: Iterable<string>, show = (name: string) => `"${name}"`): string {
   const found = nearest(word, candidates)
   return found === undefined ? '' : `; did you mean ${show(found)}?`
 }
 
-/** Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment). */
+/** Edit distance with insertions, deletions, substitutions and transpositions (optimal string alignment). */
 function distance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, j) => j)

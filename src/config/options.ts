@@ -1,24 +1,24 @@
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 
-/** A timer of Node holds 2^31 - 1 milliseconds. */
+/** Timers of Node are limited to 2^31 - 1 milliseconds. */
 const MAX_SECONDS = 2_147_483
 
-/** A text of so many bytes is the longest string that V8 makes; ws takes 2^31 and more for no limit or a wrong one. */
+/** The longest string of V8; ws misreads values of 2^31 or more. */
 const MAX_PAYLOAD = 536_870_888
 
-/** Every option of the core, with its default; flags, environment, config file, help, schema and docs are made from it. */
+/** The options of the core. Flags, environment, config file, help, schema and docs are derived from them. */
 export const coreOptions = {
   filters: {
     type: 'array',
     alias: 'f',
     default: ['broadcast', 'stdout-messages'],
-    describe: 'filters in order: built-ins, ./files or packages',
+    describe: 'Filters in order: built-ins, ./files or packages',
   },
   config: {
     type: 'string',
     alias: 'c',
     normalize: true,
-    describe: 'config file: JSON with comments, same names as the flags',
+    describe: 'Config file: JSON with comments, with the names of the flags',
   },
   port: {
     type: 'number',
@@ -27,59 +27,59 @@ export const coreOptions = {
     min: 0,
     max: 65_535,
     integer: true,
-    describe: 'port to listen on; 0: any free one',
+    describe: 'Port to listen on; 0 selects a free port',
   },
-  host: { type: 'string', default: '127.0.0.1', describe: 'address to listen on; 0.0.0.0: all of this machine' },
+  host: { type: 'string', default: '127.0.0.1', describe: 'Address to listen on; 0.0.0.0 for all interfaces' },
   hosts: {
     type: 'array',
     default: [],
-    describe: 'Host names answered beside loopback ones, as behind a proxy; none given: all, unless bound to loopback',
+    describe: 'Allowed Host header values in addition to localhost. Default: any; on loopback only localhost',
   },
   origins: {
     type: 'array',
     default: [],
     describe:
-      "browser origins allowed beside the server's own, such as https://example.com or https://*.example.com; *: any",
+      "Allowed browser origins in addition to the server's own, such as https://example.com or https://*.example.com; * allows any",
   },
   'trust-proxy': {
     type: 'array',
     default: [],
     describe:
-      'proxies whose X-Forwarded-For tells the address of a client: addresses, ranges such as 10.0.0.0/8, loopback',
+      'Proxies whose X-Forwarded-For is trusted: addresses, ranges such as 10.0.0.0/8, or loopback. Default: none',
   },
-  key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file' },
+  key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file; enables TLS with --cert' },
   cert: {
     type: 'string',
     normalize: true,
-    describe: "TLS certificate chain, PEM file: the server's certificate, then its issuers",
+    describe: "TLS certificate chain, PEM file: the server's certificate followed by its issuers",
   },
-  'key-passphrase': { type: 'string', secret: true, describe: 'passphrase of an encrypted --key' },
+  'key-passphrase': { type: 'string', secret: true, describe: 'Passphrase of an encrypted --key' },
   ca: {
     type: 'string',
     normalize: true,
-    describe: 'authorities of client certificates, PEM file; such are asked for then',
+    describe: 'Authorities of client certificates, PEM file; enables client certificates',
   },
   'client-cert': {
     type: 'string',
     choices: ['required', 'optional'],
-    describe: 'whether a client without a certificate is let in with --ca; required unless told',
+    describe: 'Whether --ca requires a client certificate. Default: required',
   },
   storage: {
     type: 'string',
     default: 'memory',
-    describe: 'storage: memory, a ./file or a package; also STORAGE_OBJECT_MODULE',
+    describe: 'Storage: memory, redis, a ./file or a package; also STORAGE_OBJECT_MODULE',
   },
   compress: {
     type: 'boolean',
     default: false,
-    describe: 'compress messages for clients that can (permessage-deflate); a broadcast once for all of them',
+    describe: 'Compress messages for clients that support permessage-deflate; a broadcast is compressed once',
   },
   'compress-threshold': {
     type: 'number',
     default: 1024,
     min: 0,
     integer: true,
-    describe: 'bytes from which on a message is compressed',
+    describe: 'Smallest message to compress, in bytes',
   },
   'max-payload': {
     type: 'number',
@@ -87,103 +87,103 @@ export const coreOptions = {
     min: 1,
     max: MAX_PAYLOAD,
     integer: true,
-    describe: `bytes of one received message, up to ${MAX_PAYLOAD}; a larger one closes 1009`,
+    describe: `Largest received message in bytes, up to ${MAX_PAYLOAD}; a larger one closes the client with 1009`,
   },
   'max-buffered': {
     type: 'number',
     default: 1_048_576,
     min: 1,
     integer: true,
-    describe: 'bytes that may wait for one client, in each direction',
+    describe: 'Bytes queued per client, in each direction',
   },
   'max-queued': {
     type: 'number',
     default: 256,
     min: 1,
     integer: true,
-    describe: 'messages of one client that may wait for a filter before its socket is paused',
+    describe: 'Messages queued per client for the filters before its socket is paused',
   },
   'slow-clients': {
     type: 'string',
     choices: ['close', 'drop'],
     default: 'close',
-    describe: 'what a client past --max-buffered gets: close 1013, or messages dropped and counted',
+    describe: 'Policy for clients above --max-buffered: close with 1013, or drop messages and count them',
   },
   'max-clients': {
     type: 'number',
     default: 10_000,
     min: 1,
     integer: true,
-    describe: 'clients at a time; one more is refused with 503',
+    describe: 'Concurrent clients; further ones are refused with 503',
   },
   heartbeat: {
     type: 'number',
     default: 30,
     min: 0,
     max: MAX_SECONDS,
-    describe: 'seconds between pings; who does not answer is dropped; 0: none',
+    describe: 'Seconds between pings; clients that do not answer are disconnected; 0 disables',
   },
   'filter-timeout': {
     type: 'number',
     default: 30,
     min: 0,
     max: MAX_SECONDS,
-    describe: "seconds that a filter's promise may take; 0: for ever",
+    describe: "Seconds for a filter's promise to settle; 0 disables the limit",
   },
   'handshake-timeout': {
     type: 'number',
     default: 10,
     min: 0,
     max: MAX_SECONDS,
-    describe: 'seconds for request headers, and for all connect filters; 0: for ever',
+    describe: 'Seconds for request headers, and for all connect filters; 0 disables the limit',
   },
   'hold-timeout': {
     type: 'number',
     default: 10,
     min: 0,
     max: MAX_SECONDS,
-    describe: 'seconds that a client may stay on hold; then closed 1008; 0: for ever',
+    describe: 'Seconds until a client on hold is closed with 1008; 0 disables the limit',
   },
   drain: {
     type: 'number',
     default: 10,
     min: 0,
     max: MAX_SECONDS,
-    describe: 'seconds to finish work and say goodbye when stopping',
+    describe: 'Seconds to finish pending work and close clients when stopping',
   },
   'log-level': {
     type: 'string',
     choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     default: 'info',
-    describe: 'least severe diagnostics to write to standard error',
+    describe: 'Lowest level of diagnostics on standard error',
   },
   'log-format': {
     type: 'string',
     choices: ['auto', 'pretty', 'json'],
     default: 'auto',
-    describe: 'auto: pretty in a terminal, else JSON lines',
+    describe: 'Log format; auto is pretty in a terminal, else JSON lines',
   },
 } as const satisfies OptionSpecs
 
 export type CoreOptions = OptionValues<typeof coreOptions>
 
-/** Switches of the command line alone: they make no sense in a config file or the environment. */
+/** Switches of the command line only, not of the config file or the environment. */
 export const commandOptions = {
   explain: {
     type: 'boolean',
     default: false,
-    describe: 'print the chains, and where every option came from, then exit',
+    describe: 'Print the chains and the source of each option, then exit',
   },
   help: {
     type: 'boolean',
     default: false,
     alias: 'h',
-    describe: "print this help, the chosen filters' options included",
+    describe: 'Print this help, including the options of the chosen filters',
   },
-  version: { type: 'boolean', default: false, describe: 'print the version' },
+  version: { type: 'boolean', default: false, describe: 'Print the version' },
 } as const satisfies OptionSpecs
 
-/** `redis_host` and `redisHost` are `redis-host`. */
+/** Converts a name to kebab-case: `redis_host` and `redisHost` to `redis-host`. */
 export function kebab(name: string): string {
   return name
     .replaceAll('_', '-')
@@ -191,7 +191,7 @@ export function kebab(name: string): string {
     .toLowerCase()
 }
 
-/** `redis-host` is `FWS_REDIS_HOST` in the environment. */
+/** The environment variable of an option: `FWS_REDIS_HOST` for `redis-host`. */
 export function envName(option: string): string {
   return `FWS_${option.replaceAll('-', '_').toUpperCase()}`
 }

@@ -1,7 +1,7 @@
 import type { OptionSpec, OptionSpecs } from '../contract/option.ts'
 import { coreOptions } from './options.ts'
 
-/** A JSON Schema (draft 2020-12) of the config file, for editors: the core's options and those of the given modules. */
+/** A JSON Schema (draft 2020-12) of the config file: the options of the core and of the given modules. */
 export function configSchema(modules: Readonly<Record<string, OptionSpecs>>): object {
   const properties: Record<string, object> = {
     $schema: { type: 'string' },
@@ -9,7 +9,7 @@ export function configSchema(modules: Readonly<Record<string, OptionSpecs>>): ob
       description: coreOptions.filters.describe,
       anyOf: [{ type: 'string' }, { type: 'array', items: { $ref: '#/$defs/filter' } }],
     },
-    flags: { description: 'switches to turn on', type: 'array', items: { type: 'string' } },
+    flags: { description: 'Switches to turn on', type: 'array', items: { type: 'string' } },
   }
   for (const [owner, specs] of Object.entries({ core: coreOptions, ...modules })) {
     for (const [name, spec] of Object.entries(specs)) {
@@ -19,8 +19,7 @@ export function configSchema(modules: Readonly<Record<string, OptionSpecs>>): ob
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: 'filtered-websocket config file',
-    description:
-      'Names may also be written in snake_case or camelCase. Other filters and storages add options of their own.',
+    description: 'Names can also be written in snake_case or camelCase. Other filters and storages add their options.',
     type: 'object',
     properties,
     $defs: {
@@ -45,7 +44,7 @@ function propertyOf(owner: string, spec: OptionSpec): object {
         ...(spec.min !== undefined && { minimum: spec.min }),
         ...(spec.max !== undefined && { maximum: spec.max }),
       }
-      // Values may be strings where numbers are meant, as in the ancestor's files.
+      // Numbers may be strings, as in files of filtered_websocket (Python).
       return {
         ...common,
         anyOf: [

@@ -5,21 +5,21 @@ import { suggest } from './nearest.ts'
 
 export type OptionValue = string | number | boolean | readonly string[]
 
-/** A value as somebody gave it, before it was checked. */
+/** A value before it is checked. */
 export interface Given {
   readonly value: unknown
-  /** How to name it in an error: `--port`, `FWS_PORT`, `config.json:3: port`. */
+  /** Name in errors: `--port`, `FWS_PORT`, `config.json:3: port`. */
   readonly label: string
-  /** Shown by `--explain`: flag, env FWS_PORT, config.json. */
+  /** Source for `--explain`: flag, env FWS_PORT, config.json. */
   readonly source: string
-  /** Folder that a relative path starts from. */
+  /** Base folder of relative paths. */
   readonly base: string
 }
 
-/** Where values come from; the first layer that has one wins. */
+/** Values of one source by option; the first layer that has a value wins. */
 export type Layer = ReadonlyMap<string, Given>
 
-/** An option with its owner: `core`, `filter words`, `storage redis`. */
+/** An option with its owner, such as `core`, `filter words` or `storage redis`. */
 export interface Claim {
   readonly owner: string
   readonly spec: OptionSpec
@@ -30,7 +30,11 @@ export interface Setting extends Claim {
   readonly source: string
 }
 
-/** Whose option is whose. A name that two owners claim is refused, naming both. */
+/**
+ * Registers the options of an owner.
+ *
+ * @throws FwsError `ERR_OPTION` for a name or alias that another owner has claimed.
+ */
 export function claim(claims: Map<string, Claim>, owner: string, specs: OptionSpecs): void {
   for (const [name, spec] of Object.entries(specs)) {
     const other = claims.get(name)
@@ -52,7 +56,7 @@ export function claim(claims: Map<string, Claim>, owner: string, specs: OptionSp
   }
 }
 
-/** The value of every claimed option, checked, with its source. */
+/** Returns the checked value and the source of each claimed option. */
 export function resolveSettings(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Map<string, Setting> {
   const settings = new Map<string, Setting>()
   for (const [name, { owner, spec }] of claims) {
@@ -68,7 +72,7 @@ export function resolveSettings(claims: ReadonlyMap<string, Claim>, layers: read
   return settings
 }
 
-/** The value as its option's type, or an error that names what was received and what is wanted. */
+/** Converts a value to the type of its option. @throws FwsError `ERR_OPTION`. */
 function convert(spec: OptionSpec, given: Given): OptionValue {
   const refuse = (wants: string, hint = ''): never => {
     const received = spec.secret ? 'a secret value' : shown(given.value)
@@ -77,9 +81,9 @@ function convert(spec: OptionSpec, given: Given): OptionValue {
   const { value } = given
   if (spec.type === 'array') {
     if (value === '') return refuse('a value that is not empty')
-    const list = Array.isArray(value) ? value : [value]
-    return list.map(entry =>
-      typeof entry === 'string' || typeof entry === 'number' ? String(entry) : refuse('a list of strings'),
+    const entries = Array.isArray(value) ? value : [value]
+    return entries.map(entry =>
+      typeof entry === 'string' || typeof entry === 'number' ? String(entry) : refuse('an array of strings'),
     )
   }
   if (Array.isArray(value)) return refuse('one value')
@@ -104,15 +108,15 @@ function convert(spec: OptionSpec, given: Given): OptionValue {
         return refuse(`one of ${spec.choices.join(', ')}`, suggest(text, spec.choices))
       }
       if (text === '') return refuse('a value that is not empty')
-      // A key in place of its file must not be shown.
+      // The value may be a private key instead of its path: it is not shown.
       if (spec.normalize && /[\r\n]/.test(text))
-        throw new FwsError('ERR_OPTION', `${given.label} takes a path, received a text of several lines`)
+        throw new FwsError('ERR_OPTION', `${given.label} takes a path, received a string with several lines`)
       return spec.normalize ? resolve(given.base, text) : text
     }
   }
 }
 
-/** The number that is meant; `undefined`: none, or not one that the option takes. */
+/** The value as a number; `undefined` if it is not valid for the option. */
 export function checkNumber(spec: OptionSpec, value: unknown): number | undefined {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   if (typeof number !== 'number' || !Number.isFinite(number)) return undefined
@@ -122,7 +126,7 @@ export function checkNumber(spec: OptionSpec, value: unknown): number | undefine
   return number
 }
 
-/** What such an option takes, for an error. */
+/** The valid values of a number option, for an error. */
 export function numberWanted({ integer, min, max }: OptionSpec): string {
   const kind = integer ? 'a whole number' : 'a number'
   if (min !== undefined && max !== undefined) return `${kind} from ${min} to ${max}`

@@ -57,12 +57,12 @@ describe('a config file', () => {
     assert.deepEqual((await read(t, '{ "hosts": ["#a", "b"] }')).get('hosts'), ['#a b', 'my.json'])
   })
 
-  it('turns switches on by a list of flags, in any spelling', async t => {
+  it('turns on switches by an array of flags, in any spelling', async t => {
     const text = '{ "filters": ["broadcast-by-token"], "flags": ["broadcast_by_token_loose"] }'
     assert.deepEqual((await read(t, text)).get('broadcast-by-token-loose'), ['true', 'my.json'])
   })
 
-  it('may say a switch by true, false, or either as a string', async t => {
+  it('may set a switch to true, false, or either as a string', async t => {
     const seen = async (value: string) => {
       const options = await read(t, `{ "filters": "broadcast-by-token", "broadcast-by-token-loose": ${value} }`)
       return options.get('broadcast-by-token-loose')![0]
@@ -75,7 +75,7 @@ describe('a config file', () => {
     ])
   })
 
-  it('may give one string where a list is meant', async t => {
+  it('may give one string for an array', async t => {
     const options = await read(t, '{ "origins": "https://a.example", "filters": "echo" }')
     assert.deepEqual(
       [options.get('origins'), options.get('filters')],
@@ -140,19 +140,19 @@ describe('a config file is refused', () => {
     ],
     ['with null', '{ "drain": null }', 'my.json:1:3: drain takes a number from 0 to 2147483, received null'],
     ['with a list for one value', '{ "drain": [1, 2] }', 'my.json:1:3: drain takes one value, received [1,2]'],
-    ['with an object for a list', '{ "origins": {} }', 'my.json:1:3: origins takes a list of strings, received {}'],
+    ['with an object for a list', '{ "origins": {} }', 'my.json:1:3: origins takes an array of strings, received {}'],
     [
       'with a number for a list',
       '{ "origins": [true] }',
-      'my.json:1:3: origins takes a list of strings, received [true]',
+      'my.json:1:3: origins takes an array of strings, received [true]',
     ],
     [
       'with a flag that is no switch',
       '{ "flags": ["drain"] }',
       'my.json:1:13: drain takes a number from 0 to 2147483, received true',
     ],
-    ['with flags that are no list', '{ "flags": "x" }', 'my.json:1:12: flags takes a list of names of switches'],
-    ['with flags that are no names', '{ "flags": [1] }', 'my.json:1:12: flags takes a list of names of switches'],
+    ['with flags that are no list', '{ "flags": "x" }', 'my.json:1:12: flags takes an array of switch names'],
+    ['with flags that are no names', '{ "flags": [1] }', 'my.json:1:12: flags takes an array of switch names'],
     ['with a number for a filter', '{ "filters": [5] }', 'my.json:1:15: a filter is a name, or [name, {options}]'],
     [
       'with a filter in brackets without options',
@@ -171,21 +171,21 @@ describe('a config file is refused', () => {
     })
   }
 
-  it('with an option of the core among those of a place, where it would do nothing', async t => {
+  it('with an option of the core at a position, where it has no effect', async t => {
     assert.match(await refused(t, '{ "filters": [["log", { "drain": 1 }]] }'), /^my\.json:1:25: drain is no option/)
   })
 
-  it('with an option of one filter among those of another', async t => {
+  it('with an option of one filter at another', async t => {
     const text = '{ "filters": ["log", ["echo", { "log-max": 1 }]] }'
     assert.match(await refused(t, text), /^my\.json:1:33: log-max is no option/)
   })
 
-  it('with a wrong value for one place, naming the line', async t => {
+  it('with a wrong value for one position, naming the line', async t => {
     const text = '{ "filters": ["log",\n["log", { "max": "many" }]] }'
     assert.equal(await refused(t, text), 'my.json:2:11: max takes a whole number of at least 0, received "many"')
   })
 
-  it('with a filter that is missing, saying every place tried from the folder of the file', async t => {
+  it('with a missing filter, naming all places tried from the folder of the file', async t => {
     const base = folder(t, { 'etc/my.json': '{ "filters": ["echo", "./nope"] }' })
     const { code, stderr } = await inside(['-c', 'etc/my.json'], base)
     assert.equal(code, 2)
@@ -193,7 +193,7 @@ describe('a config file is refused', () => {
     assert.ok(stderr.includes(` ${base}/etc/nope(.ts|.mts|.js|.mjs|.cjs)\n`), stderr)
   })
 
-  it('without telling a secret', async t => {
+  it('without printing a secret', async t => {
     const files = {
       'mole.js': `export const options = { 'mole-key': { type: 'string', secret: true, describe: 'a key' } }
         export const message = () => {}`,
@@ -214,7 +214,7 @@ describe('a config file is refused', () => {
     )
   })
 
-  it('when it is no file, without waiting for a writer or reading without end', async t => {
+  it('when it is not a regular file, without waiting for a writer or reading without end', async t => {
     const base = folder(t)
     execFileSync('mkfifo', [join(base, 'pipe')])
     for (const path of ['.', 'pipe', '/dev/zero', '/dev/null']) {
@@ -235,7 +235,7 @@ describe('a config file is refused', () => {
 })
 
 describe('a server by its config file', { concurrency: 3 }, () => {
-  it('gives each place of a filter its own options, with or without the name of the filter', async t => {
+  it('gives each position of a filter its own options, with or without the name of the filter', async t => {
     const cwd = folder(t, {
       'tag.js': TAG,
       'my.json': `{
@@ -250,7 +250,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
     assert.deepEqual(await peer.get(1), ['>azb'])
   })
 
-  it('may give a required option at each place of a filter', async t => {
+  it('may give a required option at each position of a filter', async t => {
     const vault = `export const options = { 'vault-key': { type: 'string', demandOption: true, describe: 'what opens it' } }
       export const setup = ({ options }) => ({ message: payload => payload + options['vault-key'] })`
     const files = (second: string) => ({
@@ -267,7 +267,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
     assert.equal(code, 0)
   })
 
-  it('puts the command line before the options of a place', async t => {
+  it('prefers the command line to the options of a position', async t => {
     const cwd = folder(t, { 'tag.js': TAG, 'my.json': '{ "filters": [["./tag", { "text": "a" }], "echo"] }' })
     const server = await launch(t, ['-p', '0', '-c', 'my.json', '--tag-text', 'flag'], { cwd })
     const peer = await Peer.open(server.url)
@@ -275,7 +275,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
     assert.deepEqual(await peer.get(1), ['>flag'])
   })
 
-  it('takes the relative paths in it from its own folder, and those of the command line from the working directory', async t => {
+  it('resolves its relative paths from its own folder, and those of the command line from the working directory', async t => {
     const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
     const cwd = folder(t, {
       'etc/my.json': `{
@@ -302,7 +302,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
   })
 
   for (const port of ['9000', '9999']) {
-    it(`runs the ancestor's example with port ${port} unchanged`, async t => {
+    it(`runs the example of filtered_websocket with port ${port} unchanged`, async t => {
       const cwd = folder(t, {
         'config.json': `# config.json
 {
@@ -328,7 +328,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
     })
   }
 
-  it('runs config.example.json as it is, from another working directory', async t => {
+  it('runs config.example.json unchanged from another working directory', async t => {
     const config = join(root, 'config.example.json')
     const cwd = folder(t)
     const server = await launch(t, ['-c', config, '-p', '0'], { cwd })

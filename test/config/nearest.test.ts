@@ -15,26 +15,26 @@ describe('nearest', () => {
     ['ratelimit', 'rate-limit'],
     ['stdout_message', 'stdout-messages'],
   ] as const) {
-    it(`takes ${mistyped} for ${meant}`, () => {
+    it(`finds ${meant} for ${mistyped}`, () => {
       assert.equal(nearest(mistyped, NAMES), meant)
     })
   }
 
-  it('counts neighbours in the wrong order as one mistake', () => {
+  it('counts a transposition as one edit', () => {
     assert.equal(nearest('ab', ['ba']), 'ba')
     assert.equal(nearest('abc', ['bca']), undefined)
   })
 
-  it('does not mind the case', () => {
+  it('is case-insensitive', () => {
     assert.equal(nearest('ECHO', NAMES), 'echo')
   })
 
-  it('answers nothing when no candidate is close', () => {
+  it('returns undefined when no candidate is close', () => {
     assert.equal(nearest('wslink', NAMES), undefined)
     assert.equal(nearest('echo', []), undefined)
   })
 
-  it('lets a long word have more mistakes than a short one', () => {
+  it('allows more edits in a long word than in a short one', () => {
     assert.equal(nearest('stduot-mesages', NAMES), 'stdout-messages')
     assert.equal(nearest('lxx', NAMES), undefined)
   })
@@ -44,7 +44,7 @@ describe('nearest', () => {
     assert.equal(nearest('port', ['part', 'pork']), 'part')
   })
 
-  it('takes any iterable', () => {
+  it('accepts any iterable', () => {
     assert.equal(nearest('ech', new Map([['echo', 1]]).keys()), 'echo')
   })
 })
@@ -61,7 +61,7 @@ describe('suggest', () => {
     )
   })
 
-  it('is empty when nothing is close', () => {
+  it('is empty when no name is close', () => {
     assert.equal(suggest('wslink', NAMES), '')
   })
 })

@@ -30,7 +30,7 @@ describe('memory storage', () => {
     assert.deepEqual(storage.channels, ['global', 'more'])
   })
 
-  it('gives every subscriber binary data of its own', async () => {
+  it('gives each subscriber its own copy of a Buffer', async () => {
     const { storage } = memory()
     const received: Payload[] = []
     for (let i = 0; i < 2; i++) {
@@ -54,7 +54,7 @@ describe('memory storage', () => {
 })
 
 describe('memory values', () => {
-  it('end to the millisecond', t => {
+  it('expire to the millisecond', t => {
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
     const { values } = memory()
     values.set('k', 'v', { ttlMs: 1000 })
@@ -64,7 +64,7 @@ describe('memory values', () => {
     assert.equal(values.get('k'), undefined)
   })
 
-  it('end by their time also where the timer is late', t => {
+  it('expire on time also with a late timer', t => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
     const { values } = memory()
     values.set('k', 'v', { ttlMs: 60_000 })
@@ -90,7 +90,7 @@ describe('memory values', () => {
     assert.equal(values.get('k'), undefined)
   })
 
-  it('never ask for a longer timer than there is: Node would take it for one of a millisecond', t => {
+  it('never set a longer timer than Node supports, which would fire after a millisecond', t => {
     const asked: number[] = []
     t.mock.method(globalThis, 'setTimeout', (_: () => void, ms: number) => {
       asked.push(ms)
@@ -100,7 +100,7 @@ describe('memory values', () => {
     assert.deepEqual(asked, [MAX_TIMER])
   })
 
-  it('that live so long end by themselves, read or not: their timer is renewed', t => {
+  it('with a longer time to live expire also without a read: their timer is renewed', t => {
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
     const setTimer = t.mock.method(globalThis, 'setTimeout')
     memory().values.set('k', 'v', { ttlMs: 2 * MAX_TIMER + 500 })
@@ -111,7 +111,7 @@ describe('memory values', () => {
     )
   })
 
-  it('a value set anew has its own time: the timer of the former does not end it', t => {
+  it('a value that is set again has its own time: the timer of the former does not end it', t => {
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
     const { values } = memory()
     values.set('k', 'old', { ttlMs: 1000 })
@@ -123,7 +123,7 @@ describe('memory values', () => {
     assert.equal(values.get('k'), undefined)
   })
 
-  it('an increment keeps the time that is left, and one of a value without a time gives it none', t => {
+  it('an increment keeps the remaining time, or none', t => {
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
     const { values } = memory()
     values.increment('window', 1, 1000)
@@ -135,18 +135,18 @@ describe('memory values', () => {
     assert.deepEqual([values.get('window'), values.get('ever')], [undefined, '2'])
   })
 
-  it('an increment past what a number holds exactly is refused, and changes nothing', () => {
+  it('an increment past the safe integers is refused, and does not change the value', () => {
     const { values } = memory()
     values.set('k', String(Number.MAX_SAFE_INTEGER))
     assert.throws(() => values.increment('k'), {
       name: 'TypeError',
-      message: 'value "k" is no integer that can be increased by 1',
+      message: 'value "k" is not an integer that can be increased by 1',
     })
     assert.throws(() => values.increment('other', 0.5), TypeError)
     assert.deepEqual([values.get('k'), values.get('other')], [String(Number.MAX_SAFE_INTEGER), undefined])
   })
 
-  it('only decimal digits are an integer: not a blank, a hexadecimal, an exponent', () => {
+  it('only decimal digits are an integer: not a space, a hexadecimal, an exponent', () => {
     const { values } = memory()
     for (const text of ['', ' ', '1.5', '0x10', '1e3']) {
       values.set('k', text)
@@ -177,7 +177,7 @@ describe('memory bus', () => {
     assert.deepEqual(order, [['one', 'x'], ['two', 'x'], 'published'])
   })
 
-  it('a subscription that ends while an event is delivered hears no more of it', () => {
+  it('a subscription that ends during a delivery does not get the event', () => {
     const { storage } = memory()
     const heard: Payload[] = []
     let stop = () => {}
@@ -191,7 +191,7 @@ describe('memory bus', () => {
 describe('memory history', () => {
   const texts = (history: Now<History>) => history.read('log').map(entry => entry.payload)
 
-  it('keeps the newest entries, as many as --memory-history says', () => {
+  it('keeps the newest --memory-history entries', () => {
     const { history } = memory(3)
     for (let i = 0; i < 20; i++) {
       history.append('log', `${i}`)
@@ -212,7 +212,7 @@ describe('memory history', () => {
     assert.deepEqual(texts(history), ['c'])
   })
 
-  it('an id that has been forgotten reads on from the oldest that is left', () => {
+  it('a read after a trimmed id starts at the oldest entry', () => {
     const { history } = memory(2)
     const [first] = ['a', 'b', 'c', 'd'].map(text => history.append('log', text))
     assert.deepEqual(

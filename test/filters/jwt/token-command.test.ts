@@ -143,7 +143,7 @@ describe('fws-server token', () => {
     }
     const served = await run(['-f', 'jwt', 'echo'], { cwd, env: { FWS_JWT_PUBLIC_KEY: pem } })
     assert.equal(served.code, 2)
-    assert.match(served.stderr, /FWS_JWT_PUBLIC_KEY takes a path, received a text of several lines/)
+    assert.match(served.stderr, /FWS_JWT_PUBLIC_KEY takes a path, received a string with several lines/)
     assert.doesNotMatch(served.stderr, /hidden/)
   })
 })
