@@ -13,13 +13,13 @@ import { RedisValues } from './redis/values.ts'
 
 export { options, type RedisOptions }
 
-/** Milliseconds that a stop waits for Redis to forget this node's sets. */
-const LAST_WORDS = 500
+/** Milliseconds for a stop to remove this node's members from Redis. */
+const CLOSE_TIMEOUT = 500
 
 /**
- * All four capabilities on Redis 6.2 or newer (7 for Redis Cluster), and the way between the nodes of one server.
+ * Opens a storage with all four capabilities and a carrier, on Redis 6.2 or newer (7 for Redis Cluster).
  *
- * @throws Error when Redis cannot be reached, refuses the password, or is too old.
+ * @throws Error if Redis is not reachable, refuses the credentials, or is too old.
  */
 export async function open({
   options: chosen,
@@ -49,12 +49,12 @@ export async function open({
     instance,
     log,
     leaseMs: chosen['redis-lease'] * 1000,
-    isReached: () => canary.isSending,
+    isReachable: () => canary.isSending,
   })
   const close = async () => {
     canary.stop()
-    // Redis may be silent, and a stop has no time for it: then the lease ends by itself.
-    await Promise.race([sets.close(), sleep(LAST_WORDS, undefined, { ref: false })])
+    // If Redis does not answer in time, the lease expires.
+    await Promise.race([sets.close(), sleep(CLOSE_TIMEOUT, undefined, { ref: false })])
     await connection.close()
   }
   try {
@@ -87,9 +87,9 @@ export async function open({
   }
 }
 
-/** Better now than at the first command that an old server does not know. */
+/** Refuses an old server at the start, before a command fails later. */
 async function checkVersion(connection: Connection): Promise<void> {
-  // A user may be let in and not be told.
+  // The ACL may forbid INFO.
   const info = await connection.run('INFO', 'server').catch(() => '')
   const [, version = '', major, minor] = /^redis_version:((\d+)\.(\d+)\S*)/m.exec(String(info)) ?? []
   const [least, needed] = connection.isCluster ? [7, '7 for Redis Cluster'] : [6.2, '6.2']

@@ -5,64 +5,63 @@ import { type Connection, RefusedError, type Side } from './connection.ts'
 import { channelOf, ownersOf } from './slots.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
-/** Milliseconds between two canaries; shorter where the timeout is. */
+/** Milliseconds between two canaries; less with a short timeout. */
 const INTERVAL = 1000
 /** Milliseconds between two writes, at least. */
 const WRITE_INTERVAL = 1000
-/** Redis checks whether it accepts this before it looks for the key, which is never there: nothing is stored or replicated. */
+/** Redis checks whether it accepts writes before it looks for the key. The key does not exist, so XX writes nothing. */
 const WRITE = [1, 'XX', 'PX', 1] as const
-/** Of the timeout, without a sign of life, after which connections are replaced. */
+/** Timeouts without an answer until connections are replaced. */
 const RESET_AFTER = 3
-/** Of the interval: a tick that comes later than that was held up by this process, which tells nothing of Redis. */
-const HELD_UP = 2
+/** A tick later than this many intervals was delayed by this process: it does not judge Redis. */
+const MAX_TICK_DELAY = 2
 
 export interface CanaryHost {
   readonly channels: Subscriptions
-  /** Those of the way between nodes; the same as `channels` unless this is a Redis Cluster. */
+  /** Subscriptions of the carrier; the same as `channels` except with a Redis Cluster. */
   readonly shards: Subscriptions
   readonly log: Logger
   readonly timeoutMs: number
-  /** Of this node alone; also the key of its writes. */
+  /** Channel of this node; also the key of its writes. */
   readonly channel: string
 }
 
-/** One way that messages take, and what is known of the canaries on it; all times are from `performance.now()`. */
-interface Flight {
-  /** Of Redis Cluster: in a slot of the master that it watches. */
+/** A route of messages, with the state of its canaries; times are from `performance.now()`. */
+interface Route {
+  /** In a Redis Cluster in a slot of the checked master. */
   readonly channel: string
   readonly subscriptions: Subscriptions
   readonly command: 'PUBLISH' | 'SPUBLISH'
-  /** Whether its channel is also the key that is written. */
+  /** Whether its channel is also a key for test writes. */
   readonly isWritten: boolean
-  /** When the last one that Redis accepted had been sent. */
+  /** Time at which the last accepted canary was sent. */
   accepted: number
-  /** When Redis last answered one, by an error too. */
+  /** Time of the last answer, errors included. */
   answered: number
-  /** When the last one that arrived had been sent. */
+  /** Time at which the last received canary was sent. */
   arrived: number
-  /** When the oldest that was sent and has neither been refused nor arrived had been sent. */
+  /** Time at which the oldest canary that is neither refused nor received was sent. */
   missing: number | undefined
-  /** The error with which Redis answered the last write; `undefined`: it accepted it. */
+  /** Error of the last write; `undefined` if it was accepted. */
   writeError: string | undefined
 }
 
 /**
- * Sends itself a message by the way that all messages take, and so knows whether they arrive: a connection may be open
- * and dead, or open and no longer subscribed. Each direction is judged for itself: sending by the answers of Redis, receiving by
- * the canaries that it accepted. Also tries a write, because a Redis that carries messages may refuse writes. In a Redis Cluster
- * one of each for every master.
+ * Health probe: sends messages to itself by the route of all messages, since an open connection may be dead or without its
+ * subscriptions. Judges sending by the answers of Redis and receiving by the arrival of accepted canaries. Also tries a write,
+ * which Redis may refuse while it accepts messages. With a Redis Cluster it probes each master.
  */
 export class Canary {
   readonly #connection: Connection
   readonly #host: CanaryHost
-  /** By what they watch over: the bus, or a master of a cluster. */
-  #flights = new Map<string, Flight>()
+  /** By name: `bus`, or a master of a cluster. */
+  #routes = new Map<string, Route>()
   #timer: NodeJS.Timeout | undefined
-  /** What counts for a direction must have been sent after this. */
+  /** Canaries sent before this time do not count for a direction. */
   readonly #since: Record<Side, number> = { sending: 0, receiving: 0 }
   #tickedAt = 0
   #writtenAt = Number.NEGATIVE_INFINITY
-  /** The directions that the log knows to fail. */
+  /** The failing directions, as logged. */
   #failing = ''
   #whenFresh: (() => void)[] = []
 
@@ -88,7 +87,7 @@ export class Canary {
     return this.#connection.isUp('sending') && this.#all(({ accepted }) => accepted > oldest)
   }
 
-  /** Whether what Redis accepts arrives here. Canaries that could not be sent say nothing about that. */
+  /** Whether accepted messages arrive. Canaries that could not be sent do not count. */
   get isReceiving(): boolean {
     const oldest = performance.now() - this.#host.timeoutMs
     const { channels, shards } = this.#host
@@ -107,15 +106,15 @@ export class Canary {
     return this.#connection.isUp('sending') && this.#all(({ writeError }) => writeError === undefined)
   }
 
-  /** How long ago the last message that arrived had been sent, on the way where that is longest. */
+  /** Milliseconds since the last received canary was sent, on the slowest route. */
   get ageMs(): number {
     return this.#oldest(({ arrived }) => arrived)
   }
 
   /**
-   * Settles when the first has arrived.
+   * Settles when the first canary has arrived.
    *
-   * @throws Error when it does not within the timeout.
+   * @throws Error if it does not arrive within the timeout.
    */
   async start(): Promise<void> {
     const { timeoutMs } = this.#host
@@ -123,17 +122,17 @@ export class Canary {
     this.#tickedAt = performance.now()
     this.#timer = setInterval(() => this.#tick(interval), interval)
     this.#timer.unref()
-    let late: NodeJS.Timeout | undefined
+    let timer: NodeJS.Timeout | undefined
     await new Promise<void>((resolve, reject) => {
-      late = setTimeout(() => {
+      timer = setTimeout(() => {
         const { label, lastError } = this.#connection
         const seconds = timeoutMs / 1000
-        reject(new Error(`redis at ${label} is connected, but no message comes back within ${seconds} s: ${lastError}`))
+        reject(new Error(`redis at ${label} is connected, but no message arrives within ${seconds} s: ${lastError}`))
       }, timeoutMs)
       this.#whenFresh.push(resolve)
       this.#send()
       this.#write(this.#tickedAt)
-    }).finally(() => clearTimeout(late))
+    }).finally(() => clearTimeout(timer))
   }
 
   stop(): void {
@@ -143,60 +142,60 @@ export class Canary {
 
   #tick(interval: number): void {
     const now = performance.now()
-    const isHeldUp = now - this.#tickedAt > interval * HELD_UP
+    const isDelayed = now - this.#tickedAt > interval * MAX_TICK_DELAY
     this.#tickedAt = now
-    if (!isHeldUp) {
+    if (!isDelayed) {
       this.#judge()
       this.#replaceDead(this.#host.timeoutMs * RESET_AFTER)
     }
-    void this.#host.channels.tell()
-    void this.#host.shards.tell()
+    void this.#host.channels.sync()
+    void this.#host.shards.sync()
     this.#send()
     this.#write(now)
   }
 
-  /** A Redis that refuses is alive: only silence is a reason. */
+  /** Replaces connections without answers; a refusal is an answer. */
   #replaceDead(limitMs: number): void {
     if (this.#oldest(({ answered }) => answered) > limitMs) this.#connection.reset()
-    else if (this.#oldest(({ missing, arrived }) => this.#heardAt(missing, arrived)) > limitMs)
+    else if (this.#oldest(({ missing, arrived }) => this.#receivedAt(missing, arrived)) > limitMs)
       this.#connection.reset('receiving')
   }
 
-  #heardAt(missing: number | undefined, arrived: number): number {
+  #receivedAt(missing: number | undefined, arrived: number): number {
     if (!this.#connection.isUp('receiving')) return arrived
     return missing ?? Number.POSITIVE_INFINITY
   }
 
-  #all(isGood: (flight: Flight) => boolean): boolean {
-    for (const flight of this.#flights.values()) if (!isGood(flight)) return false
+  #all(isGood: (route: Route) => boolean): boolean {
+    for (const route of this.#routes.values()) if (!isGood(route)) return false
     return true
   }
 
   /** Milliseconds since the oldest of these times. */
-  #oldest(timeOf: (flight: Flight) => number): number {
-    return performance.now() - Math.min(...[...this.#flights.values()].map(timeOf))
+  #oldest(timeOf: (route: Route) => number): number {
+    return performance.now() - Math.min(...[...this.#routes.values()].map(timeOf))
   }
 
   #send(): void {
-    this.#plan()
+    this.#updateRoutes()
     const now = performance.now()
-    for (const flight of this.#flights.values()) {
-      const sent = this.#connection.publish(flight.command, flight.channel, String(now), true)
+    for (const route of this.#routes.values()) {
+      const sent = this.#connection.publish(route.command, route.channel, String(now), true)
       if (sent === undefined) continue
-      flight.missing ??= now
+      route.missing ??= now
       sent.then(
         () => {
-          flight.accepted = Math.max(flight.accepted, now)
-          flight.answered = performance.now()
+          route.accepted = Math.max(route.accepted, now)
+          route.answered = performance.now()
           this.#judgeIfBack()
         },
         error => {
           if (error instanceof RefusedError) {
-            flight.answered = performance.now()
-            // Nothing is accepted until the next one is.
-            flight.accepted = Number.NEGATIVE_INFINITY
+            route.answered = performance.now()
+            // Sending fails until the next canary is accepted.
+            route.accepted = Number.NEGATIVE_INFINITY
           }
-          if (flight.missing === now) flight.missing = undefined
+          if (route.missing === now) route.missing = undefined
         },
       )
     }
@@ -205,31 +204,34 @@ export class Canary {
   #write(now: number): void {
     if (now - this.#writtenAt < WRITE_INTERVAL) return
     this.#writtenAt = now
-    for (const flight of this.#flights.values()) {
-      if (!flight.isWritten) continue
-      this.#connection.run('SET', flight.channel, ...WRITE).then(
-        () => this.#wrote(flight, undefined),
+    for (const route of this.#routes.values()) {
+      if (!route.isWritten) continue
+      this.#connection.run('SET', route.channel, ...WRITE).then(
+        () => this.#wrote(route, undefined),
         (error: Error) => {
-          // A lost connection says nothing about writes, and is known.
-          if (error instanceof RefusedError || this.#connection.isUp('sending')) this.#wrote(flight, error.message)
+          // A lost connection does not count: `sending` reports it.
+          if (error instanceof RefusedError || this.#connection.isUp('sending')) this.#wrote(route, error.message)
         },
       )
     }
   }
 
-  #wrote(flight: Flight, error: string | undefined): void {
+  #wrote(route: Route, error: string | undefined): void {
     const wasWriting = this.#all(({ writeError }) => writeError === undefined)
-    flight.writeError = error
+    route.writeError = error
     const isWriting = this.#all(({ writeError }) => writeError === undefined)
     if (isWriting === wasWriting || this.#timer === undefined) return
     const { label } = this.#connection
     if (isWriting) this.#host.log.info(`redis at ${label} accepts writes again`)
     else
-      this.#host.log.error({ reason: error }, `redis at ${label} refuses writes, values, history and sets are not kept`)
+      this.#host.log.error(
+        { reason: error },
+        `redis at ${label} refuses writes; values, history and sets are not stored`,
+      )
   }
 
-  /** Which ways there are: those of a cluster change with its masters. */
-  #plan(): void {
+  /** Updates the routes: those of a cluster change with its masters. */
+  #updateRoutes(): void {
     const { channel, channels, shards } = this.#host
     const { isCluster } = this.#connection
     this.#watch('bus', () => ({ channel, subscriptions: channels, command: 'PUBLISH', isWritten: !isCluster }))
@@ -244,18 +246,18 @@ export class Canary {
         isWritten: true,
       }))
     }
-    for (const [name, flight] of this.#flights) {
-      const isStray = flight.command === 'SPUBLISH' && owners[calculateSlot(flight.channel)] !== name
-      if (!isStray || masters.size === 0) continue
-      flight.subscriptions.ignore(flight.channel)
-      this.#flights.delete(name)
+    for (const [name, route] of this.#routes) {
+      const isMoved = route.command === 'SPUBLISH' && owners[calculateSlot(route.channel)] !== name
+      if (!isMoved || masters.size === 0) continue
+      route.subscriptions.ignore(route.channel)
+      this.#routes.delete(name)
     }
   }
 
-  #watch(name: string, routeOf: () => Pick<Flight, 'channel' | 'subscriptions' | 'command' | 'isWritten'>): void {
-    if (this.#flights.has(name)) return
+  #watch(name: string, routeOf: () => Pick<Route, 'channel' | 'subscriptions' | 'command' | 'isWritten'>): void {
+    if (this.#routes.has(name)) return
     const now = performance.now()
-    const flight: Flight = {
+    const route: Route = {
       ...routeOf(),
       accepted: now,
       answered: now,
@@ -263,21 +265,21 @@ export class Canary {
       missing: undefined,
       writeError: undefined,
     }
-    this.#flights.set(name, flight)
-    // Not fresh until the first was accepted, and has arrived.
+    this.#routes.set(name, route)
+    // Both directions fail until the first canary is accepted and has arrived.
     for (const side of ['sending', 'receiving'] as const) this.#since[side] = Math.max(this.#since[side], now)
-    const listening = flight.subscriptions.listen(flight.channel, sent => {
+    const listening = route.subscriptions.listen(route.channel, sent => {
       const at = Number(sent)
-      // Others may publish here too, whatever they mean by it.
-      if (!(at > flight.arrived && at <= performance.now())) return
-      flight.arrived = at
-      if (flight.missing !== undefined && flight.missing <= at) flight.missing = undefined
+      // Ignores messages of other publishers.
+      if (!(at > route.arrived && at <= performance.now())) return
+      route.arrived = at
+      if (route.missing !== undefined && route.missing <= at) route.missing = undefined
       this.#judgeIfBack()
     })
     void listening.then(() => this.#send())
   }
 
-  /** Good news is not kept until the next tick. */
+  /** Reports a recovery before the next tick. */
   #judgeIfBack(): void {
     if (this.isSending && this.isReceiving) this.#judge()
   }
@@ -291,6 +293,6 @@ export class Canary {
     const { label, lastError } = this.#connection
     if (failing === '') this.#host.log.info(`redis at ${label} is back`)
     else if (!wasLost)
-      this.#host.log.error({ reason: lastError }, `redis at ${label} is lost for ${failing} messages of other nodes`)
+      this.#host.log.error({ reason: lastError }, `redis at ${label} is lost: ${failing} messages fails`)
   }
 }

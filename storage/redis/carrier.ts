@@ -1,9 +1,9 @@
 import type { Carrier } from 'filtered-websocket'
 import { type Connection, RefusedError } from './connection.ts'
 import type { Subscriptions } from './subscriptions.ts'
-import { portable } from './text.ts'
+import { toUtf8Safe } from './utf8-safe.ts'
 
-/** The way between nodes: a channel a topic, in a Redis Cluster a sharded one. */
+/** Carries envelopes on one Redis channel per topic; in a Redis Cluster on a sharded channel. */
 export class RedisCarrier implements Carrier {
   readonly #connection: Connection
   readonly #subscriptions: Subscriptions
@@ -23,7 +23,7 @@ export class RedisCarrier implements Carrier {
   send(channel: string, envelope: Buffer, onRefused?: () => void): boolean {
     const command = this.#connection.isCluster ? 'SPUBLISH' : 'PUBLISH'
     const sent = this.#connection.publish(command, this.#nameOf(channel), envelope)
-    // A lost answer is counted by the connection: the envelope may have arrived, and sent again it might arrive twice.
+    // A lost answer is counted by the connection. The envelope is not sent again: it could arrive twice.
     sent?.catch(error => {
       if (error instanceof RefusedError) onRefused?.()
     })
@@ -39,6 +39,6 @@ export class RedisCarrier implements Carrier {
   }
 
   #nameOf(channel: string): string {
-    return this.#prefix + portable(channel)
+    return this.#prefix + toUtf8Safe(channel)
   }
 }

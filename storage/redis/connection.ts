@@ -4,30 +4,30 @@ import { Cluster, Redis } from 'ioredis'
 import { ownerOf } from './slots.ts'
 import type { ConnectOptions, Target } from './target.ts'
 
-/** Milliseconds between two tries to connect, at most; each with jitter, so that nodes do not come back all at once. */
+/** Upper bound of the retry delay in milliseconds; jitter prevents that all nodes reconnect at once. */
 const MAX_RETRY_DELAY = 1000
-/** Milliseconds that a stop waits for Redis to answer what is under way. */
-const LAST_ANSWERS = 300
-/** Milliseconds that a connection which is given up has to close. */
-const LAST_BYTES = 100
-/** Milliseconds over which refused publishes are summed to one line in the log. */
+/** Milliseconds for pending answers when stopping. */
+const QUIT_TIMEOUT = 300
+/** Milliseconds for a replaced connection to close. */
+const DISCONNECT_TIMEOUT = 100
+/** Milliseconds over which refused publishes are summed for one log line. */
 const LOG_EVERY = 1000
-/** Of the timeout, between two times that connections are replaced. */
+/** Timeouts between two replacements of connections. */
 const RESET_PAUSE = 3
-/** Bytes that a command under way takes beside its arguments: measured, 2 KiB with its command, promise and timer. */
+/** Memory of a pending command in addition to its arguments, as measured: command, promise and timer. */
 const COMMAND_BYTES = 2048
-/** What is known of a failure while there was none but silence. */
+/** The error if Redis does not answer. */
 const SILENT = 'no answer'
-/** What no waiting mends. */
+/** Errors that a retry does not fix. */
 const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid (username-)?password|ERR Client sent AUTH)/i
 
 export interface ConnectionHost {
   readonly log: Logger
-  /** Milliseconds that an answer may take. */
+  /** Milliseconds for an answer. */
   readonly timeoutMs: number
-  /** Shown by CLIENT LIST. */
+  /** Connection name in CLIENT LIST. */
   readonly name: string
-  /** Bytes of commands that may wait for Redis. */
+  /** Limit of `pendingBytes`. */
   readonly maxPendingBytes: number
 }
 
@@ -35,20 +35,17 @@ type Client = Redis | Cluster
 export type Kind = 'plain' | 'sharded'
 type Deliver = (channel: string, payload: Buffer) => void
 
-/** The direction of messages: each has a connection of its own, but in a Redis Cluster one client has both. */
+/** The direction of messages. Each has a separate connection; in a Redis Cluster both share one client. */
 export type Side = 'sending' | 'receiving'
 
 /** A client for commands. */
 interface Commands {
   readonly client: Client
-  /** Bytes of commands that wait for an answer. */
+  /** Bytes of commands without an answer. */
   pendingBytes: number
 }
 
-/**
- * The connections to Redis. Nothing is ever sent twice: a command whose answer was lost fails, and what cannot be sent
- * now is not kept for later.
- */
+/** The connections to Redis. Commands are never resent or queued: a lost answer or a lost connection is an error. */
 export class Connection {
   readonly isCluster: boolean
   readonly label: string
@@ -61,9 +58,9 @@ export class Connection {
   #listener: Client
   #isLost = false
   #reconnects = 0
-  /** Publishes that failed behind the point of no return: they may have arrived. */
+  /** Publishes whose answer was lost: they may have arrived. */
   #unanswered = 0
-  /** Publishes that Redis answered with an error, and those of them that are not in the log yet. */
+  /** Publishes that Redis refused, and those of them that are not logged yet. */
   #refused = 0
   #unlogged = 0
   #lastError = SILENT
@@ -80,23 +77,23 @@ export class Connection {
     this.#listener = this.isCluster ? this.#commands.client : this.#makeListener()
   }
 
-  /** For commands that `run` and `publish` are not enough for. */
+  /** The client for commands. */
   get commands(): Client {
     return this.#commands.client
   }
 
-  /** Where subscriptions live. */
+  /** The client for subscriptions. */
   get listener(): Client {
     return this.#listener
   }
 
-  /** Connected for this direction, as far as one can know without asking: a canary knows better. */
+  /** Whether the connection is open; only the canary detects a dead one. */
   isUp(side: Side): boolean {
     const { status } = side === 'sending' ? this.commands : this.listener
     return status === 'ready' && !this.#isClosing
   }
 
-  /** What was last heard of a failure. */
+  /** The last error. */
   get lastError(): string {
     return this.#lastError
   }
@@ -111,8 +108,8 @@ export class Connection {
   }
 
   /**
-   * @param wait - for as long as it takes; else the first failure counts.
-   * @throws Error when Redis cannot be reached, or lets this user not in.
+   * @param wait - whether to retry without limit instead of failing.
+   * @throws Error if Redis is not reachable, or refuses the credentials.
    */
   async start(wait: boolean): Promise<void> {
     for (let tries = 1; ; tries++) {
@@ -133,42 +130,41 @@ export class Connection {
     this.#isStarted = true
   }
 
-  /** Calls back whenever this direction is connected. */
+  /** Called whenever this direction is connected. */
   onReady(side: Side, listen: () => void): void {
     this.#onReady[side].push(listen)
   }
 
-  /** Calls back when this direction has lost its connection; with the one that receives the subscriptions are lost. */
+  /** Called when this direction has lost its connection, and with `receiving` all subscriptions. */
   onLost(side: Side, listen: () => void): void {
     this.#onLost[side].push(listen)
   }
 
-  /** Hears all channels of a kind that are subscribed to. */
+  /** Sets the receiver of messages on all subscribed channels of a kind. */
   onMessage(kind: Kind, deliver: Deliver): void {
     this.#deliver[kind] = deliver
   }
 
   /**
-   * One command, by its name in the documentation of Redis.
+   * Runs a Redis command.
    *
-   * @throws RefusedError when Redis answers with an error; Error when it is not reached, or does not answer in time: the
-   * command may have been executed then.
+   * @throws RefusedError if Redis answers with an error. Error if it is not reachable or does not answer in time: the command
+   * may have been executed then.
    */
   run(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
     return this.#answer(command, sizeOf(args), () => this.commands.call(command, ...args))
   }
 
-  /** The same with Buffers where `run` answers text. */
+  /** Like `run`, with Buffers instead of strings in the reply. */
   runBuffer(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
     return this.#answer(command, sizeOf(args), () => this.commands.callBuffer(command, ...args))
   }
 
   /**
-   * Publishes, never twice; `undefined` when Redis is not reached or too much waits for it. Needs no connection that
-   * receives.
+   * Publishes at most once; `undefined` if Redis is not reachable or the buffer is full. Does not need the receiving connection.
    *
-   * @throws RefusedError when Redis answers with an error: then no node gets it. Error when the answer was lost.
-   * @param evenIfFull - for what tells whether messages arrive.
+   * @throws RefusedError if Redis answers with an error: no node gets the message. Error if the answer was lost.
+   * @param evenIfFull - ignores the limit of the buffer; for canaries.
    */
   publish(
     command: 'PUBLISH' | 'SPUBLISH',
@@ -179,7 +175,7 @@ export class Connection {
     const commands = this.#commands
     const size = sizeOf([channel, payload])
     if (!this.isUp('sending') || !(evenIfFull || this.#hasRoom(size))) return undefined
-    // Over the same node of a cluster each time, or messages of one publisher would overtake each other.
+    // Always by the same cluster node, to keep the order of one publisher's messages.
     const node = command === 'PUBLISH' && this.isCluster ? ownerOf(this.commands as Cluster, channel) : this.commands
     if (node === undefined) return undefined
     commands.pendingBytes += size
@@ -198,8 +194,8 @@ export class Connection {
   }
 
   /**
-   * Replaces connections that look alive and are not; not more often than makes sense. The one for commands stays when only
-   * the other one is dead, so that what it sends is not lost.
+   * Replaces dead connections, at most once per `RESET_PAUSE`. Keeps the command connection if only the other one is dead, so
+   * that its pending commands are not lost.
    */
   reset(side: Side | 'both' = 'both'): void {
     const now = performance.now()
@@ -218,12 +214,12 @@ export class Connection {
     this.#connect().catch(() => {})
   }
 
-  /** Lets go of Redis once it has answered what is under way. */
+  /** Closes the connections after pending answers. */
   async close(): Promise<void> {
     this.#isClosing = true
     const { commands } = this
     if (commands.status === 'ready')
-      await Promise.race([commands.quit().catch(() => {}), sleep(LAST_ANSWERS, undefined, { ref: false })])
+      await Promise.race([commands.quit().catch(() => {}), sleep(QUIT_TIMEOUT, undefined, { ref: false })])
     for (const client of this.#all) client.disconnect()
   }
 
@@ -242,27 +238,32 @@ export class Connection {
 
   #common(): ConnectOptions {
     const { name, timeoutMs } = this.#host
-    return { ...this.#target.connect, connectionName: name, connectTimeout: timeoutMs, disconnectTimeout: LAST_BYTES }
+    return {
+      ...this.#target.connect,
+      connectionName: name,
+      connectTimeout: timeoutMs,
+      disconnectTimeout: DISCONNECT_TIMEOUT,
+    }
   }
 
   #makeCluster(nodes: NonNullable<Target['cluster']>): Client {
     const { timeoutMs } = this.#host
     const common = this.#common()
-    const both = new Cluster([...nodes], {
+    const cluster = new Cluster([...nodes], {
       lazyConnect: true,
       shardedSubscribers: true,
-      // After a lost connection a command must fail, not be sent to another node.
+      // After a lost connection a command must fail, not be resent to another node.
       retryDelayOnFailover: 0,
       slotsRefreshTimeout: timeoutMs,
       slotsRefreshInterval: 5000,
       clusterRetryStrategy: retryDelay,
-      // A certificate is for a name; ioredis would ask for its address and connect to that.
+      // Keeps the host name, which certificates are checked against; ioredis would resolve it.
       ...(common.tls !== undefined && {
         dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
       }),
       redisOptions: common,
     })
-    return this.#deliverFrom(this.#watch(both))
+    return this.#deliverFrom(this.#watch(cluster))
   }
 
   #makeOne(): Client {
@@ -270,7 +271,7 @@ export class Connection {
     const options: ConnectOptions = {
       ...this.#common(),
       lazyConnect: true,
-      // Resent commands would be executed twice; subscriptions.ts subscribes again.
+      // Resent commands could be executed twice; subscriptions.ts subscribes again.
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
@@ -290,7 +291,7 @@ export class Connection {
     return client
   }
 
-  /** The directions that it has; none once it was replaced. */
+  /** The directions of a client; empty once it is replaced. */
   #sidesOf(client: Client): readonly Side[] {
     if (this.#isClosing) return []
     return [
@@ -332,11 +333,11 @@ export class Connection {
     for (const side of sides) for (const listen of listeners[side]) listen()
   }
 
-  /** Rejects with the first failure; after that ioredis goes on trying by itself. */
+  /** Rejects with the first failure; ioredis then retries. */
   async #connect(): Promise<void> {
     const clients = [...this.#all].filter(({ status }) => status === 'wait')
-    const late = new AbortController()
-    const timeout = sleep(this.#host.timeoutMs, undefined, { signal: late.signal }).then(() => {
+    const timer = new AbortController()
+    const timeout = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal }).then(() => {
       throw new Error(SILENT)
     })
     timeout.catch(() => {})
@@ -351,11 +352,11 @@ export class Connection {
     try {
       await Promise.race([Promise.all(ready), timeout])
     } finally {
-      late.abort()
+      timer.abort()
     }
   }
 
-  /** A client that is told to reconnect at the wrong moment never comes back; a new one has no past. */
+  /** Replaces the clients: `reconnect` of ioredis hangs in some of its states. */
   #replaceAll(): void {
     const old = this.#all
     this.#commands = this.#makeCommands()
@@ -363,15 +364,15 @@ export class Connection {
     for (const client of old) client.disconnect()
   }
 
-  /** ioredis repeats itself while it reconnects; the canary decides what the log is told. */
+  /** Logged at debug level: ioredis repeats errors while it reconnects, and the canary logs the loss. */
   #failed(error: Error & { lastNodeError?: Error }): void {
     const { message } = error.lastNodeError ?? error
-    // That it has closed says less than why.
+    // Keeps the cause rather than its consequence.
     if (!/^Connection is closed|^None of startup nodes/.test(message)) this.#lastError = message
     this.#host.log.debug({ reason: message }, 'redis connection')
   }
 
-  /** One that is larger than all the room may be under way alone. */
+  /** A command above the limit is accepted if no other is pending. */
   #hasRoom(size: number): boolean {
     const { pendingBytes } = this.#commands
     return pendingBytes === 0 || pendingBytes + size <= this.#host.maxPendingBytes
@@ -379,19 +380,19 @@ export class Connection {
 
   async #answer(command: string, size: number, send: () => Promise<unknown>): Promise<unknown> {
     const commands = this.#commands
-    if (!this.isUp('sending')) throw new Error(`redis at ${this.label} is not reached: ${this.#lastError}`)
-    if (!this.#hasRoom(size)) throw new Error(`redis ${command}: more than --redis-buffer waits for an answer`)
+    if (!this.isUp('sending')) throw new Error(`redis at ${this.label} is not reachable: ${this.#lastError}`)
+    if (!this.#hasRoom(size)) throw new Error(`redis ${command}: --redis-buffer is full of commands without an answer`)
     commands.pendingBytes += size
     const answer = send().finally(() => {
       commands.pendingBytes -= size
     })
     const timer = new AbortController()
-    const late = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
+    const timeout = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
       throw new Error(`no answer within ${this.#host.timeoutMs / 1000} s`)
     })
-    late.catch(() => {})
+    timeout.catch(() => {})
     try {
-      return await Promise.race([answer, late])
+      return await Promise.race([answer, timeout])
     } catch (error) {
       throw this.#failureOf(command, error as Error)
     } finally {
@@ -399,24 +400,24 @@ export class Connection {
     }
   }
 
-  /** One line a second at most: every message may be refused. */
+  /** Logs at most one line per second. */
   #countRefused({ message }: RefusedError): void {
     this.#refused++
     if (++this.#unlogged > 1) return
     setTimeout(() => {
       this.#host.log.error(
         { reason: message, refused: this.#unlogged },
-        'redis refuses messages, other nodes do not get them',
+        'redis refuses messages, they do not reach other nodes',
       )
       this.#unlogged = 0
     }, LOG_EVERY).unref()
   }
 
-  /** The errors of ioredis carry the arguments of their command, which belong into no log. */
+  /** A new error without the arguments of the command, which errors of ioredis contain and logs must not. */
   #failureOf(command: string, { name, message: full }: Error): Error {
-    // So does Redis when it does not know a command.
+    // Redis repeats the arguments of an unknown command.
     const message = full.replace(/, with args beginning with.*/s, '')
-    // A master that became a replica: what it is told goes nowhere.
+    // The master has become a replica.
     if (message.startsWith('READONLY')) this.reset()
     if (name !== 'ReplyError') return new Error(`redis ${command}: ${message}`)
     this.#lastError = message
@@ -424,7 +425,7 @@ export class Connection {
   }
 }
 
-/** Redis has answered, with an error: the connection is well, the command is not. */
+/** Redis has answered with an error: the connection works. */
 export class RefusedError extends Error {}
 
 function sizeOf(args: readonly (string | number | Buffer)[]): number {

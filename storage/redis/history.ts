@@ -1,8 +1,8 @@
 import type { Entry, History, Payload } from 'filtered-websocket'
 import type { Connection } from './connection.ts'
-import { portable } from './text.ts'
+import { toUtf8Safe } from './utf8-safe.ts'
 
-/** Fields of a stream entry: which one it is tells what the payload was. */
+/** The field of a stream entry, by the type of the payload. */
 const TEXT = 't'
 const BINARY = 'b'
 
@@ -12,15 +12,15 @@ if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return id`
 
 export interface HistoryLimits {
-  /** What keys begin with. */
+  /** Prefix of the keys. */
   readonly key: string
-  /** That each log keeps. */
+  /** Entries kept per log. */
   readonly entries: number
-  /** Milliseconds after its last entry that a log is gone; 0: never. */
+  /** Milliseconds from the last append until a log expires; 0 disables expiry. */
   readonly ttlMs: number
 }
 
-/** Streams. An id is the one that Redis gives (milliseconds, and a number within them), with digits added so that it sorts as a string. */
+/** Logs as Redis streams. Ids are those of Redis (milliseconds and a sequence number), padded so that they sort as strings. */
 export class RedisHistory implements History {
   readonly entries: number
   readonly #connection: Connection
@@ -36,7 +36,7 @@ export class RedisHistory implements History {
     const { key, ttlMs } = this.#limits
     const field = typeof payload === 'string' ? TEXT : BINARY
     return sortable(
-      String(await this.#connection.run('EVAL', APPEND, 1, key + portable(log), this.entries, ttlMs, field, payload)),
+      String(await this.#connection.run('EVAL', APPEND, 1, key + toUtf8Safe(log), this.entries, ttlMs, field, payload)),
     )
   }
 
@@ -44,7 +44,7 @@ export class RedisHistory implements History {
     if (limit !== undefined && limit < 1) return []
     const start = after === undefined || after === '' ? '-' : `(${streamId(after)}`
     const count = limit === undefined || limit === Number.POSITIVE_INFINITY ? [] : ['COUNT', Math.floor(limit)]
-    const found = await this.#connection.runBuffer('XRANGE', this.#limits.key + portable(log), start, '+', ...count)
+    const found = await this.#connection.runBuffer('XRANGE', this.#limits.key + toUtf8Safe(log), start, '+', ...count)
     return (found as [Buffer, [Buffer, Buffer]][]).map(([id, [field, value]]) => ({
       id: sortable(id.toString()),
       at: Number(id.toString().split('-')[0]),
@@ -54,7 +54,7 @@ export class RedisHistory implements History {
 
   async trim(log: string, upTo: string): Promise<void> {
     const [ms, number] = streamId(upTo).split('-')
-    await this.#connection.run('XTRIM', this.#limits.key + portable(log), 'MINID', `${ms}-${Number(number) + 1}`)
+    await this.#connection.run('XTRIM', this.#limits.key + toUtf8Safe(log), 'MINID', `${ms}-${Number(number) + 1}`)
   }
 }
 
@@ -63,9 +63,9 @@ function sortable(id: string): string {
   return `${ms.padStart(15, '0')}-${number.padStart(10, '0')}`
 }
 
-/** @throws TypeError for what is no id of ours; the text may come from a client. */
+/** @throws TypeError for an invalid id, which may come from a client. */
 function streamId(id: string): string {
   const [, ms, number] = /^0*(\d{1,15})-0*(\d{1,10})$/.exec(id) ?? []
-  if (ms === undefined) throw new TypeError(`"${id.slice(0, 40)}" is no id of a history entry`)
+  if (ms === undefined) throw new TypeError(`"${id.slice(0, 40)}" is not the id of a history entry`)
   return `${ms}-${number}`
 }

@@ -1,49 +1,48 @@
 import type { Logger, Sets } from 'filtered-websocket'
 import { chunksOf } from './chunks.ts'
 import { type Connection, RefusedError } from './connection.ts'
-import { original, portable } from './text.ts'
+import { fromUtf8Safe, toUtf8Safe } from './utf8-safe.ts'
 
-/** Sets that are written before the lease is renewed in between. */
+/** Sets written between two renewals of the lease. */
 const CHUNK = 100
-/** Other nodes that are looked at whenever the lease is renewed. */
+/** Owners checked at each renewal of the lease. */
 const SAMPLE = 3
 
 export interface LeaseHost {
-  /** What all keys begin with. */
+  /** Prefix of all keys. */
   readonly key: string
   /** UUID of this node. */
   readonly instance: string
   readonly log: Logger
   readonly leaseMs: number
-  /** Whether it is worth asking Redis. */
-  readonly isReached: () => boolean
+  /** Whether Redis is reachable. */
+  readonly isReachable: () => boolean
 }
 
 /**
- * A set is the union of what each living node added. Every node writes under an owner name of its own that lives as long
- * as the lease beside it, so that the members of a dead node are gone with it, whoever asks:
+ * A set is the union of the members that each live node added. A node writes under an owner name with a lease; when the lease
+ * expires, its members no longer count:
  *
  *     KEY:owners               set     of all owners
- *     KEY:lease:OWNER          string  with PX: the owner lives
+ *     KEY:lease:OWNER          string  with PX: the lease of the owner
  *     KEY:names:OWNER          set     of the sets to which the owner added
  *     KEY:set:{NAME}           set     of the owners that added to it
  *     KEY:set:{NAME}:OWNER     set     of the members that the owner added
  *
- * A node that lost its lease, or whose writes failed, takes a new owner name and writes all that it has again, while
- * others may be sweeping up the old one: that is why sweeping twice, or late, does no harm. This node's own members are
- * kept here too, and are what `get` answers while Redis is not reached.
+ * After a lost lease or failed writes a node takes a new owner name and writes all its members again, while other nodes may
+ * sweep the old name; sweeping is idempotent. While Redis is not reachable, `get` returns the members of this node.
  */
 export class LeasedSets implements Sets {
   readonly #connection: Connection
   readonly #host: LeaseHost
   readonly #mine = new Map<string, Set<string>>()
   #epoch = 0
-  /** Redis may not have all of `#mine`, or have more: commands were lost. */
+  /** Commands were lost: Redis may differ from `#mine`. */
   #isStale = false
   /** Redis refused a part of `#mine`. */
   #isIncomplete = false
-  /** The log knows that they are not complete. */
-  #isTold = false
+  /** The failure has been logged. */
+  #isLogged = false
   #timer: NodeJS.Timeout | undefined
   #renewing: Promise<void> | undefined
   #sweeping: Promise<void> | undefined
@@ -60,13 +59,13 @@ export class LeasedSets implements Sets {
     this.#timer.unref()
   }
 
-  /** Whether Redis has all that this node added. */
+  /** Whether Redis has all members of this node. */
   get isComplete(): boolean {
     return !this.#isStale && !this.#isIncomplete
   }
 
   async get(name: string): Promise<ReadonlySet<string>> {
-    const others = this.#host.isReached() ? await this.#othersOf(name) : []
+    const others = this.#host.isReachable() ? await this.#othersOf(name) : []
     return new Set([...(this.#mine.get(name) ?? []), ...others])
   }
 
@@ -82,23 +81,23 @@ export class LeasedSets implements Sets {
     ])
   }
 
-  /** Takes back what this node added; the same member added by another node stays. */
+  /** Removes a member of this node; the same member added by another node stays. */
   async remove(name: string, member: string): Promise<void> {
     const members = this.#mine.get(name)
     if (!members?.delete(member)) return
     if (members.size === 0) this.#mine.delete(name)
     const owner = this.#owner
     await this.#write([
-      ['SREM', this.#membersKey(name, owner), portable(member)],
+      ['SREM', this.#membersKey(name, owner), toUtf8Safe(member)],
       ...(members.size === 0 ? this.#leaving(name, owner) : []),
     ])
   }
 
-  /** Gives up the lease, so that nobody has to wait for its end. */
+  /** Removes the members of this node, so that others do not have to wait for the end of the lease. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#renewing
-    if (this.#epoch === 0 || !this.#host.isReached()) return
+    if (this.#epoch === 0 || !this.#host.isReachable()) return
     await this.#sweep(this.#owner).catch(() => {})
   }
 
@@ -120,11 +119,11 @@ export class LeasedSets implements Sets {
     const kept = await this.#connection.run('SET', this.#leaseKey(this.#owner), 1, 'XX', 'PX', this.#host.leaseMs)
     if (kept === null || this.#isStale) await this.#register()
     else if (this.#isIncomplete) await this.#writeAll(this.#owner)
-    if (this.isComplete) this.#isTold = false
+    if (this.isComplete) this.#isLogged = false
     this.#inBackground(() => this.#sweepDead())
   }
 
-  /** Writes everything under a new name, and only then gives up the old one. */
+  /** Writes all members under a new owner name, then removes the old one. */
   async #register(): Promise<void> {
     const before = this.#owner
     this.#epoch++
@@ -137,13 +136,13 @@ export class LeasedSets implements Sets {
     this.#host.log.info({ sets: this.#mine.size }, 'redis sets of this node written again')
     this.#inBackground(async () => {
       await this.#sweep(before)
-      // What was added while others had swept already is in no list of names.
+      // Members added after another node had swept are missing in the set of names.
       for (const names of chunksOf([...this.#mine.keys()], CHUNK))
         await this.#runAll(names.map(name => ['DEL', this.#membersKey(name, before)]))
     })
   }
 
-  /** One sweep at a time, and never in the way of the lease. */
+  /** Runs one sweep at a time, without delaying the lease. */
   #inBackground(sweep: () => Promise<void>): void {
     this.#sweeping = (this.#sweeping ?? Promise.resolve()).then(sweep).catch(error => {
       this.#host.log.debug({ reason: (error as Error).message }, 'redis sweep')
@@ -153,18 +152,18 @@ export class LeasedSets implements Sets {
   async #writeAll(owner: string): Promise<void> {
     this.#isIncomplete = false
     for (const names of chunksOf([...this.#mine.keys()], CHUNK)) {
-      // It takes time, and a lease that has ended in between must stay so: others are sweeping already.
+      // XX: a lease that expired meanwhile must not be restored, since others may be sweeping already.
       const kept = await this.#connection.run('SET', this.#leaseKey(owner), 1, 'XX', 'PX', this.#host.leaseMs)
       if (kept === null) {
         this.#isStale = true
         return
       }
       const commands = names.flatMap(name => {
-        // Read when it is written: members may have come and gone meanwhile.
+        // Read now: members may have changed meanwhile.
         const members = this.#mine.get(name)
         return members === undefined ? [] : [...this.#entering(name, owner), this.#adding(name, owner, ...members)]
       })
-      // Not `#write`: after a reconnect it is known to be reached only once a canary has come.
+      // Not `#write`: after a reconnect `isReachable` is false until a canary is accepted.
       await this.#try(commands)
     }
   }
@@ -179,17 +178,17 @@ export class LeasedSets implements Sets {
             this.#connection.run('EXISTS', this.#leaseKey(owner)),
             this.#connection.run('SMEMBERS', this.#membersKey(name, owner)),
           ])
-          return isAlive === 1 ? (members as string[]).map(original) : []
+          return isAlive === 1 ? (members as string[]).map(fromUtf8Safe) : []
         }),
       )
       return found.flat()
     } catch (error) {
-      this.#host.log.debug({ reason: (error as Error).message }, 'redis set answered from this node alone')
+      this.#host.log.debug({ reason: (error as Error).message }, 'redis set read from this node only')
       return []
     }
   }
 
-  /** A few owners each time: with many nodes each dead one is soon looked at by somebody. */
+  /** Checks a random sample of owners: the nodes together soon check all. */
   async #sweepDead(): Promise<void> {
     const owners = (await this.#connection.run('SRANDMEMBER', this.#key('owners'), SAMPLE)) as string[]
     for (const owner of owners) {
@@ -198,7 +197,7 @@ export class LeasedSets implements Sets {
     }
   }
 
-  /** Removes all that an owner wrote. May be done by several nodes at a time, and again. */
+  /** Removes all keys of an owner. Idempotent, also when several nodes do it concurrently. */
   async #sweep(owner: string): Promise<void> {
     await this.#connection.run('DEL', this.#leaseKey(owner))
     let cursor = '0'
@@ -208,8 +207,8 @@ export class LeasedSets implements Sets {
       cursor = next
       await this.#runAll(
         names.flatMap(name => [
-          ['SREM', this.#setKey(original(name)), owner],
-          ['DEL', this.#membersKey(original(name), owner)],
+          ['SREM', this.#setKey(fromUtf8Safe(name)), owner],
+          ['DEL', this.#membersKey(fromUtf8Safe(name), owner)],
         ]),
       )
     } while (cursor !== '0')
@@ -217,9 +216,9 @@ export class LeasedSets implements Sets {
     await this.#connection.run('SREM', this.#key('owners'), owner)
   }
 
-  /** Never fails: what Redis did not get is written again with the next lease. */
+  /** Does not throw: failed writes are repeated with the next renewal of the lease. */
   async #write(commands: readonly Command[]): Promise<void> {
-    if (!this.#host.isReached()) {
+    if (!this.#host.isReachable()) {
       this.#isStale = true
       return
     }
@@ -232,9 +231,9 @@ export class LeasedSets implements Sets {
   }
 
   #failed(error: Error): void {
-    // Once: until it is mended everything fails the same way.
-    if (!this.#isTold && this.#connection.isUp('sending')) {
-      this.#isTold = true
+    // Logged once per outage.
+    if (!this.#isLogged && this.#connection.isUp('sending')) {
+      this.#isLogged = true
       this.#host.log.warn({ reason: error.message }, 'redis sets could not be written, will be written again')
     }
     if (error instanceof RefusedError) this.#isIncomplete = true
@@ -242,8 +241,7 @@ export class LeasedSets implements Sets {
   }
 
   /**
-   * All of them, whatever becomes of the others; in order, as they go over one connection, in a cluster one for each of
-   * the keys. Answers the gravest failure.
+   * Runs all commands even if some fail, in order per key. Returns a lost command's error before a refusal's.
    */
   async #runAll(commands: readonly Command[]): Promise<Error | undefined> {
     const outcomes = await Promise.allSettled(
@@ -254,9 +252,9 @@ export class LeasedSets implements Sets {
   }
 
   #entering(name: string, owner: string): readonly Command[] {
-    // In this order: a node that dies in between leaves nothing that is not swept.
+    // In this order a node that dies in between leaves no key that a sweep would miss.
     return [
-      ['SADD', this.#namesKey(owner), portable(name)],
+      ['SADD', this.#namesKey(owner), toUtf8Safe(name)],
       ['SADD', this.#setKey(name), owner],
     ]
   }
@@ -264,12 +262,12 @@ export class LeasedSets implements Sets {
   #leaving(name: string, owner: string): readonly Command[] {
     return [
       ['SREM', this.#setKey(name), owner],
-      ['SREM', this.#namesKey(owner), portable(name)],
+      ['SREM', this.#namesKey(owner), toUtf8Safe(name)],
     ]
   }
 
   #adding(name: string, owner: string, ...members: readonly string[]): Command {
-    return ['SADD', this.#membersKey(name, owner), ...members.map(portable)]
+    return ['SADD', this.#membersKey(name, owner), ...members.map(toUtf8Safe)]
   }
 
   #key(rest: string): string {
@@ -285,11 +283,11 @@ export class LeasedSets implements Sets {
   }
 
   #setKey(name: string): string {
-    return this.#key(`set:{${portable(name)}}`)
+    return this.#key(`set:{${toUtf8Safe(name)}}`)
   }
 
   #membersKey(name: string, owner: string): string {
-    return this.#key(`set:{${portable(name)}}:${owner}`)
+    return this.#key(`set:{${toUtf8Safe(name)}}:${owner}`)
   }
 }
 

@@ -1,18 +1,18 @@
 import calculateSlot from 'cluster-key-slot'
 import type { Cluster, Redis } from 'ioredis'
 
-/** Which master has each slot of a Redis Cluster, as `host:port`; empty where the client does not know. */
+/** The master of each slot of a Redis Cluster as `host:port`; empty if the client does not know it. */
 export function ownersOf(cluster: Cluster): readonly string[] {
   return Array.from(slotsOf(cluster), nodes => nodes?.[0] ?? '')
 }
 
-/** The master that is responsible for a channel. */
+/** The master of a channel's slot. */
 export function ownerOf(cluster: Cluster, channel: string): Redis | undefined {
   const owner = slotsOf(cluster)[calculateSlot(channel)]?.[0]
   return cluster.nodes('master').find(({ options: { host, port } }) => `${host}:${port}` === owner)
 }
 
-/** A channel for which this master is responsible: the one given, and a number. */
+/** The channel with a number appended, so that its slot belongs to this master. */
 export function channelOf(master: string, owners: readonly string[], channel: string): string {
   for (let i = 0; ; i++) {
     const candidate = `${channel}:${i}`
@@ -20,7 +20,7 @@ export function channelOf(master: string, owners: readonly string[], channel: st
   }
 }
 
-/** Known to ioredis for its own commands, not part of its types. */
+/** `slots` is missing in the types of ioredis. */
 function slotsOf(cluster: Cluster): readonly (readonly string[] | undefined)[] {
   return (cluster as unknown as { readonly slots: readonly (readonly string[] | undefined)[] }).slots
 }

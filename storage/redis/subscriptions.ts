@@ -3,49 +3,44 @@ import type { Redis } from 'ioredis'
 import { chunksOf } from './chunks.ts'
 import type { Connection, Kind } from './connection.ts'
 
-/** Channels that one SUBSCRIBE names. */
+/** Channels per SUBSCRIBE command. */
 const CHUNK = 1000
 
-/**
- * The channels that are to be heard, and what Redis has been told of them. All changes of one turn of the event loop
- * are told together, and everything again after each reconnect.
- */
+/** The subscriptions of a connection. Changes are sent to Redis once per turn of the event loop, and all again after a reconnect. */
 export class Subscriptions {
   readonly #connection: Connection
   readonly #kind: Kind
   readonly #log: Logger
   readonly #wanted = new Map<string, (payload: Buffer) => void>()
-  /** What Redis was told to send. */
-  readonly #told = new Set<string>()
+  readonly #subscribed = new Set<string>()
   readonly #changed = new Set<string>()
-  /** Channels that Redis refuses to this user, and why; they are asked for alone, so as not to take others with them. */
+  /** Reason by channel that Redis refuses to this user. They are subscribed one by one, since one refusal fails the command. */
   readonly #refused = new Map<string, string>()
-  #soon: Promise<void> | undefined
+  #scheduled: Promise<void> | undefined
 
   constructor(connection: Connection, kind: Kind, log: Logger) {
     this.#connection = connection
     this.#kind = kind
     this.#log = log
     connection.onMessage(kind, (channel, payload) => this.#wanted.get(channel)?.(payload))
-    // A cluster's subscribers are kept and moved by ioredis, for as long as it is the same client.
-    connection.onLost('receiving', () => this.#told.clear())
+    connection.onLost('receiving', () => this.#subscribed.clear())
     connection.onReady('receiving', () => {
       for (const channel of this.#wanted.keys()) this.#changed.add(channel)
-      void this.tell()
+      void this.sync()
     })
   }
 
-  /** How many channels Redis refuses. */
+  /** Number of channels that Redis refuses. */
   get refused(): number {
     return this.#refused.size
   }
 
-  /** Why Redis refuses a channel, if it does. */
+  /** The reason of Redis for refusing a channel. */
   refusalOf(channel: string): string | undefined {
     return this.#refused.get(channel)
   }
 
-  /** Settles when Redis has answered, or cannot now: it is told again as soon as it can be. */
+  /** Settles when Redis has answered, or is not reachable; the subscription is retried then. */
   listen(channel: string, deliver: (payload: Buffer) => void): Promise<void> {
     this.#wanted.set(channel, deliver)
     return this.#change(channel)
@@ -57,19 +52,19 @@ export class Subscriptions {
     void this.#change(channel)
   }
 
-  /** Tells Redis what has changed since it was last told. */
-  async tell(): Promise<void> {
+  /** Sends the changed subscriptions to Redis. */
+  async sync(): Promise<void> {
     for (const channel of this.#changed) {
-      if (this.#wanted.has(channel) === this.#told.has(channel)) this.#changed.delete(channel)
+      if (this.#wanted.has(channel) === this.#subscribed.has(channel)) this.#changed.delete(channel)
     }
     if (this.#connection.listener.status !== 'ready') return
     const add: string[] = []
     const drop: string[] = []
     const alone: string[] = []
     for (const channel of this.#changed) {
-      if (this.#told.delete(channel)) drop.push(channel)
+      if (this.#subscribed.delete(channel)) drop.push(channel)
       else {
-        this.#told.add(channel)
+        this.#subscribed.add(channel)
         if (this.#refused.has(channel)) alone.push(channel)
         else add.push(channel)
       }
@@ -83,11 +78,11 @@ export class Subscriptions {
 
   #change(channel: string): Promise<void> {
     this.#changed.add(channel)
-    this.#soon ??= new Promise<void>(resolve => setImmediate(resolve)).then(() => {
-      this.#soon = undefined
-      return this.tell()
+    this.#scheduled ??= new Promise<void>(resolve => setImmediate(resolve)).then(() => {
+      this.#scheduled = undefined
+      return this.sync()
     })
-    return this.#soon
+    return this.#scheduled
   }
 
   async #subscribe(channels: readonly string[]): Promise<void> {
@@ -100,19 +95,19 @@ export class Subscriptions {
     }
   }
 
-  /** To be told again later: by the reconnect, or by the next tick of the canary. */
+  /** A failed subscription is retried at the reconnect or at the next tick of the canary. */
   async #failed(channels: readonly string[], { name, message }: Error): Promise<void> {
     const isRefusal = name === 'ReplyError' && message.startsWith('NOPERM')
     if (isRefusal && channels.length > 1) {
-      // One that is refused takes all of its command with it.
+      // One refused channel fails the command for all.
       await Promise.all(channels.map(channel => this.#subscribe([channel])))
       return
     }
     for (const channel of channels) {
-      this.#told.delete(channel)
+      this.#subscribed.delete(channel)
       if (this.#wanted.has(channel)) this.#changed.add(channel)
     }
-    // ioredis keeps a sharded channel even when it could not subscribe; keeping it twice would leak.
+    // ioredis keeps a sharded channel even after a failed subscription; a second one would leak.
     if (this.#kind === 'sharded') void this.#unsubscribe(channels)
     if (!isRefusal) return
     const [channel] = channels
@@ -126,7 +121,7 @@ export class Subscriptions {
     try {
       await (this.#kind === 'plain' ? listener.unsubscribe(...channels) : (listener as Redis).sunsubscribe(...channels))
     } catch {
-      // The connection is gone, and with it the subscription.
+      // The subscription ends with the lost connection.
     }
   }
 }

@@ -2,7 +2,7 @@ import { optionError, readAuthorities } from 'filtered-websocket/kit'
 import type { RedisOptions as IoredisOptions } from 'ioredis'
 import type { RedisOptions } from './options.ts'
 
-/** Options of ioredis, with the shape of replies that its overloads ask for. */
+/** Options of ioredis, with the reply mapping that its overloads need. */
 export type ConnectOptions = IoredisOptions & { replyMapping?: 'legacy' }
 
 export interface Address {
@@ -10,11 +10,11 @@ export interface Address {
   readonly port: number
 }
 
-/** Where Redis is, and how to be let in. */
+/** The address of Redis and the options to connect. */
 export interface Target {
-  /** For messages; without secrets. */
+  /** Name in logs and errors, without secrets. */
   readonly label: string
-  /** Nodes of a Redis Cluster by which the others are found. */
+  /** Seed nodes of a Redis Cluster. */
   readonly cluster: readonly Address[] | undefined
   readonly connect: ConnectOptions
 }
@@ -23,14 +23,14 @@ const SENTINEL_PORT = 26_379
 const REDIS_PORT = 6379
 
 /**
- * Where the options say that Redis is.
+ * Derives the target from the options.
  *
- * @param warn - receives a sentence for each authority that is expired or not yet valid.
- * @throws Error `ERR_OPTION`: an option cannot be used; no secret is in the message.
+ * @param warn - receives a warning for each authority that is expired or not yet valid.
+ * @throws Error `ERR_OPTION` for an invalid option, without secrets in the message.
  */
 export function targetOf(options: RedisOptions, warn: (warning: string) => void): Target {
   const key = options['redis-key']
-  // Braces decide the slot of a key in a cluster; with a colon one server's channels could be another's.
+  // Braces would change the slot of a key in a cluster; a colon could mix up the channels of two servers.
   if (!/^[\w.-]+$/.test(key))
     throw optionError(`--redis-key takes a word of letters, digits, "-", "_" and ".", received "${key}"`)
   const reserved = options['redis-channels'].find(channel => channel.startsWith(`${key}:`))
@@ -46,7 +46,7 @@ export function targetOf(options: RedisOptions, warn: (warning: string) => void)
   const given = [cluster.length > 0 && '--redis-cluster', sentinels.length > 0 && '--redis-sentinels']
     .concat(options['redis-url'] !== undefined && '--redis-url')
     .filter(Boolean)
-  if (given.length > 1) throw optionError(`${given.join(' and ')} each say where Redis is; give one`)
+  if (given.length > 1) throw optionError(`${given.join(' and ')} are alternatives; give one of them`)
   if (cluster.length > 0) return { label: `cluster ${labelOf(cluster)}`, cluster, connect: { ...auth, ...tls } }
   if (sentinels.length > 0) {
     const name = options['redis-sentinel-name']
@@ -75,7 +75,7 @@ function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target 
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
     throw optionError('--redis-url takes redis://[user:password@]host[:port], or rediss:// for TLS')
   if (!/^\/?0?$/.test(url.pathname))
-    throw optionError('--redis-url takes no database: channels have none; servers are told apart by --redis-key')
+    throw optionError('--redis-url takes no database, since channels do not have one; separate servers by --redis-key')
   const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }
   return {
     label: labelOf([address]),
@@ -110,7 +110,7 @@ function addressesOf(option: string, texts: readonly string[], defaultPort: numb
     const [, host, port = String(defaultPort)] = /^(?:redis:\/\/)?(\[[^\]]+\]|[^:/@\s]+)(?::(\d+))?$/.exec(text) ?? []
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
       throw optionError(
-        `--${option} takes host:port, received ${text.includes('@') ? 'a user or password, which has an option of its own' : `"${text}"`}`,
+        `--${option} takes host:port, received ${text.includes('@') ? 'a user or password, which have separate options' : `"${text}"`}`,
       )
     return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
   })

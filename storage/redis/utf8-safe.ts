@@ -1,14 +1,14 @@
 const MARK = '\0'
 
 /**
- * A name or member as UTF-8 can carry it, each its own: UTF-8 has nothing for half a surrogate pair, and so two names that
- * differ in one would be the same. Such a name, and one that begins with NUL, becomes NUL and its JSON.
+ * Encodes a string for UTF-8 without collisions: lone surrogates cannot be encoded as UTF-8. A string with lone surrogates, or
+ * one that begins with NUL, becomes NUL followed by its JSON.
  */
-export function portable(text: string): string {
+export function toUtf8Safe(text: string): string {
   return text.isWellFormed() && !text.startsWith(MARK) ? text : MARK + JSON.stringify(text)
 }
 
-/** What `portable` was given. */
-export function original(text: string): string {
+/** Reverses `toUtf8Safe`. */
+export function fromUtf8Safe(text: string): string {
   return text.startsWith(MARK) ? JSON.parse(text.slice(MARK.length)) : text
 }

@@ -42,7 +42,7 @@ async function node(t: TestContext, chosen: Chosen = {}): Promise<OpenedRedis> {
 const keyOf = (t: TestContext) => `test-${t.name.replace(/\W+/g, '-')}`
 
 describe('redis bus', { skip: skipWithoutRedis }, () => {
-  it('what another program publishes is text if it is UTF-8, else binary', async t => {
+  it('payloads of other programs are strings if they are UTF-8, else Buffers', async t => {
     const { bus } = await node(t)
     const got: unknown[] = []
     await bus!.subscribe('outside', payload => got.push(payload))
@@ -51,7 +51,7 @@ describe('redis bus', { skip: skipWithoutRedis }, () => {
     await until(() => got.length === 2)
     assert.deepEqual(got, ['hellö', ''])
   })
-  it('text is published as it is, for other programs', async t => {
+  it('strings are published unchanged, for other programs', async t => {
     const { bus } = await node(t)
     const got: unknown[] = []
     await bus!.subscribe('seen', payload => got.push(payload))
@@ -59,7 +59,7 @@ describe('redis bus', { skip: skipWithoutRedis }, () => {
     await until(() => got.length === 1)
     assert.deepEqual(got, ['plain ünï'])
   })
-  it('a Buffer that is text too stays a Buffer', async t => {
+  it('a Buffer with UTF-8 stays a Buffer', async t => {
     const { bus } = await node(t)
     const got: unknown[] = []
     await bus!.subscribe('both', payload => got.push(payload))
@@ -73,14 +73,14 @@ describe('redis bus', { skip: skipWithoutRedis }, () => {
     await until(() => got.length === sent.length)
     assert.deepEqual(got, sent)
   })
-  it("the nodes' own channels are nobody else's", async t => {
+  it('channels between nodes are reserved', async t => {
     const { bus } = await node(t, { 'redis-key': 'mine' })
-    const error = { message: 'channel "mine:all" is reserved: those that begin with mine: are the nodes\' own' }
+    const error = { message: 'channel "mine:all" is reserved: nodes use the channels that begin with mine:' }
     await assert.rejects(async () => bus!.publish('mine:all', 'x'), error)
     await assert.rejects(async () => bus!.subscribe('mine:all', () => {}), error)
     await bus!.publish('mine', 'x')
   })
-  it('a channel that Redis refuses is an error, and takes no other with it', async t => {
+  it('a channel that Redis refuses is an error, without effect on others', async t => {
     await redis.command(
       'ACL',
       'SETUSER',
@@ -113,7 +113,7 @@ describe('redis bus', { skip: skipWithoutRedis }, () => {
     assert.equal(metrics!().refused_subscriptions, 0)
     assert.doesNotMatch(JSON.stringify(logged), /forbidden/)
   })
-  it('subscribes once for many subscribers, and no longer than there is one', async t => {
+  it('subscribes once for many subscribers, until the last one ends', async t => {
     const { bus } = await node(t)
     const count = async () => ((await redis.command('PUBSUB', 'NUMSUB', 'shared')) as unknown[])[1]
     const stops = await Promise.all([1, 2, 3].map(() => bus!.subscribe('shared', () => {})))
@@ -138,7 +138,7 @@ describe('redis carrier', { skip: skipWithoutRedis }, () => {
       return { carrier: carrier!, got, instance }
     })
   }
-  it('brings an envelope to the nodes that listen, and only to them', async t => {
+  it('delivers an envelope only to the nodes that listen', async t => {
     const [a, b] = await two(t)
     await b!.carrier.listen('topic:x')
     assert.equal(a!.carrier.send('topic:x', Buffer.from('1')), true)
@@ -151,7 +151,7 @@ describe('redis carrier', { skip: skipWithoutRedis }, () => {
     ])
     assert.deepEqual(a!.got, [])
   })
-  it('listens to a topic only between listen and ignore, however quick they change', async t => {
+  it('listens to a topic only between listen and ignore, also with quick changes', async t => {
     const [a] = await two(t)
     const count = async (topic: string) =>
       ((await redis.command('PUBSUB', 'NUMSUB', `${keyOf(t)}:${topic}`)) as unknown[])[1]
@@ -163,7 +163,7 @@ describe('redis carrier', { skip: skipWithoutRedis }, () => {
     await a!.carrier.listen('topic:y')
     assert.deepEqual([await count('topic:x'), await count('topic:y')], [0, 1])
   })
-  it('topics that differ in what UTF-8 cannot carry are topics of their own', async t => {
+  it('topics that differ in lone surrogates are different topics', async t => {
     const [a, b] = await two(t)
     const names = ['x\ud800', 'x\ud801', 'x\ufffd']
     for (const name of names) await b!.carrier.listen(`topic:${name}`)
@@ -185,7 +185,7 @@ describe('redis carrier', { skip: skipWithoutRedis }, () => {
     await a!.carrier.listen('last')
     assert.deepEqual(await redis.command('PUBSUB', 'CHANNELS', `${keyOf(t)}:topic:*`), [])
   })
-  it('takes no more than --redis-buffer, and takes again when Redis has answered', {
+  it('accepts at most --redis-buffer bytes, and more when Redis has answered', {
     skip: skipWithoutOwn,
   }, async t => {
     const { carrier, metrics } = await node(t, { 'redis-buffer': 1_048_576 })
@@ -204,20 +204,20 @@ describe('redis carrier', { skip: skipWithoutRedis }, () => {
 })
 
 describe('redis values', { skip: skipWithoutRedis }, () => {
-  it('are kept under the key that was chosen', async t => {
+  it('are stored under --redis-key', async t => {
     const { values } = await node(t, { 'redis-key': 'prefix' })
     await values!.set('a b', 'c')
     assert.equal(await redis.command('GET', 'prefix:value:a b'), 'c')
     await values!.delete('a b')
   })
-  it('an error carries neither key nor value', async t => {
+  it('an error contains neither key nor value', async t => {
     const { values } = await node(t)
     await values!.set('secret', 'value')
     const error = await Promise.resolve(values!.increment('secret')).catch(error => error)
     assert.match(error.message, /^redis EVAL: ERR value is not an integer/)
     assert.doesNotMatch(JSON.stringify({ ...error, text: String(error) }), /secret|"value"/)
   })
-  it('refuses what is no integer', async t => {
+  it('refuses a value that is not an integer', async t => {
     const { values } = await node(t)
     await assert.rejects(async () => values!.increment('x', 1.5), /increased by an integer, received 1\.5/)
   })
@@ -232,7 +232,7 @@ describe('redis history', { skip: skipWithoutRedis }, () => {
       ['7', '8', '9'],
     )
   })
-  it('a log is gone --redis-history-ttl after its last entry', async t => {
+  it('a log expires --redis-history-ttl after its last entry', async t => {
     const { history } = await node(t, { 'redis-history-ttl': 1 })
     await history!.append('log', 'x')
     const ttl = Number(await redis.command('PTTL', `${keyOf(t)}:log:log`))
@@ -241,10 +241,10 @@ describe('redis history', { skip: skipWithoutRedis }, () => {
     await forever.history!.append('log', 'x')
     assert.equal(await redis.command('PTTL', `${keyOf(t)}-0:log:log`), -1)
   })
-  it('refuses what is no id, as it may come from a client', async t => {
+  it('refuses an invalid id, which may come from a client', async t => {
     const { history } = await node(t)
     for (const after of ['x', '1', '1-', '-', '+', '1-1 COUNT', `${'9'.repeat(30)}-1`]) {
-      await assert.rejects(async () => history!.read('log', { after }), /is no id of a history entry/)
+      await assert.rejects(async () => history!.read('log', { after }), /is not the id of a history entry/)
     }
     assert.deepEqual(await history!.read('log', { after: '' }), [])
     assert.deepEqual(await history!.read('log', { limit: 0 }), [])

@@ -220,7 +220,7 @@ const faults: {
   },
 ]
 
-describe('storage redis tells', { skip: skipWithoutOwn }, () => {
+describe('storage redis reports', { skip: skipWithoutOwn }, () => {
   for (const fault of faults) {
     it(`${fault.name}: not ${fault.fails.join(' and ')}, with the reason in the log, and recovers by itself`, async t => {
       const redis = await own(t, fault.config)
@@ -254,7 +254,7 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
     })
   }
 
-  it('that it is ready with the ACL that docs/operations.md gives for broadcasts, and both nodes hear each other', async t => {
+  it('ready with the ACL of docs/operations.md for broadcasts, and both nodes receive messages of each other', async t => {
     const text = readFileSync(join(import.meta.dirname, '../../../docs/operations.md'), 'utf8')
     const [, commands] = /broadcasts need: `([^`]+)`/.exec(text)!
     const redis = await own(t)
@@ -271,7 +271,7 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(denied, [])
   })
 
-  it('each message that Redis refuses is counted at the sender, and the log says so once a second', async t => {
+  it('each message that Redis refuses is counted at the sender, and logged once a second', async t => {
     const redis = await own(t)
     const [one, two] = [await node(t, { redisPort: redis.port }), await node(t, { redisPort: redis.port })]
     await until(() => {
@@ -293,10 +293,10 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
     assert.ok(one.server.storageMetrics.refused_publishes_total! >= 31)
     assert.equal(one.server.storageMetrics.unanswered_publishes_total, 0)
     await until(
-      () => one.logged.some(({ msg }) => msg === 'redis refuses messages, other nodes do not get them'),
+      () => one.logged.some(({ msg }) => msg === 'redis refuses messages, they do not reach other nodes'),
       'a line',
     )
-    const lines = one.logged.filter(({ msg }) => msg === 'redis refuses messages, other nodes do not get them')
+    const lines = one.logged.filter(({ msg }) => msg === 'redis refuses messages, they do not reach other nodes')
     assert.ok(lines.length <= 2)
     assert.ok((lines[0]!.refused as number) >= 31)
     assert.match(String(lines[0]!.reason), /^redis PUBLISH: NOPERM/)
@@ -385,7 +385,7 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
     assert.equal(one.server.counters.nodesUnsent, 0)
   })
 
-  it('a Redis that is silent: neither sending nor receiving', async t => {
+  it('a silent Redis: neither sending nor receiving', async t => {
     const redis = await own(t)
     const proxy = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
     t.after(() => proxy.stop())
@@ -411,7 +411,7 @@ describe('storage redis tells', { skip: skipWithoutOwn }, () => {
 })
 
 describe('storage memory', () => {
-  it('is always ready, in every part', async t => {
+  it('is always ready, in all parts', async t => {
     const one = await node(t, { storage: 'memory' })
     assert.deepEqual(await one.readyz(), { status: 200, checks: ALL })
   })

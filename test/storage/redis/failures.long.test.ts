@@ -64,7 +64,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
       .split('\n')
       .filter(line => / name=fws:/.test(line)).length
 
-  it('a cut connection: local life goes on, both are whole again within seconds, nothing leaks', async t => {
+  it('a cut connection: local delivery continues, both nodes recover within seconds, and nothing leaks', async t => {
     const { redis, proxy, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     for (let i = 0; i < 5; i++) {
@@ -76,7 +76,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     assert.equal(nodes[0]!.server.storageMetrics.reconnects_total, 5)
     await until(async () => (await clientsOf(redis)) === 4, 'two connections a node')
   })
-  it('a half-open connection is found out by the canary, and made anew', async t => {
+  it('a half-open connection is detected by the canary and replaced', async t => {
     const { proxy, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     proxy.halfOpen()
@@ -86,7 +86,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     proxy.resume()
     await assertWhole(nodes)
   })
-  it('while Redis is paused, broadcasts wait up to --redis-buffer and arrive; more is dropped and counted', async t => {
+  it('while Redis is paused, broadcasts are queued up to --redis-buffer and arrive; further ones are dropped and counted', async t => {
     const { proxy, at } = await proxied(t)
     const nodes = [await node(t, { ...at, redisBuffer: 1_048_576, maxBuffered: 10_000_000 }), await node(t, at)]
     proxy.pause()
@@ -107,7 +107,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     assert.equal(numbers.length, 50 - counters.nodesUnsent)
     assert.equal(nodes[1]!.server.counters.nodesLost, counters.nodesUnsent)
   })
-  it('publishes without a byte are bounded too, and so is all else', async t => {
+  it('empty publishes are bounded too, and other commands', async t => {
     const { proxy, at } = await proxied(t)
     const { server } = await node(t, { ...at, redisBuffer: 1_048_576 })
     proxy.pause()
@@ -126,7 +126,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     proxy.resume()
     await until(() => server.ready)
   })
-  it('sets are whole as soon as Redis is back, empty, and not only with the next lease', async t => {
+  it('sets are complete as soon as Redis is back without data, before the next renewal of the lease', async t => {
     const redis = await own(t)
     const chosen = { 'redis-port': redis.port, 'redis-timeout': TIMEOUT, 'redis-lease': 60 }
     const [a, b] = [await openRedis(chosen), await openRedis(chosen)]
@@ -147,7 +147,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await assertWhole(nodes)
     assert.equal(nodes[0]!.server.storageMetrics.unanswered_publishes_total! > 0, true)
   })
-  it('publishing for long while Redis is gone takes no memory', async t => {
+  it('publishing while Redis is down takes no memory', async t => {
     const { proxy, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     proxy.refuse()
@@ -168,7 +168,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     for (const { peers } of nodes) for (const peer of peers) peer.received.length = 0
     await assertWhole(nodes)
   })
-  it('a lost command connection alone leaves no subscription behind', async t => {
+  it('a lost command connection alone does not leak a subscription', async t => {
     const { redis, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     const [client] = [...nodes[0]!.server.clients.values()]
@@ -181,7 +181,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await assertWhole(nodes)
     assert.equal(nodes[0]!.server.storageMetrics.reconnects_total, 1)
   })
-  it('a master that becomes a replica is no reason to reconnect all the time', async t => {
+  it('a master that becomes a replica does not cause constant reconnects', async t => {
     const { redis, at } = await proxied(t)
     // Its lease is renewed every third of a second, which a replica refuses.
     const one = await node(t, { ...at, redisLease: 1 })
@@ -195,7 +195,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await redis.command('REPLICAOF', 'NO', 'ONE')
     await until(() => one.server.ready)
   })
-  it("others' messages on the canary's channel decide nothing", async t => {
+  it('messages of others on the channel of the canary are ignored', async t => {
     const { redis, proxy, at } = await proxied(t)
     const one = await node(t, at)
     const [channel] = (await redis.command('PUBSUB', 'CHANNELS', 'fws:canary:*')) as string[]
@@ -207,14 +207,14 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     proxy.resume()
     await until(() => one.server.ready)
   })
-  it('a subscriber that Redis cuts off for being slow subscribes again', async t => {
+  it('a subscriber that Redis disconnects as slow subscribes again', async t => {
     const { redis, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
     await until(() => nodes.every(({ server }) => !server.ready))
     await assertWhole(nodes)
   })
-  it('a subscription that Redis has forgotten is found out, though all connections are well', async t => {
+  it('a lost subscription is detected on working connections', async t => {
     const { redis, at } = await proxied(t)
     const one = await node(t, at)
     await redis.command('ACL', 'SETUSER', 'default', 'resetchannels')
@@ -236,7 +236,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await failover
     await assertWhole(nodes)
   })
-  it('Redis Cluster: topics and broadcasts go between nodes; a lost master is noticed, and it all comes back', async t => {
+  it('Redis Cluster: topics and broadcasts reach other nodes; a lost master is detected, and the nodes recover', async t => {
     const cluster = await startRedisCluster()
     t.after(() => cluster.stop())
     const at = { redisCluster: cluster.nodes.map(({ port }) => `127.0.0.1:${port}`), redisTimeout: 1 }
@@ -261,7 +261,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
       await assertWhole(nodes)
     }
   })
-  it('Redis Cluster: a master that is away for longer than connections are kept', async t => {
+  it('Redis Cluster: a master that is down for longer than connections are kept', async t => {
     const cluster = await startRedisCluster()
     t.after(() => cluster.stop())
     const at = { redisCluster: cluster.nodes.map(({ port }) => `127.0.0.1:${port}`), redisTimeout: 0.5 }

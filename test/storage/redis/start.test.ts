@@ -29,7 +29,7 @@ describe('options of storage redis', () => {
     const flagged = await run(['--help', '--storage', 'redis'])
     assert.equal(flagged.stdout, stdout)
   })
-  it('a flag of it without it is refused, with what to do', async () => {
+  it('a flag of it without --storage redis is refused, with what to do', async () => {
     const { code, stderr } = await run(argv('--redis-host', 'x'))
     assert.equal(code, 2)
     assert.match(stderr, /--redis-host/)
@@ -77,7 +77,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
   after(() => redis.stop())
   const port = () => String(redis.port)
 
-  it("takes the ancestor's spellings", async t => {
+  it('accepts the spellings of filtered_websocket (Python)', async t => {
     const server = await launch(
       t,
       [
@@ -110,7 +110,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     assert.equal(explained(stdout).get('redis-url')?.[0], '********')
     assert.doesNotMatch(stdout, /topsecret/)
   })
-  it('a wrong password fails at once, also with --redis-wait, and is not printed', async () => {
+  it('a wrong password fails immediately, also with --redis-wait, and is not printed', async () => {
     const { code, stderr } = await run(
       argv('--redis-port', port(), '--redis-user', 'ann', '--redis-password', 'topsecretwrong', '--redis-wait'),
       { env },
@@ -148,7 +148,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     assert.equal(code, 1)
     assert.match(stderr, /redis at 127\.0\.0\.1:\d+: no answer/)
   })
-  it('with --redis-wait a half-open connection does not hold it up for ever', async t => {
+  it('with --redis-wait a half-open connection does not block the start', async t => {
     const proxy = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
     t.after(() => proxy.stop())
     proxy.halfOpen()
@@ -161,7 +161,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     proxy.resume()
     await until(() => server.listening())
   })
-  it('with --redis-wait it says once that it waits, and starts when Redis is there', async t => {
+  it('with --redis-wait it logs once that it waits, and starts when Redis is up', async t => {
     const free = await freePort()
     const server = new Launched(argv('--redis-port', String(free), '--redis-wait', '--log-format', 'json'), { env })
     t.after(() => server.kill())
@@ -176,7 +176,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     ann.send('hello')
     await bob.get(1)
   })
-  it('speaks TLS to a server whose authority it was given, and to no other', async t => {
+  it('uses TLS with a server of the given authority, and refuses others', async t => {
     const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }], {
       extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
     })
