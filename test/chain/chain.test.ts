@@ -12,7 +12,7 @@ import type { Handlers } from '../../src/contract/filter.ts'
 
 const EVERY_FILTER = 1000
 
-/** What a chain knows of a client. */
+/** A client for a chain. */
 const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, notifyForbidden: () => {} })
 
 interface Reported {
@@ -43,7 +43,7 @@ function compile(filters: readonly Handlers[], deadline = 0): Compiled {
   return { ...chains, reported, held }
 }
 
-/** One chain of handlers that this test has not typed: they answer what no filter should. */
+/** A chain of untyped handlers, which return wrong values. */
 function chainOf(name: ChainName, handlers: readonly ((...args: never[]) => unknown)[], deadline = 0) {
   const compiled = compile(
     handlers.map(handler => ({ [name]: handler }) as Handlers),
@@ -52,17 +52,17 @@ function chainOf(name: ChainName, handlers: readonly ((...args: never[]) => unkn
   return { ...compiled, chain: compiled[name] as unknown as Chain<unknown> }
 }
 
-/** Chains whose event has happened already. */
-function dropsNothing(name: ChainName): boolean {
+/** Chains that ignore DROP. */
+function ignoresDrop(name: ChainName): boolean {
   return name === 'open' || name === 'disconnect'
 }
 
-/** What stands in for the events of one chain. */
+/** Test events of one chain. */
 interface Kind {
   readonly name: ChainName
   /** Arguments of one run; the first is the value. */
   readonly event: () => [unknown, unknown?, unknown?]
-  /** What an error names beside chain and filter. */
+  /** The id in error reports. */
   readonly id: string
   readonly takes: string
   readonly goesOn?: true
@@ -124,7 +124,7 @@ const KINDS: readonly Kind[] = [
   },
 ]
 
-/** What nobody should return, and how an error calls it. */
+/** Wrong verdicts, and their names in errors. */
 const WRONG: readonly (readonly [value: unknown, name: string])[] = [
   [0, 'number 0'],
   [1, 'number 1'],
@@ -204,7 +204,7 @@ for (const kind of KINDS) {
       })
     }
 
-    if (dropsNothing(name)) {
+    if (ignoresDrop(name)) {
       it('ignores DROP: the next handlers run', async () => {
         const ran: number[] = []
         const { chain, reported } = chainOf(name, [() => DROP, async () => DROP, () => void ran.push(2)])
@@ -231,7 +231,7 @@ for (const kind of KINDS) {
       })
     }
 
-    /** Runs a failing handler and one behind it; answers what was reported. */
+    /** Runs a failing handler and a second one; returns the reports. */
     async function fails(failing: () => unknown, deadline = 0): Promise<Reported> {
       let reached = 0
       const { chain, reported } = chainOf(
@@ -631,7 +631,7 @@ describe('steps', () => {
   })
 })
 
-/** What a handler of the property does, and when. */
+/** The action of a handler in the property. */
 interface Act {
   readonly does: 'pass' | 'rewrite' | 'drop' | 'fail' | 'wrong' | 'never'
   /** Turns of the event loop before it does so; `undefined`: at once, without a promise. */
@@ -663,14 +663,14 @@ type Totals = Pick<Step, 'rewritten' | 'dropped' | 'failed'>
 
 interface Trace {
   readonly outcome: unknown
-  /** Who ran, and what it was given. */
+  /** The handlers that ran, with their values. */
   readonly ran: readonly (readonly [number, unknown])[]
   readonly totals: readonly Totals[]
   readonly reported: readonly string[]
   readonly held: number
 }
 
-/** What should come of it: the whole of section 2, promise 2, in twenty lines. */
+/** A model of the chain. */
 function expected(kind: Kind, list: readonly Act[], start: unknown, reach: number): Trace {
   const ran: [number, unknown][] = []
   const totals = list.map(() => ({ rewritten: 0, dropped: 0, failed: 0 }))
@@ -682,7 +682,7 @@ function expected(kind: Kind, list: readonly Act[], start: unknown, reach: numbe
     ran.push([i, value])
     const rewrite = REWRITES[kind.name]
     if (does === 'pass') continue
-    if (does === 'drop' && dropsNothing(kind.name)) continue
+    if (does === 'drop' && ignoresDrop(kind.name)) continue
     if (does === 'drop') {
       totals[i]!.dropped++
       return done(DROP)
@@ -714,7 +714,7 @@ describe('any chain', () => {
           if (does === 'drop') return DROP
           if (does === 'fail') throw new Error(`f${i} fails`)
           if (does === 'wrong') return i
-          // A chain that rewrites nothing takes no text.
+          // A chain that does not rewrite refuses strings.
           return does === 'rewrite' ? (REWRITES[kind.name]?.of(i) ?? 'text') : undefined
         }
         const handlers = list.map((one, i) => (value: unknown) => {

@@ -7,7 +7,7 @@ import type { Payload } from '../../src/contract/payload.ts'
 import { testServer } from '../../src/testing/index.ts'
 import { until } from '../support/peer.ts'
 
-/** `join T`, `leave T`, `say T`, `later T` (says behind an await), `all`: what clients ask for. */
+/** The commands of clients: `join T`, `leave T`, `say T`, `later T` (publishes after an await), `all`. */
 const rooms: FilterModule = {
   message: async (payload: Payload, client: Client) => {
     const [verb, topic] = String(payload).split(' ')

@@ -23,7 +23,7 @@ const isMember: Readonly<Record<TopicName, (i: number) => boolean>> = {
   third: i => i % 3 === 0,
 }
 
-/** What the server does with a message: its first word decides. */
+/** The action of the server, by the first word of a message. */
 type Act =
   | { readonly to: 'all' | 'others' | 'back' | 'both' | 'dropped' }
   | { readonly to: 'one'; readonly one: number }
@@ -71,7 +71,7 @@ function randomAct(below: (n: number) => number): Act {
   }
 }
 
-/** What of a message reaches whom, in order; `isMine`: the sender is in its own topic. */
+/** The messages that reach a client, in order; `isMine`: the sender is in its own topic. */
 function deliveries(act: Act, sender: number, text: string, isMine: boolean): (readonly [number, string])[] {
   const those = (test: (i: number) => boolean) =>
     Array.from({ length: CLIENTS }, (_, i) => i).flatMap(i => (test(i) ? [[i, text] as const] : []))
@@ -99,7 +99,7 @@ function deliveries(act: Act, sender: number, text: string, isMine: boolean): (r
   }
 }
 
-/** The last filter of the chain: does what a message says. */
+/** The last filter of the chain: executes a message. */
 function router(clients: (Client | undefined)[]): FilterModule {
   return {
     connect(client) {
@@ -145,7 +145,7 @@ function router(clients: (Client | undefined)[]): FilterModule {
   }
 }
 
-/** Half of the clients hear everything in another form. */
+/** Half of the clients have another codec. */
 const loud = { name: 'loud', encode: (payload: Payload) => `${payload}!` }
 const isLoud = (i: number) => i >= CLIENTS / 2
 

@@ -80,12 +80,12 @@ interface Node {
   readonly listening: Set<string>
 }
 
-/** Nodes whose carrier is `wire`: every envelope to everybody, the sender included, as Redis does. */
+/** Nodes with the carrier `wire`: delivers each envelope to all nodes, including the sender, like Redis. */
 class Wire {
   readonly nodes: (Node & { deliver(channel: string, bytes: Buffer): void })[] = []
   readonly sent: [string, Buffer][] = []
   isUp = true
-  /** Says what arrives instead of the envelope that was sent. */
+  /** Returns the envelopes that arrive instead of a sent one. */
   arrives = (bytes: Buffer): Buffer[] => [bytes]
 
   node(instance: string): Node {
@@ -292,7 +292,7 @@ describe('fabric', () => {
     t.mock.timers.tick(1999)
     assert.deepEqual([a.counters.nodesLost, c.counters.nodesLost], [0, 0])
     t.mock.timers.tick(1)
-    // a was there when b started; c came later, and cannot know what was before.
+    // a was up when b started; c started later and does not know earlier numbers.
     assert.deepEqual([a.counters.nodesLost, c.counters.nodesLost], [3, 0])
     lose(1)
     t.mock.timers.tick(2000)

@@ -7,7 +7,7 @@ import { Peer, until } from '../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../support/redis.ts'
 import { PNG } from '../support/uploads.ts'
 
-/** Tells who is in a set, as any node sees it: `who KEY`. */
+/** Answers `who KEY` with the members of a set. */
 const WHO = `export const needs = ['sets']
 export const setup = ({ storage }) => ({
   message: async (payload, client) => {
@@ -17,7 +17,7 @@ export const setup = ({ storage }) => ({
   },
 })`
 
-/** Says what it is told on an application channel. */
+/** Publishes messages on an application channel. */
 const SHOUT = `export const message = async (payload, client) => {
   await client.server.publish('global', payload)
   return client.drop()
@@ -36,7 +36,7 @@ const BOUNCER = `export const message = (payload, client) => {
   return client.answer('done')
 }`
 
-/** `(TEXT)` for clients whose codec reads the format `round`; the others get nothing. */
+/** `(TEXT)` for clients whose codec reads the format `round`, and no others. */
 const ROUND = `const codec = { name: 'round', formats: ['round'], encode: (payload, format) => format ? '(' + payload + ')' : payload }
 export const open = client => void (client.handshake.url.pathname === '/round' && (client.codec = codec))
 export const message = (payload, client) => {
@@ -45,7 +45,7 @@ export const message = (payload, client) => {
   return client.drop()
 }`
 
-/** Shows what one sends to all others. */
+/** Broadcasts each message to the others. */
 const GALLERY = `export const uses = ['media']
 export const setup = host => {
   const media = host.use('media')
@@ -73,7 +73,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
   after(() => shared.stop())
 
   let group = 0
-  /** Real processes, real clients; every test has keys and an application channel of its own. */
+  /** Real processes and clients; each test has separate keys and an application channel. */
   async function nodes(t: TestContext, count: number, filters: readonly string[], redis = shared, args: string[] = []) {
     const key = `group${++group}`
     const start = () =>
@@ -261,7 +261,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     await until(async () => (await members()) === 1)
     all[0]!.child.kill('SIGCONT')
     await until(async () => (await members()) === 2)
-    // The members are there before it says so.
+    // The members are written before the log line.
     await until(() => logged(all[0]!, 'sets of this node written again').length === 1)
   })
   it('after a restart of Redis without data the nodes recover, and local clients are not affected', async t => {

@@ -11,7 +11,7 @@ import { Peer, until } from '../support/peer.ts'
 
 type Test = Parameters<typeof folder>[0]
 
-/** A filter that marks what passes, so that order and options can be seen. */
+/** A filter that marks messages, to show order and options. */
 const TAG = `
 export const options = {
   'tag-text': { type: 'string', default: '-', describe: 'what to append' },
@@ -19,7 +19,7 @@ export const options = {
 export const setup = ({ options }) => ({ message: payload => payload + options['tag-text'] })
 `
 
-/** The options that come of a config file of this text. */
+/** The options of a config file with this content. */
 async function read(t: Test, text: string, files: Readonly<Record<string, string>> = {}) {
   const base = folder(t, { ...files, 'my.json': text })
   const { code, stdout, stderr } = await inside(['-c', 'my.json', '--explain'], base)
@@ -27,7 +27,7 @@ async function read(t: Test, text: string, files: Readonly<Record<string, string
   return explained(stdout)
 }
 
-/** Why a config file of this text is refused; its own path is left out. */
+/** The error for a config file with this content, without its path. */
 async function refused(t: Test, text: string, files: Readonly<Record<string, string>> = {}): Promise<string> {
   const base = folder(t, { ...files, 'my.json': text })
   const { code, stdout, stderr } = await inside(['-c', 'my.json', '--explain'], base)

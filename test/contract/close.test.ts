@@ -49,7 +49,7 @@ describe('cutReason', () => {
   })
 
   it('takes linear time for a long reason', () => {
-    // Linear it takes a millisecond; quadratic it would stop the server for the length of this loop.
+    // A linear algorithm takes a millisecond; a quadratic one would block the server.
     const started = performance.now()
     assert.equal(cutReason(`bad message: ${'x'.repeat(12_000)}`).length, 123)
     assert.ok(performance.now() - started < 200)

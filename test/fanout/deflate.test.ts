@@ -9,7 +9,7 @@ const json = (size: number) =>
   JSON.stringify(Array.from({ length: size / 32 }, (_, i) => ({ id: i, name: `client ${i}` })))
 const LONG = json(4096)
 
-/** A bare client that offers these parameters; what it was answered, and the frames that it gets. */
+/** A raw client that offers these parameters; returns the response and the frames. */
 async function offer(server: RunningServer, extensions: string) {
   const lines = [
     'GET / HTTP/1.1',

@@ -16,7 +16,7 @@ import { testServer } from '../../src/testing/index.ts'
 const owner = { fellBehind: () => assert.fail(), transportFailed: (error: unknown) => assert.ifError(error) }
 const wire = new Wires(error => assert.ifError(error)).of(plain, payload => Buffer.from(payload))
 
-/** What a property does to a server of a few clients. */
+/** A command of the property. */
 const command = (clients: number) =>
   fc.oneof(
     {

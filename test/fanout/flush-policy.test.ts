@@ -17,7 +17,7 @@ describe('FlushPolicy', () => {
     policy.end()
   }
 
-  /** Milliseconds that pass before what is sent now is written; `sent` tells the messages at each millisecond. */
+  /** Milliseconds until a flush; `sent` returns the messages sent by each millisecond. */
   const wait = (sent: (ms: number) => number) => {
     const start = now
     for (let ms = 0; policy.shouldWait(sent(ms)); now = start + ms) ms++

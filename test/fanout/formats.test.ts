@@ -104,7 +104,7 @@ describe('a codec that encodes a payload to several messages', () => {
 
 describe('a codec that returns parts', () => {
   const LARGE = 100_000
-  /** Each byte of a large part tells which message it is of. */
+  /** Each byte of a large part is the number of its message. */
   const parted: Codec = {
     name: 'parted',
     encode: payload => [[Buffer.from(`${payload}:`), Buffer.alloc(LARGE, Number(payload)), Buffer.from('.')]],
@@ -231,7 +231,7 @@ describe('a numbered codec', () => {
     assert.match(peer.ws.extensions, /permessage-deflate/)
     const sizes = [0, 1, 117, 118, 119, 65_527, 65_528, 70_000]
     for (const size of sizes) peer.send(`${size}`)
-    // Nothing is not sent.
+    // An empty message is not sent.
     const messages = await peer.get(2 * (sizes.length - 1))
     assert.deepEqual(
       messages.map(message => [numberOf(message), restOf(message)]),
@@ -302,7 +302,7 @@ describe('a numbered codec', () => {
     outbox.writeAll(pieces, all.length, 4002)
     assert.deepEqual(Buffer.concat(written), all)
     assert.equal(written.length, 8)
-    // What is shared stays shared.
+    // The shared bytes are not changed.
     assert.equal(written.filter(piece => piece === large).length, 2)
   })
 

@@ -28,7 +28,7 @@ function parse(bytes: Buffer): Parsed {
   return { payload: opcode === 1 ? body.toString() : body, header }
 }
 
-/** What another implementation reads. */
+/** Parses a frame with another implementation. */
 function receive(bytes: Buffer): { data: Buffer; isBinary: boolean }[] {
   const received: { data: Buffer; isBinary: boolean }[] = []
   const receiver = new Receiver({ isServer: false, allowSynchronousEvents: true })

@@ -1,4 +1,4 @@
-// What an attacker does, what it sees, and what the log says of it, against the command as it is shipped. SECURITY.md lists
+// Attacks, their visible results and the log, against the shipped command. SECURITY.md lists
 // the tests that prove the rest.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -12,17 +12,17 @@ import { Peer, raw, until } from '../support/peer.ts'
 import { recovered, resourcesOf, watched } from '../support/resources.ts'
 
 const MIB = 1_048_576
-/** Growth of a process that holds nothing for its attackers but what its limits allow. */
+/** Memory growth of a process within its limits. */
 const BOUNDED = 200 * MIB
 
-/** A server that tells everything; `filters` stand behind those that watch it. */
+/** A server that logs at debug level; `filters` follow those that watch it. */
 async function start(t: TestContext, filters: readonly string[], options: readonly string[] = []): Promise<Launched> {
   const argv = [...watched.argv, ...filters, '--log-level', 'debug', '--drain', '0', ...options]
   return launch(t, argv, { command: watched.command })
 }
 
-/** What the log says of a kind of event from a line on, in as few words as tell it. */
-function told(server: Launched, message: string, from = 0): readonly unknown[] {
+/** The log lines of a kind of event from a line on, shortened. */
+function logLines(server: Launched, message: string, from = 0): readonly unknown[] {
   return server
     .logged()
     .slice(from)
@@ -30,7 +30,7 @@ function told(server: Launched, message: string, from = 0): readonly unknown[] {
     .map(({ reason, code, err, status }) => [status, reason ?? code ?? (err as { code?: string } | undefined)?.code])
 }
 
-/** Somebody else is served as ever. */
+/** Another client is still served. */
 async function servesOthers(server: Launched): Promise<void> {
   const peer = await Peer.open(server.url)
   peer.send('still here')
@@ -91,7 +91,7 @@ describe('request smuggling', () => {
       const known = server.logged().length
       const { answer } = await raw(server.url, bytes(server) + SMUGGLED)
       assert.match(await answer(), /^HTTP\/1\.1 400 Bad Request\r\n(?:(?!HTTP\/1\.1).)*\r\n\r\nBad Request\n$/s)
-      assert.deepEqual(told(server, 'bad request', known), [[400, log]])
+      assert.deepEqual(logLines(server, 'bad request', known), [[400, log]])
       await servesOthers(server)
     })
   }
@@ -141,7 +141,7 @@ describe('request smuggling', () => {
       const { answer } = await raw(server.url, bytes(server))
       const text = await answer()
       assert.match(text, new RegExp(`^HTTP/1\\.1 ${status} `))
-      const [[loggedStatus, loggedReason] = [], ...more] = told(server, 'handshake refused', known) as [
+      const [[loggedStatus, loggedReason] = [], ...more] = logLines(server, 'handshake refused', known) as [
         number,
         string,
       ][]
@@ -185,7 +185,7 @@ describe('slowness', () => {
     await servesOthers(server)
     const answers = await Promise.all(peers.map(({ answer }) => answer()))
     for (const text of answers) assert.match(text, /^(?:HTTP\/1\.1 408 Request Timeout\r\n|$)/)
-    const log = told(server, 'bad request')
+    const log = logLines(server, 'bad request')
     assert.deepEqual(log, Array(log.length).fill([408, 'ERR_HTTP_REQUEST_TIMEOUT']))
     assert.equal(log.length, 300)
   })
@@ -272,7 +272,7 @@ describe('a flood', () => {
     peer.socket.pause()
     const pings = Buffer.concat(Array(50).fill(frame(PING, Buffer.alloc(125))))
     for (let i = 0; i < 2000 && !peer.isClosed; i++) {
-      // Told of a write that fails, too: then it is over.
+      // The client may also get a failed write, which ends it.
       await new Promise(resolve => peer.socket.write(pings, resolve))
     }
     await until(async () => (await metricsOf(server)).get('fws_closed_total{code="1006"}') === 1, 'the end')
@@ -292,7 +292,7 @@ describe('a flood', () => {
       peer.frames.map(({ opcode }) => opcode),
       [CLOSE],
     )
-    assert.deepEqual(told(server, 'bad frame'), [])
+    assert.deepEqual(logLines(server, 'bad frame'), [])
     await servesOthers(server)
   })
 
@@ -301,7 +301,7 @@ describe('a flood', () => {
     const peer = await RawPeer.open(server.url)
     peer.send(frame(TEXT, 'x', { fin: false }), ...Array(100_000).fill(frame(CONTINUATION, 'x', { fin: false })))
     assert.equal(await peer.end(), 1008)
-    assert.deepEqual(told(server, 'bad frame'), [[undefined, 'WS_ERR_TOO_MANY_BUFFERED_PARTS']])
+    assert.deepEqual(logLines(server, 'bad frame'), [[undefined, 'WS_ERR_TOO_MANY_BUFFERED_PARTS']])
     await servesOthers(server)
   })
 
@@ -310,7 +310,7 @@ describe('a flood', () => {
     const { socket, answer } = await raw(server.url, handshakeWith(server, `X: ${'x'.repeat(MIB)}\r\n`))
     assert.match(await answer(), /^HTTP\/1\.1 431 (?:(?!HTTP\/1\.1).)*$/s)
     socket.destroy()
-    assert.deepEqual(told(server, 'bad request'), [[431, 'HPE_HEADER_OVERFLOW']])
+    assert.deepEqual(logLines(server, 'bad request'), [[431, 'HPE_HEADER_OVERFLOW']])
     assert.equal((await metricsOf(server)).get('fws_refused_total{status="431"}'), 1)
   })
 
@@ -320,7 +320,7 @@ describe('a flood', () => {
     const stuck = await Promise.all(Array.from({ length: 20 }, () => RawPeer.open(server.url)))
     for (const { socket } of stuck) socket.pause()
     const loud = await Peer.open(server.url)
-    const closes = async () => told(server, 'client too slow, closing it').length
+    const closes = async () => logLines(server, 'client too slow, closing it').length
     const text = 'x'.repeat(50_000)
     await until(async () => {
       for (let i = 0; i < 20; i++) loud.send(text)
@@ -360,7 +360,7 @@ describe('a decompression bomb', () => {
       const { rss } = await resourcesOf(server)
       assert.ok(rss - before.rss < BOUNDED, `${rss - before.rss} bytes more`)
       const log = once ? [] : Array(50).fill([undefined, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'])
-      assert.deepEqual(told(server, 'bad frame'), log)
+      assert.deepEqual(logLines(server, 'bad frame'), log)
       await servesOthers(server)
       for (const peer of peers) peer.socket.destroy()
       await recovered(server, before)

@@ -43,7 +43,7 @@ async function start(t: TestContext, options: ServerOptions = {}): Promise<Start
 const trusting = { rejectUnauthorized: false }
 const as = ({ key, cert }: Pems) => ({ key, cert, ...trusting })
 
-/** What a plain request is answered, or the error that ended the connection. */
+/** The response to a plain request, or the error that ended the connection. */
 async function requestTo({ url }: RunningServer, options: ConnectionOptions): Promise<string> {
   const { socket, answer } = request(url, options)
   await Promise.race([once(socket, 'close'), once(socket, 'error')]).catch(() => {})

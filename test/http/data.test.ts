@@ -21,7 +21,7 @@ async function certificate(t: TestContext): Promise<{ key: string; cert: string 
   return { key, cert }
 }
 
-/** A data filter that keeps what it sees. */
+/** A data filter that records its chunks. */
 function tape() {
   const chunks: Buffer[] = []
   const peers: DataPeer[] = []

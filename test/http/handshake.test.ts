@@ -22,7 +22,7 @@ const unprintable = {
   },
 }
 
-/** A promise, and who settles it. */
+/** A promise with its resolver. */
 function gate(): { opened: Promise<void>; open(): void } {
   let open = () => {}
   const opened = new Promise<void>(resolve => {
@@ -66,7 +66,7 @@ describe('malformed HTTP', () => {
     const plain = await ask(server.url, handshake(server.url, { ...more, Upgrade: undefined, b: '' }, 'GET / HTTP/1.0'))
     assert.deepEqual([plain.status, plain.body], [431, 'more than 100 header fields\n'])
     assert.equal(plain.headers.connection, 'close')
-    // Node alone would cut the last ones off and say nothing, an Origin among them.
+    // Node by itself would silently drop the last fields, possibly the Origin.
     const hidden = handshake(server.url, { ...fields(1500), Origin: 'http://evil.example' })
     assert.equal((await ask(server.url, hidden)).status, 431)
     assert.deepEqual({ ...server.counters.refusals }, { 431: 3 })
@@ -168,7 +168,7 @@ describe('upgrade headers', () => {
     const { socket, answer } = await raw(server.url, Buffer.concat([Buffer.from(bytes), frame(TEXT, 'hello')]))
     await until(() => isAtWork)
     open()
-    // Nobody is kept waiting: refused, or answered in order.
+    // Either refused or answered in order.
     socket.end()
     assert.doesNotMatch(await answer(), /101 Switching Protocols.*HTTP\/1\.1 200/s)
   })

@@ -7,7 +7,7 @@ import { Peer, serve, until } from '../support/peer.ts'
 /** Seconds. */
 const HEARTBEAT = 0.16
 
-/** A full interval and more: the life of a peer that never answers. */
+/** More than an interval: the lifetime of a peer that never answers. */
 async function lifeOfTheSilent(server: RunningServer): Promise<void> {
   const silent = await RawPeer.open(server.url)
   await silent.end()
@@ -58,7 +58,7 @@ describe('heartbeat', () => {
     ['a pong', frame(PONG, 'alive')],
     ['any message', frame(TEXT, 'alive')],
     ['a ping of its own', frame(PING, 'alive')],
-    // A pong cannot overtake a long frame that is still under way.
+    // A pong cannot overtake a long frame in transit.
     ['part of a message', frame(TEXT, 'x'.repeat(100), { claims: 100_000 })],
   ] as const) {
     it(`accepts ${what} as a sign of life`, async t => {

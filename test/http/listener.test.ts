@@ -15,7 +15,7 @@ const LARGE = Buffer.alloc(32_000_000)
 /** A quarter of a second until an idle connection ends. */
 const IMPATIENT = { heartbeat: 0.125, handshakeTimeout: 0.1 }
 
-/** A promise, and who settles it. */
+/** A promise with its resolver. */
 function gate(): { opened: Promise<void>; open(): void } {
   let open = () => {}
   const opened = new Promise<void>(resolve => {

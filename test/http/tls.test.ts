@@ -124,7 +124,7 @@ describe('--key and --cert', () => {
 
   it('refuse TLS 1.1, also after a reload', async t => {
     const { files, pems, renew } = await certificate(t)
-    // Such a client can be served, by a server that wants to.
+    // A server that supports it can serve this client.
     const lax = createTlsServer({ key: pems.private, cert: pems.cert, ...TLS_1_1 }).listen(0)
     t.after(() => lax.close())
     await once(lax, 'listening')
@@ -328,7 +328,7 @@ describe('SIGHUP', () => {
         await until(() => lines().slice(before).some(line), `a line about the reload, got ${server.stderr}`)
         return lines().slice(before)
       }
-      // With both ports only the second certificate is bad: neither port uses what it has read.
+      // With both ports only the second certificate is bad: neither port uses the new files.
       const bad = what === 'both ports' ? join(cwd, 'messaging.pem') : files.cert
       const [keyOption, certOption] = what.startsWith('the port of W')
         ? ['--key', '--cert']

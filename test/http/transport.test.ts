@@ -21,7 +21,7 @@ function lineFrame(payload: Payload): Buffer {
   return Buffer.from(`${payload}\n`)
 }
 
-/** TCP as a transport: what a filter of a user could look like. */
+/** An example filter of a user: TCP as a transport. */
 class LineTransport implements Transport {
   readonly name = 'line'
   readonly remote: string
@@ -45,7 +45,7 @@ class LineTransport implements Transport {
     this.socket.resume()
   }
   close(code: number, reason: string): void {
-    // Who is too slow would not read a goodbye either.
+    // A slow peer would not read the close line either.
     if (code === 1013) this.socket.destroy()
     else this.socket.end(`bye ${code} ${reason}\n`)
   }
@@ -59,7 +59,7 @@ interface Lines {
   /** Once the server has started. */
   readonly port: number
   readonly transports: LineTransport[]
-  /** What the server gave for each. */
+  /** The handle of each connection. */
   readonly attached: Attached[]
 }
 
@@ -469,10 +469,10 @@ describe('a filter that brings another transport', () => {
   })
 })
 
-/** What a connection of a user's filter may fail in. */
+/** The methods in which a connection may fail. */
 type Failing = 'write' | 'pause' | 'resume' | 'close' | 'destroy'
 
-/** A connection that throws where it is told to. */
+/** A connection that throws in one method. */
 function broken(failing: readonly Failing[], end: () => void = () => {}): Transport {
   const may = (operation: Failing) => {
     if (failing.includes(operation)) throw new Error(`no ${operation}`)

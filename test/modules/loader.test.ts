@@ -17,7 +17,7 @@ import {
 } from '../support/cli.ts'
 import { Peer } from '../support/peer.ts'
 
-/** One filter in each language and module system; it answers to its own file name, and drops. */
+/** A filter in each language and module system; it answers with its file name, and drops. */
 const LANGUAGES: Readonly<Record<string, (name: string) => string>> = {
   'modern.ts': typescript,
   'modern.mts': typescript,
@@ -85,7 +85,7 @@ function commonJs(name: string): string {
     }`
 }
 
-/** A filter that says who it is. */
+/** A filter that answers with its name. */
 const says = (text: string) => `export const message = (payload, client) => client.send(${JSON.stringify(text)})`
 
 for (const [what, packageJson] of [
@@ -715,7 +715,7 @@ describe('from source', { concurrency: 3 }, () => {
 
 type Test = Parameters<typeof folder>[0]
 
-/** What a server of these filters first answers to `?`. */
+/** The first answer to `?` of a server with these filters. */
 async function answer(t: Test, filters: readonly string[], cwd: string): Promise<string | Buffer> {
   const server = await launch(t, ['-p', '0', '-f', ...filters], { cwd })
   const peer = await Peer.open(server.url)

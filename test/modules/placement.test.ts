@@ -51,7 +51,7 @@ function file(name: string, text: string): string {
   return path
 }
 
-/** A filter file that prints what happens to it. */
+/** A filter file that prints its calls. */
 function telling(name: string, { uses = [], extra = '' }: { uses?: string[]; extra?: string } = {}): string {
   return file(
     `${name}.mjs`,
@@ -78,7 +78,7 @@ async function serve(t: Test, filters: Filters, options: Readonly<Record<string,
   return server
 }
 
-/** What is printed from the setup to one message, and to the stop. */
+/** The output from the setup to one message, and to the stop. */
 async function told(filters: Filters, options: Readonly<Record<string, unknown>> = {}): Promise<readonly string[]> {
   const server = await testServer(filters, options)
   const peer = await server.connect()

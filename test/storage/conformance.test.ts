@@ -83,7 +83,7 @@ describe('the conformance suite', () => {
         storageConformance('small', () => ({ sets: open().sets }))`,
       )
       const loader = import.meta.resolve('tsx')
-      // Without the variable by which a test runner tells its children to speak a language of their own.
+      // Without the variable that makes children of a test runner report in its own protocol.
       const { NODE_TEST_CONTEXT: _, ...env } = process.env
       const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
         env,

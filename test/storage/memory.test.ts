@@ -12,7 +12,7 @@ type Now<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Exclude<R, PromiseLike<unknown>> : T[K]
 }
 
-/** The engine, which answers nothing but values at once. */
+/** The storage, which returns values synchronously. */
 function memory(history = 1000) {
   const storage = open({ options: { 'memory-channels': ['global', 'more'], 'memory-history': history } })
   return {

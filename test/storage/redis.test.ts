@@ -32,7 +32,7 @@ describe('redis cluster', { skip: skipWithoutOwn }, () => {
   storageConformance('redis cluster', () => openRedis({ 'redis-cluster': addresses() }))
 })
 
-/** A node of its own keys, closed after the test. */
+/** A node with separate keys, closed after the test. */
 async function node(t: TestContext, chosen: Chosen = {}): Promise<OpenedRedis> {
   const storage = await openRedis({ 'redis-port': redis.port, 'redis-key': keyOf(t), ...chosen })
   t.after(() => storage.close?.())

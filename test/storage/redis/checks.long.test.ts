@@ -111,7 +111,7 @@ async function namedNode(t: TestContext, redis: RedisServer): Promise<{ node: No
   return { node: one, name: name! }
 }
 
-/** A proxy of which the connections that subscribe can lose what Redis sends, and stay open. */
+/** A proxy that can drop all bytes to subscribed connections and keep them open. */
 async function startDeafProxy(t: TestContext, upstreamPort: number) {
   const subscribers = new Set<Socket>()
   let accepted = 0
@@ -233,7 +233,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
         'a log line',
       )
       if (fault.fails.includes('writing')) {
-        // What needs no write goes on.
+        // Messages still arrive.
         await until(() => {
           one.server.broadcast('still here')
           return two.peer.received.includes('still here')

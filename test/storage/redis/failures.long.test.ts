@@ -12,7 +12,7 @@ import {
 } from '../../support/redis.ts'
 import { openRedis } from '../../support/redis-storage.ts'
 
-/** Seconds; three times that, and a connection that is silent is made anew. */
+/** Seconds; a silent connection is replaced after three times as long. */
 const TIMEOUT = 0.4
 
 interface Node {
