@@ -1,6 +1,6 @@
 import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type {} from 'filtered-websocket/filters/jwt'
 import { optionError } from 'filtered-websocket/kit'
-import type {} from './jwt.ts'
 
 export const describe = 'Send each message to the other clients of the same group'
 

@@ -1,5 +1,4 @@
 import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
-import type {} from './jwt.ts'
 import { Addresses } from './rate-limit/addresses.ts'
 import { type Counted, Identities } from './rate-limit/identities.ts'
 import { Meter } from './rate-limit/meter.ts'
