@@ -105,7 +105,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
   async function runToEnd(command: string) {
     const { said, stop } = start(command)
     try {
-      await until(() => said.code !== undefined, command, 60_000)
+      await until(() => said.code !== undefined, command, 300_000)
     } finally {
       await stop()
     }
@@ -166,7 +166,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
   })
 
   it('npm test runs the tests', async () => {
-    assert.match((await runToEnd('npm test -- test/nearest.test.ts')).stdout, /^ℹ fail 0$/m)
+    assert.match((await runToEnd('npm test -- test/config/nearest.test.ts')).stdout, /^ℹ fail 0$/m)
   })
 
   const programs = files.filter(file => /^servers?\.mjs$/.test(file.name)).map(({ name }) => `node ${name}`)
