@@ -6,16 +6,16 @@ import { isOptionError, messageOf } from '../src/contract/errors.ts'
 import type { RunningServer } from '../src/index.ts'
 
 const { argv, env, stdout, stderr } = process
-/** Milliseconds that what a server has already written has to reach its reader. */
+/** Milliseconds for written output to reach its reader. */
 const LAST_WORDS = 1000
 
-/** What Node does not tell of its streams over a terminal; elsewhere it may not be there. */
+/** Internal handle of Node's terminal streams; absent elsewhere. */
 interface TerminalStream {
   readonly isTTY?: boolean
   readonly _handle?: { setBlocking?(blocking: boolean): void }
 }
 
-// A reader that goes away ends the output, not the server.
+// A reader that is gone ends the output, not the server.
 stdout.on('error', () => {})
 stderr.on('error', () => {})
 
@@ -23,7 +23,7 @@ stderr.on('error', () => {})
 // would keep the process from ending instead, since an exit waits for the thread that writes.
 for (const { isTTY, _handle } of [stdout, stderr] as readonly TerminalStream[]) if (isTTY) _handle?.setBlocking?.(false)
 
-/** Errors outside every chain: lines in a minute of each kind. */
+/** Log lines per minute and kind for errors outside of all chains. */
 const strays = new LogLimit(10, 60_000)
 
 let stopping = false
@@ -31,10 +31,10 @@ let server: RunningServer | undefined
 const starting = new AbortController()
 process.on('SIGINT', stop)
 process.on('SIGTERM', stop)
-// A promise or a timer that a filter left behind: its error reaches no chain, and still no filter takes the server down.
+// An error in a promise or timer that a filter left running reaches no chain; it must not end the server either.
 process.on('unhandledRejection', error => lament(error, 'a promise was left behind and rejected'))
 process.on('uncaughtException', error => lament(error, 'an error was thrown outside every chain'))
-// Node would end without a word. A server that listens never comes here.
+// Node would exit without a message. A listening server never gets here.
 process.on('beforeExit', () =>
   starting.abort(new Error('its promise never settles: nothing is left that it could wait for')),
 )
@@ -44,7 +44,7 @@ const result = await main({
   argv: argv.slice(2),
   env,
   base: process.cwd(),
-  // Opened only where it is read.
+  // Opened only when it is read.
   get stdin() {
     return process.stdin
   },
@@ -53,17 +53,17 @@ const result = await main({
   signal,
 })
 if (typeof result === 'number') {
-  // A filter's timer must not keep a process alive that has nothing to serve; what was printed is read first.
+  // A filter's timer must not keep the process alive; written output reaches its reader first.
   stdout.write('', () => stderr.write('', () => process.exit(result)))
 } else {
   server = result
   live(server)
-  // Asked to stop while it started.
+  // The stop was requested during the start.
   if (stopping) await end(server)
 }
 
 async function stop(): Promise<void> {
-  // Asked twice: whoever asks does not want to wait.
+  // A second request ends the process at once.
   if (stopping) process.exit(1)
   stopping = true
   starting.abort()
@@ -84,9 +84,9 @@ async function end(running: RunningServer): Promise<void> {
 
 function live(running: RunningServer): void {
   const { log, reloadable, closed } = running
-  // A filter may have asked for it.
+  // A filter may have stopped the server.
   void closed.then(() => (stopping ? undefined : stop()))
-  // Without files to read SIGHUP keeps its meaning: the terminal has been closed, and nohup may have it ignored.
+  // Without files to read SIGHUP keeps its default: the terminal was closed, and nohup may ignore it.
   if (reloadable) {
     process.on('SIGHUP', () => {
       try {
@@ -99,7 +99,7 @@ function live(running: RunningServer): void {
   }
 }
 
-/** Until there is a server there is no log. */
+/** Before the server exists there is no log. */
 function lament(error: unknown, what: string): void {
   const { isOver, suppressed } = strays.take(what)
   if (isOver) return

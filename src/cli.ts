@@ -20,18 +20,18 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** The working directory. */
   readonly base: string
-  /** Read by commands alone. */
+  /** Read by commands only. */
   readonly stdin?: Readable
   readonly stdout: Writable & { readonly columns?: number }
   readonly stderr: Writable & { readonly isTTY?: boolean }
-  /** Ends a start that hangs: aborted without a reason when asked to stop, else with an Error that says what is wrong. */
+  /** Aborts a start that hangs: without a reason when the process is asked to stop, else with an Error. */
   readonly signal?: AbortSignal
 }
 
 /** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
 export type ExitCode = 0 | 1 | 2
 
-/** Does what the command line says; answers a server that runs, or the exit code when there is nothing to run. */
+/** Runs the command line. Returns the running server, or the exit code when there is none. */
 export async function main(terminal: Terminal): Promise<RunningServer | ExitCode> {
   try {
     return await run(terminal)
@@ -60,7 +60,7 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   }
   const sources = { argv, env, base }
   if (asked.help) {
-    // All options of the chosen modules, whether or not those given are right.
+    // The options of the chosen modules, even when given values are wrong.
     const loader = createLoader(signal)
     const { claims } = await draftPlan(sources, loader)
     const described = builtinNames(FILTER).map(async name => {
@@ -83,7 +83,7 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   return 0
 }
 
-/** The switches that decide what to do, looked for before anything else. */
+/** The flags that select the mode, read before all others. */
 function askedFor(argv: readonly string[], base: string): Record<keyof typeof commandOptions, boolean> {
   const flags = parseArgv(argv, coreClaims(), base, false)
   const isOn = (name: string) => flags.get(name)?.value === true
@@ -101,12 +101,12 @@ function stemsFrom(error: unknown, reason: unknown): boolean {
   return error === reason || (error instanceof Error && error.cause !== undefined && stemsFrom(error.cause, reason))
 }
 
-/** One clear line; where the mistake is ours and not the user's, the stack too. */
+/** One line; for an unexpected error the stack too. */
 export function describe(error: unknown): string {
   try {
     if (error instanceof Error && !(error instanceof FwsError)) return String(error.stack ?? error.message)
   } catch {
-    // Its message will do.
+    // The stack cannot be read; the message is used.
   }
   return messageOf(error)
 }

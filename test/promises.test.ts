@@ -667,7 +667,7 @@ describe('promise 6: refuse at start', () => {
   for (const [what, argv, sentence] of [
     ['a wrong value', ['--max-clients', 'many'], '--max-clients takes a whole number of at least 1, received "many"'],
     ['an unknown flag', ['--prot', '9000'], 'unknown option --prot; did you mean --port?'],
-    ['an unknown key', ['-c', 'unknown.json'], 'FOLDER/unknown.json:2:3: prot is no option; did you mean "port"?'],
+    ['an unknown key', ['-c', 'unknown.json'], 'FOLDER/unknown.json:2:3: prot is not an option; did you mean "port"?'],
     ['JSON that does not parse', ['-c', 'broken.json'], 'FOLDER/broken.json:3:1: value expected'],
     [
       'a missing file',

@@ -1,9 +1,15 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 
-/** Bytes: far beyond any configuration, secret or certificate that is meant. */
+/** Bytes; far beyond any config file, secret or certificate. */
 const MAX_BYTES = 1_048_576
 
-/** The text of a file. Neither waits for the writer of a pipe nor reads a device without end. */
+/**
+ * Reads a text file of at most 1 MiB. Pipes and devices are refused: they could block or never end.
+ *
+ * @throws Error: not a regular file, too large, or the error of the file system.
+ * @example
+ * const secret = readRegular('/run/secrets/token').trim()
+ */
 export function readRegular(path: string): string {
   return readRegularBytes(path).toString('utf8')
 }

@@ -17,14 +17,14 @@ import { type Plan, valuesOf } from './plan.ts'
 import { Undo } from './undo.ts'
 import { createUntrustedFolders } from './untrusted-folders.ts'
 
-/** What a server writes to. */
+/** Log and standard output of a server. */
 export interface Streams {
   readonly log: Logger
-  /** For filters that write data, bytes as they are unless it is a terminal; absent: such a filter is refused. */
+  /** For filters that write data. Default: none; a filter that needs it is refused. */
   readonly stdout?: StandardOutput | undefined
 }
 
-/** A whole server but its listener: storage open, filters set up, chains compiled. */
+/** A server without its listener: storage open, filters set up, chains compiled. */
 export interface Assembly {
   readonly options: CoreOptions
   readonly filters: readonly ReadyFilter[]
@@ -33,23 +33,23 @@ export interface Assembly {
   readonly hub: Hub
   readonly counters: Counters
   readonly log: Logger
-  /** Told by whoever listens; part of `hub.ready`. */
+  /** Set by the owner of the listener; part of `hub.ready`. */
   state: 'starting' | 'listening' | 'draining'
-  /** Why a filter wants the node to stop; whoever listens is told by `onStop`. */
+  /** Why a filter has called `server.stop()`; `onStop` is called then. */
   stopAsked: string | undefined
   onStop: () => void
-  /** Lets go of standard output, and closes the storage. */
+  /** Releases standard output and closes the storage. */
   close(): Promise<void>
-  /** Ends the filters' timers; to be called before the filters are stopped. */
+  /** Ends the timers of all filters. MUST be called before the filters are stopped. */
   endTimers(): void
 }
 
 /**
  * Opens the storage, sets up the filters (those that others use first) and compiles the chains.
  *
- * @param signal - ends the wait for a module that hangs.
+ * @param signal - aborts the wait for a module that hangs.
  * @throws FwsError `ERR_STORAGE` when the storage does not open, `ERR_FILTER` when a need is not met or a setup fails;
- * what was opened is closed again, and filters that were set up are stopped.
+ * the storage is closed again and filters that were set up are stopped.
  */
 export async function assemble(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<Assembly> {
   const options = valuesOf(plan.settings) as unknown as CoreOptions

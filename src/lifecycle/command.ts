@@ -13,29 +13,29 @@ import { checkShape } from '../modules/shape.ts'
 import { EXTENSION, ROOT } from '../root.ts'
 import { chosenConfig, ownOptions, valuesOf } from './plan.ts'
 
-/** First words of the command line that start no server, and the built-in filter that each belongs to. */
+/** Commands that start no server, with the built-in filter that each belongs to. */
 const FILTER_OF: ReadonlyMap<string, string> = new Map([['token', 'jwt']])
 const HELP = { help: { type: 'boolean', default: false, alias: 'h', describe: 'print this help' } } as const
 const NOTHING: Layer = new Map()
 
-/** What a command gets. */
+/** The input of a command. */
 export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
-  /** Its own, and those of its filter. */
+  /** Options of the command and of its filter. */
   readonly options: OptionValues<O>
-  /** What belongs to no option. */
+  /** Positional arguments. */
   readonly words: readonly string[]
   readonly stdin: Readable | undefined
 }
 
-/** A command is a module beside the parts of its filter: `filters/jwt/token.ts`. */
+/** A command is a module in the folder of its filter: `filters/jwt/token.ts`. */
 export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
-  /** For the help. */
+  /** Shown by `--help`. */
   readonly usage: string
-  /** For the command line alone. */
+  /** Options of the command line only. */
   readonly options: O
   /**
-   * Answers what to print. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2), `ERR_COMMAND` a no
-   * (exit 1).
+   * Returns the text to print. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2), `ERR_COMMAND` a negative
+   * answer (exit 1).
    */
   run(input: CommandInput): Awaitable<string>
 }
@@ -44,7 +44,7 @@ export function isCommand(word: string): boolean {
   return FILTER_OF.has(word)
 }
 
-/** Runs a command with the options that its filter would have. Answers what to print. */
+/** Runs a command with the options that its filter would have; returns the text to print. */
 export async function runCommand(
   name: string,
   { argv, env, base, stdin, width }: CommandSources,
@@ -74,7 +74,7 @@ export async function runCommand(
 }
 
 export interface CommandSources {
-  /** Without the command itself. */
+  /** Arguments after the command. */
   readonly argv: readonly string[]
   readonly env: Env
   readonly base: string
@@ -83,7 +83,7 @@ export interface CommandSources {
   readonly width: number
 }
 
-/** What a config file says for the filter: at its place in the chain, and beside it. */
+/** Options of the filter in a config file: at its place in the chain, and at the top level. */
 function configured({ name, exports }: LoadedModule, config: Config | undefined): readonly Layer[] {
   const options = config?.filters?.find(ref => ref.name === name)?.options ?? NOTHING
   return [ownOptions({ name, module: exports as FilterModule, options }), config?.values ?? NOTHING]

@@ -6,7 +6,7 @@ import { count } from '../fanout/counters.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Mailbox, type MailboxOwner } from '../peer/mailbox.ts'
 
-/** Feeds events from the storage's channels to the consumer chain, in order. A bus cannot be paused: past the limit events are dropped and counted. */
+/** Passes events of the storage's channels to the consumer chain, in order. A bus cannot be paused: beyond the limit events are dropped and counted. */
 export class Consumer implements MailboxOwner<ChannelEvent> {
   readonly #hub: Hub
   readonly #mailbox: Mailbox<ChannelEvent>
@@ -17,13 +17,13 @@ export class Consumer implements MailboxOwner<ChannelEvent> {
     this.#mailbox = new Mailbox(this, hub.limits)
   }
 
-  /** @throws FwsError `ERR_STORAGE`: a channel cannot be heard. */
+  /** @throws FwsError `ERR_STORAGE`: the storage refuses a channel. */
   async subscribe(bus: Bus, channels: readonly string[]): Promise<void> {
     for (const channel of channels) {
       try {
         this.#unsubscribe.push(await bus.subscribe(channel, payload => this.#receive({ channel, payload })))
       } catch (error) {
-        throw new FwsError('ERR_STORAGE', `channel "${channel}" cannot be heard: ${messageOf(error)}`, error)
+        throw new FwsError('ERR_STORAGE', `cannot subscribe to channel "${channel}": ${messageOf(error)}`, error)
       }
     }
   }

@@ -6,7 +6,7 @@ import type { PlacedFilter } from '../modules/placement.ts'
 import type { Assembly } from './assembly.ts'
 import type { Plan } from './plan.ts'
 
-/** What `--explain` prints: which file put which handler on which chain, and every option with its value and source. */
+/** The text of `--explain`: the handlers of each chain with their files, and every option with its value and source. */
 export function explain(plan: Plan, { chains, filters }: Assembly, base: string): string {
   const where = (file: string) => (file.startsWith('(') ? file : relative(base, file))
   const lines: string[] = ['chains']

@@ -18,18 +18,18 @@ import type { Undo } from './undo.ts'
 /** A filter whose setup has run. */
 export interface ReadyFilter extends Registered {
   readonly placed: PlacedFilter
-  /** Whether its setup ran or its start was tried, so that it is to be stopped. */
+  /** Whether its setup ran or its start was tried, and so its `stop` has to run. */
   begun: boolean
 }
 
-/** What every setup is given. */
+/** What all setups share. */
 export interface SetupContext {
   readonly plan: Plan
   readonly log: Logger
   readonly report: ErrorReport
   readonly timers: (() => void)[]
   readonly storage: Storage
-  /** @throws FwsError when the server was given no standard output. */
+  /** @throws FwsError `ERR_FILTER`: the server was given no standard output. */
   readonly stdout: () => Output
   readonly untrustedFolders: UntrustedFolders
   /** Milliseconds for a setup and for each run of `every`; 0: no limit. */

@@ -4,7 +4,7 @@ import type { CoreOptions } from '../config/options.ts'
 import { visible } from '../kit/visible.ts'
 import { BoundedOutput } from './output.ts'
 
-/** Pretty in a terminal, JSON lines otherwise. A stalled reader costs lines, not memory, and never stops the server. */
+/** Pretty in a terminal, JSON lines otherwise. A stalled reader loses lines; it costs no memory and does not block the server. */
 export async function createLogger(
   { 'log-level': level, 'log-format': format }: Pick<CoreOptions, 'log-level' | 'log-format'>,
   stream: Writable & { readonly isTTY?: boolean },
@@ -12,7 +12,7 @@ export async function createLogger(
   const settings = { level, base: null }
   const output = new BoundedOutput(stream, () => {})
   if (format === 'json' || (format === 'auto' && !stream.isTTY)) return pino(settings, output)
-  // Loaded only where somebody looks.
+  // Loaded for terminals only.
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({ colorize: stream.isTTY === true, singleLine: true, translateTime: 'HH:MM:ss.l' })
   const shown = (_: string, value: unknown) => (typeof value === 'string' ? visible(value) : value)

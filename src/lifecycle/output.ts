@@ -4,12 +4,12 @@ import type { Output } from '../contract/filter.ts'
 import type { Counters } from '../contract/metrics.ts'
 import { visible } from '../kit/visible.ts'
 
-/** Bytes that may wait for whoever reads. */
+/** Bytes that may wait for the reader. */
 const MAX_WAITING = 1_048_576
 
 /**
- * A stream as a bounded writer: what a stalled reader does not take is dropped whole and counted, and a reader
- * that has gone (EPIPE) ends the output, not the server.
+ * A stream as a bounded writer: texts for a stalled reader are dropped whole and counted, and a reader that is gone (EPIPE)
+ * ends the output, not the server.
  */
 export class BoundedOutput implements Output {
   readonly #stream: Writable
@@ -31,7 +31,7 @@ export class BoundedOutput implements Output {
     else this.#stream.write(text)
   }
 
-  /** Lets go of the stream, which is not its own to end. */
+  /** Releases the stream without ending it: it belongs to the caller. */
   close(): void {
     this.#gone = true
     this.#stream.off('error', this.#onError)

@@ -15,38 +15,38 @@ import { checkShape } from '../modules/shape.ts'
 
 const NOTHING: Layer = new Map()
 
-/** Everything that may say what a server is to be. */
+/** The sources of options, in the order of precedence. */
 export interface Sources {
   readonly argv?: readonly string[]
   readonly env?: Env
-  /** Options of the API. */
+  /** Options of `createServer`. */
   readonly given?: Config
   /** The working directory. */
   readonly base: string
 }
 
-/** What a server is to be: modules loaded and options checked, nothing of it running. */
+/** A server before it runs: its modules are loaded and its options checked. */
 export interface Plan {
   readonly filters: readonly PlacedFilter[]
   readonly storage: { readonly name: string; readonly file: string; readonly module: StorageModule }
   readonly claims: ReadonlyMap<string, Claim>
   readonly settings: ReadonlyMap<string, Setting>
-  /** One sentence each, for the log. */
+  /** Sentences for the log. */
   readonly warnings: readonly string[]
-  /** The settings as seen by a filter at its place. */
+  /** The settings that a filter has at its place in the chain. */
   settingsOf(filter: PlacedFilter): ReadonlyMap<string, Setting>
 }
 
-/** The modules that the sources name, loaded, and so all options that there are; no value but theirs is checked. */
+/** The loaded modules that the sources name, and so all known options; the values of other options are not checked yet. */
 export interface Draft extends Pick<Plan, 'filters' | 'storage' | 'claims'> {
-  /** Command line and environment, read strictly. */
+  /** Command line and environment; unknown options are errors. */
   commands(): readonly Layer[]
-  /** Options of the API and the config file. */
+  /** Options of `createServer` and of the config file. */
   readonly inner: readonly Layer[]
   readonly warnings: () => readonly string[]
 }
 
-/** Reads the sources in two passes: first which filters and which storage, then everything, with all their options. */
+/** Reads the sources in two passes: first the names of filters and storage, then all options, theirs included. */
 export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> {
   return settle(await draftPlan(sources, loader))
 }
@@ -70,7 +70,7 @@ export async function draftPlan({ argv = [], env = {}, given, base }: Sources, l
   return { filters, storage, claims, commands: () => outer(true), inner, warnings: () => unknownVariables(env, claims) }
 }
 
-/** The second pass. Flags beat environment beat options of the API beat config file beat defaults. */
+/** The second pass. Precedence: flags, environment, options of `createServer`, config file, defaults. */
 function settle({ filters, storage, claims, commands, inner, warnings }: Draft): Plan {
   const outer = commands()
   for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()])
@@ -91,12 +91,12 @@ function settle({ filters, storage, claims, commands, inner, warnings }: Draft):
   }
 }
 
-/** Just the values, as filters and the core read them. */
+/** The values alone, as filters and the core read them. */
 export function valuesOf(settings: ReadonlyMap<string, Setting>): Record<string, OptionValue | undefined> {
   return Object.fromEntries([...settings].map(([name, { value }]) => [name, value]))
 }
 
-/** The config file that the layers name, read. */
+/** Reads the config file that the layers name. */
 export function chosenConfig(claims: ReadonlyMap<string, Claim>, layers: readonly Layer[]): Config | undefined {
   const only = new Map([['config', claims.get('config')!]])
   const path = resolveSettings(only, layers).get('config')!.value
@@ -130,7 +130,7 @@ function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter
   for (const { name, file, module } of filters) {
     const first = known.get(name) ?? module
     known.set(name, first)
-    // The same module at two places claims once; two modules of one name are two owners.
+    // A module at two places claims its options once; two modules of one name are two owners.
     const owner = first.options === module.options ? `filter ${name}` : `filter ${name} (${file})`
     claim(claims, owner, module.options ?? {})
   }
@@ -151,7 +151,7 @@ export function ownOptions({
   return new Map([...options].map(([name, value]) => [fullName(name), value]))
 }
 
-/** The claims, but a required option that every place of its filter gives for itself is required nowhere else. */
+/** The claims; an option that every place of its filter sets for itself is not required elsewhere. */
 function withoutThoseOfPlaces(
   claims: ReadonlyMap<string, Claim>,
   filters: readonly PlacedFilter[],
@@ -174,11 +174,11 @@ function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {
     const misplaced = Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
     if (known.includes(name) && !misplaced) continue
     const hint = misplaced ? '; it belongs on the command line' : suggest(name, known)
-    throw new FwsError('ERR_CONFIG', `${given.label} is no option${hint}`)
+    throw new FwsError('ERR_CONFIG', `${given.label} is not an option${hint}`)
   }
 }
 
-/** The largest default that a filter's protocol needs, unless the operator has said otherwise. */
+/** Raises limits to the largest default that a filter needs, unless the operator has set them. */
 function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFilter[]): Map<string, Setting> {
   for (const { name, module } of filters) {
     for (const [limit, wanted] of Object.entries(module.limits ?? {})) {
@@ -191,7 +191,7 @@ function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFil
   return settings
 }
 
-/** What a value's type cannot tell. */
+/** Checks values that depend on each other or have a syntax of their own. */
 function checkTogether(options: CoreOptions): void {
   options.origins.forEach(readOriginPattern)
   readProxies(options['trust-proxy'])
@@ -202,7 +202,10 @@ function checkTls({ key, cert, ca, 'client-cert': clientCert, 'key-passphrase': 
   if (passphrase !== undefined && key === undefined)
     throw new FwsError('ERR_OPTION', '--key-passphrase is given without --key; it decrypts that file')
   if (clientCert !== undefined && ca === undefined) {
-    throw new FwsError('ERR_OPTION', '--client-cert is given without --ca; it names who signs client certificates')
+    throw new FwsError(
+      'ERR_OPTION',
+      '--client-cert is given without --ca; it names the authorities of client certificates',
+    )
   }
   if (ca !== undefined && key === undefined && cert === undefined) {
     throw new FwsError('ERR_OPTION', '--ca is given without --key and --cert; client certificates need TLS')

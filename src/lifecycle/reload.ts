@@ -1,12 +1,12 @@
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { ReadyFilter } from './filter-setup.ts'
 
-/** Reads files again; answers how to use them. */
+/** Reads files again; returns the function that puts them to use. */
 type Reload = () => (() => void) | undefined
 
 /**
  * Reads the files of the listener and of every filter that has `reload`, then uses them: all, or none when one fails.
- * Answers whether there are any.
+ * Returns whether there are any.
  *
  * @throws FwsError `ERR_OPTION`: a file cannot be used; `ERR_FILTER`: a filter fails.
  */

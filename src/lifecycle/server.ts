@@ -27,7 +27,7 @@ import { drain } from './shutdown.ts'
 import { Undo } from './undo.ts'
 
 const STDERR = 2
-/** What a timer of Node holds, in milliseconds. */
+/** Milliseconds of the longest timer in Node. */
 const MAX_TIMER = 2_147_483_647
 
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
@@ -41,7 +41,7 @@ export type ServerOptions = {
   filters?: readonly (FilterChoice | readonly [FilterChoice, Readonly<Record<string, unknown>>])[]
   /** A config file; options given here win. */
   config?: string
-  /** Default: pino to standard error, as the command line. */
+  /** Default: pino to standard error, like the command line. */
   log?: Logger
   /** Where filters write data. Default: nowhere; filters that need it are refused. */
   stdout?: Writable
@@ -53,15 +53,15 @@ export interface RunningServer extends Server {
   readonly log: Logger
   /** The real address: `ws://127.0.0.1:9000`. */
   readonly url: string
-  /** Drains: no new clients, work finished, everybody told 1001, filters stopped, storage closed. Again: waits for the same. */
+  /** Drains: refuses new clients, finishes work, closes all clients with 1001, stops the filters, closes the storage. Later calls return the same promise. */
   close(): Promise<void>
-  /** Settles when it has closed, whoever asked for that. */
+  /** Settles when the server has closed, for whatever reason. */
   readonly closed: Promise<void>
   /** Whether `reload()` has files to read. */
   readonly reloadable: boolean
   /**
-   * Reads the files of TLS (key, certificate, authorities) and those of filters with `reload` again, for new connections;
-   * answers whether there are any. Either all of them are replaced or none.
+   * Reads the TLS files (key, certificate, authorities) and those of filters with `reload` again, for new connections. Either all
+   * of them are replaced or none. Returns whether there are any.
    *
    * @throws FwsError `ERR_OPTION`: a file cannot be used, `ERR_FILTER`: a filter fails. The old ones stay in use.
    */
@@ -71,20 +71,22 @@ export interface RunningServer extends Server {
 /**
  * Starts a server.
  *
- * @throws FwsError `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`: what was asked for cannot be; `ERR_STORAGE`,
- * `ERR_START`, `ERR_LISTEN`: it failed. Nothing is left running.
+ * @throws FwsError `ERR_OPTION`, `ERR_CONFIG`, `ERR_MODULE`, `ERR_FILTER`: the options are wrong; `ERR_STORAGE`, `ERR_START`,
+ * `ERR_LISTEN`: the start failed. Everything that was started is stopped again.
+ * @example
+ * const server = await createServer({ port: 9000, filters: ['rate-limit', './my-filter.ts', 'broadcast'] })
  */
 export async function createServer(options: ServerOptions = {}): Promise<RunningServer> {
   const { log, stdout, ...given } = options
   const base = absolute('.')
-  // The default of the command line prints; without a standard output there is nothing to print to.
+  // The default of the command line includes stdout-messages, which needs a standard output.
   if (stdout === undefined && given.config === undefined) given.filters ??= ['broadcast']
   const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
   const chosen = log ?? (await createLogger(loggingOf(plan), createWriteStream('', { fd: STDERR, autoClose: false })))
   return startServer(plan, { log: chosen, stdout })
 }
 
-/** A loader whose modules import this very copy of the package. */
+/** A loader whose modules import this copy of the package. */
 export function createLoader(signal?: AbortSignal): Loader {
   return new Loader({ 'filtered-websocket': { DROP, FwsError, createServer }, 'filtered-websocket/kit': kit }, signal)
 }
@@ -97,9 +99,9 @@ export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | '
 }
 
 /**
- * Starts what was planned.
+ * Starts a planned server.
  *
- * @param signal - ends the wait for a module that hangs; what was started is undone.
+ * @param signal - aborts the wait for a module that hangs; everything that was started is stopped again.
  */
 export async function startServer(plan: Plan, streams: Streams, signal?: AbortSignal): Promise<RunningServer> {
   const { log } = streams
@@ -220,7 +222,7 @@ class Running extends ServerView implements RunningServer {
   }
 }
 
-/** Two heartbeats, after which a lost client is noticed too, or one minute; never before the time for the headers is over. */
+/** Milliseconds: two heartbeats, after which a lost client is noticed, or one minute; at least twice the handshake timeout. */
 function idleTimeoutOf({ heartbeat, 'handshake-timeout': handshake }: CoreOptions): number {
   return Math.min(MAX_TIMER, Math.ceil(1000 * Math.max(2 * (heartbeat || 30), 2 * handshake)))
 }

@@ -2,24 +2,24 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hub } from '../hub/hub.ts'
 
 const SHUTTING_DOWN = 'server is shutting down'
-/** Clients told at a time; their reconnects come as paced as their goodbyes. */
+/** Clients closed at a time: paced closes pace the reconnects. */
 const BATCH = 200
-/** Part of the drain time over which the goodbyes are spread, when there are many. */
+/** Share of the drain time over which many closes are spread. */
 const SPREAD = 0.5
-/** Milliseconds that disconnect chains have once their clients were terminated. */
+/** Milliseconds for disconnect chains after their clients were terminated. */
 const LAST_CHAINS = 1000
 
 /**
  * Closes every client with 1001 after its work is done, in paced batches with jitter, then waits for their disconnect
- * chains, and for `others` to end. Who is left after the drain time is terminated.
+ * chains and for `others`. Clients that are left after the drain time are terminated.
  */
 export async function drain(hub: Hub, drainMs: number, others: Promise<void>): Promise<void> {
   const gone = Promise.all([hub.empty(), others]).then(() => true)
   const timer = new AbortController()
   const late = sleep(drainMs, false, { signal: timer.signal })
-  // Cancelled below.
+  // The timer is cancelled below.
   late.catch(() => {})
-  await tellAll(hub, drainMs)
+  await retireAll(hub, drainMs)
   if (await Promise.race([gone, late])) {
     timer.abort()
     return
@@ -29,11 +29,11 @@ export async function drain(hub: Hub, drainMs: number, others: Promise<void>): P
   for (const client of left) client.disconnect(1001, SHUTTING_DOWN)
   await new Promise(setImmediate)
   for (const client of left) client.terminate()
-  // A client whose filter never settles is left behind.
+  // A client whose filter never settles is abandoned.
   await Promise.race([hub.empty(), sleep(LAST_CHAINS)])
 }
 
-async function tellAll(hub: Hub, drainMs: number): Promise<void> {
+async function retireAll(hub: Hub, drainMs: number): Promise<void> {
   const clients = [...hub.clients.values()]
   const pause = Math.min(100, (drainMs * SPREAD * BATCH) / clients.length)
   for (let i = 0; i < clients.length; i += BATCH) {

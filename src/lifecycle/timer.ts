@@ -2,9 +2,9 @@ import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
 
 /**
- * Repeats `run` until stopped: one run at a time, errors handed over, the process not kept alive. Answers how to stop.
+ * Repeats `run` every `ms` milliseconds, one run at a time, without keeping the process alive. Returns the function that stops it.
  *
- * @param limit - what a run's promise is awaited through, so that one that never settles does not end the repeating.
+ * @param limit - adds a deadline to the promise of a run: one that never settles must not end the repetition.
  */
 export function repeat(
   ms: number,

@@ -2,10 +2,10 @@ import type { Logger } from 'pino'
 import { logError } from '../chain/report.ts'
 import { type Awaitable, withDeadline } from '../contract/deadline.ts'
 
-/** Milliseconds that a step has at least, however short the drain time. */
+/** Milliseconds that a step has at least. */
 const LEAST = 1000
 
-/** What has been begun and must be ended: in reverse order, every step whatever the others do, each with a deadline. */
+/** Steps that undo a start. They run in reverse order, each with a deadline, even when others fail. */
 export class Undo {
   readonly #log: Logger
   readonly #deadlineMs: number
@@ -16,7 +16,7 @@ export class Undo {
     this.#deadlineMs = Math.max(LEAST, deadlineMs)
   }
 
-  /** @param what - for the log, should it fail. */
+  /** @param what - names the step in the log when it fails. */
   add(what: string, end: () => Awaitable<void>): void {
     this.#steps.push({ what, end })
   }

@@ -23,7 +23,7 @@ import { ActingServer } from './acting-server.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
 
-/** Past the last filter: no filter holds the client. */
+/** Beyond the last filter: its messages reach all of them. */
 const EVERY_FILTER = 0x3fff_ffff
 const NO_TOPICS: ReadonlySet<string> = new Set()
 
@@ -56,12 +56,12 @@ export interface ClientHost extends Server {
   isLeaving(client: ServerClient): boolean
 }
 
-/** What is known of a client before it is open. */
+/** A client before it is open. */
 export interface Arrival {
   readonly id?: string | undefined
   readonly remote: string
   readonly handshake?: Handshake
-  /** How it is framed as long as nothing else is negotiated. */
+  /** Framing until the handshake negotiates another one. */
   readonly frame: Transport['frame']
 }
 
@@ -115,7 +115,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #pending: Pending | undefined
   /** How this side ended the connection, if it did. */
   #ending: Ending | undefined
-  /** It is not read any more: it finishes what it has, and is closed then. */
+  /** Its socket is not read any more: it handles the messages that it has, then closes. */
   #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
@@ -146,7 +146,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return this.#actingServer
   }
 
-  /** Once this side has ended it, not even the message that is in the chain goes on. */
+  /** Once this side has ended it, even the message in the chain goes no further. */
   get reach(): number {
     return this.#ending === undefined ? (this.#pending?.reach ?? EVERY_FILTER) : NO_FILTER
   }
@@ -157,7 +157,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   set identity(identity: string | undefined) {
     if (identity !== undefined && (typeof identity !== 'string' || identity === ''))
-      throw new FwsError('ERR_STATE', `an identity is a text or undefined, received ${shown(identity)}`)
+      throw new FwsError('ERR_STATE', `an identity is a string or undefined, received ${shown(identity)}`)
     this.#identity = identity
   }
 
@@ -181,12 +181,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   set codec(codec: Codec) {
     this.#codec = codec
-    // What many share cannot be compressed together with the number of each.
+    // Numbered messages are not compressed: the compressed bytes could not be shared.
     const frame = codec.numbered === true ? this.#uncompressed : this.#frame
     this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, frame))
   }
 
-  /** Whether it has a transport: then its end leads to `closed`. */
+  /** Whether it has a transport, whose end leads to `closed`. */
   get isBound(): boolean {
     return this.#transport !== undefined
   }
@@ -214,14 +214,14 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return DROP
   }
 
-  /** Sends what this client's wire has encoded. */
+  /** Sends a payload that this client's wire has encoded. */
   sendEncoded(encoded: Buffer | Pieces): void {
     this.#deliver(encoded, this.#pending?.isReached(this) ?? true)
   }
 
   /**
-   * @param whilePending - whether it may reach a client that is pending: what its holder sends and every answer to its
-   * messages may; all else waits for the admission.
+   * @param whilePending - whether it may reach a client that is pending: messages of its holder and answers to its own messages
+   * may. Other messages wait for the admission.
    */
   #deliver(encoded: Buffer | Pieces, whilePending: boolean): void {
     if (encoded.length === 0) return
@@ -246,7 +246,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop {
     if (this.#transport !== undefined)
-      throw new FwsError('ERR_STATE', 'refuse() works in a connect handler only; later it is disconnect()')
+      throw new FwsError('ERR_STATE', 'refuse() works in connect handlers only; later use disconnect()')
     const asked = { status, reason, headers }
     checkRefusal(asked)
     this.refusal = asked
@@ -327,53 +327,53 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
       this.refusal ??= { status: 403, reason: undefined, headers: undefined }
     } else if (!this.#isEnding) {
       this.hub.fanout.flushOne(this.outbox)
-      // Writing out may have found the client too far behind, and ended it.
+      // The flush closes a client that is too slow.
       if (this.#ending === undefined) this.#end(code, reason)
     }
     return DROP
   }
 
-  /** Everything in the mailbox is worked on first. */
+  /** Handles the messages in the mailbox, then closes. */
   retire(code: number, reason: string): void {
     if (this.#isEnding) return
     this.#isRetiring = true
     this.#flow('pause')
     this.mailbox.whenIdle(async () => {
-      // Who cannot finish is closed all the same.
+      // Failed work does not keep the client open.
       if (this.#finishing !== undefined) await Promise.allSettled(this.#finishing.map(async work => work()))
       this.disconnect(code, reason)
     })
   }
 
-  /** At once, without a goodbye. */
+  /** Ends the connection at once, without a Close frame. */
   terminate(): void {
     try {
       this.#transport?.destroy()
     } catch (error) {
       this.hub.transportFailed(error, this)
-      // It will not tell that it has ended.
+      // A transport that throws does not report its end.
       queueMicrotask(() => this.closed(1006, '', false))
       this.#transport?.socket.destroy()
     }
   }
 
-  /** Its transport threw. The caller, who may be at work for other clients, hears nothing of it: this client ends. */
+  /** Its transport threw. The caller, which may be writing to other clients, sees no error: only this client ends. */
   transportFailed(error: unknown): void {
     this.hub.transportFailed(error, this)
     if (this.#ending === undefined) this.#finish({ code: 1006, reason: '' })
     this.terminate()
   }
 
-  /** The peer has gone before its handshake was answered. */
+  /** The peer disconnected before its handshake was answered. */
   abandoned(): void {
     this.#leave()
   }
 
-  /** The transport carries messages from now on: the open chain runs, and messages wait for it. */
+  /** Starts on a transport: runs the open chain; messages wait for it. */
   open(transport: Transport): void {
     this.#transport = transport
     if (transport.frame !== this.#frame) {
-      // As the handshake negotiated; what connect filters sent is framed already, as everybody can read it.
+      // The framing that the handshake negotiated. Frames of connect filters exist already, in the form that every peer can read.
       this.#frame = transport.frame
       this.codec = this.#codec
     }
@@ -381,13 +381,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (opening !== undefined) this.mailbox.begin(opening)
   }
 
-  /** The same once the caller is done, so that nothing of it happens before the caller knows its client. */
+  /** The same in a microtask, so that the caller has its client before any handler runs. */
   openSoon(transport: Transport): void {
     this.#transport = transport
     this.mailbox.begin(Promise.resolve().then(() => this.#runOpen(transport)))
   }
 
-  /** @param views - what the transport has decoded; it is part of the message that filters get. */
+  /** @param views - decoded by the transport; merged into the message that filters get. */
   receive(payload: Payload, views?: MessageViews): void {
     if (this.#isEnding) {
       count(this.hub.counters.drops, 'closing client')
@@ -398,7 +398,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.mailbox.receive(views === undefined ? payload : new Viewed(payload, views))
   }
 
-  /** The peer said Close: what waits for it goes out before the answer. */
+  /** The peer sent a Close frame: queued frames are written before the answer. */
   peerCloses(): void {
     if (this.#isEnding) return
     this.hub.fanout.flushOne(this.outbox)
@@ -406,7 +406,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#stage = 'closing'
   }
 
-  /** The transport has ended. What was received before is still worked on; then the disconnect chain runs. */
+  /** The transport has ended. Messages received before are still handled; then the disconnect chain runs. */
   closed(code: number, reason: string, clean: boolean): void {
     if (this.#stage === 'gone') return
     // Only a client whose open chain has begun has a disconnect chain.
@@ -504,7 +504,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     const ending = { code, reason: cutReason(reason) }
     this.#finish(ending)
     try {
-      // A paused socket would never show the peer's Close.
+      // A paused socket would never read the peer's Close frame.
       this.#transport?.resume()
       this.#transport?.close(code, ending.reason)
     } catch (error) {
@@ -512,7 +512,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     }
   }
 
-  /** Nothing is sent or handled from now on but the Close frame. */
+  /** From now on only the Close frame is sent, and no message is handled. */
   #finish(ending: Ending): void {
     this.#ending = ending
     if (this.#stage !== 'gone') this.#stage = 'closing'

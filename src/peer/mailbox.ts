@@ -4,16 +4,16 @@ export interface InboundLimits {
   readonly maxBytes: number
 }
 
-/** Items in a row after which the event loop gets a turn; work that brings more work, such as a consumer that publishes to its own channel, would never end. */
+/** Items handled in one turn of the event loop. A consumer that publishes to its own channel would never yield otherwise. */
 const IN_A_ROW = 1000
 
-/** What a mailbox drives. */
+/** The owner of a mailbox, which handles its items. */
 export interface MailboxOwner<T> {
-  /** Answers a promise, which never rejects, while the item is being worked on. */
+  /** Returns a promise, which MUST NOT reject, when the item is not handled at once. */
   handle(item: T): Promise<unknown> | undefined
   /** Bytes. */
   sizeOf(item: T): number
-  /** The limit is reached; below half of it again. */
+  /** Called when the limit is reached; `resume` when half of it is free again. */
   pause(): void
   resume(): void
 }
@@ -21,8 +21,8 @@ export interface MailboxOwner<T> {
 /**
  * Hands messages to a chain one after the other, in the order received.
  *
- * Idle, the chain runs on the caller's stack. Behind a pending promise messages queue up; at the limit the owner is
- * paused, at half of it resumed. For a socket the bound is the limit and one read more: what was read is still parsed.
+ * An idle mailbox runs the chain on the caller's stack. Behind a pending promise messages queue up; at the limit the owner is
+ * paused, at half of it resumed. A socket may exceed the limit by the messages of one read.
  */
 export class Mailbox<T> {
   readonly #owner: MailboxOwner<T>
@@ -44,12 +44,12 @@ export class Mailbox<T> {
     return this.#queue.length - this.#head
   }
 
-  /** Whether the owner is paused for this mailbox's sake. */
+  /** Whether this mailbox has paused its owner. */
   get paused(): boolean {
     return this.#paused
   }
 
-  /** Messages wait until this work has ended. */
+  /** Makes messages wait for this work. */
   begin(work: Promise<unknown>): void {
     this.#busy = true
     this.#drainAfter(work)
@@ -57,24 +57,24 @@ export class Mailbox<T> {
 
   receive(item: T): void {
     if (this.#busy) this.#enqueue(item)
-    else if (this.#work(item)) this.#drain()
+    else if (this.#handle(item)) this.#drain()
   }
 
-  /** Runs `then` as soon as nothing is worked on and nothing waits; at once if that is so now. */
+  /** Runs `then` when the mailbox is idle; at once if it is. */
   whenIdle(then: () => void): void {
     if (this.#busy) this.#whenIdle = [...(this.#whenIdle ?? []), then]
     else then()
   }
 
-  /** Forgets what waits; answers how many messages that were. */
+  /** Discards the queue; returns the number of its messages. */
   discard(): number {
     const dropped = this.waiting
     this.#reset()
     return dropped
   }
 
-  /** Answers whether the message has been dealt with; otherwise the queue goes on when its promise settles. */
-  #work(item: T): boolean {
+  /** Returns whether the item is handled; otherwise the queue continues when its promise settles. */
+  #handle(item: T): boolean {
     this.#busy = true
     const pending = this.#owner.handle(item)
     if (pending === undefined) return true
@@ -82,7 +82,7 @@ export class Mailbox<T> {
     return false
   }
 
-  /** Work that fails after all must not keep everything behind it waiting for ever. */
+  /** A rejection, which must not happen, does not block the queue. */
   #drainAfter(work: Promise<unknown>): void {
     const drain = () => this.#drain()
     work.then(drain, drain)
@@ -105,9 +105,9 @@ export class Mailbox<T> {
       }
       const item = this.#queue[this.#head++]!
       this.#bytes -= this.#owner.sizeOf(item)
-      this.#forgetWorked()
+      this.#releaseHandled()
       this.#resumeAtHalf()
-      if (!this.#work(item)) return
+      if (!this.#handle(item)) return
     }
     this.#reset()
     this.#inARow = 0
@@ -117,8 +117,8 @@ export class Mailbox<T> {
     if (then !== undefined) for (const run of then) run()
   }
 
-  /** A queue that is never empty must not keep what has left it. */
-  #forgetWorked(): void {
+  /** A queue that is never empty must release the items that have left it. */
+  #releaseHandled(): void {
     if (this.#head < 64 || this.#head < this.#queue.length / 2) return
     this.#queue = this.#queue.slice(this.#head)
     this.#head = 0

@@ -101,18 +101,18 @@ describe('a config file', () => {
 
 describe('a config file is refused', () => {
   for (const [what, text, sentence] of [
-    ['with an unknown key', '{\n  "prot": 1\n}', 'my.json:2:3: prot is no option; did you mean "port"?'],
-    ['with a key that every object has', '{ "constructor": 1 }', 'my.json:1:3: constructor is no option'],
-    ['with __proto__', '{ "__proto__": 1 }', 'my.json:1:3: __proto__ is no option'],
+    ['with an unknown key', '{\n  "prot": 1\n}', 'my.json:2:3: prot is not an option; did you mean "port"?'],
+    ['with a key that every object has', '{ "constructor": 1 }', 'my.json:1:3: constructor is not an option'],
+    ['with __proto__', '{ "__proto__": 1 }', 'my.json:1:3: __proto__ is not an option'],
     ['nested without end', '['.repeat(100_000), 'my.json: nested 101 levels deep; a config file needs a few'],
     ['larger than any', ' '.repeat(1_048_577), 'cannot read config file my.json: it is larger than 1048576 bytes'],
-    ['with a key far from any', '{ "colour": 1 }', 'my.json:1:3: colour is no option'],
-    ['with an unknown flag', '{ "flags": [\n"verbose"] }', 'my.json:2:1: verbose is no option'],
-    ["with another filter's option", '{ "rate-limit-bytes": 1 }', 'my.json:1:3: rate-limit-bytes is no option'],
+    ['with a key far from any', '{ "colour": 1 }', 'my.json:1:3: colour is not an option'],
+    ['with an unknown flag', '{ "flags": [\n"verbose"] }', 'my.json:2:1: verbose is not an option'],
+    ["with another filter's option", '{ "rate-limit-bytes": 1 }', 'my.json:1:3: rate-limit-bytes is not an option'],
     [
       'with an unknown option of a place',
       '{ "filters": [["log", { "log-mx": 1 }]] }',
-      'my.json:1:25: log-mx is no option; did you mean "log-max"?',
+      'my.json:1:25: log-mx is not an option; did you mean "log-max"?',
     ],
     ['with a key given twice', '{ "drain": 1,\n "drain": 1 }', 'my.json:2:2: drain is given twice'],
     [
@@ -172,12 +172,12 @@ describe('a config file is refused', () => {
   }
 
   it('with an option of the core at a position, where it has no effect', async t => {
-    assert.match(await refused(t, '{ "filters": [["log", { "drain": 1 }]] }'), /^my\.json:1:25: drain is no option/)
+    assert.match(await refused(t, '{ "filters": [["log", { "drain": 1 }]] }'), /^my\.json:1:25: drain is not an option/)
   })
 
   it('with an option of one filter at another', async t => {
     const text = '{ "filters": ["log", ["echo", { "log-max": 1 }]] }'
-    assert.match(await refused(t, text), /^my\.json:1:33: log-max is no option/)
+    assert.match(await refused(t, text), /^my\.json:1:33: log-max is not an option/)
   })
 
   it('with a wrong value for one position, naming the line', async t => {

@@ -162,7 +162,7 @@ describe('uses', () => {
     assert.match(server.printed, /asking message kindly/)
     await assert.rejects(testServer(['asking'], { 'polite-wrod': 'x' }), {
       code: 'ERR_CONFIG',
-      message: 'option polite-wrod is no option; did you mean "polite-word"?',
+      message: 'option polite-wrod is not an option; did you mean "polite-word"?',
     })
   })
 
@@ -486,7 +486,7 @@ describe('one module at several positions', () => {
   it('refuses an unknown option at its position', async () => {
     await assert.rejects(testServer([[counting, { 'inline-wrod': 'x' }]]), {
       code: 'ERR_CONFIG',
-      message: 'option inline-wrod is no option; did you mean "inline-word"?',
+      message: 'option inline-wrod is not an option; did you mean "inline-word"?',
     })
   })
 

@@ -692,7 +692,7 @@ describe('refuse', () => {
     const { client } = await server.connect()
     assert.throws(() => client.refuse(401), {
       code: 'ERR_STATE',
-      message: 'refuse() works in a connect handler only; later it is disconnect()',
+      message: 'refuse() works in connect handlers only; later use disconnect()',
     })
   })
 

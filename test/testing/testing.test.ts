@@ -32,7 +32,7 @@ describe('testServer', () => {
   it('refuses the same mistakes as the command line', async () => {
     await assert.rejects(testServer(['ehco']), { code: 'ERR_MODULE' })
     await assert.rejects(testServer(['echo'], { 'max-payloat': 1 }), {
-      message: 'option max-payloat is no option; did you mean "max-payload"?',
+      message: 'option max-payloat is not an option; did you mean "max-payload"?',
     })
     await assert.rejects(testServer(['echo'], { 'max-payload': 'big' }), {
       message: 'option max-payload takes a whole number from 1 to 536870888, received "big"',
@@ -301,7 +301,7 @@ describe('setUp', () => {
       message: 'option inline-max takes a number, received "x"',
     })
     await assert.rejects(setUp(words as FilterModule<never>, { 'inline-min': 1 }), {
-      message: 'option inline-min is no option; did you mean "inline-max"?',
+      message: 'option inline-min is not an option; did you mean "inline-max"?',
     })
   })
 
