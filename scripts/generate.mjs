@@ -15,7 +15,7 @@ const GUARDS = 'Guards'
 const GROUPS = {
   [GUARDS]: [],
   Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo'],
-  Protocols: ['media', 'messaging', 'wslink'],
+  Protocols: ['announce', 'clock', 'media', 'messaging', 'wslink'],
   HTTP: ['health', 'pages'],
   Output: ['log', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
   Others: [],
