@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import process from 'node:process'
-import { LogLimit, logError } from '../src/chain/report.ts'
+import { logError } from '../src/chain/report.ts'
 import { describe, main } from '../src/cli.ts'
 import { isOptionError, messageOf } from '../src/contract/errors.ts'
 import type { RunningServer } from '../src/index.ts'
+import { LogLimit } from '../src/kit/rate-limited-log.ts'
 
 const { argv, env, stdout, stderr } = process
 /** Milliseconds for written output to reach its reader. */

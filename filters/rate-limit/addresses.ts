@@ -1,6 +1,6 @@
-import { Bucket } from './bucket.ts'
+import { BoundedMap } from 'filtered-websocket/kit'
+import { Bucket, MAX_BUCKETS } from './bucket.ts'
 import { networkOf } from './network.ts'
-import { Recent } from './recent.ts'
 
 export interface AddressLimits {
   /** A second, and at once. */
@@ -21,7 +21,7 @@ const FULL_WAIT = 5
 /** Connections by address, on this node. */
 export class Addresses {
   readonly #limits: AddressLimits
-  readonly #connects = new Recent<Bucket>()
+  readonly #connects = new BoundedMap<string, Bucket>(MAX_BUCKETS)
   /** Only addresses that have clients, so `--max-clients` bounds it. */
   readonly #clients = new Map<string, number>()
 
@@ -57,7 +57,7 @@ export class Addresses {
   }
 
   sweep(now: number): void {
-    this.#connects.sweep(bucket => bucket.isFull(now))
+    this.#connects.deleteWhere(bucket => bucket.isFull(now))
   }
 
   #leave(network: string): void {

@@ -1,3 +1,6 @@
+/** Buckets of each kind, of the networks or identities used last: an attacker with more addresses is not stopped by counting them. */
+export const MAX_BUCKETS = 100_000
+
 /** A token bucket: so much a second, and so much at once. Times are in milliseconds. */
 export class Bucket {
   readonly #size: number

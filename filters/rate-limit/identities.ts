@@ -1,7 +1,7 @@
 import type { Host, Values } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import { BoundedMap, optionError } from 'filtered-websocket/kit'
+import { MAX_BUCKETS } from './bucket.ts'
 import { Meter, type Rates } from './meter.ts'
-import { Recent } from './recent.ts'
 
 const MINUTE = 60_000
 
@@ -18,7 +18,7 @@ export class Identities {
   readonly #limits: IdentityLimits
   readonly #log: Host['log']
   readonly #values: Values | undefined
-  readonly #meters = new Recent<Meter>()
+  readonly #meters = new BoundedMap<string, Meter>(MAX_BUCKETS)
 
   /** @throws Error `ERR_OPTION` when connects are limited and the storage cannot count them. */
   constructor(limits: IdentityLimits, { storage, log }: Pick<Host, 'storage' | 'log'>) {
@@ -50,7 +50,7 @@ export class Identities {
   }
 
   sweep(now: number): void {
-    this.#meters.sweep(meter => meter.isFull(now))
+    this.#meters.deleteWhere(meter => meter.isFull(now))
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Client } from 'filtered-websocket'
+import { isPromise } from 'filtered-websocket/kit'
 import { type Envelope, type Request, resultOf } from './envelope.ts'
 import { raised, unregistered } from './errors.ts'
 import type { Procedures } from './procedures.ts'
@@ -100,10 +101,6 @@ export class Calls {
 /** The topic of what a procedure yields. */
 function progressOf(method: string): string {
   return `${method}.progress`
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 
 function isGenerator(value: unknown): value is AsyncGenerator {

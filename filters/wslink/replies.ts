@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Encoded } from 'filtered-websocket'
+import { type Limiter, SerialQueue } from 'filtered-websocket/kit'
 import type { Codecs } from './codecs.ts'
-import type { Slots } from './slots.ts'
 
 /** Bytes that a socket keeps when it is said to be drained. */
 const LITTLE = 16_384
@@ -15,18 +15,20 @@ const LOOK_EVERY = 20
 export class Replies {
   readonly #client: Client
   readonly #codecs: Codecs
-  readonly #slots: Slots
+  readonly #limiter: Limiter
   readonly #limit: number
   #waiting = 0
-  /** Settles when the last one that waits has been sent. */
-  #turn: Promise<void> = Promise.resolve()
+  readonly #queue = new SerialQueue()
   #isClosed = false
 
-  /** @param maxBuffered - bytes that may wait for a client; answers take half of them. */
-  constructor(client: Client, codecs: Codecs, slots: Slots, maxBuffered: number) {
+  /**
+   * @param limiter - counts the bytes of answers that wait.
+   * @param maxBuffered - bytes that may wait for a client; answers take half of them.
+   */
+  constructor(client: Client, codecs: Codecs, limiter: Limiter, maxBuffered: number) {
     this.#client = client
     this.#codecs = codecs
-    this.#slots = slots
+    this.#limiter = limiter
     this.#limit = maxBuffered / 2
   }
 
@@ -38,20 +40,19 @@ export class Replies {
       return undefined
     }
     this.#waiting++
-    this.#slots.hold(size)
-    this.#turn = this.#turn.then(async () => {
+    this.#limiter.weigh(size)
+    return this.#queue.run(async () => {
       await this.#untilRoom(size)
       this.#waiting--
-      this.#slots.release(size)
+      this.#limiter.weigh(-size)
       if (!this.#isClosed) this.#hand(reply)
     })
-    return this.#turn
   }
 
   /** Settles when nothing waits and the client has room, never in this turn of the event loop. */
   async room(): Promise<void> {
     await setImmediate()
-    await this.#turn
+    await this.#queue.settled
     await this.#untilRoom(0)
   }
 

@@ -1,4 +1,5 @@
 import type { Awaitable, Client, ClientState, Drop, Payload } from 'filtered-websocket'
+import { Limiter } from 'filtered-websocket/kit'
 import type { Calls } from './calls.ts'
 import type { Codecs } from './codecs.ts'
 import { type Envelope, type Request, readRequest, resultOf } from './envelope.ts'
@@ -8,7 +9,6 @@ import type { Generation, Reader } from './generation.ts'
 import type { Hello } from './hello.ts'
 import { ALL, hears, listenersOf } from './publisher.ts'
 import { Replies } from './replies.ts'
-import { Slots } from './slots.ts'
 import { weightOf } from './weight.ts'
 
 /** Ends a chain; the core has it registered under this name. */
@@ -17,6 +17,8 @@ const DROP = Symbol.for('filtered-websocket.drop') as Drop
 /** WebSocket close code. */
 const POLICY_VIOLATION = 1008
 const MAX_FAILURES = 5
+/** Milliseconds that a call waits for earlier calls of its client to end. */
+const MAX_WAIT = 10_000
 
 /** What all sessions of a server share. */
 export interface Service {
@@ -52,7 +54,7 @@ export class Session {
   #interests: Map<string, unknown> | undefined
   readonly #service: Service
   readonly #replies: Replies
-  readonly #slots: Slots
+  readonly #limiter: Limiter
   #generation: Generation | undefined
   #reader: Reader | undefined
   #failures = 0
@@ -64,8 +66,8 @@ export class Session {
   constructor(client: Client, service: Service) {
     this.client = client
     this.#service = service
-    this.#slots = new Slots(service.limits.pending, service.limits.message)
-    this.#replies = new Replies(client, service.codecs, this.#slots, service.limits.buffered)
+    this.#limiter = new Limiter({ max: service.limits.pending, maxWeight: service.limits.message })
+    this.#replies = new Replies(client, service.codecs, this.#limiter, service.limits.buffered)
   }
 
   message(payload: Payload): Drop | Promise<Drop> {
@@ -224,21 +226,30 @@ export class Session {
   #call(request: Request): Drop | Promise<Drop> {
     const bytes = this.#received + weightOf(request)
     this.#received = 0
-    if (!this.#slots.isFull) return this.#run(request, bytes)
+    return this.#limiter.isFull ? this.#runLater(request, bytes) : this.#run(request, bytes)
+  }
+
+  async #runLater(request: Request, bytes: number): Promise<Drop> {
     const { id, method } = request
-    return this.#slots.room().then(isFree => {
-      if (this.isClosed) return DROP
-      if (isFree) return this.#run(request, bytes)
-      this.reply(raised(id, method, new Error('too many calls of this client are under way, try later'), false), method)
+    try {
+      await this.#limiter.enter(bytes, AbortSignal.timeout(MAX_WAIT))
+    } catch {
+      const busy = new Error('too many calls of this client are under way, try later')
+      if (!this.isClosed) this.reply(raised(id, method, busy, false), method)
       return DROP
-    })
+    }
+    try {
+      return this.isClosed ? DROP : this.#run(request, bytes)
+    } finally {
+      this.#limiter.free(bytes)
+    }
   }
 
   #run(request: Request, bytes: number): Drop {
     const pending = this.#service.calls.run(request, this)
     if (pending !== undefined) {
-      this.#slots.take(bytes)
-      pending.catch(this.#service.onError).finally(() => this.#slots.free(bytes))
+      this.#limiter.take(bytes)
+      pending.catch(this.#service.onError).finally(() => this.#limiter.free(bytes))
     }
     return DROP
   }

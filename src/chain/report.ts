@@ -1,33 +1,9 @@
 import type { Logger } from 'pino'
 import type { Counters } from '../contract/metrics.ts'
+import { LogLimit } from '../kit/rate-limited-log.ts'
 
 /** Log lines per second for the errors of one filter; all errors are counted. */
 const LINES_PER_SECOND = 5
-
-/** Limits log lines per kind and time window, and counts the suppressed ones. */
-export class LogLimit {
-  readonly #lines: number
-  readonly #windowMs: number
-  readonly #recent = new Map<string, { window: number; lines: number; suppressed: number }>()
-
-  constructor(lines: number, windowMs: number) {
-    this.#lines = lines
-    this.#windowMs = windowMs
-  }
-
-  /** Accounts for one line; the first line of a window gets the number of lines `suppressed` before it. */
-  take(kind: string): { isOver: boolean; suppressed: number } {
-    const window = Math.floor(Date.now() / this.#windowMs)
-    const last = this.#recent.get(kind)
-    if (last?.window !== window) {
-      this.#recent.set(kind, { window, lines: 1, suppressed: 0 })
-      return { isOver: false, suppressed: last?.suppressed ?? 0 }
-    }
-    const isOver = last.lines++ >= this.#lines
-    if (isOver) last.suppressed++
-    return { isOver, suppressed: 0 }
-  }
-}
 
 /** Logs any thrown value, even one that throws again while it is serialized. */
 export function logError(

@@ -3,6 +3,7 @@ import type { Awaitable } from '../contract/deadline.ts'
 import type { Counters } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Carrier } from '../contract/storage.ts'
+import { BoundedMap } from '../kit/bounded-map.ts'
 import type { DisconnectOrder } from './disconnect-order.ts'
 import {
   isFrom,
@@ -57,12 +58,14 @@ export class Fabric {
   #bytes = 0
   #scheduled = false
   /** Next sequence number by channel, least recently used first. */
-  readonly #nextNumbers = new Map<string, number>()
+  readonly #nextNumbers = new BoundedMap<string, number>(MAX_NUMBERED, evicted => {
+    this.#begin = Math.max(this.#begin, evicted)
+  })
   /** First number of a channel without an entry: above all numbers that it may have had before it was evicted. */
   #begin = 0
   #beat: NodeJS.Timeout | undefined
   /** Next expected number by subscribed channel and node. */
-  readonly #expected = new Map<string, Map<string, number>>()
+  readonly #expected = new Map<string, BoundedMap<string, number>>()
   /** Lost messages that are not logged yet. */
   #lost = 0
   #refused = new Set<string>()
@@ -137,7 +140,7 @@ export class Fabric {
   }
 
   #listen(channel: string): Awaitable<void> {
-    this.#expected.set(channel, new Map())
+    this.#expected.set(channel, new BoundedMap(MAX_NODES))
     return this.#host.carrier.listen(channel)
   }
 
@@ -145,10 +148,7 @@ export class Fabric {
     const { carrier, counters } = this.#host
     const next = this.#nextNumbers.get(channel)
     const first = next ?? this.#begin
-    // Moves the entry to the end of the Map, which is in order of use.
-    this.#nextNumbers.delete(channel)
     this.#nextNumbers.set(channel, first + messages.length)
-    if (this.#nextNumbers.size > MAX_NUMBERED) this.#begin = Math.max(this.#begin, evictOldest(this.#nextNumbers)!)
     const envelope = writeEnvelope(this.#node, { first, restarted: next === undefined, messages })
     const { length } = messages
     const onRefused = () => {
@@ -168,7 +168,6 @@ export class Fabric {
     }
     const { node, first, restarted, messages } = envelope
     const next = expected.get(node)
-    if (next === undefined && expected.size >= MAX_NODES) evictOldest(expected)
     if (next !== undefined) {
       if (first < next) return
       if (first - next > MAX_GAP) {
@@ -212,13 +211,4 @@ function channelOf(topic: string | undefined): string {
 
 function topicOf(channel: string): string | undefined {
   return channel === EVERYONE ? undefined : channel.slice('topic:'.length)
-}
-
-/** Deletes the first entry and returns its number. */
-function evictOldest(map: Map<string, number>): number | undefined {
-  for (const [key, number] of map) {
-    map.delete(key)
-    return number
-  }
-  return undefined
 }

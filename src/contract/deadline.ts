@@ -3,7 +3,7 @@ import { FwsError } from './errors.ts'
 export type Awaitable<T> = T | PromiseLike<T>
 
 /** Whether a value is a promise of any library or realm. */
-export function isPromise(value: unknown): value is PromiseLike<unknown> {
+export function isPromise<T>(value: Awaitable<T>): value is PromiseLike<T> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 

@@ -11,7 +11,6 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { FAILED } from '../chain/chain.ts'
-import { LogLimit } from '../chain/report.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
@@ -19,6 +18,7 @@ import type { Refusal } from '../contract/refusal.ts'
 import { count } from '../fanout/counters.ts'
 import type { Hub } from '../hub/hub.ts'
 import { hostProblem, isHostAllowed } from '../kit/host.ts'
+import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
 import { readAuthorities, readTlsFiles } from '../kit/tls-files.ts'
@@ -77,13 +77,14 @@ export class Listener {
   /** The bound address. */
   #boundTo = ''
   readonly #watched = new WeakSet<Duplex>()
-  readonly #tlsFailures = new LogLimit(...TLS_FAILURE_LINES)
+  readonly #tlsFailures: RateLimitedLog
   #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
     this.#options = options
+    this.#tlsFailures = new RateLimitedLog(hub.log, ...TLS_FAILURE_LINES)
     const headersTimeout = Math.ceil(options.headersTimeout)
     const settings = {
       // Checked and counted in `#check`.
@@ -280,9 +281,7 @@ export class Listener {
   #countTlsFailure({ code = 'unknown' }: NodeJS.ErrnoException): void {
     count(this.#hub.counters.tlsFailures, code)
     const failure = tlsFailureOf(code)
-    if (failure === undefined) return
-    const { isOver, suppressed } = this.#tlsFailures.take(code)
-    if (!isOver) this.#hub.log.warn({ code, ...(suppressed > 0 && { suppressed }) }, failure)
+    if (failure !== undefined) this.#tlsFailures.add('warn', { code }, failure, code)
   }
 
   #readTls(): TlsOptions {

@@ -1,9 +1,12 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
+export { isPromise } from '../contract/deadline.ts'
+export { BoundedMap } from './bounded-map.ts'
 export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint } from './endpoint.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback } from './host.ts'
 export { isInside } from './is-inside.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
+export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'
 export { linger } from './linger.ts'
 export { type Found, locate, type Mount } from './locate.ts'
 export { type OpenFile, type OpenInsideOptions, openInside } from './open-inside.ts'
@@ -17,10 +20,13 @@ export {
   publicKeyIn,
   readPem,
 } from './pem.ts'
+export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
 export { closeUnreadBodies, hasBody } from './request-body.ts'
 export { type Answer, RequestQueue } from './request-queue.ts'
 export { respond } from './respond.ts'
 export { SANDBOX_CSP, type SendFileOptions, sendFile } from './send-file.ts'
+export { SerialQueue, SerialQueues } from './serial-queue.ts'
 export { tlsFailureOf } from './tls-failure.ts'
 export { readAuthorities, readTlsFiles, type TlsFiles, type TlsPair } from './tls-files.ts'
+export { Watchdog } from './watchdog.ts'

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { respond } from './respond.ts'
+import { SerialQueues } from './serial-queue.ts'
 
 /** Answers a request; may reject. */
 export type Answer = (req: IncomingMessage, res: ServerResponse) => Promise<void>
@@ -16,8 +17,7 @@ export type Answer = (req: IncomingMessage, res: ServerResponse) => Promise<void
 export class RequestQueue {
   readonly #answer: Answer
   readonly #report: (error: unknown) => void
-  /** The last answer of each connection. */
-  readonly #last = new WeakMap<Socket, Promise<void>>()
+  readonly #queues = new SerialQueues<Socket>()
 
   /** @param report - is called with the error of an answer, after which the client gets 500, or the end of the connection. */
   constructor(answer: Answer, report: (error: unknown) => void) {
@@ -28,12 +28,10 @@ export class RequestQueue {
   /** Answers 405 to other methods. @returns `res`, for the request chain. */
   add(req: IncomingMessage, res: ServerResponse): ServerResponse {
     if (req.method === 'GET' || req.method === 'HEAD') {
-      const before = this.#last.get(req.socket)
-      this.#last.set(req.socket, new Promise(resolve => res.once('close', resolve)))
-      this.#run(before, req, res).catch(error => {
-        this.#report(error)
-        if (res.headersSent) res.destroy()
-        else respond(res, 500, 'internal error')
+      const closed = new Promise(resolve => res.once('close', resolve))
+      void this.#queues.of(req.socket).run(async () => {
+        await this.#run(req, res)
+        await closed
       })
     } else {
       res.setHeader('Allow', 'GET, HEAD')
@@ -42,9 +40,14 @@ export class RequestQueue {
     return res
   }
 
-  async #run(before: Promise<void> | undefined, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    await before
-    // The connection may have ended meanwhile.
-    if (!req.socket.destroyed) await this.#answer(req, res)
+  async #run(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    try {
+      // The connection may have ended meanwhile.
+      if (!req.socket.destroyed) await this.#answer(req, res)
+    } catch (error) {
+      this.#report(error)
+      if (res.headersSent) res.destroy()
+      else respond(res, 500, 'internal error')
+    }
   }
 }

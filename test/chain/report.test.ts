@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import { ErrorReport, LogLimit } from '../../src/chain/report.ts'
+import { ErrorReport } from '../../src/chain/report.ts'
 import { createCounters } from '../../src/fanout/counters.ts'
 
 function reporting() {
@@ -12,27 +12,6 @@ function reporting() {
 }
 
 const ERROR_LEVEL = 50
-
-describe('LogLimit', () => {
-  it('allows a number of lines per window and kind, and counts the suppressed ones', t => {
-    t.mock.timers.enable({ apis: ['Date'], now: 1_000_000_000_000 })
-    const limit = new LogLimit(2, 60_000)
-    const take = () => limit.take('a')
-    assert.deepEqual(
-      [take(), take(), take(), take()].map(({ isOver }) => isOver),
-      [false, false, true, true],
-    )
-    assert.deepEqual(limit.take('b'), { isOver: false, suppressed: 0 })
-    t.mock.timers.tick(60_000)
-    assert.deepEqual(
-      [take(), take()],
-      [
-        { isOver: false, suppressed: 2 },
-        { isOver: false, suppressed: 0 },
-      ],
-    )
-  })
-})
 
 describe('error report', () => {
   it('logs filter, chain, client and error', () => {

@@ -3,7 +3,6 @@ import { describe, it } from 'node:test'
 import { Addresses } from '../../../filters/rate-limit/addresses.ts'
 import { Bucket } from '../../../filters/rate-limit/bucket.ts'
 import { networkOf } from '../../../filters/rate-limit/network.ts'
-import { Recent } from '../../../filters/rate-limit/recent.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 
@@ -38,24 +37,6 @@ describe('Bucket', () => {
     bucket.take(9)
     assert.equal(bucket.secondsUntil(1), 5)
     assert.equal(bucket.has(1, NOW + 5000), true)
-  })
-})
-
-describe('Recent', () => {
-  it('forgets the oldest past its bound, and keeps what is used', () => {
-    const recent = new Recent<string>(2)
-    for (const key of ['a', 'b', 'a', 'c']) recent.use(key, () => `first ${key}`)
-    assert.equal(recent.size, 2)
-    assert.deepEqual(
-      ['a', 'c', 'b'].map(key => recent.use(key, () => 'made again')),
-      ['first a', 'first c', 'made again'],
-    )
-  })
-  it('is swept of what is as good as new', () => {
-    const recent = new Recent<number>()
-    for (const value of [1, 2, 3]) recent.use(String(value), () => value)
-    recent.sweep(value => value !== 2)
-    assert.equal(recent.size, 1)
   })
 })
 

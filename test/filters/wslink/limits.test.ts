@@ -1,7 +1,6 @@
 // What a client must not do, over real connections: each ends with a code and a reason, and costs no more than allowed.
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { Slots } from '../../../filters/wslink/slots.ts'
 import { testServer } from '../../../src/testing/index.ts'
 import type { Peer } from '../../support/peer.ts'
 import { building, call, chunk, hello, opened, SECRET, serveWslink, whole } from '../../support/wslink.ts'
@@ -141,34 +140,6 @@ describe('wslink closes', () => {
       [1008, 1008, 1008],
     )
     await server.stop()
-  })
-})
-
-describe('slots', () => {
-  it('are waited for in turn, ten seconds at most', async t => {
-    t.mock.timers.enable({ apis: ['setTimeout'] })
-    const slots = new Slots(1, 100)
-    assert.equal(await slots.room(), true)
-    slots.take(1)
-    assert.equal(slots.isFull, true)
-    const [first, second] = [slots.room(), slots.room()]
-    slots.free(1)
-    assert.equal(await first, true)
-    slots.take(1)
-    t.mock.timers.tick(10_000)
-    assert.equal(await second, false)
-    slots.free(1)
-    assert.equal(await slots.room(), true)
-  })
-  it('are all taken when the calls in them are large', () => {
-    const slots = new Slots(10, 100)
-    for (const bytes of [60, 39, 1]) {
-      assert.equal(slots.isFull, false)
-      slots.take(bytes)
-    }
-    assert.equal(slots.isFull, true)
-    slots.free(1)
-    assert.equal(slots.isFull, false)
   })
 })
 
