@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Awaitable, Client, Drop, Host, Message, Payload, Server, Verdict } from 'filtered-websocket'
 import type {} from 'filtered-websocket/filters/announce'
 import type {} from 'filtered-websocket/filters/clock'
-import { Complaints } from './messaging/complaints.ts'
+import { isPromise, RateLimitedLog } from 'filtered-websocket/kit'
 import { Files } from './messaging/files/files.ts'
 import type { options } from './messaging/options.ts'
 import { Resumption } from './messaging/resumption/resumption.ts'
@@ -11,7 +11,6 @@ import { Handlers, OWN } from './messaging/rpc/handlers.ts'
 import { Session } from './messaging/rpc/session.ts'
 import { answerTime } from './messaging/rpc/time.ts'
 import { offerTopics } from './messaging/rpc/topics.ts'
-import { isPromise } from './messaging/rpc/work.ts'
 import { Connection } from './messaging/transport/connection.ts'
 import { Heartbeat } from './messaging/transport/heartbeat.ts'
 import { Listener } from './messaging/transport/listener.ts'
@@ -70,19 +69,19 @@ export const setup = async (host: Host<typeof options>) => {
   const codecs = new Codecs(chosen['messaging-action'])
   const handlers = new Handlers()
   offerTopics(handlers, chosen['messaging-topics'])
-  const complaints = new Complaints(log)
+  const limitedLog = new RateLimitedLog(log)
   const reader = new Reader(codecs, chosen['messaging-max-json'], chosen['messaging-max-file'])
   const sessions = new Map<Client, Session>()
   // Peers on TCP are asked when they connect.
   const learnId = async (client: Client) => {
     if (client.transport !== TRANSPORT && chosen['messaging-ask-id']) await sessions.get(client)?.learnId()
   }
-  const files = await Files.open(host, complaints, handlers, learnId)
+  const files = await Files.open(host, limitedLog, handlers, learnId)
   const clock = host.use('clock')
   answerTime(handlers, clock)
-  const resumption = Resumption.of(host, handlers, sessions, complaints)
+  const resumption = Resumption.of(host, handlers, sessions, limitedLog)
   const api = apiOf(handlers, sessions, files, clock, resumption?.peers)
-  const listener = Listener.of(host, complaints)
+  const listener = Listener.of(host, limitedLog)
   const announce = listener && host.use('announce').register(chosen['messaging-host'], writeAnnouncement)
   const heartbeatInterval = chosen['messaging-heartbeat'] * 1000
   const heartbeat = new Heartbeat(heartbeatInterval, client => void api.call(client, 'id').catch(() => {}))
@@ -93,7 +92,7 @@ export const setup = async (host: Host<typeof options>) => {
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
       headerTimeout: chosen['messaging-header-timeout'] * 1000,
-      onRefused: (reason, remote) => complaints.add('warn', { remote }, `messaging peer refused: ${reason}`),
+      onRefused: (reason, remote) => limitedLog.add('warn', { remote }, `messaging peer refused: ${reason}`),
     })
     try {
       const client = connection.attach(server)
@@ -111,7 +110,7 @@ export const setup = async (host: Host<typeof options>) => {
     const session = new Session(client, {
       handlers,
       codecs,
-      complaints,
+      limitedLog,
       ledger: resumption?.ledger,
       onId: (session, id) => resumption?.known(session, id),
       maxCalls: chosen['messaging-max-calls'],
@@ -183,7 +182,7 @@ export const setup = async (host: Host<typeof options>) => {
         return handle(message, sessionOf(client), Buffer.byteLength(payload))
       } catch (error) {
         if (!(error instanceof Malformed)) throw error
-        complaints.add(
+        limitedLog.add(
           'warn',
           { remote: client.remote, client: client.id },
           `messaging client refused: ${error.message}`,
@@ -206,7 +205,7 @@ export const setup = async (host: Host<typeof options>) => {
       if (listener === undefined) return
       const endpoint = await listener.listen(
         socket => accept(socket, server),
-        error => complaints.add('error', { err: error }, 'messaging could not accept a connection'),
+        error => limitedLog.add('error', { err: error }, 'messaging could not accept a connection'),
       )
       const url = listener.urlOf(endpoint)
       log.info({ url }, `messaging listens on ${url}`)

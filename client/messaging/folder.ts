@@ -1,14 +1,13 @@
 import { stat } from 'node:fs/promises'
-import { FileFailed, failedBy } from '../../filters/messaging/files/failed.ts'
-import { Hashes } from '../../filters/messaging/files/hashes.ts'
+import { failedBy } from '../../filters/messaging/files/failed.ts'
 import { receive } from '../../filters/messaging/files/receive.ts'
-import { Root } from '../../filters/messaging/files/root.ts'
-import type { SharedFile } from '../../filters/messaging/files/shared-file.ts'
-import { Space } from '../../filters/messaging/files/space.ts'
-import { Transfers } from '../../filters/messaging/files/transfers.ts'
 import type { Sender } from '../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../filters/messaging/files/uploads.ts'
+import { Store } from '../../filters/messaging/files/writing.ts'
 import { failureIn } from '../../filters/messaging/rpc/outcome.ts'
+import { FileError } from '../../src/kit/files/file-error.ts'
+import { FileStore } from '../../src/kit/files/store.ts'
+import type { StoredFile } from '../../src/kit/files/stored-file.ts'
 import type { SharedFiles } from './shared.ts'
 
 const GIB = 1024 ** 3
@@ -34,22 +33,14 @@ export interface FolderOptions {
 export async function folder(path: string, options: FolderOptions = {}): Promise<SharedFiles> {
   const { maxFile = GIB, quota = 10 * GIB, onFile } = options
   if (!(await stat(path)).isDirectory()) throw new TypeError(`files are shared in a folder, received "${path}"`)
-  const root = await Root.open(path)
-  const store = {
-    root,
-    space: new Space({ root, quota, partAge: PART_AGE }),
-    transfers: new Transfers(AT_A_TIME),
-    hashes: new Hashes(),
-    checks: new Hashes(),
-    maxFile,
-    idleTimeout: IDLE,
-  }
+  const shared = await FileStore.open(path, 'folder()', { quota, partAge: PART_AGE })
+  const store = new Store(shared, { maxTransfers: AT_A_TIME, maxFile, idleTimeout: IDLE })
   const uploads = new Uploads(store)
   // The same on whichever connection.
   const server: Sender = { id: 'server', identity: undefined, state: {}, signal: new AbortController().signal }
 
-  async function using<T>(filepath: string, use: (file: SharedFile) => Promise<T>): Promise<T> {
-    const file = await root.file(filepath)
+  async function using<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
+    const file = await shared.file(filepath)
     try {
       return await use(file)
     } finally {
@@ -62,7 +53,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
       await onFile?.(filepath)
     } catch (error) {
       const { code, message } = failureIn(`file ${filepath}`, error)
-      throw new FileFailed(code, message, error)
+      throw new FileError(code, message, error)
     }
   }
 
@@ -74,7 +65,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
       await told(uploads.take(server, filepath, part, Buffer.from(bytes), hooks))
     },
     async save(filepath, bytes) {
-      const writing = await told(receive(store, { owner: server, filepath }, Buffer.from(bytes)))
+      const writing = await told(receive(store, { writer: server, filepath }, Buffer.from(bytes)))
       await told(writing.place()).finally(() => writing.end(false))
       await hear(filepath)
     },
@@ -89,7 +80,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     hash: (filepath, version) =>
       told(
         using(filepath, file => {
-          if (file.version !== version) throw new FileFailed('changed', 'the file has changed')
+          if (file.version !== version) throw new FileError('changed', 'the file has changed')
           return store.hashes.of(file)
         }),
       ),

@@ -1,3 +1,4 @@
+import { BoundedMap } from 'filtered-websocket/kit'
 import { chunkIdOf, commandOf, idOf } from './command.ts'
 import { Refused, refusedBy } from './refused.ts'
 import type { Saved } from './saved.ts'
@@ -39,7 +40,7 @@ const MAX_ENDED = 100
 export class Conversation {
   readonly #options: ConversationOptions
   readonly #underWay = new Map<number, UnderWay>()
-  readonly #ended = new Set<number>()
+  readonly #ended = new BoundedMap<number, true>(MAX_ENDED)
   #isOver = false
 
   constructor(options: ConversationOptions) {
@@ -117,14 +118,14 @@ export class Conversation {
   /** Whoever cancels need not be told. It may be too late. */
   async #cancel(id: number, upload: Upload): Promise<void> {
     this.#underWay.delete(id)
-    this.#remember(id)
+    this.#ended.set(id, true)
     await upload.cancel()
     await upload.done.catch(() => {})
   }
 
   #done(id: number, saved: Saved): void {
     this.#underWay.delete(id)
-    this.#remember(id)
+    this.#ended.set(id, true)
     const { name, url, size } = saved
     this.#reply({ done: id, name, url, size })
     this.#options.saved(saved)
@@ -152,14 +153,9 @@ export class Conversation {
     const underWay = id === undefined ? undefined : this.#underWay.get(id)
     if (underWay !== undefined) void underWay.upload.cancel(refused)
     else {
-      if (id !== undefined) this.#remember(id)
+      if (id !== undefined) this.#ended.set(id, true)
       this.#reply({ refused: id ?? null, reason: refused.reason, code: refused.code })
     }
-  }
-
-  #remember(id: number): void {
-    this.#ended.add(id)
-    if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.values().next().value!)
   }
 
   #reply(json: Reply): void {

@@ -1,15 +1,16 @@
-/** Why an upload is refused, as clients are told it. */
+import { fileErrorOf } from 'filtered-websocket/kit'
+
+/** Why an upload is refused. */
 export type Code = 'type' | 'name' | 'size' | 'count' | 'quota' | 'busy' | 'content' | 'off' | 'lost' | 'format'
 
-/** What the system says when there is no room, and when there are too many open files. */
-const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG']
-const BUSY = ['EMFILE', 'ENFILE']
+/** Codes of FileError that clients see, as codes of theirs. */
+const FILE_CODES: Readonly<Record<string, Code>> = { full: 'quota', count: 'count', busy: 'busy' }
 
-/** An upload that is not taken; nothing of it stays. */
+/** An upload that is refused; none of its bytes are kept. */
 export class Refused extends Error {
   readonly code: Code
 
-  /** @param reason - one sentence that is safe to show: nothing in it was made up by the client. */
+  /** @param reason - one sentence that is safe to show, without input of the client. */
   constructor(code: Code, reason: string, cause?: unknown) {
     super(reason, { cause })
     this.code = code
@@ -20,11 +21,12 @@ export class Refused extends Error {
   }
 }
 
-/** What a client is told of a failure; paths and the system's own words stay here, as its `cause`. */
+/** The failure as a client may see it; `cause` is for the operator. */
 export function refusedBy(error: unknown): Refused {
   if (error instanceof Refused) return error
-  const { code = '' } = error as NodeJS.ErrnoException
-  if (FULL.includes(code)) return new Refused('quota', 'the disk is full', error)
-  if (BUSY.includes(code)) return new Refused('busy', 'too many files are open, try again later', error)
-  return new Refused('lost', 'the file could not be written', error)
+  const { code, message, cause } = fileErrorOf(error)
+  const ours = FILE_CODES[code]
+  return ours === undefined
+    ? new Refused('lost', 'the file could not be written', error)
+    : new Refused(ours, message, cause)
 }

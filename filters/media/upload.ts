@@ -1,9 +1,8 @@
+import { type FileWrite, Watchdog } from 'filtered-websocket/kit'
 import { Chunks, deferred, MAX_CHUNKS, type Memory } from './chunks.ts'
 import { checkContent, HEAD } from './content.ts'
-import { Part } from './part.ts'
 import { Refused, refusedBy } from './refused.ts'
 import type { Saved } from './saved.ts'
-import type { Reservation } from './space.ts'
 import { frameOf, type Sound, WAV_HEADER, wavHeader } from './wav.ts'
 
 /** Bytes that have to come in `idleMs`. */
@@ -23,10 +22,10 @@ export interface Job {
   readonly window: number
   /** Milliseconds in which less than `LEAST` bytes end it. */
   readonly idleMs: number
-  readonly reservation: Reservation
+  readonly write: FileWrite
   readonly memory: Memory
-  /** Gives the complete part its name. */
-  place(part: Part): Promise<Pick<Saved, 'name' | 'path' | 'url'>>
+  /** Gives the complete file its name. */
+  place(): Promise<Pick<Saved, 'name' | 'path' | 'url'>>
   /** It is over, one way or the other, and holds nothing any more. */
   left(): void
 }
@@ -34,15 +33,12 @@ export interface Job {
 /** A file that comes in chunks. It is seen when it is whole, and nothing stays of it if it does not become so. */
 export class Upload {
   readonly #job: Job
-  readonly #part: Part
   readonly #chunks: Chunks
   readonly #done = deferred<Saved>()
-  readonly #idle: NodeJS.Timeout
+  readonly #watchdog = new Watchdog(LEAST, () => this.#onStall())
   /** From the client, and on the disk. */
   #came = 0
   #received = 0
-  /** Of what came, since the timer began. */
-  #stirring = 0
   /** All has come that will. */
   #isComplete = false
   #isChecked: boolean
@@ -56,11 +52,9 @@ export class Upload {
 
   constructor(job: Job) {
     this.#job = job
-    this.#part = new Part(job.reservation.part)
     this.#chunks = new Chunks(job.window, job.memory)
     this.#isChecked = job.sound !== undefined
-    this.#idle = setTimeout(() => this.#onIdle(), job.idleMs)
-    this.#idle.unref()
+    this.#watchdog.start(job.idleMs)
   }
 
   /** The file, or a rejection with `Refused` once nothing is left of it. */
@@ -96,7 +90,7 @@ export class Upload {
       refused.reject(refusal)
       return refused.promise
     }
-    this.#stir(chunk.length)
+    this.#watchdog.add(chunk.length)
     this.#came += chunk.length
     this.#isComplete = this.#came === this.#job.size
     const written = this.#chunks.push(chunk)
@@ -120,7 +114,7 @@ export class Upload {
   }
 
   #refusalOf(length: number): Refused | undefined {
-    const { size, sound, maxBytes, reservation, window } = this.#job
+    const { size, sound, maxBytes, write, window } = this.#job
     const came = this.#came + length
     if (size !== undefined && came > size)
       return new Refused('size', `more came than the ${size} bytes that were announced`)
@@ -131,7 +125,7 @@ export class Upload {
     if (this.#chunks.isFull)
       return new Refused('busy', `more came than may wait for the disk: ${window} bytes, ${MAX_CHUNKS} chunks`)
     try {
-      if (size === undefined) reservation.grow(length)
+      if (size === undefined) write.grow(length)
     } catch (error) {
       return refusedBy(error)
     }
@@ -172,7 +166,7 @@ export class Upload {
   }
 
   async #writeWaiting(): Promise<void> {
-    const { sound, extension } = this.#job
+    const { sound, extension, write } = this.#job
     const { bytes, written, failed } = this.#chunks.take()
     try {
       if (!this.#isChecked) {
@@ -180,8 +174,8 @@ export class Upload {
         this.#mime = await checkContent(extension, bytes.subarray(0, HEAD), isAll)
         this.#isChecked = true
       }
-      if (sound !== undefined && this.#received === 0) await this.#part.append(wavHeader({ ...sound, bytes: 0 }))
-      await this.#part.append(bytes)
+      if (sound !== undefined && this.#received === 0) await write.append(wavHeader({ ...sound, bytes: 0 }))
+      await write.append(bytes)
     } catch (error) {
       const refused = refusedBy(error)
       failed(refused)
@@ -192,14 +186,15 @@ export class Upload {
   }
 
   async #keep(): Promise<void> {
-    const { sound, place, left } = this.#job
-    if (sound !== undefined) await this.#part.overwrite(wavHeader({ ...sound, bytes: this.#received }))
-    await this.#part.complete()
+    const { sound, write, place, left } = this.#job
+    if (sound !== undefined) await write.overwrite(wavHeader({ ...sound, bytes: this.#received }))
+    await write.complete()
     if (this.#over !== undefined) return
     this.#isPlaced = true
-    clearTimeout(this.#idle)
+    this.#watchdog.stop()
     try {
-      const placed = await place(this.#part)
+      const placed = await place()
+      await write.end(true)
       left()
       this.#done.resolve({ ...placed, ...this.#described() })
     } catch (error) {
@@ -224,30 +219,20 @@ export class Upload {
   #end(refused: Refused): void {
     if (this.#over !== undefined || this.#isPlaced) return
     this.#over = refused
-    clearTimeout(this.#idle)
+    this.#watchdog.stop()
     while (!this.#chunks.isEmpty) this.#chunks.take().failed(refused)
     // Behind the write that is under way.
     this.#cleared = this.#run
-      .then(() => this.#part.discard())
-      .catch(() => {})
+      .then(() => this.#job.write.end(false))
       .then(() => {
-        this.#job.reservation.release()
         this.#job.left()
         this.#done.reject(refused)
       })
   }
 
-  /** A byte now and then does not hold a place that others wait for. */
-  #stir(bytes: number): void {
-    this.#stirring += bytes
-    if (this.#stirring < LEAST) return
-    this.#stirring = 0
-    this.#idle.refresh()
-  }
-
-  #onIdle(): void {
-    // It is the disk that keeps us waiting.
-    if (this.#isRunning) this.#idle.refresh()
+  #onStall(): void {
+    // The disk is slow, not the client.
+    if (this.#isRunning) this.#watchdog.start(this.#job.idleMs)
     else this.#end(new Refused('lost', `less than ${LEAST} bytes came in ${this.#job.idleMs / 1000} s`))
   }
 }

@@ -1,16 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import { FileError, type FileStore, type FileWrite, OwnerLimiter, optionError } from 'filtered-websocket/kit'
 import { whyNoSound } from './audio.ts'
 import type { Memory } from './chunks.ts'
 import { openFolder } from './folder.ts'
 import { checkName, savedName } from './names.ts'
-import { type Part, place } from './part.ts'
 import { Refused, refusedBy } from './refused.ts'
 import type { Saved } from './saved.ts'
-import { Slots } from './slots.ts'
-import { type Reservation, Space } from './space.ts'
 import { type Job, Upload } from './upload.ts'
 import { type Sound, WAV_HEADER, WAV_MAX } from './wav.ts'
 
@@ -44,32 +41,41 @@ export interface UploadsOptions {
 export type Announced = { readonly name: string; readonly size: number } | { readonly audio: Sound }
 
 /** What one upload brings; the rest of its job is the same for all. */
-type Own = Pick<Job, 'extension' | 'reservation' | 'left'> &
-  Partial<Pick<Job, 'original' | 'size' | 'sound' | 'window'>>
+type Own = Pick<Job, 'extension' | 'write' | 'left'> & Partial<Pick<Job, 'original' | 'size' | 'sound' | 'window'>>
 
-/** Names that are tried: two that are the same are a chance of one in four thousand million. */
+/** An upload in chunks, from before it has room. */
+interface Slot {
+  readonly owner: object
+  upload?: Upload
+  /** Its owner has left: it must not begin. */
+  isGone: boolean
+}
+
+/** Names that are tried; two equal ones in the same millisecond have a chance of 1 in 2^32. */
 const TRIES = 8
+/** Milliseconds. An upload without a chunk ends after seconds, so older parts are left from a process that was killed. */
+const PART_AGE = 3_600_000
 
-/** Files from clients, in one folder, under names of our own. */
+/** Files from clients, in one folder, under names that the server makes. */
 export class Uploads {
   readonly #options: UploadsOptions
-  readonly #slots: Slots
+  readonly #limiter: OwnerLimiter
+  readonly #slots = new Set<Slot>()
   readonly #memory: Memory
-  #folder = ''
-  #space: Space | undefined
+  #store: FileStore | undefined
   /** Bytes that a client may send beyond those received. */
   readonly window: number
 
   constructor(options: UploadsOptions) {
     this.#options = options
     this.window = options.window ?? 4_194_304
-    this.#slots = new Slots(options.perClient ?? 2, options.total ?? 64)
+    this.#limiter = new OwnerLimiter(options.total ?? 64, options.perClient ?? 2, 'uploads')
     this.#memory = { bytes: 0, max: options.memory ?? 67_108_864 }
   }
 
   /** Absolute and without links, once open. */
   get folder(): string {
-    return this.#folder
+    return this.#store?.path ?? ''
   }
 
   /** @throws Error `ERR_OPTION`: what the operator asks for cannot be. */
@@ -82,9 +88,8 @@ export class Uploads {
       throw optionError(
         `--media-upload-types takes extensions such as png, in lower case and without a dot, received "${odd}"`,
       )
-    this.#folder = await openFolder(folder)
-    this.#space = new Space({ folder: this.#folder, maxFiles, quota, now })
-    await this.#space.count()
+    this.#store = await openFolder(folder, { maxFiles, quota, now, partAge: PART_AGE, parts: 'prefix' })
+    await this.#store.space.count()
   }
 
   /**
@@ -96,9 +101,9 @@ export class Uploads {
     const file = 'name' in named ? checkName(named.name) : { extension: named.extension.toLowerCase() }
     this.#checkType(file.extension)
     this.#checkSize(bytes.length)
-    const reservation = await this.#reserve(bytes.length)
+    const write = await this.#begin(bytes.length)
     const window = Math.max(this.window, bytes.length)
-    const upload = this.#start({ ...partsOf(file), size: bytes.length, window, reservation, left: () => {} })
+    const upload = this.#start({ ...partsOf(file), size: bytes.length, window, write, left: () => {} })
     upload.write(bytes)
     return upload.done
   }
@@ -111,29 +116,35 @@ export class Uploads {
    */
   async begin(owner: object, announced: Announced): Promise<Upload> {
     const job = 'audio' in announced ? this.#recording(announced.audio) : this.#file(announced)
-    const slot = this.#slots.take(owner)
+    const leave = this.#enter(owner)
+    const slot: Slot = { owner, isGone: false }
+    this.#slots.add(slot)
+    const left = () => {
+      this.#slots.delete(slot)
+      leave()
+    }
     try {
-      const reservation = await this.#reserve(job.size ?? WAV_HEADER)
+      const write = await this.#begin(job.size ?? WAV_HEADER)
       if (slot.isGone) {
-        reservation.release()
+        await write.end(false)
         throw new Refused('lost', 'the client has gone')
       }
-      slot.upload = this.#start({ ...job, reservation, left: slot.leave })
+      slot.upload = this.#start({ ...job, write, left })
       return slot.upload
     } catch (error) {
-      slot.leave()
+      left()
       throw error
     }
   }
 
   /** Ends the uploads of a client that has gone; settles when nothing is left of them. */
   dropOwner(owner: object): Promise<void> {
-    return this.#slots.end(owner, new Refused('lost', 'the client has gone'))
+    return this.#end(slot => slot.owner === owner, 'the client has gone')
   }
 
   /** Ends the uploads of all. */
   close(): Promise<void> {
-    return this.#slots.endAll(new Refused('lost', 'the server stops'))
+    return this.#end(() => true, 'the server stops')
   }
 
   #file({ name: given, size }: { readonly name: string; readonly size: number }): Pick<Job, 'extension' | 'size'> {
@@ -162,9 +173,23 @@ export class Uploads {
     if (!isWithin(size, 1, maxBytes)) throw new Refused('size', `a file has 1 to ${maxBytes} bytes`)
   }
 
-  async #reserve(bytes: number): Promise<Reservation> {
+  #enter(owner: object): () => void {
     try {
-      return await this.#space!.reserve(bytes)
+      return this.#limiter.enter(owner)
+    } catch (error) {
+      throw refusedBy(error)
+    }
+  }
+
+  async #end(isMeant: (slot: Slot) => boolean, reason: string): Promise<void> {
+    const slots = [...this.#slots].filter(isMeant)
+    for (const slot of slots) slot.isGone = true
+    await Promise.all(slots.map(({ upload }) => upload?.cancel(new Refused('lost', reason))))
+  }
+
+  async #begin(bytes: number): Promise<FileWrite> {
+    try {
+      return await this.#store!.begin({ bytes })
     } catch (error) {
       throw this.#logged(refusedBy(error))
     }
@@ -178,23 +203,27 @@ export class Uploads {
       window: job.window ?? this.window,
       idleMs,
       memory: this.#memory,
-      place: part => this.#space!.take(job.reservation, () => this.#place(part, job.extension)),
+      place: () => this.#place(job.write, job.extension),
     })
     upload.done.catch(refused => this.#logged(refused))
     return upload
   }
 
-  async #place(part: Part, extension: string): Promise<Pick<Saved, 'name' | 'path' | 'url'>> {
+  async #place(write: FileWrite, extension: string): Promise<Pick<Saved, 'name' | 'path' | 'url'>> {
     const { url, now = Date.now, random = () => randomInt(2 ** 32) } = this.#options
     for (let tries = 0; tries < TRIES; tries++) {
       const name = savedName(extension, now(), random())
-      const path = join(this.#folder, name)
-      if (await place(part.path, path)) return { name, path, url: `${url}/${name}` }
+      try {
+        await write.commit(name, false)
+        return { name, path: join(this.folder, name), url: `${url}/${name}` }
+      } catch (error) {
+        if (!(error instanceof FileError && error.code === 'exists')) throw error
+      }
     }
-    throw new Error(`${TRIES} names in ${this.#folder} were taken`)
+    throw new Error(`${TRIES} names in ${this.folder} exist`)
   }
 
-  /** What the system said is for the operator alone. */
+  /** Errors of the system are for the operator. */
   #logged(refused: Refused): Refused {
     if (refused.cause !== undefined) this.#options.log.error({ err: refused.cause }, 'file of a client cannot be kept')
     return refused

@@ -1,8 +1,9 @@
 import type { Client } from 'filtered-websocket'
+import { FileError } from 'filtered-websocket/kit'
 import { CallFailed } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
 import { FILE } from '../wire/message.ts'
-import { FileFailed, failedBy } from './failed.ts'
+import { failedBy } from './failed.ts'
 import type { FileHandler, Permission } from './permission.ts'
 import { pullBytes, pullFile } from './pull.ts'
 import { pushParts, pushWhole, type TransferOptions } from './push.ts'
@@ -25,8 +26,7 @@ export interface FilesApi {
   onFile(handler: FileHandler): void
 }
 
-/** What the calls are made with. */
-export interface Means {
+export interface FilesApiOptions {
   /** `undefined`: there is no root. */
   readonly store: Store | undefined
   readonly permission: Permission
@@ -34,20 +34,20 @@ export interface Means {
   readonly sessions: ReadonlyMap<Client, Session>
 }
 
-export function filesApiOf({ store: given, permission, maxWhole, sessions }: Means): FilesApi {
-  function means(client: Client): { readonly session: Session; readonly store: Store } {
+export function filesApiOf({ store: given, permission, maxWhole, sessions }: FilesApiOptions): FilesApi {
+  function contextOf(client: Client): { readonly session: Session; readonly store: Store } {
     const session = sessions.get(client)
     if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
-    if (given === undefined) throw new FileFailed('off', `there is no --messaging-root, and so no ${FILE}`)
+    if (given === undefined) throw new FileError('off', `there is no --messaging-root, and so no ${FILE}`)
     return { session, store: given }
   }
 
   async function sendFile(client: Client, local: string, filepath: string, options: TransferOptions = {}) {
-    const { session, store } = means(client)
+    const { session, store } = contextOf(client)
     options.signal?.throwIfAborted()
     const leave = store.transfers.enter()
     try {
-      const file = await store.root.file(local)
+      const file = await store.files.file(local)
       const push = { ...options, session, file, filepath, hashes: store.hashes, timeout: store.idleTimeout }
       try {
         if (session.knowsParts) await pushParts(push)
@@ -63,23 +63,24 @@ export function filesApiOf({ store: given, permission, maxWhole, sessions }: Mea
   }
 
   async function getFile(client: Client, remote: string, local?: string, options: TransferOptions = {}) {
-    const pull = { ...options, ...means(client), remote, maxWhole }
+    const pull = { ...options, ...contextOf(client), remote, maxWhole }
     options.signal?.throwIfAborted()
     return local === undefined ? pullBytes(pull) : pullFile(pull, local)
   }
 
-  /** What the system says is told as it is to nobody, not even to the caller's own peer. */
-  const told = <T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
+  /** Errors of the system, which have paths, do not reach filters, which may pass them on to peers. */
+  const failing = <T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
     work.catch(error => {
       if (signal?.aborted) throw signal.reason
-      // A mistake of the caller has none.
+      // An error without a code is a mistake of the caller.
       throw 'code' in Object(error) ? failedBy(error) : error
     })
 
   return {
-    sendFile: (client, local, filepath, options) => told(sendFile(client, local, filepath, options), options?.signal),
+    sendFile: (client, local, filepath, options) =>
+      failing(sendFile(client, local, filepath, options), options?.signal),
     getFile: ((client: Client, remote: string, local?: string, options?: TransferOptions) =>
-      told(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
+      failing(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
     onFile: handler => void permission.handlers.push(handler),
   }
 }

@@ -1,5 +1,5 @@
 import type { Client, Host } from 'filtered-websocket'
-import type { Complaints } from '../complaints.ts'
+import { FileError, FileStore, type RateLimitedLog, SerialQueues } from 'filtered-websocket/kit'
 import type { options } from '../options.ts'
 import type { Handlers } from '../rpc/handlers.ts'
 import { Refused } from '../rpc/refused.ts'
@@ -9,18 +9,14 @@ import { shown } from '../wire/malformed.ts'
 import type { Action, Kwargs, Request } from '../wire/message.ts'
 import { isCount, KEY } from '../wire/part.ts'
 import { type FilesApi, filesApiOf } from './api.ts'
-import { FileFailed, failedBy } from './failed.ts'
-import { Hashes } from './hashes.ts'
+import { failedBy } from './failed.ts'
 import { Permission } from './permission.ts'
+import { quotaOwnerOf } from './quota-owner.ts'
 import { abandon, type Content, receive, sizeOf } from './receive.ts'
-import { Root } from './root.ts'
 import { Serving } from './serve.ts'
-import { sharerOf } from './sharer.ts'
-import { Space } from './space.ts'
-import { Transfers } from './transfers.ts'
 import { canComeBack } from './upload.ts'
 import { Uploads } from './uploads.ts'
-import type { Store, Writing } from './writing.ts'
+import { Store, type Writing } from './writing.ts'
 
 /** Milliseconds between two looks for parts that are too old. */
 const CLEANING = 60_000
@@ -41,26 +37,25 @@ export class Files {
   readonly #uploads: Uploads | undefined
   readonly #serving: Serving | undefined
   readonly #permission: Permission
-  readonly #complaints: Complaints
+  readonly #limitedLog: RateLimitedLog
   readonly #maxWhole: number
-  /** The last whole file of a client that comes: one is written after the other. */
-  readonly #turns = new WeakMap<Session, Promise<unknown>>()
-
+  /** Whole files of a client are written one after the other. */
+  readonly #queues = new SerialQueues<Session>()
   /** Those who were asked who they are. */
   readonly #asked = new WeakSet<Client>()
 
   private constructor(
     store: Store | undefined,
     maxWhole: number,
-    complaints: Complaints,
+    limitedLog: RateLimitedLog,
     handlers: Handlers,
     learnId: LearnId,
   ) {
     this.#store = store
     this.#maxWhole = maxWhole
-    this.#complaints = complaints
+    this.#limitedLog = limitedLog
     this.#permission = new Permission((err, { id }) =>
-      complaints.add('error', { err, client: id }, 'a file handler failed'),
+      limitedLog.add('error', { err, client: id }, 'a file handler failed'),
     )
     this.#uploads = store && new Uploads(store)
     this.#serving = store && new Serving({ store, permission: this.#permission, maxWhole })
@@ -73,34 +68,28 @@ export class Files {
    */
   static async open(
     host: Host<typeof options>,
-    complaints: Complaints,
+    limitedLog: RateLimitedLog,
     handlers: Handlers,
     learnId: LearnId,
   ): Promise<Files> {
     const { options: chosen } = host
     const { 'messaging-root': path, 'messaging-max-whole': maxWhole } = chosen
-    if (path === undefined) return new Files(undefined, maxWhole, complaints, handlers, learnId)
-    const root = await Root.open(path)
-    host.untrustedFolders.add(root.path, '--messaging-root')
-    const maxTransfers = chosen['messaging-max-transfers']
-    const space = new Space({
-      root,
+    if (path === undefined) return new Files(undefined, maxWhole, limitedLog, handlers, learnId)
+    const files = await FileStore.open(path, '--messaging-root', {
       quota: chosen['messaging-quota'],
       share: ROOM_SHARE,
       partAge: chosen['messaging-part-age'] * 1000,
     })
-    await space.clean()
-    host.every(CLEANING, () => space.clean())
-    const store = {
-      root,
-      space,
-      transfers: new Transfers(maxTransfers, Math.max(1, Math.floor(maxTransfers * TRANSFER_SHARE))),
-      hashes: new Hashes(),
-      checks: new Hashes(),
+    host.untrustedFolders.add(files.path, '--messaging-root')
+    await files.clean()
+    host.every(CLEANING, () => files.clean())
+    const store = new Store(files, {
+      maxTransfers: chosen['messaging-max-transfers'],
+      share: TRANSFER_SHARE,
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
-    }
-    return new Files(store, maxWhole, complaints, handlers, learnId)
+    })
+    return new Files(store, maxWhole, limitedLog, handlers, learnId)
   }
 
   /** Takes a file, or a part of one; the actions that follow wait until it is in its place. */
@@ -126,7 +115,7 @@ export class Files {
     session.work.serve(async () => {
       try {
         if (this.#serving === undefined) throw off()
-        if (!session.speaksFrames) throw new FileFailed('refused', 'a file is sent in frames only: ask for it in one')
+        if (!session.speaksFrames) throw new FileError('refused', 'a file is sent in frames only: ask for it in one')
         await this.#serving.serve(session.client, kwargs, answer =>
           session.send({ type: 'response', name, id, ...answer }),
         )
@@ -153,7 +142,7 @@ export class Files {
           return await answer(client, kwargs)
         } catch (error) {
           const { code, message, cause } = failedBy(error)
-          if (cause !== undefined) this.#complaints.add('error', { client: client.id, err: cause }, 'a file failed')
+          if (cause !== undefined) this.#limitedLog.add('error', { client: client.id, err: cause }, 'a file failed')
           throw new Refused(code, message)
         }
       })
@@ -179,15 +168,15 @@ export class Files {
         if (this.#store === undefined) throw off()
         const { client } = session
         await this.#permission.ask(client, { filepath, size: sizeOf(content), direction: 'in' })
-        return await receive(this.#store, { owner: session, by: sharerOf(client), filepath }, content)
+        return await receive(this.#store, { writer: session, owner: quotaOwnerOf(client), filepath }, content)
       } catch (error) {
         abandon(content)
         throw error
       }
     }
-    const arriving = (this.#turns.get(session) ?? Promise.resolve()).then(arrive)
-    const settled = arriving.catch(() => {})
-    this.#turns.set(session, settled)
+    const arriving = this.#queues.of(session).run(arrive)
+    // An earlier action may still be running when it fails.
+    arriving.catch(() => {})
     return arriving
   }
 
@@ -208,7 +197,7 @@ export class Files {
     const { size } = part!
     if (content instanceof Incoming) {
       abandon(content)
-      throw new FileFailed('too-large', `a part has at most ${IN_MEMORY} bytes, received ${content.size}`)
+      throw new FileError('too-large', `a part has at most ${IN_MEMORY} bytes, received ${content.size}`)
     }
     if (this.#uploads === undefined) throw off()
     const file = { filepath, size, direction: 'in' } as const
@@ -227,8 +216,8 @@ export class Files {
     const failed = failedBy(error)
     const { code, message } = failed
     const about = { client: session.client.id, remote: session.client.remote, code }
-    if (failed.cause !== undefined) this.#complaints.add('error', { ...about, err: failed.cause }, 'a file failed')
-    else if (id === undefined) this.#complaints.add('warn', about, `a file was not taken: ${message}`)
+    if (failed.cause !== undefined) this.#limitedLog.add('error', { ...about, err: failed.cause }, 'a file failed')
+    else if (id === undefined) this.#limitedLog.add('warn', about, `a file was not taken: ${message}`)
     if (type === 'message') session.client.drop(`file: ${code}`)
     if (id !== undefined) session.send({ type: 'response', name, id, value: null, error: { code, message } })
   }
@@ -236,11 +225,11 @@ export class Files {
 
 function namedIn({ filepath, size, key }: Kwargs) {
   if (typeof key !== 'string' || !KEY.test(key))
-    throw new FileFailed('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
-  if (!isCount(size)) throw new FileFailed('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
+    throw new FileError('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
+  if (!isCount(size)) throw new FileError('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
   return { filepath: filepath as string, size, key }
 }
 
-function off(): FileFailed {
-  return new FileFailed('off', 'no files are sent or taken here')
+function off(): FileError {
+  return new FileError('off', 'no files are sent or taken here')
 }

@@ -1,6 +1,6 @@
 import type { Awaitable, Client } from 'filtered-websocket'
+import { FileError } from 'filtered-websocket/kit'
 import { cut } from '../wire/message.ts'
-import { FileFailed } from './failed.ts'
 
 /** A file that a client sends or asks for. */
 export interface FileNotice {
@@ -27,14 +27,14 @@ export class Permission {
     this.#onError = onError
   }
 
-  /** @throws FileFailed `refused`. */
+  /** @throws FileError `refused`. */
   async ask(client: Client, file: Omit<FileNotice, 'done'>): Promise<void> {
     try {
       for (const handler of this.handlers) await handler(client, { ...file, done: false })
     } catch (error) {
       const { syscall, message } = Object(error) as { syscall?: unknown; message?: unknown }
       const isTold = syscall === undefined && typeof message === 'string'
-      throw new FileFailed('refused', isTold ? cut(message) : 'the file is refused')
+      throw new FileError('refused', isTold ? cut(message) : 'the file is refused')
     }
   }
 

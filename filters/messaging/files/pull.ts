@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import { addAbortSignal } from 'node:stream'
+import { FileError } from 'filtered-websocket/kit'
 import type { Session } from '../rpc/session.ts'
 import { MAX_PART } from '../wire/frame.ts'
 import { Incoming } from '../wire/incoming.ts'
 import { FILE } from '../wire/message.ts'
 import type { PulledPart } from '../wire/part.ts'
-import { FileFailed, failedBy } from './failed.ts'
-import { within, withinHash } from './patience.ts'
+import { failedBy } from './failed.ts'
 import type { TransferOptions } from './push.ts'
 import { abandon, type Content, gather, receive, sizeOf } from './receive.ts'
+import { within, withinHash } from './timeouts.ts'
 import { partName } from './uploads.ts'
 import { type Store, Writing } from './writing.ts'
 
@@ -34,7 +35,7 @@ export async function pullBytes(pull: Pull): Promise<Buffer> {
   const { content, part } = await partAt(pull, 0)
   const { size, version } = part
   if (size > maxWhole)
-    throw new FileFailed('too-large', `a file that is not saved has at most ${maxWhole} bytes, this has ${size}`)
+    throw new FileError('too-large', `a file that is not saved has at most ${maxWhole} bytes, this has ${size}`)
   const pieces = [content]
   const hash = createHash('sha256').update(content)
   onProgress?.({ bytes: content.length, size })
@@ -43,7 +44,7 @@ export async function pullBytes(pull: Pull): Promise<Buffer> {
     hash.update(bytes)
   })
   const [found, wanted] = [hash.digest('hex'), await hashOf(pull, size, version)]
-  if (found !== wanted) throw new FileFailed('corrupt', `the file has the sha256 ${found}, not ${wanted}`)
+  if (found !== wanted) throw new FileError('corrupt', `the file has the sha256 ${found}, not ${wanted}`)
   return Buffer.concat(pieces)
 }
 
@@ -61,7 +62,7 @@ async function inOne(pull: Pull, local: string): Promise<Writing> {
   const content = await wholeOf(pull)
   const size = sizeOf(content)
   try {
-    return await receive(pull.store, { owner: {}, filepath: local }, content, bytes =>
+    return await receive(pull.store, { writer: {}, filepath: local }, content, bytes =>
       pull.onProgress?.({ bytes, size }),
     )
   } catch (error) {
@@ -74,7 +75,7 @@ async function wholeOf({ session, remote, store, signal }: Pull): Promise<Conten
   const { content, part } = await session.request(FILE, { filepath: remote }, within(store.idleTimeout, signal))
   if (part !== undefined) {
     abandon(content!)
-    throw new FileFailed('failed', `client ${session.client.id} has sent a part for the whole of a file`)
+    throw new FileError('failed', `client ${session.client.id} has sent a part for the whole of a file`)
   }
   if (signal !== undefined && content instanceof Incoming) addAbortSignal(signal, content)
   return content!
@@ -87,12 +88,12 @@ async function inParts(pull: Pull, local: string): Promise<Writing> {
   const { size, version } = part
   const peer = session.client.state.messaging?.id ?? ''
   const name = partName('get', [peer, remote, local, size, version])
-  const writing = await Writing.begin(store, { owner: {}, filepath: local, size, part: name })
+  const writing = await Writing.begin(store, { writer: {}, filepath: local, size, part: name })
   try {
-    const { temp } = writing
-    if (temp.size < content.length) await temp.append(content.subarray(temp.size))
-    onProgress?.({ bytes: temp.size, size })
-    await follow(pull, temp.size, part, bytes => temp.append(bytes))
+    const { file } = writing
+    if (file.size < content.length) await file.append(content.subarray(file.size))
+    onProgress?.({ bytes: file.size, size })
+    await follow(pull, file.size, part, bytes => file.append(bytes))
     await writing.verify(await hashOf(pull, size, version), pull.signal)
     return writing
   } catch (error) {
@@ -119,7 +120,7 @@ async function follow(
       }
       const { content, part } = (await flying.shift())!
       if (part.version !== version || part.size !== size)
-        throw new FileFailed('changed', 'the file has changed meanwhile')
+        throw new FileError('changed', 'the file has changed meanwhile')
       await take(content)
       offset += content.length
       pull.onProgress?.({ bytes: offset, size })
@@ -135,7 +136,7 @@ async function partAt({ session, store, remote, signal }: Pull, offset: number, 
   const isIt = part?.offset === offset && sizeOf(content!) === Math.min(MAX_PART, part.size - offset)
   if (!isIt || content instanceof Incoming) {
     abandon(content!)
-    throw new FileFailed('offset', `client ${session.client.id} has sent something else than the part at ${offset}`)
+    throw new FileError('offset', `client ${session.client.id} has sent something else than the part at ${offset}`)
   }
   return { content: content!, part }
 }

@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto'
+import { FileError, type FileHashes, type StoredFile } from 'filtered-websocket/kit'
 import { CallFailed, type CallOptions } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
 import { MAX_PART } from '../wire/frame.ts'
 import { FILE } from '../wire/message.ts'
-import { FileFailed } from './failed.ts'
-import type { Hashes } from './hashes.ts'
-import { patienceFor, within, withinHash } from './patience.ts'
-import type { SharedFile } from './shared-file.ts'
+import { drainTimeout, within, withinHash } from './timeouts.ts'
 
 /** Parts that are on their way at a time. */
 const WINDOW = 4
@@ -24,27 +22,27 @@ export interface TransferOptions {
 /** A file that is sent, and where it comes to. */
 export interface Push extends TransferOptions {
   readonly session: Session
-  readonly file: SharedFile
+  readonly file: StoredFile
   readonly filepath: string
-  readonly hashes: Hashes
+  readonly hashes: FileHashes
   /** Milliseconds for each answer. */
   readonly timeout: number
 }
 
-/** Sends a file in one frame, as the original does; nobody answers it. @throws FileFailed */
+/** Sends a file in one frame, as the original does; nobody answers it. @throws FileError */
 export async function pushWhole({ session, file, filepath, timeout, onProgress }: Push, max: number): Promise<void> {
   const { size } = file
   if (size > max)
-    throw new FileFailed(
+    throw new FileError(
       'too-large',
       `a client that knows no parts gets files of at most ${max} bytes, this has ${size}`,
     )
   const content = await file.read(0, size)
   await file.checkUnchanged()
   session.send({ type: 'message', name: FILE, args: [], kwargs: { filepath }, content })
-  await drained(session, patienceFor(timeout, size))
+  await drained(session, drainTimeout(timeout, size))
   if (session.client.signal.aborted)
-    throw new FileFailed('gone', `client ${session.client.id} has gone before it had the file`)
+    throw new FileError('gone', `client ${session.client.id} has gone before it had the file`)
   onProgress?.({ bytes: size, size })
 }
 
@@ -62,7 +60,7 @@ export async function pushParts(push: Push): Promise<void> {
     const said = (await session.call('fws.part', [], { filepath, size, key }, options)) as { offset?: unknown }
     const offset = Number(Object(said).offset)
     if (!(Number.isSafeInteger(offset) && offset >= 0 && offset <= size))
-      throw new FileFailed('offset', `client ${session.client.id} has no part of a file of ${size} bytes`)
+      throw new FileError('offset', `client ${session.client.id} has no part of a file of ${size} bytes`)
     tries = offset > before ? TRIES : tries - 1
     before = offset
     try {
@@ -106,12 +104,12 @@ async function sendFrom(from: number, push: Push, key: string, whole: Promise<st
   }
 }
 
-/** @throws FileFailed `timeout` when the client takes nothing for so long. */
+/** @throws FileError `timeout` when the client takes nothing for so long. */
 async function drained({ client }: Session, ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     const why = `client ${client.id} has taken nothing for ${ms / 1000} seconds`
-    timer = setTimeout(() => reject(new FileFailed('timeout', why)), ms)
+    timer = setTimeout(() => reject(new FileError('timeout', why)), ms)
   })
   await Promise.race([client.drained(), late]).finally(() => clearTimeout(timer))
 }

@@ -1,15 +1,15 @@
+import { FileError } from 'filtered-websocket/kit'
 import { Incoming } from '../wire/incoming.ts'
-import { FileFailed } from './failed.ts'
 import { type Plan, type Store, Writing } from './writing.ts'
 
 export type Content = Buffer | Incoming
 
 /**
- * Writes a whole file as it comes, to a place that nobody sees.
+ * Writes a whole file to a part as its bytes arrive. After an error the part does not exist.
  *
- * @param onProgress - hears how many bytes are there.
- * @returns what only has to be put in its place. Of what fails nothing stays.
- * @throws FileFailed; what the system says.
+ * @param onProgress - called with the bytes that are written.
+ * @returns the write, which has to be placed.
+ * @throws (rejects) FileError; LimitError; errors of the system
  */
 export async function receive(
   store: Store,
@@ -21,10 +21,10 @@ export async function receive(
   const writing = await Writing.begin(store, { ...plan, size })
   try {
     for await (const bytes of piecesOf(content)) {
-      await writing.temp.append(bytes)
-      onProgress(writing.temp.size)
+      await writing.file.append(bytes)
+      onProgress(writing.file.size)
     }
-    if (writing.temp.size !== size) throw gone()
+    if (writing.file.size !== size) throw gone()
     writing.filled()
     return writing
   } catch (error) {
@@ -33,12 +33,12 @@ export async function receive(
   }
 }
 
-/** All of it, in memory. @throws FileFailed `too-large`, `gone`. */
+/** All of it, in memory. @throws FileError `too-large`, `gone`. */
 export async function gather(content: Content, max: number): Promise<Buffer> {
   const size = sizeOf(content)
   if (size > max) {
     abandon(content)
-    throw new FileFailed('too-large', `a file that is not saved has at most ${max} bytes, received ${size}`)
+    throw new FileError('too-large', `a file that is not saved has at most ${max} bytes, received ${size}`)
   }
   const pieces: Buffer[] = []
   for await (const bytes of piecesOf(content)) pieces.push(bytes)
@@ -66,6 +66,6 @@ async function* piecesOf(content: Content): AsyncGenerator<Buffer> {
   }
 }
 
-function gone(): FileFailed {
-  return new FileFailed('gone', 'the connection ended before the file was whole')
+function gone(): FileError {
+  return new FileError('gone', 'the connection ended before the file was whole')
 }

@@ -1,13 +1,12 @@
 import type { Client } from 'filtered-websocket'
+import { BoundedMap, FileError, SerialQueues, type StoredFile } from 'filtered-websocket/kit'
 import { MAX_PART } from '../wire/frame.ts'
 import { shown } from '../wire/malformed.ts'
 import type { Kwargs, Response } from '../wire/message.ts'
 import { isCount } from '../wire/part.ts'
-import { FileFailed } from './failed.ts'
-import { patienceFor } from './patience.ts'
 import type { Permission } from './permission.ts'
-import type { SharedFile } from './shared-file.ts'
-import { sharerOf } from './sharer.ts'
+import { quotaOwnerOf } from './quota-owner.ts'
+import { drainTimeout } from './timeouts.ts'
 import type { Store } from './writing.ts'
 
 /** Whole files that may be in memory at a time, of the largest that are served so. */
@@ -28,8 +27,8 @@ export interface ServeOptions {
 /** Answers requests for files, those of a client one after the other, as far as it takes them. */
 export class Serving {
   readonly #options: ServeOptions
-  readonly #turns = new WeakMap<Client, Promise<unknown>>()
-  readonly #allowed = new WeakMap<Client, Set<string>>()
+  readonly #queues = new SerialQueues<Client>()
+  readonly #allowed = new WeakMap<Client, BoundedMap<string, true>>()
   #bytes = 0
 
   constructor(options: ServeOptions) {
@@ -40,22 +39,18 @@ export class Serving {
    * A file, or the part of it that is asked for.
    *
    * @param send - is called once, in its turn.
-   * @throws FileFailed; what the system says.
+   * @throws FileError; what the system says.
    */
   serve(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
-    const before = this.#turns.get(client)
-    const serve = () =>
-      kwargs.offset === undefined ? this.#whole(client, kwargs, send) : this.#part(client, kwargs, send)
-    const turn = before === undefined ? serve() : before.then(serve)
-    const settled = turn.catch(() => {})
-    this.#turns.set(client, settled)
-    return turn
+    return this.#queues
+      .of(client)
+      .run(() => (kwargs.offset === undefined ? this.#whole(client, kwargs, send) : this.#part(client, kwargs, send)))
   }
 
-  /** The hash of a whole file, in hexadecimal. @throws FileFailed; what the system says. */
+  /** The hash of a whole file, in hexadecimal. @throws FileError; what the system says. */
   async hash(client: Client, { filepath, version }: Kwargs): Promise<{ readonly sha256: string }> {
-    const { root, hashes } = this.#options.store
-    const file = await root.file(filepath)
+    const { files, hashes } = this.#options.store
+    const file = await files.file(filepath)
     try {
       checkVersion(file, version)
       return { sha256: await hashes.of(file, client.signal) }
@@ -66,21 +61,21 @@ export class Serving {
 
   async #whole(client: Client, { filepath }: Kwargs, send: (answer: Answer) => void): Promise<void> {
     const { store, permission, maxWhole } = this.#options
-    const file = await store.root.file(filepath)
+    const file = await store.files.file(filepath)
     const { size } = file
     let held = 0
     try {
       if (size > maxWhole)
-        throw new FileFailed(
+        throw new FileError(
           'too-large',
           `a file of more than ${maxWhole} bytes is sent in parts only, this has ${size}`,
         )
       await permission.ask(client, { filepath: filepath as string, size, direction: 'out' })
       if (this.#bytes + size > WHOLES * maxWhole)
-        throw new FileFailed('busy', 'many files are being sent, try again later')
+        throw new FileError('busy', 'many files are being sent, try again later')
       held = size
       this.#bytes += held
-      const leave = store.transfers.enter(sharerOf(client))
+      const leave = store.transfers.enter(quotaOwnerOf(client))
       try {
         const content = await file.read(0, size)
         await file.checkUnchanged()
@@ -101,13 +96,13 @@ export class Serving {
     { filepath, offset, length, version }: Kwargs,
     send: (answer: Answer) => void,
   ): Promise<void> {
-    const { root } = this.#options.store
+    const { files } = this.#options.store
     checkCounts({ offset, length })
-    const file = await root.file(filepath)
+    const file = await files.file(filepath)
     const from = offset as number
     try {
       checkVersion(file, version)
-      if (from > file.size) throw new FileFailed('offset', `the file has ${file.size} bytes, received offset ${from}`)
+      if (from > file.size) throw new FileError('offset', `the file has ${file.size} bytes, received offset ${from}`)
       await this.#allow(client, filepath as string, file)
       await this.#taken(client, MAX_PART)
       const content = await file.read(from, Math.min(length as number, MAX_PART))
@@ -121,23 +116,22 @@ export class Serving {
   }
 
   /** Asked once for a file, unless many others are asked for meanwhile. */
-  async #allow(client: Client, filepath: string, { size, version }: SharedFile): Promise<void> {
-    const known = this.#allowed.get(client) ?? new Set()
+  async #allow(client: Client, filepath: string, { size, version }: StoredFile): Promise<void> {
+    const known = this.#allowed.get(client) ?? new BoundedMap(REMEMBERED)
     this.#allowed.set(client, known)
     if (known.has(version + filepath)) return
     await this.#options.permission.ask(client, { filepath, size, direction: 'out' })
-    known.add(version + filepath)
-    if (known.size > REMEMBERED) known.delete(known.values().next().value!)
+    known.set(version + filepath, true)
   }
 
-  #tell(client: Client, filepath: string, { size }: SharedFile): Promise<void> {
+  #tell(client: Client, filepath: string, { size }: StoredFile): Promise<void> {
     return this.#options.permission.tell(client, { filepath, size, direction: 'out' })
   }
 
   /** Waits until it has taken what was sent. Who does not in a time that is long for so many bytes is disconnected. */
   async #taken(client: Client, size: number): Promise<void> {
     const { idleTimeout } = this.#options.store
-    const deadline = setTimeout(() => client.disconnect(1013, 'too slow'), patienceFor(idleTimeout, size))
+    const deadline = setTimeout(() => client.disconnect(1013, 'too slow'), drainTimeout(idleTimeout, size))
     try {
       await client.drained()
     } finally {
@@ -148,11 +142,11 @@ export class Serving {
 
 function checkCounts(counts: Kwargs): void {
   for (const [name, value] of Object.entries(counts)) {
-    if (!isCount(value)) throw new FileFailed('offset', `${name} is a number of bytes, received ${shown(value)}`)
+    if (!isCount(value)) throw new FileError('offset', `${name} is a number of bytes, received ${shown(value)}`)
   }
 }
 
-function checkVersion(file: SharedFile, version: unknown): void {
+function checkVersion(file: StoredFile, version: unknown): void {
   if ((version ?? undefined) !== undefined && version !== file.version)
-    throw new FileFailed('changed', 'the file has changed meanwhile')
+    throw new FileError('changed', 'the file has changed meanwhile')
 }

@@ -1,6 +1,7 @@
 import type { Client } from 'filtered-websocket'
+import { FileError, SerialQueue, Watchdog } from 'filtered-websocket/kit'
 import type { PushedPart } from '../wire/part.ts'
-import { FileFailed, failedBy } from './failed.ts'
+import { failedBy } from './failed.ts'
 import type { Writing } from './writing.ts'
 
 /** Bytes that have to come in the time for which an upload may be idle: empty parts would hold its place for ever. */
@@ -17,29 +18,25 @@ export function canComeBack({ identity, state }: Sender): boolean {
 /** A file that comes in parts. It ends when it is whole, when its client goes, and when nothing comes for too long. */
 export class Upload {
   readonly #writing: Writing
-  readonly #idle: NodeJS.Timeout
+  readonly #watchdog = new Watchdog(LEAST, () => this.close())
   readonly #onEnd: () => void
   readonly #onAbort = () => this.#left()
   #owner: Sender
-  /** One part after the other. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #queue = new SerialQueue()
   #isOver = false
-  /** Bytes since it was known to go on. */
-  #progress = 0
 
   /** @param onEnd - hears that it is over, when nothing of it is open any more. */
   constructor(writing: Writing, owner: Sender, idleTimeout: number, onEnd: () => void) {
     this.#writing = writing
     this.#owner = owner
     this.#onEnd = onEnd
-    this.#idle = setTimeout(() => this.close(), idleTimeout)
-    this.#idle.unref()
+    this.#watchdog.start(idleTimeout)
     this.#follow(owner)
   }
 
   /** Bytes that are there. */
   get offset(): number {
-    return this.#writing.temp.size
+    return this.#writing.file.size
   }
 
   /**
@@ -48,7 +45,7 @@ export class Upload {
    * @returns bytes that are there, once what is being written is written; `undefined`: it has ended.
    */
   moveTo(client: Sender): Promise<number | undefined> {
-    return this.#alone(async () => {
+    return this.#queue.run(async () => {
       if (this.#isOver) return undefined
       if (this.#owner !== client) {
         this.#owner.signal.removeEventListener('abort', this.#onAbort)
@@ -63,16 +60,16 @@ export class Upload {
    * Writes the next part, and with the last one puts the file in its place.
    *
    * @returns bytes that are there; `undefined`: it had ended before.
-   * @throws FileFailed.
+   * @throws FileError.
    */
   take(client: Sender, part: PushedPart, bytes: Buffer): Promise<number | undefined> {
-    return this.#alone(async () => {
+    return this.#queue.run(async () => {
       if (this.#isOver) return undefined
-      if (client !== this.#owner) throw new FileFailed('busy', 'another connection goes on with this file')
+      if (client !== this.#owner) throw new FileError('busy', 'another connection goes on with this file')
       await this.#check(part, bytes)
-      this.#goesOn(bytes.length)
+      this.#watchdog.add(bytes.length)
       try {
-        await this.#writing.temp.append(bytes)
+        await this.#writing.file.append(bytes)
         if (this.offset === part.size) await this.#finish(part.sha256)
         return part.offset + bytes.length
       } catch (error) {
@@ -85,7 +82,7 @@ export class Upload {
 
   /** Ends it; what is there stays. Settles when that is so. */
   close(): Promise<void> {
-    return this.#alone(() => this.#end(true))
+    return this.#queue.run(() => this.#end(true))
   }
 
   /** Of what has not begun nothing stays. */
@@ -93,19 +90,12 @@ export class Upload {
     const there = this.offset
     if (offset === there && offset + length <= size) return
     if (there === 0) await this.#end(false)
-    if (offset !== there) throw new FileFailed('offset', `the next part begins at ${there}, received ${offset}`)
-    throw new FileFailed('too-large', `the file has ${size} bytes, received ${offset + length}`)
-  }
-
-  #goesOn(bytes: number): void {
-    this.#progress += bytes
-    if (this.#progress < LEAST) return
-    this.#progress = 0
-    this.#idle.refresh()
+    if (offset !== there) throw new FileError('offset', `the next part begins at ${there}, received ${offset}`)
+    throw new FileError('too-large', `the file has ${size} bytes, received ${offset + length}`)
   }
 
   async #finish(sha256: string | undefined): Promise<void> {
-    if (sha256 === undefined) throw new FileFailed('corrupt', 'the last part says no sha256 of the file')
+    if (sha256 === undefined) throw new FileError('corrupt', 'the last part says no sha256 of the file')
     this.#writing.filled()
     await this.#writing.verify(sha256)
     await this.#writing.place()
@@ -119,7 +109,7 @@ export class Upload {
 
   /** Its client has gone, unless it has come back meanwhile. */
   #left(): void {
-    void this.#alone(async () => {
+    void this.#queue.run(async () => {
       if (this.#owner.signal.aborted) await this.#end(canComeBack(this.#owner))
     })
   }
@@ -127,15 +117,9 @@ export class Upload {
   async #end(isKept: boolean): Promise<void> {
     if (this.#isOver) return
     this.#isOver = true
-    clearTimeout(this.#idle)
+    this.#watchdog.stop()
     this.#owner.signal.removeEventListener('abort', this.#onAbort)
     await this.#writing.end(isKept)
     this.#onEnd()
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => {})
-    return done
   }
 }

@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto'
-import { lstat } from 'node:fs/promises'
+import { BoundedMap, FileError, namesIn } from 'filtered-websocket/kit'
 import type { PushedPart } from '../wire/part.ts'
-import { FileFailed } from './failed.ts'
-import { namesIn } from './path.ts'
-import { unless } from './root.ts'
-import { sharerOf } from './sharer.ts'
+import { quotaOwnerOf } from './quota-owner.ts'
 import { canComeBack, type Sender, Upload } from './upload.ts'
 import { type Store, Writing } from './writing.ts'
 
@@ -28,13 +25,13 @@ export class Uploads {
   /** By the name of the part. */
   readonly #open = new Map<string, Promise<Upload>>()
   /** What has become of those that are done: its sha256. */
-  readonly #done = new Map<string, string>()
+  readonly #done = new BoundedMap<string, string>(REMEMBERED)
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  /** Bytes that are there of an upload, which is this client's from now on. @throws FileFailed `path`. */
+  /** Bytes that are there of an upload, which is this client's from now on. @throws FileError `path`. */
   async find(client: Sender, named: Named): Promise<number> {
     namesIn(named.filepath)
     const part = partOf(client, named)
@@ -42,15 +39,14 @@ export class Uploads {
     const open = await this.#open.get(part)?.catch(() => undefined)
     const offset = await open?.moveTo(client)
     if (offset !== undefined) return offset
-    const stats = await this.#store.root.withinParts(({ entry }) => lstat(`${entry}/${part}`).catch(unless('ENOENT')))
-    return stats?.size ?? 0
+    return this.#store.files.partSize(part)
   }
 
   /**
    * Takes a part.
    *
    * @returns bytes that are there.
-   * @throws FileFailed; what is thrown by the hooks; what the system says.
+   * @throws FileError; what is thrown by the hooks; what the system says.
    */
   async take(client: Sender, filepath: string, pushed: PushedPart, bytes: Buffer, hooks: UploadHooks): Promise<number> {
     const { size, key, sha256 = '' } = pushed
@@ -61,10 +57,10 @@ export class Uploads {
       (await this.#upload(part, client, { filepath, size, key }, hooks)).take(client, pushed, bytes)
     // The first may be ending: it goes on as another.
     const offset = (await taken()) ?? (client.signal.aborted ? undefined : await taken())
-    if (offset === undefined) throw new FileFailed('busy', 'the transfer has just ended, try again')
+    if (offset === undefined) throw new FileError('busy', 'the transfer has just ended, try again')
     if (offset === size) {
       await hooks.placed()
-      this.#remember(part, sha256)
+      this.#done.set(part, sha256)
     }
     return offset
   }
@@ -78,8 +74,8 @@ export class Uploads {
   async #isDone(part: string, filepath: string): Promise<boolean> {
     const sha256 = this.#done.get(part)
     if (sha256 === undefined) return false
-    const { root, hashes } = this.#store
-    const file = await root.file(filepath).catch(() => undefined)
+    const { files, hashes } = this.#store
+    const file = await files.file(filepath).catch(() => undefined)
     try {
       if (file !== undefined && (await hashes.of(file)) === sha256) return true
     } finally {
@@ -100,17 +96,12 @@ export class Uploads {
 
   async #begin(part: string, client: Sender, { filepath, size }: Named, hooks: UploadHooks): Promise<Upload> {
     await hooks.allow()
-    const writing = await Writing.begin(this.#store, { owner: {}, by: sharerOf(client), filepath, size, part })
-    if (writing.temp.size > size) {
+    const writing = await Writing.begin(this.#store, { writer: {}, owner: quotaOwnerOf(client), filepath, size, part })
+    if (writing.file.size > size) {
       await writing.end(false)
-      throw new FileFailed('corrupt', 'more is there than the file has; it begins anew')
+      throw new FileError('corrupt', 'the part is larger than the file; the upload begins again')
     }
     return new Upload(writing, client, this.#store.idleTimeout, () => this.#open.delete(part))
-  }
-
-  #remember(part: string, sha256: string): void {
-    this.#done.set(part, sha256)
-    if (this.#done.size > REMEMBERED) this.#done.delete(this.#done.keys().next().value!)
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable, Values } from 'filtered-websocket'
+import { isPromise } from 'filtered-websocket/kit'
 import type { Outcome } from '../rpc/outcome.ts'
-import { isPromise } from '../rpc/work.ts'
 import { Budget } from './budget.ts'
 import type { Leases } from './leases.ts'
 import { begun, done, doneOnly, forgotten, type Note, noteIn, numberIn } from './note.ts'

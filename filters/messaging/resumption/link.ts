@@ -1,5 +1,5 @@
 import type { Awaitable, Payload, Storage } from 'filtered-websocket'
-import { isPromise } from '../rpc/work.ts'
+import { isPromise } from 'filtered-websocket/kit'
 import { readJson, TRUSTED } from '../wire/json.ts'
 import type { Failure } from '../wire/message.ts'
 import { within } from './within.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Host, Storage } from 'filtered-websocket'
+import type { RateLimitedLog } from 'filtered-websocket/kit'
 import { optionError } from 'filtered-websocket/kit'
-import type { Complaints } from '../complaints.ts'
 import type { options } from '../options.ts'
 import { Calls } from '../rpc/calls.ts'
 import type { Handlers } from '../rpc/handlers.ts'
@@ -38,13 +38,13 @@ export class Resumption {
   readonly #runs: Runs
   readonly #host: Host<typeof options>
 
-  private constructor(host: Host<typeof options>, sessions: ReadonlyMap<Client, Session>, complaints: Complaints) {
+  private constructor(host: Host<typeof options>, sessions: ReadonlyMap<Client, Session>, limitedLog: RateLimitedLog) {
     const { options: chosen, log } = host
     const storage = storageOf(host)
     this.#sessions = sessions
     this.#host = host
     const node = randomUUID()
-    const failed = (err: unknown) => complaints.add('error', { err }, 'messaging cannot keep what it should')
+    const failed = (err: unknown) => limitedLog.add('error', { err }, 'messaging cannot keep what it should')
     const rememberMs = chosen['messaging-remember'] * 1000
     this.#leases = new Leases(storage.values, node, chosen['messaging-lease'] * 1000)
     this.ledger = new Ledger({
@@ -83,7 +83,7 @@ export class Resumption {
       window: WINDOW,
       maxAgeMs: limits.maxAgeMs,
       failed,
-      refused: (peer, name, why) => complaints.add('warn', { peer, why }, `a peer could not do ${shown(name)}`),
+      refused: (peer, name, why) => limitedLog.add('warn', { peer, why }, `a peer could not do ${shown(name)}`),
     })
   }
 
@@ -96,7 +96,7 @@ export class Resumption {
     host: Host<typeof options>,
     handlers: Handlers,
     sessions: ReadonlyMap<Client, Session>,
-    complaints: Complaints,
+    limitedLog: RateLimitedLog,
   ): Resumption | undefined {
     if (!host.options['messaging-resume']) {
       handlers.own(RESUME, () => {
@@ -104,7 +104,7 @@ export class Resumption {
       })
       return undefined
     }
-    const resumption = new Resumption(host, sessions, complaints)
+    const resumption = new Resumption(host, sessions, limitedLog)
     handlers.own(RESUME, (client, _args, kwargs) => resumption.#resume(client, kwargs))
     return resumption
   }

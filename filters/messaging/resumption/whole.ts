@@ -1,5 +1,5 @@
 import type { Values } from 'filtered-websocket'
-import { isPromise } from '../rpc/work.ts'
+import { isPromise } from 'filtered-websocket/kit'
 import type { Run } from './run.ts'
 import { within } from './within.ts'
 

@@ -1,5 +1,5 @@
 import type { Awaitable } from 'filtered-websocket'
-import { isPromise } from '../rpc/work.ts'
+import { isPromise } from 'filtered-websocket/kit'
 
 /** Milliseconds that a storage has for an answer; one that knows better fails sooner. */
 const TIMEOUT = 10_000

@@ -1,7 +1,7 @@
 import type { Awaitable } from 'filtered-websocket'
+import { isPromise } from 'filtered-websocket/kit'
 import { shown } from '../wire/malformed.ts'
 import { cut, type Failure } from '../wire/message.ts'
-import { isPromise } from './work.ts'
 
 /** What came of a request, or of an action with an id: what its sender is answered. */
 export type Outcome =

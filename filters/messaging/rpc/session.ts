@@ -1,5 +1,5 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import type { Complaints } from '../complaints.ts'
+import { isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
 import type { Ledger } from '../resumption/ledger.ts'
 import { unserializable } from '../resumption/note.ts'
 import type { Run } from '../resumption/run.ts'
@@ -20,7 +20,7 @@ import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
 import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
 import { type CallOptions, Pending } from './pending.ts'
 import { Refused } from './refused.ts'
-import { isPromise, Work } from './work.ts'
+import { Work } from './work.ts'
 
 /** Characters of an id. */
 export const MAX_ID = 128
@@ -41,7 +41,7 @@ export interface Asked {
 export interface Service {
   readonly handlers: Handlers
   readonly codecs: Codecs
-  readonly complaints: Complaints
+  readonly limitedLog: RateLimitedLog
   /** Outcomes for peers that reconnect; `undefined` without `--messaging-resume`. */
   readonly ledger: Ledger | undefined
   /** Called with the id of a client before the handlers of ids. */
@@ -237,7 +237,7 @@ export class Session {
   }
 
   #logError(err: unknown, text: string): void {
-    this.#service.complaints.add('error', { err, client: this.client.id }, text)
+    this.#service.limitedLog.add('error', { err, client: this.client.id }, text)
   }
 }
 

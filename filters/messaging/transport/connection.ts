@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Attached, Client, Payload, Server, Transport } from 'filtered-websocket'
+import { Watchdog } from 'filtered-websocket/kit'
 import type { Frame } from '../wire/frame.ts'
 import { Incoming } from '../wire/incoming.ts'
 import { Malformed } from '../wire/malformed.ts'
@@ -52,10 +53,9 @@ export class Connection implements Transport {
   #isOver = false
   /** The peer has ended its side. */
   #hasEnded = false
-  #deadline: NodeJS.Timeout | undefined
+  #closing: NodeJS.Timeout | undefined
+  readonly #watchdog = new Watchdog(MIN_PROGRESS, () => this.#onStall())
   #isHeaderDeadline = false
-  /** Bytes since the deadline was set. */
-  #progress = 0
 
   /** @param socket - MUST have an error listener. */
   constructor(socket: Socket, options: ConnectionOptions) {
@@ -89,7 +89,7 @@ export class Connection implements Transport {
 
   close(code: number, reason: string): void {
     this.#isOver = true
-    this.#clearDeadline()
+    this.#watchdog.stop()
     this.#abandon()
     this.#ending = { code, reason, clean: true }
     // A peer that is too slow would not read the rest either.
@@ -98,7 +98,7 @@ export class Connection implements Transport {
       return
     }
     this.socket.end()
-    this.#deadline = setTimeout(() => this.destroy(), CLOSE_TIMEOUT)
+    this.#closing = setTimeout(() => this.destroy(), CLOSE_TIMEOUT)
   }
 
   destroy(): void {
@@ -109,15 +109,13 @@ export class Connection implements Transport {
     if (this.#isOver) return
     this.#parser.push(chunk)
     this.#parse()
-    this.#progress += chunk.length
-    if (this.#progress < MIN_PROGRESS || this.#isHeaderDeadline) return
-    this.#progress = 0
-    this.#deadline?.refresh()
+    // Progress does not extend the deadline of a header.
+    if (!this.#isHeaderDeadline) this.#watchdog.add(chunk.length)
   }
 
   #flow(): void {
     const isPaused = this.#isPaused || (this.#shouldPause && !this.#isOver)
-    if (isPaused) this.#clearDeadline()
+    if (isPaused) this.#watchdog.stop()
     else this.#setDeadline()
     this.socket[isPaused ? 'pause' : 'resume']()
   }
@@ -132,7 +130,7 @@ export class Connection implements Transport {
         }
         const frame = this.#parser.next()
         if (frame === undefined) break
-        this.#clearDeadline()
+        this.#watchdog.stop()
         this.#receive(frame)
       }
       this.#setDeadline()
@@ -166,7 +164,7 @@ export class Connection implements Transport {
     if (this.#parser.rest > 0) return
     incoming.push(null)
     this.#incoming = undefined
-    this.#clearDeadline()
+    this.#watchdog.stop()
   }
 
   #resumeReading(): void {
@@ -179,23 +177,19 @@ export class Connection implements Transport {
   #setDeadline(): void {
     if (this.#isPaused || this.#shouldPause || this.#isOver) return
     const { isInHeader, isIdle } = this.#parser
-    if (isIdle || isInHeader !== this.#isHeaderDeadline) this.#clearDeadline()
-    if (isIdle || this.#deadline !== undefined) return
+    if (isIdle || isInHeader !== this.#isHeaderDeadline) this.#watchdog.stop()
+    if (isIdle || this.#watchdog.isRunning) return
     const { headerTimeout, idleTimeout } = this.#options
     this.#isHeaderDeadline = isInHeader
-    this.#progress = 0
-    this.#deadline = isInHeader
-      ? this.#refuseAfter(headerTimeout, `a header was not complete within ${headerTimeout / 1000} seconds`)
-      : this.#refuseAfter(idleTimeout, `a content did not go on for ${idleTimeout / 1000} seconds`)
+    this.#watchdog.start(isInHeader ? headerTimeout : idleTimeout)
   }
 
-  #refuseAfter(ms: number, reason: string): NodeJS.Timeout {
-    return setTimeout(() => this.#refuse(POLICY, reason), ms)
-  }
-
-  #clearDeadline(): void {
-    clearTimeout(this.#deadline)
-    this.#deadline = undefined
+  #onStall(): void {
+    const { headerTimeout, idleTimeout } = this.#options
+    const reason = this.#isHeaderDeadline
+      ? `a header was not complete within ${headerTimeout / 1000} seconds`
+      : `a content did not go on for ${idleTimeout / 1000} seconds`
+    this.#refuse(POLICY, reason)
   }
 
   #abandon(): void {
@@ -210,7 +204,8 @@ export class Connection implements Transport {
   }
 
   #closed(): void {
-    this.#clearDeadline()
+    clearTimeout(this.#closing)
+    this.#watchdog.stop()
     this.#abandon()
     if (!this.#isOver && this.#hasEnded && this.#parser.isIdle) this.#ending = { code: NORMAL, reason: '', clean: true }
     const { code, reason, clean } = this.#ending

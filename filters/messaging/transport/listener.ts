@@ -5,11 +5,11 @@ import {
   type Endpoint,
   formatEndpoint,
   optionError,
+  type RateLimitedLog,
   readTlsFiles,
   type TlsPair,
   tlsFailureOf,
 } from 'filtered-websocket/kit'
-import type { Complaints } from '../complaints.ts'
 import type { options } from '../options.ts'
 
 /** Concurrent TLS handshakes: one more ends the oldest, so that silent connections do not block others. */
@@ -31,7 +31,7 @@ export class Listener {
   private constructor(
     chosen: Host<typeof options>['options'],
     read: (() => TlsPair) | undefined,
-    complaints: Complaints,
+    limitedLog: RateLimitedLog,
   ) {
     this.#port = chosen['messaging-port']!
     this.#host = chosen['messaging-host']
@@ -46,7 +46,7 @@ export class Listener {
         .on('tlsClientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
           socket.destroy()
           const failure = tlsFailureOf(code)
-          if (failure !== undefined) complaints.add('warn', { code }, `messaging port: ${failure}`)
+          if (failure !== undefined) limitedLog.add('warn', { code }, `messaging port: ${failure}`)
         })
       this.#server = server
       this.reload = () => {
@@ -61,7 +61,7 @@ export class Listener {
    *
    * @throws Error `ERR_OPTION`: the port would bypass a guard; an invalid key or certificate.
    */
-  static of({ options: chosen, guards, log }: Host<typeof options>, complaints: Complaints): Listener | undefined {
+  static of({ options: chosen, guards, log }: Host<typeof options>, limitedLog: RateLimitedLog): Listener | undefined {
     const { 'messaging-port': port, 'messaging-open': isOpen } = chosen
     const { 'messaging-key': key, 'messaging-cert': cert, 'messaging-key-passphrase': passphrase } = chosen
     if ((key === undefined) !== (cert === undefined))
@@ -73,9 +73,9 @@ export class Listener {
       throw optionError(
         `--messaging-port ${port} lets peers in past ${guards.join(', ')}; --messaging-open if that is meant`,
       )
-    if (key === undefined || cert === undefined) return new Listener(chosen, undefined, complaints)
+    if (key === undefined || cert === undefined) return new Listener(chosen, undefined, limitedLog)
     const read = () => readTlsFiles({ key, cert, passphrase }, '--messaging-', warning => log.warn(warning))
-    return new Listener(chosen, read, complaints)
+    return new Listener(chosen, read, limitedLog)
   }
 
   /**

@@ -317,9 +317,9 @@ describe('an upload in chunks', () => {
       [
         'begun',
         'begun',
-        'a client has at most 2 uploads at a time',
+        '2 uploads of this client are under way, try again later',
         'begun',
-        'there are 3 uploads under way, try again later',
+        '3 uploads are under way, try again later',
       ],
     )
     const first = await begun(ANN).catch(error => error.code)

@@ -136,7 +136,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual((await asked(bob, named, 'fws.part')).value, bare({ offset: 0 }))
     bob.send(first!)
     await bob.get(3)
-    assert.deepEqual(last(bob), ['busy', 'another one writes this file, try again later'])
+    assert.deepEqual(last(bob), ['busy', 'another client writes this file, try again later'])
     const back = await come('ann')
     assert.deepEqual((await asked(back, named, 'fws.part')).value, bare({ offset: 262_144 }))
     ann.send(second!)

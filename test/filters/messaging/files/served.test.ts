@@ -33,7 +33,7 @@ describe('files that are asked for', () => {
       ['nothing', 'missing', 'there is no such file or folder'],
       ['a', 'path', 'what is there is no file'],
       ['a/b.csv/c', 'path', 'a file or a link stands where a folder should be'],
-      [7, 'path', 'a path is a text, received 7'],
+      [7, 'path', 'a path is a string, received 7'],
     ] as const)
       assert.deepEqual((await asked(ann, { filepath })).error, { code, message }, String(filepath))
   })

@@ -2,12 +2,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { Hashes } from '../../../../filters/messaging/files/hashes.ts'
-import { Root } from '../../../../filters/messaging/files/root.ts'
-import { Space } from '../../../../filters/messaging/files/space.ts'
-import { Transfers } from '../../../../filters/messaging/files/transfers.ts'
 import type { Sender } from '../../../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../../../filters/messaging/files/uploads.ts'
+import { Store } from '../../../../filters/messaging/files/writing.ts'
+import { FileStore } from '../../../../src/kit/files/store.ts'
 import { folder } from '../../../support/cli.ts'
 import { bytesOf, sha256 } from '../../../support/messaging-files.ts'
 
@@ -17,17 +15,8 @@ const NAMED = { filepath: 'a', size: BYTES.length, key: 'k' }
 
 async function uploads(t: TestContext) {
   const path = folder(t)
-  const root = await Root.open(path)
-  const space = new Space({ root, quota: 1000, partAge: 60_000 })
-  const store = {
-    root,
-    space,
-    transfers: new Transfers(8),
-    hashes: new Hashes(),
-    checks: new Hashes(),
-    maxFile: 100,
-    idleTimeout: 60_000,
-  }
+  const files = await FileStore.open(path, '--files', { quota: 1000, partAge: 60_000 })
+  const store = new Store(files, { maxTransfers: 8, maxFile: 100, idleTimeout: 60_000 })
   const all = new Uploads(store)
   t.after(() => all.close())
   const take = (client: Sender, offset: number, end: number) => {

@@ -3,8 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { link } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { place } from '../../../filters/media/part.ts'
-import { refusedBy } from '../../../filters/media/refused.ts'
+import { placeNew } from '../../../src/kit/files/place.ts'
 import { folder } from '../../support/cli.ts'
 
 const failing = (code: string) => () => Promise.reject(Object.assign(new Error(code), { code }))
@@ -16,7 +15,7 @@ for (const [system, makeLink] of [
   describe(`placing a part, on a system ${system}`, () => {
     const parts = (t: TestContext) => {
       const path = folder(t, { '.part-1': 'one', '.part-2': 'two' })
-      return { path, give: (part: string) => place(join(path, part), join(path, 'a.txt'), makeLink) }
+      return { path, give: (part: string) => placeNew(join(path, part), join(path, 'a.txt'), makeLink) }
     }
 
     it('gives it its name', async t => {
@@ -47,22 +46,9 @@ for (const [system, makeLink] of [
 describe('placing a part', () => {
   it('fails as the system does', async t => {
     const path = folder(t, { '.part-1': 'one' })
-    await assert.rejects(place(join(path, '.part-1'), join(path, 'a.txt'), failing('EIO') as typeof link), {
+    await assert.rejects(placeNew(join(path, '.part-1'), join(path, 'a.txt'), failing('EIO') as typeof link), {
       code: 'EIO',
     })
     assert.deepEqual(readdirSync(path), ['.part-1'])
-  })
-})
-
-describe('what the system says', () => {
-  it('is told to clients in three ways', () => {
-    const told = (code: string) => {
-      const refused = refusedBy(Object.assign(new Error(`${code}: /secret/path`), { code }))
-      return `${refused.code}: ${refused.reason}`
-    }
-    assert.equal(told('ENOSPC'), 'quota: the disk is full')
-    assert.equal(told('EDQUOT'), 'quota: the disk is full')
-    assert.equal(told('EMFILE'), 'busy: too many files are open, try again later')
-    assert.equal(told('EIO'), 'lost: the file could not be written')
   })
 })

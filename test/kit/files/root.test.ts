@@ -4,16 +4,16 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFil
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { namesIn } from '../../../../filters/messaging/files/path.ts'
-import { Root } from '../../../../filters/messaging/files/root.ts'
-import { Temp } from '../../../../filters/messaging/files/temp.ts'
-import { folder } from '../../../support/cli.ts'
+import { PartFile } from '../../../src/kit/files/part-file.ts'
+import { namesIn } from '../../../src/kit/files/path.ts'
+import { FileRoot } from '../../../src/kit/files/root.ts'
+import { folder } from '../../support/cli.ts'
 
 describe('a path', () => {
   const ONES = 'a path is relative, with names between single slashes, none of them . or ..'
   for (const [filepath, why] of [
-    ['', 'a path is a text, received ""'],
-    [undefined, 'a path is a text, received undefined'],
+    ['', 'a path is a string, received ""'],
+    [undefined, 'a path is a string, received undefined'],
     ['/etc/passwd', `${ONES}, received "/etc/passwd"`],
     ['a/../b', `${ONES}, received "a/../b"`],
     ['a//b', `${ONES}, received "a//b"`],
@@ -40,8 +40,9 @@ describe('a root', () => {
   it('stays in the folder that it has opened, whatever comes in the place of its path', async t => {
     const outside = folder(t, { a: 'secret' })
     const path = folder(t, { 'in/a': 'open' })
-    const root = await Root.open(path)
-    const temp = await Temp.open(root, 'once-x')
+    const root = await FileRoot.open(path, '--files')
+    const temp = new PartFile(root, 'once-x')
+    await temp.open()
     await temp.append(Buffer.from('written'))
     const text = await root.within(['in'], async inner => {
       renameSync(join(path, 'in'), join(path, 'away'))
@@ -52,7 +53,7 @@ describe('a root', () => {
       return read
     })
     assert.equal(text, process.platform === 'linux' ? 'open' : text)
-    await assert.rejects(root.place('once-x', 'in/a'), { code: 'ENOTDIR' })
+    await assert.rejects(root.place('once-x', 'in/a', true), { code: 'ENOTDIR' })
     await temp.discard()
     assert.equal(readFileSync(join(outside, 'a'), 'utf8'), 'secret')
     assert.deepEqual(readdirSync(join(path, '.fws-parts')), [])
@@ -61,13 +62,18 @@ describe('a root', () => {
   it('opens no pipe, no folder, and puts no file over them', async t => {
     const path = folder(t, { 'in/a': '' })
     execFileSync('mkfifo', [join(path, 'pipe')])
-    const root = await Root.open(path)
-    const temp = await Temp.open(root, 'once-x')
+    const root = await FileRoot.open(path, '--files')
+    const temp = new PartFile(root, 'once-x')
+    await temp.open()
     for (const filepath of ['pipe', 'in']) {
       const why = { code: 'path', message: 'what is there is no file' }
       await assert.rejects(root.file(filepath), why)
       await assert.rejects(root.check(filepath), why)
-      await assert.rejects(root.place('once-x', filepath), why)
+      await assert.rejects(root.place('once-x', filepath, true), why)
+      await assert.rejects(root.place('once-x', filepath, false), {
+        code: 'exists',
+        message: 'a file of this name exists',
+      })
     }
     await temp.discard()
   })
@@ -75,19 +81,19 @@ describe('a root', () => {
   it('writes no part through a link, and follows none to the parts', async t => {
     const outside = folder(t, { a: 'secret' })
     const path = folder(t)
-    const root = await Root.open(path)
+    const root = await FileRoot.open(path, '--files')
     mkdirSync(join(path, '.fws-parts'))
     symlinkSync(join(outside, 'a'), join(path, '.fws-parts/key-x'))
-    await assert.rejects(Temp.open(root, 'key-x'), { code: 'ELOOP' })
+    await assert.rejects(new PartFile(root, 'key-x').open(), { code: 'ELOOP' })
     renameSync(join(path, '.fws-parts'), join(path, 'other'))
     symlinkSync(outside, join(path, '.fws-parts'))
-    await assert.rejects(Temp.open(root, 'a'), { code: 'ENOTDIR' })
+    await assert.rejects(new PartFile(root, 'a').open(), { code: 'ENOTDIR' })
     assert.equal(readFileSync(join(outside, 'a'), 'utf8'), 'secret')
   })
 
   it('gives a file another version when it changes, also with its size and time of before', async t => {
     const path = folder(t, { a: 'abc' })
-    const root = await Root.open(path)
+    const root = await FileRoot.open(path, '--files')
     const versions = new Set<string>()
     for (const text of ['abc', 'abd', 'abd']) {
       const file = await root.file('a')

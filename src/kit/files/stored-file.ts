@@ -1,13 +1,13 @@
 import type { BigIntStats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { FileFailed } from './failed.ts'
+import { FileError } from './file-error.ts'
 
-/** A file that is read for others. */
-export class SharedFile {
+/** A file that is open to be read; the caller closes it. */
+export class StoredFile {
   readonly handle: FileHandle
   /** Bytes, when it was opened. */
   readonly size: number
-  /** Another one as soon as the file has changed. */
+  /** At most 64 characters; changes with the file. */
   readonly version: string
 
   private constructor(handle: FileHandle, stats: BigIntStats) {
@@ -16,14 +16,14 @@ export class SharedFile {
     this.version = versionOf(stats)
   }
 
-  /** @throws FileFailed `path`: it is a folder, a pipe or the like. */
-  static async of(handle: FileHandle): Promise<SharedFile> {
+  /** @throws FileError `path`: it is a folder, a pipe or a device. */
+  static async of(handle: FileHandle): Promise<StoredFile> {
     const stats = await handle.stat({ bigint: true })
-    if (!stats.isFile()) throw new FileFailed('path', 'what is there is no file')
-    return new SharedFile(handle, stats)
+    if (!stats.isFile()) throw new FileError('path', 'what is there is no file')
+    return new StoredFile(handle, stats)
   }
 
-  /** So many bytes, fewer at its end. */
+  /** `length` bytes from `offset`, fewer at the end. @throws FileError `changed`: the file is shorter than it was. */
   async read(offset: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, this.size - offset)))
     let filled = 0
@@ -35,7 +35,7 @@ export class SharedFile {
     return bytes
   }
 
-  /** @throws FileFailed `changed`: it is not what it was when it was opened. */
+  /** @throws FileError `changed`: the file has changed since it was opened. */
   async checkUnchanged(): Promise<void> {
     if (versionOf(await this.handle.stat({ bigint: true })) !== this.version) throw changed()
   }
@@ -45,11 +45,11 @@ export class SharedFile {
   }
 }
 
-function changed(): FileFailed {
-  return new FileFailed('changed', 'the file has changed meanwhile')
+function changed(): FileError {
+  return new FileError('changed', 'the file has changed meanwhile')
 }
 
-/** A change that keeps the size and sets the time back is seen by the change time, which nobody sets. */
+/** The change time, which no program can set, shows a change that keeps size and modification time. */
 function versionOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return [dev, ino, size, mtimeNs, ctimeNs]
     .map(number => number.toString(36))

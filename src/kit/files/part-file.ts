@@ -1,0 +1,84 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import type { FileRoot } from './root.ts'
+
+const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
+
+/** An incomplete file, under a name that no client sees. It is created by the first `append`, unless it was opened before. */
+export class PartFile {
+  readonly name: string
+  readonly #root: FileRoot
+  #handle: FileHandle | undefined
+  #size = 0
+  #isComplete = false
+
+  constructor(root: FileRoot, name: string) {
+    this.#root = root
+    this.name = name
+  }
+
+  /** Opens the file and continues after the bytes that exist. @throws (rejects) errors of the system */
+  async open(): Promise<FileHandle> {
+    if (this.#handle !== undefined) return this.#handle
+    const handle = await this.#root.withinParts(({ entry }) =>
+      open(`${entry}/${this.name}`, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600),
+    )
+    try {
+      this.#size = (await handle.stat()).size
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+    this.#handle = handle
+    return handle
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Writes at the end. After an error the file has the bytes that it had before. */
+  async append(bytes: Buffer): Promise<void> {
+    const handle = await this.open()
+    this.#isComplete = false
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, this.#size + done)
+        done += bytesWritten
+      }
+    } catch (error) {
+      await handle.truncate(this.#size).catch(() => {})
+      throw error
+    }
+    this.#size += bytes.length
+  }
+
+  /** Writes over the beginning of the file. */
+  async overwrite(bytes: Buffer): Promise<void> {
+    const handle = await this.open()
+    this.#isComplete = false
+    await handle.write(bytes, 0, bytes.length, 0)
+  }
+
+  /** Makes the file readable to others and writes it to the disk. */
+  async complete(): Promise<void> {
+    const handle = await this.open()
+    if (this.#isComplete) return
+    await handle.chmod(0o644)
+    await handle.sync()
+    this.#isComplete = true
+  }
+
+  /** Closes the file and keeps its bytes. Never rejects. */
+  async close(): Promise<void> {
+    await this.#handle?.close().catch(() => {})
+  }
+
+  /** Deletes the file, also after `close`. Never rejects. */
+  async discard(): Promise<void> {
+    if (this.#handle === undefined) return
+    await this.close()
+    await this.#root.withinParts(({ entry }) => unlink(`${entry}/${this.name}`)).catch(() => {})
+  }
+}
