@@ -16,6 +16,7 @@ import {
   startRedis,
   startRedisCluster,
 } from '../../support/redis.ts'
+import { root } from '../../support/root.ts'
 
 const ALL = { listening: true, accepting: true, storage: true, sending: true, receiving: true, writing: true }
 const without = (...names: string[]) => ({
@@ -254,11 +255,11 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     })
   }
 
-  it('ready with the ACL of docs/operations.md for broadcasts, and both nodes receive messages of each other', async t => {
-    const text = readFileSync(join(import.meta.dirname, '../../../docs/operations.md'), 'utf8')
-    const [, commands] = /broadcasts need: `([^`]+)`/.exec(text)!
+  it('ready with the ACL of docs/operations/deployment.md for broadcasts, and both nodes receive messages of each other', async t => {
+    const text = readFileSync(join(root, 'docs/operations/deployment.md'), 'utf8')
+    const [, commands] = /Broadcasts need at least `([^`]+)`/.exec(text)!
     const redis = await own(t)
-    const rules = ['on', '>p', 'resetkeys', '~fws:*', 'resetchannels', '&fws:*', '-@all', ...commands!.split(' ')]
+    const rules = ['on', '>p', 'resetkeys', '~fws:*', 'resetchannels', '&fws:*', '-@all', ...commands!.split(/\s+/)]
     await redis.command('ACL', 'SETUSER', 'narrow', ...rules)
     const at = { redisPort: redis.port, redisUser: 'narrow', redisPassword: 'p' }
     const [one, two] = [await node(t, at), await node(t, at)]
