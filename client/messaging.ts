@@ -1,3 +1,4 @@
+export type { Args, Kwargs } from '../protocols/clever-show/message.ts'
 export type { Sendable } from './client.ts'
 export type { BlobOptions } from './messaging/blobs.ts'
 export type {
@@ -9,7 +10,6 @@ export type {
 } from './messaging/connection.ts'
 export { MessagingError } from './messaging/error.ts'
 export type { MessagingEvents } from './messaging/events.ts'
-export type { Args, Kwargs } from './messaging/frame.ts'
 export type { Sink, Version } from './messaging/get-file.ts'
 export type { CallOptions } from './messaging/outbox.ts'
 export type { SendFileOptions, SentFile } from './messaging/send-file.ts'

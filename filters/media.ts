@@ -1,7 +1,7 @@
 import type { Client, Closed, Drop, Host, Message, Payload, Verdict } from 'filtered-websocket'
+import { looksLikeEnvelope, Malformed, readEnvelope } from '../protocols/nanollm/envelope.ts'
 import { apiOf, type MediaApi } from './media/api.ts'
 import { enveloped, simple } from './media/codecs.ts'
-import { looksLikeEnvelope, Malformed, readEnvelope } from './media/envelope.ts'
 import { Files } from './media/files.ts'
 import { Handlers } from './media/handlers.ts'
 import { checkedImage, Decoder } from './media/image.ts'

@@ -3,6 +3,9 @@ import type { Awaitable, Client, Drop, Host, Message, Payload, Server, Verdict }
 import type {} from 'filtered-websocket/filters/announce'
 import type {} from 'filtered-websocket/filters/clock'
 import { isPromise, RateLimitedLog } from 'filtered-websocket/kit'
+import { writeAnnouncement } from '../protocols/clever-show/announcement.ts'
+import { FILE } from '../protocols/clever-show/frame.ts'
+import { Malformed } from '../protocols/clever-show/malformed.ts'
 import { Files } from './messaging/files/files.ts'
 import type { options } from './messaging/options.ts'
 import { Resumption } from './messaging/resumption/resumption.ts'
@@ -14,11 +17,9 @@ import { offerTopics } from './messaging/rpc/topics.ts'
 import { Connection } from './messaging/transport/connection.ts'
 import { Heartbeat } from './messaging/transport/heartbeat.ts'
 import { Listener } from './messaging/transport/listener.ts'
-import { writeAnnouncement } from './messaging/wire/announcement.ts'
 import { Codecs } from './messaging/wire/codecs.ts'
-import type { Frame } from './messaging/wire/frame.ts'
-import { Malformed } from './messaging/wire/malformed.ts'
-import { type Action, FILE, type Messaging } from './messaging/wire/message.ts'
+import { limitsOf } from './messaging/wire/limits.ts'
+import type { Action, Frame, Messaging } from './messaging/wire/message.ts'
 import { IGNORED, Reader } from './messaging/wire/reader.ts'
 
 export const describe = 'Exchange actions, requests and files over WebSocket and TCP'
@@ -70,7 +71,8 @@ export const setup = async (host: Host<typeof options>) => {
   const handlers = new Handlers()
   offerTopics(handlers, chosen['messaging-topics'])
   const limitedLog = new RateLimitedLog(log)
-  const reader = new Reader(codecs, chosen['messaging-max-json'], chosen['messaging-max-file'])
+  const limits = limitsOf(chosen['messaging-max-json'], chosen['messaging-max-file'])
+  const reader = new Reader(codecs, limits)
   const sessions = new Map<Client, Session>()
   // Peers on TCP are asked when they connect.
   const learnId = async (client: Client) => {
@@ -82,14 +84,15 @@ export const setup = async (host: Host<typeof options>) => {
   const resumption = Resumption.of(host, handlers, sessions, limitedLog)
   const api = apiOf(handlers, sessions, files, clock, resumption?.peers)
   const listener = Listener.of(host, limitedLog)
-  const announce = listener && host.use('announce').register(chosen['messaging-host'], writeAnnouncement)
+  const announce =
+    listener &&
+    host.use('announce').register(chosen['messaging-host'], announcement => writeAnnouncement(announcement, Buffer))
   const heartbeatInterval = chosen['messaging-heartbeat'] * 1000
   const heartbeat = new Heartbeat(heartbeatInterval, client => void api.call(client, 'id').catch(() => {}))
 
   function accept(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
-      maxContent: chosen['messaging-max-json'],
-      maxFile: chosen['messaging-max-file'],
+      limits,
       idleTimeout: chosen['messaging-idle'] * 1000,
       headerTimeout: chosen['messaging-header-timeout'] * 1000,
       onRefused: (reason, remote) => limitedLog.add('warn', { remote }, `messaging peer refused: ${reason}`),

@@ -1,4 +1,4 @@
-// Compiles bin, src, filters, storage and client to dist, with types; for browsers each client library becomes one file.
+// Compiles bin, src, protocols, filters, storage and client to dist, with types; for browsers each client library becomes one file.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'

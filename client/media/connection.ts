@@ -1,11 +1,11 @@
+import { readEnvelope, writeEnvelope, writeId } from '../../protocols/nanollm/envelope.ts'
+import { UPLOAD } from '../../protocols/nanollm/kinds.ts'
 import type { Connection, ConnectionState } from '../connection.ts'
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Camera, type CameraOptions, openCamera } from './camera.ts'
-import { decode, encode, number } from './envelope.ts'
 import type { Alert, MediaEvents, Told } from './events.ts'
-import { imageType } from './image-type.ts'
-import { type Details, type Kind, type Payloads, packed, parsed, UPLOAD, unpacked } from './kinds.ts'
+import { type Details, type Kind, type Payloads, packed, parsed, unpacked } from './kinds.ts'
 import { type Microphone, type MicrophoneOptions, openMicrophone } from './microphone.ts'
 import { openPlayer, type Player, type PlayerOptions } from './player.ts'
 import type { Uploadable, Uploaded, UploadOptions } from './upload.ts'
@@ -116,16 +116,17 @@ export class MediaConnection {
   }
 
   #write(type: number, payload: Uint8Array, metadata: string, queue: boolean): boolean {
-    const message = encode({ id: 0, timestamp: Date.now(), type, metadata, payload })
+    const message = writeEnvelope({ timestamp: BigInt(Date.now()), type, metadata, payload })
     return queue ? this.#connection.send(message) : this.#connection.sendNow(message)
   }
 
   #receive(data: string | ArrayBuffer): void {
     try {
       if (typeof data === 'string') throw new Error('a text message; has the server the filter media?')
-      const { id, timestamp, type, metadata, payload } = decode(data)
+      const { type, metadata, payload, ...received } = readEnvelope(new Uint8Array(data))
+      const id = Number(received.id)
       this.#count(id)
-      this.#tell(type, payload, { id, timestamp, metadata })
+      this.#tell(type, payload, { id, timestamp: Number(received.timestamp), metadata })
     } catch (error) {
       this.#listeners.tell('unreadable', { reason: (error as Error).message, data })
     }
@@ -144,22 +145,9 @@ export class MediaConnection {
       this.#uploads.hear(parsed(payload))
       return
     }
-    const message = unpacked(type, payload, told.metadata)
-    switch (message.kind) {
-      case 'json':
-        this.#json(message.payload, told)
-        break
-      case 'image':
-        this.#listeners.tell('image', { payload, mime: imageType(payload), ...told })
-        break
-      case 'other':
-        this.#listeners.tell('other', { payload, type, ...told })
-        break
-      default: {
-        const { kind, ...content } = message
-        this.#listeners.tell(kind, { ...content, ...told } as never)
-      }
-    }
+    const { kind, ...content } = unpacked(type, payload, told.metadata)
+    if (kind === 'json') this.#json(content.payload, told)
+    else this.#listeners.tell(kind, { ...content, ...told } as never)
   }
 
   /** An alert may come together with something else. */
@@ -175,7 +163,7 @@ export class MediaConnection {
 function numbering(): (data: Sendable) => Sendable {
   let id = 0
   return data => {
-    number(data as Uint8Array<ArrayBuffer>, id++)
+    writeId(data as Uint8Array, id++)
     return data
   }
 }

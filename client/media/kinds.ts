@@ -1,15 +1,10 @@
-import { textOf } from './envelope.ts'
-import { bytesOf, formatOf, metadataOf, type Samples, samplesOf } from './samples.ts'
+import { audioMetadata, audioOf, bytesOf, type Sound, samplesOf } from '../../protocols/nanollm/audio.ts'
+import { METADATA_BYTES, textOf } from '../../protocols/nanollm/envelope.ts'
+import { isKind, KINDS, type Kind as KindOrType, kindOf, typeOf } from '../../protocols/nanollm/kinds.ts'
+import { imageType } from './image-type.ts'
 
-/** The types of the envelope that have a name. */
-export const TYPES = { json: 0, text: 1, binary: 2, file: 3, audio: 4, image: 5 } as const
-/** Uploads in chunks: their conversation, as JSON, and their bytes. */
-export const UPLOAD = 6
-export const CHUNK = 7
-/** From here on types belong to the application. */
-const FIRST_OWN = 8
+export type { NamedKind as Kind } from '../../protocols/nanollm/kinds.ts'
 
-export type Kind = keyof typeof TYPES
 type Bytes = ArrayBuffer | Uint8Array
 
 /** What is sent as which kind. */
@@ -24,73 +19,64 @@ export interface Payloads {
   audio: Int16Array
 }
 
-export interface Details {
+/** What is sent with a payload; `rate` (default: 48000 Hz) and `channels` (default: 1, interleaved) are of audio. */
+export interface Details extends Partial<Sound> {
   /** At most 8 bytes of UTF-8: the extension of a file or an image, such as `png`. */
   readonly metadata?: string
-  /** Of audio, in Hz and channels (interleaved); default 48000 and 1. */
-  readonly rate?: number
-  readonly channels?: number
 }
 
-/** What goes into the envelope. Throws a `TypeError` for what is not of its kind. */
+/** Type and payload of an envelope. Throws a `TypeError` for a payload that is not of its kind. */
 export function packed(
-  kind: Kind | number,
+  kind: KindOrType,
   payload: unknown,
-  { metadata = '', rate, channels }: Details,
+  { metadata = '', ...sound }: Details,
 ): { type: number; payload: Uint8Array; metadata: string } {
-  switch (kind) {
-    // Text goes as a JSON string, as from the original browser client: bare, one that has quotes around it would lose them.
-    case 'text':
-      if (typeof payload !== 'string') throw new TypeError(`text is a string, received ${typeof payload}`)
-      return { type: TYPES.text, payload: jsonOf(payload), metadata }
-    case 'json':
-      return { type: TYPES.json, payload: jsonOf(payload), metadata }
-    case 'audio':
-      if (!(payload instanceof Int16Array)) throw new TypeError('audio is an Int16Array')
-      return { type: TYPES.audio, payload: bytesOf(payload), metadata: metadata || metadataOf(rate, channels) }
+  if (!isKind(kind)) throw new TypeError(`a kind is ${KINDS}, received ${kind}`)
+  const length = new TextEncoder().encode(metadata).length
+  if (length > METADATA_BYTES)
+    throw new TypeError(`metadata has at most ${METADATA_BYTES} bytes, received "${metadata}" (${length})`)
+  return {
+    type: typeOf(kind),
+    payload: payloadOf(kind, payload),
+    metadata: metadata || (kind === 'audio' ? audioMetadata(sound) : ''),
   }
-  const type = typeof kind === 'number' ? kind : TYPES[kind]
-  if (
-    type === undefined ||
-    (typeof kind === 'number' && !(Number.isInteger(kind) && kind >= FIRST_OWN && kind <= 0xffff))
-  )
-    throw new TypeError(
-      `a kind is ${Object.keys(TYPES).join(', ')} or a number from ${FIRST_OWN} to 65535, received ${kind}`,
-    )
-  if (payload instanceof ArrayBuffer) return { type, payload: new Uint8Array(payload), metadata }
-  if (ArrayBuffer.isView(payload))
-    return { type, payload: new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength), metadata }
+}
+
+function payloadOf(kind: KindOrType, payload: unknown): Uint8Array {
+  if (kind === 'json') return jsonOf(payload)
+  if (kind === 'text') {
+    if (typeof payload !== 'string') throw new TypeError(`text is a string, received ${typeof payload}`)
+    // A JSON string, as by the NanoLLM browser client: a bare one would lose quotes around it.
+    return jsonOf(payload)
+  }
+  if (kind === 'audio') {
+    if (!(payload instanceof Int16Array)) throw new TypeError('audio is an Int16Array')
+    return bytesOf(payload)
+  }
+  if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
+  if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
   throw new TypeError(`${kind} is an ArrayBuffer or a view of one`)
 }
 
-/** What came as which kind. */
+/** A payload with its kind. */
 export type Unpacked =
   | { readonly kind: 'json'; readonly payload: unknown }
   | { readonly kind: 'text'; readonly payload: string }
-  | { readonly kind: 'binary' | 'file' | 'image'; readonly payload: Uint8Array }
-  | ({ readonly kind: 'audio' } & Samples)
-  | { readonly kind: 'other'; readonly payload: Uint8Array }
+  | { readonly kind: 'binary' | 'file'; readonly payload: Uint8Array }
+  | { readonly kind: 'image'; readonly payload: Uint8Array; readonly mime: string | undefined }
+  | ({ readonly kind: 'audio'; readonly payload: Int16Array<ArrayBuffer> } & Sound)
+  | { readonly kind: 'other'; readonly payload: Uint8Array; readonly type: number }
 
-/** Throws for JSON, text or audio that is none. */
+/** Throws for JSON, text or audio that is not right. */
 export function unpacked(type: number, payload: Uint8Array, metadata: string): Unpacked {
-  switch (type) {
-    case TYPES.json:
-      return { kind: 'json', payload: parsed(payload) }
-    case TYPES.text:
-      return { kind: 'text', payload: textOf(payload) }
-    case TYPES.binary:
-      return { kind: 'binary', payload }
-    case TYPES.file:
-      return { kind: 'file', payload }
-    case TYPES.image:
-      return { kind: 'image', payload }
-    case TYPES.audio: {
-      const format = formatOf(metadata)
-      return { kind: 'audio', payload: samplesOf(payload, format), ...format }
-    }
-    default:
-      return { kind: 'other', payload }
-  }
+  const kind = kindOf(type)
+  if (typeof kind === 'number') return { kind: 'other', payload, type }
+  if (kind === 'json') return { kind, payload: parsed(payload) }
+  if (kind === 'text') return { kind, payload: textOf(payload, kind) }
+  if (kind === 'image') return { kind, payload, mime: imageType(payload) }
+  if (kind !== 'audio') return { kind, payload }
+  const sound = audioOf(metadata, payload.length)
+  return { kind, payload: samplesOf(payload), ...sound }
 }
 
 function jsonOf(value: unknown): Uint8Array {
@@ -99,11 +85,11 @@ function jsonOf(value: unknown): Uint8Array {
   return new TextEncoder().encode(text)
 }
 
-/** Throws for what is no JSON. */
+/** Throws for bytes that are not JSON. */
 export function parsed(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(textOf(bytes))
+    return JSON.parse(textOf(bytes, 'json'))
   } catch (cause) {
-    throw new Error('json that is none', { cause })
+    throw new Error('the payload is not JSON', { cause })
   }
 }

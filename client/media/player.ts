@@ -1,11 +1,16 @@
+import type { Sound } from '../../protocols/nanollm/audio.ts'
 import { type Ending, endingOf } from './ending.ts'
 import { type AudioContext, browser, type Gain } from './platform.ts'
-import type { Samples } from './samples.ts'
 
 /** Seconds that sound waits after a silence, so that the next message is there before its turn. */
 const LEAD = 0.12
 /** Seconds in which sound comes up after a silence, and goes before one: a sudden edge is a click. */
 const FADE = 0.005
+
+/** Sound: 16-bit samples, channels interleaved. */
+export interface Samples extends Sound {
+  readonly payload: Int16Array<ArrayBuffer>
+}
 
 export interface PlayerOptions {
   /** Ends it. */

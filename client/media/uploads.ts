@@ -1,5 +1,5 @@
+import { CHUNK, UPLOAD } from '../../protocols/nanollm/kinds.ts'
 import type { Connection } from '../connection.ts'
-import { CHUNK, UPLOAD } from './kinds.ts'
 import { opened } from './opened.ts'
 import { Turns } from './turns.ts'
 import { type Answer, type Line, Upload, type Uploadable, type Uploaded, type UploadOptions } from './upload.ts'

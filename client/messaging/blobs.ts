@@ -1,7 +1,7 @@
+import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
 import type { SharedFiles, Upload } from './shared.ts'
 import { type FileHash, fileHash } from './source.ts'
-import { PART } from './transfer.ts'
 
 const MAX_BYTES = 64 * 1024 * 1024
 /** Files that come at a time; of a further one's sake the one is forgotten that has not gone on for longest. */
@@ -97,7 +97,7 @@ export function blobs({ take, give, maxBytes = MAX_BYTES }: BlobOptions): Shared
 /** Copied, since a view would keep the whole frame; and small ones together, so that none costs more than its bytes. */
 function keep(pieces: Uint8Array<ArrayBuffer>[], bytes: Uint8Array<ArrayBuffer>): void {
   const last = pieces.at(-1)
-  const before = last && last.length + bytes.length <= PART ? last.length : 0
+  const before = last && last.length + bytes.length <= MAX_PART ? last.length : 0
   const copy = new Uint8Array(before + bytes.length)
   if (before) copy.set(pieces.pop()!)
   copy.set(bytes, before)
@@ -114,6 +114,6 @@ async function bytesOf(blob: Blob, start: number, length: number): Promise<Uint8
 
 async function hashOf(blob: Blob): Promise<string> {
   const hash = fileHash()
-  while (hash.size < blob.size) hash.add(await bytesOf(blob, hash.size, PART), hash.size)
+  while (hash.size < blob.size) hash.add(await bytesOf(blob, hash.size, MAX_PART), hash.size)
   return hash.digest()
 }

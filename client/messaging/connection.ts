@@ -1,10 +1,11 @@
+import type { Args, Kwargs, Request } from '../../protocols/clever-show/message.ts'
 import type { ConnectionState, SocketClass } from '../lasting-socket.ts'
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { clockOf } from './clock.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import type { Args, Kwargs, Message } from './frame.ts'
+import type { Action } from './format.ts'
 import type { GetFileOptions, Sink } from './get-file.ts'
 import { laterOf } from './later.ts'
 import { FRAMES, type LinkOptions, linkTo } from './link.ts'
@@ -107,7 +108,7 @@ export function messagingOf(
     return (await outbox.ask('request', name, args, kwargs, settings)).value
   }
 
-  async function answerFile(message: Message): Promise<Reply> {
+  async function answerFile(message: Action | Request): Promise<Reply> {
     if (!options.files) throw new MessagingError('off', 'this client shares no files')
     return (await loadFiles()).answerFile(options.files, message)
   }

@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
-import { type Announcement, readAnnouncement } from '../../filters/messaging/wire/announcement.ts'
+import { readJson } from 'filtered-websocket/kit'
+import { type Announcement, readAnnouncement } from '../../protocols/clever-show/announcement.ts'
 
 /** Milliseconds that a timer can hold. */
 const MAX_TIMEOUT = 2_147_483_647
@@ -39,7 +40,7 @@ export async function discover(options: DiscoverOptions = {}): Promise<Found> {
       signal?.addEventListener('abort', abort)
       socket.on('error', reject)
       socket.on('message', datagram => {
-        const found = readAnnouncement(datagram)
+        const found = readAnnouncement(datagram, readJson)
         if (found !== undefined) resolve({ host: found.host, port: found.port, id: found.id })
       })
       socket.bind(port, host)

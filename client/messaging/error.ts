@@ -1,3 +1,5 @@
+import type { Failure } from '../../protocols/clever-show/message.ts'
+
 /** Why there is no answer, or which error is the answer. */
 export class MessagingError extends Error {
   override readonly name = 'MessagingError'
@@ -8,4 +10,9 @@ export class MessagingError extends Error {
     super(message)
     this.code = code
   }
+}
+
+/** The error of a response; `undefined`: it has none. */
+export function errorIn({ error }: { readonly error?: Failure }): MessagingError | undefined {
+  return error && new MessagingError(error.code, error.message)
 }

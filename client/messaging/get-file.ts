@@ -1,7 +1,8 @@
+import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
+import { pulledPartIn } from '../../protocols/clever-show/part.ts'
 import { MessagingError } from './error.ts'
-import { FILE } from './frame.ts'
 import { type FileHash, fileHash } from './source.ts'
-import { type Ask, countIn, inOrder, type Line, PART, steadily, type TransferOptions } from './transfer.ts'
+import { type Ask, inOrder, type Line, steadily, type TransferOptions } from './transfer.ts'
 
 /** A file as it was when it was asked for. */
 export interface Version {
@@ -64,10 +65,14 @@ export async function getFile<T = Blob>(
   let isKept = true
 
   async function part(ask: Ask, at: number, version?: string): Promise<Part> {
-    const { bytes, header } = await ask('request', FILE, { filepath, offset: at, length: PART, version })
+    const kwargs = { filepath, offset: at, length: MAX_PART, version }
+    const { content: bytes, header = {} } = await ask('request', FILE, kwargs)
     if (!bytes) throw new MessagingError('failed', `the answer is no file "${filepath}"`)
-    if (header.offset === undefined) return { bytes, offset: 0, size: bytes.length, version: '' }
-    return { bytes, ...header } as unknown as Part
+    try {
+      return { bytes, ...(pulledPartIn(header).part ?? { offset: 0, size: bytes.length, version: '' }) }
+    } catch (error) {
+      throw new MessagingError('failed', (error as Error).message)
+    }
   }
 
   async function take({ bytes, version, offset, size }: Part): Promise<void> {
@@ -82,7 +87,7 @@ export async function getFile<T = Blob>(
 
   async function* parts(ask: Ask) {
     const { size, version } = file!
-    for (let at = hash.size; at < size; at += PART) {
+    for (let at = hash.size; at < size; at += MAX_PART) {
       const start = at
       yield () => part(ask, start, version)
     }
@@ -97,7 +102,7 @@ export async function getFile<T = Blob>(
     const { version, size } = first
     if (!version || version !== file?.version) {
       begun++
-      file = { version, size: countIn(size) }
+      file = { version, size }
       hash = fileHash(line.hash?.())
       await sink.begin(file, hash)
     }

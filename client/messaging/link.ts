@@ -1,3 +1,6 @@
+import { readFrame } from '../../protocols/clever-show/frame.ts'
+import { readObject } from '../../protocols/clever-show/json.ts'
+import { actionOf, type Kwargs, messageOf, type Request } from '../../protocols/clever-show/message.ts'
 import {
   type ConnectionState,
   type LastingSocket,
@@ -6,10 +9,9 @@ import {
   type SocketOptions,
 } from '../lasting-socket.ts'
 import { type Sendable, sizeOf } from '../queue.ts'
-import { MessagingError } from './error.ts'
+import { errorIn, MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { decode, encode, errorIn, type Kwargs, type Message, messageOf, type Parts } from './frame.ts'
-import { readJson } from './json.ts'
+import { type Action, encode, type Frame, LIMITS } from './format.ts'
 import { contentOf, type Entry, gone, type Outbox, outboxOf } from './outbox.ts'
 
 /** The subprotocol of those who speak frames. */
@@ -74,7 +76,7 @@ export function linkTo(
   options: LinkOptions,
   classFor: (url: string) => SocketClass | undefined,
   tell: <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => void,
-  take: (message: Message, size: number) => void,
+  take: (message: Action | Request, size: number) => void,
   ended: () => void,
 ): Link {
   const epoch = random()
@@ -147,14 +149,14 @@ export function linkTo(
     tell('close', { ...reason, retryIn: 0 })
   }
 
-  function receive(data: string | ArrayBuffer | Parts): void {
+  function receive(data: string | ArrayBuffer | Frame): void {
     const isPlain = peer === 'plain' || typeof data === 'string'
     beats = sent = 0
     try {
-      const message = isPlain ? actionIn(data as string) : decode(data)
+      const message = isPlain ? actionIn(data as string) : messageOf(frameIn(data), LIMITS)
       if (!message) {
         if (isPlain) tell('message', data as string)
-      } else if (message.type !== 'response') take(message, sizeOf((data as Parts).content ?? data))
+      } else if (message.type !== 'response') take(message, sizeOf((data as Frame).content ?? data))
       else if (message.name === RESUME) {
         const { window } = Object(message.value)
         const error = errorIn(message)
@@ -223,8 +225,12 @@ export function linkTo(
   }
 }
 
-function bytesOf(data: string | ArrayBuffer | Parts): string | ArrayBuffer {
-  return (data as Parts).content?.slice().buffer ?? data
+function frameIn(data: ArrayBuffer | Frame): Frame {
+  return data instanceof ArrayBuffer ? readFrame(new Uint8Array(data), LIMITS) : data
+}
+
+function bytesOf(data: string | ArrayBuffer | Frame): string | ArrayBuffer {
+  return (data as Frame).content?.slice().buffer ?? data
 }
 
 /** Nobody can guess it. */
@@ -233,10 +239,10 @@ function random(): string {
 }
 
 /** A plain text that is an action, in the form for browsers. Nobody waits for its answer. */
-function actionIn(data: string | ArrayBuffer): Message | undefined {
+function actionIn(data: string): Action | undefined {
   try {
-    const fields = readJson(data as string)
-    return messageOf('message', { ...fields, request_id: undefined }, fields)
+    const json = readObject(data, LIMITS.parse, '')
+    return actionOf(json, 'action', json, undefined)
   } catch {
     return undefined
   }

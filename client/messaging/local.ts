@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
 import type { Sink } from './get-file.ts'
 import { keyOf, type Source } from './source.ts'
-import { PART } from './transfer.ts'
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
 
@@ -62,7 +62,7 @@ export function saveTo(path: string): Sink<string> {
       }
       while (hash.size < position) {
         const start = hash.size
-        hash.add(await piece(handle, start, Math.min(start + PART, position)), start)
+        hash.add(await piece(handle, start, Math.min(start + MAX_PART, position)), start)
       }
     },
     async write(bytes) {

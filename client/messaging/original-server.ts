@@ -1,5 +1,6 @@
-import type { Frame } from '../../filters/messaging/wire/frame.ts'
-import { decode, encode, FILE, type Id, type Kwargs, type Parts } from './frame.ts'
+import { FILE, type Id, readFrame } from '../../protocols/clever-show/frame.ts'
+import { type Kwargs, messageOf } from '../../protocols/clever-show/message.ts'
+import { encode, type Frame, LIMITS } from './format.ts'
 import { PULSE, RESUME } from './link.ts'
 
 /** Milliseconds for the answer to `fws.resume`: the original has none. */
@@ -49,7 +50,7 @@ export class OriginalServer {
   /** What goes out in the place of a frame; `undefined`: nothing. */
   said(frame: Uint8Array<ArrayBuffer>): Uint8Array | undefined {
     if (this.#server === 'ours') return frame
-    const { type, name, id } = decode(frame.buffer)!
+    const { type, name, id } = messageOf(readFrame(frame, LIMITS), LIMITS)!
     if (id === undefined || type === 'response') return frame
     if (name === RESUME) {
       if (!this.#known.isOurs) this.#timer = setTimeout(() => this.#isNoneOfOurs('original'), PATIENCE)
@@ -67,26 +68,26 @@ export class OriginalServer {
   }
 
   /** What is heard in the place of a frame; `undefined`: nothing. */
-  heard({ header, content }: Frame): ArrayBuffer | Parts | undefined {
-    const parts = { header: header.fields, content: content as Uint8Array<ArrayBuffer> }
-    const { requested_value: name, request_id: id, error } = header.fields
+  heard(frame: Frame): ArrayBuffer | Frame | undefined {
+    const { header, content } = frame
+    const { requested_value: name, request_id: id, error } = header
     if (name === RESUME && this.#server !== 'ours') {
       clearTimeout(this.#timer)
       if (Object(error).code === 'unknown') return this.#isNoneOfOurs('strange')
       this.#server = 'ours'
       this.#known.isOurs = true
-      return parts
+      return frame
     }
-    if (header.contentType !== 'json') return parts
+    if (header['content-type'] !== 'json') return frame
     const isTime = name === 'time' && this.#asked.delete(id as Id)
-    if (!isTime && !content.includes('NaN') && !content.includes('Infinity')) return parts
-    const text = String(content)
+    const text = Buffer.from(content.buffer, content.byteOffset, content.length).toString()
+    if (!isTime && !text.includes('NaN') && !text.includes('Infinity')) return frame
     const strict = strictly(text)
     if (isTime) {
       const { value } = JSON.parse(strict)
       return encode('response', 'fws.clock', id as Id, { error }, JSON.stringify({ value: [value, value] })).buffer
     }
-    return strict === text ? parts : withContent(header.fields, strict)
+    return strict === text ? frame : withContent(frame, strict)
   }
 
   /** The connection is gone. */
@@ -113,8 +114,8 @@ export class OriginalServer {
   }
 }
 
-function withContent(header: Kwargs, text: string): Parts {
-  return { header: { ...header, 'content-encoding': 'utf-8' }, content: new TextEncoder().encode(text) }
+function withContent({ header, bytes }: Frame, text: string): Frame {
+  return { header: { ...header, 'content-encoding': 'utf-8' }, content: new TextEncoder().encode(text), bytes }
 }
 
 /** Null for the NaN and Infinity of real peers, which JSON does not have. */

@@ -1,6 +1,7 @@
+import type { Args, Kwargs } from '../../protocols/clever-show/message.ts'
 import { sizeOf } from '../queue.ts'
-import { MessagingError } from './error.ts'
-import { type Args, encode, errorIn, type Kwargs, type Message } from './frame.ts'
+import { errorIn, MessagingError } from './error.ts'
+import { encode, type Response } from './format.ts'
 
 /** Milliseconds that a timer can hold. */
 const MAX_TIMEOUT = 2_147_483_647
@@ -35,7 +36,7 @@ export interface Entry {
   /** Bytes that count. */
   readonly size: number
   /** Of those who want an answer: here it is, or why there is none. */
-  readonly end?: (error: unknown, answer?: Message) => void
+  readonly end?: (error: unknown, answer?: Response) => void
   /** `again`: it has gone out, on a connection that broke. */
   state?: 'sent' | 'again'
   frame(): Uint8Array<ArrayBuffer>
@@ -49,11 +50,11 @@ export interface Outbox {
    * Settles with the answer; an action is answered when it is done. Rejects with a `MessagingError`, or the reason of the
    * signal.
    */
-  ask(type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: AskOptions): Promise<Message>
+  ask(type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: AskOptions): Promise<Response>
   /** An action that nobody answers; `false`: too much waits. */
   tell(name: string, args?: Args, kwargs?: Kwargs, plain?: string): boolean
   /** The answer to something; what nobody waits for came too late. */
-  settle(answer: Message): void
+  settle(answer: Response): void
   /**
    * Sends what may go, in order.
    *
@@ -128,7 +129,7 @@ export function outboxOf(
     args?: Args,
     kwargs?: Kwargs,
     { timeout = 10_000, signal, isKept = true, fields, bytes: content }: AskOptions = {},
-  ): Promise<Message> {
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const n = isKept ? kept + 1 : 0

@@ -1,7 +1,8 @@
+import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
-import { FILE, MAX_CONTENT } from './frame.ts'
+import { MAX_CONTENT } from './format.ts'
 import { type FileData, fileHash, type Source, sourceOf } from './source.ts'
-import { type Ask, countIn, inOrder, type Line, PART, steadily, type TransferOptions } from './transfer.ts'
+import { type Ask, countIn, inOrder, type Line, steadily, type TransferOptions } from './transfer.ts'
 
 export interface SendFileOptions extends TransferOptions {
   /** Names the upload, 1 to 64 of A-Z a-z 0-9 _ -: one that was begun goes on under its name, by the same client. */
@@ -39,9 +40,9 @@ export async function sendFile(
 
   async function* parts(ask: Ask, offset: number) {
     // What another run of the client has sent has to be in the hash too.
-    while (hash.size < offset) await piece(hash.size, Math.min(hash.size + PART, offset))
+    while (hash.size < offset) await piece(hash.size, Math.min(hash.size + MAX_PART, offset))
     for (let [start, end] = [offset, -1]; end < size; start = end) {
-      end = Math.min(start + PART, size)
+      end = Math.min(start + MAX_PART, size)
       const bytes = await piece(start, end)
       const fields = { filepath, key, offset: start, size, ...(end === size && { sha256: hash.digest() }) }
       const there = end

@@ -1,4 +1,4 @@
-import type { Args } from './frame.ts'
+import type { Args } from '../../protocols/clever-show/message.ts'
 
 /** The server's clock, as far as this client knows it. */
 export interface Clock {

@@ -1,11 +1,13 @@
+import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
+import type { Kwargs, Request } from '../../protocols/clever-show/message.ts'
+import { isKey, pushedPartIn } from '../../protocols/clever-show/part.ts'
 import { MessagingError } from './error.ts'
-import { FILE, type Kwargs, MAX_CONTENT, type Message } from './frame.ts'
-import { countIn, PART } from './transfer.ts'
+import { type Action, MAX_CONTENT } from './format.ts'
+import { countIn } from './transfer.ts'
 import type { Reply } from './work.ts'
 
 /** Relative, of names between single slashes, without `.`, `..`, backslashes and control characters. */
 const PATH = /^(?!.*(^|\/)\.{0,2}(\/|$))[^\\\p{Cc}]{1,1024}$/u
-const KEY = /^[\w-]{1,64}$/
 
 /** A file that comes in parts. */
 export interface Upload {
@@ -51,31 +53,32 @@ export interface FilePart {
 export type Sharing = SharedFiles | (() => Promise<SharedFiles>)
 
 /** Answers the server when it wants to do something with files. */
-export async function answerFile(sharing: Sharing, message: Message): Promise<Reply> {
+export async function answerFile(sharing: Sharing, message: Action | Request): Promise<Reply> {
   const files = typeof sharing === 'function' ? await sharing() : sharing
-  const { type, name, kwargs } = message
-  if (type === 'message') return take(files, message)
+  if (message.type === 'message') return take(files, message)
+  const { name, kwargs } = message
   if (name === FILE) return give(files, kwargs)
   if (name === 'fws.part') return { value: { offset: await files.find(uploadIn(kwargs)) } }
   return { value: { sha256: await files.hash(pathIn(kwargs), `${kwargs.version}`) } }
 }
 
-async function take(files: SharedFiles, { header, bytes = new Uint8Array() }: Message): Promise<Reply> {
-  const { offset, sha256 } = header
-  if (offset === undefined) {
-    await files.save(pathIn(header), bytes)
+async function take(files: SharedFiles, { header = {}, content = new Uint8Array() }: Action): Promise<Reply> {
+  const filepath = pathIn(header)
+  const { part } = pushedPartIn(header)
+  if (!part) {
+    await files.save(filepath, content)
     return {}
   }
-  const upload = uploadIn(header)
-  await files.take(upload, countIn(offset, upload.size), bytes, sha256 as string | undefined)
-  return { value: { offset: (offset as number) + bytes.length } }
+  const { key, size, offset, sha256 } = part
+  await files.take({ filepath, key, size }, countIn(offset, size), content, sha256)
+  return { value: { offset: offset + content.length } }
 }
 
 async function give(files: SharedFiles, kwargs: Kwargs): Promise<Reply> {
   const filepath = pathIn(kwargs)
   const { offset } = kwargs
   if (offset !== undefined) {
-    const { bytes, ...file } = await files.read(filepath, countIn(offset), Math.min(countIn(kwargs.length), PART))
+    const { bytes, ...file } = await files.read(filepath, countIn(offset), Math.min(countIn(kwargs.length), MAX_PART))
     return { bytes, fields: { offset, ...file } }
   }
   const { bytes, size } = await files.read(filepath, 0, MAX_CONTENT)
@@ -90,6 +93,6 @@ function pathIn({ filepath }: Kwargs): string {
 
 function uploadIn(fields: Kwargs): Upload {
   const { key, size } = fields
-  if (typeof key === 'string' && KEY.test(key)) return { filepath: pathIn(fields), size: countIn(size), key }
+  if (isKey(key)) return { filepath: pathIn(fields), size: countIn(size), key }
   throw new MessagingError('failed', 'a key is 1 to 64 of A-Z a-z 0-9 _ -')
 }

@@ -15,7 +15,7 @@ export type FileData = Blob | ArrayBuffer | Uint8Array | string
 /** A `File` is known by its name, size and time; anything else only as long as this lasts. */
 export function sourceOf(data: FileData | Source): Source {
   if (typeof data === 'object' && 'read' in data) return data
-  const blob = data instanceof Blob ? data : new Blob([data])
+  const blob = data instanceof Blob ? data : new Blob([data as ArrayBuffer | string])
   const { size, name, lastModified } = blob as File
   return {
     size,

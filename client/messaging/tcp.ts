@@ -1,15 +1,16 @@
 import { connect as connectTcp, isIP, type Socket as NetSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import { Malformed } from '../../filters/messaging/wire/malformed.ts'
-import { Parser } from '../../filters/messaging/wire/parser.ts'
+import { readJson } from 'filtered-websocket/kit'
+import { Malformed } from '../../protocols/clever-show/malformed.ts'
+import { Parser } from '../../protocols/clever-show/parser.ts'
 import type { Socket, SocketClass } from '../connection.ts'
 import type { Sendable } from '../queue.ts'
-import type { Parts } from './frame.ts'
+import { type Frame, MAX_CONTENT } from './format.ts'
 import { FRAMES } from './link.ts'
 import { type Known, OriginalServer } from './original-server.ts'
 
-/** Bytes of one content. */
-const MAX_CONTENT = 16 * 1024 * 1024
+/** Of headers; contents are read later. */
+const LIMITS = { maxContent: MAX_CONTENT, parse: (text: string) => readJson(text, { allowNaN: true }) }
 /** Bytes of what is said in one turn that go out at once. */
 const PIECE = 4096
 /** Bytes that are copied into one piece. */
@@ -48,7 +49,7 @@ class TcpSocket implements Socket {
   /** Peers on TCP speak nothing else. */
   readonly protocol = FRAMES
   readonly #socket: NetSocket
-  readonly #parser = new Parser(MAX_CONTENT)
+  readonly #parser = new Parser<Buffer<ArrayBuffer>>(Buffer, LIMITS)
   #ending = { code: LOST, reason: 'the server has gone' }
   #deadline: NodeJS.Timeout | undefined
   readonly #original: OriginalServer
@@ -125,7 +126,7 @@ class TcpSocket implements Socket {
     this.onopen?.({})
   }
 
-  #read(chunk: Buffer): void {
+  #read(chunk: Buffer<ArrayBuffer>): void {
     if (this.readyState !== OPEN) return
     try {
       this.#parser.push(chunk)
@@ -142,7 +143,7 @@ class TcpSocket implements Socket {
     }
   }
 
-  #hear(data: ArrayBuffer | Parts): void {
+  #hear(data: ArrayBuffer | Frame): void {
     if (this.readyState === OPEN) this.onmessage?.({ data })
   }
 

@@ -1,11 +1,11 @@
+import { isCount } from '../../protocols/clever-show/frame.ts'
+import type { Kwargs } from '../../protocols/clever-show/message.ts'
 import type { ConnectionState } from '../lasting-socket.ts'
 import { MessagingError } from './error.ts'
-import type { Kwargs, Message } from './frame.ts'
+import type { Response } from './format.ts'
 import type { AskOptions, Outbox } from './outbox.ts'
 import type { Hash } from './sha256.ts'
 
-/** Bytes of a file in one message. */
-export const PART = 256 * 1024
 /** Of a file. */
 const IN_FLIGHT = 4
 const PATIENCE = 120_000
@@ -21,7 +21,7 @@ export interface TransferOptions {
   readonly timeout?: number
 }
 
-export type Ask = (type: 'message' | 'request', name: string, kwargs: Kwargs, more?: AskOptions) => Promise<Message>
+export type Ask = (type: 'message' | 'request', name: string, kwargs: Kwargs, more?: AskOptions) => Promise<Response>
 
 /** What transfers need of a connection. */
 export interface Line {
@@ -47,7 +47,7 @@ export async function steadily<T>(
     const settings = { ...more, ...(signal && { signal }), timeout: end - Date.now(), isKept: false }
     const answer = await line.outbox.ask(type, name, [], kwargs, settings)
     // What is only asked is no progress: else a server that ends with each part would be tried for ever.
-    if (type === 'message' || answer.bytes) end = Date.now() + timeout
+    if (type === 'message' || answer.content) end = Date.now() + timeout
     return answer
   }
   for (;;) {
@@ -81,7 +81,6 @@ export async function inOrder<T>(asks: AsyncIterable<() => Promise<T>>, take: (a
 
 /** A number of bytes that the other side tells. */
 export function countIn(told: unknown, most = Number.MAX_SAFE_INTEGER): number {
-  const count = told as number
-  if (Number.isSafeInteger(count) && count >= 0 && count <= most) return count
+  if (isCount(told) && told <= most) return told
   throw new MessagingError('failed', `there is a number of bytes up to ${most}, received ${told}`)
 }

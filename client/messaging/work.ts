@@ -1,14 +1,14 @@
+import type { Id } from '../../protocols/clever-show/frame.ts'
+import { cut, type Kwargs, type Request } from '../../protocols/clever-show/message.ts'
 import { addTo } from '../listeners.ts'
 import { busy, isTooMuch } from './bounds.ts'
 import { MessagingError } from './error.ts'
-import { encode, type Id, type Kwargs, type Message } from './frame.ts'
+import { type Action, encode } from './format.ts'
 import type { Later } from './later.ts'
 
 /** Answers that are remembered, and bytes of one. */
 const MAX_ANSWERS = 1000
 const MAX_ANSWER = 65_536
-/** Characters. */
-const MAX_TEXT = 1024
 /** What is asked and said about files. */
 const FILES = /^(filetransfer|fws\.(part|hash))$/
 
@@ -44,7 +44,7 @@ export interface Work {
   /** Of a request the latest handler answers; actions and topics have as many as there are. Answers how to stop. */
   add(what: 'message' | 'request' | 'topic', name: string, handler: Handler): () => void
   /** @param size - bytes of it. */
-  take(message: Message, size: number): void
+  take(message: Action | Request, size: number): void
 }
 
 /**
@@ -56,7 +56,7 @@ export function workOf(
   send: (frame: Uint8Array) => void,
   failed: (name: string, error: unknown) => void,
   later: Later,
-  answerFile: (message: Message) => Promise<Reply>,
+  answerFile: (message: Action | Request) => Promise<Reply>,
 ): Work {
   const handlers: Record<string, Map<string, Set<Handler>>> = {
     message: new Map(),
@@ -69,7 +69,7 @@ export function workOf(
   /** Without what waits for its instant: that may be years away, and anybody in a room may have said it. */
   let [count, bytes] = [0, 0]
 
-  async function reply(message: Message, delivery: Delivery): Promise<Reply> {
+  async function reply(message: Action | Request, delivery: Delivery): Promise<Reply> {
     const { type, name, args, kwargs } = message
     const found = [...(handlers[type]!.get(name) ?? [])]
     const others = [...(handlers.topic!.get(delivery.topic!) ?? [])]
@@ -81,7 +81,7 @@ export function workOf(
     return {}
   }
 
-  async function run(message: Message, delivery: Delivery, why: unknown): Promise<Uint8Array> {
+  async function run(message: Action | Request, delivery: Delivery, why: unknown): Promise<Uint8Array> {
     const { name, id } = message
     const answer = ({ value, error, fields, bytes }: Reply) =>
       encode(
@@ -106,13 +106,10 @@ export function workOf(
     add: (what, name, handler) => addTo(handlers[what]!, name, handler),
 
     take(message, size) {
-      const { name, id, type, header } = message
-      const { resend, at, topic } = header as { resend?: unknown; at?: number; topic?: string }
+      const { name, id, type, resend: repeated = false } = message
+      const { at, topic } = message as Action
       const key = `${name} ${id}`
-      // They go into the header of the answer, and are remembered.
-      if (key.length > 2 * MAX_TEXT) throw new RangeError(`a name and an id of ${key.length} characters`)
-      // Ids of other peers come again without this word, for something else.
-      const repeated = resend === true
+      // Ids of other peers come again without `resend`, for something else.
       const before = repeated && done.get(key)
       if (before) {
         if (before.frame) send(before.frame)
@@ -133,7 +130,7 @@ export function workOf(
         if ((why || frame.length > MAX_ANSWER) && done.get(key) === answer) done.delete(key)
         send(frame)
       }
-      const isLater = typeof at === 'number'
+      const isLater = at !== undefined
       const why = isLater ? undefined : refusal()
       if (id !== undefined && !why) {
         done.delete(key)
@@ -152,7 +149,7 @@ export function workOf(
 function errorOf(thrown: unknown): NonNullable<Reply['error']> {
   try {
     const { code = 'failed', message = thrown } = Object(thrown)
-    return { code: `${code}`.slice(0, MAX_TEXT), message: `${message}`.slice(0, MAX_TEXT) }
+    return { code: cut(`${code}`), message: cut(`${message}`) }
   } catch {
     return { code: 'failed', message: 'what was thrown cannot be said' }
   }

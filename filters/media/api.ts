@@ -1,9 +1,10 @@
 import type { Audience, Client, Drop, Server } from 'filtered-websocket'
+import type { Sound } from '../../protocols/nanollm/audio.ts'
+import { isKind, KINDS, type Kind } from '../../protocols/nanollm/kinds.ts'
 import { type Alert, type AlertOptions, alertOf } from './alert.ts'
 import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
 import type { Handlers, On } from './handlers.ts'
-import { isKind, KINDS, type Kind } from './kinds.ts'
-import { type Sound, wav } from './wav.ts'
+import { wav } from './wav.ts'
 
 /** What `host.use('media')` gives. */
 export interface MediaApi {

@@ -1,6 +1,6 @@
 import type { Codec, Payload } from 'filtered-websocket'
-import { readBody, writeBody } from './envelope.ts'
-import { CHUNK, type Kind, typeOf, UPLOAD } from './kinds.ts'
+import { readBody, writeBody } from '../../protocols/nanollm/envelope.ts'
+import { CHUNK, type Kind, typeOf, UPLOAD } from '../../protocols/nanollm/kinds.ts'
 
 /** The format of what `bodyOf` makes. */
 export const FORMAT = 'media'
@@ -17,17 +17,17 @@ export interface Outgoing {
  * An envelope without its id. A value of kind `json` is anything that JSON can say; of `text` a string; of all others
  * bytes, of `audio` also 16-bit samples.
  *
- * @throws TypeError when there is nothing in it, as such a message would reach nobody (nanollm-webserver, section 3).
+ * @throws TypeError for a value that is not of its kind, and for an empty one.
  */
 export function bodyOf(kind: Kind, value: unknown, { metadata = '', timestamp = Date.now() }: Outgoing = {}): Buffer {
   const payload = bytesOf(kind, value)
-  if (payload.length === 0) throw new TypeError(`a message of kind ${kind} has at least one byte`)
-  return writeBody({
+  const { buffer, byteOffset, length } = writeBody({
     timestamp: BigInt(Math.trunc(Math.min(Math.max(timestamp, 0), Number.MAX_SAFE_INTEGER))),
     type: typeOf(kind),
     metadata,
     payload,
   })
+  return Buffer.from(buffer, byteOffset, length)
 }
 
 function bytesOf(kind: Kind, value: unknown): Buffer {

@@ -1,5 +1,5 @@
 import type { Awaitable, Client, Closed, Drop, Verdict } from 'filtered-websocket'
-import { isKind, KINDS, type Kind } from './kinds.ts'
+import { isKind, KINDS, type Kind } from '../../protocols/nanollm/kinds.ts'
 import type { Media } from './message.ts'
 
 /** What filters that build on this one do with a message; what it returns is what the message chain makes of it. */

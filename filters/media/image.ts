@@ -1,5 +1,5 @@
+import { Malformed } from '../../protocols/nanollm/envelope.ts'
 import { mimeOf } from './content.ts'
-import { Malformed } from './envelope.ts'
 import type { Media, Pixels } from './message.ts'
 
 /** Pixels of an image that is decoded; more is refused, as a few bytes can announce billions. */

@@ -1,7 +1,7 @@
 import { readJson } from 'filtered-websocket/kit'
-import { audioOf } from './audio.ts'
-import { Malformed, type Received, textOf } from './envelope.ts'
-import { type Kind, kindOf } from './kinds.ts'
+import { audioOf } from '../../protocols/nanollm/audio.ts'
+import { Malformed, type Received, textOf } from '../../protocols/nanollm/envelope.ts'
+import { type Kind, kindOf } from '../../protocols/nanollm/kinds.ts'
 
 /** How a JSON object or array begins. Bounded, as a text may be nothing but spaces. */
 const BEGINNING = /^\s{0,64}[[{]/
@@ -64,7 +64,7 @@ export interface Pixels {
  * @param maxJson - bytes of JSON that are read; also bounded as the kit's `readJson` does.
  * @throws Malformed
  */
-export function mediaOf({ id, timestamp, type, metadata, payload }: Received, maxJson: number): Media {
+export function mediaOf({ id, timestamp, type, metadata, payload }: Received<Buffer>, maxJson: number): Media {
   const kind = kindOf(type)
   const common = { kind, payload, size: payload.length, metadata, id: Number(id), timestamp: Number(timestamp) }
   if (kind === 'audio') return { ...common, ...audioOf(metadata, payload.length) }

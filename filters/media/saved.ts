@@ -1,4 +1,4 @@
-import type { Sound } from './wav.ts'
+import type { Sound } from '../../protocols/nanollm/audio.ts'
 
 /** A file that is whole, on the disk and under its own name. */
 export interface Saved extends Partial<Sound> {

@@ -1,9 +1,10 @@
 import { type FileWrite, Watchdog } from 'filtered-websocket/kit'
+import { frameOf, type Sound } from '../../protocols/nanollm/audio.ts'
 import { Chunks, deferred, MAX_CHUNKS, type Memory } from './chunks.ts'
 import { checkContent, HEAD } from './content.ts'
 import { Refused, refusedBy } from './refused.ts'
 import type { Saved } from './saved.ts'
-import { frameOf, type Sound, WAV_HEADER, wavHeader } from './wav.ts'
+import { WAV_HEADER, wavHeader } from './wav.ts'
 
 /** Bytes that have to come in `idleMs`. */
 const LEAST = 16_384

@@ -2,14 +2,14 @@ import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
 import { FileError, type FileStore, type FileWrite, OwnerLimiter, optionError } from 'filtered-websocket/kit'
-import { whyNoSound } from './audio.ts'
+import { type Sound, whyNoSound } from '../../protocols/nanollm/audio.ts'
 import type { Memory } from './chunks.ts'
 import { openFolder } from './folder.ts'
 import { checkName, savedName } from './names.ts'
 import { Refused, refusedBy } from './refused.ts'
 import type { Saved } from './saved.ts'
 import { type Job, Upload } from './upload.ts'
-import { type Sound, WAV_HEADER, WAV_MAX } from './wav.ts'
+import { WAV_HEADER, WAV_MAX } from './wav.ts'
 
 export interface UploadsOptions {
   /** Made if its parent exists. */

@@ -1,16 +1,10 @@
-/** How PCM is laid out: signed 16-bit little-endian samples. */
-export interface Sound {
-  /** Samples a second of each channel. */
-  readonly rate: number
-  readonly channels: number
-}
+import { frameOf, type Sound } from '../../protocols/nanollm/audio.ts'
 
 /** Bytes before the samples. */
 export const WAV_HEADER = 44
 /** Bytes of samples; the header counts itself and them in 32 bits. */
 export const WAV_MAX = 0xffff_ffff - WAV_HEADER
-
-const BYTES_A_SAMPLE = 2
+const BITS_A_SAMPLE = 16
 
 /** The header of a WAV file: RIFF with one `fmt ` and one `data` chunk, PCM. */
 export function wavHeader({ rate, channels, bytes }: Sound & { readonly bytes: number }): Buffer {
@@ -24,7 +18,7 @@ export function wavHeader({ rate, channels, bytes }: Sound & { readonly bytes: n
   header.writeUInt32LE(rate, 24)
   header.writeUInt32LE(rate * frameOf(channels), 28)
   header.writeUInt16LE(frameOf(channels), 32)
-  header.writeUInt16LE(BYTES_A_SAMPLE * 8, 34)
+  header.writeUInt16LE(BITS_A_SAMPLE, 34)
   header.write('data', 36, 'latin1')
   header.writeUInt32LE(bytes, 40)
   return header
@@ -33,9 +27,4 @@ export function wavHeader({ rate, channels, bytes }: Sound & { readonly bytes: n
 /** PCM as a WAV file. */
 export function wav(pcm: Buffer, sound: Sound): Buffer {
   return Buffer.concat([wavHeader({ ...sound, bytes: pcm.length }), pcm])
-}
-
-/** Bytes of one sample of every channel. */
-export function frameOf(channels: number): number {
-  return BYTES_A_SAMPLE * channels
 }

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto'
-
 /** Levels of arrays and objects in JSON and msgpack. Recursive code needs no other guard against its stack. */
 export const MAX_JSON_DEPTH = 100
 /** Characters of JSON from a peer, unless an option says otherwise. */
@@ -86,7 +84,7 @@ function stringEnd(text: string, start: number): number {
  * by a reviver, which is called for every value of the text.
  */
 function readWithSpecials(text: string): unknown {
-  const mark = randomBytes(6).toString('base64url')
+  const mark = crypto.randomUUID()
   const specials = new Map([
     [`${mark}0`, Number.NaN],
     [`${mark}1`, Number.POSITIVE_INFINITY],

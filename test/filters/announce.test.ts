@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { networkInterfaces } from 'node:os'
 import { describe, it, type TestContext } from 'node:test'
 import { Announcer } from '../../filters/announce/announcer.ts'
-import { type Announcement, readAnnouncement, writeAnnouncement } from '../../filters/messaging/wire/announcement.ts'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
+import { type Announcement, readAnnouncement, writeAnnouncement } from '../../protocols/clever-show/announcement.ts'
 import type { ServerOptions } from '../../src/index.ts'
 import { folder, launch, refusal } from '../support/cli.ts'
 import { door } from '../support/messaging.ts'
@@ -15,7 +16,7 @@ async function receiver(t: TestContext, host = '127.0.0.1') {
   const socket = createSocket('udp4')
   t.after(() => void socket.close())
   const received: { bytes: Buffer; announced: Announcement | undefined }[] = []
-  socket.on('message', bytes => received.push({ bytes, announced: readAnnouncement(bytes) }))
+  socket.on('message', bytes => received.push({ bytes, announced: readAnnouncement(bytes, limitsOf().parse) }))
   await once(socket.bind(0, host), 'listening')
   const { port } = socket.address()
   return { received, port, to: `127.0.0.1:${port}` }
@@ -36,7 +37,7 @@ describe('filter announce', () => {
     assert.match(announced!.id, /^\d{4}$/)
     const startTime = announced!.startTime * 1000
     assert.ok(startTime >= before - 1 && startTime <= Date.now() + 1, `${startTime}`)
-    assert.deepEqual(bytes, writeAnnouncement(announced!))
+    assert.deepEqual(bytes, writeAnnouncement(announced!, Buffer))
     for (const other of others) assert.deepEqual(other.bytes, bytes)
   })
 

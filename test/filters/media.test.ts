@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { typeOf } from '../../filters/media/kinds.ts'
 import { type Media, mediaOf, simpleMediaOf } from '../../filters/media/message.ts'
 import type { MediaApi } from '../../filters/media.ts'
+import { typeOf } from '../../protocols/nanollm/kinds.ts'
 import type { Client, Message } from '../../src/contract/client.ts'
 import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
@@ -178,7 +178,7 @@ describe('media', () => {
       'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
       'odd/size mismatch': 'the envelope announces 99 bytes, and 3 are in it',
       'odd/bad json': 'a message of kind json is no JSON',
-      'odd/metadata not utf-8': 'metadata is no UTF-8',
+      'odd/metadata not utf-8': 'metadata is not UTF-8',
       'c2s/bad image': 'a message of kind image is no image',
     }
     for (const name of Object.keys(wrong)) peer.send(vector(name))
@@ -190,7 +190,7 @@ describe('media', () => {
       [
         ...Object.values(wrong),
         'an envelope has more than 32 bytes, received 0',
-        'a message of kind text is no UTF-8',
+        'a message of kind text is not UTF-8',
       ].map((message, id) => [id, message]),
     )
     assert.match(alerts[0].time, /^(?:[1-9]|1[0-2]):[0-5]\d:[0-5]\d$/)
@@ -350,7 +350,7 @@ describe('media', () => {
     const peer = await open()
     assert.equal(opened((await peer.get(1))[0]).said, 'done')
     assert.deepEqual(problems, [
-      'a message of kind text has at least one byte',
+      'an envelope has a payload, received 0 bytes',
       'a message of kind text is made of a string, received number',
       'JSON cannot say undefined',
       'a message of kind image is made of bytes, received string',

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it, type TestContext } from 'node:test'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
 import { frameOf } from '../../filters/messaging/wire/message.ts'
-import { readText } from '../../filters/messaging/wire/text.ts'
 import type { Messaging, MessagingApi } from '../../filters/messaging.ts'
+import { readText } from '../../protocols/clever-show/text.ts'
 import type { Client, Message } from '../../src/contract/client.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
@@ -50,7 +51,7 @@ describe('a text that would keep the server busy', () => {
     it(`costs little, and closes 1009: ${what}`, async t => {
       const error = cheap(() => {
         try {
-          return readText(text)
+          return readText(text, limitsOf())
         } catch (error) {
           return error
         }
@@ -75,7 +76,7 @@ describe('a text that would keep the server busy', () => {
       ['quotes', '{"'.repeat(MIB / 2)],
     ] as const)
       assert.equal(
-        cheap(() => readText(text), what),
+        cheap(() => readText(text, limitsOf()), what),
         undefined,
       )
   })
@@ -295,7 +296,7 @@ describe('messaging over WebSocket', () => {
     const { browser, plain, framed } = await messaging(t, ['echo'])
     const [ann, bob, eve] = [await browser(), await plain(), await framed()]
     ann.send('{"action": "a", "args": 1}')
-    assert.deepEqual(await ann.end(), { code: 1007, reason: 'args is a list, received 1' })
+    assert.deepEqual(await ann.end(), { code: 1007, reason: 'args is an array, received 1' })
     bob.send('{"action": "a", "args": 1}')
     assert.deepEqual(await bob.get(1), ['{"action": "a", "args": 1}'])
     eve.send(vector('py3/action/simple'))
@@ -348,7 +349,7 @@ describe('messaging over WebSocket', () => {
     const [answer] = await peer.get(1)
     assert.match(
       String(answer),
-      /"error": \{"code": "off", "message": "no files are sent or taken here"\}\}\{"value": null\}$/,
+      /"error": \{"code":"off","message":"no files are sent or taken here"\}\}\{"value": null\}$/,
     )
     assert.equal(server.counters.drops['file: off'], 1)
   })

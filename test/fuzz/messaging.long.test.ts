@@ -3,11 +3,14 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { it } from 'node:test'
 import fc from 'fast-check'
-import { readFrame } from '../../filters/messaging/wire/frame.ts'
-import { Malformed } from '../../filters/messaging/wire/malformed.ts'
-import { frameOf, messageOf } from '../../filters/messaging/wire/message.ts'
-import { Parser } from '../../filters/messaging/wire/parser.ts'
-import { readText } from '../../filters/messaging/wire/text.ts'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
+import { frameOf } from '../../filters/messaging/wire/message.ts'
+import { readFrame } from '../../protocols/clever-show/frame.ts'
+import { Malformed } from '../../protocols/clever-show/malformed.ts'
+import { messageOf } from '../../protocols/clever-show/message.ts'
+import { Parser } from '../../protocols/clever-show/parser.ts'
+import { withPart } from '../../protocols/clever-show/part.ts'
+import { readText } from '../../protocols/clever-show/text.ts'
 import { launch } from '../support/cli.ts'
 import { action, framed, headerOf, TcpPeer, vectors } from '../support/messaging.ts'
 import { until } from '../support/peer.ts'
@@ -54,17 +57,19 @@ it(`${RUNS} streams are frames, or refused in a sentence`, { timeout: 60_000 }, 
   const stream = fc.tuple(fc.array(bytes, { maxLength: 4 }), fc.integer({ min: 1, max: 500 }))
   const property = fc.property(stream, ([parts, size]) => {
     const whole = Buffer.concat(parts)
-    const parser = new Parser(MAX)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     let taken = 0
     try {
       for (let at = 0; at < whole.length; at += size) {
         parser.push(whole.subarray(at, at + size))
         for (let frame = parser.next(); frame !== undefined; frame = parser.next()) {
           taken += frame.bytes.length
-          assert.deepEqual(readFrame(frame.bytes, MAX).content, frame.content)
-          const said = messageOf(frame)
+          assert.deepEqual(readFrame(frame.bytes, limitsOf(MAX)).content, frame.content)
+          const read = messageOf(frame, limitsOf())
+          const said = read && withPart(read)
           // What is understood can be said again.
-          if (said !== undefined) assert.deepEqual(messageOf(readFrame(frameOf(said), 2 * MAX))?.name, said.name)
+          if (said !== undefined)
+            assert.deepEqual(messageOf(readFrame(frameOf(said), limitsOf(2 * MAX)), limitsOf())?.name, said.name)
         }
       }
     } catch (error) {
@@ -87,7 +92,7 @@ it(`${RUNS} texts are messages, refused in a sentence, or something else`, { tim
   )
   const property = fc.property(text, some => {
     try {
-      readText(some)
+      readText(some, limitsOf())
     } catch (error) {
       assert.ok(error instanceof Malformed, String((error as Error).stack))
     }

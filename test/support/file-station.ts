@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { Parser } from '../../filters/messaging/wire/parser.ts'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
+import { Parser } from '../../protocols/clever-show/parser.ts'
 import { framed, headerOf } from './messaging.ts'
 import { until } from './peer.ts'
 
@@ -81,7 +82,7 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
   }
 
   const server = createServer((socket: Socket) => {
-    const parser = new Parser(2 ** 24)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(2 ** 24))
     const waiting = new Map<string, (said: Said) => void>()
     const line: FileLine = {
       answer({ name, header, said }, value, more = {}) {
@@ -105,9 +106,9 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
     socket.on('data', chunk => {
       parser.push(chunk)
       for (let frame = parser.next(); frame !== undefined; frame = parser.next()) {
-        const { fields, contentType } = frame.header
+        const fields = frame.header
         const bytes = Buffer.from(frame.content)
-        const said = contentType === 'json' ? JSON.parse(String(bytes)) : {}
+        const said = fields['content-type'] === 'json' ? JSON.parse(String(bytes)) : {}
         const name =
           fields['message-type'] === 'request' ? said.requested_value : (fields.action ?? fields.requested_value)
         const kwargs = said.kwargs ?? {}

@@ -2,9 +2,12 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { readFrame } from '../../filters/messaging/wire/frame.ts'
-import { frameOf, type Messaging, messageOf } from '../../filters/messaging/wire/message.ts'
-import { Parser } from '../../filters/messaging/wire/parser.ts'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
+import { frameOf, type Messaging } from '../../filters/messaging/wire/message.ts'
+import { readFrame } from '../../protocols/clever-show/frame.ts'
+import { messageOf } from '../../protocols/clever-show/message.ts'
+import { Parser } from '../../protocols/clever-show/parser.ts'
+import { withPart } from '../../protocols/clever-show/part.ts'
 import { until } from './peer.ts'
 
 export interface GroundOptions {
@@ -74,11 +77,12 @@ async function listenTcp(port: number, take: Take) {
       write: frame => void socket.write(frame),
       cut: () => void socket.destroy(),
     })
-    const parser = new Parser(2 ** 24)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(2 ** 24))
     socket.on('error', () => {})
     socket.on('data', chunk => {
       parser.push(chunk)
-      for (let frame = parser.next(); frame !== undefined; frame = parser.next()) keep(messageOf(frame)!)
+      for (let frame = parser.next(); frame !== undefined; frame = parser.next())
+        keep(withPart(messageOf(frame, limitsOf())!))
     })
     function keep(said: Messaging): void {
       received.push(said)
@@ -106,7 +110,7 @@ async function listenWs(port: number, take: Take) {
       cut: () => socket.terminate(),
     })
     socket.on('message', data => {
-      const said = messageOf(readFrame(data as Buffer, 2 ** 24))!
+      const said = withPart(messageOf(readFrame(data as Buffer, limitsOf(2 ** 24)), limitsOf())!)
       received.push(said)
       hear(said)
     })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readEnvelope } from '../../filters/media/envelope.ts'
+import { readEnvelope } from '../../protocols/nanollm/envelope.ts'
 import { root } from './root.ts'
 
 /** Recorded between the original browser client and the original server (nanollm-webserver). */

@@ -5,10 +5,12 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
-import type { Frame } from '../../filters/messaging/wire/frame.ts'
-import { type Action, frameOf, type Messaging, messageOf } from '../../filters/messaging/wire/message.ts'
-import { Parser } from '../../filters/messaging/wire/parser.ts'
+import { limitsOf } from '../../filters/messaging/wire/limits.ts'
+import { type Action, frameOf, type Messaging } from '../../filters/messaging/wire/message.ts'
 import type { MessagingApi } from '../../filters/messaging.ts'
+import { messageOf } from '../../protocols/clever-show/message.ts'
+import { type ParsedFrame, Parser } from '../../protocols/clever-show/parser.ts'
+import { withPart } from '../../protocols/clever-show/part.ts'
 import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { ServerOptions } from '../../src/index.ts'
@@ -111,7 +113,7 @@ export class TcpPeer {
   readonly socket: Socket
   readonly received: Messaging[] = []
   hasEnded = false
-  readonly #parser = new Parser(2 ** 30)
+  readonly #parser = new Parser<Buffer>(Buffer, limitsOf(2 ** 30))
 
   constructor(socket: Socket) {
     this.socket = socket
@@ -132,8 +134,12 @@ export class TcpPeer {
 
   #read(chunk: Buffer): void {
     this.#parser.push(chunk)
-    for (let frame: Frame | undefined = this.#parser.next(); frame !== undefined; frame = this.#parser.next())
-      this.received.push(messageOf(frame)!)
+    for (
+      let frame: ParsedFrame<Buffer> | undefined = this.#parser.next();
+      frame !== undefined;
+      frame = this.#parser.next()
+    )
+      this.received.push(withPart(messageOf(frame, limitsOf())!))
   }
 
   send(...frames: Buffer[]): void {

@@ -1,13 +1,14 @@
 import type { Client, Host } from 'filtered-websocket'
 import { FileError, FileStore, type RateLimitedLog, SerialQueues } from 'filtered-websocket/kit'
+import { isCount } from '../../../protocols/clever-show/frame.ts'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import { isKey } from '../../../protocols/clever-show/part.ts'
 import type { options } from '../options.ts'
 import type { Handlers } from '../rpc/handlers.ts'
 import { Refused } from '../rpc/refused.ts'
 import type { Session } from '../rpc/session.ts'
 import { Incoming } from '../wire/incoming.ts'
-import { shown } from '../wire/malformed.ts'
 import type { Action, Kwargs, Request } from '../wire/message.ts'
-import { isCount, KEY } from '../wire/part.ts'
 import { type FilesApi, filesApiOf } from './api.ts'
 import { failedBy } from './failed.ts'
 import { Permission } from './permission.ts'
@@ -224,7 +225,7 @@ export class Files {
 }
 
 function namedIn({ filepath, size, key }: Kwargs) {
-  if (typeof key !== 'string' || !KEY.test(key))
+  if (!isKey(key))
     throw new FileError('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
   if (!isCount(size)) throw new FileError('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
   return { filepath: filepath as string, size, key }

@@ -1,6 +1,6 @@
 import type { Awaitable, Client } from 'filtered-websocket'
 import { FileError } from 'filtered-websocket/kit'
-import { cut } from '../wire/message.ts'
+import { cut } from '../../../protocols/clever-show/message.ts'
 
 /** A file that a client sends or asks for. */
 export interface FileNotice {

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { FileError, type FileHashes, type StoredFile } from 'filtered-websocket/kit'
+import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { CallFailed, type CallOptions } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
-import { MAX_PART } from '../wire/frame.ts'
-import { FILE } from '../wire/message.ts'
 import { drainTimeout, within, withinHash } from './timeouts.ts'
 
 /** Parts that are on their way at a time. */

@@ -1,6 +1,6 @@
 import type { Client } from 'filtered-websocket'
 import { FileError, SerialQueue, Watchdog } from 'filtered-websocket/kit'
-import type { PushedPart } from '../wire/part.ts'
+import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import { failedBy } from './failed.ts'
 import type { Writing } from './writing.ts'
 

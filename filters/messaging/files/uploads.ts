@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { BoundedMap, FileError, namesIn } from 'filtered-websocket/kit'
-import type { PushedPart } from '../wire/part.ts'
+import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import { quotaOwnerOf } from './quota-owner.ts'
 import { canComeBack, type Sender, Upload } from './upload.ts'
 import { type Store, Writing } from './writing.ts'

@@ -1,6 +1,7 @@
 import type { Awaitable, Payload, Storage } from 'filtered-websocket'
 import { isPromise } from 'filtered-websocket/kit'
-import { readJson, TRUSTED } from '../wire/json.ts'
+import { readObject } from '../../../protocols/clever-show/json.ts'
+import { TRUSTED } from '../wire/limits.ts'
 import type { Failure } from '../wire/message.ts'
 import { within } from './within.ts'
 
@@ -132,7 +133,9 @@ export class Link {
   /** A malformed message of another node is reported, and has no other effect. */
   #hear(payload: Payload, listen: Listener): void {
     try {
-      const { node, ...news } = readJson(String(payload), TRUSTED, 'a message of a node') as News & { node: string }
+      const { node, ...news } = readObject(String(payload), TRUSTED.parse, 'a message of a node') as unknown as News & {
+        node: string
+      }
       if (node !== this.#node) listen(news, node)
     } catch (error) {
       this.#failed(error)

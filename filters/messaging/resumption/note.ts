@@ -1,5 +1,5 @@
+import { cut } from '../../../protocols/clever-show/message.ts'
 import type { Outcome } from '../rpc/outcome.ts'
-import { cut } from '../wire/message.ts'
 
 /** Characters of an answer beyond which only that it was given is noted. */
 const MAX_ANSWER = 65_536

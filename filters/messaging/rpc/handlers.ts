@@ -1,6 +1,7 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { shown } from '../wire/malformed.ts'
-import { type Args, type Extras, FILE, type Id, type Kwargs } from '../wire/message.ts'
+import { FILE } from '../../../protocols/clever-show/frame.ts'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import type { Args, Extras, Id, Kwargs } from '../wire/message.ts'
 import { Refused } from './refused.ts'
 
 /** How names begin that are this filter's own. */

@@ -1,7 +1,8 @@
 import type { Awaitable } from 'filtered-websocket'
 import { isPromise } from 'filtered-websocket/kit'
-import { shown } from '../wire/malformed.ts'
-import { cut, type Failure } from '../wire/message.ts'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import { cut } from '../../../protocols/clever-show/message.ts'
+import type { Failure } from '../wire/message.ts'
 
 /** What came of a request, or of an action with an id: what its sender is answered. */
 export type Outcome =

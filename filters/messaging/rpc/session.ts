@@ -1,21 +1,13 @@
 import type { Awaitable, Client } from 'filtered-websocket'
 import { isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
+import { FILE } from '../../../protocols/clever-show/frame.ts'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import type { Ledger } from '../resumption/ledger.ts'
 import { unserializable } from '../resumption/note.ts'
 import type { Run } from '../resumption/run.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
-import { shown } from '../wire/malformed.ts'
-import {
-  type Action,
-  type Args,
-  FILE,
-  type Id,
-  type Kwargs,
-  type Messaging,
-  type Request,
-  type Response,
-} from '../wire/message.ts'
-import type { PushedPart } from '../wire/part.ts'
+import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
 import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
 import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
 import { type CallOptions, Pending } from './pending.ts'

@@ -1,6 +1,6 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
 import type { ClockApi, Measured } from 'filtered-websocket/filters/clock'
-import { shown } from '../wire/malformed.ts'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
 import { broadcast } from './broadcast.ts'
 import type { Handlers } from './handlers.ts'

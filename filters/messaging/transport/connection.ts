@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import type { Attached, Client, Payload, Server, Transport } from 'filtered-websocket'
 import { Watchdog } from 'filtered-websocket/kit'
-import type { Frame } from '../wire/frame.ts'
+import type { Limits } from '../../../protocols/clever-show/json.ts'
+import { Malformed } from '../../../protocols/clever-show/malformed.ts'
+import { type ParsedFrame, Parser } from '../../../protocols/clever-show/parser.ts'
 import { Incoming } from '../wire/incoming.ts'
-import { Malformed } from '../wire/malformed.ts'
-import { Parser } from '../wire/parser.ts'
 
 const NORMAL = 1000
 const POLICY = 1008
@@ -17,10 +17,7 @@ const MIN_PROGRESS = 16_384
 
 /** Options of all connections of a port. */
 export interface ConnectionOptions {
-  /** Bytes of one content. */
-  readonly maxContent: number
-  /** Bytes of one file. */
-  readonly maxFile: number
+  readonly limits: Limits
   /** Milliseconds for a header that has begun. */
   readonly headerTimeout: number
   /** Milliseconds in which a content that has begun must go on. */
@@ -41,7 +38,7 @@ export class Connection implements Transport {
   readonly socket: Socket
   readonly frame = identity
   readonly #options: ConnectionOptions
-  readonly #parser: Parser
+  readonly #parser: Parser<Buffer>
   #attached!: Attached
   #ending = { code: 1006, reason: '', clean: false }
   #isPaused = false
@@ -62,7 +59,7 @@ export class Connection implements Transport {
     this.socket = socket
     this.remote = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '')
     this.#options = options
-    this.#parser = new Parser(options.maxContent, options.maxFile)
+    this.#parser = new Parser(Buffer, options.limits, true)
   }
 
   /** Makes the peer a client. @throws the errors of `server.attach`. */
@@ -141,7 +138,7 @@ export class Connection implements Transport {
   }
 
   /** A file goes through the chain without its bytes; they follow as a stream. */
-  #receive(frame: Frame): void {
+  #receive(frame: ParsedFrame<Buffer>): void {
     const { rest } = this.#parser
     if (rest === 0) {
       this.#attached.receive(frame.bytes, { messagingFrame: frame })
@@ -150,7 +147,7 @@ export class Connection implements Transport {
     const stream = new Incoming(rest, () => this.#resumeReading())
     this.#incoming = stream
     stream.once('close', () => this.#resumeReading())
-    this.#attached.receive(frame.bytes, { messagingFrame: { ...frame, stream } })
+    this.#attached.receive(frame.bytes, { messagingFrame: { ...frame, content: stream } })
     this.#attached.settled(() => stream.settle())
   }
 

@@ -1,11 +1,13 @@
 import type { Codec, Payload } from 'filtered-websocket'
-import { readFrame } from './frame.ts'
-import { TRUSTED } from './json.ts'
-import { type Action, frameOf, messageOf } from './message.ts'
-import { readText, writeText } from './text.ts'
+import { readFrame } from '../../../protocols/clever-show/frame.ts'
+import { messageOf } from '../../../protocols/clever-show/message.ts'
+import { readText, writeText } from '../../../protocols/clever-show/text.ts'
+import { limitsOf, TRUSTED } from './limits.ts'
+import { type Action, frameOf } from './message.ts'
 
 /** The format of messages between filters and nodes: bytes are a frame, a text is the form for browsers. */
 export const FORMAT = 'messaging'
+const PEERS = limitsOf()
 
 /** How the texts of other filters look to clients of this one, and theirs to other filters. */
 export class Codecs {
@@ -54,14 +56,14 @@ export class Codecs {
 
   #text(payload: Payload, format: string | undefined): Payload | undefined {
     if (format === undefined) return typeof payload === 'string' ? writeText(this.#actionOf(payload)) : payload
-    return typeof payload === 'string' ? payload : writeText(messageOf(readFrame(payload, payload.length), TRUSTED)!)
+    return typeof payload === 'string' ? payload : writeText(messageOf(readFrame(payload, TRUSTED), TRUSTED)!)
   }
 }
 
 /** Whoever says such a text is taken to say the action, so that nobody can have others say it. */
 function actionIn(text: string): Action | undefined {
   try {
-    const message = readText(text)
+    const message = readText(text, PEERS)
     return message?.type === 'message' ? forOthers(message) : undefined
   } catch {
     return undefined

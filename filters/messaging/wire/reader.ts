@@ -1,10 +1,11 @@
 import type { Client, Payload } from 'filtered-websocket'
-import type { JsonBounds } from 'filtered-websocket/kit'
+import { looksLikeFrame, readFrame } from '../../../protocols/clever-show/frame.ts'
+import type { Limits } from '../../../protocols/clever-show/json.ts'
+import { messageOf } from '../../../protocols/clever-show/message.ts'
+import { withPart } from '../../../protocols/clever-show/part.ts'
+import { readText } from '../../../protocols/clever-show/text.ts'
 import type { Codecs } from './codecs.ts'
-import { type Frame, looksLikeFrame, readFrame } from './frame.ts'
-import { OF_PEERS } from './json.ts'
-import { type Action, type Messaging, messageOf } from './message.ts'
-import { readText } from './text.ts'
+import type { Action, Frame, Messaging } from './message.ts'
 
 /** A frame of a type that a later version of the protocol may define (clever-show-messaging, section 1.1). */
 export const IGNORED = Symbol('ignored')
@@ -12,19 +13,11 @@ export const IGNORED = Symbol('ignored')
 /** Decodes the messages of clients. */
 export class Reader {
   readonly #codecs: Codecs
-  readonly #maxContent: number
-  readonly #bounds: JsonBounds
-  readonly #maxFile: number
+  readonly #limits: Limits
 
-  /**
-   * @param maxContent - bytes of the content of a frame, and characters of a string.
-   * @param maxFile - bytes of a file in a frame.
-   */
-  constructor(codecs: Codecs, maxContent: number, maxFile: number) {
+  constructor(codecs: Codecs, limits: Limits) {
     this.#codecs = codecs
-    this.#maxFile = maxFile
-    this.#maxContent = maxContent
-    this.#bounds = { ...OF_PEERS, maxLength: maxContent }
+    this.#limits = limits
   }
 
   /**
@@ -37,7 +30,7 @@ export class Reader {
   read(payload: Payload, client: Client, parsed: Frame | undefined): Messaging | typeof IGNORED | undefined {
     const { framed, textual } = this.#codecs
     if (typeof payload === 'string') {
-      const message = readText(payload, this.#bounds)
+      const message = readText(payload, this.#limits)
       if (message !== undefined && client.codec !== textual) client.codec = textual
       return message
     }
@@ -53,16 +46,17 @@ export class Reader {
    * `undefined`: none.
    */
   actionIn(payload: Payload): Action | undefined {
-    const message = typeof payload === 'string' ? lenient(() => readText(payload, this.#bounds)) : undefined
+    const message = typeof payload === 'string' ? lenient(() => readText(payload, this.#limits)) : undefined
     return message?.type === 'message' ? message : undefined
   }
 
   #frameOf(bytes: Buffer): Frame {
-    return readFrame(bytes, this.#maxContent, this.#maxFile)
+    return readFrame(bytes, this.#limits)
   }
 
   #messageOf(frame: Frame): Messaging | typeof IGNORED {
-    return messageOf(frame, this.#bounds) ?? IGNORED
+    const message = messageOf(frame, this.#limits)
+    return message === undefined ? IGNORED : withPart(message)
   }
 }
 

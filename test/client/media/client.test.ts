@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { decode, encode, number } from '../../../client/media/envelope.ts'
 import { packed, unpacked } from '../../../client/media/kinds.ts'
 import {
   connectMedia,
@@ -16,6 +15,7 @@ import {
   UploadError,
   type Uploaded,
 } from '../../../client/media/node.ts'
+import { readEnvelope, writeEnvelope, writeId } from '../../../protocols/nanollm/envelope.ts'
 import { folder } from '../../support/cli.ts'
 import { serve, until } from '../../support/peer.ts'
 import { root } from '../../support/root.ts'
@@ -39,6 +39,17 @@ interface Vector {
 const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
 const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const bufferOf = (data: Buffer) => Uint8Array.from(data).buffer
+
+function decode(message: ArrayBuffer) {
+  const { id, timestamp, ...rest } = readEnvelope(new Uint8Array(message))
+  return { id: Number(id), timestamp: Number(timestamp), ...rest }
+}
+
+function encode({ id, timestamp, ...rest }: Omit<ReturnType<typeof decode>, 'payload'> & { payload: Uint8Array }) {
+  const message = writeEnvelope({ ...rest, timestamp: BigInt(timestamp) })
+  writeId(message, id)
+  return message
+}
 
 /** A connection that is closed with its test, and what it tells by type. */
 function follow(t: TestContext, url: string, options: Parameters<typeof connectMedia>[1] = {}) {
@@ -117,21 +128,21 @@ describe('the envelope', () => {
   for (const { name, hex } of empty)
     it(`is not that of ${name}`, () => {
       assert.throws(() => decode(bytesOf(hex).buffer), {
-        message: 'a media message has more than 32 bytes, received 32',
+        message: 'an envelope has more than 32 bytes, received 32',
       })
       assert.throws(() => encode({ id: 7, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array() }), {
         name: 'TypeError',
-        message: 'a media message has a payload of at least 1 byte, received 0',
+        message: 'an envelope has a payload, received 0 bytes',
       })
     })
 
   for (const [name, problem] of [
-    ['odd/magic 43', 'a media message has the magic 42, received 43'],
-    ['odd/size mismatch', 'its header tells 99 bytes, received 3'],
+    ['odd/magic 43', 'an envelope has 42 at byte 16, received 43'],
+    ['odd/size mismatch', 'the envelope announces 99 bytes, and 3 are in it'],
     ['odd/unknown type 9', undefined],
     ['odd/timestamp 2**64-1 file', undefined],
-    ['odd/bad json', 'json that is none'],
-    ['odd/metadata not utf-8', 'text that is no UTF-8'],
+    ['odd/bad json', 'the payload is not JSON'],
+    ['odd/metadata not utf-8', 'metadata is not UTF-8'],
   ] as const)
     it(problem === undefined ? `may be that of ${name}` : `is not that of ${name}, and says why`, () => {
       const { hex } = vectors.find(vector => vector.name === name)!
@@ -151,15 +162,15 @@ describe('the envelope', () => {
   it('takes metadata of 8 bytes, and cuts none', () => {
     const message = { id: 0, timestamp: 1, type: 3, payload: new Uint8Array(1) }
     assert.equal(decode(encode({ ...message, metadata: 'abcdefgh' }).buffer).metadata, 'abcdefgh')
-    assert.throws(() => encode({ ...message, metadata: 'äbcdefgh' }), {
+    assert.throws(() => packed('file', message.payload, { metadata: 'äbcdefgh' }), {
       name: 'TypeError',
-      message: 'metadata takes at most 8 bytes, received "äbcdefgh" (9)',
+      message: 'metadata has at most 8 bytes, received "äbcdefgh" (9)',
     })
   })
 
   it('holds ids up to the largest safe integer', () => {
     const message = encode({ id: 0, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array(1) })
-    number(message, Number.MAX_SAFE_INTEGER)
+    writeId(message, Number.MAX_SAFE_INTEGER)
     assert.equal(decode(message.buffer).id, Number.MAX_SAFE_INTEGER)
   })
 })
@@ -215,7 +226,7 @@ describe('what comes out of an envelope', () => {
       message: 'audio of 2 channels has a multiple of 4 bytes, received 6',
     })
     assert.throws(() => unpacked(4, bytes, 'loud'), {
-      message: 'audio tells RATE or RATE/CHANNELS, received "loud"',
+      message: 'metadata of audio is RATE or RATE/CHANNELS, received "loud"',
     })
   })
 
@@ -366,8 +377,8 @@ describe('a media connection', () => {
       told.map(([type, event]) => [type, (event as { reason?: string }).reason]),
       [
         ['unreadable', 'a text message; has the server the filter media?'],
-        ['unreadable', 'a media message has more than 32 bytes, received 5'],
-        ['unreadable', 'json that is none'],
+        ['unreadable', 'an envelope has more than 32 bytes, received 5'],
+        ['unreadable', 'the payload is not JSON'],
         ['text', undefined],
       ],
     )

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { encode } from '../../../client/messaging/frame.ts'
+import { encode } from '../../../client/messaging/format.ts'
 import { strictly } from '../../../client/messaging/original-server.ts'
 
 describe('what a messaging client reads of the original', () => {
@@ -22,7 +22,7 @@ describe('what a messaging client reads of the original', () => {
   it('is not sent with a header whose length no frame can tell', () => {
     assert.throws(() => encode('message', 'x'.repeat(65_536), undefined, {}, '{}'), {
       name: 'RangeError',
-      message: /^a header has at most 65535 bytes, received 65\d{3}$/,
+      message: /^a header has at most 65535 bytes, received 65\d{3}; shorten its names$/,
     })
   })
 })

@@ -91,7 +91,10 @@ describe('what waits in a messaging client', () => {
     const { url } = await ground(t, { hear: (said, line) => line.send(answer(said, 'done')) })
     const { client, opened } = follow(t, url)
     const name = 'x'.repeat(65_600)
-    const tooLong = { name: 'RangeError', message: /^a header has at most 65535 bytes, received 657\d\d$/ }
+    const tooLong = {
+      name: 'RangeError',
+      message: /^a header has at most 65535 bytes, received 657\d\d; shorten its names$/,
+    }
     const waiting = assert.rejects(client.deliver(name), tooLong)
     assert.equal(client.emit(name), true)
     const asked = client.call('telemetry')
@@ -208,8 +211,8 @@ describe('a messaging client on TCP', () => {
     const station = await ground(t)
     const { told, opened } = follow(t, station.url)
     const refused = [
-      [Buffer.from([0, 0]), 'a frame has an empty header'],
-      [framed('[]'), 'the header of a frame is an object, received a list'],
+      [Buffer.from([0, 0]), 'the header of a frame is no JSON'],
+      [framed('[]'), 'the header of a frame is an object, received an array'],
       [
         framed(headerOf('', { 'content-length': 2 ** 24 + 1 })),
         'a content has at most 16777216 bytes, 16777217 are announced',

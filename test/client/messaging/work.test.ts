@@ -277,7 +277,7 @@ describe('a messaging client is asked, and', () => {
       type === 'unreadable' ? [(event as { reason: string }).reason] : [],
     )
     assert.equal(reasons.length, 5, reasons.join('\n'))
-    assert.equal(reasons[2], 'a message without a name')
+    assert.equal(reasons[2], 'action is a string of 1 to 1024 characters, received undefined')
   })
 
   it('hears plain messages as actions of that name', async t => {
@@ -428,6 +428,9 @@ describe('a messaging client in a room of strangers', () => {
     line.send(request('id', '1'))
     assert.equal((await answers(1)).get('1'), 'copter1')
     const [, event] = told.find(([type]) => type === 'unreadable')!
-    assert.equal((event as { reason: string }).reason, 'a name and an id of 70003 characters')
+    assert.equal(
+      (event as { reason: string }).reason,
+      `an id is a number or a string of at most 1024 characters, received "${'x'.repeat(60)}..."`,
+    )
   })
 })

@@ -183,15 +183,11 @@ describe('files that are pushed in parts', () => {
     [
       'a key that is a path',
       { key: '../x', offset: 0, size: 1 },
-      'the key of a part is 1 to 64 of A-Z a-z 0-9 _ -, received "../x"',
+      'key matches /^[A-Za-z0-9_-]{1,64}$/, received "../x"',
     ],
-    ['a negative offset', { key: 'k', offset: -1, size: 1 }, 'the offset of a part is a number of bytes, received -1'],
-    ['no size', { key: 'k', offset: 0 }, 'the size of a part is a number of bytes, received undefined'],
-    [
-      'no hash',
-      { key: 'k', offset: 0, size: 1, sha256: 'x' },
-      'the sha256 of a file is 64 hexadecimal digits in small letters, received "x"',
-    ],
+    ['a negative offset', { key: 'k', offset: -1, size: 1 }, 'offset is a number of bytes, received -1'],
+    ['no size', { key: 'k', offset: 0 }, 'size is a number of bytes, received undefined'],
+    ['no hash', { key: 'k', offset: 0, size: 1, sha256: 'x' }, 'sha256 matches /^[0-9a-f]{64}$/, received "x"'],
   ] as const) {
     it(`end the connection with ${what}`, async t => {
       const { peer, logged } = await fileDoor(t)

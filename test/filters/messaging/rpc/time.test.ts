@@ -225,8 +225,8 @@ describe('the clock of a client', () => {
   const wrong: readonly (readonly [what: string, answer: () => unknown, code: string, message: RegExp])[] = [
     ['a text', () => 'noon', 'invalid', /^a time is in seconds since 1970, received "noon"$/],
     ['nothing', () => null, 'invalid', /received null$/],
-    ['half of an answer', () => [1], 'invalid', /received a list$/],
-    ['not in numbers', () => ['1', '2'], 'invalid', /received a list$/],
+    ['half of an answer', () => [1], 'invalid', /received an array$/],
+    ['not in numbers', () => ['1', '2'], 'invalid', /received an array$/],
     ['what cannot be', () => [clock.now, clock.now + 60], 'invalid', /^client \S+ answers with impossible times$/],
     ['the end before the beginning', () => [clock.now, clock.now - 1], 'invalid', /answers with impossible times$/],
   ]

@@ -67,7 +67,7 @@ describe('topics that clients join by themselves', () => {
       message: `a topic is a text of 1 to 1024 characters, received ${what}`,
     })
     assert.deepEqual(await ask('fws.subscribe'), told('undefined'))
-    assert.deepEqual(await ask('fws.subscribe', ['a']), told('a list'))
+    assert.deepEqual(await ask('fws.subscribe', ['a']), told('an array'))
     assert.deepEqual(await ask('fws.subscribe', ''), told('""'))
     assert.deepEqual(await ask('fws.subscribe', 'x'.repeat(1025)), told(`"${'x'.repeat(60)}..."`))
     assert.equal(await ask('fws.subscribe', 'x'.repeat(1024)), null)

@@ -5,7 +5,8 @@ import { type AddressInfo, connect, createServer as createTcp, Server as TcpServ
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import type { Frame } from '../../../../filters/messaging/wire/frame.ts'
+import { Incoming } from '../../../../filters/messaging/wire/incoming.ts'
+import type { Frame } from '../../../../filters/messaging/wire/message.ts'
 import type { MessagingApi, Request } from '../../../../filters/messaging.ts'
 import type { Client, Message } from '../../../../src/contract/client.ts'
 import type { Payload } from '../../../../src/contract/payload.ts'
@@ -98,10 +99,12 @@ describe('messaging over TCP', () => {
     ])
   })
 
+  const sizeOf = (frame?: Frame) => (frame?.content instanceof Incoming ? frame.content.size : undefined)
+
   it('gives filters the frame that the transport has parsed', async t => {
     const seen: unknown[] = []
     const look = (payload: Payload, _: Client, { messagingFrame: frame }: Message & { messagingFrame?: Frame }) =>
-      void seen.push([frame?.bytes === payload, frame?.header.fields.action, frame?.stream?.size])
+      void seen.push([frame?.bytes === payload, frame?.header.action, sizeOf(frame)])
     const { peer } = await door(t, [], { filters: [{ message: look }, 'messaging'] })
     const ann = await peer()
     ann.send(action('a', [1]), request('b', '1'), vector('py3/file/push'))
@@ -147,12 +150,12 @@ describe('messaging over TCP', () => {
     })
 
   const refused: readonly (readonly [what: string, bytes: Buffer, why: string, code: number])[] = [
-    ['an empty header', vector('bad/header-zero-length'), 'a frame has an empty header', 1007],
+    ['an empty header', vector('bad/header-zero-length'), 'the header of a frame is no JSON', 1007],
     ['no JSON as a header', vector('bad/header-not-json'), 'the header of a frame is no JSON', 1007],
     [
       'a header without what it needs',
       vector('bad/header-empty-object'),
-      'byteorder is a text, received undefined',
+      'byteorder is a string, received undefined',
       1007,
     ],
     ['a negative length', vector('bad/length-negative'), 'content-length is a number of bytes, received -1', 1007],
@@ -168,10 +171,10 @@ describe('messaging over TCP', () => {
     [
       'an encoding of the stars',
       vector('bad/encoding-unknown'),
-      'content-encoding "klingon" is not known; send utf-8',
+      'the content of a message is not in the encoding "klingon"; send utf-8',
       1007,
     ],
-    ['no action', vector('bad/no-action'), 'the action of a message is a text, received undefined', 1007],
+    ['no action', vector('bad/no-action'), 'action is a string of 1 to 1024 characters, received undefined', 1007],
   ]
   for (const [what, bytes, why, code] of refused) {
     it(`ends the connection of a peer that sends ${what}, and says why`, async t => {

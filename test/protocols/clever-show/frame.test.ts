@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { readFrame, writeFrame } from '../../../../filters/messaging/wire/frame.ts'
-import {
-  type Action,
-  frameOf,
-  messageOf,
-  type Request,
-  type Response,
-} from '../../../../filters/messaging/wire/message.ts'
-import { framed, headerOf, plainly, refusing, vector, vectors } from '../../../support/messaging.ts'
+import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
+import { type Action, frameOf, type Request, type Response } from '../../../filters/messaging/wire/message.ts'
+import { readFrame, writeFrame } from '../../../protocols/clever-show/frame.ts'
+import { messageOf } from '../../../protocols/clever-show/message.ts'
+import { withPart } from '../../../protocols/clever-show/part.ts'
+import { framed, headerOf, plainly, refusing, vector, vectors } from '../../support/messaging.ts'
 
 const MAX = 1000
 
-const read = (bytes: Buffer, max = MAX) => messageOf(readFrame(bytes, max))
+const read = (bytes: Buffer, max = MAX) => {
+  const message = messageOf(readFrame(bytes, limitsOf(max)), limitsOf())
+  return message && withPart(message)
+}
 
 describe('frames of the original', () => {
   const written = vectors.filter(({ header }) => header !== undefined)
@@ -23,8 +23,8 @@ describe('frames of the original', () => {
 
   for (const { name, bytes, header, contentText } of written) {
     it(`${name} is read as it was written`, () => {
-      const frame = readFrame(bytes, MAX)
-      assert.deepEqual({ ...frame.header.fields }, JSON.parse(header!))
+      const frame = readFrame(bytes, limitsOf(MAX))
+      assert.deepEqual({ ...frame.header }, JSON.parse(header!))
       if (contentText !== undefined) assert.equal(frame.content.toString(), contentText)
     })
   }
@@ -66,7 +66,10 @@ describe('frames of the original', () => {
     it(`${python}: NaN and infinite numbers come in, and null goes out`, () => {
       const said = read(vector(`${python}/action/nan`)) as Action
       assert.deepEqual(said.args, [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-      assert.equal(readFrame(frameOf(said), MAX).content.toString(), '{"args": [null, null, null], "kwargs": {}}')
+      assert.equal(
+        readFrame(frameOf(said), limitsOf(MAX)).content.toString(),
+        '{"args": [null, null, null], "kwargs": {}}',
+      )
     })
   }
 
@@ -88,11 +91,11 @@ describe('frames of the original', () => {
 describe('a frame that the original takes badly', () => {
   const why: Readonly<Record<string, string>> = {
     'bad/header-not-json': 'the header of a frame is no JSON',
-    'bad/header-empty-object': 'byteorder is a text, received undefined',
-    'bad/header-zero-length': 'a frame has an empty header',
+    'bad/header-empty-object': 'byteorder is a string, received undefined',
+    'bad/header-zero-length': 'the header of a frame is no JSON',
     'bad/content-not-json': 'the content of a message is no JSON',
-    'bad/encoding-unknown': 'content-encoding "klingon" is not known; send utf-8',
-    'bad/no-action': 'the action of a message is a text, received undefined',
+    'bad/encoding-unknown': 'the content of a message is not in the encoding "klingon"; send utf-8',
+    'bad/no-action': 'action is a string of 1 to 1024 characters, received undefined',
     'bad/length-negative': 'content-length is a number of bytes, received -1',
     'bad/length-string': 'content-length is a number of bytes, received "2"',
     'bad/content-null': 'the content of a message is an object, received null',
@@ -119,11 +122,15 @@ describe('a frame that the original takes badly', () => {
 
 describe('a frame', () => {
   const cases: readonly (readonly [what: string, bytes: Buffer, why: string, code?: number])[] = [
-    ['whose header is a list', framed('[]'), 'the header of a frame is an object, received a list'],
+    ['whose header is an array', framed('[]'), 'the header of a frame is an object, received an array'],
     ['whose header is null', framed('null'), 'the header of a frame is an object, received null'],
-    ['whose header is no UTF-8', framed('{"a": "\xff"}').fill(0xff, 9, 10), 'the header of a frame is not utf-8'],
+    [
+      'whose header is no UTF-8',
+      framed('{"a": "\xff"}').fill(0xff, 9, 10),
+      'the header of a frame is not in the encoding "utf-8"; send utf-8',
+    ],
     ['whose header has a mark in front', framed('\ufeff{}'), 'the header of a frame is no JSON'],
-    ['whose type is a number', framed(headerOf('', { 'message-type': 1 })), 'message-type is a text, received 1'],
+    ['whose type is a number', framed(headerOf('', { 'message-type': 1 })), 'message-type is a string, received 1'],
     [
       'with half a byte',
       framed(headerOf('', { 'content-length': 1.5 })),
@@ -153,24 +160,24 @@ describe('a frame', () => {
       'the frame announces 26 bytes, and 27 are in it',
     ],
     [
-      'whose content is a list',
+      'whose content is an array',
       framed(headerOf('[]', { action: 'x' }), '[]'),
-      'the content of a message is an object, received a list',
+      'the content of a message is an object, received an array',
     ],
     [
       'whose content is no UTF-8',
       framed(headerOf('x', { action: 'x' }), Buffer.of(0xff)),
-      'the content of a message is not utf-8',
+      'the content of a message is not in the encoding "utf-8"; send utf-8',
     ],
     [
       'whose args are an object',
       framed(headerOf('{"args":{}}', { action: 'x' }), '{"args":{}}'),
-      'args is a list, received an object',
+      'args is an array, received an object',
     ],
     [
-      'whose kwargs are a list',
+      'whose kwargs are an array',
       framed(headerOf('{"kwargs":[]}', { action: 'x' }), '{"kwargs":[]}'),
-      'kwargs is an object, received a list',
+      'kwargs is an object, received an array',
     ],
     [
       'whose kwargs are a text',
@@ -180,7 +187,7 @@ describe('a frame', () => {
     [
       'with an empty action',
       framed(headerOf('{}', { action: '' }), '{}'),
-      'the action of a message is a text, received ""',
+      'action is a string of 1 to 1024 characters, received ""',
     ],
     [
       'that is an action of bytes',
@@ -190,22 +197,22 @@ describe('a frame', () => {
     [
       'that is a file without a place',
       framed(headerOf('x', { action: 'filetransfer', 'content-type': 'binary' }), 'x'),
-      'the filepath of a file is a text, received undefined',
+      'filepath is a string of 1 to 1024 characters, received undefined',
     ],
     [
       'that asks for nothing',
       framed(headerOf('{}', { 'message-type': 'request' }), '{}'),
-      'the requested_value is a text, received undefined',
+      'requested_value is a string of 1 to 1024 characters, received undefined',
     ],
     [
       'whose name is a novel',
       framed(headerOf('{}', { action: 'x'.repeat(1025) }), '{}'),
-      'the action of a message has at most 1024 characters, received 1025',
+      `action is a string of 1 to 1024 characters, received "${'x'.repeat(60)}..."`,
     ],
     [
       'that asks without an id',
       framed(headerOf('{"requested_value":"a"}', { 'message-type': 'request' }), '{"requested_value":"a"}'),
-      'the id of a request is a text, received undefined',
+      'an id is a number or a string of at most 1024 characters, received undefined',
     ],
     [
       'that answers nothing',
@@ -215,7 +222,7 @@ describe('a frame', () => {
     [
       'that answers nobody',
       framed(headerOf('{}', { 'message-type': 'response', requested_value: 'a' }), '{}'),
-      'the id of a request is a text, received undefined',
+      'an id is a number or a string of at most 1024 characters, received undefined',
     ],
   ]
   for (const [what, bytes, why, code] of cases) {
@@ -240,7 +247,7 @@ describe('a frame', () => {
   it('refused for what is in it is not looked into, however deep that is', () => {
     const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels)
     const deep = nested(99)
-    assert.throws(() => read(framed(deep)), refusing('the header of a frame is an object, received a list'))
+    assert.throws(() => read(framed(deep)), refusing('the header of a frame is an object, received an array'))
     assert.throws(
       () => read(framed(nested(30_000))),
       refusing('the header of a frame: JSON has at most 100 levels, received more', 1009),
@@ -249,10 +256,10 @@ describe('a frame', () => {
       headerOf('{"value":0}', { 'message-type': 'response', request_id: '1', requested_value: 'a' }),
     )
     const { error } = read(framed(header.replace('{', `{"error":${deep},`), '{"value":0}')) as Response
-    assert.deepEqual(error, { code: 'failed', message: 'a list' })
+    assert.deepEqual(error, { code: 'failed', message: 'an array' })
     for (const [content, why, code] of [
-      [deep, 'the content of a message is an object, received a list', 1007],
-      [`{"args":{"a":${nested(98)}}}`, 'args is a list, received an object', 1007],
+      [deep, 'the content of a message is an object, received an array', 1007],
+      [`{"args":{"a":${nested(98)}}}`, 'args is an array, received an object', 1007],
       [`{"args":{"a":${deep}}}`, 'the content of a message: JSON has at most 100 levels, received more', 1009],
     ] as const)
       assert.throws(() => read(framed(headerOf(content, { action: 'x' }), content), 100_000), refusing(why, code))
@@ -299,8 +306,8 @@ describe('a frame', () => {
   it('carries an error beside a value that is null, for those who know of none', () => {
     const error = { code: 'unknown', message: 'there is no request "x"' }
     const bytes = frameOf({ type: 'response', name: 'x', id: '0001', value: null, error })
-    const { header, content } = readFrame(bytes, MAX)
-    assert.deepEqual([{ ...(header.fields.error as object) }, content.toString()], [error, '{"value": null}'])
+    const { header, content } = readFrame(bytes, limitsOf(MAX))
+    assert.deepEqual([{ ...(header.error as object) }, content.toString()], [error, '{"value": null}'])
     assert.deepEqual(plainly(read(bytes)), { type: 'response', name: 'x', id: '0001', value: null, error })
   })
 
@@ -320,8 +327,8 @@ describe('a frame', () => {
 
   it('of bytes has them as they are', () => {
     const content = Buffer.of(0, 1, 0xff)
-    const bytes = writeFrame({ messageType: 'message', fields: { action: 'filetransfer', filepath: 'a' }, content })
-    assert.deepEqual(readFrame(bytes, MAX).content, content)
+    const bytes = writeFrame(Buffer, 'message', 'filetransfer', undefined, { filepath: 'a' }, content)
+    assert.deepEqual(readFrame(bytes, limitsOf(MAX)).content, content)
     assert.deepEqual((read(bytes) as Action).content, content)
   })
 })

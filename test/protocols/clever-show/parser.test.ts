@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Frame } from '../../../../filters/messaging/wire/frame.ts'
-import { Parser } from '../../../../filters/messaging/wire/parser.ts'
-import { action, framed, headerOf, refusing, vector, vectors } from '../../../support/messaging.ts'
+import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
+import { type ParsedFrame, Parser } from '../../../protocols/clever-show/parser.ts'
+import { action, framed, headerOf, refusing, vector, vectors } from '../../support/messaging.ts'
 
 const MAX = 100_000_000
 
 /** What comes out of a stream that arrives in these pieces. */
 function parsed(pieces: readonly Buffer[], max = MAX): Buffer[] {
-  const parser = new Parser(max)
+  const parser = new Parser<Buffer>(Buffer, limitsOf(max))
   const found: Buffer[] = []
   for (const piece of pieces) {
     parser.push(piece)
-    for (let frame: Frame | undefined = parser.next(); frame !== undefined; frame = parser.next())
+    for (let frame: ParsedFrame<Buffer> | undefined = parser.next(); frame !== undefined; frame = parser.next())
       found.push(frame.bytes)
   }
   assert.equal(parser.isIdle, true)
@@ -80,7 +80,7 @@ describe('a stream of frames', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(400_000), { maxLength: 60 }), places => {
         const whole = Buffer.concat(some)
-        const parser = new Parser(MAX, MAX)
+        const parser = new Parser<Buffer>(Buffer, limitsOf(MAX), true)
         const heads: Buffer[] = []
         const contents: Buffer[][] = []
         for (const cut of cutAt(
@@ -140,7 +140,7 @@ describe('a stream of frames', () => {
   })
 
   it('keeps few objects of a content that drips', () => {
-    const parser = new Parser(MAX)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     parser.push(framed(headerOf('', { 'content-length': 5_000_000, action: 'x' })))
     parser.next()
     const before = process.memoryUsage().heapUsed
@@ -153,7 +153,7 @@ describe('a stream of frames', () => {
   })
 
   it('tells whether it is within a header, or between two frames', () => {
-    const parser = new Parser(MAX)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     const bytes = vector('py3/action/simple')
     const states: string[] = []
     for (const byte of bytes) {
@@ -166,13 +166,13 @@ describe('a stream of frames', () => {
   })
 
   it('is refused before what is too large has come', () => {
-    const parser = new Parser(1000)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(1000))
     parser.push(framed(headerOf('', { 'content-length': 1001 })))
     assert.throws(() => parser.next(), refusing('a content has at most 1000 bytes, 1001 are announced', 1009))
   })
 
   it('is refused at the first bad frame, and those before it stand', () => {
-    const parser = new Parser(MAX)
+    const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     parser.push(Buffer.concat([vector('py3/action/simple'), vector('bad/header-not-json')]))
     assert.deepEqual(parser.next()!.bytes, vector('py3/action/simple'))
     assert.throws(() => parser.next(), refusing('the header of a frame is no JSON'))

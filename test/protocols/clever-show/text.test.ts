@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { readFrame } from '../../../../filters/messaging/wire/frame.ts'
-import { frameOf, type Messaging, messageOf, type Response } from '../../../../filters/messaging/wire/message.ts'
-import { readText, writeText } from '../../../../filters/messaging/wire/text.ts'
-import { plainly, refusing } from '../../../support/messaging.ts'
+import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
+import { frameOf, type Messaging, type Response } from '../../../filters/messaging/wire/message.ts'
+import { readFrame } from '../../../protocols/clever-show/frame.ts'
+import { messageOf } from '../../../protocols/clever-show/message.ts'
+import { readText, writeText } from '../../../protocols/clever-show/text.ts'
+import { plainly, refusing } from '../../support/messaging.ts'
 
 describe('the form for browsers', () => {
   const forms: readonly (readonly [text: string, message: Messaging])[] = [
@@ -29,34 +31,37 @@ describe('the form for browsers', () => {
   ]
   for (const [text, message] of forms) {
     it(`says ${text}`, () => {
-      assert.deepEqual(plainly(readText(text)), message)
+      assert.deepEqual(plainly(readText(text, limitsOf())), message)
       assert.deepEqual(JSON.parse(writeText(message)!), JSON.parse(text))
-      assert.deepEqual(plainly(messageOf(readFrame(frameOf(message), 1024))), message)
+      assert.deepEqual(plainly(messageOf(readFrame(frameOf(message), limitsOf(1024)), limitsOf())), message)
     })
   }
 
   it('takes null for an id, an instant and a topic that there is not, and refuses what is none', () => {
     const text = '{"action":"a","id":null,"resend":null,"at":null,"topic":null}'
-    assert.deepEqual(plainly(readText(text)), { type: 'message', name: 'a', args: [], kwargs: {} })
+    assert.deepEqual(plainly(readText(text, limitsOf())), { type: 'message', name: 'a', args: [], kwargs: {} })
     assert.throws(
-      () => readText('{"action":"a","at":"now"}'),
-      refusing('the instant of an action is in seconds, received "now"'),
+      () => readText('{"action":"a","at":"now"}', limitsOf()),
+      refusing('at is a number of seconds, received "now"'),
     )
-    assert.throws(() => readText('{"action":"a","id":[]}'), refusing('the id of a request is a text, received a list'))
+    assert.throws(
+      () => readText('{"action":"a","id":[]}', limitsOf()),
+      refusing('an id is a number or a string of at most 1024 characters, received an array'),
+    )
   })
 
   it('may leave out args and kwargs, stand in any order, and have blanks and NaN in it', () => {
     assert.deepEqual(
-      plainly(readText(' {\n"args": [1] , "action": "a" }')),
+      plainly(readText(' {\n"args": [1] , "action": "a" }', limitsOf())),
       forms[0]![1].type === 'message' && { type: 'message', name: 'a', args: [1], kwargs: {} },
     )
-    const said = readText('{"action": "a", "args": [NaN], "kwargs": null}')
+    const said = readText('{"action": "a", "args": [NaN], "kwargs": null}', limitsOf())
     assert.deepEqual(said?.type === 'message' && said.args, [Number.NaN])
   })
 
   it('tells 1,024 characters of an error, however long it is', () => {
     const error = { code: 'c'.repeat(2000), message: 'm'.repeat(100_000) }
-    const said = readText(JSON.stringify({ response: 'a', id: '1', error })) as Response
+    const said = readText(JSON.stringify({ response: 'a', id: '1', error }), limitsOf()) as Response
     assert.deepEqual(said.error, { code: 'c'.repeat(1024), message: 'm'.repeat(1024) })
   })
 
@@ -82,20 +87,20 @@ describe('the form for browsers', () => {
     '{"actions":"a"}',
   ]) {
     it(`leaves other texts alone: ${JSON.stringify(text)}`, () => {
-      assert.equal(readText(text), undefined)
+      assert.equal(readText(text, limitsOf()), undefined)
     })
   }
 
   const wrong: readonly (readonly [text: string, why: string])[] = [
-    ['{"action":1}', '"action" is a text, received 1'],
-    ['{"action":"a","args":{}}', 'args is a list, received an object'],
-    ['{"action":"a","kwargs":[]}', 'kwargs is an object, received a list'],
-    ['{"request":"a"}', 'the id of a request is a text, received undefined'],
-    ['{"response":"a","id":null,"value":1}', 'the id of a request is a text, received null'],
+    ['{"action":1}', 'action is a string of 1 to 1024 characters, received 1'],
+    ['{"action":"a","args":{}}', 'args is an array, received an object'],
+    ['{"action":"a","kwargs":[]}', 'kwargs is an object, received an array'],
+    ['{"request":"a"}', 'an id is a number or a string of at most 1024 characters, received undefined'],
+    ['{"response":"a","id":null,"value":1}', 'an id is a number or a string of at most 1024 characters, received null'],
   ]
   for (const [text, why] of wrong) {
     it(`refuses ${text}`, () => {
-      assert.throws(() => readText(text), refusing(why))
+      assert.throws(() => readText(text, limitsOf()), refusing(why))
     })
   }
 
@@ -114,8 +119,8 @@ describe('the form for browsers', () => {
     fc.assert(
       fc.property(message, said => {
         const frame = frameOf(said)
-        const read = messageOf(readFrame(frame, frame.length))!
-        const again = readText(writeText(read)!)!
+        const read = messageOf(readFrame(frame, limitsOf(frame.length)), limitsOf())!
+        const again = readText(writeText(read)!, limitsOf())!
         assert.deepEqual(plainly(again), plainly(said))
         assert.deepEqual(frameOf(again), frame)
       }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Malformed, readEnvelope, writeBody } from '../../../filters/media/envelope.ts'
 import { mediaOf } from '../../../filters/media/message.ts'
+import { Malformed, readEnvelope, writeBody } from '../../../protocols/nanollm/envelope.ts'
 import { vector, vectors } from '../../support/media.ts'
 
 const MAX_JSON = 1000
@@ -12,7 +12,7 @@ const BROKEN: Readonly<Record<string, string>> = {
   's2c/server empty': 'an envelope has more than 32 bytes, received 32',
   'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
   'odd/size mismatch': 'the envelope announces 99 bytes, and 3 are in it',
-  'odd/metadata not utf-8': 'metadata is no UTF-8',
+  'odd/metadata not utf-8': 'metadata is not UTF-8',
 }
 
 describe('envelope', () => {
@@ -32,11 +32,11 @@ describe('envelope', () => {
   }
   it('cuts metadata at 8 bytes', () => {
     const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefghij', payload: Buffer.from('x') })
-    assert.equal(body.toString('latin1', 16), 'abcdefghx')
+    assert.equal(Buffer.from(body).toString('latin1', 16), 'abcdefghx')
   })
   it('never breaks a character where it cuts', () => {
     const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefgü', payload: Buffer.from('x') })
-    assert.equal(body.toString('latin1', 16), 'abcdefg\0x')
+    assert.equal(Buffer.from(body).toString('latin1', 16), 'abcdefg\0x')
   })
 })
 

@@ -1,20 +1,21 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { readAnnouncement, writeAnnouncement } from '../../../../filters/messaging/wire/announcement.ts'
-import { frameOf } from '../../../../filters/messaging/wire/message.ts'
-import { action, vector } from '../../../support/messaging.ts'
+import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
+import { frameOf } from '../../../filters/messaging/wire/message.ts'
+import { readAnnouncement, writeAnnouncement } from '../../../protocols/clever-show/announcement.ts'
+import { action, vector } from '../../support/messaging.ts'
 
 const recorded = { host: '192.168.1.101', port: 25_000, id: '0042', startTime: 1_600_000_000.25 }
 const kwargs = { host: '192.168.1.101', port: '25000', id: '0042', start_time: '1600000000.25' }
 
 describe('what a server announces of itself', () => {
   it('is byte for byte what the original sends', () => {
-    assert.deepEqual(writeAnnouncement(recorded), vector('py3/broadcast/server_ip'))
+    assert.deepEqual(writeAnnouncement(recorded, Buffer), vector('py3/broadcast/server_ip'))
   })
 
   it('is read as both kinds of originals send it', () => {
     for (const name of ['py3/broadcast/server_ip', 'py27/broadcast/server_ip'])
-      assert.deepEqual(readAnnouncement(vector(name)), recorded)
+      assert.deepEqual(readAnnouncement(vector(name), limitsOf().parse), recorded)
   })
 
   const wrong: readonly (readonly [what: string, datagram: Buffer])[] = [
@@ -42,6 +43,6 @@ describe('what a server announces of itself', () => {
   ]
   for (const [what, datagram] of wrong)
     it(`is not ${what}`, () => {
-      assert.equal(readAnnouncement(datagram), undefined)
+      assert.equal(readAnnouncement(datagram, limitsOf().parse), undefined)
     })
 })

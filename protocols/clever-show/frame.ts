@@ -1,0 +1,156 @@
+import type { Bytes } from './bytes.ts'
+import { type Limits, readObject } from './json.ts'
+import { breach, Malformed, shown, tooLarge } from './malformed.ts'
+
+/** The action and the request that carry a file; its bytes are the content of the frame. */
+export const FILE = 'filetransfer'
+/** Bytes of a part of a file. */
+export const MAX_PART = 262_144
+
+/** Bytes of the number in front of a header: its length, big-endian. */
+export const LENGTH_BYTES = 2
+const MAX_HEADER = 0xffff
+const OPENING_BRACE = 0x7b
+const STRINGS = ['byteorder', 'content-type', 'content-encoding', 'message-type']
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export type Fields = Readonly<Record<string, unknown>>
+/** As the peer wrote it; the same string or number is sent back. */
+export type Id = string | number
+
+/** What precedes a content (clever-show-messaging, section 1.1); further fields depend on the message. */
+export interface Header extends Fields {
+  /** `json`; all else is bytes. */
+  readonly 'content-type': string
+  readonly 'content-encoding': string
+  /** Bytes. */
+  readonly 'content-length': number
+  readonly 'message-type': string
+}
+
+/** A frame; `Content` is a stream where a reader does not wait for the bytes of a file. */
+export interface Frame<Content = Uint8Array> {
+  readonly header: Header
+  readonly content: Content
+  /** The whole frame; without the content where that is a stream. */
+  readonly bytes: Uint8Array
+}
+
+/**
+ * A header without the number in front of it.
+ *
+ * @throws Malformed
+ */
+export function readHeader(bytes: Uint8Array, { maxContent, maxFile = maxContent, parse }: Limits): Header {
+  const what = 'the header of a frame'
+  const header = readObject(textIn('utf-8', bytes, what), parse, what) as unknown as Header
+  for (const name of STRINGS) if (typeof header[name] !== 'string') throw breach(`${name} is a string`, header[name])
+  const length = countIn(header, 'content-length')
+  const isFile = carriesFile(header)
+  const max = isFile ? maxFile : maxContent
+  if (length > max) throw tooLarge(`a ${isFile ? 'file' : 'content'} has at most ${max} bytes, ${length} are announced`)
+  return header
+}
+
+/** A field that is a number of bytes. @throws Malformed */
+export function countIn(fields: Fields, name: string): number {
+  const count = fields[name]
+  if (!isCount(count)) throw breach(`${name} is a number of bytes`, count)
+  return count
+}
+
+/** Whether a value is a number of bytes. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** Whether the content is a file, or a part of one. */
+export function carriesFile(header: Header): boolean {
+  if (header['content-type'] === 'json') return false
+  const type = header['message-type']
+  return (type === 'message' ? header.action : type === 'response' && header.requested_value) === FILE
+}
+
+/** Whether bytes may be a frame, for clients that also send plain bytes. */
+export function looksLikeFrame(bytes: Uint8Array): boolean {
+  return bytes.length > LENGTH_BYTES && bytes[LENGTH_BYTES] === OPENING_BRACE && bytes.length >= headerEnd(bytes)
+}
+
+/**
+ * Bytes that are one frame and nothing else, as in a binary message of a WebSocket.
+ *
+ * @throws Malformed
+ */
+export function readFrame<B extends Uint8Array>(bytes: B, limits: Limits): Frame<B> {
+  const end = headerEnd(bytes)
+  if (!(bytes.length >= end)) throw new Malformed('a frame ends in its header')
+  const header = readHeader(bytes.subarray(LENGTH_BYTES, end), limits)
+  const content = bytes.subarray(end) as B
+  const length = header['content-length']
+  if (content.length !== length)
+    throw new Malformed(`the frame announces ${length} bytes, and ${content.length} are in it`)
+  return { header, content, bytes }
+}
+
+/** Bytes of the number and the header behind it; NaN without a number. */
+export function headerEnd(bytes: Uint8Array): number {
+  return LENGTH_BYTES + bytes[0]! * 256 + bytes[1]!
+}
+
+/**
+ * The text of bytes in one of the encodings of the web (https://encoding.spec.whatwg.org), the names in any case.
+ *
+ * @param what - names the bytes in errors.
+ * @throws Malformed
+ */
+export function textIn(encoding: string, bytes: Uint8Array, what: string): string {
+  try {
+    return (encoding === 'utf-8' ? utf8 : new TextDecoder(encoding, { fatal: true })).decode(bytes)
+  } catch {
+    throw new Malformed(`${what} is not in the encoding ${shown(encoding)}; send utf-8`)
+  }
+}
+
+/**
+ * A frame as clever-show writes it in Python 3: the same keys in the same order.
+ *
+ * @param fields - of the header, behind those that all frames have.
+ * @param content - the JSON of an object, or bytes.
+ * @param maxContent - bytes of it.
+ * @throws RangeError when the header is longer than 65,535 bytes, or the content than `maxContent`.
+ */
+export function writeFrame<B extends Uint8Array>(
+  bytes: Bytes<B>,
+  type: 'message' | 'request' | 'response',
+  name: string,
+  id: Id | undefined,
+  fields: Fields,
+  content: string | Uint8Array,
+  maxContent: number = Number.POSITIVE_INFINITY,
+): B {
+  const isJson = typeof content === 'string'
+  const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${membersOf({ request_id: id })}`
+  const isRequest = type === 'request'
+  // A request has its names in the content, all else in the header.
+  const body = isRequest ? `{${names}, ${(content as string).slice(1)}` : isJson ? content : ''
+  const length = isJson ? bytes.byteLength(body) : content.length
+  if (length > maxContent) throw new RangeError(`a content has at most ${maxContent} bytes, received ${length}`)
+  const header = `{"byteorder": "little", "content-type": "${isJson ? 'json' : 'binary'}", "content-encoding": "utf-8", "content-length": ${length}, "message-type": "${type}"${isRequest ? '' : `, ${names}`}${membersOf(fields)}}`
+  // One string, as each conversion has a price of its own; the number replaces the two characters in front.
+  const frame = bytes.from(`\0\0${header}${body}`)
+  const headerLength = frame.length - LENGTH_BYTES - (isJson ? length : 0)
+  if (headerLength > MAX_HEADER)
+    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${headerLength}; shorten its names`)
+  frame[0] = headerLength >> 8
+  frame[1] = headerLength
+  return isJson ? frame : bytes.concat([frame, content])
+}
+
+/** Members of a JSON object, behind others. */
+function membersOf(fields: Fields): string {
+  let members = ''
+  for (const name in fields) {
+    if (fields[name] !== undefined) members += `, ${JSON.stringify(name)}: ${JSON.stringify(fields[name])}`
+  }
+  return members
+}

@@ -1,0 +1,120 @@
+import type { Bytes } from './bytes.ts'
+import { carriesFile, type Frame, type Header, headerEnd, LENGTH_BYTES, MAX_PART, readHeader } from './frame.ts'
+import type { Limits } from './json.ts'
+
+/** Pieces after which small ones are joined: each has a price of its own, however short it is. */
+const MAX_PIECES = 1024
+
+/** A frame of a stream. Without its content while that is a file that comes piece by piece. */
+export type ParsedFrame<B extends Uint8Array> = Frame<B> & { readonly bytes: B }
+
+/** Splits a stream into frames, however it is cut. The pieces of a frame are joined once, when it is complete. */
+export class Parser<B extends Uint8Array> {
+  readonly #bytes: Pick<Bytes<B>, 'concat'>
+  readonly #limits: Limits
+  readonly #streamsFiles: boolean
+  #pieces: B[] = []
+  /** Pieces in front that have been joined already. */
+  #joined = 0
+  #size = 0
+  /** Bytes without which there is nothing to do. */
+  #needed = LENGTH_BYTES
+  #header: Header | undefined
+  #headerEnd = 0
+  /** Bytes to come of a file that is not gathered. */
+  #rest = 0
+
+  /** @param streamsFiles - files are not gathered: `next` gives their frames without a content, and `piece` the content. */
+  constructor(bytes: Pick<Bytes<B>, 'concat'>, limits: Limits, streamsFiles = false) {
+    this.#bytes = bytes
+    this.#limits = limits
+    this.#streamsFiles = streamsFiles
+  }
+
+  /** A frame has begun, and its header is not complete. */
+  get isInHeader(): boolean {
+    return this.#size > 0 && this.#header === undefined && this.#rest === 0
+  }
+
+  /** Between two frames. */
+  get isIdle(): boolean {
+    return this.#size === 0 && this.#rest === 0
+  }
+
+  /** Bytes to come of the file whose frame `next` gave last. */
+  get rest(): number {
+    return this.#rest
+  }
+
+  push(chunk: B): void {
+    if (chunk.length === 0) return
+    this.#pieces.push(chunk)
+    this.#size += chunk.length
+    if (this.#pieces.length - this.#joined >= MAX_PIECES)
+      this.#pieces.push(this.#bytes.concat(this.#pieces.splice(this.#joined++)))
+  }
+
+  /**
+   * The next frame; `undefined`: more bytes are needed, or those of a file come first.
+   *
+   * @throws Malformed, after which the parser is of no more use.
+   */
+  next(): ParsedFrame<B> | undefined {
+    while (this.#rest === 0 && this.#size >= this.#needed) {
+      const bytes = this.#join()
+      if (this.#header !== undefined) return this.#take(bytes, this.#header)
+      this.#headerEnd = headerEnd(bytes)
+      this.#needed = this.#headerEnd
+      if (bytes.length < this.#headerEnd) return undefined
+      const header = readHeader(bytes.subarray(LENGTH_BYTES, this.#headerEnd), this.#limits)
+      if (this.#isStreamed(header)) return this.#open(bytes, header)
+      this.#header = header
+      this.#needed += header['content-length']
+    }
+    return undefined
+  }
+
+  /** Bytes of a file that is not gathered; `undefined`: more are needed. */
+  piece(): B | undefined {
+    if (this.#rest === 0 || this.#size === 0) return undefined
+    const bytes = this.#join()
+    const piece = bytes.subarray(0, this.#rest) as B
+    this.#rest -= piece.length
+    this.#keep(bytes.subarray(piece.length) as B)
+    return piece
+  }
+
+  /** A part is small, and needed as one. */
+  #isStreamed(header: Header): boolean {
+    if (!this.#streamsFiles || !carriesFile(header)) return false
+    return header.offset === undefined || header['content-length'] > MAX_PART
+  }
+
+  #open(bytes: B, header: Header): ParsedFrame<B> {
+    this.#rest = header['content-length']
+    this.#keep(bytes.subarray(this.#headerEnd) as B)
+    return { header, content: bytes.subarray(0, 0) as B, bytes: bytes.subarray(0, this.#headerEnd) as B }
+  }
+
+  #take(bytes: B, header: Header): ParsedFrame<B> {
+    const content = bytes.subarray(this.#headerEnd, this.#needed) as B
+    const frame = { header, content, bytes: bytes.subarray(0, this.#needed) as B }
+    this.#keep(bytes.subarray(this.#needed) as B)
+    return frame
+  }
+
+  /** What is left, behind a frame or a piece. */
+  #keep(rest: B): void {
+    this.#pieces = rest.length > 0 ? [rest] : []
+    this.#joined = 0
+    this.#size = rest.length
+    this.#needed = LENGTH_BYTES
+    this.#header = undefined
+  }
+
+  #join(): B {
+    if (this.#pieces.length > 1) this.#pieces = [this.#bytes.concat(this.#pieces)]
+    this.#joined = 0
+    return this.#pieces[0]!
+  }
+}
