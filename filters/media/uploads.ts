@@ -116,14 +116,15 @@ export class Uploads {
    */
   async begin(owner: object, announced: Announced): Promise<Upload> {
     const job = 'audio' in announced ? this.#recording(announced.audio) : this.#file(announced)
-    const leave = this.#enter(owner)
     const slot: Slot = { owner, isGone: false }
-    this.#slots.add(slot)
+    let leave = () => {}
     const left = () => {
       this.#slots.delete(slot)
       leave()
     }
     try {
+      leave = this.#limiter.enter(owner)
+      this.#slots.add(slot)
       const write = await this.#begin(job.size ?? WAV_HEADER)
       if (slot.isGone) {
         await write.end(false)
@@ -133,7 +134,7 @@ export class Uploads {
       return slot.upload
     } catch (error) {
       left()
-      throw error
+      throw refusedBy(error)
     }
   }
 
@@ -171,14 +172,6 @@ export class Uploads {
   #checkSize(size: number): void {
     const { maxBytes } = this.#options
     if (!isWithin(size, 1, maxBytes)) throw new Refused('size', `a file has 1 to ${maxBytes} bytes`)
-  }
-
-  #enter(owner: object): () => void {
-    try {
-      return this.#limiter.enter(owner)
-    } catch (error) {
-      throw refusedBy(error)
-    }
   }
 
   async #end(isMeant: (slot: Slot) => boolean, reason: string): Promise<void> {

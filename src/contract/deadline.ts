@@ -2,7 +2,12 @@ import { FwsError } from './errors.ts'
 
 export type Awaitable<T> = T | PromiseLike<T>
 
-/** Whether a value is a promise of any library or realm. */
+/**
+ * Whether a value is a promise of any library or realm.
+ *
+ * @example
+ * return isPromise(verdict) ? verdict.then(settle) : settle(verdict)
+ */
 export function isPromise<T>(value: Awaitable<T>): value is PromiseLike<T> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
@@ -64,7 +69,13 @@ export function unlessAborted<T>(work: Awaitable<T>, signal: AbortSignal | undef
   })
 }
 
-/** A single wait that cannot be released. */
+/**
+ * Settles as `work` does, or rejects with `ERR_TIMEOUT` after `ms` milliseconds; a later result is ignored.
+ *
+ * @param what - named in the error: `WHAT did not settle within N s`.
+ * @example
+ * const user = await withDeadline(database.find(id), 5000, 'the database')
+ */
 export function withDeadline<T>(work: Awaitable<T>, ms: number, what: string): Promise<T> {
   return new Deadlines().wait(work, ms, what)
 }

@@ -1,6 +1,6 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
-export { isPromise } from '../contract/deadline.ts'
+export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'
 export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint } from './endpoint.ts'
 export { FileError, fileErrorOf } from './files/file-error.ts'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { FileError, type FileHashes, type StoredFile } from 'filtered-websocket/kit'
+import { FileError, type FileHashes, type StoredFile, withDeadline } from 'filtered-websocket/kit'
 import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { CallFailed, type CallOptions } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
@@ -103,12 +103,9 @@ async function sendFrom(from: number, push: Push, key: string, whole: Promise<st
   }
 }
 
-/** @throws FileError `timeout` when the client takes nothing for so long. */
+/** @throws (rejects) FileError `timeout` when the client does not receive what was sent within `ms` milliseconds. */
 async function drained({ client }: Session, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const why = `client ${client.id} has taken nothing for ${ms / 1000} seconds`
-    timer = setTimeout(() => reject(new FileError('timeout', why)), ms)
+  await withDeadline(client.drained(), ms, 'drained').catch(() => {
+    throw new FileError('timeout', `client ${client.id} has taken nothing for ${ms / 1000} seconds`)
   })
-  await Promise.race([client.drained(), late]).finally(() => clearTimeout(timer))
 }

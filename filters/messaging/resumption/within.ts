@@ -1,28 +1,10 @@
 import type { Awaitable } from 'filtered-websocket'
-import { isPromise } from 'filtered-websocket/kit'
+import { isPromise, withDeadline } from 'filtered-websocket/kit'
 
-/** Milliseconds that a storage has for an answer; one that knows better fails sooner. */
+/** Milliseconds for an answer of the storage; a storage may fail sooner. */
 const TIMEOUT = 10_000
 
-/**
- * What a storage answers, or a rejection when it takes too long; a late answer is ignored.
- *
- * @throws (rejects) Error
- */
+/** The answer of the storage, or a rejection when it takes too long; a late answer is ignored. */
 export function within<T>(answer: Awaitable<T>): Promise<T> {
-  if (!isPromise(answer)) return Promise.resolve(answer)
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`the storage has not answered within ${TIMEOUT / 1000} s`)),
-      TIMEOUT,
-    )
-    const settle = (then: () => void) => {
-      clearTimeout(timer)
-      then()
-    }
-    answer.then(
-      value => settle(() => resolve(value)),
-      error => settle(() => reject(error)),
-    )
-  })
+  return isPromise(answer) ? withDeadline(answer, TIMEOUT, 'the storage') : Promise.resolve(answer)
 }

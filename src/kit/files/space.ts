@@ -61,7 +61,11 @@ export class Space {
    */
   async reserve(part: string, bytes: number, existing = 0, owner?: unknown): Promise<void> {
     await this.count(FRESH)
-    if (this.#refusal(1, bytes - existing) !== undefined) await this.count(REFUSAL_FRESH)
+    if (this.#refusal(1, bytes - existing) !== undefined) {
+      // A file that is being placed may replace another, and so free room.
+      await this.#queue.settled
+      await this.count(REFUSAL_FRESH)
+    }
     const refusal = this.#refusal(1, bytes - existing)
     if (refusal !== undefined) throw refusal
     if (this.#exceedsShare(owner, bytes - existing))

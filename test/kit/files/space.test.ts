@@ -58,6 +58,17 @@ describe('the room under a root', () => {
     assert.equal(space.used.bytes, 50)
   })
 
+  it('is not refused while a file is placed that frees it', async t => {
+    const { space } = await spaceOf(t, { a: 'x'.repeat(60) })
+    await space.reserve('one', 30)
+    let place = () => {}
+    const taken = space.take('one', () => new Promise(resolve => (place = () => resolve(60))))
+    const reserved = space.reserve('two', 70)
+    place()
+    await Promise.all([taken, reserved])
+    assert.equal(space.used.bytes, 100)
+  })
+
   it('is taken once by a part that goes on', async t => {
     const { space } = await spaceOf(t, { '.fws-parts/one': 'x'.repeat(80) })
     await space.reserve('one', 100, 80)
