@@ -536,6 +536,31 @@ describe('a client of wslink', () => {
     }
     assert.equal(most, 3)
   })
+  it('gets an error for a call that has waited 10 seconds for others', async t => {
+    const waits: number[] = []
+    t.mock.method(AbortSignal, 'timeout', (ms: number) => {
+      waits.push(ms)
+      return AbortSignal.abort()
+    })
+    const ends: (() => void)[] = []
+    const { enter } = await serveWslink(
+      t,
+      wslink => wslink.register('wait', () => new Promise<void>(end => ends.push(end))),
+      { wslinkPending: 1 },
+    )
+    const client = await enter()
+    client.call('wait')
+    client.call('wait')
+    await until(() => client.messages.length === 2)
+    assert.match(JSON.stringify(client.messages[1].error), /too many calls of this client are under way, try later/)
+    assert.deepEqual(waits, [10_000])
+    ends[0]!()
+    await until(() => client.messages.length === 3)
+    client.call('wait')
+    await until(() => ends.length === 2)
+    ends[1]!()
+    await until(() => client.messages.length === 4)
+  })
   it('whose calls under way take much is not read any further, few bytes as they may be', async t => {
     let running = 0
     const ends: (() => void)[] = []
