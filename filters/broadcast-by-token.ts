@@ -14,27 +14,27 @@ export const options = {
   'broadcast-by-token-loose': {
     type: 'boolean',
     default: false,
-    describe: 'take token:TOKEN anywhere in a message, not only as the whole of it',
+    describe: 'Find token:TOKEN anywhere in a message. Default: it is the whole message',
   },
   'broadcast-by-token-claim': {
     type: 'string',
-    describe: "claim of the client's JWT that names its group, in place of its own word; needs filter jwt",
+    describe: "Claim of the client's JWT that names its group, instead of token:TOKEN; needs filter jwt",
   },
 } as const satisfies OptionSpecs
 
 export const needs = ['sets'] as const
 
-/** Characters. */
+/** Characters of a token. */
 const MAX_TOKEN = 256
 const ANYWHERE = /token:(\S{1,257})/
-/** Spaces are bounded, so that a long message is decided by its first characters. */
+/** Bounded, so that matching takes constant time for a long message. */
 const WHOLE = /^\s{0,64}token:(\S{1,256})\s{0,64}$/
-/** Bytes of the longest message that this pattern matches are fewer. */
+/** Bytes; more than any message that `WHOLE` matches. */
 const MAX_WHOLE = 2048
 
 /**
- * Groups by a word that they share: `token:WORD` joins, every later message goes to the others of the group. Or by a
- * claim that filter jwt has checked; then a client's word moves nobody.
+ * Groups clients by token: `token:TOKEN` joins a group, later messages are sent to its other members. With
+ * `--broadcast-by-token-claim` a claim checked by filter jwt names the group, and `token:TOKEN` has no effect.
  */
 export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<typeof options>) => {
   const claim = chosen['broadcast-by-token-claim']
@@ -44,7 +44,7 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
     )
   }
   const isLoose = chosen['broadcast-by-token-loose']
-  /** Clients that the log has mentioned. */
+  /** Clients with a logged warning. */
   const warned = new WeakSet<Client>()
   const key = (token: string) => `broadcast-by-token:${token}`
 
@@ -62,7 +62,7 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   }
 
   async function enter(client: Client, token: string): Promise<void> {
-    // Who may not join keeps the group that it has. Another filter may have made it leave this one.
+    // Before leaving the current group: throws if the client may not join. Also after another filter removed it from this topic.
     client.join(key(token))
     if (client.state.token === token) return
     await leave(client)
@@ -75,30 +75,30 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
     client.send(`Successfully registered with broadcast group: ${token}`)
   }
 
-  function roomOf(client: Client): string | undefined {
-    const named = client.state.user?.[claim!]
-    return typeof named === 'string' ? named : undefined
+  function claimedGroup(client: Client): string | undefined {
+    const value = client.state.user?.[claim!]
+    return typeof value === 'string' ? value : undefined
   }
 
-  /** With every token that jwt takes later; who may not join the room that it names is in none. */
-  async function follow(client: Client): Promise<void> {
-    const named = roomOf(client)
-    const room = named !== undefined && client.may('join', key(named)) ? named : undefined
-    if (room !== client.state.token) await leave(client)
-    if (room !== undefined) await enter(client, room)
+  /** Runs for each renewed token. A client that may not join the group that it names leaves its group. */
+  async function update(client: Client): Promise<void> {
+    const claimed = claimedGroup(client)
+    const group = claimed !== undefined && client.may('join', key(claimed)) ? claimed : undefined
+    if (group !== client.state.token) await leave(client)
+    if (group !== undefined) await enter(client, group)
   }
 
   function open(client: Client): Promise<void> | undefined {
-    client.onIdentity(follow)
-    const room = roomOf(client)
-    return room === undefined ? undefined : enter(client, room)
+    client.onIdentity(update)
+    const group = claimedGroup(client)
+    return group === undefined ? undefined : enter(client, group)
   }
 
   return {
     ...(claim !== undefined && { open }),
     message(payload: Payload, client: Client) {
-      const asked = claim === undefined ? tokenIn(payload) : undefined
-      if (asked !== undefined && asked.length <= MAX_TOKEN) return register(client, asked)
+      const requested = claim === undefined ? tokenIn(payload) : undefined
+      if (requested !== undefined && requested.length <= MAX_TOKEN) return register(client, requested)
       const { token } = client.state
       if (token !== undefined) return client.server.broadcast(payload, { topic: key(token), except: client })
       if (!warned.has(client)) log.warn({ client: client.id }, 'message without a token')

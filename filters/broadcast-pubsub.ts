@@ -2,5 +2,5 @@ import type { ChannelEvent, Server } from 'filtered-websocket'
 
 export const describe = 'Send each event of the storage channels to all clients'
 
-/** Every event of the storage's channels to everyone on this node; the other nodes get the event themselves. */
+/** Broadcasts the event to the clients of this node; other nodes get the event too. */
 export const consumer = ({ payload }: ChannelEvent, server: Server) => server.broadcast(payload, { local: true })

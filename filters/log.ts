@@ -8,11 +8,11 @@ export const options = {
     default: 200,
     min: 0,
     integer: true,
-    describe: 'characters of a text message to log; 0: none',
+    describe: 'Logged characters of a text message; 0 logs none',
   },
 } as const satisfies OptionSpecs
 
-/** One line in the log for every event, at info level; binary messages by their size alone. */
+/** Logs one line per event, level info; of binary messages only the size. */
 export const setup = ({ log, options: { 'log-max': max } }: Host<typeof options>) => {
   const about = (payload: Payload) => ({
     bytes: Buffer.byteLength(payload),

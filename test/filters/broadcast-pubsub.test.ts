@@ -5,13 +5,13 @@ import { fakeClient, testServer } from '../../src/testing/index.ts'
 import { Peer, serve } from '../support/peer.ts'
 
 describe('broadcast-pubsub', () => {
-  it("sends an event's payload to everyone on this node alone, and passes it on", () => {
+  it("broadcasts an event's payload on this node only, and passes the event on", () => {
     const { server, broadcasts } = fakeClient()
     assert.equal(consumer({ channel: 'global', payload: 'news' }, server), undefined)
     assert.deepEqual(broadcasts, [{ payload: 'news', to: { local: true } }])
   })
 
-  it('reaches every client, text as text and binary as binary', async t => {
+  it('reaches all clients, strings as text and buffers as binary', async t => {
     const server = await testServer(['broadcast-pubsub'])
     t.after(() => server.stop())
     const [one, two] = [await server.connect(), await server.connect()]
@@ -20,7 +20,7 @@ describe('broadcast-pubsub', () => {
     for (const { received } of [one, two]) assert.deepEqual(received, ['text', Buffer.from([0, 255])])
   })
 
-  it('hears the channels of the storage, and no others', async t => {
+  it('handles events of the configured channels only', async t => {
     const server = await serve(t, { filters: ['broadcast-pubsub'], memoryChannels: ['global', 'alerts'] })
     const peer = await Peer.open(server.url)
     await server.publish('global', 'one')
@@ -30,7 +30,7 @@ describe('broadcast-pubsub', () => {
     assert.equal(server.counters.events, 2)
   })
 
-  it('hears the channel "global" when none was named', async t => {
+  it('handles events of the channel "global" by default', async t => {
     const server = await serve(t, { filters: ['broadcast-pubsub'] })
     const peer = await Peer.open(server.url)
     await server.publish('global', 'hello')

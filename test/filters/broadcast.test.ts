@@ -4,14 +4,14 @@ import { message } from '../../filters/broadcast.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 
 describe('broadcast', () => {
-  it('sends every message to everyone but its sender, and passes it on', () => {
+  it('broadcasts each message to all clients except its sender, and passes it on', () => {
     const client = fakeClient()
     assert.equal(message('hi', client), undefined)
     assert.deepEqual(client.broadcasts, [{ payload: 'hi', to: { except: client } }])
     assert.deepEqual(client.sent, [])
   })
 
-  it('reaches all others, text as text and binary as binary', async t => {
+  it('reaches all other clients, strings as text and buffers as binary', async t => {
     const server = await testServer(['broadcast'])
     t.after(() => server.stop())
     const [one, two, three] = [await server.connect(), await server.connect(), await server.connect()]
@@ -22,7 +22,7 @@ describe('broadcast', () => {
     assert.deepEqual(three.received, ['text', Buffer.from([0, 255])])
   })
 
-  it('reaches nobody who has left, and needs no other', async t => {
+  it('skips clients that have left, and works with a single client', async t => {
     const server = await testServer(['broadcast'])
     t.after(() => server.stop())
     const [one, two] = [await server.connect(), await server.connect()]

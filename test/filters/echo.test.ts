@@ -4,13 +4,13 @@ import { message } from '../../filters/echo.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 
 describe('echo', () => {
-  it('sends every message back, and passes it on', () => {
+  it('sends each message back, and passes it on', () => {
     const client = fakeClient()
     assert.equal(message('hi', client), undefined)
     assert.deepEqual([client.sent, client.broadcasts], [['hi'], []])
   })
 
-  it('answers its sender alone, text as text and binary as binary', async t => {
+  it('answers only the sender, strings as text and buffers as binary', async t => {
     const server = await testServer(['echo'])
     t.after(() => server.stop())
     const [one, two] = [await server.connect(), await server.connect()]

@@ -4,7 +4,7 @@ import { testServer } from '../../src/testing/index.ts'
 
 const INFO = 30
 
-/** What the filter has logged, without time and level. */
+/** The log lines of the filter, without time and level. */
 async function logged(
   options: Readonly<Record<string, unknown>>,
   act: (server: Awaited<ReturnType<typeof testServer>>) => Promise<void>,
@@ -18,7 +18,7 @@ async function logged(
 }
 
 describe('log', () => {
-  it('writes one line for each event of a client', async () => {
+  it('logs one line per event of a client', async () => {
     let id = ''
     const lines = await logged({}, async server => {
       const { client, say, leave } = await server.connect({ remote: '10.0.0.1' })
@@ -33,12 +33,12 @@ describe('log', () => {
     ])
   })
 
-  it('writes a line for each event of a channel', async () => {
+  it('logs one line per event of a channel', async () => {
     const lines = await logged({}, server => server.publish('global', 'news'))
     assert.deepEqual(lines, [{ channel: 'global', bytes: 4, text: 'news', msg: 'event' }])
   })
 
-  it('counts bytes, not characters, and shows a binary message by them alone', async () => {
+  it('counts bytes, not characters, and logs only the size of binary messages', async () => {
     const lines = await logged({}, async server => {
       const { say } = await server.connect()
       await say('grüß')
@@ -53,7 +53,7 @@ describe('log', () => {
     )
   })
 
-  it('cuts a text at --log-max, and shows none with 0', async () => {
+  it('truncates text at --log-max, and logs none with 0', async () => {
     for (const [max, text] of [
       [3, 'abc'],
       [5, 'abcde'],
@@ -66,7 +66,7 @@ describe('log', () => {
     }
   })
 
-  it('passes messages on, and shows them before and after another filter', async t => {
+  it('passes messages on, and logs them before and after another filter', async t => {
     const server = await testServer(['log', { message: payload => `${payload}!` }, 'log', 'echo'])
     t.after(() => server.stop())
     const { received, say } = await server.connect()

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { testServer } from '../../src/testing/index.ts'
 
-/** The ancestor's first example: takes the last character off. */
+/** The first example of filtered_websocket (Python): removes the last character. */
 const popchar: FilterModule = { message: payload => payload.slice(0, -1) as string }
 
 async function printed(filters: Parameters<typeof testServer>[0], payload: string | Buffer = 'Test'): Promise<string> {
@@ -15,16 +15,16 @@ async function printed(filters: Parameters<typeof testServer>[0], payload: strin
 }
 
 describe('stdout-messages', () => {
-  it('prints every message with the id of its sender, word for word as the ancestor', async () => {
+  it('prints each message with the id of its sender, in the format of filtered_websocket (Python)', async () => {
     assert.equal(await printed(['stdout-messages']), '--MESSAGE--\nID => Test\n')
   })
 
-  it('prints what the filters before it have made of a message', async () => {
+  it('prints the message as rewritten by earlier filters', async () => {
     assert.equal(await printed([popchar, 'stdout-messages']), '--MESSAGE--\nID => Tes\n')
     assert.equal(await printed(['stdout-messages', popchar]), '--MESSAGE--\nID => Test\n')
   })
 
-  it('twice in a chain shows a message before and after', async () => {
+  it('used twice in a chain, prints a message before and after a filter', async () => {
     assert.equal(
       await printed(['stdout-messages', popchar, 'stdout-messages']),
       '--MESSAGE--\nID => Test\n--MESSAGE--\nID => Tes\n',
@@ -35,7 +35,7 @@ describe('stdout-messages', () => {
     assert.equal(await printed(['stdout-messages'], Buffer.from('grüß')), '--MESSAGE--\nID => grüß\n')
   })
 
-  it('prints nothing that was dropped before', async () => {
+  it('does not print messages that earlier filters dropped', async () => {
     assert.equal(await printed([{ message: (_, client) => client.drop() }, 'stdout-messages']), '')
   })
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { testServer } from '../../src/testing/index.ts'
 
 describe('stdout-pubsub', () => {
-  it("prints every event, under the ancestor's heading and with its keys, as a line of JSON", async () => {
+  it('prints each event as a line of JSON, with the heading and keys of filtered_websocket (Python)', async () => {
     const server = await testServer(['stdout-pubsub'])
     await server.publish('global', 'hello')
     await server.publish('other', Buffer.from('bytes'))
@@ -15,7 +15,7 @@ describe('stdout-pubsub', () => {
     )
   })
 
-  it('keeps an event on one line, whatever is in it', async () => {
+  it('prints any payload on one line', async () => {
     const server = await testServer(['stdout-pubsub'])
     await server.publish('global', 'two\nlines "quoted"')
     await server.stop()

@@ -13,7 +13,7 @@ function printing() {
 }
 
 describe('stdout-rawdata', () => {
-  it('prints what is no WebSocket and no HTTP: echo Morgan | nc localhost 9000', async t => {
+  it('prints bytes that are neither WebSocket nor HTTP: echo Morgan | nc localhost 9000', async t => {
     const { stdout, printed } = printing()
     const server = await serve(t, { filters: ['stdout-rawdata'], stdout })
     await (await raw(server.url, 'Morgan\n')).answer()
@@ -29,11 +29,11 @@ describe('stdout-rawdata', () => {
     peer.send('hi')
     await until(() => printed().length > before, 'the frame')
     const shown = printed().slice(before)
-    // FIN and opcode are no UTF-8; length 2 with the mask bit is neither.
+    // Neither the byte with FIN and opcode nor the one with mask bit and length is UTF-8.
     assert.match(shown, /^--RAWDATA--\n\ufffd\ufffd/)
   })
 
-  it('leaves the bytes as they are for the server', async t => {
+  it('passes the bytes to the server unchanged', async t => {
     const { stdout } = printing()
     const server = await serve(t, { filters: ['stdout-rawdata', 'echo'], stdout })
     const peer = await Peer.open(server.url)
