@@ -11,14 +11,15 @@ export const options = {
     type: 'array',
     separator: ';',
     demandOption: true,
-    describe: 'who may do what with which topics, such as "user join,publish chat/*"; all else is refused',
+    describe:
+      'Rules "CLIENTS ACTIONS TOPICS", such as "user join,publish chat/*". Actions that no rule allows are refused',
   },
 } as const satisfies OptionSpecs
 
-/** Characters of a topic; a longer one is nobody's. */
+/** Characters of a topic; longer topics are refused. */
 const MAX_TOPIC = 1024
 
-/** Lets clients join topics, and publish to them, as far as a rule says so. */
+/** Permits joining and publishing to a topic if a rule allows it. */
 export const setup = ({ options: chosen }: Host<typeof options>) => {
   const rules = chosen['allow-rules'].map(readRule)
   return {
@@ -31,7 +32,7 @@ export const setup = ({ options: chosen }: Host<typeof options>) => {
   }
 }
 
-/** What a filter that authenticates has left on the client; `sub` is the identity, whatever else claims to be. */
+/** Claims of the user set by an authenticating filter. `sub` is always the client's identity. */
 function claimsOf({ identity, state }: Client): Claims {
   const { user } = state as { user?: Claims }
   return { ...user, sub: identity }

@@ -1,37 +1,37 @@
 /** The claims of a client. */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** Whether a topic, split at `/`, is meant. */
+/** Whether a topic, split at `/`, matches. */
 export type Pattern = (parts: readonly string[], claims: Claims) => boolean
 
-/** A text as it is, or the name of a claim whose value stands there. */
+/** A literal string, or the name of a claim that is replaced by its value. */
 type Piece = string | { readonly claim: string }
-/** Pieces between two `*`. */
+/** Pieces between two wildcards. */
 type Literal = readonly Piece[]
 
 /**
- * Reads a pattern: `/` parts a topic; `*` is any text within a part, `**` at the end one or more parts of any kind,
- * `{claim}` that claim's value, as it is and within a part.
+ * Parses a pattern. `/` separates parts; `*` matches any characters within a part, `**` at the end one or more parts,
+ * `{claim}` the exact value of that claim.
  *
- * @throws Error that says what is wrong with it.
+ * @throws Error with a message that describes the mistake.
  */
 export function readPattern(text: string): Pattern {
   const parts = partsIn(text)
-  const isOpen = isAnything(parts.at(-1)!)
-  if (isOpen) parts.pop()
+  const hasRest = isDoubleStar(parts.at(-1)!)
+  if (hasRest) parts.pop()
   if (parts.some(part => part.some((literal, i) => literal.length === 0 && i > 0 && i < part.length - 1)))
-    throw new Error(`"**" that is not the end of "${text}"`)
+    throw new Error(`"**" is only valid as the last part, received "${text}"`)
   return (given, claims) =>
-    (isOpen ? given.length > parts.length : given.length === parts.length) &&
-    parts.every((part, i) => isPart(part, given[i]!, claims))
+    (hasRest ? given.length > parts.length : given.length === parts.length) &&
+    parts.every((part, i) => matchesPart(part, given[i]!, claims))
 }
 
-/** `**`: three literals, all empty. */
-function isAnything(part: readonly Literal[]): boolean {
+/** `**` parses to three empty literals. */
+function isDoubleStar(part: readonly Literal[]): boolean {
   return part.length === 3 && part.every(literal => literal.length === 0)
 }
 
-/** The literals of each part, between its `*`. What stands in braces is neither parted nor a `*`. */
+/** Splits each part at `*` into literals. `/` and `*` inside braces are part of a claim's name. */
 function partsIn(text: string): Literal[][] {
   let literal: Piece[] = []
   let part: Literal[] = [literal]
@@ -47,7 +47,7 @@ function partsIn(text: string): Literal[][] {
     } else if (/^\{.+\}$/.test(token)) {
       literal.push({ claim: token.slice(1, -1) })
     } else if (/^[{}]/.test(token)) {
-      throw new Error(`a brace that encloses no claim in "${text}"`)
+      throw new Error(`"${text}" has a brace without {CLAIM}`)
     } else {
       literal.push(token)
     }
@@ -55,11 +55,11 @@ function partsIn(text: string): Literal[][] {
   return parts
 }
 
-/** Literals in order, anything between them: takes no longer than the pattern's length times the part's. */
-function isPart(part: readonly Literal[], given: string, claims: Claims): boolean {
+/** Whether the literals occur in order. Takes at most the pattern's length times the part's. */
+function matchesPart(part: readonly Literal[], given: string, claims: Claims): boolean {
   const wanted: string[] = []
   for (const literal of part) {
-    const text = textOf(literal, claims)
+    const text = literalText(literal, claims)
     if (text === undefined) return false
     wanted.push(text)
   }
@@ -77,23 +77,23 @@ function isPart(part: readonly Literal[], given: string, claims: Claims): boolea
   return true
 }
 
-/** `undefined`: the client has no such claim, or one that would reach into another part. */
-function textOf(literal: Literal, claims: Claims): string | undefined {
+/** `undefined` if a claim is missing, empty or contains `/`, which would match another part. */
+function literalText(literal: Literal, claims: Claims): string | undefined {
   let text = ''
   for (const piece of literal) {
-    const value = typeof piece === 'string' ? piece : claimText(claims, piece.claim)
+    const value = typeof piece === 'string' ? piece : claimString(claims, piece.claim)
     if (value === undefined || (typeof piece !== 'string' && (value === '' || value.includes('/')))) return undefined
     text += value
   }
   return text
 }
 
-/** The value of a claim of the client's own as text; `undefined`: it has none, or one that is no single value. */
-function claimText(claims: Claims, name: string): string | undefined {
-  return Object.hasOwn(claims, name) ? plainText(claims[name]) : undefined
+/** A claim as string; `undefined` if it is missing, inherited, an array or an object. */
+function claimString(claims: Claims, name: string): string | undefined {
+  return Object.hasOwn(claims, name) ? scalarString(claims[name]) : undefined
 }
 
-export function plainText(value: unknown): string | undefined {
+export function scalarString(value: unknown): string | undefined {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
     ? String(value)
     : undefined

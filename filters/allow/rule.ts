@@ -1,54 +1,58 @@
 import type { Access } from 'filtered-websocket'
 import { optionError } from 'filtered-websocket/kit'
-import { type Claims, type Pattern, plainText, readPattern } from './pattern.ts'
+import { type Claims, type Pattern, readPattern, scalarString } from './pattern.ts'
 
-/** How a broadcast to everyone is written where a topic stands. */
+/** The topic in a rule that stands for broadcasts to all clients. */
 const EVERYONE = '@everyone'
 const ACTIONS: readonly string[] = ['join', 'publish']
 
-/** One sentence such as `role=admin join,publish room/*`, understood. */
+/** A parsed rule such as `role=admin join,publish room/*`. */
 export interface Rule {
   readonly actions: readonly string[]
-  /** Whether it speaks of a client with these claims. */
-  readonly isAbout: (claims: Claims) => boolean
+  /** Whether the rule applies to a client with these claims. */
+  readonly appliesTo: (claims: Claims) => boolean
   readonly everyone: boolean
   readonly patterns: readonly Pattern[]
 }
 
 /**
- * Reads `WHO ACTIONS TOPICS`. WHO: `anyone`, `user` (has an identity), or `CLAIM=VALUE` (is the value, or a list that
- * holds it). ACTIONS: `join`, `publish`, or both with a comma. TOPICS: patterns, or `@everyone`, apart by blanks.
+ * Parses `CLIENTS ACTIONS TOPICS`. CLIENTS: `anyone`, `user` (has an identity), or `CLAIM=VALUE` (the claim is the value, or an
+ * array that contains it). ACTIONS: `join`, `publish`, or `join,publish`. TOPICS: patterns or `@everyone`, separated by spaces.
  *
- * @throws Error that says what is wrong with it.
+ * @throws Error `ERR_OPTION` with a message that describes the mistake.
  */
 export function readRule(text: string): Rule {
   try {
-    const [who = '', actions = '', ...topics] = text.trim().split(/\s+/)
-    const isAbout = readWho(who)
+    const [clients = '', actions = '', ...topics] = text.trim().split(/\s+/)
+    const appliesTo = readClients(clients)
     const wanted = actions.split(',')
     const wrong = wanted.find(action => !ACTIONS.includes(action))
-    if (wrong !== undefined) throw new Error(`"${wrong}" is neither join nor publish`)
-    if (topics.length === 0) throw new Error('no topic')
+    if (wrong !== undefined) throw new Error(`"${wrong}" is not an action (join, publish)`)
+    if (topics.length === 0) throw new Error('a topic is missing')
     const everyone = topics.includes(EVERYONE)
     if (everyone && wanted.includes('join')) throw new Error(`${EVERYONE} cannot be joined`)
-    return { actions: wanted, isAbout, everyone, patterns: topics.filter(topic => topic !== EVERYONE).map(readPattern) }
+    return {
+      actions: wanted,
+      appliesTo,
+      everyone,
+      patterns: topics.filter(topic => topic !== EVERYONE).map(readPattern),
+    }
   } catch (error) {
     const { message } = error as Error
-    const example = 'a rule is such as "user join,publish chat/*"'
-    throw optionError(`--allow-rules: ${message} in "${text}"; ${example}`)
+    throw optionError(`--allow-rules: rule "${text}": ${message}; write a rule like "user join,publish chat/*"`)
   }
 }
 
-/** @param parts - of the topic; `undefined`: everyone. */
+/** @param parts - parts of the topic; `undefined` for all clients. */
 export function allows(rule: Rule, action: Access['action'], parts: readonly string[] | undefined, claims: Claims) {
-  if (!rule.actions.includes(action) || !rule.isAbout(claims)) return false
-  return parts === undefined ? rule.everyone : rule.patterns.some(isMeant => isMeant(parts, claims))
+  if (!rule.actions.includes(action) || !rule.appliesTo(claims)) return false
+  return parts === undefined ? rule.everyone : rule.patterns.some(matches => matches(parts, claims))
 }
 
-function readWho(word: string): Rule['isAbout'] {
+function readClients(word: string): Rule['appliesTo'] {
   if (word === 'anyone') return () => true
   if (word === 'user') return ({ sub }) => sub !== undefined
   const [, name, wanted] = /^([^=]+)=(.+)$/.exec(word) ?? []
-  if (name === undefined) throw new Error(`"${word}" is none of anyone, user, CLAIM=VALUE`)
-  return claims => Object.hasOwn(claims, name) && [claims[name]].flat().some(value => plainText(value) === wanted)
+  if (name === undefined) throw new Error(`"${word}" is not anyone, user or CLAIM=VALUE`)
+  return claims => Object.hasOwn(claims, name) && [claims[name]].flat().some(value => scalarString(value) === wanted)
 }
