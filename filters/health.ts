@@ -13,32 +13,32 @@ export const options = {
     min: 0,
     max: 65_535,
     integer: true,
-    describe: 'port of /healthz, /readyz and /metrics; 0: any free one',
+    describe: 'Port of /healthz, /readyz and /metrics; 0 selects a free port',
   },
   'health-host': {
     type: 'string',
     default: '127.0.0.1',
-    describe: 'address of that port; it has no password, so keep it off public networks',
+    describe: 'Address of that port. It has no password: keep it off public networks',
   },
 } as const satisfies OptionSpecs
 
-/** Connections at a time: those who probe and scrape are few. */
+/** Concurrent connections: only probes and scrapers connect. */
 const MAX_CONNECTIONS = 256
 const TIMEOUT_MS = 5000
 const SETTINGS = {
   headersTimeout: TIMEOUT_MS,
   requestTimeout: TIMEOUT_MS,
   connectionsCheckingInterval: 1000,
-  // Checked and counted by this filter.
+  // This filter checks and counts it.
   requireHostHeader: false,
 }
 
 /**
- * A port for those who look after the server: `/healthz` (the process lives), `/readyz` (200, or 503 with the checks that
- * fail), `/metrics` (Prometheus text format).
+ * Opens a port for operators: `/healthz` (the process is alive), `/readyz` (200, or 503 with the failed checks), `/metrics`
+ * (Prometheus text format).
  */
 export const setup = ({ options: chosen, log }: Host<typeof options>) => {
-  /** What is really listened on. */
+  /** Bound address. */
   let boundTo = ''
   let http: HttpServer | undefined
   let metrics: ReturnType<typeof metricsOf> | undefined
@@ -51,7 +51,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
     }
     const badHost = hostProblem(req)
     if (badHost !== undefined) return refuse(400, badHost)
-    if (!isHostAllowed(req.headers.host, boundTo)) return refuse(403, 'this Host is not answered')
+    if (!isHostAllowed(req.headers.host, boundTo)) return refuse(403, 'this Host is not served here')
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'GET only')
     switch (req.url?.split('?')[0]) {
       case '/healthz':
@@ -72,7 +72,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       metrics = metricsOf(server)
       const handle = closeUnreadBodies((req, res) => {
         answer(req, res, server).catch(error => {
-          log.error({ err: error }, 'health request failed')
+          log.error({ err: error }, 'a health request failed')
           send(res, 500, 'failed')
         })
       })
@@ -86,7 +86,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       })
       const { address, port } = listening.address() as { address: string; port: number }
       boundTo = address
-      listening.on('error', error => log.error({ err: error }, 'health port'))
+      listening.on('error', error => log.error({ err: error }, 'health port failed'))
       log.info({ url: `http://${isIP(address) === 6 ? `[${address}]` : address}:${port}` }, 'health answers')
     },
     stop(): void {

@@ -2,11 +2,11 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Server } from 'filtered-websocket'
 import { Counter, Gauge, Registry } from 'prom-client'
 
-/** Milliseconds between two looks at the event loop. */
+/** Milliseconds between samples of the event loop. */
 const RESOLUTION = 20
 const NANOSECONDS = 1e9
 
-/** A server's numbers for Prometheus. All of them are read when they are asked for, and counted anyway. */
+/** Metrics of a server for Prometheus. They read existing counters when scraped. */
 export function metricsOf(server: Server) {
   const registry = new Registry()
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
@@ -54,18 +54,18 @@ export function metricsOf(server: Server) {
     ])
 
   const { counters } = server
-  gauge('fws_ready', '1: every check of /readyz is good', () => Number(server.ready))
+  gauge('fws_ready', '1 if all checks of /readyz pass', () => Number(server.ready))
   new Gauge({
     name: 'fws_check',
-    help: '1: this check of /readyz is good',
+    help: '1 if this check of /readyz passes',
     labelNames: ['check'],
     registers: [registry],
     collect() {
       for (const [check, isGood] of Object.entries(server.checks)) this.set({ check }, Number(isGood))
     },
   })
-  gauge('fws_clients', 'clients that are open', () => server.clients.size)
-  gauge('fws_outbox_bytes', 'bytes accepted for sending and not yet handed to the operating system', () => {
+  gauge('fws_clients', 'open clients', () => server.clients.size)
+  gauge('fws_outbox_bytes', 'bytes queued and not yet written to the operating system', () => {
     let bytes = 0
     for (const client of server.clients.values()) bytes += client.buffered
     return bytes
@@ -82,29 +82,31 @@ export function metricsOf(server: Server) {
   total('fws_received_bytes_total', 'bytes in messages from clients', () => counters.bytesIn)
   total(
     'fws_deliveries_total',
-    'messages handed to sockets: a broadcast to n clients counts n',
+    'messages written to sockets; a broadcast to n clients counts n',
     () => counters.deliveries,
   )
-  total('fws_sent_bytes_total', 'bytes handed to sockets, frame headers included', () => counters.bytesOut)
-  totals('fws_drops_total', 'messages that went no further, by reason', ['reason'], () =>
-    byLabel('reason', counters.drops),
+  total('fws_sent_bytes_total', 'bytes written to sockets, frame headers included', () => counters.bytesOut)
+  totals('fws_drops_total', 'dropped messages, by reason', ['reason'], () => byLabel('reason', counters.drops))
+  total('fws_errors_total', 'caught errors of filters, codecs and timers', () => counters.errors)
+  total('fws_paused_total', 'pauses of a socket because its mailbox was full', () => counters.paused)
+  total('fws_events_total', 'events of the storage channels', () => counters.events)
+  total(
+    'fws_stdout_dropped_bytes_total',
+    'bytes of standard output dropped because they were not read in time',
+    () => counters.stdoutDropped,
   )
-  total('fws_errors_total', 'errors contained in filters, codecs and timers', () => counters.errors)
-  total('fws_paused_total', 'times that a socket was paused because its mailbox was full', () => counters.paused)
-  total('fws_events_total', 'events from channels of the storage', () => counters.events)
-  total('fws_stdout_dropped_bytes_total', 'bytes of standard output nobody read in time', () => counters.stdoutDropped)
-  total('fws_nodes_sent_total', 'messages handed to the storage for other nodes', () => counters.nodesOut)
+  total('fws_nodes_sent_total', 'messages sent to the storage for other nodes', () => counters.nodesOut)
   total(
     'fws_nodes_unsent_total',
-    'messages for other nodes that the storage could not accept, or refused',
+    'messages for other nodes that the storage refused or could not accept',
     () => counters.nodesUnsent,
   )
   total('fws_nodes_received_total', 'messages from other nodes', () => counters.nodesIn)
-  total('fws_nodes_lost_total', 'messages of other nodes that never came', () => counters.nodesLost)
-  total('fws_nodes_refused_total', 'messages of other nodes that could not be read', () => counters.nodesRefused)
+  total('fws_nodes_lost_total', 'messages of other nodes that did not arrive', () => counters.nodesLost)
+  total('fws_nodes_refused_total', 'messages of other nodes that could not be decoded', () => counters.nodesRefused)
   totals(
     'fws_handler_calls_total',
-    'calls of handlers by outcome; passed includes those under way',
+    'calls of handlers, by outcome; passed includes running calls',
     ['chain', 'filter', 'place', 'outcome'],
     () =>
       server.handlers.flatMap(({ chain, filter, order, calls, rewritten, dropped, failed }) => {
@@ -117,15 +119,15 @@ export function metricsOf(server: Server) {
         )
       }),
   )
-  gauge('fws_event_loop_lag_seconds', 'longest that the event loop was held up since the last scrape', () => {
+  gauge('fws_event_loop_lag_seconds', 'longest delay of the event loop since the last scrape, seconds', () => {
     const longest = delay.max
     delay.reset()
     return Math.max(0, longest / NANOSECONDS - RESOLUTION / 1000)
   })
-  gauge('fws_resident_memory_bytes', 'memory of the process', () => process.memoryUsage.rss())
+  gauge('fws_resident_memory_bytes', 'resident memory of the process, bytes', () => process.memoryUsage.rss())
   for (const name of Object.keys(server.storageMetrics)) {
     const make = name.endsWith('_total') ? total : gauge
-    make(`fws_storage_${name}`, 'told by the storage', () => server.storageMetrics[name] ?? 0)
+    make(`fws_storage_${name}`, 'reported by the storage', () => server.storageMetrics[name] ?? 0)
   }
 
   return {

@@ -31,14 +31,14 @@ async function withHealth(t: TestContext, options: ServerOptions = {}) {
 function get(url: string, how: { method?: string; host?: string } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = how.host === undefined ? {} : { host: how.host }
-    const asking = request(url, { method: how.method ?? 'GET', headers, agent: false }, res => {
+    const req = request(url, { method: how.method ?? 'GET', headers, agent: false }, res => {
       let body = ''
       res.setEncoding('utf8').on('data', text => {
         body += text
       })
       res.on('end', () => resolve({ status: res.statusCode!, body, type: res.headers['content-type'] }))
     })
-    asking.on('error', reject).end()
+    req.on('error', reject).end()
   })
 }
 
@@ -53,23 +53,23 @@ function samplesOf(text: string): Map<string, number> {
   )
 }
 
-/** What storage memory says. */
+/** Checks of storage memory. */
 const STORAGE = { storage: true, sending: true, receiving: true, writing: true }
 
 describe('health', () => {
-  it('/healthz: the process lives', async t => {
+  it('/healthz answers 200 while the process is alive', async t => {
     const { get } = await withHealth(t)
     assert.deepEqual(await get('/healthz'), { status: 200, body: 'ok\n', type: 'text/plain; charset=utf-8' })
     assert.equal((await get('/healthz', { method: 'HEAD' })).status, 200)
   })
-  it('/readyz: 200 with every check', async t => {
+  it('/readyz answers 200 with all checks', async t => {
     const { get } = await withHealth(t)
     const { status, body, type } = await get('/readyz')
     assert.equal(status, 200)
     assert.equal(type, 'application/json')
     assert.deepEqual(JSON.parse(body), { ready: true, checks: { listening: true, accepting: true, ...STORAGE } })
   })
-  it('/readyz: 503 while the server drains, and /healthz still 200', async t => {
+  it('/readyz answers 503 while the server drains, /healthz still 200', async t => {
     let release = () => {}
     const released = new Promise<void>(resolve => {
       release = resolve
@@ -88,7 +88,7 @@ describe('health', () => {
     await closed
     await assert.rejects(get('/healthz'), { code: 'ECONNREFUSED' })
   })
-  it('/metrics: what happened, by filter and chain, without a counter of its own', async t => {
+  it('/metrics has counters of connections, messages and handlers', async t => {
     const filters: ServerOptions['filters'] = [
       'health',
       { message: p => (p === 'bad' ? Promise.reject(new Error('bad')) : undefined) },
@@ -129,14 +129,14 @@ describe('health', () => {
     const lag = value('fws_event_loop_lag_seconds')!
     assert.ok(lag >= 0 && lag < 60, String(lag))
     assert.ok(value('fws_resident_memory_bytes')! > 1e7)
-    assert.ok(body.includes('# HELP fws_clients clients that are open\n# TYPE fws_clients gauge\n'))
+    assert.ok(body.includes('# HELP fws_clients open clients\n# TYPE fws_clients gauge\n'))
     await bob.ws.close()
     await until(() => server.clients.size === 1)
     const after = samplesOf((await get('/metrics')).body)
     assert.equal(after.get('fws_clients'), 1)
     assert.equal(after.get('fws_closed_total{code="1005"}'), 1)
   })
-  it('shows an event loop that was held up', async t => {
+  it('reports the delay of a blocked event loop', async t => {
     const { get } = await withHealth(t)
     await get('/metrics')
     await new Promise(resolve => setTimeout(resolve, 50))
@@ -146,19 +146,19 @@ describe('health', () => {
     const lag = samplesOf((await get('/metrics')).body).get('fws_event_loop_lag_seconds')!
     assert.ok(lag > 0.15 && lag < 5, String(lag))
   })
-  it('two servers in a process each tell of themselves', async t => {
+  it('two servers in a process report separate metrics', async t => {
     const [one, two] = [await withHealth(t), await withHealth(t)]
     await Peer.open(one.server.url)
     const clients = async ({ get }: typeof one) => samplesOf((await get('/metrics')).body).get('fws_clients')
     assert.deepEqual([await clients(one), await clients(two)], [1, 0])
   })
-  it('answers nothing else', async t => {
+  it('refuses other paths and methods', async t => {
     const { get } = await withHealth(t)
     assert.equal((await get('/')).status, 404)
     assert.equal((await get('/readyz', { method: 'POST' })).status, 405)
     assert.equal((await get('/readyz?full')).status, 200)
   })
-  it('on loopback answers only loopback Hosts, unless --health-host says otherwise', async t => {
+  it('on loopback serves only loopback Hosts, on other addresses any Host', async t => {
     const { get } = await withHealth(t)
     for (const host of ['evil.example', 'evil.example:9001', 'localhost.evil.example']) {
       assert.equal((await get('/metrics', { host })).status, 403, host)
@@ -176,7 +176,7 @@ describe('health', () => {
     )
     assert.equal(answer, 200)
   })
-  it('refuses a Host that is none with 400, and counts it', async t => {
+  it('refuses an invalid Host with 400, and counts it', async t => {
     const { get, server } = await withHealth(t)
     const hosts = [
       'localhost/evil',
@@ -198,14 +198,14 @@ describe('health', () => {
     for (const host of ['[0:0:0:0:0:0:0:1]:9001', '[::ffff:127.0.0.1]', 'app.localhost', '127.8.9.1'])
       assert.equal((await get('/healthz', { host })).status, 200, host)
   })
-  it('ends the connection with the answer to a request that has a body', async t => {
+  it('closes the connection after the response to a request with a body', async t => {
     const { url } = await withHealth(t)
     for (const fields of ['Content-Length: 9', 'Transfer-Encoding: chunked', 'Expect: 100-continue']) {
       const { answer } = await raw(url, `GET /healthz HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n\r\n`)
       assert.match(await answer(), /HTTP\/1\.1 200 .*^connection: close\r$/ims)
     }
   })
-  it('a port in use fails the start, and leaves nothing', async t => {
+  it('a port in use fails the start and leaves no server running', async t => {
     const taken = createTcp().listen(0, '127.0.0.1')
     await new Promise(resolve => taken.once('listening', resolve))
     t.after(() => void taken.close())
