@@ -2,7 +2,7 @@ import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocke
 import { Addresses } from './rate-limit/addresses.ts'
 import { type Counted, Identities } from './rate-limit/identities.ts'
 import { Meter } from './rate-limit/meter.ts'
-import { Restraint } from './rate-limit/restraint.ts'
+import { Throttle } from './rate-limit/throttle.ts'
 
 export const describe = 'Limit messages, bytes and connections by client and address'
 
@@ -13,60 +13,59 @@ export const options = {
     type: 'number',
     default: 100,
     min: 1,
-    describe: 'messages a second that a client may send, and at once',
+    describe: 'Messages per second and client; also the size of a burst',
   },
   'rate-limit-bytes': {
     type: 'number',
     default: 1_048_576,
     min: 1,
-    describe: 'bytes a second that a client may send, and at once',
+    describe: 'Bytes per second and client; also the size of a burst',
   },
   'rate-limit-grace': {
     type: 'number',
     default: 1,
     min: 0,
-    describe: 'seconds between the warning and the close of a client that goes on',
+    describe: 'Seconds between the warning and the close of a client that stays over a limit',
   },
   'rate-limit-connects': {
     type: 'number',
     default: 20,
     min: 1,
     describe:
-      'connections a second that an address (IPv6: a /64) may open, and at once; behind a proxy see --trust-proxy',
+      'Connections per second and address (IPv6: per /64); also the size of a burst. Behind a proxy set --trust-proxy',
   },
   'rate-limit-clients': {
     type: 'number',
     default: 256,
     min: 1,
     integer: true,
-    describe: 'clients at a time that an address may have',
+    describe: 'Concurrent clients per address',
   },
   'rate-limit-identity-messages': {
     type: 'number',
     min: 1,
-    describe:
-      'messages a second that all clients of an identity may send here together, and at once; unset: any number',
+    describe: 'Messages per second of all clients of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-bytes': {
     type: 'number',
     min: 1,
-    describe: 'bytes a second that all clients of an identity may send here together, and at once; unset: any number',
+    describe: 'Bytes per second of all clients of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-connects': {
     type: 'number',
     min: 1,
     integer: true,
-    describe: 'connections a minute that an identity may open, counted over all nodes; unset: any number',
+    describe: 'Connections per minute and identity, on all nodes. Default: no limit',
   },
 } as const satisfies OptionSpecs
 
 const SWEEP_MS = 10_000
 const TOO_MANY = 'too many connections of this identity'
-const UNKNOWN = 'try again later'
+const UNAVAILABLE = 'try again later'
 
 /**
- * Limits by client, by address and by identity. A connection past a limit is refused with 429. A message past a limit is
- * dropped: the first time with a warning, and with a close (1008) once its client has gone on past the grace time.
+ * Enforces limits per client, address and identity. Refuses a connection over a limit with 429. Drops messages over a
+ * limit: warns the client first, and closes it (1008) if it stays over the limit after the grace period.
  */
 export const setup = (host: Host<typeof options>) => {
   const { options: chosen, every } = host
@@ -79,10 +78,10 @@ export const setup = (host: Host<typeof options>) => {
   const graceMs = chosen['rate-limit-grace'] * 1000
   const addresses = new Addresses({ connects: chosen['rate-limit-connects'], clients: chosen['rate-limit-clients'] })
   const identities = new Identities(identityLimits, host)
-  const restraint = new Restraint('rate limit', '', rates, graceMs)
-  const identityRestraint = new Restraint('identity rate limit', ' from all your connections', identityLimits, graceMs)
+  const throttle = new Throttle('rate limit', '', rates, graceMs)
+  const identityThrottle = new Throttle('identity rate limit', ' from all your connections', identityLimits, graceMs)
   const meters = new WeakMap<Client, Meter>()
-  /** The identities that connections were counted for. */
+  /** Identity for which each client's connection was counted. */
   const counted = new WeakMap<Client, string>()
 
   every(SWEEP_MS, () => {
@@ -100,7 +99,7 @@ export const setup = (host: Host<typeof options>) => {
     return meter
   }
 
-  /** Counts the connection for its identity, once, as soon as that is known. */
+  /** Counts the connection once for its identity, as soon as the client has one. */
   function countConnect(client: Client): Promise<Counted> | undefined {
     const { identity } = client
     if (identity === undefined || !identities.countsConnects || counted.get(client) === identity) return undefined
@@ -108,40 +107,40 @@ export const setup = (host: Host<typeof options>) => {
     return identities.connect(identity)
   }
 
-  /** The identity of an open client has become known. */
-  function admit(client: Client): Promise<Drop | undefined> | undefined {
+  /** Counts the connection of an open client, and closes it if it is over the limit. */
+  function checkConnect(client: Client): Promise<Drop | undefined> | undefined {
     return countConnect(client)?.then(outcome => {
       if (outcome === 'too many') return client.disconnect(4429, TOO_MANY)
-      return outcome === 'unknown' ? client.disconnect(1013, UNKNOWN) : undefined
+      return outcome === 'unavailable' ? client.disconnect(1013, UNAVAILABLE) : undefined
     })
   }
 
-  async function admitted(client: Client): Promise<void> {
-    await admit(client)
+  async function onIdentity(client: Client): Promise<void> {
+    await checkConnect(client)
   }
 
   return {
     connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
       const wait = addresses.enter(client.remote, client.signal, Date.now())
-      if (wait !== undefined) return client.refuse(429, wait.why, { 'Retry-After': String(wait.seconds) })
+      if (wait !== undefined) return client.refuse(429, wait.reason, { 'Retry-After': String(wait.seconds) })
       return countConnect(client)?.then(outcome => {
         if (outcome === 'too many') return client.refuse(429, TOO_MANY, { 'Retry-After': '60' })
-        return outcome === 'unknown' ? client.refuse(503, UNKNOWN, { 'Retry-After': '5' }) : undefined
+        return outcome === 'unavailable' ? client.refuse(503, UNAVAILABLE, { 'Retry-After': '5' }) : undefined
       })
     },
     open(client: Client): Promise<Drop | undefined> | undefined {
-      // Who only listens is counted too, once its first message has told who it is.
-      if (identities.countsConnects) client.onIdentity(admitted)
-      return admit(client)
+      // Counts a client that gets its identity later, even if it sends no further message.
+      if (identities.countsConnects) client.onIdentity(onIdentity)
+      return checkConnect(client)
     },
     message(payload: Payload, client: Client): Drop | Promise<Drop | undefined> | undefined {
       const now = Date.now()
       const size = Buffer.byteLength(payload)
-      if (!meterOf(client, now).take(size, now)) return restraint.apply(client, now)
+      if (!meterOf(client, now).consume(size, now)) return throttle.apply(client, now)
       const { identity } = client
       if (identity === undefined) return undefined
-      if (!identities.take(identity, size, now)) return identityRestraint.apply(client, now)
-      return admit(client)
+      if (!identities.consume(identity, size, now)) return identityThrottle.apply(client, now)
+      return checkConnect(client)
     },
   }
 }

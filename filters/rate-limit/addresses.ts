@@ -3,56 +3,56 @@ import { Bucket, MAX_BUCKETS } from './bucket.ts'
 import { networkOf } from './network.ts'
 
 export interface AddressLimits {
-  /** A second, and at once. */
+  /** Connections per second, and size of a burst. */
   readonly connects: number
-  /** At a time. */
+  /** Concurrent clients. */
   readonly clients: number
 }
 
-/** Why an address has to wait, and how many seconds it should. */
+/** A refusal, with the time to wait. */
 export interface Wait {
-  readonly why: string
+  readonly reason: string
   readonly seconds: number
 }
 
-/** Seconds after which somebody of a full address may have gone. */
+/** Seconds after which an address at its limit may retry. */
 const FULL_WAIT = 5
 
-/** Connections by address, on this node. */
+/** Counts the connections of each network on this node. */
 export class Addresses {
   readonly #limits: AddressLimits
   readonly #connects = new BoundedMap<string, Bucket>(MAX_BUCKETS)
-  /** Only addresses that have clients, so `--max-clients` bounds it. */
+  /** Clients by network, only networks with clients: bounded by `--max-clients`. */
   readonly #clients = new Map<string, number>()
 
   constructor(limits: AddressLimits) {
     this.#limits = limits
   }
 
-  /** Networks that have clients. */
+  /** Networks with clients. */
   get occupied(): number {
     return this.#clients.size
   }
 
   /**
-   * One more connection of this address, or why not.
+   * Counts a connection, or returns a refusal.
    *
-   * @param gone - aborted when it has ended, also when it was never opened.
+   * @param closed - aborted when the connection ends, even if it never opened.
    */
-  enter(address: string, gone: AbortSignal, now: number): Wait | undefined {
+  enter(address: string, closed: AbortSignal, now: number): Wait | undefined {
     const network = networkOf(address)
     const { connects, clients } = this.#limits
     const bucket = this.#connects.use(network, () => new Bucket(connects, now))
     if (!bucket.has(1, now)) {
-      return { why: 'too many connections a second from your address', seconds: bucket.secondsUntil(1) }
+      return { reason: 'too many connections a second from your address', seconds: bucket.secondsUntil(1) }
     }
-    bucket.take(1)
-    const here = this.#clients.get(network) ?? 0
-    if (here >= clients) return { why: 'too many clients at your address', seconds: FULL_WAIT }
-    // An event that is over would never be heard.
-    if (gone.aborted) return undefined
-    this.#clients.set(network, here + 1)
-    gone.addEventListener('abort', () => this.#leave(network), { once: true })
+    bucket.consume(1)
+    const count = this.#clients.get(network) ?? 0
+    if (count >= clients) return { reason: 'too many clients at your address', seconds: FULL_WAIT }
+    // An aborted signal fires no event, so the count would never decrease.
+    if (closed.aborted) return undefined
+    this.#clients.set(network, count + 1)
+    closed.addEventListener('abort', () => this.#leave(network), { once: true })
     return undefined
   }
 
@@ -61,8 +61,8 @@ export class Addresses {
   }
 
   #leave(network: string): void {
-    const here = this.#clients.get(network)! - 1
-    if (here === 0) this.#clients.delete(network)
-    else this.#clients.set(network, here)
+    const count = this.#clients.get(network)! - 1
+    if (count === 0) this.#clients.delete(network)
+    else this.#clients.set(network, count)
   }
 }

@@ -1,41 +1,42 @@
-/** Buckets of each kind, of the networks or identities used last: an attacker with more addresses is not stopped by counting them. */
+/** Buckets per map, the most recently used. Limits per address do not stop an attacker with more addresses. */
 export const MAX_BUCKETS = 100_000
 
-/** A token bucket: so much a second, and so much at once. Times are in milliseconds. */
+/** A token bucket that holds one second's worth of tokens. Times are in milliseconds. */
 export class Bucket {
+  /** Capacity, and tokens added per second. */
   readonly #size: number
-  #left: number
+  #tokens: number
   #filledAt: number
 
   constructor(size: number, now: number) {
     this.#size = size
-    this.#left = size
+    this.#tokens = size
     this.#filledAt = now
   }
 
-  /** Whether there is so much. More than a bucket holds is there when it is full, and is paid for afterwards. */
+  /** Whether this amount may be consumed. A full bucket allows more than its size and then goes negative. */
   has(amount: number, now: number): boolean {
     if (now !== this.#filledAt) this.#fill(now)
-    return this.#left >= Math.min(amount, this.#size)
+    return this.#tokens >= Math.min(amount, this.#size)
   }
 
-  take(amount: number): void {
-    this.#left -= amount
+  consume(amount: number): void {
+    this.#tokens -= amount
   }
 
   isFull(now: number): boolean {
     return this.has(this.#size, now)
   }
 
-  /** Whole seconds, at least one, after which `has` will be true. */
+  /** Whole seconds, at least 1, until `has` is true. */
   secondsUntil(amount: number): number {
-    return Math.max(1, Math.ceil((amount - this.#left) / this.#size))
+    return Math.max(1, Math.ceil((amount - this.#tokens) / this.#size))
   }
 
   #fill(now: number): void {
-    // A clock may be set back.
+    // The system clock may be set back.
     const seconds = Math.max(0, now - this.#filledAt) / 1000
     this.#filledAt = now
-    this.#left = Math.min(this.#size, this.#left + seconds * this.#size)
+    this.#tokens = Math.min(this.#size, this.#tokens + seconds * this.#size)
   }
 }

@@ -6,32 +6,32 @@ import { Meter, type Rates } from './meter.ts'
 const MINUTE = 60_000
 
 export interface IdentityLimits extends Rates {
-  /** A minute, on all nodes; `undefined`: any number. */
+  /** Connections per minute on all nodes; `undefined` disables the limit. */
   readonly connects: number | undefined
 }
 
-/** `unknown`: the storage does not answer. */
-export type Counted = 'welcome' | 'too many' | 'unknown'
+/** Outcome of counting a connection; `unavailable` if the storage fails. */
+export type Counted = 'ok' | 'too many' | 'unavailable'
 
-/** What the connections of an identity may do together: send, as counted on this node; connect, as counted on all. */
+/** Limits shared by all connections of an identity: messages on this node, connects on all nodes. */
 export class Identities {
   readonly #limits: IdentityLimits
   readonly #log: Host['log']
   readonly #values: Values | undefined
   readonly #meters = new BoundedMap<string, Meter>(MAX_BUCKETS)
 
-  /** @throws Error `ERR_OPTION` when connects are limited and the storage cannot count them. */
+  /** @throws Error `ERR_OPTION` if connects are limited and the storage has no values. */
   constructor(limits: IdentityLimits, { storage, log }: Pick<Host, 'storage' | 'log'>) {
     this.#limits = limits
     this.#log = log
     if (limits.connects !== undefined) this.#values = valuesOf(storage)
   }
 
-  /** Whether a message of this size is within the limits of its sender's identity. */
-  take(identity: string, size: number, now: number): boolean {
+  /** Whether a message of this size in bytes is within the limits; consumes it if so. */
+  consume(identity: string, size: number, now: number): boolean {
     const { messages, bytes } = this.#limits
     if (messages === undefined && bytes === undefined) return true
-    return this.#meters.use(identity, () => new Meter(this.#limits, now)).take(size, now)
+    return this.#meters.use(identity, () => new Meter(this.#limits, now)).consume(size, now)
   }
 
   get countsConnects(): boolean {
@@ -42,10 +42,10 @@ export class Identities {
   async connect(identity: string): Promise<Counted> {
     try {
       const connects = await this.#values!.increment(`rate-limit:connects:${identity}`, 1, MINUTE)
-      return connects > this.#limits.connects! ? 'too many' : 'welcome'
+      return connects > this.#limits.connects! ? 'too many' : 'ok'
     } catch (error) {
-      this.#log.debug({ err: error }, 'connections of an identity cannot be counted')
-      return 'unknown'
+      this.#log.debug({ err: error }, 'the connections of an identity cannot be counted')
+      return 'unavailable'
     }
   }
 

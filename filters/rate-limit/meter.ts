@@ -1,31 +1,30 @@
 import { Bucket } from './bucket.ts'
 
-/** A second's worth. */
+/** Limits per second; `undefined` disables one. */
 export interface Rates {
-  /** `undefined`: any number. */
   readonly messages: number | undefined
   readonly bytes: number | undefined
 }
 
-const ANY = Number.MAX_SAFE_INTEGER
+const UNLIMITED = Number.MAX_SAFE_INTEGER
 
-/** What somebody may send: a bucket of messages and one of bytes. */
+/** A bucket of messages and a bucket of bytes. */
 export class Meter {
   readonly #messages: Bucket
   readonly #bytes: Bucket
 
   constructor({ messages, bytes }: Rates, now: number) {
-    this.#messages = new Bucket(messages ?? ANY, now)
-    this.#bytes = new Bucket(bytes ?? ANY, now)
+    this.#messages = new Bucket(messages ?? UNLIMITED, now)
+    this.#bytes = new Bucket(bytes ?? UNLIMITED, now)
   }
 
-  /** Whether a message of this size is within both limits; if it is not, it costs nothing. */
-  take(size: number, now: number): boolean {
+  /** Whether a message of this size in bytes is within both limits; consumes it only if so. */
+  consume(size: number, now: number): boolean {
     const hasMessage = this.#messages.has(1, now)
     const hasBytes = this.#bytes.has(size, now)
     if (!hasMessage || !hasBytes) return false
-    this.#messages.take(1)
-    this.#bytes.take(size)
+    this.#messages.consume(1)
+    this.#bytes.consume(size)
     return true
   }
 

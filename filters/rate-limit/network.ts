@@ -1,9 +1,9 @@
 import { isIPv6 } from 'node:net'
 
-/** 64:ff9b::/96 (RFC 6052): an IPv4 host behind a translator, in the last two. */
+/** 64:ff9b::/96 (RFC 6052): the last two groups are the IPv4 address of a host behind a translator. */
 const NAT64 = [0x64, 0xff9b, 0, 0, 0, 0]
 
-/** Whom an address counts for: IPv4 for itself, IPv6 for its /64, since whoever has one address there has all of them. */
+/** The network that limits count: an IPv4 address, or the /64 of an IPv6 address, since a host owns its whole /64. */
 export function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+(?:\.\d+){3})$/i.exec(address)?.[1]
   if (mapped !== undefined) return mapped
@@ -24,7 +24,7 @@ export function networkOf(address: string): string {
     .join(':')}::/64`
 }
 
-/** An IPv4 address at the end stands for two. */
+/** Splits into groups; a dotted IPv4 address counts as two. */
 function groupsOf(text: string): string[] {
   return text === '' ? [] : text.split(':').flatMap(group => (group.includes('.') ? ['0', '0'] : [group]))
 }

@@ -18,7 +18,7 @@ type Test = {
   }
 }
 
-/** A client behind the filter, and a clock that stands still. */
+/** A client behind the filter, with a mocked clock. */
 async function limited(
   t: Test,
   options: Readonly<Record<string, unknown>>,
@@ -38,21 +38,21 @@ async function limited(
 const WARNING = 'Warning: more than 2 messages or 1048576 bytes a second; slow down or be closed'
 
 describe('rate-limit', () => {
-  it('lets through as many messages at once as it allows a second', async t => {
+  it('allows a burst of one second of messages', async t => {
     const { peer, passed, drops } = await limited(t, { 'rate-limit-messages': 2 })
     await peer.say('one')
     await peer.say('two')
     assert.deepEqual([passed, peer.received, drops['rate limit']], [['one', 'two'], [], undefined])
   })
 
-  it('drops what is more, and warns once', async t => {
+  it('drops messages over the limit, and warns once', async t => {
     const { peer, passed, drops } = await limited(t, { 'rate-limit-messages': 2 })
     for (const payload of ['one', 'two', 'three', 'four', 'five']) await peer.say(payload)
     assert.deepEqual([passed, peer.received, drops['rate limit']], [['one', 'two'], [WARNING], 3])
     assert.equal(peer.closed, undefined)
   })
 
-  it('fills up again with time', async t => {
+  it('allows messages again as time passes', async t => {
     const { peer, passed, later } = await limited(t, { 'rate-limit-messages': 2 })
     for (const payload of ['1', '2', 'dropped']) await peer.say(payload)
     later(500)
@@ -66,21 +66,21 @@ describe('rate-limit', () => {
     assert.deepEqual(passed, ['1', '2', '3', '4', '5', '6'])
   })
 
-  it('closes with 1008 who goes on past the grace time', async t => {
+  it('closes a client over the limit with 1008 after the grace period', async t => {
     const { peer, later } = await limited(t, { 'rate-limit-messages': 1, 'rate-limit-grace': 3 })
     for (const payload of ['ok', 'warned']) await peer.say(payload)
     for (let i = 0; i < 30; i++) {
       later(100)
       await peer.say('flood')
     }
-    assert.equal(peer.closed, undefined, 'three seconds are the grace')
+    assert.equal(peer.closed, undefined, 'within the grace period')
     later(1)
     await peer.say('flood')
     assert.deepEqual(peer.closed, { code: 1008, reason: 'rate limit' })
     assert.equal(peer.received.length, 1)
   })
 
-  it('closes at the next message over the limit when there is no grace', async t => {
+  it('without a grace period, closes at the next message over the limit', async t => {
     const { peer, later } = await limited(t, { 'rate-limit-messages': 1, 'rate-limit-grace': 0 })
     for (const payload of ['ok', 'warned']) await peer.say(payload)
     later(1)
@@ -88,7 +88,7 @@ describe('rate-limit', () => {
     assert.equal(peer.closed?.code, 1008)
   })
 
-  it('does not close who slows down after the warning', async t => {
+  it('does not close a client that slows down after the warning', async t => {
     const { peer, passed, later } = await limited(t, { 'rate-limit-messages': 1 })
     for (const payload of ['ok', 'warned']) await peer.say(payload)
     for (let i = 0; i < 30; i++) {
@@ -98,7 +98,7 @@ describe('rate-limit', () => {
     assert.deepEqual([passed.length, peer.received.length, peer.closed], [31, 1, undefined])
   })
 
-  it('forgives after ten seconds within the limits: then it warns again', async t => {
+  it('warns again after ten seconds within the limits', async t => {
     const { peer, later } = await limited(t, { 'rate-limit-messages': 2 })
     for (const payload of ['1', '2', 'warned']) await peer.say(payload)
     later(10_001)
@@ -106,7 +106,7 @@ describe('rate-limit', () => {
     assert.deepEqual([peer.received, peer.closed], [[WARNING, WARNING], undefined])
   })
 
-  it('does not forgive sooner', async t => {
+  it('closes without another warning before ten seconds have passed', async t => {
     const { peer, later } = await limited(t, { 'rate-limit-messages': 2 })
     for (const payload of ['1', '2', 'warned']) await peer.say(payload)
     later(9_999)
@@ -114,19 +114,19 @@ describe('rate-limit', () => {
     assert.equal(peer.closed?.code, 1008)
   })
 
-  it('limits bytes as well, counted as sent', async t => {
+  it('limits bytes too, counted as sent', async t => {
     const { peer, passed } = await limited(t, { 'rate-limit-bytes': 10 })
     for (const payload of ['ü'.repeat(4), 'abc', Buffer.from('ab'), 'c']) await peer.say(payload)
     assert.deepEqual(passed, ['ü'.repeat(4), Buffer.from('ab')])
     assert.deepEqual(peer.received, ['Warning: more than 100 messages or 10 bytes a second; slow down or be closed'])
   })
 
-  it('lets a message larger than the bucket pass when that is full, and has it paid for afterwards', async t => {
+  it('a message larger than the bucket passes if the bucket is full, and delays later ones', async t => {
     const { peer, passed, later } = await limited(t, { 'rate-limit-bytes': 10, 'rate-limit-grace': 60 })
     const large = 'x'.repeat(35)
     await peer.say(large)
     assert.deepEqual(passed, [large])
-    // 25 bytes are owed: after 2.5 seconds the bucket is empty, after 2.6 it holds one.
+    // The bucket is at -25 bytes: at 0 after 2.5 seconds, at 1 after 2.6.
     later(2500)
     await peer.say('y')
     later(100)
@@ -138,7 +138,7 @@ describe('rate-limit', () => {
     assert.deepEqual(passed, [large, 'z', large])
   })
 
-  it('is each client its own', async t => {
+  it('limits each client separately', async t => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
     const server = await testServer(['rate-limit', 'broadcast'], { 'rate-limit-messages': 1 })
     t.after(() => server.stop())
@@ -148,7 +148,7 @@ describe('rate-limit', () => {
     assert.deepEqual([one.received, two.received], [['from two'], ['from one']])
   })
 
-  it('a clock that is set back costs nobody anything', async t => {
+  it('a clock that is set back does not reduce limits', async t => {
     const { peer, passed } = await limited(t, { 'rate-limit-messages': 2 })
     await peer.say('before')
     t.mock.timers.setTime(NOW - 3_600_000)
@@ -165,7 +165,7 @@ describe('rate-limit', () => {
     })
   })
 
-  it('refuses limits that let nothing through', async () => {
+  it('refuses limits below 1', async () => {
     for (const [option, value] of [
       ['rate-limit-messages', 0],
       ['rate-limit-bytes', 0],
@@ -180,7 +180,7 @@ describe('rate-limit', () => {
     })
   })
 
-  it('as a function passes with undefined and drops with a reason', async () => {
+  it('passes by undefined, and drops with a reason', async () => {
     const [message] = [(await setUp(rateLimit as never, { 'rate-limit-messages': 1 })).message].flat()
     const client = fakeClient()
     const handle = message as (payload: Payload, client: Client, message: Message) => unknown

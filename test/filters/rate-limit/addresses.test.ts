@@ -9,7 +9,7 @@ import { Peer, serve, until } from '../../support/peer.ts'
 
 const ANY = 1_000_000
 
-/** Behind a proxy on this machine, so that clients may come from anywhere. */
+/** Behind a proxy on this machine, so that clients can have any address. */
 function limited(t: TestContext, options: ServerOptions): Promise<RunningServer> {
   return serve(t, { filters: ['rate-limit'], trustProxy: ['loopback'], ...options })
 }
@@ -18,7 +18,7 @@ const from = (address: string) => ({ headers: { 'X-Forwarded-For': address } })
 const knock = ({ url }: RunningServer, address: string) => ask(url, handshake(url, { 'X-Forwarded-For': address }))
 
 describe('rate-limit-connects', () => {
-  it('refuses one more in a second with 429 and whole seconds to wait; other addresses are welcome', async t => {
+  it('refuses connects over the limit with 429 and Retry-After, other addresses connect', async t => {
     const server = await limited(t, { rateLimitConnects: 2 })
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const answers = []
@@ -34,7 +34,7 @@ describe('rate-limit-connects', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 429: 1 })
   })
 
-  it('counts IPv6 by its /64, and IPv4 in IPv6 as IPv4', async t => {
+  it('counts IPv6 per /64, and mapped IPv4 as IPv4', async t => {
     const server = await limited(t, { rateLimitConnects: 1 })
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const statuses = []
@@ -50,7 +50,7 @@ describe('rate-limit-connects', () => {
     assert.deepEqual(statuses, [101, 429, 101, 101, 429, 101])
   })
 
-  it('counts connections that a later filter refuses, too', async t => {
+  it('counts connections that a later filter refuses', async t => {
     const server = await testServer(['rate-limit', { connect: client => client.refuse(401) }], {
       'rate-limit-connects': 2,
     })
@@ -60,7 +60,7 @@ describe('rate-limit-connects', () => {
     assert.deepEqual(statuses, [401, 401, 429])
   })
 
-  it('works in the command as it is shipped', async t => {
+  it('works in the built command', async t => {
     const server = await launch(t, [
       '-p',
       '0',
@@ -82,7 +82,7 @@ describe('rate-limit-connects', () => {
 })
 
 describe('rate-limit-clients', () => {
-  it('refuses one more at a time with 429, until one has left', async t => {
+  it('refuses clients over the limit with 429 until one disconnects', async t => {
     const server = await limited(t, { rateLimitClients: 2 })
     const [first] = [await Peer.open(server.url, from('1.2.3.4')), await Peer.open(server.url, from('1.2.3.4'))]
     const answer = await knock(server, '1.2.3.4')
@@ -94,7 +94,7 @@ describe('rate-limit-clients', () => {
     assert.equal((await knock(server, '1.2.3.4')).status, 101)
   })
 
-  it('counts 10,000 refused handshakes as nobody', async t => {
+  it('does not count 10,000 refused handshakes as clients', async t => {
     const filters = ['rate-limit', { connect: async (client: Client) => client.refuse(401) }]
     const server = await testServer(filters, { 'rate-limit-clients': 1, 'rate-limit-connects': ANY })
     t.after(() => server.stop())
@@ -111,7 +111,7 @@ describe('rate-limit-clients', () => {
     ['says that it sends no more', ({ socket }: RawPeer) => socket.end()],
     ['closes', ({ socket }: RawPeer) => socket.destroy()],
   ] as const) {
-    it(`counts nobody who ${how} during the handshake`, async t => {
+    it(`does not count a client that ${how} during the handshake`, async t => {
       const waiting: (() => void)[] = []
       const gate = { connect: () => new Promise<void>(resolve => waiting.push(resolve)) }
       const server = await limited(t, {
@@ -132,7 +132,7 @@ describe('rate-limit-clients', () => {
     })
   }
 
-  it('counts nobody who has gone while an earlier filter was at work', async t => {
+  it('does not count a client that left while an earlier filter ran', async t => {
     const waiting: (() => void)[] = []
     const slow = { stage: 'guard' as const, connect: () => new Promise<void>(resolve => waiting.push(resolve)) }
     const server = await limited(t, { filters: [slow, 'rate-limit'], rateLimitClients: 1 })
@@ -140,7 +140,7 @@ describe('rate-limit-clients', () => {
       const peer = await RawPeer.knock(server.url)
       await until(() => waiting.length === 1)
       peer.socket.resetAndDestroy()
-      // Its end is noticed before another's handshake is looked at.
+      // The server handles the disconnect before the next handshake.
       const next = RawPeer.knock(server.url)
       await until(() => waiting.length === 2)
       for (const go of waiting.splice(0)) go()

@@ -25,23 +25,23 @@ describe('networkOf', () => {
     ['', ''],
     ['nonsense', 'nonsense'],
   ] as const) {
-    it(`of ${JSON.stringify(address)} is ${JSON.stringify(network)}`, () => assert.equal(networkOf(address), network))
+    it(`maps ${JSON.stringify(address)} to ${JSON.stringify(network)}`, () => assert.equal(networkOf(address), network))
   }
 })
 
 describe('Bucket', () => {
-  it('tells how many whole seconds there are to wait', () => {
+  it('returns the whole seconds to wait', () => {
     const bucket = new Bucket(2, NOW)
-    bucket.take(2)
+    bucket.consume(2)
     assert.deepEqual([bucket.has(1, NOW), bucket.secondsUntil(1)], [false, 1])
-    bucket.take(9)
+    bucket.consume(9)
     assert.equal(bucket.secondsUntil(1), 5)
     assert.equal(bucket.has(1, NOW + 5000), true)
   })
 })
 
 describe('Addresses', () => {
-  it('count nobody who has gone, however many come and go', () => {
+  it('decrease the count when a connection ends, 10,000 times', () => {
     const addresses = new Addresses({ connects: 1_000_000, clients: 2 })
     for (let i = 0; i < 10_000; i++) {
       const peer = new AbortController()
@@ -50,17 +50,17 @@ describe('Addresses', () => {
     }
     assert.equal(addresses.occupied, 0)
   })
-  it('do not count a peer that had gone before it was looked at', () => {
+  it('do not count a connection that has already ended', () => {
     const addresses = new Addresses({ connects: 10, clients: 1 })
     assert.equal(addresses.enter('1.2.3.4', AbortSignal.abort(), NOW), undefined)
     assert.equal(addresses.occupied, 0)
   })
-  it('hold a bounded number of them', () => {
+  it('keep a bounded number of addresses', () => {
     const addresses = new Addresses({ connects: 1, clients: 1 })
     const gone = AbortSignal.abort()
     assert.equal(addresses.enter('first', gone, NOW), undefined)
     assert.notEqual(addresses.enter('first', gone, NOW), undefined)
     for (let i = 0; i < 100_000; i++) addresses.enter(`a${i}`, gone, NOW)
-    assert.equal(addresses.enter('first', gone, NOW), undefined, 'it was forgotten')
+    assert.equal(addresses.enter('first', gone, NOW), undefined, 'it was evicted')
   })
 })
