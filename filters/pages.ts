@@ -19,50 +19,51 @@ import { templatesOf } from './pages/templates.ts'
 export const describe = 'Serve static files and templates on the same port'
 
 export const options = {
-  'pages-root': { type: 'string', normalize: true, demandOption: true, describe: 'folder that is served at /' },
-  'pages-index': { type: 'string', default: 'index.html', describe: 'file that answers for a folder' },
+  'pages-root': { type: 'string', normalize: true, demandOption: true, describe: 'Folder served at /' },
+  'pages-index': { type: 'string', default: 'index.html', describe: 'Index file of folders' },
   'pages-mount': {
     type: 'array',
     default: [],
     describe:
-      'More folders, such as /vendor=DIR: never templates, their pages sandboxed; a relative DIR is taken from the root',
+      'More folders, /URL=DIR. Their pages are sandboxed and never templates. A relative DIR starts at --pages-root',
   },
   'pages-untrusted': {
     type: 'array',
     default: [],
     describe:
-      'Folders in which others can write, in addition to those of media and messaging; a relative path is taken from the root',
+      'Folders in which others can write, in addition to those of media and messaging. A relative path starts at --pages-root',
   },
   'pages-spa': {
     type: 'boolean',
     default: false,
-    describe: 'answer paths that are no file with the index of the root, for applications of a single page',
+    describe: 'Serve the index of the root for unknown paths without an extension, for single-page applications',
   },
   'pages-var': {
     type: 'array',
     default: [],
-    describe: 'Variables of templates, NAME=VALUE; with at least one, .html files of the root are Liquid templates',
+    describe: 'Template variables, NAME=VALUE. With at least one, .html files of the root are Liquid templates',
   },
   'pages-max-age': {
     type: 'number',
     default: 0,
     min: 0,
     integer: true,
-    describe: 'seconds that a browser may use a file that is no page without asking again',
+    describe: 'Seconds for which browsers may cache files other than pages',
   },
   'pages-csp': {
     type: 'string',
     default:
       "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    describe: 'Content-Security-Policy of what is in the root; scripts and sockets of this server alone are allowed',
+    describe:
+      'Content-Security-Policy of files in the root. The default allows only scripts and sockets of this server',
   },
 } as const satisfies OptionSpecs
 
-/** The client libraries as browsers load them, each one file: `/fws/client.js`. From the source they are those of the last build. */
+/** Folder of the bundled client libraries, such as `/fws/client.js`. Run from source, the last build. */
 const LIBRARY = ['../browser', '../dist/browser'].map(path => join(import.meta.dirname, path))
 const LIBRARY_URL = '/fws/'
 
-/** Serves files and pages to plain HTTP requests, and answers all that no filter before it has answered. */
+/** Serves files and pages over plain HTTP. Responds to all requests that reach it. */
 export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typeof options>) => {
   const root = folderOf('--pages-root', chosen['pages-root'])
   const library = LIBRARY.find(path => existsSync(join(path, 'client.js')))
@@ -74,22 +75,22 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
   ]
   for (const path of chosen['pages-untrusted'])
     untrustedFolders.add(folderOf('--pages-untrusted', resolve(root, path)), '--pages-untrusted')
-  /** Decided by the real path, since folders may lie within each other. */
+  /** Checks the real path, since folders may contain each other. */
   const isSandboxed = (path: string) =>
     untrustedFolders.contains(path) || added.some(({ folder }) => isInside(folder, path))
   const { 'pages-index': index, 'pages-max-age': maxAge } = chosen
   const render =
     chosen['pages-var'].length === 0 ? undefined : await templatesOf(openTemplate, variablesOf(chosen['pages-var']))
-  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'page cannot be shown'))
+  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'a page cannot be served'))
 
   async function openTemplate(name: string): Promise<OpenFile> {
     const file = await openInside(root, name.split('/'), { hidden: false })
     if (!isSandboxed(file.path)) return file
     await file.handle.close()
-    throw new Error(`"${file.path}" cannot be a template: it lies in a mount or an untrusted folder`)
+    throw new Error(`"${file.path}" cannot be a template: it is in a mount or an untrusted folder`)
   }
 
-  async function show(file: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async function serve(file: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const isPage = /^\.html?$/i.test(extname(file.path))
     const sandboxed = isSandboxed(file.path)
     if (sandboxed) res.setHeader('Content-Security-Policy', SANDBOX_CSP)
@@ -102,35 +103,35 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
     const { pathname, search } = split(req.url!)
     const found = await locate(mounts, pathname)
     if (found.kind === 'malformed') return respond(res, 400, 'bad path')
-    if (found.kind === 'file') return show(found.file, req, res)
+    if (found.kind === 'file') return serve(found.file, req, res)
     if (found.kind === 'folder') {
-      // Its page has relative links.
+      // Relative links of the index need the slash.
       if (!pathname.endsWith('/')) {
         res.setHeader('Location', `${pathname.replace(/^\/+/, '/')}/${search}`)
-        return respond(res, 301, 'see there')
+        return respond(res, 301, 'moved permanently')
       }
       const inside = await locate(mounts, pathname + encodeURIComponent(index))
-      if (inside.kind === 'file') return show(inside.file, req, res)
+      if (inside.kind === 'file') return serve(inside.file, req, res)
     }
     const fallback = chosen['pages-spa'] && extname(pathname) === '' ? index : '404.html'
     const page = await locate(mounts, `/${encodeURIComponent(fallback)}`)
     if (page.kind !== 'file') return respond(res, 404, 'not found')
     if (fallback !== index) return notFound(page.file, req, res)
-    return show(page.file, req, res)
+    return serve(page.file, req, res)
   }
 
   /** Sends the operator's page with status 404. */
   async function notFound(page: OpenFile, req: IncomingMessage, res: ServerResponse): Promise<void> {
     res.statusCode = 404
     for (const name of ['range', 'if-none-match', 'if-modified-since']) delete req.headers[name]
-    await show(page, req, res)
+    await serve(page, req, res)
   }
 
   function warn(option: string, folder: string): void {
     for (const other of untrustedFolders.overlapping(folder))
       if (other.option !== '--pages-untrusted')
         log.warn(
-          `${option} ${folder} ${relationOf(folder, other.path)} ${other.option} ${other.path}: files of clients are served there, in a sandbox and never as templates; use folders that do not overlap`,
+          `${option} ${folder} ${relationOf(folder, other.path)} ${other.option} ${other.path}: files of clients are served from there, sandboxed and never as templates; use folders that do not overlap`,
         )
   }
 
@@ -145,7 +146,7 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
       res.setHeader('X-Content-Type-Options', 'nosniff')
       res.setHeader('Referrer-Policy', 'no-referrer')
       res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-      // Without the query, which may hold a token.
+      // Without the query: it may contain a token.
       res.once('finish', () =>
         log.debug({ method: req.method, path: split(req.url!).pathname, status: res.statusCode }),
       )
@@ -165,7 +166,7 @@ function folderOf(option: string, path: string): string {
 
 function relationOf(folder: string, other: string): string {
   if (folder === other) return 'is also'
-  return isInside(folder, other) ? 'contains' : 'lies in'
+  return isInside(folder, other) ? 'contains' : 'is in'
 }
 
 function mountOf(text: string, root: string): Mount {

@@ -2,21 +2,21 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { OpenFile } from 'filtered-websocket/kit'
 
-/** Opens a template that another one includes. Rejects if it does not exist or may not be a template. */
+/** Opens an included template. Rejects if it does not exist or is not allowed. */
 export type OpenTemplate = (name: string) => Promise<OpenFile>
 
-/** Answers with a rendered page, and closes its file. */
+/** Sends a rendered page, and closes its file. */
 export type Render = (page: OpenFile, req: IncomingMessage, res: ServerResponse) => Promise<void>
 
-/** Characters of all templates of one page. */
+/** Total characters of the templates of a page. */
 const MAX_TEMPLATE = 4_194_304
-/** Milliseconds and units of memory (about bytes) of one page. */
+/** Per page: parsed characters, milliseconds, and memory in about bytes. */
 const LIMITS = { parseLimit: MAX_TEMPLATE, renderLimit: 1000, memoryLimit: 16_777_216 }
 
 /**
  * Renders pages as Liquid templates; output is escaped.
  *
- * @param variables - strings alone: a template reaches no object of this process through them.
+ * @param variables - only strings, so that templates cannot reach objects of this process.
  */
 export async function templatesOf(open: OpenTemplate, variables: Readonly<Record<string, string>>): Promise<Render> {
   const { Liquid } = await import('liquidjs')
@@ -33,19 +33,19 @@ export async function templatesOf(open: OpenTemplate, variables: Readonly<Record
     fs: {
       resolve: (_, name) => name,
       exists: async () => true,
-      readFile: async name => textOf(await open(name)),
+      readFile: async name => contentOf(await open(name)),
       existsSync: refuseSync,
       readFileSync: refuseSync,
     },
   })
   return async (file, req, res) => {
-    const page = Buffer.from(String(await engine.parseAndRender(await textOf(file))))
+    const page = Buffer.from(String(await engine.parseAndRender(await contentOf(file))))
     const etag = `"${createHash('sha256').update(page).digest('base64url').slice(0, 27)}"`
     res.setHeader('Cache-Control', 'no-cache')
     res.setHeader('ETag', etag)
     // Weak comparison (RFC 9110, section 13.1.2): a proxy that compresses weakens the tag.
-    const known = (req.headers['if-none-match'] ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
-    if (known.includes(etag) || known.includes('*')) {
+    const tags = (req.headers['if-none-match'] ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
+    if (tags.includes(etag) || tags.includes('*')) {
       res.writeHead(304).end()
       return
     }
@@ -55,11 +55,11 @@ export async function templatesOf(open: OpenTemplate, variables: Readonly<Record
   }
 }
 
-async function textOf({ handle, stats, path }: OpenFile): Promise<string> {
+async function contentOf({ handle, stats, path }: OpenFile): Promise<string> {
   try {
-    if (!stats.isFile()) throw new Error(`template "${path}" is no regular file`)
+    if (!stats.isFile()) throw new Error(`template "${path}" is not a regular file`)
     if (stats.size > MAX_TEMPLATE)
-      throw new Error(`template "${path}" has ${stats.size} bytes, at most ${MAX_TEMPLATE}`)
+      throw new Error(`template "${path}" has ${stats.size} bytes; at most ${MAX_TEMPLATE} are allowed`)
     return await handle.readFile('utf8')
   } finally {
     await handle.close()

@@ -21,7 +21,7 @@ interface Answer {
   readonly body: string
 }
 
-/** As `fetch`, but the path goes out as it stands. */
+/** Like `fetch`, but sends the path unchanged. */
 async function get(
   base: string,
   path: string,
@@ -37,7 +37,7 @@ async function get(
   return { status: res.statusCode!, headers: res.headers, body }
 }
 
-/** What a descriptor of this process leads to. */
+/** The target of a file descriptor of this process. */
 function targetOf(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`)
@@ -49,7 +49,7 @@ function targetOf(fd: string): string {
 const TEXT = '0123456789'.repeat(100)
 const SECRET = 'top secret'
 
-/** A root with everything that the tests ask for, and a secret beside it. */
+/** A root with the files of the tests, and a secret next to it. */
 function site(t: Test): string {
   const base = folder(t, {
     'secret.txt': SECRET,
@@ -94,7 +94,7 @@ describe('pages', () => {
     for (const end of ends.toReversed()) await end()
   })
 
-  it('serves files by their type, and the index of a folder, beside the WebSocket', async () => {
+  it('serves files with their type, and the index of a folder, on the port of the WebSocket', async () => {
     for (const [path, type, body] of [
       ['/', 'text/html; charset=utf-8', '<h1>home</h1>'],
       ['/index.html?x=1', 'text/html; charset=utf-8', '<h1>home</h1>'],
@@ -112,13 +112,13 @@ describe('pages', () => {
     assert.deepEqual(await peer.get(1), ['hello'])
   })
 
-  it('leads to a folder with a slash, and never to another server', async () => {
+  it('redirects a folder to its path with a slash, never to another server', async () => {
     const { status, headers } = await get(http, '/sub?x=1')
     assert.deepEqual([status, headers.location], [301, '/sub/?x=1'])
     assert.equal((await get(http, '//sub')).headers.location, '/sub/')
   })
 
-  it('answers HEAD as GET without a body, 405 to other methods, 404 to what is not there', async () => {
+  it('answers HEAD like GET without a body, other methods with 405, missing files with 404', async () => {
     const head = await get(http, '/text.txt', {}, 'HEAD')
     assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, String(TEXT.length), ''])
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
@@ -129,7 +129,7 @@ describe('pages', () => {
       assert.deepEqual([(await get(http, path)).status, path], [404, path])
   })
 
-  it('tells the browser to trust nothing else', async () => {
+  it('sends restrictive security headers', async () => {
     for (const path of ['/', '/app.js', '/nothing']) {
       const { headers } = await get(http, path)
       assert.match(String(headers['content-security-policy']), /^default-src 'self'; .*frame-ancestors 'none'$/)
@@ -138,7 +138,7 @@ describe('pages', () => {
     }
   })
 
-  it('answers 304 to who has it already', async () => {
+  it('answers 304 to a matching validator', async () => {
     const { headers } = await get(http, '/text.txt')
     assert.equal(headers['cache-control'], 'no-cache')
     assert.equal((await get(http, '/text.txt', { 'If-None-Match': headers.etag! })).status, 304)
@@ -158,14 +158,14 @@ describe('pages', () => {
     ['lines=0-1', 200, undefined, TEXT],
     ['nonsense', 200, undefined, TEXT],
   ] as const)
-    it(`range ${range} is ${status}`, async () => {
+    it(`answers range ${range} with ${status}`, async () => {
       const answer = await get(http, '/text.txt', { Range: range })
       assert.equal(answer.status, status)
       assert.equal(answer.headers['content-range'], contentRange)
       if (body !== undefined) assert.equal(answer.body, body)
     })
 
-  it('answers a range of another version with the whole', async () => {
+  it('answers a range of another version with the complete file', async () => {
     const { headers } = await get(http, '/text.txt')
     const range = { Range: 'bytes=0-1', 'If-Range': headers['last-modified']! }
     assert.equal((await get(http, '/text.txt', range)).status, 206)
@@ -182,7 +182,7 @@ describe('pages', () => {
     ['brotli', undefined],
     ['', undefined],
   ] as const)
-    it(`sends ${coding ?? 'no'} copy to who accepts "${accepts}"`, async () => {
+    it(`sends ${coding ?? 'no'} copy for Accept-Encoding "${accepts}"`, async () => {
       const answer = await get(http, '/packed.txt', { 'Accept-Encoding': accepts })
       assert.equal(answer.headers['content-encoding'], coding)
       assert.equal(answer.headers['content-type'], 'text/plain; charset=utf-8')
@@ -190,7 +190,7 @@ describe('pages', () => {
       assert.equal(answer.body.length === TEXT.length, coding === undefined)
     })
 
-  it('leaves nobody out of the root, by whatever path', async () => {
+  it('serves no path outside of the root', async () => {
     const ups = ['..', '%2e%2e', '.%2e', '%2E.', '..%00', '%c0%ae%c0%ae', '%252e%252e', '..;', '....', '%u002e%u002e']
     const slashes = ['/', '%2f', '\\', '%5c', '//', '/./', '%252f']
     const targets = ['secret.txt', 'root-of-another/secret.txt', 'etc/passwd']
@@ -224,14 +224,14 @@ describe('pages', () => {
     }
   })
 
-  it('takes no copy that is a link', async t => {
+  it('ignores a compressed copy that is a link', async t => {
     const { root, http } = await pages(t)
     symlinkSync('../secret.txt', join(root, 'text.txt.br'))
     const { headers, body } = await get(http, '/text.txt', { 'Accept-Encoding': 'br' })
     assert.deepEqual([headers['content-encoding'], body], [undefined, TEXT])
   })
 
-  it('serves no hidden name and no pipe behind a link', async t => {
+  it('serves neither hidden names nor pipes through a link', async t => {
     const { root, http } = await pages(t, { pagesMount: ['/m=sub'], pagesVar: ['name=ann'] })
     mkdirSync(join(root, 'sub/.hidden/deep'), { recursive: true })
     writeFileSync(join(root, 'sub/.hidden/deep/a.html'), SECRET)
@@ -277,7 +277,7 @@ describe('pages', () => {
     ['the folder of an included file', '/including.html', 'race/in', 'far/in', [500]],
     ['a page that is a template', '/race/in/page.html', 'race/in/page.html', 'far/in/page.html', [404]],
   ] as const)
-    it(`reads nothing outside of the root while ${what} is swapped with a link`, async t => {
+    it(`reads no file outside of the root while ${what} is swapped with a link`, async t => {
       const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
       for (const [folder, text] of [
         [join(root, 'race/in'), TEXT],
@@ -305,7 +305,7 @@ describe('pages', () => {
         await Promise.all(Array.from({ length: 8 }, ask))
       })
       assert.deepEqual(foreign, [])
-      // Both states were met.
+      // Both states occurred.
       assert.ok(seen.size > 1, JSON.stringify([...seen]))
       const allowed = new Set<number>([200, ...others])
       assert.deepEqual(
@@ -314,7 +314,7 @@ describe('pages', () => {
       )
     })
 
-  it('serves one version or the other while a file is replaced by a rename', async t => {
+  it('serves one version or the other while a rename replaces a file', async t => {
     const { root, http } = await pages(t)
     const agent = new Agent({ keepAlive: true, maxSockets: 4 })
     t.after(() => agent.destroy())
@@ -338,7 +338,7 @@ describe('pages', () => {
     await replacing
   })
 
-  it('answers pipelined requests in their order, with one file open at a time', async t => {
+  it('answers pipelined requests in order, with one open file at a time', async t => {
     const { root, http } = await pages(t)
     writeFileSync(join(root, 'large.bin'), Buffer.alloc(20_000_000))
     const open = () => readdirSync('/proc/self/fd').filter(fd => targetOf(fd).endsWith('large.bin')).length
@@ -365,7 +365,7 @@ describe('pages', () => {
     )
   })
 
-  it('closes every file, whatever the answer', async t => {
+  it('closes all files after any response', async t => {
     const { root, http } = await pages(t, { pagesVar: ['name=ann'] })
     writeFileSync(join(root, '404.html'), '<h1>lost</h1>')
     writeFileSync(join(root, 'broken.html'), '{% include "sub" %}')
@@ -398,7 +398,7 @@ describe('pages', () => {
     await until(() => open().length === 0, `the end of ${open()}`)
   })
 
-  it('ends the connection of a file that is cut while it is sent', async t => {
+  it('closes the connection if a file is truncated while it is sent', async t => {
     const { root, http } = await pages(t)
     writeFileSync(join(root, 'large.bin'), Buffer.alloc(50_000_000))
     const { hostname, port } = new URL(http)
@@ -415,7 +415,7 @@ describe('pages', () => {
     assert.ok(bytes < 50_000_000)
   })
 
-  it('sends no header of a file with a range or a condition that does not hold', async () => {
+  it('sends no headers of the file with 416 and 412', async () => {
     for (const [name, value, status] of [
       ['Range', 'bytes=1000-', 416],
       ['If-Match', '"other"', 412],
@@ -437,7 +437,7 @@ describe('pages', () => {
     assert.ok(!server.stderr.includes('hidden'))
   })
 
-  it('serves the client libraries, each one small file, and what is loaded later beside it', async () => {
+  it('serves each client library as one small file, and its lazily loaded parts', async () => {
     const { status, headers } = await get(http, '/fws/client.js')
     assert.deepEqual([status, headers['content-type']], [200, 'text/javascript; charset=utf-8'])
     for (const [name, bytes, ...others] of [
@@ -454,7 +454,7 @@ describe('pages', () => {
     }
   })
 
-  it('serves what the audio thread loads', async () => {
+  it('serves the module of the audio thread', async () => {
     const [, part] = /new URL\("\.\/([^"]+)",import\.meta\.url\)/.exec((await get(http, '/fws/media.js')).body)!
     const { status, headers } = await get(http, `/fws/${part}`)
     assert.deepEqual(
@@ -464,8 +464,8 @@ describe('pages', () => {
   })
 })
 
-describe('pages, by its options', () => {
-  it('renders pages with variables, escaped, and asks the browser to come back for them', async t => {
+describe('options of pages', () => {
+  it('renders pages with escaped variables, and requires revalidation', async t => {
     const { root, http } = await pages(t, { pagesVar: ['title=<b>&', 'port=9000'] })
     writeFileSync(join(root, 'index.html'), '<h1>{{ title }}</h1>{% include "part.html" %}{{ missing }}')
     writeFileSync(join(root, 'part.html'), '<p>{{ port }}</p>')
@@ -497,7 +497,7 @@ describe('pages, by its options', () => {
       assert.deepEqual([status, body], [200, page])
     })
 
-  it('gives templates no function and no object of the process', async t => {
+  it('gives templates no access to functions and objects of the process', async t => {
     const { root, http } = await pages(t, { pagesVar: ['title=Home'] })
     for (const [i, template] of [
       '{{ range.constructor("return process.pid")() }}',
@@ -528,7 +528,7 @@ describe('pages, by its options', () => {
     '{% layout "index.html" %}',
     `{{ title }}${' '.repeat(4_194_305)}`,
   ])
-    it(`ends a template that would not end: ${template.slice(0, 60).trim()}`, async t => {
+    it(`stops an endless template: ${template.slice(0, 60).trim()}`, async t => {
       const { root, http } = await pages(t, { pagesVar: ['title=Home'] })
       writeFileSync(join(root, 'index.html'), template)
       const { status, body } = await get(http, '/')
@@ -536,7 +536,7 @@ describe('pages, by its options', () => {
       assert.equal((await get(http, '/app.js')).body, 'app()')
     })
 
-  it('includes no file that lies outside of the root, is hidden, or lies in a mount', async t => {
+  it('includes no file outside of the root, hidden, or in a mount', async t => {
     const { root, http } = await pages(t, { pagesMount: ['/files=uploads'], pagesVar: ['name=ann'] })
     symlinkSync('uploads/evil.html', join(root, 'alias.html'))
     for (const tag of ['include', 'render', 'layout'])
@@ -560,7 +560,7 @@ describe('pages, by its options', () => {
       }
   })
 
-  it('sandboxes the documents of mounts and renders none, whatever the path, but sends their scripts and styles', async t => {
+  it('sandboxes documents of mounts and does not render them on any path, but sends their scripts and styles', async t => {
     const { root, http } = await pages(t, { pagesMount: ['/files=uploads'], pagesVar: ['name=ann'] })
     for (const path of ['/files/evil.html', '/uploads/evil.html']) {
       const { status, headers, body } = await get(http, path)
@@ -575,26 +575,26 @@ describe('pages, by its options', () => {
     assert.equal((await get(http, '/files/../secret.txt')).status, 404)
   })
 
-  it('answers unknown paths with the index, but not unknown files, where the page is an application', async t => {
+  it('with --pages-spa answers unknown paths with the index, but not unknown files', async t => {
     const { http } = await pages(t, { pagesSpa: true })
     assert.equal((await get(http, '/users/7')).body, '<h1>home</h1>')
     assert.equal((await get(http, '/missing.js')).status, 404)
   })
 
-  it('has a page of its own for what is not there', async t => {
+  it('serves 404.html for missing files', async t => {
     const { root, http } = await pages(t)
     writeFileSync(join(root, '404.html'), '<h1>lost</h1>')
     const { status, body } = await get(http, '/nothing', { Range: 'bytes=0-1' })
     assert.deepEqual([status, body], [404, '<h1>lost</h1>'])
   })
 
-  it('lets files be kept, and pages not', async t => {
+  it('lets browsers cache files, but not pages', async t => {
     const { http } = await pages(t, { pagesMaxAge: 60 })
     assert.equal((await get(http, '/app.js')).headers['cache-control'], 'public, max-age=60')
     assert.equal((await get(http, '/')).headers['cache-control'], 'no-cache')
   })
 
-  it('is on the port of the WebSocket with TLS too', async t => {
+  it('shares the port of the WebSocket with TLS too', async t => {
     const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
     const files = folder(t, { 'key.pem': key, 'cert.pem': cert, 'page.html': 'safe' })
     const pem = { key: join(files, 'key.pem'), cert: join(files, 'cert.pem') }
@@ -608,7 +608,7 @@ describe('pages, by its options', () => {
     assert.deepEqual(await peer.get(1), ['hello'])
   })
 
-  it('takes its variables from a config file, and a file beside it as its root', async t => {
+  it('reads variables from a config file, and resolves the root relative to it', async t => {
     const config = { filters: [['pages', { root: 'site', var: ['title=from the file', 'port=1'] }], 'echo'] }
     const cwd = folder(t, { 'site/index.html': '{{ title }} {{ port }}', 'fws.json': JSON.stringify(config) })
     const { url } = await launch(t, ['-p', '0', '-c', 'fws.json'], { cwd })
@@ -623,7 +623,7 @@ describe('pages, by its options', () => {
     [['--pages-root', '.', '--pages-untrusted', 'nowhere'], /--pages-untrusted takes a folder, received ".*nowhere"/],
     [['--pages-root', '.', '--pages-var', '7=x'], /--pages-var takes NAME=VALUE, received "7=x"/],
   ] as const)
-    it(`does not start with ${args.join(' ') || 'no root'}`, async t => {
+    it(`refuses to start with ${args.join(' ') || 'no root'}`, async t => {
       assert.match(await refusal(['-f', 'pages', ...args], { cwd: folder(t) }), sentence)
     })
 })

@@ -14,10 +14,10 @@ type Options = Readonly<Record<string, unknown>>
 
 const HOSTILE = '{{ name }}{{ range.constructor("return process.pid")() }}<script>evil()</script>'
 const MESSAGING = { messagingOpen: true, messagingPort: 0 }
-/** A stylesheet, or a script, under each extension that browsers load as one. */
+/** A stylesheet or script with each extension that browsers load as one. */
 const LOADED = ['js', 'mjs', 'css', 'wasm', 'ecma']
 
-/** A site, and folders of clients in and around it. */
+/** A site, with folders of clients inside and outside of it. */
 function tree(t: TestContext): string {
   const base = folder(t, {
     'site/index.html': '<h1>{{ name }}</h1>',
@@ -75,7 +75,7 @@ describe('untrusted content in pages', () => {
     ['the same with media first', ['media', 'pages'], '/media/', { mediaUploads: 'site/media' }],
     ['a folder that --pages-untrusted names', ['pages'], '/in/', { pagesUntrusted: ['in'] }],
   ] as const)
-    it(`is neither rendered nor run: ${what}`, async t => {
+    it(`is neither rendered nor executed: ${what}`, async t => {
       const base = tree(t)
       const { messagingRoot, mediaUploads, ...more } = options as Record<string, string>
       const http = await started(t, filters, {
@@ -87,7 +87,7 @@ describe('untrusted content in pages', () => {
       await assertInert(http, prefix)
     })
 
-  it('does not change what lies next to its folder', async t => {
+  it('does not affect files next to its folder', async t => {
     const base = tree(t)
     const options = { pagesRoot: join(base, 'site'), messagingRoot: join(base, 'site/in'), ...MESSAGING }
     const http = await started(t, ['pages', 'messaging'], options)
@@ -98,7 +98,7 @@ describe('untrusted content in pages', () => {
     assert.equal(headers.get('content-type'), 'text/javascript; charset=utf-8')
   })
 
-  it('is sandboxed as index, as page for 404, and as page of an application', async t => {
+  it('is sandboxed as index, as 404.html, and with --pages-spa', async t => {
     for (const [path, status, options] of [
       ['/', 200, {}],
       ['/index.html', 200, {}],
@@ -117,7 +117,7 @@ describe('untrusted content in pages', () => {
     }
   })
 
-  it('is sandboxed where a link of the operator leads to it', async t => {
+  it('is sandboxed behind a link of the operator', async t => {
     const base = tree(t)
     for (const name of ['index.html', '404.html']) {
       const site = join(base, `linked-${name}`)
@@ -130,7 +130,7 @@ describe('untrusted content in pages', () => {
     }
   })
 
-  it('is no template of a page, by whatever tag or link', async t => {
+  it('cannot be included by a template, with any tag or link', async t => {
     const base = tree(t)
     const site = join(base, 'site')
     symlinkSync('in/evil.html', join(site, 'alias.html'))
@@ -145,7 +145,7 @@ describe('untrusted content in pages', () => {
       }
   })
 
-  it('is no compressed copy', async t => {
+  it('is never sent as compressed copy', async t => {
     const base = tree(t)
     const site = join(base, 'site')
     writeFileSync(join(site, 'in/a.txt'), 'plain')
@@ -164,7 +164,9 @@ describe('untrusted content in pages', () => {
     }
   })
 
-  it('comes from a client of messaging, and runs in no page of the operator', { skip: skipWithoutBrowser }, async t => {
+  it('uploaded by a client of messaging does not run in a page of the operator', {
+    skip: skipWithoutBrowser,
+  }, async t => {
     const pagesRoot = folder(t, { 'in/.keep': '' })
     const { server, peer } = await door(t, ['pages'], {
       pagesRoot,
@@ -212,7 +214,7 @@ window.failed = failed`,
     [
       'the root in that of messaging',
       { 'messaging-root': '.' },
-      ['--pages-root BASE/site lies in --messaging-root BASE'],
+      ['--pages-root BASE/site is in --messaging-root BASE'],
     ],
     ['both the same', { 'messaging-root': 'site' }, ['--pages-root BASE/site is also --messaging-root BASE/site']],
     ['by a link', { 'messaging-root': 'alias' }, ['--pages-root BASE/site contains --messaging-root BASE/site/in']],
@@ -233,7 +235,7 @@ window.failed = failed`,
     ['a folder of the operator', { 'pages-untrusted': ['in'] }, []],
   ] as const)
     for (const order of [1, -1])
-      it(`is warned of at the start: ${what}${order === 1 ? '' : ', pages last'}`, async t => {
+      it(`logs a warning at start: ${what}${order === 1 ? '' : ', pages last'}`, async t => {
         const base = tree(t)
         mkdirSync(join(base, 'site-2'))
         const given: Options = options
@@ -248,7 +250,7 @@ window.failed = failed`,
         })
         t.after(() => server.stop())
         const tail =
-          ': files of clients are served there, in a sandbox and never as templates; use folders that do not overlap'
+          ': files of clients are served from there, sandboxed and never as templates; use folders that do not overlap'
         const logged = server.logged.map(({ msg }) => String(msg)).filter(msg => msg.startsWith('--pages'))
         assert.deepEqual(
           logged.map(msg => msg.replaceAll(base, 'BASE')).sort(),
