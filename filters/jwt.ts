@@ -1,9 +1,9 @@
 import type { Client, Drop, Host, Payload, Renewal, Server } from 'filtered-websocket'
+import { handshakeToken, selectProtocol } from './jwt/handshake-token.ts'
 import { keySourceOf } from './jwt/keys.ts'
 import { isAuth, tokenIn } from './jwt/message.ts'
-import { protocolAnswered, tokenOffered } from './jwt/offered.ts'
 import type { options } from './jwt/options.ts'
-import { Refused } from './jwt/refused.ts'
+import { Refused } from './jwt/refusal.ts'
 import { checkRevoked, Revocations, type Revoked } from './jwt/revocations.ts'
 import { Sessions, UNAUTHENTICATED } from './jwt/sessions.ts'
 import { type Claims, type Token, verifierOf } from './jwt/verify.ts'
@@ -12,19 +12,22 @@ export const describe = 'Admit clients that have a valid JSON Web Token'
 
 export { options } from './jwt/options.ts'
 
-/** What `host.use('jwt')` gives. */
+/** The api of `host.use('jwt')`. */
 export interface JwtApi {
   /**
-   * Refuses, on every node and for so many seconds (default: a day), all tokens that a subject has been issued so far, or
-   * the one of this id; and closes their clients with 4403, by id only those of this node. Rejects when the storage could
-   * not keep it.
+   * Revokes all tokens issued to a subject so far, or the token with an id, on all nodes, and closes their clients with 4403.
+   *
+   * Revocation by id closes only clients of this node; other nodes refuse the token at its next use.
+   *
+   * @param seconds - duration of the revocation; make it longer than the lifetime of the tokens. Default: a day.
+   * @throws TypeError for an invalid argument; rejects if the storage cannot store the revocation.
    */
   revoke(which: Revoked, seconds?: number): Promise<void>
 }
 
 declare module 'filtered-websocket' {
   interface ClientState {
-    /** What its token says. */
+    /** The claims of its token. */
     user?: Claims
   }
   interface FilterApis {
@@ -41,21 +44,21 @@ const FILTER_FAILED = 1011
 const TRY_AGAIN_LATER = 1013
 const DAY = 86_400
 
-/** Lets in who has a token, as long as it is good. */
+/** Admits clients with a valid token, and closes them when it expires or is revoked. */
 export const setup = async ({ options: chosen, storage, log, every }: Host<typeof options>) => {
-  const keys = await keySourceOf(chosen, (error, text) => log.error({ err: error }, text))
+  const keys = await keySourceOf(chosen, (error, message) => log.error({ err: error }, message))
   const verify = verifierOf(chosen, keys)
   const revocations = new Revocations(storage.values, chosen['jwt-clock-tolerance'])
   const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
   const { 'jwt-first-message': byFirstMessage, 'jwt-max-token': maxToken } = chosen
   let server: Server | undefined
   if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length === 0)
-    log.warn('without --jwt-audience, tokens that the issuer made for other services are taken too')
+    log.warn('without --jwt-audience, tokens that the issuer signed for other services are accepted')
   every(1000, () => sessions.sweep(Date.now() / 1000))
 
-  async function take(token: Token, client: Client): Promise<void> {
+  async function accept(token: Token, client: Client): Promise<void> {
     await sessions.begin(client, token, claims => revocations.check(claims))
-    client.state.renewToken = (text, of) => renew(() => text, of)
+    client.state.renewToken = (text, owner) => renew(() => text, owner)
   }
 
   function refusalOf(error: unknown, client: Client): Refused {
@@ -67,19 +70,19 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   async function connect(client: Client): Promise<Drop | undefined> {
     const handshake = client.handshake!
     try {
-      const text = tokenOffered(handshake, chosen)
-      if (text !== undefined) await take(await verify(text), client)
+      const text = handshakeToken(handshake, chosen)
+      if (text !== undefined) await accept(await verify(text), client)
       else if (byFirstMessage) client.hold()
       else throw new Refused('no token')
     } catch (error) {
       const { message, answer } = refusalOf(error, client)
       return client.refuse(answer.status, message, answer.headers)
     }
-    handshake.protocol ??= protocolAnswered(handshake.protocols)
+    handshake.protocol ??= selectProtocol(handshake.protocols)
     return undefined
   }
 
-  /** A transport without a handshake comes here with nothing, and a client on hold too. */
+  /** Checks clients without a token: pending ones, and those of a transport without a handshake. */
   function open(client: Client): void {
     sessions.opened(client)
     if (sessions.tokenOf(client) !== undefined) return
@@ -91,32 +94,32 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     try {
       if (!isAuth(payload)) throw new Refused('no token')
       const token = await verify(tokenIn(payload, maxToken))
-      await take(token, client)
-      const answered = answer(client, accepted(token))
+      await accept(token, client)
+      const drop = answer(client, acceptance(token))
       client.admit()
-      return answered
+      return drop
     } catch (error) {
-      // Of a filter that was told of the user; nobody else would end the hold.
+      // A filter failed in its identity handler; the client would stay pending.
       if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
-      const { reason, isOurs } = refusalOf(error, client)
-      return client.disconnect(isOurs ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
+      const { reason, isUnavailable } = refusalOf(error, client)
+      return client.disconnect(isUnavailable ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
     }
   }
 
   /** @param read - reads the token, or throws `Refused`. */
   async function renew(read: () => string, client: Client): Promise<Renewal | Drop> {
-    const before = sessions.tokenOf(client)!
+    const current = sessions.tokenOf(client)!
     try {
       const token = await verify(read())
-      const isSame = token.claims.sub === before.claims.sub && token.claims.iss === before.claims.iss
+      const isSame = token.claims.sub === current.claims.sub && token.claims.iss === current.claims.iss
       if (!isSame) throw new Refused('another subject')
-      await take(token, client)
-      return accepted(token)
+      await accept(token, client)
+      return acceptance(token)
     } catch (error) {
-      // What follows from the new token may have been done by half.
+      // Other filters may have applied the new token only in part.
       if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
       const { reason } = refusalOf(error, client)
-      // Otherwise the token that it has is as good as before.
+      // For other reasons the current token stays valid.
       if (reason !== 'another subject' && reason !== 'revoked') return { auth: 'error', reason }
       return client.disconnect(UNAUTHENTICATED, reason)
     }
@@ -136,7 +139,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     async revoke(which, seconds = DAY) {
       checkRevoked(which, seconds)
       try {
-        // Before anybody is closed, or they would be back at once.
+        // Before closing clients, or they could reconnect at once.
         await revocations.add(which, seconds)
       } finally {
         if ('sub' in which) server?.disconnect(which, REVOKED, 'revoked')
@@ -157,7 +160,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   }
 }
 
-function accepted({ expires }: Token): Renewal {
+function acceptance({ expires }: Token): Renewal {
   return { auth: 'ok', expires }
 }
 

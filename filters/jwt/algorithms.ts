@@ -1,14 +1,14 @@
 import type { KeyObject } from 'node:crypto'
 
-/** The header of a token, read before its signature is checked. */
+/** The unverified header of a token. */
 export interface TokenHead {
   readonly alg: string
   readonly kid: string | undefined
 }
 
-/** Algorithms of RSA keys, the usual one first. */
+/** Algorithms of RSA keys, the default first. */
 export const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
-/** Algorithms of each kind of key, the usual one first; elliptic curves by name. */
+/** Algorithms by key type or name of the curve, the default first. */
 const ALGORITHMS = new Map([
   ['rsa', RSA],
   ['rsa-pss', ['PS256', 'PS384', 'PS512']],
@@ -19,7 +19,7 @@ const ALGORITHMS = new Map([
 /** RFC 7518, section 3.3. */
 export const MIN_RSA_BITS = 2048
 
-/** Algorithms that a key supports, the usual one first. Empty: a key of its kind or size is not accepted. */
+/** Algorithms that a key supports, the default first; empty if its type or size is not accepted. */
 export function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly string[] {
   const { namedCurve, modulusLength = MIN_RSA_BITS } = asymmetricKeyDetails ?? {}
   if (modulusLength < MIN_RSA_BITS) return []

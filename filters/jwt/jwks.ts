@@ -1,37 +1,36 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { readJson } from 'filtered-websocket/kit'
 import { algorithmsOf, type TokenHead } from './algorithms.ts'
-import { Refused } from './refused.ts'
+import { Refused } from './refusal.ts'
 
 const DEFAULTS = {
-  /** Milliseconds until the set is fetched again before it is used. */
+  /** Milliseconds after which the key set is fetched again before use. */
   freshMs: 600_000,
-  /** Milliseconds for which it serves on while it cannot be fetched. */
+  /** Milliseconds for which it stays valid while fetches fail. */
   staleMs: 3_600_000,
-  /** Milliseconds between two fetches, whatever tokens ask for. */
+  /** Minimum milliseconds between fetches. */
   cooldownMs: 10_000,
   timeoutMs: 5000,
-  /** Of the answer. */
+  /** Bytes of the response. */
   maxBytes: 1_048_576,
   now: () => performance.now(),
 }
 const MAX_KEYS = 100
-/** Key types with a public half (RFC 7518, section 6.1); a symmetric key in a public document is no secret. */
+/** Asymmetric key types (RFC 7518, section 6.1); a symmetric key in a public document is not secret. */
 const PUBLIC_TYPES: readonly unknown[] = ['RSA', 'EC', 'OKP']
 
-/** Logs an error of a fetch. */
-export type Warn = (error: unknown, text: string) => void
+/** Logs a failed fetch. */
+export type Warn = (error: unknown, message: string) => void
 
 interface RemoteKey {
   readonly kid: string | undefined
-  /** As the set says, or else any that fits the key. */
+  /** The algorithm named by the set. Default: all that fit the key. */
   readonly algorithms: readonly string[]
   readonly key: KeyObject
 }
 
 /**
- * The keys behind a JWKS URL, as one set: tokens with made-up key ids cost a fetch for all of them together, and keep no
- * other token from its key.
+ * The key set of a JWKS URL. Unknown key ids cause at most one fetch per cooldown, and do not delay tokens with known ids.
  */
 export class RemoteKeys {
   readonly #url: URL
@@ -48,29 +47,29 @@ export class RemoteKeys {
     this.#url = url
   }
 
-  /** The key of a token. @throws Refused. */
+  /** Finds the key of a token. @throws Refused */
   async find(head: TokenHead): Promise<KeyObject> {
     const { now, freshMs, staleMs } = this.#limits
     if (now() - this.#fetchedAt > freshMs) await this.#fetch()
     let found = this.#match(head)
     if (found === undefined) {
-      // The issuer may have a new one.
+      // The issuer may have added a key.
       await this.#fetch()
       found = this.#match(head)
     }
     if (now() - this.#fetchedAt > staleMs) throw new Refused('key unavailable')
-    // With the last fetch failed, nobody knows whether there is such a key.
+    // After a failed fetch, a missing key may exist at the issuer.
     if (found === undefined) throw new Refused(this.#triedAt > this.#fetchedAt ? 'key unavailable' : 'unknown key')
     return found
   }
 
-  /** Without a key id only the one key there is can be meant. A key id is compared, and nothing else. */
+  /** A token without a key id matches only if the set has a single key. */
   #match({ kid, alg }: TokenHead): KeyObject | undefined {
-    const meant = kid === undefined ? this.#keys.slice(0, this.#keys.length === 1 ? 1 : 0) : this.#keys
-    return meant.find(key => (kid === undefined || key.kid === kid) && key.algorithms.includes(alg))?.key
+    const candidates = kid === undefined ? this.#keys.slice(0, this.#keys.length === 1 ? 1 : 0) : this.#keys
+    return candidates.find(key => (kid === undefined || key.kid === kid) && key.algorithms.includes(alg))?.key
   }
 
-  /** Settles when the set has been fetched, or cannot be. */
+  /** Resolves after the fetch, also if it fails. */
   #fetch(): Promise<void> {
     const { now, cooldownMs } = this.#limits
     if (this.#fetching === undefined && now() - this.#triedAt < cooldownMs) return Promise.resolve()
@@ -84,16 +83,16 @@ export class RemoteKeys {
     this.#triedAt = this.#limits.now()
     try {
       const keys = (await fetchSet(this.#url, this.#limits)).flatMap(keyOf)
-      if (keys.length === 0) throw new Error('the answer has no key for signatures')
+      if (keys.length === 0) throw new Error('the response has no signature keys')
       this.#keys = keys.filter(({ algorithms }) => algorithms.length > 0)
       this.#fetchedAt = this.#triedAt
     } catch (error) {
-      this.#warn(error, 'the keys of the issuer cannot be fetched')
+      this.#warn(error, 'cannot fetch the keys of the issuer')
     }
   }
 }
 
-/** A public key for signatures of a set (RFC 7517, section 4); empty for any other key. */
+/** Imports a public signature key (RFC 7517, section 4); empty for other keys. */
 function keyOf(jwk: JsonWebKey & { readonly kid?: unknown; readonly alg?: unknown }): RemoteKey[] {
   const { use, kty, kid, alg, d } = jwk
   if (!PUBLIC_TYPES.includes(kty) || (use !== undefined && use !== 'sig') || d !== undefined) return []
@@ -108,26 +107,26 @@ function keyOf(jwk: JsonWebKey & { readonly kid?: unknown; readonly alg?: unknow
   return [{ kid: typeof kid === 'string' && kid !== '' ? kid : undefined, key, algorithms }]
 }
 
-/** No redirect is followed: the URL was checked, where it leads to was not. */
+/** Follows no redirects, since only the configured URL has been checked. */
 async function fetchSet(
   url: URL,
   { timeoutMs, maxBytes }: { timeoutMs: number; maxBytes: number },
 ): Promise<JsonWebKey[]> {
-  const answer = await fetch(url, {
+  const response = await fetch(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
     redirect: 'error',
     signal: AbortSignal.timeout(timeoutMs),
   })
-  if (!answer.ok) throw new Error(`the answer is ${answer.status}`)
+  if (!response.ok) throw new Error(`the response has status ${response.status}`)
   const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of answer.body ?? []) {
+  for await (const chunk of response.body ?? []) {
     bytes += chunk.length
-    if (bytes > maxBytes) throw new Error(`the answer is larger than ${maxBytes} bytes`)
+    if (bytes > maxBytes) throw new Error(`the response is larger than ${maxBytes} bytes`)
     chunks.push(chunk)
   }
   const set: unknown = readJson(Buffer.concat(chunks).toString())
   const keys = (set as { keys?: unknown } | null)?.keys
-  if (!Array.isArray(keys)) throw new Error('the answer is no key set')
+  if (!Array.isArray(keys)) throw new Error('the response is not a key set')
   return keys.filter(key => typeof key === 'object' && key !== null).slice(0, MAX_KEYS)
 }

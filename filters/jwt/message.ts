@@ -1,26 +1,26 @@
 import type { Payload } from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
-import { Refused } from './refused.ts'
+import { Refused } from './refusal.ts'
 
-/** Characters of a message around its token. */
-const AROUND = 64
-/** Characters that decide whether a message is meant, however long it is. */
+/** Characters of a message besides its token. */
+const OVERHEAD = 64
+/** Characters that decide whether a message has a token. */
 const PREFIX = 160
 const STARTS = /^\s{0,64}\{\s{0,64}"auth"/
 
-/** Whether a message starts like `{"auth":"TOKEN"}`: a token may be in it, whatever else it is. */
+/** Whether a message starts like `{"auth":"TOKEN"}`, so that it may contain a token. */
 export function isAuth(payload: Payload): boolean {
   return STARTS.test(typeof payload === 'string' ? payload : payload.toString('latin1', 0, PREFIX))
 }
 
 /**
- * The token of such a message; empty when the message has another form.
+ * Returns the token of such a message, or an empty string if the message has another form.
  *
- * @param maxToken - characters of a token.
- * @throws Refused `too long`, unread.
+ * @param maxToken - maximum characters of a token.
+ * @throws Refused `too long`, before parsing.
  */
 export function tokenIn(payload: Payload, maxToken: number): string {
-  if (payload.length > maxToken + AROUND) throw new Refused('too long')
+  if (payload.length > maxToken + OVERHEAD) throw new Refused('too long')
   if (typeof payload !== 'string') return ''
   let parsed: Readonly<Record<string, unknown>>
   try {

@@ -1,52 +1,57 @@
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
 
 export const options = {
-  'jwt-secret': { type: 'string', secret: true, describe: 'secret shared with who signs, for HS256: 32 bytes or more' },
-  'jwt-public-key': { type: 'string', normalize: true, describe: 'public key of who signs, PEM file' },
+  'jwt-secret': {
+    type: 'string',
+    secret: true,
+    describe: 'Secret shared with the issuer. HS256 needs 32 bytes or more',
+  },
+  'jwt-public-key': { type: 'string', normalize: true, describe: 'Public key of the issuer, PEM file' },
   'jwt-jwks-url': {
     type: 'string',
-    describe: 'https URL of the public keys of who signs (JWKS); http on loopback only',
+    describe: 'URL of the public keys of the issuer (JWKS): https, on loopback also http',
   },
   'jwt-algorithms': {
     type: 'array',
     default: [],
-    describe: 'algorithms taken; none given: HS256, or what fits the public key, or RS256 and ES256 with a JWKS',
+    describe:
+      'Accepted algorithms. Default: HS256 with a secret, the one that fits a public key, RS256 and ES256 with a JWKS',
   },
-  'jwt-issuer': { type: 'array', default: [], describe: 'issuers taken (iss); none given: any' },
-  'jwt-audience': { type: 'array', default: [], describe: 'audiences taken (aud); none given: any' },
+  'jwt-issuer': { type: 'array', default: [], describe: 'Accepted issuers (iss). Default: any' },
+  'jwt-audience': { type: 'array', default: [], describe: 'Accepted audiences (aud). Default: any' },
   'jwt-clock-tolerance': {
     type: 'number',
     default: 5,
     min: 0,
     max: 300,
-    describe: 'seconds that clocks may differ',
+    describe: 'Tolerated difference of clocks, seconds',
   },
   'jwt-max-age': {
     type: 'number',
     min: 1,
-    describe: 'seconds since it was issued (iat) that a token is good for, whatever its exp; without it exp is a must',
+    describe: 'Maximum seconds since a token was issued (iat). Without it tokens need exp',
   },
-  'jwt-cookie': { type: 'string', describe: 'name of a cookie that may hold the token; mind --origins' },
-  'jwt-query': { type: 'boolean', default: false, describe: 'take ?token= too; proxies and others log it' },
+  'jwt-cookie': { type: 'string', describe: 'Cookie with the token. Restrict --origins when you use it' },
+  'jwt-query': { type: 'boolean', default: false, describe: 'Accept ?token=TOKEN; proxies may log it' },
   'jwt-first-message': {
     type: 'boolean',
     default: false,
-    describe: 'keep a client without a token on hold until it sends {"auth":"TOKEN"}',
+    describe: 'Keep clients without a token pending until they send {"auth":"TOKEN"}',
   },
   'jwt-grace': {
     type: 'number',
     default: 10,
     min: 0,
-    describe: 'seconds between the expiry of a token and the close of its client',
+    describe: 'Seconds between the expiry of a token and the close of its client',
   },
-  'jwt-topics': { type: 'string', describe: 'claim whose string, or strings, are topics that the client joins' },
+  'jwt-topics': { type: 'string', describe: 'Claim with a topic, or an array of topics, that the client joins' },
   'jwt-max-token': {
     type: 'number',
     default: 8192,
     min: 64,
     max: 65_536,
     integer: true,
-    describe: 'Characters of a token; a longer one is refused unread',
+    describe: 'Maximum characters of a token',
   },
 } as const satisfies OptionSpecs
 

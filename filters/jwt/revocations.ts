@@ -1,14 +1,14 @@
 import type { Values } from 'filtered-websocket'
-import { Refused } from './refused.ts'
+import { Refused } from './refusal.ts'
 import type { Claims } from './verify.ts'
 
-/** All tokens that a subject has been issued so far, or one by its id. */
+/** All tokens issued to a subject so far, or one token by its id. */
 export type Revoked = { readonly sub: string } | { readonly jti: string }
 
-/** What has been revoked, for all nodes, until the tokens that it is about have expired. */
+/** Revocations of all nodes, in the storage. */
 export class Revocations {
   readonly #values: Values
-  /** Whole seconds that the clock of an issuer may be ahead. */
+  /** Tolerated seconds by which the issuer's clock is ahead, rounded up. */
   readonly #ahead: number
 
   constructor(values: Values, clockTolerance: number) {
@@ -21,13 +21,13 @@ export class Revocations {
     await this.#values.set(key, String(Math.floor(Date.now() / 1000)), { ttlMs: Math.ceil(seconds * 1000) })
   }
 
-  /** @throws Refused: revoked, or nobody knows, which is no better. */
+  /** @throws Refused if the token is revoked, or the storage fails. */
   async check({ sub, jti, iat }: Claims): Promise<void> {
     const [subjectAt, tokenAt] = await this.#read(
       sub === undefined ? undefined : keyOf('sub', sub),
       jti === undefined ? undefined : keyOf('jti', jti),
     )
-    // One that does not say when it was issued may be an old one.
+    // A token without `iat` may have been issued before the revocation.
     const isLater = (since: string) => Math.floor(iat ?? 0) > secondsIn(since) + this.#ahead
     if (tokenAt !== undefined || (subjectAt !== undefined && !isLater(subjectAt))) throw new Refused('revoked')
   }
@@ -41,11 +41,11 @@ export class Revocations {
   }
 }
 
-/** @throws TypeError: not what `revoke` takes. */
+/** @throws TypeError for invalid arguments of `revoke`. */
 export function checkRevoked(which: Revoked, seconds: number): void {
   const entries = Object.entries(which ?? {})
-  const isRight = entries.length === 1 && entries.every(([key, name]) => /^(sub|jti)$/.test(key) && isName(name))
-  if (!isRight) throw new TypeError('revoke() takes { sub } or { jti } with a text')
+  const isValid = entries.length === 1 && entries.every(([key, name]) => /^(sub|jti)$/.test(key) && isName(name))
+  if (!isValid) throw new TypeError('revoke() takes { sub } or { jti } with a string that is not empty')
   if (!(seconds > 0 && seconds < Number.POSITIVE_INFINITY))
     throw new TypeError(`revoke() takes seconds above 0, received ${seconds}`)
 }
@@ -54,7 +54,7 @@ function isName(name: unknown): boolean {
   return typeof name === 'string' && name !== ''
 }
 
-/** Not a number where the storage holds anything else: nothing is later than that. */
+/** NaN for an invalid stored value, so that the token counts as revoked. */
 function secondsIn(text: string): number {
   return /^\d+$/.test(text) ? Number(text) : Number.NaN
 }

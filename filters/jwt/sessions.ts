@@ -1,30 +1,30 @@
 import type { Client } from 'filtered-websocket'
 import type { Claims, Token } from './verify.ts'
 
-/** WebSocket close code: not, or no longer, authenticated. */
+/** WebSocket close code: not authenticated, or the token has expired. */
 export const UNAUTHENTICATED = 4401
 
 interface Session {
   readonly token: Token
-  /** Those of its claim. */
+  /** Topics from its claim. */
   readonly topics: ReadonlySet<string>
-  /** Told that its token has expired. */
+  /** Whether the client has been notified that its token expired. */
   isWarned: boolean
 }
 
-/** Who has which token, and what becomes of a client when its token expires. */
+/** The tokens of clients; warns and closes clients when they expire. */
 export class Sessions {
   readonly #graceSeconds: number
   readonly #topicsClaim: string | undefined
-  /** A client may get here and never open. */
+  /** Weak, since a client may never open. */
   readonly #sessions = new WeakMap<Client, Session>()
   readonly #open = new Set<Client>()
-  /** Not open yet, with a token that has an id. */
+  /** Clients with a token id that are not open yet. */
   readonly #arriving = new Set<Client>()
-  /** Tokens that have still to be found not revoked. */
-  readonly #offered = new WeakMap<Client, Token>()
+  /** Tokens whose revocation check is pending. */
+  readonly #unchecked = new WeakMap<Client, Token>()
 
-  /** @param topicsClaim - claim that names the topics of a client. */
+  /** @param topicsClaim - claim with the topics of a client. */
   constructor(graceSeconds: number, topicsClaim: string | undefined) {
     this.#graceSeconds = graceSeconds
     this.#topicsClaim = topicsClaim
@@ -34,44 +34,44 @@ export class Sessions {
     return this.#sessions.get(client)?.token
   }
 
-  /** Clients with the token of this id, or about to be. */
+  /** Clients with this token id, also those whose check is pending. */
   withId(jti: string): readonly Client[] {
-    const tokensOf = (client: Client) => [this.tokenOf(client), this.#offered.get(client)]
+    const tokensOf = (client: Client) => [this.tokenOf(client), this.#unchecked.get(client)]
     return [...this.#open, ...this.#arriving].filter(client =>
       tokensOf(client).some(token => token?.claims.jti === jti),
     )
   }
 
   /**
-   * From now on the client is who this token says, as long as it says; a later token takes the place of an earlier.
+   * Sets or replaces the token of a client, with its identity and topics.
    *
-   * @param check - whether it was revoked; if that rejects, the client keeps the token that it had.
+   * @param check - rejects if the token is revoked; the client then keeps its previous token.
    */
   async begin(client: Client, token: Token, check: (claims: Claims) => Promise<void>): Promise<void> {
     const { claims } = token
-    // Before the storage is asked: what is revoked after its answer must find the client.
-    // A certificate may have proven who it is; a token that names nobody does not take that back.
+    // Before the check, so that a revocation after it finds the client.
+    // A token without `sub` keeps the identity of a client certificate.
     if (claims.sub !== undefined) client.identity = claims.sub
     if (claims.jti !== undefined) this.#expect(client)
-    this.#offered.set(client, token)
+    this.#unchecked.set(client, token)
     try {
       await check(claims)
     } finally {
-      this.#offered.delete(client)
+      this.#unchecked.delete(client)
     }
     client.state.user = claims
-    const before = this.#sessions.get(client)?.topics ?? new Set()
-    const topics = new Set(this.#topicsClaim === undefined ? [] : textsIn(claims[this.#topicsClaim]))
+    const previous = this.#sessions.get(client)?.topics ?? new Set()
+    const topics = new Set(this.#topicsClaim === undefined ? [] : stringsIn(claims[this.#topicsClaim]))
     this.#sessions.set(client, { token, topics, isWarned: false })
-    for (const topic of before) if (!topics.has(topic)) client.leave(topic)
-    // Another guard may refuse it.
+    for (const topic of previous) if (!topics.has(topic)) client.leave(topic)
+    // Another guard may forbid it.
     for (const topic of topics) if (client.may('join', topic)) client.join(topic)
     await client.recheck()
   }
 
-  /** Until it opens, or goes before that. */
+  /** Tracks the client until it opens or disconnects. */
   #expect(client: Client): void {
-    // An event that is over would never be heard.
+    // An aborted signal fires no event.
     if (this.#open.has(client) || client.signal.aborted) return
     this.#arriving.add(client)
     client.signal.addEventListener('abort', () => this.#arriving.delete(client), { once: true })
@@ -87,8 +87,8 @@ export class Sessions {
   }
 
   /**
-   * Warns those whose token has expired, and closes those whose grace is over. One look at all of them a second costs
-   * less than a timer for each, and no expiry is too far away for it.
+   * Warns clients whose token has expired, and closes them after the grace period. One sweep per second costs less than a
+   * timer per client, and works for expiries beyond the range of timers.
    *
    * @param now - seconds since 1970.
    */
@@ -107,6 +107,6 @@ export class Sessions {
   }
 }
 
-function textsIn(claim: Claims[string]): readonly string[] {
+function stringsIn(claim: Claims[string]): readonly string[] {
   return [claim].flat().filter(text => typeof text === 'string')
 }

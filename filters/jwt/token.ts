@@ -4,7 +4,7 @@ import { optionError, privateKeyIn, readPem } from 'filtered-websocket/kit'
 import jwt, { type Algorithm } from 'jsonwebtoken'
 import { keySourceOf, pinned, requireAlgorithms, secretSource } from './keys.ts'
 import type { JwtOptions } from './options.ts'
-import { Refused } from './refused.ts'
+import { Refused } from './refusal.ts'
 import { verifierOf } from './verify.ts'
 
 export const usage = `fws-server token [--sub NAME] [--expires SECONDS] [--claim NAME=VALUE...]
@@ -15,16 +15,20 @@ Signs a token for development, or checks one, with the options of filter jwt.`
 export const options = {
   check: {
     type: 'boolean',
-    // A token that is given as its value is not shown.
+    // Hides a token that is passed as its value.
     secret: true,
     default: false,
-    describe: 'print what the given token says, or why it is refused; -: it is read from standard input',
+    describe: 'Print the claims of the token, or why it is refused. - reads it from standard input',
   },
-  sub: { type: 'string', describe: 'subject of the token' },
-  expires: { type: 'number', default: 3600, min: 1, integer: true, describe: 'seconds until it expires' },
-  claim: { type: 'array', default: [], describe: 'NAME=VALUE; a VALUE that is JSON is taken as that' },
-  'private-key': { type: 'string', normalize: true, describe: 'key to sign with in place of --jwt-secret, PEM file' },
-  kid: { type: 'string', describe: 'key id, for a key that is one of several' },
+  sub: { type: 'string', describe: 'Subject of the token' },
+  expires: { type: 'number', default: 3600, min: 1, integer: true, describe: 'Seconds until the token expires' },
+  claim: { type: 'array', default: [], describe: 'Claim, NAME=VALUE. VALUE is parsed as JSON if possible' },
+  'private-key': {
+    type: 'string',
+    normalize: true,
+    describe: 'Private key to sign with, instead of --jwt-secret, PEM file',
+  },
+  kid: { type: 'string', describe: 'Key id in the header of the token' },
 } as const satisfies OptionSpecs
 
 type TokenOptions = OptionValues<typeof options> & JwtOptions
@@ -35,12 +39,12 @@ interface Input {
   readonly stdin: AsyncIterable<Buffer | string> | undefined
 }
 
-/** What is to be printed: a token, or the claims of one. */
+/** Returns the output: a signed token, or the claims of a checked one. */
 export async function run({ options: chosen, words, stdin }: Input): Promise<string> {
   const [word, ...more] = words
-  // Not shown: it may be a token, or the second half of a secret.
+  // Not shown: it may be a token or a part of a secret.
   if ((chosen.check ? more[0] : word) !== undefined)
-    throw optionError('an unexpected word; a token follows --check, and a value that has blanks is quoted')
+    throw optionError('unexpected word; put a token after --check, and quote values that have spaces')
   if (!chosen.check) return signed(chosen)
   if (word === undefined) throw optionError('--check needs a token, or - to read it from standard input')
   return checked(word === '-' ? await readToken(stdin, chosen['jwt-max-token']) : word, chosen)
@@ -60,15 +64,14 @@ function signed(chosen: TokenOptions): string {
   try {
     return jwt.sign(claims, key, { algorithm, ...(chosen.kid !== undefined && { keyid: chosen.kid }) })
   } catch (error) {
-    throw optionError(`no such token can be signed: ${(error as Error).message}`)
+    throw optionError(`cannot sign the token: ${(error as Error).message}`)
   }
 }
 
 function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly algorithm: Algorithm } {
   const { 'jwt-secret': secret, 'private-key': file, 'jwt-algorithms': algorithms } = chosen
   if ((secret === undefined) === (file === undefined)) {
-    const given = secret === undefined ? 'none is given' : 'both are given'
-    throw optionError(`a token is signed with --jwt-secret or with --private-key; ${given}`)
+    throw optionError(`set one of --jwt-secret and --private-key, received ${secret === undefined ? 'none' : 'both'}`)
   }
   if (secret !== undefined) {
     const { algorithms: usable, key } = secretSource(secret, algorithms)
@@ -81,22 +84,22 @@ function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly a
 }
 
 async function checked(token: string, chosen: TokenOptions): Promise<string> {
-  let why = ''
+  let cause = ''
   const keys = await keySourceOf(chosen, error => {
-    why = `: ${(error as Error).message}`
+    cause = `: ${(error as Error).message}`
   })
   try {
     const { claims } = await verifierOf(chosen, keys)(token)
     return JSON.stringify(claims, null, 2)
   } catch (error) {
     if (!(error instanceof Refused)) throw error
-    throw Object.assign(new Error(`${error.message}${error.isOurs ? why : ''}`), { code: 'ERR_COMMAND' })
+    throw Object.assign(new Error(`${error.message}${error.isUnavailable ? cause : ''}`), { code: 'ERR_COMMAND' })
   }
 }
 
 function claimIn(text: string): readonly [string, unknown] {
   const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []
-  if (name === undefined) throw optionError('--claim takes NAME=VALUE, received a word without "="')
+  if (name === undefined) throw optionError('--claim takes NAME=VALUE, received a value without "="')
   try {
     return [name, JSON.parse(value)]
   } catch {

@@ -1,11 +1,10 @@
 import jwt, { type Algorithm } from 'jsonwebtoken'
 import type { TokenHead } from './algorithms.ts'
 import type { KeySource } from './keys.ts'
-
 import type { JwtOptions } from './options.ts'
-import { type Reason, Refused } from './refused.ts'
+import { type Reason, Refused } from './refusal.ts'
 
-/** What a token says (RFC 7519, section 4.1), checked as far as it is named here. */
+/** Claims of a token (RFC 7519, section 4.1); the named ones have been checked. */
 export interface Claims {
   readonly sub?: string
   readonly iss?: string
@@ -16,17 +15,17 @@ export interface Claims {
   readonly [claim: string]: unknown
 }
 
-/** A token that holds. */
+/** A verified token. */
 export interface Token {
   readonly claims: Claims
   /** Seconds since 1970. */
   readonly expires: number
 }
 
-/** @throws Refused. */
+/** Verifies a token. Rejects with `Refused`. */
 export type Verify = (text: string) => Promise<Token>
 
-/** Words of jsonwebtoken, and ours for them. */
+/** Error messages of jsonwebtoken, and the reason for each. */
 const REASONS: readonly (readonly [RegExp, Reason])[] = [
   [/^jwt expired|^maxAge exceeded/, 'expired'],
   [/^jwt not active/, 'not yet valid'],
@@ -35,13 +34,13 @@ const REASONS: readonly (readonly [RegExp, Reason])[] = [
   [/signature/, 'bad signature'],
 ]
 
-/** Checks tokens: length, algorithm, signature, times, issuer and audience; not whether they were revoked. */
+/** Verifies length, algorithm, signature, times, issuer and audience, but not revocations. */
 export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource): Verify {
   const { 'jwt-issuer': issuer, 'jwt-audience': audience, 'jwt-max-age': maxAge } = options
-  const wanted = {
+  const checks = {
     algorithms: algorithms as Algorithm[],
     clockTolerance: options['jwt-clock-tolerance'],
-    // To jsonwebtoken an empty list is one that nothing is on.
+    // jsonwebtoken accepts no value if the array is empty.
     ...(issuer.length > 0 && { issuer: issuer as [string, ...string[]] }),
     ...(audience.length > 0 && { audience: audience as [string, ...string[]] }),
     ...(maxAge !== undefined && { maxAge }),
@@ -54,13 +53,13 @@ export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource)
     const now = Date.now() / 1000
     let claims: unknown
     try {
-      claims = jwt.verify(text, key, { ...wanted, clockTimestamp: now })
+      claims = jwt.verify(text, key, { ...checks, clockTimestamp: now })
     } catch (error) {
       throw new Refused(reasonOf(error), error)
     }
     const token = tokenOf(claims, maxAge)
-    // Or it would outlive every revocation, and --jwt-max-age.
-    if ((token.claims.iat ?? 0) > now + wanted.clockTolerance) throw new Refused('not yet valid')
+    // A token from the future would bypass revocations and --jwt-max-age.
+    if ((token.claims.iat ?? 0) > now + checks.clockTolerance) throw new Refused('not yet valid')
     return token
   }
 }
@@ -70,29 +69,29 @@ function headOf(text: string): TokenHead {
   try {
     header = jwt.decode(text, { complete: true })?.header as typeof header
   } catch {
-    // No JSON in it.
+    // Not JSON.
   }
   const { alg, kid, crit } = header ?? {}
   if (typeof alg !== 'string' || (kid !== undefined && typeof kid !== 'string')) throw new Refused('malformed')
-  // It asks for what we do not know to be understood (RFC 7515, section 4.1.11).
+  // `crit` names required extensions; none is supported (RFC 7515, section 4.1.11).
   if (crit !== undefined) throw new Refused('malformed')
   return { alg, kid }
 }
 
 function reasonOf(error: unknown): Reason {
   const message = error instanceof Error ? error.message : ''
-  return REASONS.find(([words]) => words.test(message))?.[1] ?? 'malformed'
+  return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? 'malformed'
 }
 
-/** The signature is right; what is signed may still be no set of claims. */
+/** Checks the claims: a valid signature does not imply valid claims. */
 function tokenOf(claims: unknown, maxAge: number | undefined): Token {
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) throw new Refused('malformed')
   const { sub, iss, jti, iat, exp } = claims as Readonly<Record<string, unknown>>
-  const areTexts = [sub, iss, jti].every(text => text === undefined || (typeof text === 'string' && text !== ''))
+  const areStrings = [sub, iss, jti].every(text => text === undefined || (typeof text === 'string' && text !== ''))
   const areTimes = [iat, exp].every(time => time === undefined || Number.isFinite(time))
-  if (!areTexts || !areTimes) throw new Refused('malformed')
-  const ends = [exp as number | undefined, maxAge === undefined ? undefined : (iat as number) + maxAge]
-  const expires = Math.min(...ends.filter(end => end !== undefined))
+  if (!areStrings || !areTimes) throw new Refused('malformed')
+  const expiries = [exp as number | undefined, maxAge === undefined ? undefined : (iat as number) + maxAge]
+  const expires = Math.min(...expiries.filter(expiry => expiry !== undefined))
   if (expires === Number.POSITIVE_INFINITY) throw new Refused('no expiry')
   return { claims: claims as Claims, expires: Math.floor(expires) }
 }

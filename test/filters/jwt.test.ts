@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
+import { handshakeToken } from '../../filters/jwt/handshake-token.ts'
 import { secretSource } from '../../filters/jwt/keys.ts'
 import { isAuth, tokenIn } from '../../filters/jwt/message.ts'
-import { tokenOffered } from '../../filters/jwt/offered.ts'
 import type { JwtOptions } from '../../filters/jwt/options.ts'
-import { Refused } from '../../filters/jwt/refused.ts'
+import { Refused } from '../../filters/jwt/refusal.ts'
 import { verifierOf } from '../../filters/jwt/verify.ts'
 import type { JwtApi } from '../../filters/jwt.ts'
 import type { Client, Server } from '../../src/contract/client.ts'
@@ -24,7 +24,7 @@ type Filters = Parameters<typeof testServer>[0]
 
 const now = () => Math.floor(Date.now() / 1000)
 
-/** A chain of jwt and an echo, and what a filter after it is given of jwt's api. */
+/** A chain of jwt and echo, with the api of jwt. */
 async function serve(t: TestContext, options: object = {}, filters: Filters = ['echo']) {
   let api: JwtApi | undefined
   const user: FilterModule = {
@@ -44,7 +44,7 @@ const ending = ({ closed }: TestClient) => closed
 const parsed = ({ received }: TestClient) => received.map(payload => JSON.parse(String(payload)))
 
 describe('jwt: a client with a token', () => {
-  it('is who the token says', async t => {
+  it('has the identity and claims of its token', async t => {
     const { connect } = await serve(t)
     const { client } = await connect(by(sign({ sub: 'ann', role: 'admin' })))
     assert.equal(client.identity, 'ann')
@@ -52,14 +52,14 @@ describe('jwt: a client with a token', () => {
     assert.equal((await connect(by(sign({ role: 'guest' })))).client.identity, undefined)
   })
 
-  it('is refused without one, with a challenge', async t => {
+  it('is refused with a challenge if it is missing', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo'], { env: { FWS_JWT_SECRET: SECRET } })
     const { status, headers, body } = await knock(server.url)
     assert.deepEqual([status, body], [401, 'no token\n'])
     assert.equal(headers['www-authenticate'], 'Bearer realm="filtered-websocket"')
   })
 
-  it('needs no expiry where --jwt-max-age sets one, and then says when it was issued', async t => {
+  it('needs iat instead of exp with --jwt-max-age', async t => {
     const { connect } = await serve(t, { 'jwt-max-age': 60 })
     await connect(by(forgeSigned({ iat: now() - 50 })))
     for (const more of [{}, { exp: now() + 9999 }])
@@ -67,7 +67,7 @@ describe('jwt: a client with a token', () => {
     await assert.rejects(connect(by(forgeSigned({ exp: now() + 60 }))), /401: token refused: malformed/)
   })
 
-  it('joins the topics of its claim, but those that another guard refuses', async t => {
+  it('joins the topics of its claim, except those that another guard forbids', async t => {
     const onlyA: FilterModule = { permit: ({ topic }) => topic!.startsWith('a/') }
     const { connect } = await serve(t, { 'jwt-topics': 'rooms' }, [onlyA])
     const topics = async (rooms: unknown) => [...(await connect(by(sign({ rooms })))).client.topics]
@@ -77,11 +77,11 @@ describe('jwt: a client with a token', () => {
   })
 })
 
-describe('jwt: where a token is looked for', () => {
+describe('jwt: a token is read', () => {
   const token = sign({ sub: 'ann' })
   const other = sign({ sub: 'eve' })
 
-  it('in Authorization, and nowhere else when that is malformed', async t => {
+  it('from Authorization, and refused if that is malformed', async t => {
     const { connect } = await serve(t)
     for (const text of [`bearer ${token}`, `BEARER  ${token}`])
       assert.equal((await connect({ headers: { authorization: text } })).client.identity, 'ann')
@@ -93,7 +93,7 @@ describe('jwt: where a token is looked for', () => {
       )
   })
 
-  it('in a subprotocol, which is never answered: the others before the word bearer', async t => {
+  it('from a subprotocol that is never selected: others precede bearer', async t => {
     const { connect } = await serve(t)
     for (const [protocols, answered] of [
       [['bearer', token], 'bearer'],
@@ -109,7 +109,7 @@ describe('jwt: where a token is looked for', () => {
     await assert.rejects(connect({ protocols: [token] }), /401: no token/)
   })
 
-  it('in every subprotocol after the word bearer that looks like one', async t => {
+  it('from all subprotocols after bearer that have the form of a token', async t => {
     const { connect } = await serve(t)
     await assert.rejects(connect({ protocols: ['bearer', token, other] }), /400: token refused: two different tokens/)
     await assert.rejects(connect({ protocols: ['bearer', token, 'chat', 'a.b.c'] }), /400/)
@@ -120,7 +120,7 @@ describe('jwt: where a token is looked for', () => {
     assert.equal(before.client.handshake?.protocol, 'chat.v2.1')
   })
 
-  it('leaves the subprotocol to the filters after it', async t => {
+  it('and later filters may select the subprotocol', async t => {
     const chat: FilterModule = {
       connect: ({ handshake }) => {
         handshake!.protocol = 'chat.v2'
@@ -131,7 +131,7 @@ describe('jwt: where a token is looked for', () => {
     assert.equal(client.handshake?.protocol, 'chat.v2')
   })
 
-  it('in a cookie of the given name and no other, whatever stands around it', async t => {
+  it('from the cookie of the configured name only', async t => {
     const { connect } = await serve(t, { 'jwt-cookie': 'session' })
     for (const cookie of [
       `session=${token}`,
@@ -147,15 +147,15 @@ describe('jwt: where a token is looked for', () => {
     await assert.rejects(connect({ headers: { cookie: `session=%22${token}%22` } }), /401: token refused: malformed/)
   })
 
-  it('in cookies that are all blanks at once: they are read in one pass', () => {
+  it('from cookies in linear time, also if they are all spaces', () => {
     const cookie = `a=b;${' '.repeat(15_000)};${'\t'.repeat(500)}c=d; session = ${token}`
     const since = performance.now()
     const handshake = { headers: { cookie }, protocols: [] } as unknown as Handshake
-    assert.equal(tokenOffered(handshake, { 'jwt-cookie': 'session', 'jwt-query': false }), token)
+    assert.equal(handshakeToken(handshake, { 'jwt-cookie': 'session', 'jwt-query': false }), token)
     assert.ok(performance.now() - since < 500)
   })
 
-  it('in the query, if asked for', async t => {
+  it('from the query, if configured', async t => {
     const { connect } = await serve(t)
     await assert.rejects(connect({ url: `/?token=${token}` }), /401: no token/)
     const asked = await serve(t, { 'jwt-query': true })
@@ -163,7 +163,7 @@ describe('jwt: where a token is looked for', () => {
     await assert.rejects(asked.connect({ url: `/?token=${token}&token=${other}` }), /400/)
   })
 
-  it('at several places only if it is the same', async t => {
+  it('from several places only if it is the same', async t => {
     const { connect } = await serve(t, { 'jwt-query': true, 'jwt-cookie': 'session' })
     const everywhere = (at: string) => ({
       url: `/?token=${token}`,
@@ -174,7 +174,7 @@ describe('jwt: where a token is looked for', () => {
     await assert.rejects(connect(everywhere(other)), /refused with 400: token refused: two different tokens/)
   })
 
-  it('of a real handshake: the token is not in the answer, and a second Authorization does not hide', async t => {
+  it('from a real handshake: the response does not contain it, and a second Authorization is read too', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo'], { env: { FWS_JWT_SECRET: SECRET } })
     const { status, headers } = await knock(server.url, { protocols: ['bearer', token] })
     assert.equal(status, 101)
@@ -189,7 +189,7 @@ describe('jwt: where a token is looked for', () => {
 })
 
 describe('jwt: first message', () => {
-  it('admits a client, which got nothing and was heard by nobody before', async t => {
+  it('admits a client, which received and sent no messages before', async t => {
     const heard: Payload[] = []
     const listen: FilterModule = { message: payload => void heard.push(payload) }
     const { server, connect, flush } = await serve(t, { 'jwt-first-message': true, 'jwt-topics': 'rooms' }, [listen])
@@ -207,19 +207,19 @@ describe('jwt: first message', () => {
     assert.deepEqual(heard, ['hello'])
   })
 
-  it('is no way around a bad token in the handshake', async t => {
+  it('does not replace an invalid token in the handshake', async t => {
     const { connect } = await serve(t, { 'jwt-first-message': true })
     await assert.rejects(connect(by(sign({}, { key: 'x'.repeat(32) }))), /401/)
   })
 
-  it('is in time or never', async t => {
+  it('must arrive before --hold-timeout', async t => {
     const { connect } = await serve(t, { 'jwt-first-message': true, 'hold-timeout': 0.01 })
     const ann = await connect()
     while (ann.closed === undefined) await new Promise(setImmediate)
     assert.deepEqual(ending(ann), { code: 1008, reason: 'not admitted in time' })
   })
 
-  it('tells filters that wait for a user', async t => {
+  it('notifies filters with an identity handler', async t => {
     const users: unknown[] = []
     const waits: FilterModule = {
       open: (client: Client) => client.onIdentity(async ({ state: { user } }) => void users.push(user?.sub)),
@@ -231,8 +231,8 @@ describe('jwt: first message', () => {
   })
 })
 
-describe('jwt: a filter that fails with a user', () => {
-  it('closes who would stay on hold for ever', async t => {
+describe('jwt: a filter that fails in its identity handler', () => {
+  it('closes the client, which would stay pending', async t => {
     const fails: FilterModule = {
       open: (client: Client) => client.onIdentity(() => Promise.reject(new Error('broken'))),
     }
@@ -278,7 +278,7 @@ describe('jwt: a transport without a handshake', () => {
     assert.equal(client.identity, undefined)
   })
 
-  it('may say who it is in its first message', async t => {
+  it('may authenticate by its first message', async t => {
     const { server } = await serve(t, { 'jwt-first-message': true })
     const { client, receive, wrote } = attach(server)
     await turns()
@@ -292,7 +292,7 @@ describe('jwt: a transport without a handshake', () => {
 })
 
 describe('jwt: refresh', () => {
-  it('takes a later token of the same subject, with its claims and topics', async t => {
+  it('accepts another token of the same subject, with its claims and topics', async t => {
     const { connect } = await serve(t, { 'jwt-topics': 'rooms' })
     const ann = await connect(by(sign({ sub: 'ann', rooms: ['a', 'b'] })))
     ann.client.join('own')
@@ -303,7 +303,7 @@ describe('jwt: refresh', () => {
     assert.equal(ann.client.state.user?.role, 'admin')
   })
 
-  it('says why a bad one is none, and leaves everything as it was', async t => {
+  it('reports why a token is refused, and keeps the current one', async t => {
     const { connect } = await serve(t)
     const ann = await connect(by(sign({ sub: 'ann', role: 'user' })))
     await ann.say(auth(sign({ sub: 'ann', role: 'admin', exp: now() - 60 })))
@@ -319,7 +319,7 @@ describe('jwt: refresh', () => {
     assert.equal(ending(ann), undefined)
   })
 
-  it('is no way to become another: closed 4401', async t => {
+  it('with another subject closes 4401', async t => {
     const { connect } = await serve(t)
     for (const claims of [{ sub: 'root' }, {}, { sub: 'ann', iss: 'elsewhere' }]) {
       const ann = await connect(by(sign({ sub: 'ann' })))
@@ -329,7 +329,7 @@ describe('jwt: refresh', () => {
     }
   })
 
-  it('starts like a JSON object of the key auth; all else passes as it is', async t => {
+  it('starts like a JSON object with the key auth; other messages pass unchanged', async t => {
     const { connect } = await serve(t)
     const ann = await connect(by(sign({ sub: 'ann' })))
     const others = [
@@ -344,7 +344,7 @@ describe('jwt: refresh', () => {
     assert.deepEqual(ann.received, others)
   })
 
-  it('that is not exact reaches nobody: a token may be in it', async t => {
+  it('in another form is dropped, since it may contain a token', async t => {
     const { connect } = await serve(t)
     const token = sign({ sub: 'ann' })
     const ann = await connect(by(token))
@@ -360,7 +360,7 @@ describe('jwt: refresh', () => {
     assert.equal(ending(ann), undefined)
   })
 
-  it('that is not exact as a first message closes 4401', async t => {
+  it('in another form as first message closes 4401', async t => {
     const { connect } = await serve(t, { 'jwt-first-message': true })
     const token = sign({ sub: 'ann' })
     for (const payload of [`{"auth":"${token}","to":1}`, Buffer.from(auth(token))]) {
@@ -377,7 +377,7 @@ describe('jwt: expiry', () => {
     return { ...(await serve(t, options)), pass: (seconds: number) => t.mock.timers.tick(seconds * 1000) }
   }
 
-  it('warns, and closes 4401 when the grace is over', async t => {
+  it('warns, and closes 4401 after the grace period', async t => {
     const { connect, pass, flush } = await serveInTime(t)
     const exp = now() + 60
     const ann = await connect(by(sign({ sub: 'ann', exp })))
@@ -393,7 +393,7 @@ describe('jwt: expiry', () => {
     assert.deepEqual(ending(ann), { code: 4401, reason: 'token expired' })
   })
 
-  it('is put off by a refresh, also within the grace', async t => {
+  it('is extended by a refresh, also within the grace period', async t => {
     const { connect, pass } = await serveInTime(t)
     const ann = await connect(by(sign({ sub: 'ann', exp: now() + 60 })))
     pass(65)
@@ -408,7 +408,7 @@ describe('jwt: expiry', () => {
     assert.equal(ending(ann)?.code, 4401)
   })
 
-  it('comes for who authenticated by first message too, and not for who is gone', async t => {
+  it('also applies after a first message, but not to clients that have left', async t => {
     const { connect, pass } = await serveInTime(t, { 'jwt-first-message': true, 'jwt-grace': 0 })
     const [ann, bob] = [await connect(), await connect()]
     for (const peer of [ann, bob]) await peer.say(auth(sign({ sub: 'ann', exp: now() + 5 })))
@@ -418,7 +418,7 @@ describe('jwt: expiry', () => {
     assert.equal(ending(bob), undefined)
   })
 
-  it('may be further away than any timer', async t => {
+  it('may be beyond the range of timers', async t => {
     const { connect, pass } = await serveInTime(t)
     const ann = await connect(by(sign({ sub: 'ann', exp: 9_999_999_999_999 })))
     pass(100)
@@ -426,7 +426,7 @@ describe('jwt: expiry', () => {
     assert.deepEqual(ann.received, [])
   })
 
-  it('is that of --jwt-max-age if that is sooner', async t => {
+  it('is that of --jwt-max-age if it is earlier', async t => {
     const { connect, pass } = await serveInTime(t, { 'jwt-max-age': 20, 'jwt-grace': 0 })
     const ann = await connect(by(sign({ sub: 'ann', exp: now() + 600 })))
     pass(19)
@@ -437,7 +437,7 @@ describe('jwt: expiry', () => {
 })
 
 describe('jwt: revoke', () => {
-  it('ends all tokens of a subject so far, and none that is issued later', async t => {
+  it('revokes the tokens of a subject issued so far, but not later ones', async t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_900 })
     const { connect, revoke } = await serve(t, { 'jwt-first-message': true })
     const old = sign({ sub: 'ann' })
@@ -449,21 +449,21 @@ describe('jwt: revoke', () => {
     await assert.rejects(connect(by(sign({ sub: 'ann', iat: now() - 5 }))), /401: token refused: revoked/)
     await held.say(auth(old))
     assert.deepEqual(ending(held), { code: 4401, reason: 'revoked' })
-    // The clock of the issuer may be ahead.
+    // The issuer's clock may be ahead.
     for (const iat of [now() + 5, now() + 5.8])
       await assert.rejects(connect(by(sign({ sub: 'ann', iat }))), /401: token refused: revoked/, `${iat}`)
     t.mock.timers.tick(6000)
     await connect(by(sign({ sub: 'ann' })))
   })
 
-  it('is no use against tokens from a future; they are not yet valid', async t => {
+  it('is not bypassed by tokens from the future: they are not yet valid', async t => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 })
     const { connect } = await serve(t)
     await connect(by(sign({ sub: 'ann', iat: now() + 5 })))
     await assert.rejects(connect(by(sign({ sub: 'ann', iat: now() + 6 }))), /401: token refused: not yet valid/)
   })
 
-  it('ends one token by its id', async t => {
+  it('revokes one token by its id', async t => {
     const { connect, revoke } = await serve(t)
     const [one, two] = [sign({ sub: 'ann', jti: '1' }), sign({ sub: 'ann', jti: '2' })]
     const [ann, too] = [await connect(by(one)), await connect(by(two))]
@@ -475,7 +475,7 @@ describe('jwt: revoke', () => {
     assert.deepEqual(ending(too), { code: 4401, reason: 'revoked' })
   })
 
-  it('ends a token that does not say when it was issued, and any where the storage holds nonsense', async t => {
+  it('revokes tokens without iat, and all tokens if the stored value is invalid', async t => {
     const nonsense: FilterModule = {
       setup: async ({ storage }) => {
         await storage.values.set('jwt:revoked:sub:bob', 'soon')
@@ -489,7 +489,7 @@ describe('jwt: revoke', () => {
       await assert.rejects(connect(by(sign({ sub }))), /401: token refused: revoked/, sub)
   })
 
-  it('reaches who is let in by an answer of the storage from before', async t => {
+  it('closes a client whose check started before the revocation', async t => {
     const storage = `
       const values = new Map(), asked = []
       export const open = () => ({ values: {
@@ -516,7 +516,7 @@ describe('jwt: revoke', () => {
     }
   })
 
-  it('reaches who waits for another filter, by id too', async t => {
+  it('closes a client that waits for another filter, also by id', async t => {
     let go = () => {}
     const slow: FilterModule = {
       connect: () =>
@@ -535,14 +535,16 @@ describe('jwt: revoke', () => {
     }
   })
 
-  it('takes a name and a time', async t => {
+  it('refuses invalid arguments', async t => {
     const { revoke } = await serve(t)
     for (const which of [{}, { sub: '' }, { sub: 'a', jti: 'b' }, { id: 'a' }, undefined])
-      await assert.rejects(revoke(which as never), { message: 'revoke() takes { sub } or { jti } with a text' })
+      await assert.rejects(revoke(which as never), {
+        message: 'revoke() takes { sub } or { jti } with a string that is not empty',
+      })
     await assert.rejects(revoke({ sub: 'a' }, 0), { message: 'revoke() takes seconds above 0, received 0' })
   })
 
-  it('lets nobody in while the storage cannot be asked, and says that it is not their fault', async t => {
+  it('admits no client while the storage fails, with 503 or 1013', async t => {
     const storage = `
       const fail = () => { throw new Error('down') }
       export const open = () => ({ values: { get: fail, set: fail } })`
@@ -552,7 +554,7 @@ describe('jwt: revoke', () => {
     const bob = await connect()
     await bob.say(auth(sign({ sub: 'bob' })))
     assert.deepEqual(ending(bob), { code: 1013, reason: 'revocations unavailable' })
-    // Nothing to look up.
+    // Without sub and jti there is no lookup.
     const anonymous = await connect(by(sign({})))
     anonymous.client.identity = 'cy'
     await assert.rejects(revoke({ sub: 'cy' }), /down/)
@@ -570,19 +572,19 @@ describe('jwt: options', () => {
       return true
     })
 
-  it('name one source of keys', async () => {
-    const one = 'one of --jwt-secret, --jwt-public-key and --jwt-jwks-url says who signs'
-    await refuses({}, `${one}; none is given`)
+  it('name exactly one key source', async () => {
+    const one = 'set one of --jwt-secret, --jwt-public-key and --jwt-jwks-url, received'
+    await refuses({}, `${one} none`)
     await refuses(
       { 'jwt-secret': SECRET, 'jwt-jwks-url': 'https://a.example' },
-      `${one}; given are --jwt-secret and --jwt-jwks-url`,
+      `${one} --jwt-secret and --jwt-jwks-url`,
     )
   })
 
-  it('hold a secret that is long enough, which no error shows', async () => {
+  it('need a long secret, which no error shows', async () => {
     const secret = 'short and secret'
     const pem = rsa().pem
-    await refuses({ 'jwt-secret': pem }, '--jwt-secret holds a PEM key; give its file as --jwt-public-key')
+    await refuses({ 'jwt-secret': pem }, '--jwt-secret is a PEM key; set --jwt-public-key to its file')
     await refuses({ 'jwt-secret': secret }, '--jwt-secret has 16 bytes; HS256 needs 32 or more (RFC 7518, section 3.2)')
     await refuses({ 'jwt-secret': SECRET, 'jwt-algorithms': ['HS256', 'HS512'] }, /HS512 needs 64 or more/)
   })
@@ -594,14 +596,15 @@ describe('jwt: options', () => {
     for (const name of ['none', 'RS256', 'hs256', 'HS1'])
       await refuses(
         { ...secret, 'jwt-algorithms': [name] },
-        `--jwt-algorithms: "${name}" is not for a secret, which takes HS256, HS384, HS512`,
+        `--jwt-algorithms: "${name}" is not valid for a secret; valid are HS256, HS384, HS512`,
       )
     for (const key of [{ 'jwt-public-key': `${cwd}/rsa.pem` }, jwks])
-      for (const name of ['none', 'HS256']) await refuses({ ...key, 'jwt-algorithms': ['RS256', name] }, /is not for/)
-    await refuses({ 'jwt-public-key': `${cwd}/ec.pem`, 'jwt-algorithms': ['ES256'] }, /which takes ES384$/)
+      for (const name of ['none', 'HS256'])
+        await refuses({ ...key, 'jwt-algorithms': ['RS256', name] }, /is not valid for/)
+    await refuses({ 'jwt-public-key': `${cwd}/ec.pem`, 'jwt-algorithms': ['ES256'] }, /valid are ES384$/)
   })
 
-  it('name a public key that is one, and strong enough', async t => {
+  it('need a valid and strong public key', async t => {
     const weak = rsa(1024)
     const files = {
       'weak.pem': weak.pem,
@@ -618,13 +621,16 @@ describe('jwt: options', () => {
     await refuses(at('none.pem'), /cannot be read: ENOENT/)
   })
 
-  it('name a key URL that nobody on the way can change', async () => {
+  it('need a key URL with TLS and without credentials', async () => {
     for (const url of ['http://issuer.example/keys', 'ftp://localhost/keys', 'file:///etc/passwd', 'keys'])
       await refuses({ 'jwt-jwks-url': url }, /takes https:\/\/\.\.\., or http:\/\/ on loopback, received "/)
-    await refuses({ 'jwt-jwks-url': 'https://ann:word@a.example/' }, '--jwt-jwks-url takes no user and no password')
+    await refuses(
+      { 'jwt-jwks-url': 'https://ann:word@a.example/' },
+      '--jwt-jwks-url must not contain a user or password',
+    )
   })
 
-  it('name a key URL without TLS on loopback only, however it is spelt', async () => {
+  it('allow a key URL without TLS on loopback only, in any spelling', async () => {
     for (const host of [
       'localhost',
       'LOCALHOST',
@@ -653,7 +659,7 @@ describe('jwt: options', () => {
       )
   })
 
-  it('take elliptic keys as they are', async t => {
+  it('accept elliptic keys', async t => {
     for (const [curve, algorithm] of [
       ['P-256', 'ES256'],
       ['P-521', 'ES512'],
@@ -667,7 +673,7 @@ describe('jwt: options', () => {
   })
 })
 
-describe('jwt: whatever a client sends for a token', () => {
+describe('jwt: an arbitrary value as token', () => {
   const options = { 'jwt-issuer': [], 'jwt-audience': [], 'jwt-clock-tolerance': 5, 'jwt-max-token': 8192 }
   const verify = verifierOf(options as unknown as JwtOptions, secretSource(SECRET, []))
   const isRefused = (text: string) =>
@@ -685,13 +691,13 @@ describe('jwt: whatever a client sends for a token', () => {
       .map(forgedPart),
   )
 
-  it('is refused, and no error of another kind: made-up ones', () =>
+  it('is refused with a reason', () =>
     fc.assert(
       fc.asyncProperty(fc.array(part, { maxLength: 5 }), parts => isRefused(parts.join('.'))),
       { numRuns: 3000 },
     ))
 
-  it('a good one with one character changed', async () => {
+  it('a valid one with one changed character is refused', async () => {
     const good = sign({ sub: 'ann', role: 'user' })
     await fc.assert(
       fc.asyncProperty(fc.nat(good.length - 2), fc.constantFrom(...'AZaz09-_.='), async (at, character) => {
@@ -702,7 +708,7 @@ describe('jwt: whatever a client sends for a token', () => {
     )
   })
 
-  it('a payload signed rightly that holds any JSON', () =>
+  it('any JSON as payload with a valid signature is refused', () =>
     fc.assert(
       fc.asyncProperty(json, async text => {
         const { expires } = await verify(forgeSigned(text)).catch(error => {
@@ -715,7 +721,7 @@ describe('jwt: whatever a client sends for a token', () => {
     ))
 
   const large = 1_048_576
-  it('is decided by the first characters of a message, however long it is', () => {
+  it('is recognized by the first characters of a message of any length', () => {
     for (const [what, payload, isOne] of [
       ['spaces', ' '.repeat(large), false],
       ['bytes of spaces', Buffer.alloc(large, 32), false],
@@ -738,7 +744,7 @@ describe('jwt: whatever a client sends for a token', () => {
     assert.ok(process.cpuUsage(began).user < 500_000)
   })
 
-  it('any message is one with a token or none, and no error', () =>
+  it('any message has a token or none, without another error', () =>
     fc.assert(
       fc.property(
         fc.oneof(

@@ -9,7 +9,7 @@ import { ec, forge, forgeSigned, rsa, SECRET, sign } from '../../support/tokens.
 const now = () => Math.floor(Date.now() / 1000)
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
 
-/** Ends with the tests of a block, not with the first of them. */
+/** Launches a server that stops after all tests of a block. */
 function endings() {
   const ends: (() => void | Promise<void>)[] = []
   return {
@@ -20,19 +20,19 @@ function endings() {
   }
 }
 
-/** The handshakes that the log tells were refused: status and reason of each. */
+/** Status and reason of the refused handshakes in the log. */
 function refused(server: Launched): readonly unknown[][] {
   const lines = server.logged().filter(({ msg }) => msg === 'handshake refused')
   return lines.map(({ status, reason }) => [status, reason])
 }
 
-/** Nothing of a token is in anything that the server has written. */
+/** Asserts that the output of the server contains no part of a token. */
 function assertUnsaid(server: Launched, token: string): void {
   for (const part of [token, ...token.split('.')].filter(text => text.length > 8))
     assert.ok(!`${server.stderr}${server.stdout}`.includes(part), `the output has ${part}`)
 }
 
-/** What the client sees, and what the log says: refused for this reason and no other. */
+/** Asserts the reason in the response and in the log. */
 async function assertRefused(server: Launched, token: string, reason: string): Promise<void> {
   const before = refused(server).length
   const { status, headers, body } = await knock(server.url, bearer(token))
@@ -57,7 +57,7 @@ describe('jwt with a secret, attacked', () => {
   after(() => t.run())
   const good = { sub: 'ann', aud: 'chat', iss: 'https://issuer.example' }
 
-  it('lets in who has a good token', async () => {
+  it('admits a client with a valid token', async () => {
     const { status, peer } = await knock(server.url, bearer(sign(good)))
     assert.equal(status, 101)
     peer!.send('hello')
@@ -114,12 +114,12 @@ describe('jwt with a secret, attacked', () => {
   for (const [what, token, reason] of cases)
     it(`refuses ${what}: ${reason}`, () => assertRefused(server, token(), reason))
 
-  it('takes the key id for a word and not for a path', async () => {
+  it('does not use the key id as a path', async () => {
     for (const kid of ['../../../../dev/null', 'x'.repeat(4000), "' OR 1=1 --", 'http://evil.example/key'])
       await assertRefused(server, sign(good, { key: 'y'.repeat(40), kid }), 'bad signature')
   })
 
-  it('says nothing of a token in the URL, good or bad, at any log level', async () => {
+  it('logs no part of a token in the URL, valid or not, at any level', async () => {
     for (const token of [sign(good), sign({ ...good, exp: now() - 60 })]) {
       const { peer } = await knock(`${server.url}/?token=${token}&x=1`)
       peer?.send('hello')
@@ -132,7 +132,7 @@ describe('jwt with a secret, attacked', () => {
     assert.ok(!server.stderr.includes('token='))
   })
 
-  it('closes 4401 on a first message that is no good token, whatever its form, and says why', async () => {
+  it('closes 4401 with a reason on a first message without a valid token', async () => {
     const expired = sign({ ...good, exp: now() - 60 })
     for (const [message, reason] of [
       ['hello', 'no token'],
@@ -155,14 +155,14 @@ describe('jwt with a secret, attacked', () => {
     assertUnsaid(server, expired)
   })
 
-  it('says its secret nowhere, not even when it explains itself', async () => {
+  it('never prints its secret, not even with --explain', async () => {
     const { code, stdout, stderr } = await run(['-f', 'jwt', '--explain'], { env: { FWS_JWT_SECRET: SECRET } })
     assert.equal(code, 0)
     assert.match(stdout, /jwt-secret +\*{8} +env FWS_JWT_SECRET/)
     for (const said of [stdout, stderr, server.stderr, server.stdout]) assert.ok(!said.includes(SECRET))
   })
 
-  it('shows the message with a token to no filter after it', async () => {
+  it('does not pass the message with a token to later filters', async () => {
     const token = sign(good)
     const peer = await Peer.open(server.url)
     peer.send(JSON.stringify({ auth: token }))
@@ -186,12 +186,12 @@ describe('jwt with a public key, attacked', () => {
   })
   after(() => t.run())
 
-  it('lets in who has a token of the private key', async () => {
+  it('admits a client with a token of the private key', async () => {
     const token = sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256' })
     assert.equal((await knock(server.url, bearer(token))).status, 101)
   })
 
-  it('refuses HS256 with the public key for a secret', async () => {
+  it('refuses HS256 with the public key as secret', async () => {
     for (const secret of [pair.pem, pair.pem.trim(), String(pair.publicKey.export({ type: 'pkcs1', format: 'pem' }))]) {
       const unsigned = sign({ sub: 'root' }).split('.').slice(0, 2).join('.')
       const signature = createHmac('sha256', secret).update(unsigned).digest('base64url')
@@ -199,7 +199,7 @@ describe('jwt with a public key, attacked', () => {
     }
   })
 
-  it('refuses other keys, and other algorithms with the right one', async () => {
+  it('refuses other keys, and other algorithms with the same key', async () => {
     await assertRefused(server, sign({}, { key: other.privateKey, algorithm: 'RS256' }), 'bad signature')
     await assertRefused(server, sign({}, { key: pair.privateKey, algorithm: 'RS512' }), 'wrong algorithm')
     await assertRefused(server, sign({}, { key: pair.privateKey, algorithm: 'PS256' }), 'wrong algorithm')

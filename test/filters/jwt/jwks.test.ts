@@ -13,7 +13,7 @@ const keysOf = (...keys: object[]) => JSON.stringify({ keys })
 const rs256 = (pair: KeyPair, kid?: unknown) => sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256', kid })
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
 
-/** An issuer's key endpoint; `answer` may be changed at any time. */
+/** The key endpoint of an issuer; `answer` can change at any time. */
 async function issuer(t: TestContext, body: string) {
   const state = { fetches: 0, answer: (res: ServerResponse): void => void res.end(body) }
   const http = createServer((_, res) => {
@@ -33,7 +33,7 @@ async function issuer(t: TestContext, body: string) {
   return { state, says, stop, url: new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}/keys`) }
 }
 
-/** The keys of an issuer as a filter sees them, in a time of our own. */
+/** Remote keys of an issuer, with a fake clock. */
 async function remote(t: TestContext, body: string, limits: object = {}) {
   const made = await issuer(t, body)
   const warnings: string[] = []
@@ -59,7 +59,7 @@ describe('jwt: keys of a URL', () => {
     assert.equal(state.fetches, 1)
   })
 
-  it('rotate: an unknown id brings a new set, but not more often than the pause', async t => {
+  it('rotate: an unknown id fetches the set again, at most once per cooldown', async t => {
     const { state, says, clock, find } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
     await find('a')
     says(keysOf(jwk(b, { kid: 'b' })))
@@ -70,7 +70,7 @@ describe('jwt: keys of a URL', () => {
     assert.equal(state.fetches, 2)
   })
 
-  it('are not fetched for every made-up id, which keeps no other token from its key', async t => {
+  it('are not fetched for each unknown id, and known ids still match', async t => {
     const { state, find } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
     const odd = ['../../etc/passwd', 'http://evil.example/', '__proto__', 'x'.repeat(10_000), '']
     for (const kid of odd) await assert.rejects(find(kid), refused('unknown key'))
@@ -78,7 +78,7 @@ describe('jwt: keys of a URL', () => {
     assert.equal(state.fetches, 1)
   })
 
-  it('are asked for again after ten minutes; one that is gone is no longer taken', async t => {
+  it('are fetched again after ten minutes; a removed one is no longer accepted', async t => {
     const { says, clock, find } = await remote(t, keysOf(jwk(a, { kid: 'a' }), jwk(b, { kid: 'b' })))
     await find('a')
     says(keysOf(jwk(b, { kid: 'b' })))
@@ -86,7 +86,7 @@ describe('jwt: keys of a URL', () => {
     await assert.rejects(find('a'), refused('unknown key'))
   })
 
-  it('serve on for an hour while they cannot be fetched, and no longer', async t => {
+  it('stay valid for an hour while fetches fail', async t => {
     const { state, clock, find, warnings } = await remote(t, keysOf(jwk(a, { kid: 'a' })))
     await find('a')
     state.answer = res => void res.writeHead(500).end()
@@ -95,10 +95,10 @@ describe('jwt: keys of a URL', () => {
     await assert.rejects(find('b'), refused('key unavailable'))
     clock.ms += 10_001
     await assert.rejects(find('a'), refused('key unavailable'))
-    assert.deepEqual(warnings, ['the answer is 500', 'the answer is 500'])
+    assert.deepEqual(warnings, ['the response has status 500', 'the response has status 500'])
   })
 
-  it('without an id it is the only one, or none', async t => {
+  it('match a token without an id only if there is a single key', async t => {
     const { says, clock, find } = await remote(t, keysOf(jwk(a, {})))
     await find()
     says(keysOf(jwk(a, { kid: 'a' }), jwk(b, { kid: 'b' })))
@@ -106,7 +106,7 @@ describe('jwt: keys of a URL', () => {
     await assert.rejects(find(), refused('unknown key'))
   })
 
-  it('are of the algorithm that the set says, and for signatures', async t => {
+  it('are limited to the algorithm in the set, and to signatures', async t => {
     const weak = rsa(1024)
     const curve = ec()
     const { find } = await remote(
@@ -140,15 +140,15 @@ describe('jwt: keys of a URL', () => {
     ['no answer', () => {}, /timeout/],
     ['a redirect', (res: ServerResponse) => void res.writeHead(302, { location: '/other' }).end(), /fetch failed/],
     ['no JSON', (res: ServerResponse) => void res.end('<html>'), /JSON/],
-    ['JSON that is no set', (res: ServerResponse) => void res.end('{"keys":{}}'), /no key set/],
-    ['null', (res: ServerResponse) => void res.end('null'), /no key set/],
-    ['an empty set', (res: ServerResponse) => void res.end('{"keys":[]}'), /did not contain any keys/],
+    ['JSON that is not a set', (res: ServerResponse) => void res.end('{"keys":{}}'), /not a key set/],
+    ['null', (res: ServerResponse) => void res.end('null'), /not a key set/],
+    ['an empty set', (res: ServerResponse) => void res.end('{"keys":[]}'), /no signature keys/],
   ] as const)
-    it(`${what} is no set: not the sender's fault`, async t => {
+    it(`${what} is not a key set: key unavailable`, async t => {
       const { state, find, warnings } = await remote(t, '', { timeoutMs: 200 })
       state.answer = answer
       await assert.rejects(find('a'), refused('key unavailable'))
-      // Within the pause nobody is asked again.
+      // No second fetch within the cooldown.
       await assert.rejects(find('a'), refused('key unavailable'))
       assert.equal(state.fetches, 1)
       assert.match(warnings.join('\n'), warning)
@@ -168,7 +168,7 @@ describe('jwt --jwt-jwks-url', () => {
   const pair = rsa()
   const argv = (url: URL) => ['-p', '0', '-f', 'jwt', 'echo', '--log-level', 'trace', '--jwt-jwks-url', url.href]
 
-  it('lets in who has a token of one of the keys, and others on while the issuer is down', async t => {
+  it('admits clients with a token of one of the keys, also while the issuer is down', async t => {
     const { url, stop } = await issuer(t, keysOf(jwk(pair, { kid: 'a' })))
     const server = await launch(t, argv(url))
     const ann = await knock(server.url, bearer(rs256(pair, 'a')))
@@ -184,11 +184,11 @@ describe('jwt --jwt-jwks-url', () => {
     const warned = server.logged().filter(({ level }) => level === 40)
     assert.deepEqual(
       warned.map(({ msg }) => msg),
-      ['without --jwt-audience, tokens that the issuer made for other services are taken too'],
+      ['without --jwt-audience, tokens that the issuer signed for other services are accepted'],
     )
   })
 
-  it('answers 503 with Retry-After while there are no keys, and the log says why', async t => {
+  it('answers 503 with Retry-After while there are no keys, and logs the cause', async t => {
     const { url, stop } = await issuer(t, '')
     stop()
     const server = await launch(t, argv(url))
@@ -197,7 +197,7 @@ describe('jwt --jwt-jwks-url', () => {
     assert.deepEqual([status, body], [503, 'token refused: key unavailable\n'])
     assert.equal(headers['retry-after'], '5')
     assert.equal(headers['www-authenticate'], undefined)
-    const line = () => server.logged().find(({ msg }) => msg === 'the keys of the issuer cannot be fetched')
+    const line = () => server.logged().find(({ msg }) => msg === 'cannot fetch the keys of the issuer')
     await until(() => line() !== undefined, 'a line in the log')
     assert.match(JSON.stringify(line()!.err), /ECONNREFUSED/)
     assert.ok(!server.stderr.includes(token.split('.')[1]!))

@@ -6,7 +6,7 @@ import { until } from '../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
 import { SECRET, sign } from '../../support/tokens.ts'
 
-/** Revokes what it is told, as JSON. */
+/** Revokes by a JSON message. */
 const REVOKE = `export const uses = ['jwt']
 export const setup = host => {
   const jwt = host.use('jwt')
@@ -27,7 +27,7 @@ describe('jwt on several nodes', { skip: skipWithoutOwn }, () => {
   })
   after(() => redis.stop())
 
-  it('revokes on all of them, and lets nobody in who might be revoked while the storage is away', async t => {
+  it('revokes on all nodes, and admits no client that may be revoked while the storage is down', async t => {
     const cwd = folder(t, { 'revoke.js': REVOKE })
     const argv = [
       '-p',
@@ -57,7 +57,7 @@ describe('jwt on several nodes', { skip: skipWithoutOwn }, () => {
       const { status, body } = await knock(two.url, by({ ...claims, iat: Math.floor(Date.now() / 1000) - 60 }))
       assert.deepEqual([status, body], [401, 'token refused: revoked\n'])
     }
-    // By id it is noticed elsewhere at the refresh.
+    // A revocation by id takes effect on other nodes at the refresh.
     assert.equal(bob.closed, undefined)
     bob.send(JSON.stringify({ auth: sign({ jti: 'b' }) }))
     assert.deepEqual(await bob.end(), { code: 4401, reason: 'revoked' })

@@ -10,14 +10,14 @@ import { ec, rsa, SECRET, sign } from '../../support/tokens.ts'
 const env = { FWS_JWT_SECRET: SECRET }
 const now = () => Math.floor(Date.now() / 1000)
 
-/** What the command prints, without its line end. */
+/** Output of the command, without the final newline. */
 async function printed(argv: readonly string[], where: Parameters<typeof run>[1] = {}): Promise<string> {
   const { code, stdout, stderr } = await run(['token', ...argv], where)
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
   return stdout.slice(0, -1)
 }
 
-/** The sentence with which a token is refused: exit 1, nothing on standard output. */
+/** The error of a refused token: exit 1, no standard output. */
 async function refusedWith(argv: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await run(['token', ...argv], { env })
   assert.deepEqual({ code, stdout }, { code: 1, stdout: '' }, stderr)
@@ -25,7 +25,7 @@ async function refusedWith(argv: readonly string[]): Promise<string> {
 }
 
 describe('fws-server token', () => {
-  it('signs a token that the server takes', async t => {
+  it('signs a token that the server accepts', async t => {
     const argv = ['--sub', 'ann', '--claim', 'role=admin', 'level=3', 'rooms=["a"]', 'zip=007']
     const expected = ['--jwt-issuer', 'me', '--jwt-audience', 'chat']
     const token = await printed([...argv, ...expected, '--expires', '60'], { env })
@@ -37,7 +37,7 @@ describe('fws-server token', () => {
     assert.equal(status, 101)
   })
 
-  it('takes the options of the filter from where the server does: a secret file, a config file, a place in the chain', async t => {
+  it('reads the options of the filter like the server: a secret file, a config file, a place in the chain', async t => {
     const cwd = folder(t, {
       secret: `${SECRET}\n`,
       'my.json': '{ "port": 9, "filters": [["jwt", { "issuer": "placed" }], "echo"], "jwt-audience": ["beside"] }',
@@ -79,7 +79,7 @@ describe('fws-server token', () => {
     )
   })
 
-  it('says why the keys of a URL cannot be had', async () => {
+  it('reports why the keys of a URL are unavailable', async () => {
     const token = sign({}, { key: rsa().privateKey, algorithm: 'RS256' })
     const url = ['--jwt-jwks-url', 'http://127.0.0.1:1/keys']
     const { code, stderr } = await run(['token', '--check', token, ...url])
@@ -103,27 +103,24 @@ describe('fws-server token', () => {
     assert.equal(JSON.parse(stdout).sub, 'ann')
   })
 
-  it('refuses what it cannot do in one sentence, which holds no secret', async () => {
+  it('refuses invalid arguments in one sentence without secrets', async () => {
     for (const [argv, sentence] of [
-      [[], 'a token is signed with --jwt-secret or with --private-key; none is given'],
+      [[], 'set one of --jwt-secret and --private-key, received none'],
       [['--jwt-secret', 'hunter2'], '--jwt-secret has 7 bytes; HS256 needs 32 or more (RFC 7518, section 3.2)'],
       [['--check', '--jwt-secret', SECRET], '--check needs a token, or - to read it from standard input'],
       [
         ['ann', '--jwt-secret', SECRET],
-        'an unexpected word; a token follows --check, and a value that has blanks is quoted',
+        'unexpected word; put a token after --check, and quote values that have spaces',
       ],
-      [['--claim', 'admin', '--jwt-secret', SECRET], '--claim takes NAME=VALUE, received a word without "="'],
-      [
-        ['--claim', 'exp=soon', '--jwt-secret', SECRET],
-        'no such token can be signed: "exp" should be a number of seconds',
-      ],
+      [['--claim', 'admin', '--jwt-secret', SECRET], '--claim takes NAME=VALUE, received a value without "="'],
+      [['--claim', 'exp=soon', '--jwt-secret', SECRET], 'cannot sign the token: "exp" should be a number of seconds'],
       [['--subject', 'ann'], 'unknown option --subject'],
       [['--expires', '0'], '--expires takes a whole number of at least 1, received "0"'],
     ] as const)
       assert.equal(await refusal(['token', ...argv]), sentence)
   })
 
-  it('has a help of its own, and is no filter', async () => {
+  it('has its own help, and is not a filter', async () => {
     const help = await printed(['--help'])
     assert.match(help, /^fws-server token \[--sub NAME\]/)
     for (const option of ['--check', '--private-key', '--jwt-secret', '--config'])
@@ -133,7 +130,7 @@ describe('fws-server token', () => {
     assert.equal(await refusal(['tokens']), 'unexpected word "tokens"; filters are named after -f')
   })
 
-  it('shows neither a token nor a key that stands in the wrong place', async t => {
+  it('prints neither a token nor a key in the wrong place', async t => {
     const pem = '-----BEGIN PRIVATE KEY-----\nMIIhidden\n-----END PRIVATE KEY-----'
     const cwd = folder(t)
     for (const args of [['--check=aaa.hidden.ccc'], [`--private-key=${pem}`]]) {

@@ -1,4 +1,4 @@
-/** Why a token is refused, in words that are safe to show: none of them is made of the token. */
+/** Why a token is refused. Safe to show: no text comes from the token. */
 export type Reason =
   | 'no token'
   | 'two different tokens'
@@ -17,10 +17,10 @@ export type Reason =
   | 'key unavailable'
   | 'revocations unavailable'
 
-const OURS: readonly Reason[] = ['key unavailable', 'revocations unavailable']
+const UNAVAILABLE: readonly Reason[] = ['key unavailable', 'revocations unavailable']
 const REALM = 'realm="filtered-websocket"'
 
-/** Not let in. */
+/** A refused token. */
 export class Refused extends Error {
   readonly reason: Reason
 
@@ -29,17 +29,17 @@ export class Refused extends Error {
     this.reason = reason
   }
 
-  /** Nothing is wrong with the token, as far as is known: a key or the storage cannot be had. */
-  get isOurs(): boolean {
-    return OURS.includes(this.reason)
+  /** Whether the token could not be checked because a key or the storage is unavailable. */
+  get isUnavailable(): boolean {
+    return UNAVAILABLE.includes(this.reason)
   }
 
-  /** What a handshake is answered (RFC 6750, section 3). */
+  /** The HTTP response to a handshake (RFC 6750, section 3). */
   get answer(): { readonly status: number; readonly headers: Readonly<Record<string, string>> } {
-    if (this.isOurs) return { status: 503, headers: { 'Retry-After': '5' } }
+    if (this.isUnavailable) return { status: 503, headers: { 'Retry-After': '5' } }
     if (this.reason === 'no token') return { status: 401, headers: { 'WWW-Authenticate': `Bearer ${REALM}` } }
-    const isTwo = this.reason === 'two different tokens'
-    const error = `error="${isTwo ? 'invalid_request' : 'invalid_token'}", error_description="${this.reason}"`
-    return { status: isTwo ? 400 : 401, headers: { 'WWW-Authenticate': `Bearer ${REALM}, ${error}` } }
+    const isAmbiguous = this.reason === 'two different tokens'
+    const error = `error="${isAmbiguous ? 'invalid_request' : 'invalid_token'}", error_description="${this.reason}"`
+    return { status: isAmbiguous ? 400 : 401, headers: { 'WWW-Authenticate': `Bearer ${REALM}, ${error}` } }
   }
 }
