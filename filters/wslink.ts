@@ -10,29 +10,29 @@ import type {
   WslinkProcedures,
 } from 'filtered-websocket'
 import { optionError } from 'filtered-websocket/kit'
+import { Authenticator, type Validate } from './wslink/authenticator.ts'
 import { Calls } from './wslink/calls.ts'
 import { Codecs } from './wslink/codecs.ts'
 import { isTopic } from './wslink/envelope.ts'
-import { exitProcedures } from './wslink/exit.ts'
-import { Hello, type Validate } from './wslink/hello.ts'
+import { exitProcedures } from './wslink/exit-procedures.ts'
 import { type Procedure, Procedures, type ProcedureTree } from './wslink/procedures.ts'
 import { type PublishAudience, Publisher } from './wslink/publisher.ts'
 import { type Service, Session } from './wslink/session.ts'
 import { type OnSubscribe, Subscriptions } from './wslink/subscriptions.ts'
-import { Generation1 } from './wslink/v1/generation.ts'
-import { Generation2 } from './wslink/v2/generation.ts'
+import { ProtocolV1 } from './wslink/v1/protocol.ts'
+import { ProtocolV2 } from './wslink/v2/protocol.ts'
 
 export const describe = 'Serve procedures and topics to clients of wslink 1.x and 2.x'
 
 export const options = {
-  'wslink-secret': { type: 'string', secret: true, describe: 'what clients must know to come in' },
-  'wslink-open': { type: 'boolean', default: false, describe: 'let in everyone, whatever secret they give' },
+  'wslink-secret': { type: 'string', secret: true, describe: 'Secret that clients send to authenticate' },
+  'wslink-open': { type: 'boolean', default: false, describe: 'Admit all clients without a secret' },
   'wslink-max-hello': {
     type: 'number',
     default: 8192,
     min: 64,
     integer: true,
-    describe: 'bytes of a message from a client that is not let in yet',
+    describe: 'Maximum bytes of a message before authentication',
   },
   'wslink-max-message': {
     type: 'number',
@@ -40,60 +40,64 @@ export const options = {
     min: 1024,
     integer: true,
     describe:
-      'bytes of a message, of all that one client has begun to send (more closes 1009), and of its calls under way',
+      'Maximum bytes of a message, of all unfinished messages of a client (more closes 1009), and of its running calls',
   },
   'wslink-max-json': {
     type: 'number',
     default: 1_048_576,
     min: 64,
     integer: true,
-    describe: 'Bytes of a message besides its byte arrays; more closes 1009',
+    describe: 'Maximum bytes of a message besides its byte arrays; more closes 1009',
   },
   'wslink-pending': {
     type: 'number',
     default: 128,
     min: 1,
     integer: true,
-    describe: 'calls of one client that may be under way; further ones are not read until one has ended',
+    describe: 'Concurrent calls of a client; further ones are not read until one ends',
   },
   'wslink-topic': {
     type: 'string',
-    describe: 'publish what other filters broadcast on this topic; default: not at all',
+    describe: 'Topic on which broadcasts of other filters are published. Default: they are not',
   },
-  'wslink-exit': { type: 'boolean', default: false, describe: 'let clients stop the server, by application.exit' },
-  'wslink-debug': { type: 'boolean', default: false, describe: 'tell clients where a procedure has thrown an error' },
+  'wslink-exit': { type: 'boolean', default: false, describe: 'Let clients stop the server with application.exit' },
+  'wslink-debug': {
+    type: 'boolean',
+    default: false,
+    describe: 'Send clients the stack of errors that procedures throw',
+  },
 } as const satisfies OptionSpecs
 
-/** What `host.use('wslink')` gives. */
+/** The api of `host.use('wslink')`. */
 export interface WslinkApi {
-  /** A procedure that clients may call; see `Procedure`. */
+  /** Registers a procedure that clients can call; see `Procedure`. */
   register<N extends string>(
     name: N,
     procedure: N extends keyof WslinkProcedures ? WslinkProcedures[N] : Procedure,
   ): void
-  /** Each function in an object; objects within it are parts of names: `{ demo: { add } }` is `demo.add`. */
+  /** Registers all functions of an object. Nested objects are parts of names: `{ demo: { add } }` is `demo.add`. */
   registerAll(procedures: ProcedureTree): void
   /**
-   * To all clients of every node that listen to the topic. What a procedure publishes follows its answer, if it gives that
-   * without having to wait for anything, and the client has room.
+   * Publishes to all clients on all nodes that listen to the topic. Publishes of a synchronous procedure follow its reply, if
+   * the client's outbox has room.
    *
-   * @throws TypeError for a topic that official clients would not hear; whatever msgpack cannot say.
+   * @throws TypeError for a topic that official clients ignore, or data that msgpack cannot encode.
    */
   publish(topic: string, data: unknown, audience?: PublishAudience): void
-  /** Bytes as they are: in the answers and publishes of this filter they stand wherever a value may. */
+  /** Returns the bytes unchanged, as in wslink (Python): replies and publishes accept bytes anywhere in a value. */
   attachment<T extends ArrayBuffer | ArrayBufferView>(bytes: T): T
-  /** Says whether a client comes in; asked instead of the secret. */
+  /** Adds a hook that authenticates clients instead of the secret. */
   validate(hook: Validate): void
   /**
-   * When a client says that it listens to a topic; one that throws refuses, which keeps nothing secret: who never said
-   * anything hears everything, unless a guard's `permit` forbids.
+   * Adds a hook for subscriptions; it refuses one by throwing. This does not protect a topic: clients that never subscribe get
+   * all topics, unless a guard's `permit` forbids it.
    */
   onSubscribe(hook: OnSubscribe): void
-  /** When a client has come in. */
+  /** Adds a hook for admitted clients. */
   onConnect(hook: (client: Client) => Awaitable<void>): void
-  /** When one that had come in has gone. */
+  /** Adds a hook for admitted clients that have disconnected. */
   onClose(hook: (client: Client, closed: Closed) => Awaitable<void>): void
-  /** Whose call is under way, until a procedure awaits something. */
+  /** The client of the running call; only until the procedure awaits. */
   readonly caller: Client | undefined
 }
 
@@ -105,19 +109,19 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A frame of the original; and some images that wait for one client. */
+/** The maximum frame of wslink (Python), and a few queued images per client. */
 export const limits = { 'max-payload': 4 * 1024 * 1024, 'max-buffered': 16 * 1024 * 1024 }
 
-/** Milliseconds in which a message goes on, beside those that its next frame takes on a slow line: bytes each. */
-const PAUSE = 30_000
+/** Milliseconds an unfinished message may be idle, plus the time of one frame on a slow line, in bytes per millisecond. */
+const IDLE_LIMIT = 30_000
 const SLOW_LINE = 64
 
-/** Milliseconds between two looks at who has begun a message. */
-const CHECK_EVERY = 5000
+/** Milliseconds between checks for idle messages. */
+const CHECK_INTERVAL = 5000
 
-/** Remote procedure calls and topics, as wslink's clients of 1.x and 2.x speak them. Every WebSocket client is taken for one. */
+/** Remote procedure calls and topics for clients of wslink 1.x and 2.x. Treats all WebSocket clients as such. */
 export const setup = ({ name, options: chosen, limits: inForce, guards, log, every }: Host<typeof options>) => {
-  let isToldOfOther = false
+  let hasWarned = false
   checkOptions(chosen)
   const maxJson = chosen['wslink-max-json']
   const sessions = new Map<Client, Session>()
@@ -133,7 +137,9 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     isOpen: chosen['wslink-open'],
     isGuarded: guards.includes('jwt'),
   }
-  const hello = new Hello(rules, error => log.warn({ err: error }, 'a hello could not be checked'))
+  const authenticator = new Authenticator(rules, error =>
+    log.warn({ err: error }, 'authentication failed with an error'),
+  )
   const exit = exitProcedures(() => (chosen['wslink-exit'] ? publisher.server : undefined))
   procedures.registerAll({
     application: exit.procedures,
@@ -141,10 +147,10 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
   })
 
   const service: Service = {
-    generations: { text: new Generation1(maxJson), binary: new Generation2(inForce['max-payload'], maxJson) },
+    protocols: { text: new ProtocolV1(maxJson), binary: new ProtocolV2(inForce['max-payload'], maxJson) },
     codecs,
-    hello,
-    // Clients can have as many as they like, so no operator wants them all.
+    authenticator,
+    // Level debug, since clients can cause any number of errors.
     calls: new Calls(procedures, publisher, chosen['wslink-debug'], (error, method) =>
       log.debug({ err: error, method }, 'procedure failed'),
     ),
@@ -153,8 +159,8 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
       message: chosen['wslink-max-message'],
       pending: chosen['wslink-pending'],
       buffered: inForce['max-buffered'],
-      // A frame is seen when it is complete.
-      pause: PAUSE + 1000 * Math.ceil(inForce['max-payload'] / SLOW_LINE / 1000),
+      // The filter sees a frame only when it is complete.
+      idle: IDLE_LIMIT + 1000 * Math.ceil(inForce['max-payload'] / SLOW_LINE / 1000),
     },
     onReady: client => runAll(onConnect, hook => hook(client)),
     onError,
@@ -162,7 +168,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
 
   const recheck = (client: Client) => sessions.get(client)?.rechecked()
 
-  every(CHECK_EVERY, () => {
+  every(CHECK_INTERVAL, () => {
     for (const session of sessions.values()) session.check(performance.now())
   })
 
@@ -171,7 +177,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     registerAll: tree => procedures.registerAll(tree),
     publish: (topic, data, audience) => publisher.publish(topic, data, audience),
     attachment: bytes => bytes,
-    validate: hook => hello.add(hook),
+    validate: hook => authenticator.add(hook),
     onSubscribe: hook => subscriptions.add(hook),
     onConnect: hook => void onConnect.push(hook),
     onClose: hook => void onClose.push(hook),
@@ -183,8 +189,8 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
   return {
     connect(client: Client) {
       if (client.codec.name !== 'plain') {
-        if (!isToldOfOther) log.warn({ protocol: client.codec.name }, 'another filter takes these clients')
-        isToldOfOther = true
+        if (!hasWarned) log.warn({ protocol: client.codec.name }, 'clients skipped: another filter set their codec')
+        hasWarned = true
         return
       }
       client.codec = codecs.before
@@ -210,9 +216,9 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
     },
 
     start(server: Server) {
-      if (!hello.isPossible) {
-        const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
-        throw optionError(`wslink would let nobody in: ${ways}`)
+      if (!authenticator.isPossible) {
+        const ways = 'set --wslink-secret, put jwt before it, or set --wslink-open'
+        throw optionError(`no client can authenticate: ${ways}`)
       }
       if (chosen['wslink-topic'] !== undefined) checkOrder(server, name, guards)
       publisher.server = server
@@ -224,23 +230,23 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
   }
 }
 
-/** What such a filter broadcasts would be the frames of these clients, their secrets among them, to all others. */
+/** A filter before wslink would broadcast the raw frames of clients, including their secrets. */
 function checkOrder({ handlers }: Server, name: string, guards: readonly string[]): void {
-  const behind = handlers.filter(({ chain }) => chain === 'message').map(({ filter }) => filter)
-  const before = behind.slice(0, Math.max(0, behind.indexOf(name))).find(filter => !guards.includes(filter))
+  const order = handlers.filter(({ chain }) => chain === 'message').map(({ filter }) => filter)
+  const before = order.slice(0, Math.max(0, order.indexOf(name))).find(filter => !guards.includes(filter))
   if (before !== undefined)
-    throw optionError(`with --wslink-topic, wslink stands before ${before} in -f, which would send frames as they are`)
+    throw optionError(`with --wslink-topic, put wslink before ${before} in -f, which would broadcast raw frames`)
 }
 
 function checkOptions(chosen: Host<typeof options>['options']): void {
   const { 'wslink-secret': secret, 'wslink-topic': topic } = chosen
   if (secret !== undefined && chosen['wslink-open'])
-    throw optionError('--wslink-open asks for no secret, and --wslink-secret for one: give one of the two')
+    throw optionError('--wslink-open and --wslink-secret exclude each other; set one of them')
   if (topic !== undefined && !isTopic(topic))
     throw optionError(`--wslink-topic takes letters, digits and _ with single dots between them, received "${topic}"`)
 }
 
-/** One after the other; without a promise as long as none gives one. */
+/** Runs hooks in order; returns a promise only if a hook does. */
 function runAll<H>(hooks: readonly H[], run: (hook: H) => Awaitable<void>): Awaitable<void> {
   for (const [i, hook] of hooks.entries()) {
     const pending = run(hook)

@@ -1,7 +1,7 @@
-/** Below this many bytes of a frame, what it is a part of may be far larger. */
+/** Smaller frames may be parts of a much larger buffer. */
 const COPY_BELOW = 65_536
 
-/** Any kind of bytes; `undefined`: none. */
+/** Converts any kind of bytes; `undefined` for other values. */
 export function bytesOf(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
@@ -9,10 +9,9 @@ export function bytesOf(value: unknown): Uint8Array | undefined {
 }
 
 /**
- * Bytes of a frame as they may be kept for a while. A small frame is a part of what was read from the socket with it, so
- * it is copied: a client must not make the server keep 64 KiB with each byte that it sends.
+ * Copies the bytes of a small frame, for storage. Otherwise a frame of one byte would keep a socket buffer of 64 KiB alive.
  */
-export function kept(bytes: Buffer): Buffer {
+export function detached(bytes: Buffer): Buffer {
   if (bytes.length >= COPY_BELOW) return bytes
   const copy = Buffer.allocUnsafeSlow(bytes.length)
   bytes.copy(copy)

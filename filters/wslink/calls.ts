@@ -5,13 +5,13 @@ import { raised, unregistered } from './errors.ts'
 import type { Procedures } from './procedures.ts'
 import type { Publisher } from './publisher.ts'
 
-/** Where a call comes from. */
+/** The sender of a call. */
 export interface Caller {
   readonly client: Client
   readonly isClosed: boolean
-  /** Settles when it has been sent; at once: `undefined`. */
+  /** Sends a reply; returns `undefined` if it was sent at once, else a promise that resolves when it is. */
   reply(reply: Envelope, method: string): Promise<void> | undefined
-  /** Settles when the client has room for more. */
+  /** Resolves when the client has room for more. */
   room(): Promise<void>
 }
 
@@ -22,7 +22,7 @@ export class Calls {
   readonly #isDebug: boolean
   readonly #onRaised: (error: unknown, method: string) => void
 
-  /** @param isDebug - whether clients are told where an error was thrown. */
+  /** @param isDebug - whether replies contain the stack of errors. */
   constructor(
     procedures: Procedures,
     publisher: Publisher,
@@ -35,17 +35,17 @@ export class Calls {
     this.#onRaised = onRaised
   }
 
-  /** One call, to its answer; `undefined`: that has been sent. Never throws or rejects for what a procedure does. */
+  /** Runs a call and sends its reply; returns `undefined` if both are done. Errors of the procedure become a reply. */
   run({ id, method, args, kwargs }: Request, caller: Caller): Promise<void> | undefined {
     const procedure = this.#procedures.get(method)
     if (procedure === undefined) return caller.reply(unregistered(id, method), method)
     const all = Object.keys(kwargs).length > 0 ? [...args, kwargs] : args
     let answer: Envelope
-    this.#publisher.hold()
+    this.#publisher.defer()
     try {
       const outcome = this.#procedures.as(caller.client, () => procedure(...all))
       if (isGenerator(outcome) || isPromise(outcome)) {
-        this.#publisher.release(false)
+        this.#publisher.resume(false)
         return this.#finish(id, method, outcome, caller)
       }
       answer = resultOf(id, outcome)
@@ -53,7 +53,7 @@ export class Calls {
       answer = this.#raised(id, method, error)
     }
     const sent = caller.reply(answer, method)
-    this.#publisher.release(true)
+    this.#publisher.resume(true)
     return sent
   }
 
@@ -78,8 +78,8 @@ export class Calls {
   }
 
   /**
-   * Publishes what a generator yields, for its caller alone; answers what it returns. It is told to end when its caller
-   * has gone, or what it yields cannot be published.
+   * Publishes the yielded values to the caller, and returns the result. Ends the generator when the caller has disconnected
+   * or a value cannot be published.
    */
   async #follow(method: string, generator: AsyncGenerator, caller: Caller): Promise<unknown> {
     try {
@@ -98,7 +98,7 @@ export class Calls {
   }
 }
 
-/** The topic of what a procedure yields. */
+/** The topic of values that a procedure yields. */
 function progressOf(method: string): string {
   return `${method}.progress`
 }

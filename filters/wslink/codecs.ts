@@ -1,68 +1,68 @@
 import type { Codec, Encoded, Payload } from 'filtered-websocket'
 import { publishOf } from './envelope.ts'
-import type { Generation } from './generation.ts'
+import type { Protocol } from './protocol.ts'
 
-/** The format of packed publishes, and of answers. */
+/** The format of packed publishes and of replies. */
 export const FORMAT = 'wslink'
-/** The format of the core for text that the server itself has for one client, and the topic on which it is published. */
+/** The core's format for notices of the server to a client, and the topic on which they are published. */
 const NOTICE = 'notice'
 const NOTICES = 'wslink.notice'
 
-/** No publish is it: it is compared by identity. */
-const STANDS_FOR_ANSWER = Buffer.alloc(0)
+/** Placeholder for an encoded reply, compared by identity. */
+const REPLY = Buffer.alloc(0)
 
-/** How everything looks to the clients of one server. */
+/** The codecs of a server, by protocol version and topic. */
 export class Codecs {
-  /** Of a client that has not said a good hello: it reads answers to it, and nothing else. */
+  /** Codec before authentication: encodes only replies. */
   readonly before: Codec = {
     name: 'wslink',
     formats: [FORMAT],
-    encode: payload => this.#answerOf(payload),
+    encode: payload => this.#replyOf(payload),
   }
   readonly #topic: string | undefined
-  /** What `STANDS_FOR_ANSWER` stands for, while it is handed to the core. */
-  #answer: Encoded | undefined
-  readonly #known = new Map<string, Codec>()
+  /** The reply in place of `REPLY` during `sendEncoded`. */
+  #reply: Encoded | undefined
+  readonly #codecs = new Map<string, Codec>()
 
-  /** @param topic - on which what other filters broadcast is published; `undefined`: it is not for these clients. */
+  /** @param topic - topic of broadcasts of other filters; `undefined` if clients do not get them. */
   constructor(topic: string | undefined) {
     this.#topic = topic
   }
 
-  /** @param hears - whether the client listens to a topic. */
-  of(generation: Generation, hears: (topic: string) => boolean): Codec {
-    const topic = this.#topic !== undefined && hears(this.#topic) ? this.#topic : undefined
-    const name = topic === undefined ? generation.name : `${generation.name}-${topic}`
-    let codec = this.#known.get(name)
+  /** @param receives - whether the client gets a topic. */
+  of(protocol: Protocol, receives: (topic: string) => boolean): Codec {
+    const topic = this.#topic !== undefined && receives(this.#topic) ? this.#topic : undefined
+    const name = topic === undefined ? protocol.name : `${protocol.name}-${topic}`
+    let codec = this.#codecs.get(name)
     if (codec === undefined) {
-      codec = this.#create(name, generation, topic)
-      this.#known.set(name, codec)
+      codec = this.#create(name, protocol, topic)
+      this.#codecs.set(name, codec)
     }
     return codec
   }
 
-  /** Hands over an answer that is encoded already, so that its bytes are not copied to become a payload. */
-  hand(answer: Encoded, over: (payload: Payload, format: string) => void): void {
-    this.#answer = answer
+  /** Sends an encoded reply without copying its bytes to a payload. */
+  sendEncoded(reply: Encoded, send: (payload: Payload, format: string) => void): void {
+    this.#reply = reply
     try {
-      over(STANDS_FOR_ANSWER, FORMAT)
+      send(REPLY, FORMAT)
     } finally {
-      this.#answer = undefined
+      this.#reply = undefined
     }
   }
 
-  #answerOf(payload: Payload): Encoded | undefined {
-    return payload === STANDS_FOR_ANSWER ? this.#answer : undefined
+  #replyOf(payload: Payload): Encoded | undefined {
+    return payload === REPLY ? this.#reply : undefined
   }
 
-  #create(name: string, generation: Generation, topic: string | undefined): Codec {
+  #create(name: string, protocol: Protocol, topic: string | undefined): Codec {
     return {
       name,
       formats: [FORMAT, NOTICE],
       encode: (payload, format) => {
-        if (format === FORMAT) return this.#answerOf(payload) ?? generation.rewrite(payload as Buffer)
-        if (format === NOTICE) return generation.write(publishOf(NOTICES, payload))
-        return topic === undefined ? undefined : generation.write(publishOf(topic, payload))
+        if (format === FORMAT) return this.#replyOf(payload) ?? protocol.rewrite(payload as Buffer)
+        if (format === NOTICE) return protocol.write(publishOf(NOTICES, payload))
+        return topic === undefined ? undefined : protocol.write(publishOf(topic, payload))
       },
     }
   }

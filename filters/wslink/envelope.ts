@@ -1,15 +1,15 @@
-import { violation } from './fatal.ts'
+import { violation } from './protocol-error.ts'
 
-/** What a client asks for (wslink, section 0). */
+/** A request of a client (wslink, section 0). */
 export interface Request {
-  /** Echoed in the reply, whatever it is. */
+  /** Copied to the reply. */
   readonly id: string
   readonly method: string
   readonly args: readonly unknown[]
   readonly kwargs: Readonly<Record<string, unknown>>
 }
 
-/** What the server says: the reply to a request, or a publish. */
+/** A message of the server: a reply or a publish. */
 export type Envelope =
   | { readonly wslink: '1.0'; readonly id: string; readonly result: unknown }
   | { readonly wslink: '1.0'; readonly id: string; readonly error: Failure }
@@ -20,15 +20,15 @@ export interface Failure {
   readonly data?: unknown
 }
 
-/** Topics that the official clients hear: all others they drop without a word. */
+/** Topics that official clients accept; they ignore others. */
 const TOPIC = /^\w+(\.\w+)*$/
-/** Characters of a topic; those that clients listen to are kept. */
+/** Characters of a topic; subscribed topics are stored. */
 const MAX_TOPIC = 256
 
 /**
- * The request that a decoded message is; `undefined` when there is nothing to answer.
+ * Reads the request in a decoded message; `undefined` if it needs no reply.
  *
- * @throws Fatal
+ * @throws ProtocolError
  */
 export function readRequest(message: unknown): Request | undefined {
   if (!isMap(message) || message.id === undefined) return undefined
@@ -42,30 +42,28 @@ export function resultOf(id: string, result: unknown): Envelope {
   return { wslink: '1.0', id, result: result ?? null }
 }
 
-/** The count at its end is always 0, as in the original. */
+/** The counter at the end is always 0, as in wslink (Python). */
 export function publishOf(topic: string, data: unknown): Envelope {
   return resultOf(`publish:${topic}:0`, data)
 }
 
-/** @throws TypeError for a topic that official clients would never hear. */
+/** @throws TypeError for a topic that official clients ignore. */
 export function checkTopic(topic: unknown): asserts topic is string {
   if (isTopic(topic)) return
   if (typeof topic === 'string' && topic.length > MAX_TOPIC)
     throw new TypeError(`a topic has at most ${MAX_TOPIC} characters, received ${topic.length}`)
-  throw new TypeError(
-    `a topic is made of letters, digits and _ with single dots between them, received ${JSON.stringify(topic)}`,
-  )
+  throw new TypeError(`a topic has letters, digits and _, separated by single dots, received ${JSON.stringify(topic)}`)
 }
 
 export function isTopic(topic: unknown): topic is string {
   return typeof topic === 'string' && topic.length <= MAX_TOPIC && TOPIC.test(topic)
 }
 
-/** Whether it is a map as decoders make them. */
+/** Whether it is an object as created by the decoders. */
 export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }
 
 function typeOf(value: unknown): string {
-  return value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }

@@ -1,41 +1,40 @@
 import type { Client } from 'filtered-websocket'
 
-/** Dot-separated parts, as the original demands (wslink, section 0). */
+/** Parts separated by dots, as in wslink (Python) (wslink, section 0). */
 const NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$/
 
 /**
- * What clients may call: its parameters are the positional arguments, and behind them one object of keyword arguments if
- * there are any. What it returns, or its promise settles to, is the answer. An async generator answers with what it
- * returns; what it yields is published on the way, to its caller, on the topic of its name with `.progress` behind it.
- * Bytes in an answer are not copied before they are sent, so they must not be changed any more.
+ * A function that clients can call. It gets the positional arguments, followed by an object of keyword arguments if there are
+ * any. The reply is its result, or that of its promise or async generator; values that a generator yields are published to
+ * the caller on the topic NAME.progress. Bytes in a result are not copied and must not be changed later.
  */
-// biome-ignore lint/suspicious/noExplicitAny: arguments are what clients send; each procedure says what it expects
+// biome-ignore lint/suspicious/noExplicitAny: clients send the arguments; each procedure declares the types that it expects
 export type Procedure = (...args: any[]) => unknown
 
-/** Procedures by name, or in objects by the parts of their names: `{ demo: { add } }` is `demo.add`. */
+/** Procedures in nested objects by the parts of their names: `{ demo: { add } }` is `demo.add`. */
 export interface ProcedureTree {
   readonly [name: string]: Procedure | ProcedureTree
 }
 
-/** What can be called on one server. */
+/** The procedures of a server. */
 export class Procedures {
-  readonly #known = new Map<string, Procedure>()
+  readonly #procedures = new Map<string, Procedure>()
   #caller: Client | undefined
 
-  /** Whose call is under way, as far as a procedure has not awaited anything. */
+  /** The client of the running call; only until the procedure awaits. */
   get caller(): Client | undefined {
     return this.#caller
   }
 
-  /** @throws TypeError for a name that the protocol does not allow, or that is taken. */
+  /** @throws TypeError for an invalid or duplicate name. */
   register(name: string, procedure: Procedure): void {
     if (!NAME.test(name)) {
-      const rule = 'small letters, digits and _ in parts that begin with a letter, with dots between them'
-      throw new TypeError(`the name of a procedure is made of ${rule}, received ${JSON.stringify(name)}`)
+      const rule = 'lower-case letters, digits and _ in parts that start with a letter, separated by dots'
+      throw new TypeError(`the name of a procedure has ${rule}, received ${JSON.stringify(name)}`)
     }
-    if (typeof procedure !== 'function') throw new TypeError(`procedure ${name} is no function`)
-    if (this.#known.has(name)) throw new TypeError(`there are two procedures ${name}; each name has one`)
-    this.#known.set(name, procedure)
+    if (typeof procedure !== 'function') throw new TypeError(`procedure ${name} is not a function`)
+    if (this.#procedures.has(name)) throw new TypeError(`procedure ${name} is already registered`)
+    this.#procedures.set(name, procedure)
   }
 
   registerAll(tree: ProcedureTree, prefix = ''): void {
@@ -46,10 +45,10 @@ export class Procedures {
   }
 
   get(name: string): Procedure | undefined {
-    return this.#known.get(name)
+    return this.#procedures.get(name)
   }
 
-  /** Runs something in the name of a client. */
+  /** Runs a function with this client as `caller`. */
   as<T>(caller: Client, run: () => T): T {
     const before = this.#caller
     this.#caller = caller

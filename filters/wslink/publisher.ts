@@ -3,23 +3,22 @@ import { FORMAT } from './codecs.ts'
 import { checkTopic, publishOf } from './envelope.ts'
 import { pack } from './msgpack/pack.ts'
 
-/** The topic of the core that all clients are members of until they say what they listen to. */
+/** The core topic of clients without subscriptions. */
 export const ALL = 'wslink'
 
-/** The topic of the core for those who listen to one topic. */
-export function listenersOf(topic: string): string {
+/** The core topic of the subscribers of a topic. */
+export function coreTopicOf(topic: string): string {
   return `${ALL}/${topic}`
 }
 
-/** Whom a publish is for, beside that they listen to its topic. */
+/** Restricts a publish to some of the clients that listen to its topic. */
 export interface PublishAudience {
   /** Only this client. */
   readonly to?: Client
-  /** Everyone but this client. */
+  /** All clients except this one. */
   readonly except?: Client
   /**
-   * Only clients for which this answers true; `interest` is what the client said with `wslink.subscribe`, else `undefined`.
-   * A function cannot travel, so this node only.
+   * Only clients of this node for which this returns true; `interest` is the argument of the client's `wslink.subscribe`, if any.
    */
   readonly where?: (interest: unknown, client: Client) => boolean
 }
@@ -29,39 +28,39 @@ interface Publish extends PublishAudience {
   readonly packed: Buffer
 }
 
-/** Sends to those who listen, all in one order. */
+/** Sends publishes in order to the clients that listen. */
 export class Publisher {
   server: Server | undefined
   readonly #interestOf: (client: Client, topic: string) => unknown
   readonly #onError: (error: unknown) => void
-  #isHeld = false
+  #isDeferring = false
   #isScheduled = false
-  #waiting: Publish[] = []
+  #deferred: Publish[] = []
 
-  /** @param interestOf - what a client said that interests it of a topic. */
+  /** @param interestOf - the interest of a client in a topic. */
   constructor(interestOf: (client: Client, topic: string) => unknown, onError: (error: unknown) => void) {
     this.#interestOf = interestOf
     this.#onError = onError
   }
 
-  /** @throws when the topic is none, or the data cannot be serialised. */
+  /** @throws for an invalid topic, or data that cannot be serialized. */
   publish(topic: string, data: unknown, audience: PublishAudience = {}): void {
     checkTopic(topic)
     if (this.server === undefined) throw new Error(`publish("${topic}") before the server has started`)
     const publish = { ...audience, topic, packed: Buffer.concat(pack(publishOf(topic, data))) }
-    if (this.#isHeld || this.#waiting.length > 0) this.#waiting.push(publish)
+    if (this.#isDeferring || this.#deferred.length > 0) this.#deferred.push(publish)
     else this.#send(publish)
   }
 
-  /** Until `release`: a procedure begins, and what it publishes comes after its answer (wslink, section 0). */
-  hold(): void {
-    this.#isHeld = true
+  /** Defers publishes until `resume`, so that those of a procedure follow its reply (wslink, section 0). */
+  defer(): void {
+    this.#isDeferring = true
   }
 
-  /** @param isAnswered - else the answer may be about to come, so what waits goes out at the end of the turn. */
-  release(isAnswered: boolean): void {
-    this.#isHeld = false
-    if (this.#waiting.length === 0 || this.#isScheduled) return
+  /** @param isAnswered - if false, deferred publishes are sent at the end of the turn, since the reply may follow soon. */
+  resume(isAnswered: boolean): void {
+    this.#isDeferring = false
+    if (this.#deferred.length === 0 || this.#isScheduled) return
     if (isAnswered) {
       this.flush()
     } else {
@@ -73,9 +72,9 @@ export class Publisher {
     }
   }
 
-  /** Sends what waits. */
+  /** Sends the deferred publishes. */
   flush(): void {
-    for (const publish of this.#waiting.splice(0)) {
+    for (const publish of this.#deferred.splice(0)) {
       try {
         this.#send(publish)
       } catch (error) {
@@ -87,21 +86,21 @@ export class Publisher {
   #send({ topic, packed, to, except, where }: Publish): void {
     const server = this.server!
     const audience = { format: FORMAT, ...(except !== undefined && { except }) }
-    const isMeant = (client: Client) =>
-      hears(client, topic) && (where === undefined || where(this.#interestOf(client, topic), client))
+    const isRecipient = (client: Client) =>
+      receives(client, topic) && (where === undefined || where(this.#interestOf(client, topic), client))
     if (to !== undefined) {
-      if (to !== except && isMeant(to)) to.send(packed, FORMAT)
+      if (to !== except && isRecipient(to)) to.send(packed, FORMAT)
     } else if (where !== undefined) {
-      server.broadcast(packed, { ...audience, where: isMeant })
+      server.broadcast(packed, { ...audience, where: isRecipient })
     } else {
-      // Nobody is a member of both.
+      // No client is a member of both topics.
       server.broadcast(packed, { ...audience, topic: ALL })
-      server.broadcast(packed, { ...audience, topic: listenersOf(topic) })
+      server.broadcast(packed, { ...audience, topic: coreTopicOf(topic) })
     }
   }
 }
 
-/** Whether a publish on this topic is for a client. */
-export function hears({ topics }: Client, topic: string): boolean {
-  return topics.has(ALL) || topics.has(listenersOf(topic))
+/** Whether a client gets publishes on this topic. */
+export function receives({ topics }: Client, topic: string): boolean {
+  return topics.has(ALL) || topics.has(coreTopicOf(topic))
 }

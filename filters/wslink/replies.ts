@@ -3,27 +3,27 @@ import type { Client, Encoded } from 'filtered-websocket'
 import { type Limiter, SerialQueue } from 'filtered-websocket/kit'
 import type { Codecs } from './codecs.ts'
 
-/** Bytes that a socket keeps when it is said to be drained. */
-const LITTLE = 16_384
-/** Milliseconds between two looks at a client of which so little may wait that being drained does not tell. */
-const LOOK_EVERY = 20
+/** Bytes that a drained socket may still buffer. */
+const DRAINED = 16_384
+/** Milliseconds between checks of a client whose limit is below `DRAINED`. */
+const POLL_INTERVAL = 20
 
 /**
- * Sends answers to one client, in order, as it has room for them: what it asked for itself must not make it a slow
- * client. Bytes in an answer that waits are those of the procedure, not a copy.
+ * Sends the replies of a client in order, when its outbox has room: its own requests must not make it a slow client. Queued
+ * replies share the bytes of the procedure.
  */
 export class Replies {
   readonly #client: Client
   readonly #codecs: Codecs
   readonly #limiter: Limiter
   readonly #limit: number
-  #waiting = 0
+  #queued = 0
   readonly #queue = new SerialQueue()
   #isClosed = false
 
   /**
-   * @param limiter - counts the bytes of answers that wait.
-   * @param maxBuffered - bytes that may wait for a client; answers take half of them.
+   * @param limiter - counts the bytes of queued replies.
+   * @param maxBuffered - bytes that may be queued for a client; replies use half of them.
    */
   constructor(client: Client, codecs: Codecs, limiter: Limiter, maxBuffered: number) {
     this.#client = client
@@ -32,24 +32,24 @@ export class Replies {
     this.#limit = maxBuffered / 2
   }
 
-  /** `undefined`: it was sent; else that settles when it has been, or when nobody is there any more. */
+  /** Returns `undefined` if it was sent, else a promise that resolves when it is, or the client has disconnected. */
   send(reply: Encoded): Promise<void> | undefined {
     const size = sizeOf(reply)
-    if (this.#waiting === 0 && this.#hasRoom(size)) {
-      this.#hand(reply)
+    if (this.#queued === 0 && this.#hasRoom(size)) {
+      this.#deliver(reply)
       return undefined
     }
-    this.#waiting++
+    this.#queued++
     this.#limiter.weigh(size)
     return this.#queue.run(async () => {
       await this.#untilRoom(size)
-      this.#waiting--
+      this.#queued--
       this.#limiter.weigh(-size)
-      if (!this.#isClosed) this.#hand(reply)
+      if (!this.#isClosed) this.#deliver(reply)
     })
   }
 
-  /** Settles when nothing waits and the client has room, never in this turn of the event loop. */
+  /** Resolves when no reply is queued and the client has room, but not in this turn of the event loop. */
   async room(): Promise<void> {
     await setImmediate()
     await this.#queue.settled
@@ -63,18 +63,18 @@ export class Replies {
   async #untilRoom(size: number): Promise<void> {
     while (!this.#isClosed && !this.#hasRoom(size)) {
       await this.#client.drained()
-      if (!this.#isClosed && !this.#hasRoom(size)) await sleep(LOOK_EVERY, undefined, { ref: false })
+      if (!this.#isClosed && !this.#hasRoom(size)) await sleep(POLL_INTERVAL, undefined, { ref: false })
     }
   }
 
-  /** One answer alone may be of any size. */
+  /** With an empty outbox a reply may have any size. */
   #hasRoom(size: number): boolean {
     const { buffered } = this.#client
-    return buffered <= Math.min(LITTLE, this.#limit) || buffered + size <= this.#limit
+    return buffered <= Math.min(DRAINED, this.#limit) || buffered + size <= this.#limit
   }
 
-  #hand(reply: Encoded): void {
-    this.#codecs.hand(reply, (payload, format) => this.#client.send(payload, format))
+  #deliver(reply: Encoded): void {
+    this.#codecs.sendEncoded(reply, (payload, format) => this.#client.send(payload, format))
   }
 }
 

@@ -1,66 +1,67 @@
 import type { Awaitable, Client, ClientState, Drop, Payload } from 'filtered-websocket'
 import { Limiter } from 'filtered-websocket/kit'
+import type { Authenticator } from './authenticator.ts'
 import type { Calls } from './calls.ts'
 import type { Codecs } from './codecs.ts'
 import { type Envelope, type Request, readRequest, resultOf } from './envelope.ts'
 import { raised, unauthenticated, unauthorized, unknownSystem, unserializable } from './errors.ts'
-import { Fatal } from './fatal.ts'
-import type { Generation, Reader } from './generation.ts'
-import type { Hello } from './hello.ts'
-import { ALL, hears, listenersOf } from './publisher.ts'
+import { memoryOf } from './memory.ts'
+import type { Protocol, Reader } from './protocol.ts'
+import { ProtocolError } from './protocol-error.ts'
+import { ALL, coreTopicOf, receives } from './publisher.ts'
 import { Replies } from './replies.ts'
-import { weightOf } from './weight.ts'
 
-/** Ends a chain; the core has it registered under this name. */
+/** The core's `DROP`, from the global symbol registry. */
 const DROP = Symbol.for('filtered-websocket.drop') as Drop
 
 /** WebSocket close code. */
 const POLICY_VIOLATION = 1008
 const MAX_FAILURES = 5
-/** Milliseconds that a call waits for earlier calls of its client to end. */
+/** Milliseconds that a call waits for earlier calls of its client. */
 const MAX_WAIT = 10_000
 
-/** What all sessions of a server share. */
+/** State shared by the sessions of a server. */
 export interface Service {
-  /** By the kind of frame that a client sends first. */
-  readonly generations: { readonly text: Generation; readonly binary: Generation }
+  /** By the type of the first frame of a client. */
+  readonly protocols: { readonly text: Protocol; readonly binary: Protocol }
   readonly codecs: Codecs
-  readonly hello: Hello
+  readonly authenticator: Authenticator
   readonly calls: Calls
   readonly limits: {
-    /** Bytes of a message, before the hello; after it, what its calls under way and their answers take. */
+    /** Maximum bytes of a message before authentication. */
     readonly hello: number
+    /** Maximum bytes of a message after it, and of the running calls with their queued replies. */
     readonly message: number
-    /** Calls of one client that may be under way. */
+    /** Concurrent calls of a client. */
     readonly pending: number
-    /** Bytes that may wait for one client. */
+    /** Bytes that may be queued for a client. */
     readonly buffered: number
-    /** Milliseconds after which an unfinished message has to go on. */
-    readonly pause: number
+    /** Milliseconds for which an unfinished message may be idle. */
+    readonly idle: number
   }
-  /** A client has said a good hello, and was told so. */
+  /** Called after a client was authenticated and got its reply. */
   onReady(client: Client): Awaitable<void>
-  /** What should not have failed. */
+  /** Called with unexpected errors. */
   onError(error: unknown): void
 }
 
-/** One client, from its first frame to its last (wslink, section 2.3). */
+/** The connection of a client (wslink, section 2.3). */
 export class Session {
   readonly client: Client
-  /** It has said a good hello. */
+  /** Whether it is authenticated. */
   isReady = false
   isClosed = false
-  /** The interest of each topic that it has subscribed to; `undefined`: it has never subscribed, and gets all that it may. */
+  /** Interest by subscribed topic; `undefined` before the first subscription, when the client gets all permitted topics. */
   #interests: Map<string, unknown> | undefined
   readonly #service: Service
   readonly #replies: Replies
   readonly #limiter: Limiter
-  #generation: Generation | undefined
+  #protocol: Protocol | undefined
   #reader: Reader | undefined
   #failures = 0
-  /** Bytes received since its last call. */
+  /** Bytes received since the last call. */
   #received = 0
-  /** Its next message is read when this has ended. */
+  /** Whether the next message waits for the current one. */
   #isBusy = false
 
   constructor(client: Client, service: Service) {
@@ -75,22 +76,22 @@ export class Session {
       const read = this.#read(payload)
       const request = readRequest(read)
       if (request === undefined) return DROP
-      const taken = this.#take(request)
-      return taken instanceof Promise ? this.#during(taken) : taken
+      const outcome = this.#handle(request)
+      return outcome instanceof Promise ? this.#untilDone(outcome) : outcome
     } catch (error) {
-      if (error instanceof Fatal) return this.client.disconnect(error.code, error.message)
+      if (error instanceof ProtocolError) return this.client.disconnect(error.code, error.message)
       throw error
     }
   }
 
-  /** Sends a reply to its client; one that cannot be serialised becomes an error. */
+  /** Sends a reply; if it cannot be serialized, an error instead. */
   reply(reply: Envelope, method: string): Promise<void> | undefined {
-    const generation = this.#generation!
-    let encoded: ReturnType<Generation['write']>
+    const protocol = this.#protocol!
+    let encoded: ReturnType<Protocol['write']>
     try {
-      encoded = generation.write(reply)
+      encoded = protocol.write(reply)
     } catch {
-      encoded = generation.write(unserializable(reply.id, method))
+      encoded = protocol.write(unserializable(reply.id, method))
     }
     return this.#replies.send(encoded)
   }
@@ -103,72 +104,71 @@ export class Session {
     return this.#interests
   }
 
-  /** @throws FwsError `ERR_FORBIDDEN`, and changes nothing. */
-  listen(topic: string, interest: unknown): void {
-    this.client.join(listenersOf(topic))
+  /** @throws FwsError `ERR_FORBIDDEN` without changes. */
+  subscribe(topic: string, interest: unknown): void {
+    this.client.join(coreTopicOf(topic))
     this.#interests ??= new Map()
     this.#interests.set(topic, interest)
     this.client.leave(ALL)
     this.#chooseCodec()
   }
 
-  /** Ends one subscription. */
-  ignore(topic: string): void {
+  unsubscribe(topic: string): void {
     if (this.#interests?.delete(topic) !== true) return
-    this.client.leave(listenersOf(topic))
+    this.client.leave(coreTopicOf(topic))
     this.#chooseCodec()
   }
 
-  /** As before its first subscription. */
-  listenToAll(): void {
+  /** Restores the state before the first subscription. */
+  subscribeAll(): void {
     this.#interests = undefined
     if (this.client.may('join', ALL)) this.client.join(ALL)
     this.#chooseCodec()
   }
 
-  /** Its rights have changed, and it has left the topics that it may no longer join. */
+  /** Called after its rights have changed, and it has left the topics that it may no longer join. */
   rechecked(): void {
     if (!this.isReady) return
     const { topics } = this.client
     for (const topic of this.#interests?.keys() ?? [])
-      if (!topics.has(listenersOf(topic))) this.#interests?.delete(topic)
-    if (this.#interests === undefined) this.listenToAll()
+      if (!topics.has(coreTopicOf(topic))) this.#interests?.delete(topic)
+    if (this.#interests === undefined) this.subscribeAll()
     else this.#chooseCodec()
   }
 
-  /** Its codec follows from the topics that it gets. */
+  /** Sets the codec for the topics that it gets. */
   #chooseCodec(): void {
-    this.client.codec = this.#service.codecs.of(this.#generation!, topic => hears(this.client, topic))
+    this.client.codec = this.#service.codecs.of(this.#protocol!, topic => receives(this.client, topic))
   }
 
-  /** Ends it if it has begun a message and does not go on. */
+  /** Disconnects the client if an unfinished message is idle for too long. */
   check(now: number): void {
     const since = this.#reader?.since
-    const { pause } = this.#service.limits
-    if (!this.#isBusy && since !== undefined && now - since > pause)
-      this.client.disconnect(POLICY_VIOLATION, `a message has not gone on for ${pause / 1000} s`)
+    const { idle } = this.#service.limits
+    if (!this.#isBusy && since !== undefined && now - since > idle)
+      this.client.disconnect(POLICY_VIOLATION, `a message is unfinished and idle for ${idle / 1000} s`)
   }
 
   close(): void {
     this.isClosed = true
-    // Calls may be under way for long, and keep the session.
+    // Running calls may keep the session alive for long.
     this.#reader = undefined
     this.#replies.close()
   }
 
-  /** Its first frame tells what it speaks. */
+  /** Decodes a frame; the first one determines the protocol version. */
   #read(payload: Payload): unknown {
-    const { generations, limits } = this.#service
-    this.#generation ??= typeof payload === 'string' ? generations.text : generations.binary
-    this.#reader ??= this.#generation.reader(limits.hello)
+    const { protocols, limits } = this.#service
+    this.#protocol ??= typeof payload === 'string' ? protocols.text : protocols.binary
+    this.#reader ??= this.#protocol.reader(limits.hello)
     this.#received += Buffer.byteLength(payload)
     return this.#reader.read(payload, performance.now())
   }
 
-  #take(request: Request): Drop | Promise<Drop> {
+  #handle(request: Request): Drop | Promise<Drop> {
     const { id, method } = request
     if (/^system(:|$)/.test(id)) {
-      if (method === 'wslink.hello') return this.#greet(request)
+      if (method === 'wslink.hello') return this.#authenticate(request)
       this.#answer(unknownSystem(id))
     } else if (this.isReady) {
       const { renewToken } = this.client.state
@@ -181,13 +181,13 @@ export class Session {
     return DROP
   }
 
-  #greet({ id, args }: Request): Drop | Promise<Drop> {
-    const accepted = this.#service.hello.check(args, this.client)
-    if (typeof accepted === 'boolean') return this.#greeted(id, accepted)
-    return Promise.resolve(accepted).then(late => this.#greeted(id, late))
+  #authenticate({ id, args }: Request): Drop | Promise<Drop> {
+    const accepted = this.#service.authenticator.check(args, this.client)
+    if (typeof accepted === 'boolean') return this.#authenticated(id, accepted)
+    return Promise.resolve(accepted).then(isAccepted => this.#authenticated(id, isAccepted))
   }
 
-  /** A later token. What the client sends next waits for it, so it is handled with the new rights. */
+  /** Renews the token. Later messages of the client wait, so they run with the new rights. */
   async #renew({ id, method, args }: Request, renew: NonNullable<ClientState['renewToken']>): Promise<Drop> {
     const [token] = args
     const renewal = await renew(typeof token === 'string' ? token : '', this.client)
@@ -197,34 +197,34 @@ export class Session {
     return DROP
   }
 
-  #greeted(id: string, isAccepted: boolean): Drop | Promise<Drop> {
-    // A hook that took longer than filters may: its client has left, and everybody was told.
+  #authenticated(id: string, isAccepted: boolean): Drop | Promise<Drop> {
+    // A hook exceeded --filter-timeout, and the client has been closed.
     if (this.isClosed) return DROP
     if (!isAccepted) {
       this.#answer(unauthenticated(id))
       return ++this.#failures < MAX_FAILURES
         ? DROP
-        : this.client.disconnect(POLICY_VIOLATION, `${MAX_FAILURES} hellos were not accepted`)
+        : this.client.disconnect(POLICY_VIOLATION, `${MAX_FAILURES} failed authentications`)
     }
-    // Official clients wait for ever for an answer to an id with a hyphen.
+    // Official clients never accept a reply to an id with a hyphen.
     const clientID = `c${this.client.id.replaceAll('-', '')}`
-    this.#answer(resultOf(id, { clientID, ...this.#generation!.welcome }))
+    this.#answer(resultOf(id, { clientID, ...this.#protocol!.welcome }))
     if (this.isReady) return DROP
     this.#admit()
-    const told = this.#service.onReady(this.client)
-    return told === undefined ? DROP : Promise.resolve(told).then(() => DROP)
+    const pending = this.#service.onReady(this.client)
+    return pending === undefined ? DROP : Promise.resolve(pending).then(() => DROP)
   }
 
   #admit(): void {
     const { client } = this
     this.isReady = true
     this.#reader!.admit(this.#service.limits.message)
-    this.listenToAll()
+    this.subscribeAll()
     client.admit()
   }
 
   #call(request: Request): Drop | Promise<Drop> {
-    const bytes = this.#received + weightOf(request)
+    const bytes = this.#received + memoryOf(request)
     this.#received = 0
     return this.#limiter.isFull ? this.#runLater(request, bytes) : this.#run(request, bytes)
   }
@@ -234,7 +234,7 @@ export class Session {
     try {
       await this.#limiter.enter(bytes, AbortSignal.timeout(MAX_WAIT))
     } catch {
-      const busy = new Error('too many calls of this client are under way, try later')
+      const busy = new Error('too many running calls of this client, try later')
       if (!this.isClosed) this.reply(raised(id, method, busy, false), method)
       return DROP
     }
@@ -254,16 +254,16 @@ export class Session {
     return DROP
   }
 
-  /** While it is on hold, and ahead of all that waits. */
+  /** Replies to a pending client, ahead of queued messages. */
   #answer(reply: Envelope): void {
     const { codecs } = this.#service
-    codecs.hand(this.#generation!.write(reply), (payload, format) => this.client.answer(payload, format))
+    codecs.sendEncoded(this.#protocol!.write(reply), (payload, format) => this.client.answer(payload, format))
   }
 
-  async #during(work: Promise<Drop>): Promise<Drop> {
+  async #untilDone(outcome: Promise<Drop>): Promise<Drop> {
     this.#isBusy = true
     try {
-      return await work
+      return await outcome
     } finally {
       this.#isBusy = false
       this.#reader?.touch(performance.now())

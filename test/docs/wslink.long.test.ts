@@ -151,8 +151,8 @@ describe('docs/guide/wslink.md', () => {
     const cwd = folder(t, { 'procedures.ts': files['procedures.ts']! })
     const { code, stderr } = await run(['-p', '0', '-f', './procedures.ts'], { cwd })
     assert.equal(code, 2)
-    const ways = 'give --wslink-secret, put jwt before it, or say --wslink-open for everyone'
-    assert.ok(stderr.includes(`wslink would let nobody in: ${ways}`), stderr)
+    const ways = 'set --wslink-secret, put jwt before it, or set --wslink-open'
+    assert.ok(stderr.includes(`no client can authenticate: ${ways}`), stderr)
     await launch(t, ['-p', '0', '-f', './procedures.ts', '--wslink-open'], { cwd })
   })
 })

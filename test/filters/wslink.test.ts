@@ -18,13 +18,13 @@ declare module 'filtered-websocket' {
 
 const UNAUTHENTICATED = { code: -32_000, message: 'Authentication failed' }
 
-/** A procedure for each thing that tests want done. */
+/** Registers the procedures of the tests. */
 function basics(wslink: WslinkApi): void {
   wslink.register('add', (a: number, b: number) => a + b)
   wslink.register('say', (topic: string, data: unknown) => wslink.publish(topic, data))
 }
 
-/** A client of 1.x, let in. */
+/** An authenticated client of 1.x. */
 async function enterFirst(url: string): Promise<Peer> {
   const peer = await Peer.open(url)
   peer.send(JSON.stringify(hello()))
@@ -33,51 +33,51 @@ async function enterFirst(url: string): Promise<Peer> {
 }
 
 const results = (client: Client2) => client.messages.slice(1).map(({ result, error }) => result ?? error)
-/** Topics and data of what was published. */
+/** Topic and data of each publish. */
 const published = (messages: readonly { id: string; result: unknown }[]) =>
   messages.filter(({ id }) => id.startsWith('publish:')).map(({ id, result }) => [id.split(':')[1], result])
 
-describe('wslink lets in', () => {
-  it('nobody without a way to come in, and says so at the start', async () => {
+describe('wslink admits', () => {
+  it('no client without a means of authentication, and refuses to start', async () => {
     await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['wslink'] }), {
       code: 'ERR_OPTION',
       message:
-        /^filter wslink: wslink would let nobody in: give --wslink-secret, put jwt before it, or say --wslink-open for everyone$/,
+        /^filter wslink: no client can authenticate: set --wslink-secret, put jwt before it, or set --wslink-open$/,
     })
   })
-  it('nobody by options that contradict each other', async t => {
+  it('no client with contradictory options, and refuses to start', async t => {
     const base = folder(t)
     const refused = (...flags: string[]) => refusalInside(['-f', 'wslink', ...flags], base)
     assert.match(
       await refused('--wslink-open', '--wslink-secret', 'x'),
-      /--wslink-open asks for no secret, and --wslink-secret for one: give one of the two$/,
+      /--wslink-open and --wslink-secret exclude each other; set one of them$/,
     )
     assert.match(
       await refused('--wslink-open', '--wslink-topic', 'my-room'),
       /--wslink-topic takes letters, digits and _ with single dots between them, received "my-room"$/,
     )
   })
-  it('nobody to a room of others that stands before it', async t => {
+  it('no client if a broadcasting filter precedes it, and refuses to start', async t => {
     const options = { port: 0, logLevel: 'silent', wslinkOpen: true, wslinkTopic: 'room' } as const
     await assert.rejects(createServer({ ...options, filters: ['broadcast', 'wslink'] }), {
       code: 'ERR_OPTION',
       message:
-        /^filter wslink: with --wslink-topic, wslink stands before broadcast in -f, which would send frames as they are$/,
+        /^filter wslink: with --wslink-topic, put wslink before broadcast in -f, which would broadcast raw frames$/,
     })
     await serve(t, { ...options, filters: ['rate-limit', 'wslink', 'broadcast'] })
   })
-  it('no client that another filter has taken, and says so once', async () => {
+  it('no client with the codec of another filter, and logs it once', async () => {
     const server = await testServer(['media', 'wslink'], { wslinkOpen: true })
     await server.connect()
     await server.connect()
-    const told = server.logged.filter(({ msg }) => msg === 'another filter takes these clients')
+    const lines = server.logged.filter(({ msg }) => msg === 'clients skipped: another filter set their codec')
     assert.deepEqual(
-      told.map(({ protocol }) => protocol),
+      lines.map(({ protocol }) => protocol),
       ['media'],
     )
     await server.stop()
   })
-  it('who knows the secret, and nobody else', async t => {
+  it('only clients with the secret', async t => {
     const { open } = await serveWslink(t)
     const peer = await open()
     for (const wrong of ['', 's3cre', 's3cret ', 5, null, ['s3cret']]) {
@@ -92,7 +92,7 @@ describe('wslink lets in', () => {
     assert.match(clientID, /^c[0-9a-f]{32}$/)
     assert.equal(maxMsgSize, 4_194_304)
   })
-  it('everyone if it is open, by a hello of any kind', async t => {
+  it('all clients with --wslink-open, by any hello', async t => {
     const { open } = await serveWslink(t, basics, { wslinkSecret: undefined, wslinkOpen: true })
     const peer = await open()
     peer.send(whole(call('1', 'add', [1, 2])))
@@ -103,7 +103,7 @@ describe('wslink lets in', () => {
     assert.deepEqual(early.error, { code: -32_000, message: 'Unauthorized: Skip message processing' })
     assert.equal(late.result, 3)
   })
-  it('whom all hooks accept, as who they say that it is', async t => {
+  it('clients that all hooks accept, with the identity of the hooks', async t => {
     const asked: unknown[] = []
     const on = (wslink: WslinkApi) => {
       wslink.validate(async secret => {
@@ -128,7 +128,7 @@ describe('wslink lets in', () => {
     for (const secret of ['user-eve', 'broken', SECRET]) assert.equal(await answer(secret), 'Authentication failed')
     assert.deepEqual(asked, ['user-ann', 'guest', 'user-eve', 'broken', SECRET])
   })
-  it('whom jwt in front of it knows, whatever their secret', async t => {
+  it('clients that jwt has authenticated, with any secret', async t => {
     const server = await serve(t, {
       filters: ['jwt', 'wslink', building(wslink => wslink.register('who', () => wslink.caller?.identity))],
       jwtSecret: TOKEN_SECRET,
@@ -139,7 +139,7 @@ describe('wslink lets in', () => {
     await client.peer.get(2)
     assert.deepEqual(results(client), ['ann'])
   })
-  it('whom jwt in front of it knows by the secret alone, if there is one', async t => {
+  it('clients that jwt has authenticated only with the secret, if one is set', async t => {
     const server = await serve(t, {
       filters: ['jwt', 'wslink', building(basics)],
       jwtSecret: TOKEN_SECRET,
@@ -154,7 +154,7 @@ describe('wslink lets in', () => {
     assert.deepEqual(first.error, UNAUTHENTICATED)
     assert.ok(second.result.clientID)
   })
-  it('nobody who has gone while a hook took too long', async t => {
+  it('no client that was closed because a hook took too long', async t => {
     let answer = (_: boolean) => {}
     const seen: string[] = []
     const { server, open } = await serveWslink(
@@ -177,21 +177,21 @@ describe('wslink lets in', () => {
     await new Promise(setImmediate)
     assert.deepEqual([seen, client!.topics.size], [[], 0])
   })
-  it('nobody who has said five wrong hellos', async t => {
+  it('no client after five failed authentications', async t => {
     const { open } = await serveWslink(t)
     const peer = await open()
     for (let i = 0; i < 6; i++) peer.send(whole(hello('wrong')))
-    assert.deepEqual(await peer.end(), { code: 1008, reason: '5 hellos were not accepted' })
+    assert.deepEqual(await peer.end(), { code: 1008, reason: '5 failed authentications' })
     assert.equal(peer.received.length, 5)
   })
-  it('nobody who says nothing', async t => {
+  it('no client that sends nothing', async t => {
     const { open } = await serveWslink(t, basics, { holdTimeout: 0.05 })
     assert.deepEqual(await (await open()).end(), { code: 1008, reason: 'not admitted in time' })
   })
 })
 
 describe('wslink publishes', () => {
-  it('to all who have said hello, and to nobody else', async t => {
+  it('to authenticated clients only', async t => {
     const { enter, open, url } = await serveWslink(t, basics)
     const [ann, first, stranger] = [await enter(), await enterFirst(url), await open()]
     ann.call('say', ['room', { a: Buffer.from('bytes') }])
@@ -205,16 +205,16 @@ describe('wslink publishes', () => {
     await stranger.get(1)
     assert.equal(opened(stranger.received)[0].id, 'system:c0:0')
   })
-  it('what is framed once for all clients of a kind', async t => {
+  it('and frames once for all clients of a version', async t => {
     const { enter } = await serveWslink(t, basics)
     const clients = await Promise.all([enter(), enter(), enter()])
     clients[0]!.call('say', ['room', 1])
     const frames = await Promise.all(clients.map(async ({ peer }, i) => (await peer.get(i === 0 ? 3 : 2)).at(-1)))
-    // Even the id of the message is the same.
+    // The id of the message is the same too.
     assert.deepEqual(frames[1], frames[0])
     assert.deepEqual(frames[2], frames[0])
   })
-  it('behind the answer of the procedure that does it, in the order of publishing', async t => {
+  it('after the reply of the publishing procedure, in order', async t => {
     const { enter } = await serveWslink(t, wslink => {
       const say = (from: string) => {
         wslink.publish('room', `${from} 1`)
@@ -232,7 +232,7 @@ describe('wslink publishes', () => {
     for (const method of ['sync', 'async', 'fails']) client.call(method)
     await client.peer.get(10)
     const seen = client.messages.slice(1).map(({ result, error }) => result ?? error.data.exception)
-    // What an async procedure publishes goes out at the end of the turn: other calls may be answered before.
+    // Publishes of an async procedure are sent at the end of the turn, maybe after replies to other calls.
     const before = (a: string, b: string) => assert.ok(seen.indexOf(a) < seen.indexOf(b), `${a} before ${b}: ${seen}`)
     before('sync', 'sync 1')
     before('async', 'async 1')
@@ -242,7 +242,7 @@ describe('wslink publishes', () => {
       ['sync', 'async', 'fails'].flatMap(from => [`${from} 1`, `${from} 2`]),
     )
   })
-  it('to one client, to all but one, to those whom it interests', async t => {
+  it('to one client, to all except one, or by interest', async t => {
     const { enter } = await serveWslink(t, wslink => {
       wslink.register('me', () => wslink.publish('room', 'to me', { to: wslink.caller! }))
       wslink.register('others', () => wslink.publish('room', 'to others', { except: wslink.caller! }))
@@ -268,7 +268,7 @@ describe('wslink publishes', () => {
       ['to others', 'to divers', true],
     ])
   })
-  it('on topics that are short, so that clients cannot have it keep long ones', async t => {
+  it('on short topics only, since subscribed topics are stored', async t => {
     const { enter } = await serveWslink(t, basics)
     const client = await enter()
     client.call('wslink.subscribe', ['x'.repeat(256)])
@@ -278,20 +278,20 @@ describe('wslink publishes', () => {
     assert.equal(taken, true)
     assert.equal(refused.data.exception, 'a topic has at most 256 characters, received 257')
   })
-  it('only on topics that official clients hear', async t => {
+  it('only on topics that official clients accept', async t => {
     const { enter } = await serveWslink(t, basics)
     const client = await enter()
     for (const topic of ['my-room', 'a..b', '', 'ä', 5]) client.call('say', [topic, 1])
     client.call('wslink.subscribe', ['my-room'])
     await client.peer.get(7)
     const why = (topic: unknown) =>
-      `a topic is made of letters, digits and _ with single dots between them, received ${JSON.stringify(topic)}`
+      `a topic has letters, digits and _, separated by single dots, received ${JSON.stringify(topic)}`
     assert.deepEqual(
       results(client).map(({ data }) => data.exception),
       ['my-room', 'a..b', '', 'ä', 5, 'my-room'].map(why),
     )
   })
-  it('what other filters broadcast on one topic, to those who listen to it', async t => {
+  it('broadcasts of other filters on a topic, to its subscribers', async t => {
     const chat = { message: (payload: Payload, client: Client) => client.server.broadcast(payload) }
     const other = { name: 'other', encode: (payload: Payload) => payload }
     const outsiders = {
@@ -326,7 +326,7 @@ describe('wslink publishes', () => {
     await narrow.peer.get(5)
     assert.deepEqual(published(narrow.messages).at(-1), ['chat', 'again'])
   })
-  it('nothing of what other filters broadcast, unless told', async t => {
+  it('no broadcasts of other filters by default', async t => {
     const { server, enter } = await serveWslink(t, basics)
     const client = await enter()
     server.broadcast('plain text, at which the official client throws')
@@ -337,7 +337,7 @@ describe('wslink publishes', () => {
 })
 
 describe('a client of wslink', () => {
-  it('may be refused a topic, or told more of it', async t => {
+  it('can be refused a topic by a hook, or get messages from it', async t => {
     const heard: unknown[] = []
     const { enter } = await serveWslink(t, wslink => {
       wslink.onSubscribe(async (topic, _, interest) => {
@@ -369,7 +369,7 @@ describe('a client of wslink', () => {
       ['room', 'so far'],
     ])
   })
-  it('listens to 256 topics at most, and says little of each', async t => {
+  it('can subscribe to 256 topics, with small interests', async t => {
     const { enter } = await serveWslink(t)
     const client = await enter()
     for (let i = 0; i <= 256; i++) client.call('wslink.subscribe', [`t${i}`])
@@ -377,10 +377,10 @@ describe('a client of wslink', () => {
     await client.peer.get(259)
     const seen = results(client)
     assert.deepEqual(new Set(seen.slice(0, 256)), new Set([true]))
-    assert.equal(seen[256].data.exception, 'a client listens to 256 topics at most')
-    assert.equal(seen[257].data.exception, 'what interests a client has at most 4096 bytes, received 5003')
+    assert.equal(seen[256].data.exception, 'a client can subscribe to at most 256 topics')
+    assert.equal(seen[257].data.exception, 'an interest has at most 4096 bytes, received 5003')
   })
-  it('hears what a guard allows', async t => {
+  it('gets the topics that a guard allows', async t => {
     const { url } = await serve(t, {
       filters: ['allow', 'wslink', building(basics)],
       allowRules: ['anyone join wslink/room'],
@@ -395,7 +395,7 @@ describe('a client of wslink', () => {
     assert.equal(results(client)[1].data.exception, 'not allowed to listen to other')
     assert.deepEqual(published(client.messages), [['room', 2]])
   })
-  it('is known from its hello to its end', async t => {
+  it('is reported to onConnect and onClose', async t => {
     const seen: string[] = []
     const { enter, open } = await serveWslink(t, wslink => {
       wslink.onConnect(async client => void seen.push(`in ${client.topics.size}`))
@@ -411,7 +411,7 @@ describe('a client of wslink', () => {
     await until(() => seen.length === 2)
     assert.deepEqual(seen, ['in 1', 'out 4000'])
   })
-  it('is told where an error was thrown if the operator says so', async t => {
+  it('gets the stack of errors with --wslink-debug', async t => {
     const { enter } = await serveWslink(
       t,
       wslink => {
@@ -430,7 +430,7 @@ describe('a client of wslink', () => {
     assert.match(error.data.trace, /^TypeError: boom\n +at .*wslink\.test\.ts/)
     assert.deepEqual(odd.data, { method: 'fails.oddly', exception: 'just text' })
   })
-  it('ends a generator by leaving', async t => {
+  it('ends a generator by disconnecting', async t => {
     const seen: string[] = []
     const { enter } = await serveWslink(t, wslink => {
       wslink.register('for.ever', async function* () {
@@ -450,7 +450,7 @@ describe('a client of wslink', () => {
     peer.ws.terminate()
     await until(() => seen.length === 1, 'the end of the generator')
   })
-  it('ends a generator that yields what cannot be said', async t => {
+  it('ends a generator that yields a value that cannot be encoded', async t => {
     const seen: string[] = []
     const { enter } = await serveWslink(t, wslink => {
       wslink.register('odd', async function* () {
@@ -467,7 +467,7 @@ describe('a client of wslink', () => {
     assert.equal(results(client)[0].data.exception, 'Unrecognized object: [object Function]')
     assert.deepEqual(seen, ['ended'])
   })
-  it('gets an error for whatever a procedure throws', async t => {
+  it('gets an error for any value that a procedure throws', async t => {
     const odd = [
       Object.create(null),
       Object.assign(new Error(), { message: Object.create(null) }),
@@ -483,11 +483,11 @@ describe('a client of wslink', () => {
     const client = await enter()
     for (const method of ['odd', 'odd.later']) for (const i of odd.keys()) client.call(method, [i])
     await client.peer.get(9)
-    const texts = ['an error without a text', 'an error without a text', 'undefined', 'Symbol(x)']
+    const texts = ['an error without a message', 'an error without a message', 'undefined', 'Symbol(x)']
     const seen = results(client).map(({ data }) => data.exception)
     assert.deepEqual(seen.sort(), [...texts, ...texts].sort())
   })
-  it('gets an error for a result that cannot be said', async t => {
+  it('gets an error for a result that cannot be encoded', async t => {
     const circle: unknown[] = []
     circle.push(circle)
     const odd = [() => {}, Symbol('x'), 2n ** 70n, circle]
@@ -500,7 +500,7 @@ describe('a client of wslink', () => {
     for (const i of [0, 1, 3]) first.send(JSON.stringify(call(`${i}`, 'odd', [i])))
     for (const text of (await first.get(4)).slice(1)) assert.deepEqual(JSON.parse(String(text)).error, error)
   })
-  it('may stop the server if the operator says so', async t => {
+  it('can stop the server with --wslink-exit', async t => {
     for (const [method, args] of [
       ['application.exit', []],
       ['application.exit.later', [0]],
@@ -513,7 +513,7 @@ describe('a client of wslink', () => {
       await server.closed
     }
   })
-  it('whose calls are under way is not read any further', async t => {
+  it('is not read while it has too many running calls', async t => {
     let running = 0
     let most = 0
     const ends: (() => void)[] = []
@@ -561,7 +561,7 @@ describe('a client of wslink', () => {
     ends[1]!()
     await until(() => client.messages.length === 4)
   })
-  it('whose calls under way take much is not read any further, few bytes as they may be', async t => {
+  it('is not read while its running calls use much memory, even with few bytes on the wire', async t => {
     let running = 0
     const ends: (() => void)[] = []
     const { enter } = await serveWslink(
@@ -574,7 +574,7 @@ describe('a client of wslink', () => {
       { wslinkMaxMessage: 1_000_000 },
     )
     const client = await enter()
-    // Some 10,000 bytes on the wire, and 1,300,000 as maps.
+    // About 10,000 bytes on the wire, and 1,300,000 in memory.
     for (let i = 0; i < 3; i++) client.call('wait', [Array.from({ length: 10_000 }, () => ({}))])
     for (let i = 1; i <= 3; i++) {
       await until(() => ends.length > 0)
@@ -583,7 +583,7 @@ describe('a client of wslink', () => {
       await client.peer.get(1 + i)
     }
   })
-  it('that does not read makes no more large answers than it may have', async t => {
+  it('that does not read causes a bounded number of large replies', async t => {
     let made = 0
     const { server, enter } = await serveWslink(
       t,
@@ -598,7 +598,7 @@ describe('a client of wslink', () => {
     client.peer.ws.pause()
     for (let i = 0; i < 40; i++) client.call('large')
     await until(() => server.counters.messages >= 10 && made > 3)
-    // Whatever the sockets between them hold, and one, and three that wait.
+    // Those in the socket buffers, one sent, and three queued.
     const sockets = server.counters.deliveries
     await new Promise(setImmediate)
     assert.ok(made <= sockets + 4, `${made} answers, ${sockets} sent`)
@@ -606,7 +606,7 @@ describe('a client of wslink', () => {
     await client.peer.get(41)
     assert.equal(made, 40)
   })
-  it('that has gone leaves nothing of what it had begun, whatever is under way', async t => {
+  it('that has disconnected leaves no unfinished messages, also with running calls', async t => {
     const ends: (() => void)[] = []
     const { server, enter } = await serveWslink(t, wslink =>
       wslink.register('wait', () => new Promise<void>(end => ends.push(end))),
@@ -626,7 +626,7 @@ describe('a client of wslink', () => {
     assert.equal(ends.length, 4)
     assert.ok(kept < 200_000_000, `${kept} bytes`)
   })
-  it('that reads slowly gets its large answers one after the other', async t => {
+  it('that reads slowly gets its large replies one by one', async t => {
     const SIZE = 20_000_000
     const { server, enter } = await serveWslink(
       t,
@@ -649,10 +649,10 @@ describe('a client of wslink', () => {
 })
 
 describe('procedures', () => {
-  it('have the types that filters give their names', async t => {
+  it('have the types that filters declare', async t => {
     const { enter } = await serveWslink(t, wslink => {
       wslink.register('typed.add', (a, b) => a.valueOf() + b)
-      // @ts-expect-error: it answers a number
+      // @ts-expect-error: it returns a number
       const wrong: Parameters<typeof wslink.register<'typed.add'>>[1] = () => 'text'
       wslink.register('other', wrong)
     })
@@ -662,7 +662,7 @@ describe('procedures', () => {
     await client.peer.get(3)
     assert.deepEqual(results(client), [3, 'text'])
   })
-  it('have names that the protocol allows, each one', async t => {
+  it('have valid and unique names', async t => {
     const caught: string[] = []
     await serveWslink(t, wslink => {
       const attempt = (name: string, procedure: unknown = () => {}) => {
@@ -678,14 +678,14 @@ describe('procedures', () => {
       attempt('wslink.subscribe')
       attempt('x', 5)
     })
-    const rule = 'small letters, digits and _ in parts that begin with a letter, with dots between them'
+    const rule = 'lower-case letters, digits and _ in parts that start with a letter, separated by dots'
     assert.deepEqual(caught, [
       ...['Add', 'a-b', '1a', 'a..b', 'a.', '', '_a'].map(
-        name => `the name of a procedure is made of ${rule}, received ${JSON.stringify(name)}`,
+        name => `the name of a procedure has ${rule}, received ${JSON.stringify(name)}`,
       ),
-      'there are two procedures demo.add; each name has one',
-      'there are two procedures wslink.subscribe; each name has one',
-      'procedure x is no function',
+      'procedure demo.add is already registered',
+      'procedure wslink.subscribe is already registered',
+      'procedure x is not a function',
     ])
   })
 })

@@ -1,15 +1,15 @@
-// Random messages of wslink: in this process to what reads them, then over connections to the command as it is shipped.
+// Random messages of wslink: to the readers in this process, then over connections to the built command.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { decode, encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
-import { Fatal } from '../../filters/wslink/fatal.ts'
-import type { Reader } from '../../filters/wslink/generation.ts'
 import { pack, unpack } from '../../filters/wslink/msgpack/pack.ts'
-import { Generation1 } from '../../filters/wslink/v1/generation.ts'
+import type { Reader } from '../../filters/wslink/protocol.ts'
+import { ProtocolError } from '../../filters/wslink/protocol-error.ts'
+import { ProtocolV1 } from '../../filters/wslink/v1/protocol.ts'
 import { chunksOf } from '../../filters/wslink/v2/chunks.ts'
-import { Generation2 } from '../../filters/wslink/v2/generation.ts'
+import { ProtocolV2 } from '../../filters/wslink/v2/protocol.ts'
 import { BINARY, CLOSE, frame, TEXT } from '../support/frames.ts'
 import { watched } from '../support/resources.ts'
 import { root } from '../support/root.ts'
@@ -51,17 +51,17 @@ const value = fc.letrec(tie => ({
 
 const bytes = mutated(value.map(any => Buffer.from(encode(any))))
 
-/** Runs one property with a seed that is told when it fails. */
+/** Runs a property with a seed that is printed when it fails. */
 function check<T>(arbitrary: fc.Arbitrary<T>, property: (value: T) => void): void {
   fc.assert(fc.property(arbitrary, property), { numRuns: RUNS, seed: chooseSeed(), endOnFailure: true })
 }
 
-/** What a reader says to a frame; only a `Fatal` may be thrown. */
+/** The result of a reader; it may throw only `ProtocolError`. */
 function read(reader: Reader, payload: string | Buffer): unknown {
   try {
     return reader.read(payload, 0)
   } catch (error) {
-    if (!(error instanceof Fatal)) throw error
+    if (!(error instanceof ProtocolError)) throw error
     assert.ok(
       [1002, 1007, 1009].includes(error.code) && error.message !== '' && Buffer.byteLength(error.message) <= 123,
     )
@@ -70,26 +70,26 @@ function read(reader: Reader, payload: string | Buffer): unknown {
 }
 
 describe('random wslink', () => {
-  it('values are packed as the library packs them, and unpacked again', () =>
+  it('values are packed like the library does, and unpacked again', () =>
     check(value, any => {
       const packed = Buffer.concat(pack(any))
       assert.deepEqual(packed, Buffer.from(encode(any)))
       assert.deepEqual(unpack(packed), decode(packed))
     }))
-  it('bytes are unpacked as the library does, or refused', () =>
+  it('bytes are unpacked like the library does, or refused', () =>
     check(bytes, random => {
-      let ours: unknown
+      let unpacked: unknown
       try {
-        ours = unpack(random)
+        unpacked = unpack(random)
       } catch (error) {
-        assert.ok(error instanceof Fatal && [1007, 1009].includes(error.code), String(error))
-        const isOurOwnLimit = /nested deeper|values$|byte arrays$/.test(error.message)
-        if (!isOurOwnLimit) assert.throws(() => decode(random), `${error.message}: ${random.toString('hex')}`)
+        assert.ok(error instanceof ProtocolError && [1007, 1009].includes(error.code), String(error))
+        const isLimit = /nested deeper|values$|byte arrays$/.test(error.message)
+        if (!isLimit) assert.throws(() => decode(random), `${error.message}: ${random.toString('hex')}`)
         return
       }
-      assert.deepEqual(ours, decode(random))
+      assert.deepEqual(unpacked, decode(random))
     }))
-  it('messages come together from chunks in any order, one between the other', () => {
+  it('messages are assembled from interleaved chunks in any order', () => {
     const sent = fc.record({
       messages: fc.array(fc.uint8Array({ minLength: 1, maxLength: 200 }), { minLength: 1, maxLength: 4 }),
       frame: fc.integer({ min: 13, max: 80 }),
@@ -100,7 +100,7 @@ describe('random wslink', () => {
       const chunks = whole.flatMap((message, id) =>
         chunksOf([message], maxFrame, id).map(parts => Buffer.concat(parts)),
       )
-      const reader = new Generation2(maxFrame).reader(LIMIT)
+      const reader = new ProtocolV2(maxFrame).reader(LIMIT)
       const complete: unknown[] = []
       while (chunks.length > 0) {
         const [next] = chunks.splice(order.next().value % chunks.length, 1)
@@ -112,14 +112,14 @@ describe('random wslink', () => {
       assert.equal(reader.since, undefined)
     })
   })
-  it('chunks that lie are refused, or are a message', () => {
+  it('inconsistent chunks are refused, or are a message', () => {
     const number = fc.oneof(fc.nat(20), fc.constantFrom(2 ** 31, 2 ** 32 - 1, LIMIT, LIMIT + 1), fc.nat(LIMIT))
     const lying = fc
       .tuple(fc.nat(2), number, number, fc.uint8Array({ maxLength: 20 }))
       .map(([id, at, total, some]) => chunk(id, at, total, some))
     check(fc.array(mutated(lying), { maxLength: 30 }), frames => {
-      const reader = new Generation2(1000).reader(LIMIT)
-      for (const one of frames) if (read(reader, one) instanceof Fatal) return
+      const reader = new ProtocolV2(1000).reader(LIMIT)
+      for (const one of frames) if (read(reader, one) instanceof ProtocolError) return
     })
   })
   it('frames of 1.x are refused, or are a message', () => {
@@ -130,9 +130,9 @@ describe('random wslink', () => {
     const python = text.map(said => said.replaceAll('null', 'NaN'))
     const binary = fc.uint8Array({ maxLength: 20 }).map(some => Buffer.from(some))
     check(fc.array(fc.oneof(text, python, binary), { maxLength: 20 }), frames => {
-      const reader = new Generation1().reader(LIMIT)
+      const reader = new ProtocolV1().reader(LIMIT)
       reader.admit(LIMIT)
-      for (const one of frames) if (read(reader, one) instanceof Fatal) return
+      for (const one of frames) if (read(reader, one) instanceof ProtocolError) return
     })
   })
 })
@@ -167,7 +167,7 @@ const talks: fc.Arbitrary<Talk> = fc
       writes: [
         goodHandshake(),
         first,
-        // Text that is no UTF-8 is refused by the core.
+        // The core refuses text that is not UTF-8.
         ...changed.map((one, i) => frame(isText && i % 7 < 5 ? TEXT : BINARY, isText ? Buffer.from(String(one)) : one)),
       ],
       ends: true,
@@ -175,7 +175,7 @@ const talks: fc.Arbitrary<Talk> = fc
     }))
   })
 
-it(`${CONVERSATIONS} random conversations of wslink are answered by the book or ended, and leave nothing behind`, {
+it(`${CONVERSATIONS} random conversations of wslink get valid replies or are closed, and release all resources`, {
   timeout: 120_000,
 }, async t => {
   const filters = join(root, 'test/support/filters')
@@ -208,7 +208,7 @@ it(`${CONVERSATIONS} random conversations of wslink are answered by the book or 
   assert.ok(letIn > CONVERSATIONS / 100, `${letIn} calls came through`)
 })
 
-/** The frames behind the handshake. */
+/** The frames after the handshake. */
 function framesIn(answer: Buffer): readonly { opcode: number; payload: Buffer }[] {
   const found: { opcode: number; payload: Buffer }[] = []
   let at = answer.indexOf('\r\n\r\n') + 4

@@ -12,14 +12,14 @@ import { root } from './root.ts'
 
 export const SECRET = 's3cret'
 
-/** One frame that was recorded between the official clients and the original server. */
+/** A recorded frame between an official client and wslink (Python). */
 export interface Vector {
   readonly name: string
   readonly isFromClient: boolean
   /** Text frames are strings. */
   readonly payload: string | Buffer
   readonly meaning: string
-  /** Whether the original ends the connection for it. */
+  /** Whether wslink (Python) closes the connection after it. */
   readonly isBad: boolean
 }
 
@@ -42,7 +42,7 @@ export function exchange(name: string): readonly Vector[] {
   return found
 }
 
-/** A filter that builds on wslink, as applications do. */
+/** A filter that uses wslink, like an application. */
 export function building(on: (wslink: WslinkApi) => void): FilterModule {
   return {
     uses: ['wslink'],
@@ -50,7 +50,7 @@ export function building(on: (wslink: WslinkApi) => void): FilterModule {
   }
 }
 
-/** A server with these procedures, and ways to come in. */
+/** A server with these procedures, and functions to connect. */
 export async function serveWslink(
   t: TestContext,
   on: (wslink: WslinkApi) => void = () => {},
@@ -61,12 +61,12 @@ export async function serveWslink(
     server,
     url: server.url,
     open: () => Peer.open(server.url),
-    /** A client of 2.x, let in. */
+    /** An authenticated client of 2.x. */
     enter: () => Client2.enter(server.url),
   }
 }
 
-/** A chunk as a client of 2.x sends it. */
+/** A chunk in the format of 2.x. */
 export function chunk(id: number, at: number, total: number, bytes: Uint8Array = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(12)
   head.writeUInt32LE(id, 0)
@@ -89,8 +89,8 @@ export function call(id: string, method: string, args: unknown = [], kwargs: unk
   return { wslink: '1.0', id, method, args, kwargs }
 }
 
-/** The messages of a server to a client of 2.x, put together. */
-// biome-ignore lint/suspicious/noExplicitAny: a test knows what it asked for
+/** Assembles the messages of a server to a client of 2.x. */
+// biome-ignore lint/suspicious/noExplicitAny: tests know the types of the replies
 export function opened(received: readonly (string | Buffer)[]): any[] {
   const messages: unknown[] = []
   let parts: Buffer[] = []
@@ -104,7 +104,7 @@ export function opened(received: readonly (string | Buffer)[]): any[] {
   return messages
 }
 
-/** A bare client of 2.x. */
+/** A minimal client of 2.x. */
 export class Client2 {
   readonly peer: Peer
   #calls = 0
@@ -113,7 +113,7 @@ export class Client2 {
     this.peer = peer
   }
 
-  /** Says a good hello. */
+  /** Authenticates with the secret. */
   static async enter(url: string): Promise<Client2> {
     const client = new Client2(await Peer.open(url))
     client.peer.send(whole(hello()))
@@ -121,7 +121,7 @@ export class Client2 {
     return client
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: a test knows what it asked for
+  // biome-ignore lint/suspicious/noExplicitAny: tests know the types of the replies
   get messages(): any[] {
     return opened(this.peer.received)
   }
@@ -130,7 +130,7 @@ export class Client2 {
     this.peer.send(whole(value, 1000 + this.#calls))
   }
 
-  /** Answers the id of the call. */
+  /** Returns the id of the call. */
   call(method: string, args: unknown = [], kwargs: unknown = {}): string {
     const id = `rpc:test:${this.#calls++}`
     this.send(call(id, method, args, kwargs))
@@ -138,15 +138,15 @@ export class Client2 {
   }
 }
 
-export type Generation = 'wslink' | 'wslink-1'
+export type Version = 'wslink' | 'wslink-1'
 
 /**
  * Runs a program with an official client, and answers what it returns. It finds `enter`, `bytesOf`, `digest`, `pattern`
  * and `url`, as `wslink-official.mjs` says.
  */
 // biome-ignore lint/suspicious/noExplicitAny: a test knows what its program returns
-export async function official(generation: Generation, url: string, program: string): Promise<any> {
-  const argv = [join(root, 'test/support/wslink-official.mjs'), generation, url, program]
+export async function official(version: Version, url: string, program: string): Promise<any> {
+  const argv = [join(root, 'test/support/wslink-official.mjs'), version, url, program]
   const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })
   return JSON.parse(stdout)
 }

@@ -1,53 +1,53 @@
 import { MAX_JSON_DEPTH } from 'filtered-websocket/kit'
-import { malformed, oversize } from '../fatal.ts'
+import { malformed, oversize } from '../protocol-error.ts'
 
-/** Values in one message, as in JSON; an empty map is one byte as it comes and sixty when it is decoded. */
+/** Values in a message, as in JSON. An empty map has one byte encoded, and sixty decoded. */
 const MAX_VALUES = 100_000
 
 const [BIN_8, BIN_32] = [0xc4, 0xc6]
-const CUT_SHORT = 'msgpack that is cut short'
+const TRUNCATED = 'truncated msgpack'
 
 /**
- * Looks through a message before it is decoded: the decoder makes room for as many entries as a list announces, and a few
- * bytes can announce billions, one list within the other.
+ * Checks a message before decoding: the decoder allocates the announced number of elements, and a few bytes can announce
+ * billions.
  *
- * @param maxBytes - of all values but byte arrays, which are not copied.
- * @throws Fatal
+ * @param maxBytes - maximum bytes of all values except byte arrays, which are not copied.
+ * @throws ProtocolError
  */
 export function checkMsgpack(bytes: Buffer, maxBytes: number): void {
-  /** Values still missing in each container that is open, and in all of them. */
+  /** Missing values of each open container, and their total. */
   const open = [1]
   let missing = 1
   let values = 0
   let at = 0
   let plain = 0
   while (missing > 0) {
-    if (at >= bytes.length) throw malformed(CUT_SHORT)
-    const { skip, holds } = headAt(bytes, at)
+    if (at >= bytes.length) throw malformed(TRUNCATED)
+    const { skip, holds } = headerAt(bytes, at)
     const first = bytes[at]!
     if (first < BIN_8 || first > BIN_32) plain += skip
     if (plain > maxBytes) throw oversize(`msgpack of more than ${maxBytes} bytes besides byte arrays`)
     at += skip
     missing += holds - 1
-    if (missing > bytes.length - at) throw malformed(CUT_SHORT)
+    if (missing > bytes.length - at) throw malformed(TRUNCATED)
     if (++values + missing > MAX_VALUES) throw oversize(`msgpack of more than ${MAX_VALUES} values`)
     open[open.length - 1]!--
     if (holds > 0 && open.push(holds) > MAX_JSON_DEPTH + 1)
       throw oversize(`msgpack nested deeper than ${MAX_JSON_DEPTH}`)
     while (open.at(-1) === 0) open.pop()
   }
-  if (at < bytes.length) throw malformed(`msgpack with ${bytes.length - at} bytes behind its end`)
+  if (at < bytes.length) throw malformed(`msgpack with ${bytes.length - at} extra bytes`)
 }
 
 interface Value {
-  /** Bytes of it, those of the values in it left aside. */
+  /** Bytes without those of contained values. */
   readonly skip: number
-  /** Values in it. */
+  /** Number of contained values. */
   readonly holds: number
 }
 
-/** The value that begins here, by its first byte (msgpack specification, formats). */
-function headAt(bytes: Buffer, at: number): Value {
+/** Reads the header of a value by its first byte (msgpack specification, formats). */
+function headerAt(bytes: Buffer, at: number): Value {
   const first = bytes[at]!
   if (first < 0x80 || first >= 0xe0) return flat(1)
   if (first < 0x90) return { skip: 1, holds: 2 * (first & 0x0f) }
@@ -96,7 +96,7 @@ function headAt(bytes: Buffer, at: number): Value {
     case 0xdf:
       return { skip: 5, holds: 2 * lengthAt(bytes, at, 4) }
     case 0xc1:
-      throw malformed('msgpack with a byte c1, which is no value')
+      throw malformed('msgpack with the invalid byte c1')
     default:
       // fixext of 1, 2, 4, 8 or 16 bytes.
       return flat(2 + 2 ** (first - 0xd4))
@@ -107,8 +107,8 @@ function flat(skip: number): Value {
   return { skip, holds: 0 }
 }
 
-/** The big-endian number of `size` bytes behind a first byte. */
+/** The big-endian number of `size` bytes after the first byte. */
 function lengthAt(bytes: Buffer, at: number, size: number): number {
-  if (at + 1 + size > bytes.length) throw malformed(CUT_SHORT)
+  if (at + 1 + size > bytes.length) throw malformed(TRUNCATED)
   return bytes.readUIntBE(at + 1, size)
 }

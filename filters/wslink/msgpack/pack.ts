@@ -1,117 +1,117 @@
 import { DecodeError, decode, Encoder, ExtData, ExtensionCodec } from '@msgpack/msgpack'
 import { MAX_JSON_LENGTH } from 'filtered-websocket/kit'
 import { bytesOf } from '../bytes.ts'
-import { malformed } from '../fatal.ts'
+import { malformed } from '../protocol-error.ts'
 import { checkMsgpack } from './check.ts'
 
-/** Bytes from here on are not copied into the message, but stay a part of it. */
-const APART_FROM = 4096
-/** Bytes of memory that are kept for the next message. */
-const KEPT = 16_384
-/** What the encoder writes for something empty of an extension type whose place it tells. */
+/** Minimum size of byte arrays that are not copied into the message. */
+const UNCOPIED_FROM = 4096
+/** Maximum bytes of the buffer that is reused for the next message. */
+const REUSED = 16_384
+/** Size of an empty extension as written by the encoder. */
 const MARK_BYTES = 6
 
-/** Something that stands in a message at a mark. */
-interface Apart {
-  /** Where the mark begins. */
+/** Parts that replace a mark in the message. */
+interface Insertion {
+  /** Offset of the mark. */
   readonly at: number
   readonly parts: readonly Uint8Array[]
 }
 
-/** Writes one message after the other into the same memory. */
+/** Encodes messages and reuses its buffer. */
 export class Packer {
   #extensions = new Extensions()
   #encoder = new Encoder({ extensionCodec: this.#extensions })
 
   /**
-   * A value as msgpack (wslink, section 2.2), in parts: large byte arrays are parts of their own, and not copied. Bytes of
-   * every kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
+   * Encodes a value as msgpack (wslink, section 2.2), in parts: large byte arrays are separate parts and not copied. Bytes of
+   * any kind become `bin`, a BigInt a 64-bit integer, a Date a timestamp.
    *
-   * @throws for functions, symbols, what is nested deeper than 100, and a key `__proto__`, at which the official clients do.
+   * @throws for functions, symbols, more than 100 levels, and a key `__proto__`, at which official clients throw.
    */
   pack(value: unknown): readonly Uint8Array[] {
     const extensions = this.#extensions
-    extensions.apart.length = 0
+    extensions.insertions.length = 0
     const bytes = this.#own(this.#encoder.encodeSharedRef(value))
-    if (extensions.apart.length === 0) return [bytes]
+    if (extensions.insertions.length === 0) return [bytes]
     const parts: Uint8Array[] = []
     let from = 0
-    for (const { at, parts: apart } of extensions.apart) {
-      parts.push(bytes.subarray(from, at), ...apart)
+    for (const { at, parts: inserted } of extensions.insertions) {
+      parts.push(bytes.subarray(from, at), ...inserted)
       from = at + MARK_BYTES
     }
     if (from < bytes.length) parts.push(bytes.subarray(from))
     return parts
   }
 
-  /** What the next message does not write over; after a large one, memory of its own is not kept. */
+  /** Returns bytes that the next message does not overwrite: a copy, or the buffer itself if it is large. */
   #own(bytes: Uint8Array): Uint8Array {
-    if (bytes.length <= KEPT) return Buffer.from(bytes)
+    if (bytes.length <= REUSED) return Buffer.from(bytes)
     this.#extensions = new Extensions()
     this.#encoder = new Encoder({ extensionCodec: this.#extensions })
     return bytes
   }
 }
 
-/** The same once. */
+/** Encodes one value; see `Packer.pack`. */
 export function pack(value: unknown): readonly Uint8Array[] {
   return new Packer().pack(value)
 }
 
 /**
- * What a client's message says; its byte arrays are windows on it.
+ * Decodes a client's message. Byte arrays share its memory.
  *
- * @param maxBytes - of all values but byte arrays.
- * @throws Fatal
+ * @param maxBytes - maximum bytes of all values except byte arrays.
+ * @throws ProtocolError
  */
 export function unpack(message: Buffer, maxBytes = MAX_JSON_LENGTH): unknown {
   checkMsgpack(message, maxBytes)
   try {
     return decode(message)
   } catch (error) {
-    // A map with such keys, or a timestamp that is none; all else has been checked.
+    // An invalid map key or timestamp; the rest has been checked.
     if (error instanceof DecodeError) throw malformed(`msgpack: ${error.message}`)
     throw error
   }
 }
 
-/** The same of what this server has packed. */
+/** Decodes a message that this server packed, without checks. */
 export function unpackOwn(message: Buffer): unknown {
   return decode(message)
 }
 
 /**
- * Is asked by the encoder what to do with everything that is no plain value. Where something is to stand apart, it has
- * an empty extension written as a mark, and remembers where.
+ * Encodes values that are not plain. For bytes that are not copied it writes an empty extension as mark, and records its
+ * offset.
  */
 class Extensions {
-  readonly apart: Apart[] = []
+  readonly insertions: Insertion[] = []
 
   tryToEncode(value: unknown): ExtData | null {
     if (typeof value === 'bigint') return this.#mark([integer(value)])
     const bytes = bytesOf(value)
-    // The encoder takes an ArrayBuffer for a map.
-    if (bytes !== undefined && (bytes.length >= APART_FROM || !ArrayBuffer.isView(value)))
-      return this.#mark([binHead(bytes.length), bytes])
+    // The encoder would write an ArrayBuffer as a map.
+    if (bytes !== undefined && (bytes.length >= UNCOPIED_FROM || !ArrayBuffer.isView(value)))
+      return this.#mark([binHeader(bytes.length), bytes])
     if (Object.hasOwn(value as object, '__proto__')) throw new TypeError('a map with a key __proto__')
     return ExtensionCodec.defaultCodec.tryToEncode(value, undefined)
   }
 
-  /** Never asked by an encoder. */
+  /** Encoders never call it. */
   decode(): never {
-    throw new Error('an encoder decodes nothing')
+    throw new Error('an encoder does not decode')
   }
 
   #mark(parts: readonly Uint8Array[]): ExtData {
     return new ExtData(0, end => {
-      this.apart.push({ at: end - MARK_BYTES, parts })
+      this.insertions.push({ at: end - MARK_BYTES, parts })
       return new Uint8Array(0)
     })
   }
 }
 
-/** The smallest head of so many bytes. */
-function binHead(length: number): Buffer {
+/** The smallest header for this many bytes. */
+function binHeader(length: number): Buffer {
   if (length < 0x100) return Buffer.from([0xc4, length])
   const head = Buffer.allocUnsafe(length < 0x1_0000 ? 3 : 5)
   head[0] = length < 0x1_0000 ? 0xc5 : 0xc6
@@ -119,7 +119,7 @@ function binHead(length: number): Buffer {
   return head
 }
 
-/** @throws RangeError for what has no place in 64 bits. */
+/** @throws RangeError beyond 64 bits. */
 function integer(value: bigint): Buffer {
   const bytes = Buffer.allocUnsafe(9)
   bytes[0] = value < 0n ? 0xd3 : 0xcf

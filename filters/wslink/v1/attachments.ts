@@ -1,95 +1,95 @@
-import { kept } from '../bytes.ts'
-import { oversize, violation } from '../fatal.ts'
+import { detached } from '../bytes.ts'
+import { oversize, violation } from '../protocol-error.ts'
 
-/** No client counts further than so many digits, and what it announces is kept. */
+/** Bounded, since announced keys are stored. */
 const KEY = /^wslink_bin\d{1,20}$/
-/** Attachments of one client that wait for their bytes, or for the message that they belong to. */
-const MAX_WAITING = 16_384
+/** Pending attachments of a client: without bytes, or without their message. */
+const MAX_PENDING = 16_384
 
 /** Whether a string may be the key of an attachment. */
 export function isKey(text: string): boolean {
   return KEY.test(text)
 }
 
-/** The bytes that one client has sent ahead of the message that they belong to (wslink, section 1). */
+/** Attachments that a client sends before their message (wslink, section 1). */
 export class Attachments {
   readonly #limit: number
-  /** Keys whose bytes are to come, in order. */
+  /** Keys that wait for their bytes, in order. */
   readonly #announced: string[] = []
-  readonly #known = new Map<string, Buffer>()
+  readonly #received = new Map<string, Buffer>()
   #bytes = 0
   #touched = 0
 
-  /** @param limit - bytes that may wait in all. */
+  /** @param limit - total bytes of pending attachments. */
   constructor(limit: number) {
     this.#limit = limit
   }
 
-  /** When the last of those that wait was heard of. */
+  /** Time of the last event of a pending attachment; `undefined` if there is none. */
   get since(): number | undefined {
-    return this.#announced.length + this.#known.size === 0 ? undefined : this.#touched
+    return this.#announced.length + this.#received.size === 0 ? undefined : this.#touched
   }
 
   touch(now: number): void {
     this.#touched = now
   }
 
-  /** @throws Fatal */
+  /** @throws ProtocolError */
   announce(keys: unknown, now: number): void {
     if (!Array.isArray(keys) || !keys.every(key => typeof key === 'string' && isKey(key)))
-      throw violation('an attachment is announced by keys such as wslink_bin1')
-    if (this.#announced.length + this.#known.size + keys.length > MAX_WAITING)
-      throw oversize(`more than ${MAX_WAITING} attachments wait for their message`)
-    // A guard may have dropped them: the next bytes must not be taken for theirs.
-    if (this.#announced.length > 0) throw violation(`bytes of ${this.#announced[0]} have not come`)
+      throw violation('the keys of attachments must have the form wslink_bin1')
+    if (this.#announced.length + this.#received.size + keys.length > MAX_PENDING)
+      throw oversize(`more than ${MAX_PENDING} pending attachments`)
+    // If a guard dropped them, the next bytes must not be used instead.
+    if (this.#announced.length > 0) throw violation(`the bytes of ${this.#announced[0]} are missing`)
     this.#announced.push(...keys)
     this.#touched = now
   }
 
   /**
-   * The bytes of the key that waits longest for them.
+   * Stores bytes under the oldest announced key.
    *
-   * @throws Fatal
+   * @throws ProtocolError
    */
   add(bytes: Buffer, now: number): void {
     const key = this.#announced.shift()
-    if (key === undefined) throw violation('bytes that no attachment was announced for')
-    this.#forget(key)
+    if (key === undefined) throw violation('bytes without an announced attachment')
+    this.#delete(key)
     if (this.#bytes + bytes.length > this.#limit)
-      throw oversize(`more than ${this.#limit} bytes of attachments wait for their message`)
-    this.#known.set(key, kept(bytes))
+      throw oversize(`more than ${this.#limit} bytes of pending attachments`)
+    this.#received.set(key, detached(bytes))
     this.#bytes += bytes.length
     this.#touched = now
   }
 
   /**
-   * The value with bytes for every string that is the key of an attachment; those are forgotten then.
+   * Replaces strings that are keys of attachments by their bytes, and deletes those attachments.
    *
-   * @throws Fatal
+   * @throws ProtocolError
    */
-  placeIn<T>(value: T): T {
-    if (this.#known.size === 0) return value
+  resolve<T>(value: T): T {
+    if (this.#received.size === 0) return value
     const used = new Set<string>()
-    const placed = this.#placed(value, used)
-    for (const key of used) this.#forget(key)
-    return placed as T
+    const resolved = this.#resolved(value, used)
+    for (const key of used) this.#delete(key)
+    return resolved as T
   }
 
-  /** Reading has bounded the depth. */
-  #placed(value: unknown, used: Set<string>): unknown {
+  /** The parser has bounded the depth. */
+  #resolved(value: unknown, used: Set<string>): unknown {
     if (typeof value === 'string') {
-      const bytes = this.#known.get(value)
+      const bytes = this.#received.get(value)
       if (bytes === undefined) return value
       used.add(value)
       return bytes
     }
-    if (Array.isArray(value)) return value.map(item => this.#placed(item, used))
+    if (Array.isArray(value)) return value.map(item => this.#resolved(item, used))
     if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#placed(item, used)]))
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#resolved(item, used)]))
   }
 
-  #forget(key: string): void {
-    this.#bytes -= this.#known.get(key)?.length ?? 0
-    this.#known.delete(key)
+  #delete(key: string): void {
+    this.#bytes -= this.#received.get(key)?.length ?? 0
+    this.#received.delete(key)
   }
 }

@@ -1,36 +1,36 @@
 import { MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson as read } from 'filtered-websocket/kit'
 import { bytesOf } from '../bytes.ts'
-import { malformed, oversize } from '../fatal.ts'
+import { malformed, oversize } from '../protocol-error.ts'
 import { isKey } from './attachments.ts'
 
 /**
- * JSON in which NaN, Infinity and -Infinity may stand for numbers, as Python writes it (wslink, section 1).
+ * Parses JSON with the numbers NaN, Infinity and -Infinity of Python (wslink, section 1).
  *
- * @param maxLength - characters of it.
- * @throws Fatal
+ * @param maxLength - maximum characters.
+ * @throws ProtocolError
  */
 export function readJson(text: string, maxLength = MAX_JSON_LENGTH): unknown {
   try {
     return read(text, { maxLength, allowNaN: true })
   } catch (error) {
     if (error instanceof RangeError) throw oversize(error.message)
-    throw malformed('a text message is no JSON')
+    throw malformed('a text message is not JSON')
   }
 }
 
-/** JSON with places left open for bytes: the text between them, one piece more than there are bytes. */
+/** JSON split where bytes belong: one text more than attachments. */
 export interface Written {
   readonly texts: readonly string[]
   readonly attachments: readonly Uint8Array[]
-  /** Strings in it that look like keys of attachments. */
+  /** Strings in the value that have the form of attachment keys. */
   readonly lookalikes: ReadonlySet<string>
 }
 
 /**
- * A value as the original writes it: NaN and infinite numbers bare, blanks behind commas and colons. A Date becomes its
- * ISO text.
+ * Writes a value as Python does: NaN and infinite numbers as they are, spaces after commas and colons. A Date becomes an ISO
+ * string.
  *
- * @throws for functions, symbols, and what is nested deeper than 100.
+ * @throws TypeError for functions and symbols, RangeError beyond 100 levels.
  */
 export function writeJson(value: unknown): Written {
   const writer = new Writer()
@@ -55,7 +55,7 @@ class Writer {
     else if (typeof value === 'boolean' || typeof value === 'bigint') this.#text += String(value)
     else if (value === undefined || value === null) this.#text += 'null'
     else if (typeof value === 'object') this.#writeObject(value, depth)
-    else throw new TypeError(`JSON cannot say ${typeof value}`)
+    else throw new TypeError(`JSON cannot encode a ${typeof value}`)
   }
 
   #writeString(value: string): void {

@@ -1,19 +1,22 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Fatal } from '../../../filters/wslink/fatal.ts'
+import { ProtocolError } from '../../../filters/wslink/protocol-error.ts'
 import { Assembler } from '../../../filters/wslink/v2/assembler.ts'
 import { chunksOf } from '../../../filters/wslink/v2/chunks.ts'
 import { chunk } from '../../support/wslink.ts'
 
 const bytes = (length: number) => Buffer.from(Array.from({ length }, (_, i) => i & 0xff))
 const fails = (run: () => unknown, code: number, message: string) =>
-  assert.throws(run, (error: Fatal) => error instanceof Fatal && error.code === code && error.message === message)
+  assert.throws(
+    run,
+    (error: ProtocolError) => error instanceof ProtocolError && error.code === code && error.message === message,
+  )
 
 describe('chunks', () => {
   const cut = (length: number, maxFrame: number) =>
     chunksOf([bytes(length)], maxFrame, 7).map(parts => Buffer.concat(parts))
 
-  it('fill their frames, and the last one has the rest', () => {
+  it('fill their frames, except the last one', () => {
     const lengths = (length: number) => cut(length, 64).map(({ length }) => length)
     assert.deepEqual(lengths(51), [63])
     assert.deepEqual(lengths(52), [64])
@@ -21,17 +24,17 @@ describe('chunks', () => {
     assert.deepEqual(lengths(104), [64, 64])
     assert.deepEqual(lengths(105), [64, 64, 13])
   })
-  it('have one byte each where frames have no room for more', () => {
+  it('have one byte each in minimal frames', () => {
     assert.deepEqual(cut(2, 5), [chunk(7, 0, 2, bytes(1)), chunk(7, 1, 2, Buffer.from([1]))])
   })
-  it('are cut from the parts of a message without a copy', () => {
+  it('share the memory of the message', () => {
     const parts = [bytes(3), bytes(100), Buffer.alloc(0), bytes(10)]
     const chunks = chunksOf(parts, 52, 1)
     assert.deepEqual(Buffer.concat(chunks.flatMap(([, ...pieces]) => pieces)), Buffer.concat(parts))
     for (const piece of chunks.flatMap(([, ...pieces]) => pieces))
       assert.ok(parts.some(({ buffer }) => buffer === piece.buffer))
   })
-  it('are of a message that their heads can tell', () => {
+  it('are of a message below 4 GiB', () => {
     const endless = { length: 2 ** 32 } as Uint8Array
     assert.throws(
       () => chunksOf([endless], 64, 1),
@@ -44,7 +47,7 @@ describe('assembler', () => {
   const message = bytes(10)
   const part = (from: number, to: number, id = 1) => chunk(id, from, 10, message.subarray(from, to))
 
-  it('puts chunks together in any order', () => {
+  it('assembles chunks in any order', () => {
     for (const order of [
       [
         [0, 4],
@@ -68,7 +71,7 @@ describe('assembler', () => {
       assert.equal(assembler.since, undefined)
     }
   })
-  it('puts several messages together at a time, and takes an id again', () => {
+  it('assembles several messages at a time, and allows an id to be reused', () => {
     const assembler = new Assembler(100)
     for (let i = 0; i < 3; i++) {
       assert.equal(assembler.add(part(0, 5, 1), 0), undefined)
@@ -77,7 +80,7 @@ describe('assembler', () => {
       assert.deepEqual(assembler.add(part(5, 10, 1), 0), message)
     }
   })
-  it('takes a byte of a message once', () => {
+  it('refuses overlapping chunks', () => {
     for (const [from, to] of [
       [2, 4],
       [0, 3],
@@ -90,18 +93,18 @@ describe('assembler', () => {
       fails(() => assembler.add(part(from, to), 0), 1002, `two chunks of a message overlap at byte ${from}`)
     }
   })
-  it('takes chunks that have bytes', () => {
+  it('refuses chunks without bytes', () => {
     fails(() => new Assembler(100).add(chunk(1, 0, 10), 0), 1002, 'a chunk without bytes of its message')
   })
-  it('keeps as much as one message may have, of all together', () => {
+  it('limits the total bytes of unfinished messages', () => {
     const assembler = new Assembler(15)
     assembler.add(part(0, 9, 1), 0)
     fails(() => assembler.add(part(0, 9, 2), 0), 1009, 'more than 15 bytes of unfinished messages')
-    fails(() => assembler.add(chunk(3, 0, 16, bytes(1)), 0), 1009, 'a message has at most 15 bytes now, announced 16')
+    fails(() => assembler.add(chunk(3, 0, 16, bytes(1)), 0), 1009, 'a message has at most 15 bytes, announced 16')
     assert.deepEqual(assembler.add(part(9, 10, 1), 0), message)
     assert.equal(assembler.add(part(0, 9, 2), 0), undefined)
   })
-  it('keeps a bounded number of chunks', () => {
+  it('limits the number of chunks', () => {
     for (const [limit, most] of [
       [8192, 144],
       [2_000_000, 16_384],
@@ -111,7 +114,7 @@ describe('assembler', () => {
       fails(() => assembler.add(chunk(2, 0, 9, bytes(1)), 0), 1009, `more than ${most} chunks of unfinished messages`)
     }
   })
-  it('keeps no more of a small chunk than its own bytes', () => {
+  it('copies small chunks', () => {
     const read = Buffer.alloc(65_536)
     chunk(1, 0, 2, Buffer.from('a')).copy(read)
     const assembler = new Assembler(100)
@@ -119,7 +122,7 @@ describe('assembler', () => {
     read.fill(0)
     assert.deepEqual(assembler.add(chunk(1, 1, 2, Buffer.from('b')), 0), Buffer.from('ab'))
   })
-  it('knows since when a message has not gone on', () => {
+  it('reports since when a message is idle', () => {
     const assembler = new Assembler(100)
     assert.equal(assembler.since, undefined)
     assembler.add(part(0, 1, 1), 10)

@@ -1,4 +1,4 @@
-// What a client must not do, over real connections: each ends with a code and a reason, and costs no more than allowed.
+// Misbehaving clients over real connections: each is closed with a code and a reason, and uses bounded memory.
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { testServer } from '../../../src/testing/index.ts'
@@ -27,39 +27,36 @@ describe('wslink closes', () => {
     return Object.values(await peer.end())
   }
 
-  it('who says more than a hello before the hello', async t => {
+  it('clients that send a large message before authentication', async t => {
     const { open } = await start(t, { wslinkMaxHello: 200 })
-    const why = 'a message has at most 200 bytes now'
+    const why = 'a message has at most 200 bytes'
     assert.deepEqual(await closed(await open(), whole(hello('x'.repeat(200)))), [1009, `${why}, announced 271`])
     assert.deepEqual(await closed(await open(), JSON.stringify(hello('x'.repeat(200)))), [1009, why])
     assert.deepEqual(
       await closed(await open(), chunk(1, 0, 200, Buffer.alloc(150)), chunk(2, 0, 200, Buffer.alloc(51))),
       [1009, 'more than 200 bytes of unfinished messages'],
     )
-    assert.deepEqual(await closed(await open(), '{}', Buffer.from('x')), [1002, 'an attachment before the hello'])
+    assert.deepEqual(await closed(await open(), '{}', Buffer.from('x')), [1002, 'an attachment before authentication'])
   })
-  it('whose messages are too large', async t => {
+  it('clients with messages that are too large', async t => {
     const { first, second, open } = await start(t, { wslinkMaxMessage: 10 * MIB })
     const piece = Buffer.alloc(4 * MIB - 12)
     const lies = [0, 1].map(i => chunk(i, 0, 9 * MIB, piece))
     assert.deepEqual(await closed(await second(), chunk(1, 0, 10 * MIB + 1, Buffer.alloc(1))), [
       1009,
-      'a message has at most 10485760 bytes now, announced 10485761',
+      'a message has at most 10485760 bytes, announced 10485761',
     ])
     assert.deepEqual(await closed(await second(), ...lies, chunk(2, 0, 9 * MIB, piece)), [
       1009,
       'more than 10485760 bytes of unfinished messages',
     ])
-    // A frame is refused by the core.
+    // The core refuses the frame.
     assert.equal((await closed(await open(), Buffer.alloc(4 * MIB + 1)))[0], 1009)
     const attachment = ['{"method": "wslink.binary.attachment", "args": ["wslink_bin1"]}', Buffer.alloc(4 * MIB)]
     const three = [1, 2, 3].flatMap(i => [String(attachment[0]).replace('bin1', `bin${i}`), attachment[1]!])
-    assert.deepEqual(await closed(await first(), ...three), [
-      1009,
-      'more than 10485760 bytes of attachments wait for their message',
-    ])
+    assert.deepEqual(await closed(await first(), ...three), [1009, 'more than 10485760 bytes of pending attachments'])
   })
-  it('whose messages have too much besides byte arrays, and leaves others as they are', async t => {
+  it('clients whose messages have too much besides byte arrays', async t => {
     const { first, second } = await start(t, { wslinkMaxJson: 500_000 })
     const other = await first()
     const said = (args: string) => `{"id": "rpc:c:0", "method": "add", "args": [${args}]}`
@@ -78,9 +75,9 @@ describe('wslink closes', () => {
       assert.deepEqual(await closed(await second(), whole({ id: 'rpc:c:0', args })), [1009, why])
     assert.equal((await closed(other, '{"id": 5'))[0], 1007)
   })
-  it('who speaks no JSON, or no wslink, in 1.x', async t => {
+  it('clients of 1.x that send invalid JSON or envelopes', async t => {
     const { first } = await start(t)
-    assert.deepEqual(await closed(await first(), '{"id": 5'), [1007, 'a text message is no JSON'])
+    assert.deepEqual(await closed(await first(), '{"id": 5'), [1007, 'a text message is not JSON'])
     assert.deepEqual(await closed(await first(), '{"id": 5, "method": "add"}'), [
       1002,
       'the id of a message is a string, received number',
@@ -89,12 +86,9 @@ describe('wslink closes', () => {
       1002,
       'a message names its method, received undefined',
     ])
-    assert.deepEqual(await closed(await first(), Buffer.from('x')), [
-      1002,
-      'bytes that no attachment was announced for',
-    ])
+    assert.deepEqual(await closed(await first(), Buffer.from('x')), [1002, 'bytes without an announced attachment'])
   })
-  it('nobody for what means nothing', async t => {
+  it('no client for messages without a meaning', async t => {
     const { first, second } = await start(t)
     const [one, two] = [await first(), await second()]
     for (const text of ['[]', '5', 'null', '{}', '{"method": "add"}', '"id"']) one.send(text)
@@ -105,7 +99,7 @@ describe('wslink closes', () => {
     assert.match(String((await one.get(2))[1]), /"result": 3/)
     assert.equal(opened(await two.get(2))[1].result, 3)
   })
-  it('who begins a message and does not go on, but nobody who is kept from it or whose line is slow', async t => {
+  it('clients with an idle unfinished message, but not if the server paused them or their line is slow', async t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     let now = 0
     t.mock.method(performance, 'now', () => now)
@@ -122,13 +116,13 @@ describe('wslink closes', () => {
     for (const client of [silent, slow, kept]) await client.say(chunk(1, 0, 100, Buffer.alloc(1)))
     await kept.say(whole(call('1', 'wait'), 2))
     const waiting = kept.say(whole(call('2', 'wait'), 3))
-    // A frame of 4 MiB may take 66 s, and 30 more.
+    // 66 s for a frame of 4 MiB, plus 30.
     later(95_000)
     await slow.say(chunk(1, 1, 100, Buffer.alloc(1)))
     later(6_000)
     assert.deepEqual(
       clients.map(({ closed }) => closed),
-      [{ code: 1008, reason: 'a message has not gone on for 96 s' }, undefined, undefined],
+      [{ code: 1008, reason: 'a message is unfinished and idle for 96 s' }, undefined, undefined],
     )
     wait.shift()!()
     await waiting
@@ -143,7 +137,7 @@ describe('wslink closes', () => {
   })
 })
 
-it('announcing much takes no memory', async t => {
+it('announcing large messages uses no memory', async t => {
   const { enter } = await serveWslink(t)
   const before = process.memoryUsage().arrayBuffers
   for (let i = 0; i < 20; i++) {

@@ -22,7 +22,7 @@ describe('wslink on two nodes', { skip: skipWithoutOwn }, () => {
   const published = (client: Client2) =>
     client.messages.flatMap(({ id, result }) => (id.startsWith('publish:') ? [[id.split(':')[1], result]] : []))
 
-  it('a publish reaches all who listen, once, on every node, and official clients of both generations', async t => {
+  it('a publish reaches all listening clients once, on all nodes, and official clients of both versions', async t => {
     const start = (): Promise<Launched> =>
       launch(t, ['-p', '0', '-f', './procedures.mjs', '--redis-url', redis.url, '--drain', '1'], {
         env: { STORAGE_OBJECT_MODULE: 'redis', FWS_WSLINK_SECRET: SECRET },
@@ -36,7 +36,7 @@ describe('wslink on two nodes', { skip: skipWithoutOwn }, () => {
     ]
     narrow.call('wslink.subscribe', ['room'])
     await narrow.peer.get(2)
-    // The subscription to the topic follows the call.
+    // The subscription to the topic comes after the call.
     await until(() => {
       ann.call('demo.say', ['room', 'ready'])
       return published(narrow).length > 0

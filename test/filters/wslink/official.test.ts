@@ -1,10 +1,10 @@
-// The official clients of both generations, unchanged, each in a process of its own.
+// The unmodified official clients of both versions, each in its own process.
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, it, type TestContext } from 'node:test'
 import type { WslinkApi } from '../../../filters/wslink.ts'
-import { type Generation, official, serveWslink } from '../../support/wslink.ts'
+import { official, serveWslink, type Version } from '../../support/wslink.ts'
 
 const MIB = 1024 * 1024
 
@@ -35,23 +35,23 @@ function procedures(wslink: WslinkApi): void {
   })
 }
 
-for (const generation of ['wslink', 'wslink-1'] as const) {
-  describe(`the official client ${generation === 'wslink' ? '2.x' : '1.x'}`, () => {
+for (const version of ['wslink', 'wslink-1'] as const) {
+  describe(`the official client ${version === 'wslink' ? '2.x' : '1.x'}`, () => {
     const start = async (t: TestContext, options = {}) => {
       const { url, server } = await serveWslink(t, procedures, options)
-      return { server, run: (program: string) => official(generation as Generation, `${url}/ws`, program) }
+      return { server, run: (program: string) => official(version as Version, `${url}/ws`, program) }
     }
 
-    it('comes in with the secret', async t => {
+    it('is admitted with the secret', async t => {
       const { run } = await start(t)
       assert.equal(await run(`return (await enter()).call('demo.add', [1, 2])`), 3)
     })
-    it('is told when the secret is wrong', async t => {
+    it('gets an error for a wrong secret', async t => {
       const { run } = await start(t)
       const error = await run(`return enter('wrong').then(() => 'let in', error => error)`)
       assert.deepEqual(error, { code: -32_000, message: 'Authentication failed' })
     })
-    it('gives positional and keyword arguments', async t => {
+    it('sends positional and keyword arguments', async t => {
       const { run } = await start(t)
       const program = `const { call } = await enter()
         return [await call('demo.minus', [5], { b: 3 }), await call('demo.echo', [1, null, 'é', [true]]), await call('demo.echo')]`
@@ -66,7 +66,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         { code: -32_601, message: 'Unregistered method called', data: 'no.such' },
       ])
     })
-    it('gets the answers of concurrent calls as they are ready', async t => {
+    it('gets replies to concurrent calls when they are ready', async t => {
       const { run } = await start(t)
       const program = `const { call } = await enter()
         const order = []
@@ -74,7 +74,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         return order`
       assert.deepEqual(await run(program), ['quick', 'slow'])
     })
-    it('gets numbers that are none', async t => {
+    it('gets NaN and infinite numbers', async t => {
       const { run } = await start(t)
       assert.deepEqual(await run(`return (await (await enter()).call('demo.special')).map(String)`), [
         'NaN',
@@ -82,7 +82,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         '-Infinity',
       ])
     })
-    it('hears a topic until it unsubscribes', async t => {
+    it('gets a topic until it unsubscribes', async t => {
       const { run } = await start(t)
       const program = `const { call, hear } = await enter()
         const [room, end] = [hear('demo.room'), hear('demo.end')]
@@ -96,7 +96,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         return [await end.next(1), room.heard]`
       assert.deepEqual(await run(program), [[true], [{ n: 1 }, [2]]])
     })
-    it('may say what it listens to, in one line, and gets nothing else then', async t => {
+    it('can subscribe on the server in one line, and then gets no other topics', async t => {
       const { run } = await start(t)
       const program = `const { call, hear } = await enter()
         const [a, b, c] = ['a', 'b', 'c'].map(hear)
@@ -110,7 +110,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         return [answers, a.heard, b.heard]`
       assert.deepEqual(await run(program), [[true, true, true, false], ['a', 'a'], ['b']])
     })
-    it('follows what a generator yields on the topic of its method', async t => {
+    it('gets the yielded values of a generator on the topic of its method', async t => {
       const { run } = await start(t)
       const program = `const { call, hear } = await enter()
         const progress = hear('demo.count.progress')
@@ -127,7 +127,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
     })
     for (const size of [0, 1, MIB, 64 * MIB])
       it(`sends and gets ${size} bytes`, async t => {
-        const { run } = await start(t, generation === 'wslink' ? {} : { maxPayload: 64 * MIB })
+        const { run } = await start(t, version === 'wslink' ? {} : { maxPayload: 64 * MIB })
         const program = `const { call, attach } = await enter()
           const sent = pattern(${size})
           const got = await call('demo.same', [attach(sent)])
@@ -143,7 +143,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         return Promise.all(seen.map(async ({ size, image }) => await digest(image) === await digest(pattern(size))))`
       assert.deepEqual(await run(program), [true, true, true, true])
     })
-    it('comes back after it has left', async t => {
+    it('reconnects after it has disconnected', async t => {
       const { run } = await start(t)
       const program = `const before = await enter()
         await before.leave()
@@ -151,7 +151,7 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
         return [lost, await (await enter()).call('demo.add', [1, 1])]`
       assert.deepEqual(await run(program), [-32_099, 2])
     })
-    it('is told why it was closed, and does not stop the server by leaving', async t => {
+    it('gets the reason of a close, and does not stop the server by disconnecting', async t => {
       const { run, server } = await start(t)
       const program = `const { call, connection, closed } = await enter()
         const answers = [await call('application.exit.later', [0]), await call('application.exit')]
@@ -165,9 +165,9 @@ for (const generation of ['wslink', 'wslink-1'] as const) {
 
 describe('chunks of the official client 2.x', () => {
   const FRAME = 100_000
-  it('have the size that the hello tells, and meet its boundaries', async t => {
+  it('have the size from the reply to hello, also at its boundaries', async t => {
     const { url } = await serveWslink(t, procedures, { maxPayload: FRAME })
-    // Somewhere in this range the envelope of the call fills the last chunk, and that of the answer, and both go over.
+    // In this range the envelopes of call and reply first fill their last chunk, then exceed it.
     const program = `const { call } = await enter()
       const wrong = []
       for (const chunks of [1, 2])
@@ -181,10 +181,10 @@ describe('chunks of the official client 2.x', () => {
   })
 })
 
-it('a client whose server has gone can come to the next one', async t => {
+it('a client whose server has stopped can connect to the next one', async t => {
   const first = await serveWslink(t, procedures)
   const { port } = new URL(first.url)
-  // It asks the test to end the server when it is in.
+  // The client asks the test to stop the server after its authentication.
   const control = createServer(async (_, response) => {
     await first.server.close()
     await serveWslink(t, procedures, { port: Number(port) })

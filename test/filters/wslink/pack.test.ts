@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ExtData, encode } from '@msgpack/msgpack'
-import { Fatal } from '../../../filters/wslink/fatal.ts'
 import { pack, unpack } from '../../../filters/wslink/msgpack/pack.ts'
+import { ProtocolError } from '../../../filters/wslink/protocol-error.ts'
 import { cheap } from '../../support/cpu.ts'
 
 const packed = (value: unknown) => Buffer.concat(pack(value))
 const fails = (hex: string | Buffer, message: string, code = 1007) =>
   assert.throws(
     () => unpack(Buffer.from(hex as string, 'hex')),
-    (error: Fatal) => error instanceof Fatal && error.code === code && error.message === message,
+    (error: ProtocolError) => error instanceof ProtocolError && error.code === code && error.message === message,
   )
 
 describe('pack', () => {
-  it('writes what the library writes', () => {
+  it('writes the same bytes as the library', () => {
     for (const value of [
       null,
       { a: [1, -1, 1.5, 'é', true, false, null], b: { c: new Date(1000) } },
@@ -24,19 +24,19 @@ describe('pack', () => {
     ])
       assert.deepEqual(packed(value), Buffer.from(encode(value)))
   })
-  it('leaves large bytes where they are', () => {
+  it('does not copy large byte arrays', () => {
     const image = Buffer.alloc(100_000)
     const parts = pack({ size: [1, 2], image, again: [image] })
     assert.deepEqual(parts.filter(part => part === image).length, 2)
     assert.ok(parts.filter(part => part !== image).every(({ length }) => length < 50))
   })
-  it('takes bytes of every kind', () => {
+  it('accepts bytes of any kind', () => {
     const { buffer } = Uint8Array.of(1, 2, 3)
     assert.deepEqual(packed([buffer, new ArrayBuffer(0)]), Buffer.from('92c403010203c400', 'hex'))
     assert.deepEqual(packed(new ArrayBuffer(256)).subarray(0, 4), Buffer.from('c5010000', 'hex'))
     assert.deepEqual(packed(new ArrayBuffer(65_536)).subarray(0, 6), Buffer.from('c60001000000', 'hex'))
   })
-  it('writes no key at which official clients throw', () => {
+  it('refuses a key at which official clients throw', () => {
     const value = JSON.parse('[{"__proto__": 1}]')
     assert.throws(() => packed(value), new TypeError('a map with a key __proto__'))
   })
@@ -47,7 +47,7 @@ describe('pack', () => {
 })
 
 describe('unpack', () => {
-  it('reads every kind of value', () => {
+  it('reads all kinds of values', () => {
     const values = [
       [0, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32, -1, -32, -33, -128, -129, -32_769, -(2 ** 40), 1.5],
       ['', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(256), 'x'.repeat(70_000)],
@@ -60,22 +60,22 @@ describe('unpack', () => {
     for (const value of values) assert.deepEqual(unpack(packed(value)), value)
     assert.equal(unpack(Buffer.from('ca3fc00000', 'hex')), 1.5)
   })
-  it('refuses what announces more than it has, before there is room made for it', () => {
-    fails('dd00ffffff', 'msgpack that is cut short')
-    fails('df00ffffff', 'msgpack that is cut short')
-    // One list in the other: the decoder alone would make room for 16 million entries at each.
-    fails('dd00ffffff'.repeat(90), 'msgpack that is cut short')
+  it('refuses announced sizes beyond the message without allocating them', () => {
+    fails('dd00ffffff', 'truncated msgpack')
+    fails('df00ffffff', 'truncated msgpack')
+    // Nested arrays: the decoder would allocate 16 million elements for each.
+    fails('dd00ffffff'.repeat(90), 'truncated msgpack')
     for (const cut of ['', 'c4', 'c401', 'c6ffffffff', 'd9', 'a1', 'cb00', 'd4', 'c7', '91', '8161', 'dc', 'dd0000'])
-      fails(cut, 'msgpack that is cut short')
+      fails(cut, 'truncated msgpack')
   })
-  it('refuses what is no message of official clients', () => {
-    fails('c1', 'msgpack with a byte c1, which is no value')
-    fails('0101', 'msgpack with 1 bytes behind its end')
+  it('refuses invalid msgpack', () => {
+    fails('c1', 'msgpack with the invalid byte c1')
+    fails('0101', 'msgpack with 1 extra bytes')
     fails('81c0c0', 'msgpack: The type of key must be string or number but object')
     fails(`81a9${Buffer.from('__proto__').toString('hex')}80`, 'msgpack: The key __proto__ is not allowed')
     fails('d4ff00', 'msgpack: Unrecognized data size for timestamp (expected 4, 8, or 12): 1')
   })
-  it('refuses what is nested deeper than 100, or has more than 100,000 values', () => {
+  it('refuses more than 100 levels or 100,000 values', () => {
     assert.ok(unpack(Buffer.from(`${'91'.repeat(100)}c0`, 'hex')))
     fails(`${'91'.repeat(101)}c0`, 'msgpack nested deeper than 100', 1009)
     assert.equal((unpack(many('dd', 99_999, '80')) as unknown[]).length, 99_999)
@@ -116,7 +116,7 @@ describe('unpack', () => {
     ['timestamps', () => many('dd', 300_000, 'd6ff00000000'), values],
   ]
   for (const [what, bytes, why] of hostile)
-    it(`costs little: ${what}`, () => {
+    it(`takes little time: ${what}`, () => {
       const message = bytes()
       const error = cheap(() => {
         try {
@@ -125,12 +125,12 @@ describe('unpack', () => {
           return error
         }
       }, what)
-      assert.ok(error instanceof Fatal)
-      if (why !== undefined) assert.equal(error.message, why === '' ? 'msgpack that is cut short' : why)
+      assert.ok(error instanceof ProtocolError)
+      if (why !== undefined) assert.equal(error.message, why === '' ? 'truncated msgpack' : why)
     })
 })
 
-/** A container by its first byte, that many entries, each the same. */
+/** A container with this first byte and number of equal elements. */
 function many(head: string, count: number, entry: string): Buffer {
   const one = Buffer.from(entry, 'hex')
   return Buffer.concat([Buffer.from(head, 'hex'), uint32(count), Buffer.alloc(count * one.length, one)])

@@ -20,7 +20,7 @@ const RULES = [
 const TOPICS = ['a', 'b', 'c', 'news.local', 'own.ann']
 
 let tokens = 0
-/** Tokens differ, as an issuer makes them. */
+/** Signs a token that differs from others. */
 const token = (claims: object, sub = 'ann') => sign({ sub, jti: `${++tokens}`, ...claims })
 
 async function node(t: TestContext, options: object = {}, on: (wslink: WslinkApi) => void = () => {}) {
@@ -40,7 +40,7 @@ async function node(t: TestContext, options: object = {}, on: (wslink: WslinkApi
   return { server, at, enter: (claims: object) => Client2.enter(at(claims)), publish: api!.publish }
 }
 
-/** The outcome of a call: its result, or what its error says. */
+/** The result of a call, or the message of its error. */
 async function outcome(client: Client2, method: string, ...args: unknown[]): Promise<unknown> {
   const id = client.call(method, args)
   const answer = () => client.messages.find(message => message.id === id)
@@ -54,11 +54,11 @@ const renew = async (client: Client2, claims: object, sub = 'ann') =>
 const subscribe = (client: Client2, topic: string) => outcome(client, 'wslink.subscribe', topic)
 const unsubscribe = (client: Client2, topic: string) => outcome(client, 'wslink.unsubscribe', topic)
 
-/** The topics on which this client gets what is published on all of them. */
+/** The topics that a client gets when all are published. */
 async function heard({ publish }: { publish: WslinkApi['publish'] }, client: Client2): Promise<string[]> {
   const from = client.messages.length
   for (const topic of TOPICS) publish(topic, 'news')
-  // Its answer comes after all that was published before.
+  // The reply follows all earlier publishes.
   await outcome(client, 'wslink.unsubscribe', 'none')
   return client.messages.slice(from).flatMap(({ id }) => (id.startsWith('publish:') ? [id.split(':')[1]] : []))
 }
@@ -72,7 +72,7 @@ describe('wslink: a token with fewer rights', () => {
     { name: 'the same', rights: { can: ['a', 'b', 'c', 'news'] }, keeps: TOPICS },
     { name: 'more', rights: { role: 'all' }, keeps: TOPICS },
   ]) {
-    it(`leaves ${name}: every topic that it may no longer join is left, all else works`, async t => {
+    it(`removes a client from the topics that it may no longer join: ${name}`, async t => {
       const one = await node(t)
       const client = await one.enter({ can: ['a', 'b', 'c', 'news'] })
       for (const topic of TOPICS) assert.equal(await subscribe(client, topic), true)
@@ -89,7 +89,7 @@ describe('wslink: a token with fewer rights', () => {
       assert.equal(one.server.counters.errors, 0)
     })
   }
-  it('gained again lets it subscribe again, and joins nothing by itself', async t => {
+  it('and more rights later allows subscribing again, without joining by itself', async t => {
     const one = await node(t)
     const client = await one.enter({ can: ['a', 'b'] })
     await subscribe(client, 'a')
@@ -100,7 +100,7 @@ describe('wslink: a token with fewer rights', () => {
     assert.equal(await subscribe(client, 'a'), true)
     assert.deepEqual(await heard(one, client), ['a', 'b'])
   })
-  it('ends what a client gets that has never subscribed, until it may again', async t => {
+  it('stops the publishes of a client without subscriptions until it is allowed again', async t => {
     const one = await node(t)
     const client = await one.enter({ role: 'all' })
     assert.deepEqual(await heard(one, client), TOPICS)
@@ -109,7 +109,7 @@ describe('wslink: a token with fewer rights', () => {
     await renew(client, { role: 'all' })
     assert.deepEqual(await heard(one, client), TOPICS)
   })
-  it('ends what other filters broadcast on --wslink-topic too', async t => {
+  it('stops broadcasts of other filters on --wslink-topic too', async t => {
     const one = await node(t, { wslinkTopic: 'a' })
     const client = await one.enter({ can: ['a', 'b'] })
     await subscribe(client, 'a')
@@ -121,15 +121,15 @@ describe('wslink: a token with fewer rights', () => {
     const texts = client.messages.filter(({ id }) => id.startsWith('publish:')).map(({ result }) => result)
     assert.deepEqual(texts, ['allowed'])
   })
-  it('lets it subscribe past topics that it has lost, 256 at most', async t => {
+  it('does not count lost topics towards the limit of 256', async t => {
     const one = await node(t, { allowRules: ['role=all join wslink/*', 'user join wslink/b.*'] })
     const client = await one.enter({ role: 'all' })
     for (let i = 0; i < 256; i++) client.call('wslink.subscribe', [`t${i}`])
-    assert.equal(await subscribe(client, 'b.1'), 'a client listens to 256 topics at most')
+    assert.equal(await subscribe(client, 'b.1'), 'a client can subscribe to at most 256 topics')
     await renew(client, {})
     assert.equal(await subscribe(client, 'b.1'), true)
   })
-  it('refuses a subscription whose hook is still waiting', async t => {
+  it('refuses a subscription with a pending hook', async t => {
     let release = () => {}
     const released = new Promise<void>(resolve => {
       release = resolve
@@ -143,7 +143,7 @@ describe('wslink: a token with fewer rights', () => {
     assert.deepEqual(await Promise.all(pending), ['not allowed to listen to a', true])
     assert.deepEqual(await heard(one, client), ['b'])
   })
-  it('counts for what the client sends behind it without waiting', async t => {
+  it('applies to later messages sent without waiting', async t => {
     const one = await node(t)
     const client = await one.enter({ can: ['a', 'b'] })
     const answers = [renew(client, { can: 'b' }), subscribe(client, 'a'), subscribe(client, 'b')]
@@ -153,7 +153,7 @@ describe('wslink: a token with fewer rights', () => {
 })
 
 describe('wslink: a refused hook of a subscription', () => {
-  it('changes that one alone, also when the client unsubscribes meanwhile', async t => {
+  it('affects only that subscription, also if the client unsubscribes meanwhile', async t => {
     let refuse = () => {}
     const refused = new Promise<void>((_, reject) => {
       refuse = () => reject(new Error('no'))
@@ -171,7 +171,7 @@ describe('wslink: a refused hook of a subscription', () => {
 })
 
 describe('wslink: a refresh', () => {
-  it('is refused with the reason of jwt, and nothing changes', async t => {
+  it('is refused with the reason of jwt, without changes', async t => {
     const one = await node(t)
     const client = await one.enter({ can: 'a' })
     await subscribe(client, 'a')
@@ -192,7 +192,7 @@ describe('wslink: a refresh', () => {
     client.call('wslink.renew', [token({ can: 'a' }, 'bob')])
     assert.deepEqual(await client.peer.end(), { code: 4401, reason: 'another subject' })
   })
-  it('with a token that has been revoked closes 4401', async t => {
+  it('with a revoked token closes 4401', async t => {
     let jwt: { revoke(which: { jti: string }): Promise<void> } | undefined
     const ban: FilterModule = {
       uses: ['jwt'],
@@ -212,7 +212,7 @@ describe('wslink: a refresh', () => {
     client.call('wslink.renew', [stolen])
     assert.deepEqual(await client.peer.end(), { code: 4401, reason: 'revoked' })
   })
-  it('by a message of jwt is answered on the topic wslink.notice, in either version', async t => {
+  it('by a message of jwt is confirmed on the topic wslink.notice, in both versions', async t => {
     const one = await node(t)
     const client = await one.enter({ can: ['a'] })
     const exp = Math.floor(Date.now() / 1000) + 600
@@ -271,7 +271,7 @@ describe('wslink: a refresh', () => {
 })
 
 describe('wslink: another hello that changes the identity', () => {
-  it('leaves what the new identity may not join', async t => {
+  it('leaves the topics that the new identity may not join', async t => {
     const one = await serve(t, {
       filters: ['allow', 'wslink', building(wslink => wslink.validate(secret => String(secret)))],
       allowRules: ['user join wslink/own.{sub}'],
@@ -288,7 +288,7 @@ describe('wslink: another hello that changes the identity', () => {
 })
 
 describe('client.recheck', () => {
-  it('is for every guard that changes rights, and every protocol', async t => {
+  it('works for any guard that changes rights, and any protocol', async t => {
     const allowed = new Set(['x', 'y', 'wslink', 'wslink/a'])
     const guard: FilterModule = { permit: ({ topic }) => allowed.has(topic!), stage: 'guard' }
     const seen: string[][] = []
@@ -319,7 +319,7 @@ describe('wslink: a token with fewer rights, on two nodes', { skip: skipWithoutO
   })
   after(() => redis.stop())
 
-  it('ends what is published on the other node', async t => {
+  it('stops publishes of the other node', async t => {
     const at = { storage: 'redis', redisPort: redis.port }
     const [here, there] = [await node(t, at), await node(t, at)]
     const client = await here.enter({ can: ['a', 'b'] })

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { resultOf } from '../../../filters/wslink/envelope.ts'
-import { Fatal } from '../../../filters/wslink/fatal.ts'
-import { Generation1 } from '../../../filters/wslink/v1/generation.ts'
+import { ProtocolError } from '../../../filters/wslink/protocol-error.ts'
 import { readJson, writeJson } from '../../../filters/wslink/v1/json.ts'
+import { ProtocolV1 } from '../../../filters/wslink/v1/protocol.ts'
 
 const fails = (run: () => unknown, code: number, message: string) =>
-  assert.throws(run, (error: Fatal) => error instanceof Fatal && error.code === code && error.message === message)
+  assert.throws(
+    run,
+    (error: ProtocolError) => error instanceof ProtocolError && error.code === code && error.message === message,
+  )
 const written = (value: unknown) => writeJson(value).texts.join('?')
 
 describe('JSON of 1.x', () => {
@@ -21,18 +24,18 @@ describe('JSON of 1.x', () => {
     const long = `["${'\\"NaN'.repeat(500_000)}", NaN]`
     const [text, nan] = readJson(long, 10_000_000) as [string, number]
     assert.deepEqual([text.length, nan], [2_000_000, Number.NaN])
-    // Whatever text stands for NaN, it is not looked for among those of the client.
+    // The placeholder for NaN is not searched for in strings of the client.
     const names = Array.from({ length: 2700 }, (_, i) => `"NaN${'_'.repeat(i)}"`)
     const began = process.cpuUsage()
     assert.equal((readJson(`[${names}, NaN]`, 10_000_000) as unknown[]).length, 2701)
     assert.ok(process.cpuUsage(began).user < 1_000_000)
   })
-  it('is read with texts as they are, however they are written', () => {
+  it('is read with strings unchanged', () => {
     assert.deepEqual(readJson('["\\u004eaN", "\\u004eaN_", NaN]'), ['NaN', 'NaN_', Number.NaN])
   })
-  it('is nothing else', () => {
+  it('is refused if invalid', () => {
     for (const text of ['', '{', 'NaN5', '5NaN', '5Infinity', '-NaN', '"NaN', 'nan', '[NaN,]', "{'a': NaN}"])
-      fails(() => readJson(text), 1007, 'a text message is no JSON')
+      fails(() => readJson(text), 1007, 'a text message is not JSON')
   })
   it('is written as Python writes it', () => {
     const value = { a: [1, -0, 1.5, 1e21, Number.NaN, Number.NEGATIVE_INFINITY], b: {}, c: [], é: 'ü"', d: undefined }
@@ -45,9 +48,9 @@ describe('JSON of 1.x', () => {
       '["1970-01-01T00:00:00.000Z", 1152921504606846976, true, null]',
     )
   })
-  it('cannot say everything', () => {
-    assert.throws(() => written(() => {}), new TypeError('JSON cannot say function'))
-    assert.throws(() => written([Symbol('x')]), new TypeError('JSON cannot say symbol'))
+  it('cannot encode functions, symbols and deep values', () => {
+    assert.throws(() => written(() => {}), new TypeError('JSON cannot encode a function'))
+    assert.throws(() => written([Symbol('x')]), new TypeError('JSON cannot encode a symbol'))
     const circle: unknown[] = []
     circle.push(circle)
     assert.throws(() => written(circle), new RangeError('nested deeper than 100'))
@@ -55,8 +58,8 @@ describe('JSON of 1.x', () => {
 })
 
 describe('attachments to clients of 1.x', () => {
-  it('have keys that are no text of the same message', () => {
-    const generation = new Generation1()
+  it('have keys that differ from all strings of the message', () => {
+    const generation = new ProtocolV1()
     const sent = generation.write(resultOf('rpc:c:0', ['wslink_bin0', Buffer.from('x'), 'wslink_bin1']))
     assert.deepEqual(sent, [
       '{"wslink": "1.0", "method": "wslink.binary.attachment", "args": ["wslink_bin2"]}',
@@ -68,7 +71,7 @@ describe('attachments to clients of 1.x', () => {
 
 describe('attachments of clients of 1.x', () => {
   function reader(limit = 1000) {
-    const made = new Generation1().reader(limit)
+    const made = new ProtocolV1().reader(limit)
     made.admit(limit)
     let now = 0
     return {
@@ -84,7 +87,7 @@ describe('attachments of clients of 1.x', () => {
     }
   }
 
-  it('stand for their keys, those exactly, once', () => {
+  it('replace exactly their keys, once', () => {
     const { announce, bytes, args, made } = reader()
     announce('wslink_bin1', 'wslink_bin10')
     bytes('one')
@@ -107,15 +110,15 @@ describe('attachments of clients of 1.x', () => {
     assert.equal(made.since, undefined)
     assert.deepEqual(args('wslink_bin1').args[0], ['wslink_bin1'])
   })
-  it('are those of one client', () => {
-    const generation = new Generation1()
+  it('belong to one client', () => {
+    const generation = new ProtocolV1()
     const [ann, eve] = [generation.reader(1000), generation.reader(1000)]
     for (const one of [ann, eve]) one.admit(1000)
     ann!.read('{"method": "wslink.binary.attachment", "args": ["wslink_bin1"]}', 0)
-    fails(() => eve!.read(Buffer.from('x'), 0), 1002, 'bytes that no attachment was announced for')
+    fails(() => eve!.read(Buffer.from('x'), 0), 1002, 'bytes without an announced attachment')
   })
-  it('are announced by keys, in bounds', () => {
-    const why = 'an attachment is announced by keys such as wslink_bin1'
+  it('have valid keys, in bounded number', () => {
+    const why = 'the keys of attachments must have the form wslink_bin1'
     for (const key of [5, 'x', 'wslink_bin', 'wslink_bin1\n', `wslink_bin${'1'.repeat(21)}`, null])
       fails(() => reader().announce(key), 1002, why)
     fails(() => reader().made.read('{"method": "wslink.binary.attachment", "args": {}}', 0), 1002, why)
@@ -123,28 +126,24 @@ describe('attachments of clients of 1.x', () => {
     const { announce, bytes } = reader(1_000_000)
     announce(...keys)
     for (const key of keys) bytes(key)
-    fails(() => announce('wslink_bin16384'), 1009, 'more than 16384 attachments wait for their message')
-    fails(
-      () => reader(1_000_000).announce(...keys, 'wslink_bin16384'),
-      1009,
-      'more than 16384 attachments wait for their message',
-    )
+    fails(() => announce('wslink_bin16384'), 1009, 'more than 16384 pending attachments')
+    fails(() => reader(1_000_000).announce(...keys, 'wslink_bin16384'), 1009, 'more than 16384 pending attachments')
   })
-  it('are not given the bytes of the next one when theirs are lost', () => {
+  it('do not get the bytes of the next one if theirs are lost', () => {
     const { announce } = reader()
     announce('wslink_bin1')
-    fails(() => announce('wslink_bin2'), 1002, 'bytes of wslink_bin1 have not come')
+    fails(() => announce('wslink_bin2'), 1002, 'the bytes of wslink_bin1 are missing')
   })
-  it('take as much room as a message may', () => {
+  it('are limited to the bytes of a message', () => {
     const { announce, bytes, args } = reader()
     announce('wslink_bin1', 'wslink_bin1', 'wslink_bin2', 'wslink_bin3')
     bytes('x'.repeat(600))
     bytes('y'.repeat(600))
     bytes('z'.repeat(400))
     assert.deepEqual(args('wslink_bin1').args[0], [Buffer.from('y'.repeat(600))])
-    fails(() => bytes('z'.repeat(601)), 1009, 'more than 1000 bytes of attachments wait for their message')
+    fails(() => bytes('z'.repeat(601)), 1009, 'more than 1000 bytes of pending attachments')
   })
-  it('wait since they were last heard of', () => {
+  it('are idle since their last event', () => {
     const { made, announce, bytes, args } = reader()
     announce('wslink_bin1')
     assert.equal(made.since, 1)
@@ -155,11 +154,11 @@ describe('attachments of clients of 1.x', () => {
     args('wslink_bin1')
     assert.equal(made.since, undefined)
   })
-  it('are none before the hello', () => {
-    const made = new Generation1().reader(1000)
-    fails(() => made.read(Buffer.from('x'), 0), 1002, 'an attachment before the hello')
+  it('are refused before authentication', () => {
+    const made = new ProtocolV1().reader(1000)
+    fails(() => made.read(Buffer.from('x'), 0), 1002, 'an attachment before authentication')
   })
-  it('are not looked for deeper than 100', () => {
+  it('are limited to 100 levels', () => {
     const { announce, bytes, made } = reader(100_000)
     announce('wslink_bin1')
     bytes('x')

@@ -1,13 +1,12 @@
-// All frames that were recorded between the official clients and the original server, sent again. What cannot be the
-// same byte by byte is named where it is compared.
+// Replays all recorded frames between the official clients and wslink (Python). Tests name the differences, if any.
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { Generation2 } from '../../../filters/wslink/v2/generation.ts'
+import { ProtocolV2 } from '../../../filters/wslink/v2/protocol.ts'
 import type { WslinkApi } from '../../../filters/wslink.ts'
 import type { Peer } from '../../support/peer.ts'
 import { exchange, opened, serveWslink, vectors } from '../../support/wslink.ts'
 
-/** Answered byte by byte. */
+/** Replies are equal byte by byte. */
 const SAME_IN_2 = [
   'v2/add',
   'v2/echo',
@@ -42,18 +41,18 @@ const SAME_IN_1 = [
   'unserializable',
   'publish',
 ].map(name => `v1/${name}`)
-/** Compared in parts, as each test says. */
+/** Compared in parts by their tests. */
 const ALIKE = ['v2/nan', 'v2/fail', 'v2/large', 'v2/chunked64', 'v1/fail']
-/** Why each ends the connection. */
+/** Close code and reason of each. */
 const WHY: Readonly<Record<string, readonly [code: number, reason: string]>> = {
-  'v2/bad/preauth-513': [1009, 'a message has at most 512 bytes now, announced 513'],
+  'v2/bad/preauth-513': [1009, 'a message has at most 512 bytes, announced 513'],
   'v2/bad/no-method': [1002, 'a message names its method, received undefined'],
   'v2/bad/numeric-id': [1002, 'the id of a message is a string, received number'],
   'v2/bad/short-frame': [1002, 'a chunk has at least 12 bytes, received 3'],
   'v2/bad/zero-total': [1002, 'a message has at least 1 byte, announced 0'],
-  'v2/bad/bad-msgpack': [1007, 'msgpack with a byte c1, which is no value'],
-  'v2/bad/total-mismatch': [1002, 'a message of 100 bytes has a chunk of one of 101'],
-  'v2/bad/offset-beyond': [1002, 'a chunk goes on to byte 105 of 100'],
+  'v2/bad/bad-msgpack': [1007, 'msgpack with the invalid byte c1'],
+  'v2/bad/total-mismatch': [1002, 'chunks of a message announce 100 and 101 bytes'],
+  'v2/bad/offset-beyond': [1002, 'a chunk ends at byte 105 of 100'],
 }
 
 /** The procedures of the recorded server. */
@@ -82,7 +81,7 @@ function recordedServer(wslink: WslinkApi): void {
   wslink.register('test.large', () => Buffer.alloc(9_000_000))
 }
 
-/** What differs between the two recordings. */
+/** Differences between the two recordings. */
 const second = (wslink: WslinkApi) => {
   recordedServer(wslink)
   wslink.register('test.nan', () => [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, null, -0])
@@ -100,7 +99,7 @@ const first = (wslink: WslinkApi) => {
   })
 }
 
-/** Sends what the client sent, each time when the server has said what it said before. */
+/** Sends the client's frames, each after the server has sent its earlier ones. */
 async function replay(peer: Peer, name: string): Promise<readonly (string | Buffer)[]> {
   const before = peer.received.length
   let expected = before
@@ -133,7 +132,7 @@ describe('recorded from 2.x', () => {
   }
 
   for (const name of SAME_IN_2)
-    it(`${name} is answered byte by byte`, async t => {
+    it(`${name} gets equal replies`, async t => {
       const frames = await talk(t, name)
       assert.deepEqual(
         frames.map(withoutClient),
@@ -141,23 +140,23 @@ describe('recorded from 2.x', () => {
       )
     })
 
-  it('v2/nan is answered the same but for -0, which the encoder takes for the integer 0', async t => {
+  it('v2/nan gets the same reply except -0, which the encoder writes as integer 0', async t => {
     const [frame] = await talk(t, 'v2/nan')
     const body = (bytes: string | Buffer) => (bytes as Buffer).toString('hex', 12)
     assert.equal(body(frame!), body(said('v2/nan')[0]!.payload).replace(/cb8000000000000000$/, '00'))
   })
-  it('v2/fail is answered with the same code, message and method; exception and trace are those of Python', async t => {
+  it('v2/fail gets the same code, message and method; exception and trace are of Python', async t => {
     const [answer] = opened(await talk(t, 'v2/fail'))
     const [recorded] = opened(said('v2/fail').map(({ payload }) => payload))
     const { exception, trace: _, ...rest } = recorded.error.data
     assert.equal(exception, "ValueError('boom')")
     assert.deepEqual(answer, { ...recorded, error: { ...recorded.error, data: { ...rest, exception: 'boom' } } })
   })
-  it('v2/large is cut into the same chunks', async t => {
+  it('v2/large is split into the same chunks', async t => {
     const { enter } = await serveWslink(t, second)
     const client = await enter()
     const recorded = vectors.filter(({ name }) => name.startsWith('v2/large/')).map(({ payload }) => payload as Buffer)
-    // Its id is part of the message, and so of the length; the call itself was not recorded.
+    // The id is part of the length; the call was not recorded.
     const [id] = /rpc:\w+:\d+/.exec(recorded[0]!.toString('latin1'))!
     client.send({ wslink: '1.0', id, method: 'test.large', args: [], kwargs: {} })
     const frames = (await client.peer.get(4)).slice(1) as Buffer[]
@@ -168,8 +167,8 @@ describe('recorded from 2.x', () => {
     for (const [i, frame] of frames.entries())
       assert.deepEqual(withoutId(frame.subarray(0, recorded[i]!.length)), withoutId(recorded[i]!))
   })
-  it('v2/chunked64 is put together and cut in the same way; our limit is for all frames, so no server runs with 64', () => {
-    const generation = new Generation2(64)
+  it('v2/chunked64 is assembled and split in the same way, without a server: its frame limit cannot be 64', () => {
+    const generation = new ProtocolV2(64)
     const reader = generation.reader(8192)
     const complete: { id: string; args: unknown[] }[] = []
     for (const { payload } of exchange('v2/chunked64').filter(({ isFromClient }) => isFromClient)) {
@@ -192,7 +191,7 @@ describe('recorded from 2.x', () => {
   })
 
   for (const [name, [code, reason]] of Object.entries(WHY))
-    it(`${name} ends the connection, with a reason`, async t => {
+    it(`${name} closes the connection with a reason`, async t => {
       const { enter, open } = await serveWslink(t, second, { wslinkMaxHello: 512 })
       const peer = name === 'v2/bad/preauth-513' ? await open() : (await enter()).peer
       for (const { payload } of exchange(name)) peer.send(payload)
@@ -201,7 +200,7 @@ describe('recorded from 2.x', () => {
 })
 
 describe('recorded from 1.x', () => {
-  it('is answered byte by byte, attachments in their places', async t => {
+  it('gets equal replies, with attachments in place', async t => {
     const { open } = await serveWslink(t, first)
     const peer = await open()
     for (const name of SAME_IN_1) {
@@ -215,7 +214,7 @@ describe('recorded from 1.x', () => {
       )
     }
   })
-  it('v1/fail is answered the same but for exception and trace', async t => {
+  it('v1/fail gets the same reply except exception and trace', async t => {
     const { open } = await serveWslink(t, first)
     const peer = await open()
     await replay(peer, 'v1/handshake')
@@ -225,7 +224,7 @@ describe('recorded from 1.x', () => {
   })
 })
 
-it('nothing that was recorded is left out', () => {
+it('all recordings are tested', () => {
   const names = new Set(vectors.map(({ name }) => name.slice(0, name.lastIndexOf('/'))))
   assert.deepEqual([...SAME_IN_2, ...SAME_IN_1, ...ALIKE, ...Object.keys(WHY)].sort(), [...names].sort())
   assert.equal(vectors.length, 117)

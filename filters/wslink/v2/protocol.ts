@@ -1,24 +1,24 @@
 import type { Encoded, Payload } from 'filtered-websocket'
 import { MAX_JSON_LENGTH } from 'filtered-websocket/kit'
 import type { Envelope } from '../envelope.ts'
-import type { Generation, Reader } from '../generation.ts'
 import { Packer, unpack } from '../msgpack/pack.ts'
+import type { Protocol, Reader } from '../protocol.ts'
 import { Assembler } from './assembler.ts'
 import { chunksOf } from './chunks.ts'
 
 /** 2.x: msgpack in chunks of binary frames. */
-export class Generation2 implements Generation {
+export class ProtocolV2 implements Protocol {
   readonly name = 'wslink-2'
-  readonly welcome: Generation['welcome']
+  readonly welcome: Protocol['welcome']
   readonly #maxFrame: number
   readonly #maxJson: number
   readonly #packer = new Packer()
-  /** Of the next message; ids differ between all that may be under way to one client. */
+  /** Id of the last message; ids must differ between concurrent messages. */
   #id = 0
 
   /**
-   * @param maxFrame - bytes of a chunk with its head, in both directions.
-   * @param maxJson - bytes of a message besides its byte arrays.
+   * @param maxFrame - maximum bytes of a chunk with its header, in both directions.
+   * @param maxJson - maximum bytes of a message besides its byte arrays.
    */
   constructor(maxFrame: number, maxJson = MAX_JSON_LENGTH) {
     this.#maxFrame = maxFrame
@@ -27,7 +27,7 @@ export class Generation2 implements Generation {
   }
 
   reader(limit: number): Reader {
-    return new Reader2(limit, this.#maxJson)
+    return new ReaderV2(limit, this.#maxJson)
   }
 
   write(envelope: Envelope): Encoded {
@@ -44,7 +44,7 @@ export class Generation2 implements Generation {
   }
 }
 
-class Reader2 implements Reader {
+class ReaderV2 implements Reader {
   readonly #assembler: Assembler
   readonly #maxJson: number
 
@@ -65,7 +65,7 @@ class Reader2 implements Reader {
     this.#assembler.touch(now)
   }
 
-  /** Text is ignored, as the original does. */
+  /** Ignores text frames, as wslink (Python) does. */
   read(payload: Payload, now: number): unknown {
     if (typeof payload === 'string') return undefined
     const message = this.#assembler.add(payload, now)

@@ -1,36 +1,36 @@
 import type { Encoded, Payload } from 'filtered-websocket'
 import { MAX_JSON_LENGTH } from 'filtered-websocket/kit'
 import { type Envelope, isMap } from '../envelope.ts'
-import { oversize, violation } from '../fatal.ts'
-import type { Generation, Reader } from '../generation.ts'
 import { unpackOwn } from '../msgpack/pack.ts'
+import type { Protocol, Reader } from '../protocol.ts'
+import { oversize, violation } from '../protocol-error.ts'
 import { Attachments } from './attachments.ts'
 import { readJson, writeJson } from './json.ts'
 
 const ATTACHMENT = 'wslink.binary.attachment'
 
-/** 1.x: JSON in text frames; bytes go ahead of the message that they belong to, in binary frames. */
-export class Generation1 implements Generation {
+/** 1.x: JSON in text frames, preceded by its attachments in binary frames. */
+export class ProtocolV1 implements Protocol {
   readonly name = 'wslink-1'
   readonly welcome = {}
   readonly #maxJson: number
-  /** Of the next attachment. */
+  /** Number of the next attachment. */
   #number = 0
 
-  /** @param maxJson - characters of a message. */
+  /** @param maxJson - maximum characters of a message. */
   constructor(maxJson = MAX_JSON_LENGTH) {
     this.#maxJson = maxJson
   }
 
   reader(limit: number): Reader {
-    return new Reader1(limit, this.#maxJson)
+    return new ReaderV1(limit, this.#maxJson)
   }
 
   write(envelope: Envelope): Encoded {
     const { texts, attachments, lookalikes } = writeJson(envelope)
     if (attachments.length === 0) return texts[0]!
     const keys = attachments.map(() => this.#newKey(lookalikes))
-    const announced = attachments.flatMap((bytes, i) => [announcing(keys[i]!), [bytes]])
+    const announced = attachments.flatMap((bytes, i) => [announcement(keys[i]!), [bytes]])
     return [...announced, texts.map((text, i) => (i === 0 ? text : `"${keys[i - 1]}"${text}`)).join('')]
   }
 
@@ -38,7 +38,7 @@ export class Generation1 implements Generation {
     return this.write(unpackOwn(packed) as Envelope)
   }
 
-  /** One that is no string of the same message. */
+  /** A key that is not also a string in the message. */
   #newKey(taken: ReadonlySet<string>): string {
     let key: string
     do key = `wslink_bin${this.#number++}`
@@ -47,14 +47,14 @@ export class Generation1 implements Generation {
   }
 }
 
-function announcing(key: string): string {
+function announcement(key: string): string {
   return `{"wslink": "1.0", "method": "${ATTACHMENT}", "args": ["${key}"]}`
 }
 
-class Reader1 implements Reader {
+class ReaderV1 implements Reader {
   #limit: number
   readonly #maxJson: number
-  /** From the admission on. */
+  /** Present after admission. */
   #attachments: Attachments | undefined
 
   constructor(limit: number, maxJson: number) {
@@ -77,11 +77,11 @@ class Reader1 implements Reader {
 
   read(payload: Payload, now: number): unknown {
     if (typeof payload !== 'string') {
-      if (this.#attachments === undefined) throw violation('an attachment before the hello')
+      if (this.#attachments === undefined) throw violation('an attachment before authentication')
       this.#attachments.add(payload, now)
       return undefined
     }
-    if (Buffer.byteLength(payload) > this.#limit) throw oversize(`a message has at most ${this.#limit} bytes now`)
+    if (Buffer.byteLength(payload) > this.#limit) throw oversize(`a message has at most ${this.#limit} bytes`)
     const message = readJson(payload, this.#maxJson)
     if (!isMap(message)) return undefined
     if (message.id !== undefined) return this.#withAttachments(message)
@@ -91,7 +91,7 @@ class Reader1 implements Reader {
 
   #withAttachments(message: Readonly<Record<string, unknown>>): unknown {
     if (this.#attachments === undefined) return message
-    const [args, kwargs] = this.#attachments.placeIn([message.args, message.kwargs])
+    const [args, kwargs] = this.#attachments.resolve([message.args, message.kwargs])
     return { ...message, args, kwargs }
   }
 }

@@ -3,21 +3,21 @@ import type { Awaitable, Client } from 'filtered-websocket'
 import { isMap } from './envelope.ts'
 
 /**
- * Says whether a client may come in with what it gave as its secret, `undefined` if it gave none; a string is who it is
- * then. One that throws refuses.
+ * Decides whether a client is admitted with the secret that it sent, `undefined` if none. A returned string is its identity. An
+ * error refuses the client.
  */
 export type Validate = (secret: unknown, client: Client) => Awaitable<boolean | string>
 
 export interface Rules {
   readonly secret: string | undefined
-  /** Nothing is asked. */
+  /** Whether all clients are admitted. */
   readonly isOpen: boolean
-  /** A guard stands before: who has an identity has proven it, and that is enough where there is no secret. */
+  /** Whether a guard authenticates clients: without a secret, their identity is sufficient. */
   readonly isGuarded: boolean
 }
 
-/** Decides who may come in (wslink, section 0). */
-export class Hello {
+/** Authenticates clients by their hello (wslink, section 0). */
+export class Authenticator {
   readonly #rules: Rules
   readonly #hooks: Validate[] = []
   readonly #onError: (error: unknown) => void
@@ -27,32 +27,32 @@ export class Hello {
     this.#onError = onError
   }
 
-  /** Asked instead of the secret; of several each must agree. */
+  /** Adds a hook that replaces the check of the secret; all hooks must accept. */
   add(hook: Validate): void {
     this.#hooks.push(hook)
   }
 
-  /** Whether there is a way to come in. */
+  /** Whether clients can authenticate at all. */
   get isPossible(): boolean {
     const { secret, isOpen, isGuarded } = this.#rules
     return secret !== undefined || isOpen || isGuarded || this.#hooks.length > 0
   }
 
-  /** Whether this hello is a good one; never rejects. */
+  /** Checks the arguments of a hello; never rejects. */
   check(args: readonly unknown[], client: Client): Awaitable<boolean> {
     const [credentials] = args
-    const given = isMap(credentials) ? credentials.secret : undefined
-    if (this.#hooks.length > 0) return this.#ask(given, client)
+    const sent = isMap(credentials) ? credentials.secret : undefined
+    if (this.#hooks.length > 0) return this.#runHooks(sent, client)
     const { secret, isOpen, isGuarded } = this.#rules
-    if (secret !== undefined) return typeof given === 'string' && isSame(given, secret)
+    if (secret !== undefined) return typeof sent === 'string' && isSame(sent, secret)
     return isOpen || (isGuarded && client.identity !== undefined)
   }
 
-  async #ask(given: unknown, client: Client): Promise<boolean> {
+  async #runHooks(secret: unknown, client: Client): Promise<boolean> {
     let identity: string | undefined
     try {
       for (const hook of this.#hooks) {
-        const answer = await hook(given, client)
+        const answer = await hook(secret, client)
         if (typeof answer === 'string' && answer !== '') identity = answer
         else if (answer !== true) return false
       }
@@ -73,7 +73,7 @@ export class Hello {
   }
 }
 
-/** In a time that tells nothing of either, not even its length. */
+/** Compares in constant time, independent of the lengths. */
 function isSame(a: string, b: string): boolean {
   const [first, second] = [a, b].map(text => createHash('sha256').update(text).digest())
   return timingSafeEqual(first!, second!)

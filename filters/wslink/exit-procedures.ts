@@ -1,15 +1,15 @@
 import type { Server } from 'filtered-websocket'
 
-/** Seconds that the original waits, unless told. */
+/** Seconds; the default of wslink (Python). */
 const DEFAULT_DELAY = 60
-/** What a timer holds. */
+/** Seconds; timers have a limit of 24 days. */
 const MAX_DELAY = 2_000_000
 
 /**
- * The two procedures of every server that stop it (wslink, section 0); the official client calls the second when it is
- * destroyed, so they are always answered.
+ * The procedures `exit` and `exit.later` (wslink, section 0). They always exist, since the official client calls the second one
+ * when it is destroyed.
  *
- * @param serverOf - the server that may be stopped; `undefined`: nothing comes of it.
+ * @param serverOf - returns the server to stop, or `undefined` if clients may not stop it.
  */
 export function exitProcedures(serverOf: () => Server | undefined) {
   let timer: NodeJS.Timeout | undefined
