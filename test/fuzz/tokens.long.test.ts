@@ -1,5 +1,4 @@
-// Random tokens, in every place that may hold one, against the command as it is shipped. jazzer.js would not guide them: what checks
-// signatures is OpenSSL, which it cannot instrument.
+// Random tokens in all places of a handshake, against the built command. Without jazzer.js: it cannot instrument OpenSSL.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { it } from 'node:test'
@@ -11,13 +10,13 @@ import { type Conversation, fuzzConnections, goodHandshake } from './connections
 import { mutated } from './mutations.ts'
 
 const COUNT = 10_000
-/** Seconds by which clocks may differ. */
+/** Tolerated difference of clocks, seconds. */
 const TOLERANCE = 5
 const EVERYWHERE = ['--jwt-cookie', 'token', '--jwt-query', '--jwt-first-message']
 const GOOD = sign({ sub: 'ann', exp: 4_102_444_800 })
 
 const json = fc.json({ maxDepth: 2 })
-/** Signed with the right key, whatever it says: claims of any shape. */
+/** Any claims, with a valid signature. */
 const strange = fc.oneof(
   json,
   fc
@@ -40,7 +39,7 @@ const token = fc.oneof(
   fc.nat(12_000).map(length => 'e'.repeat(length)),
 )
 
-/** Where the token goes; what a header cannot hold is taken out, as sending it would test the parser of HTTP. */
+/** The request with the token, without characters that are not valid in a header. */
 const place = fc.constantFrom<(text: string) => Conversation['writes']>(
   text => [goodHandshake({ Authorization: `Bearer ${text}` })],
   text => [goodHandshake({ 'Sec-WebSocket-Protocol': `bearer, ${text}` })],
@@ -56,12 +55,12 @@ const place = fc.constantFrom<(text: string) => Conversation['writes']>(
 )
 
 const conversations = fc.tuple(token, place).map(([text, put]) => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones that a header cannot hold
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are not valid in a header
   const sent = text.replace(/[\x00-\x1f\x7f-\uffff]/g, '')
   return { writes: [...put(sent), frame(TEXT, 'am I in?')], ends: true, token: sent }
 })
 
-it(`${COUNT} random tokens let nobody in whom a good one would not, and leave nothing behind`, {
+it(`${COUNT} random tokens are admitted only if they are valid, and release all resources`, {
   timeout: 120_000,
 }, async t => {
   let letIn = 0
@@ -70,7 +69,7 @@ it(`${COUNT} random tokens let nobody in whom a good one would not, and leave no
     welcome: { headers: { Authorization: `Bearer ${GOOD}` } },
     conversations,
     count: COUNT,
-    // Each has a token of its own, which a seed brings back.
+    // Each has its own token, which a seed reproduces.
     kept: [],
     check: (answer, { token }) => {
       const text = answer.toString('latin1')
@@ -83,7 +82,7 @@ it(`${COUNT} random tokens let nobody in whom a good one would not, and leave no
   assert.ok(letIn > COUNT / 100, `${letIn} good tokens were let in`)
 })
 
-/** Worked out without the library. */
+/** Computed without the library. */
 function isGood(text: string): boolean {
   const [head = '', claims = '', signature = ''] = text.split('.')
   const wanted = createHmac('sha256', SECRET).update(`${head}.${claims}`).digest()
