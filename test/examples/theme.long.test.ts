@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { browser, watched } from '../support/browser.ts'
+import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { launch, root } from '../support/cli.ts'
 
 const theme = readFileSync(join(root, 'examples/theme/theme.css'), 'utf8')
 const EXAMPLES = ['car', 'chat', 'fleet', 'media', 'wslink']
 
-describe('the theme of the examples', () => {
+describe('the theme of the examples', { skip: skipWithoutBrowser }, () => {
   it('is the only place of its colors and of the header', () => {
     const [, colors] = /:root \{([\s\S]*?)\}/.exec(theme)!
     const shared = [...colors!.matchAll(/(--[\w-]+): (light-dark\(.*\));/g)].map(([, , value]) => value!)
