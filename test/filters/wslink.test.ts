@@ -552,7 +552,7 @@ describe('a client of wslink', () => {
     client.call('wait')
     client.call('wait')
     await until(() => client.messages.length === 2)
-    assert.match(JSON.stringify(client.messages[1].error), /too many calls of this client are under way, try later/)
+    assert.match(JSON.stringify(client.messages[1].error), /too many running calls of this client, try later/)
     assert.deepEqual(waits, [10_000])
     ends[0]!()
     await until(() => client.messages.length === 3)
