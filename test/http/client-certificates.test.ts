@@ -262,7 +262,10 @@ describe('options of client certificates', () => {
     const write = await pemFiles(t)
     const tls = ['--key', 'key.pem', '--cert', await write('cert.pem', server.cert), '-p', '0']
     for (const [argv, sentence] of [
-      [['--client-cert', 'optional'], '--client-cert is given without --ca; it names who signs client certificates'],
+      [
+        ['--client-cert', 'optional'],
+        '--client-cert is given without --ca; it names the authorities of client certificates',
+      ],
       [['--ca', 'ca.pem'], '--ca is given without --key and --cert; client certificates need TLS'],
       [['--ca', 'ca.pem', '--key', 'key.pem'], '--key is given without --cert; TLS needs both'],
       [

@@ -18,12 +18,13 @@ import { tlsFailureOf } from '../../src/kit/tls-failure.ts'
 import { signed } from '../support/certificates.ts'
 import { launch, refusal } from '../support/cli.ts'
 import { until } from '../support/peer.ts'
+import { root } from '../support/root.ts'
 
 /** Of the files that `openssl-files.sh` makes. */
 let files = ''
 before(() => {
   files = mkdtempSync(join(tmpdir(), 'fws-'))
-  execFileSync('sh', [join(import.meta.dirname, 'kit/openssl-files.sh')], { cwd: files, stdio: 'pipe' })
+  execFileSync('sh', [join(root, 'test/support/openssl-files.sh')], { cwd: files, stdio: 'pipe' })
   execFileSync('mkfifo', [join(files, 'pipe')])
   writeFileSync(join(files, 'large'), '')
   truncateSync(join(files, 'large'), 1_048_577)

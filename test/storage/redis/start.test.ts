@@ -126,7 +126,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
       { env },
     )
     assert.equal(code, 1)
-    assert.match(stderr, /channel "global" cannot be heard: redis refuses channel "global": NOPERM/)
+    assert.match(stderr, /cannot subscribe to channel "global": redis refuses channel "global": NOPERM/)
     assert.doesNotMatch(stderr, /\n {4}at /)
   })
   it('a refused connection is one clear sentence, exit 1', async () => {
