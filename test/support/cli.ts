@@ -141,7 +141,11 @@ class Command {
 
   async ended(): Promise<Ended> {
     const { child } = this
-    await until(() => child.exitCode !== null || child.signalCode !== null, `an end, got ${this.stdout}${this.stderr}`)
+    await until(
+      () => child.exitCode !== null || child.signalCode !== null,
+      `an end, got ${this.stdout}${this.stderr}`,
+      60_000,
+    )
     await this.#closed
     return { code: child.exitCode, signal: child.signalCode, stdout: this.stdout, stderr: this.stderr }
   }

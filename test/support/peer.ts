@@ -65,7 +65,7 @@ export async function refusedWith(url: string, options: ClientOptions = {}): Pro
 }
 
 /** Waits for a condition, with a deadline. */
-export async function until(condition: () => boolean | Promise<boolean>, what = 'it', ms = 10_000): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what = 'it', ms = 30_000): Promise<void> {
   const deadline = Date.now() + ms
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`)
