@@ -4,8 +4,6 @@ import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
-/** Test files at a time. They mostly wait, so there may be more of them than cores. */
-const CONCURRENCY = 3
 /** Milliseconds for a test, and for a whole file: only one that hangs comes near. Tests wait with deadlines of their own. */
 const TIMEOUT = 300_000
 
@@ -16,6 +14,8 @@ const all = readdirSync(join(root, 'test'), { recursive: true })
   .filter(file => file.endsWith('.test.ts'))
   .map(file => join('test', file))
   .sort()
+/** Test files at a time. Quick tests mostly wait, so there are more of them than cores; long ones measure time and fill both cores. */
+const concurrency = isLong ? 1 : 3
 const files = given.length > 0 ? given : all.filter(file => file.endsWith('.long.test.ts') === isLong)
 
 const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1
@@ -28,7 +28,7 @@ const runner = spawn(
   [
     '--enable-source-maps',
     '--test',
-    `--test-concurrency=${CONCURRENCY}`,
+    `--test-concurrency=${concurrency}`,
     `--test-timeout=${TIMEOUT}`,
     `--test-reporter=${join(root, 'scripts/test-reporter.mjs')}`,
     '--test-reporter-destination=stdout',
