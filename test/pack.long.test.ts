@@ -9,7 +9,8 @@ import { folder, root } from './support/cli.ts'
 import { Peer, until } from './support/peer.ts'
 
 const FILTER = `
-import { type Client, type Host, type Message, type OptionSpecs, type Payload, DROP, createServer, type FilterModule, FwsError, type RunningServer } from 'filtered-websocket'
+import type { Client, Host, Message, OptionSpecs, Payload } from 'filtered-websocket'
+import { DROP } from 'filtered-websocket'
 
 declare module 'filtered-websocket' {
   interface ClientState {
@@ -34,6 +35,7 @@ export const setup = ({ options: { 'shout-mark': mark, 'shout-max': max }, log }
 `
 
 const PROGRAM = `
+import { createServer, DROP, type FilterModule, FwsError, type RunningServer } from 'filtered-websocket'
 import { fakeClient, setUp, testServer } from 'filtered-websocket/testing'
 import { storageConformance } from 'filtered-websocket/testing/storage'
 import * as broadcast from 'filtered-websocket/filters/broadcast'
