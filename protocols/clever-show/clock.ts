@@ -9,7 +9,7 @@ export interface Measured {
 }
 
 /**
- * What one question tells of another clock (RFC 4330, section 5); `undefined` for impossible times, as a question is not
+ * Measurement of another clock by one request (RFC 4330, section 5); `undefined` for impossible times, as a question is not
  * with the other side for longer than its answer takes.
  *
  * @param here - seconds when the question was sent and when the answer came.

@@ -95,7 +95,7 @@ function checkPair(keyName: string, key: KeyObject, certName: string, chain: rea
     )
   for (const [i, issuer] of chain.entries()) {
     const issued = chain[i - 1]
-    // Names alone do not tell: an authority may have changed its key.
+    // Names are not enough: an authority may have changed its key.
     if (issued !== undefined && !(issued.checkIssued(issuer) && issued.verify(issuer.publicKey)))
       throw optionError(
         `${certName}: certificate ${i + 1} (${nameOf(issuer)}) did not issue certificate ${i} (${nameOf(issued)}); put each certificate before its issuer`,

@@ -28,7 +28,7 @@ export interface Push extends TransferOptions {
   readonly timeout: number
 }
 
-/** Sends a file in one frame, as the original does; nobody answers it. @throws FileError */
+/** Sends a file in one frame, as clever-show does; there is no answer. @throws FileError */
 export async function pushWhole({ session, file, filepath, timeout, onProgress }: Push, max: number): Promise<void> {
   const { size } = file
   if (size > max)
