@@ -84,21 +84,14 @@ export function numberedHead(number: number, length: number): Buffer {
   const start = headerBytes(NUMBER_BYTES + length)
   const head = Buffer.allocUnsafe(start + NUMBER_BYTES)
   writeHeader(head, 0, FIN_BINARY, NUMBER_BYTES + length)
-  writeNumber(head, number, start)
+  head.writeUInt32BE(Math.floor(number / 2 ** 32), start)
+  head.writeUInt32BE(number >>> 0, start + 4)
   return head
 }
 
 /** A complete numbered message, for transports with their own framing. */
 export function numberedMessage(number: number, rest: Buffer): Buffer {
-  const message = Buffer.allocUnsafe(NUMBER_BYTES + rest.length)
-  writeNumber(message, number, 0)
-  rest.copy(message, NUMBER_BYTES)
-  return message
-}
-
-function writeNumber(into: Buffer, number: number, at: number): void {
-  into.writeUInt32BE(Math.floor(number / 2 ** 32), at)
-  into.writeUInt32BE(number >>> 0, at + 4)
+  return Buffer.concat([numberedHead(number, rest.length).subarray(-NUMBER_BYTES), rest])
 }
 
 /** Length of the header for a payload of this length. */

@@ -21,27 +21,20 @@ import { hostProblem, isHostAllowed } from '../kit/host.ts'
 import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
-import { readAuthorities, readTlsFiles } from '../kit/tls-files.ts'
 import { badCertificate, certificateProblem } from './certificate.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
+import { PendingRequests } from './pending-requests.ts'
 import { answer, refusal } from './refusal.ts'
 import { Tap } from './tap.ts'
+import { readTls, type TlsSettings } from './tls.ts'
 import type { Upgrades } from './upgrade.ts'
 import type { ByteStream } from './websocket.ts'
 
-export interface ListenOptions {
+export interface ListenOptions extends TlsSettings {
   readonly port: number
   readonly host: string
   /** Allowed Host names in addition to loopback. */
   readonly hosts: readonly string[]
-  /** PEM files; both or neither. */
-  readonly key: string | undefined
-  readonly cert: string | undefined
-  /** Passphrase of an encrypted key. */
-  readonly passphrase: string | undefined
-  /** PEM file of the authorities for client certificates; `undefined` disables client certificates. */
-  readonly ca: string | undefined
-  readonly clientCert: 'required' | 'optional'
   /** Milliseconds for request headers; 0 disables the limit. */
   readonly headersTimeout: number
   /** Milliseconds without traffic after which a plain connection is closed. */
@@ -51,8 +44,6 @@ export interface ListenOptions {
 /** Connections in addition to `--max-clients`, for handshakes and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
-/** Unanswered requests per connection; a connection with more is destroyed. */
-const MAX_PIPELINED = 32
 /** Log lines per error code and minute: any client can cause failed TLS handshakes. */
 const TLS_FAILURE_LINES = [1, 60_000] as const
 /** Milliseconds for a plain request including its body. */
@@ -70,15 +61,12 @@ export class Listener {
   readonly #hub: Hub
   readonly #options: ListenOptions
   readonly #http: HttpServer | HttpsServer
-  /** Number of unanswered requests per socket. */
-  readonly #answering = new Map<Duplex, number>()
+  readonly #pending = new PendingRequests()
   /** With TLS all sockets: the HTTP server does not track a socket before the TLS handshake is done. */
   readonly #sockets = new Set<Socket>()
   /** The bound address. */
   #boundTo = ''
-  readonly #watched = new WeakSet<Duplex>()
   readonly #tlsFailures: RateLimitedLog
-  #whenAnswered: (() => void) | undefined
 
   /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
@@ -105,18 +93,21 @@ export class Listener {
     const request: RequestListener = (req, res) => {
       // Not per connection: headersTimeout applies until the headers are complete, and a timer costs memory.
       req.socket.setTimeout(options.idleTimeout)
-      if (this.#expectAnswer(req, res)) answer(req, res)
+      if (!this.#pending.add(req, res)) return
+      // The peer may reset the connection during the response.
+      res.on('error', error => hub.log.debug({ err: error }, 'request'))
+      answer(req, res)
     }
     this.#http.on('request', request)
     this.#http.on('checkExpectation', request)
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // A response to an earlier request would be written between the frames.
-      if (this.#answering.has(socket)) socket.destroy()
+      if (this.#pending.has(socket)) socket.destroy()
       else upgrades.handle(req, socket as ByteStream, head)
     })
     this.#http.on('timeout', (socket: Duplex) => {
       // While a filter works on the response the peer is idle; filters have their own deadline.
-      if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy()
+      if (socket.writableLength > 0 || !this.#pending.has(socket)) socket.destroy()
     })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
     if (options.key !== undefined) {
@@ -164,10 +155,7 @@ export class Listener {
   close(): Promise<void> {
     this.#http.close()
     this.#http.closeIdleConnections()
-    if (this.#answering.size === 0) return Promise.resolve()
-    return new Promise(resolve => {
-      this.#whenAnswered = resolve
-    })
+    return this.#pending.answered()
   }
 
   closeAll(): void {
@@ -185,19 +173,6 @@ export class Listener {
     if (this.#options.key === undefined) return undefined
     const tls = this.#readTls()
     return () => (this.#http as HttpsServer).setSecureContext(tls)
-  }
-
-  /** Counts a request; destroys the connection and returns false if it has too many. */
-  #expectAnswer(req: IncomingMessage, res: ServerResponse): boolean {
-    if ((this.#answering.get(req.socket) ?? 0) >= MAX_PIPELINED) {
-      req.socket.destroy()
-      return false
-    }
-    this.#countAnswer(req.socket, 1)
-    res.once('close', () => this.#countAnswer(req.socket, -1))
-    // The peer may reset the connection during the response.
-    res.on('error', error => this.#hub.log.debug({ err: error }, 'request'))
-    return true
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
@@ -225,18 +200,6 @@ export class Listener {
     return undefined
   }
 
-  #countAnswer(socket: Duplex, by: number): void {
-    if (!this.#watched.has(socket)) {
-      this.#watched.add(socket)
-      // Queued responses do not emit `close` when the connection ends.
-      socket.once('close', () => this.#countAnswer(socket, -Infinity))
-    }
-    const requests = (this.#answering.get(socket) ?? 0) + by
-    if (requests > 0) this.#answering.set(socket, requests)
-    else this.#answering.delete(socket)
-    if (this.#answering.size === 0) this.#whenAnswered?.()
-  }
-
   #finish(outcome: unknown, res: ServerResponse): void {
     if (outcome === FAILED && res.headersSent) res.destroy()
     else if (outcome === FAILED) end(res, 500, 'internal error\n', { Connection: 'close' })
@@ -253,7 +216,7 @@ export class Listener {
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
     // Not an HTTP error (a reset, a failed TLS handshake), or in the middle of a response.
-    if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#answering.has(socket)) {
+    if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#pending.has(socket)) {
       // Without the address: the socket has lost it.
       const { authorizationError: problem } = socket as TLSSocket
       if (problem) this.#hub.log.debug({ problem }, 'client certificate refused')
@@ -285,21 +248,7 @@ export class Listener {
   }
 
   #readTls(): TlsOptions {
-    const { key, cert, passphrase, ca, clientCert } = this.#options
-    const warn = (warning: string) => this.#hub.log.warn(warning)
-    try {
-      return {
-        ...readTlsFiles({ key: key!, cert: cert!, passphrase }, '--', warn),
-        minVersion: 'TLSv1.2',
-        ...(ca !== undefined && {
-          ca: readAuthorities('--ca', ca, warn),
-          requestCert: true,
-          rejectUnauthorized: clientCert === 'required',
-        }),
-      }
-    } catch (error) {
-      throw new FwsError('ERR_OPTION', messageOf(error), error)
-    }
+    return readTls(this.#options, warning => this.#hub.log.warn(warning))
   }
 }
 

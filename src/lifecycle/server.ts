@@ -27,6 +27,8 @@ import { drain } from './shutdown.ts'
 import { Undo } from './undo.ts'
 
 const STDERR = 2
+/** Methods of a RunningServer that also work without their object: `const { close } = await createServer()`. */
+const BOUND = ['broadcast', 'publish', 'disconnect', 'stop', 'attach', 'close', 'reload'] as const
 /** Milliseconds of the longest timer in Node. */
 const MAX_TIMER = 2_147_483_647
 
@@ -181,6 +183,7 @@ class Running extends ServerView implements RunningServer {
     this.closed = new Promise(resolve => {
       this.#settle = resolve
     })
+    for (const name of BOUND) Object.defineProperty(this, name, { value: this[name].bind(this as never) })
   }
 
   close(): Promise<void> {

@@ -1,15 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'filtered-websocket'
-import { Cluster, Redis } from 'ioredis'
+import type { Cluster } from 'ioredis'
+import { type Client, type ClientSettings, createClient, retryDelay } from './clients.ts'
 import { ownerOf } from './slots.ts'
-import type { ConnectOptions, Target } from './target.ts'
+import type { Target } from './target.ts'
 
-/** Upper bound of the retry delay in milliseconds; jitter prevents that all nodes reconnect at once. */
-const MAX_RETRY_DELAY = 1000
 /** Milliseconds for pending answers when stopping. */
 const QUIT_TIMEOUT = 300
-/** Milliseconds for a replaced connection to close. */
-const DISCONNECT_TIMEOUT = 100
 /** Milliseconds over which refused publishes are summed for one log line. */
 const LOG_EVERY = 1000
 /** Timeouts between two replacements of connections. */
@@ -21,17 +18,12 @@ const SILENT = 'no answer'
 /** Errors that a retry does not fix. */
 const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid (username-)?password|ERR Client sent AUTH)/i
 
-export interface ConnectionHost {
+export interface ConnectionHost extends ClientSettings {
   readonly log: Logger
-  /** Milliseconds for an answer. */
-  readonly timeoutMs: number
-  /** Connection name in CLIENT LIST. */
-  readonly name: string
   /** Limit of `pendingBytes`. */
   readonly maxPendingBytes: number
 }
 
-type Client = Redis | Cluster
 export type Kind = 'plain' | 'sharded'
 type Deliver = (channel: string, payload: Buffer) => void
 
@@ -228,59 +220,12 @@ export class Connection {
   }
 
   #makeCommands(): Commands {
-    const { cluster } = this.#target
-    return { client: cluster === undefined ? this.#makeOne() : this.#makeCluster(cluster), pendingBytes: 0 }
+    const client = this.#watch(createClient(this.#target, this.#host))
+    return { client: this.isCluster ? this.#deliverFrom(client) : client, pendingBytes: 0 }
   }
 
   #makeListener(): Client {
-    return this.#deliverFrom(this.#makeOne())
-  }
-
-  #common(): ConnectOptions {
-    const { name, timeoutMs } = this.#host
-    return {
-      ...this.#target.connect,
-      connectionName: name,
-      connectTimeout: timeoutMs,
-      disconnectTimeout: DISCONNECT_TIMEOUT,
-    }
-  }
-
-  #makeCluster(nodes: NonNullable<Target['cluster']>): Client {
-    const { timeoutMs } = this.#host
-    const common = this.#common()
-    const cluster = new Cluster([...nodes], {
-      lazyConnect: true,
-      shardedSubscribers: true,
-      // After a lost connection a command must fail, not be resent to another node.
-      retryDelayOnFailover: 0,
-      slotsRefreshTimeout: timeoutMs,
-      slotsRefreshInterval: 5000,
-      clusterRetryStrategy: retryDelay,
-      // Keeps the host name, which certificates are checked against; ioredis would resolve it.
-      ...(common.tls !== undefined && {
-        dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
-      }),
-      redisOptions: common,
-    })
-    return this.#deliverFrom(this.#watch(cluster))
-  }
-
-  #makeOne(): Client {
-    const { timeoutMs } = this.#host
-    const options: ConnectOptions = {
-      ...this.#common(),
-      lazyConnect: true,
-      // Resent commands could be executed twice; subscriptions.ts subscribes again.
-      autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
-      maxRetriesPerRequest: 0,
-      enableOfflineQueue: false,
-      retryStrategy: retryDelay,
-      sentinelRetryStrategy: retryDelay,
-      sentinelCommandTimeout: timeoutMs,
-    }
-    return this.#watch(new Redis(options))
+    return this.#deliverFrom(this.#watch(createClient(this.#target, this.#host)))
   }
 
   #watch(client: Client): Client {
@@ -432,8 +377,4 @@ function sizeOf(args: readonly (string | number | Buffer)[]): number {
   let size = COMMAND_BYTES
   for (const arg of args) size += typeof arg === 'number' ? 8 : Buffer.byteLength(arg)
   return size
-}
-
-function retryDelay(times: number): number {
-  return Math.min(2 ** Math.min(times, 10) * 25, MAX_RETRY_DELAY) * (0.5 + Math.random())
 }
