@@ -17,6 +17,16 @@ export function checkCloseCode(code: number): void {
   )
 }
 
+/**
+ * The label under which a close code that a peer has chosen is counted: a defined code (RFC 6455, section 7.4.1 and the IANA
+ * registry: 1000 to 1015) by itself, others by their range, as a peer can choose any of 2,000.
+ */
+export function closeLabel(code: number): string {
+  if (code >= 1000 && code <= 1015) return `${code}`
+  if (code >= 3000 && code <= 4999) return code < 4000 ? '3xxx' : '4xxx'
+  return 'other'
+}
+
 /** Cuts a reason to the size that fits in a Close frame, without splitting a character. */
 export function cutReason(reason: string): string {
   if (reason.length <= MAX_REASON && Buffer.byteLength(reason) <= MAX_REASON) return reason

@@ -53,9 +53,9 @@ export interface Counters {
   stdoutDropped: number
   /** Messages dropped, by reason; at most 100 reasons, the rest under `other`. */
   readonly drops: Record<string, number>
-  /** Handshakes refused, by HTTP status. */
+  /** Refused handshakes and requests, by HTTP status; `connection limit`: connections closed before their first byte was read. */
   readonly refusals: Record<string, number>
-  /** Clients closed, by close code. */
+  /** Clients closed, by close code. Codes of a peer beyond 1015 are counted as `3xxx` and `4xxx`. */
   readonly closes: Record<string, number>
   /** Failed TLS handshakes, by error code; at most 100 codes, the rest under `other`. */
   readonly tlsFailures: Record<string, number>

@@ -81,7 +81,12 @@ export class Fanout {
 
   /** Writes the queued messages of one client before the end of the turn. */
   flushOne(outbox: Member): void {
-    if (outbox.isOpen) this.#writeMerged(outbox)
+    if (!outbox.isOpen) return
+    try {
+      this.#writeMerged(outbox)
+    } catch (error) {
+      outbox.fail(error)
+    }
   }
 
   /** Writes all queued messages. */
@@ -117,19 +122,24 @@ export class Fanout {
     /** Whether the clients of this wire can share one buffer. */
     let isShared = false
     for (const [outbox, since] of topic.members) {
-      if (outbox.wire !== wire) {
-        wire = outbox.wire
-        run = batch.run(wire)
-        isShared = !wire.isNumbered && run.pieces === undefined
+      // One client whose frames cannot be written ends alone; the others get theirs.
+      try {
+        if (outbox.wire !== wire) {
+          run = batch.run(outbox.wire)
+          wire = outbox.wire
+          isShared = !wire.isNumbered && run.pieces === undefined
+        }
+        const likeOthers =
+          isShared &&
+          since < first &&
+          outbox.exceptedAt < first &&
+          outbox.frames.length === 0 &&
+          (alone || outbox.sources === 1)
+        if (!likeOthers) this.#writeMerged(outbox)
+        else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
+      } catch (error) {
+        outbox.fail(error)
       }
-      const likeOthers =
-        isShared &&
-        since < first &&
-        outbox.exceptedAt < first &&
-        outbox.frames.length === 0 &&
-        (alone || outbox.sources === 1)
-      if (!likeOthers) this.#writeMerged(outbox)
-      else if (run!.count > 0) outbox.write(run!.buffer, run!.count)
     }
   }
 

@@ -23,7 +23,7 @@ export interface SendLimits {
 export interface OutboxOwner {
   /** Called once when the high-water mark is exceeded; the outbox is closed. */
   fellBehind(): void
-  /** Called when a write to the socket threw. */
+  /** Called when frames cannot be written: the client MUST end, since it would miss them. */
   transportFailed(error: unknown): void
 }
 
@@ -96,6 +96,11 @@ export class Outbox<T = unknown> {
       ;(this.seqs as number[]).push(seq)
     }
     this.bytes += frame.length
+  }
+
+  /** Ends this client: its frames cannot be written. */
+  fail(error: unknown): void {
+    this.#owner.transportFailed(error)
   }
 
   /** Discards the queue and stops writing. */

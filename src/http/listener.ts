@@ -44,8 +44,8 @@ export interface ListenOptions extends TlsSettings {
 /** Connections in addition to `--max-clients`, for handshakes and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
-/** Log lines per error code and minute: any client can cause failed TLS handshakes. */
-const TLS_FAILURE_LINES = [1, 60_000] as const
+/** Log lines per kind and minute, of what any client can cause: failed TLS handshakes, too many connections. */
+const LINES_PER_MINUTE = [1, 60_000] as const
 /** Milliseconds for a plain request including its body. */
 const REQUEST_TIMEOUT = 300_000
 
@@ -66,13 +66,13 @@ export class Listener {
   readonly #sockets = new Set<Socket>()
   /** The bound address. */
   #boundTo = ''
-  readonly #tlsFailures: RateLimitedLog
+  readonly #limitedLog: RateLimitedLog
 
   /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
   constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
     this.#options = options
-    this.#tlsFailures = new RateLimitedLog(hub.log, ...TLS_FAILURE_LINES)
+    this.#limitedLog = new RateLimitedLog(hub.log, ...LINES_PER_MINUTE)
     const headersTimeout = Math.ceil(options.headersTimeout)
     const settings = {
       // Checked and counted in `#check`.
@@ -89,6 +89,7 @@ export class Listener {
     // Without this Node silently drops fields; requests with too many are refused instead.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS
+    this.#http.on('drop', connection => this.#countDropped(connection?.remoteAddress))
     const answer = closeUnreadBodies((req, res) => this.#answer(req, res))
     const request: RequestListener = (req, res) => {
       // Not per connection: headersTimeout applies until the headers are complete, and a timer costs memory.
@@ -244,7 +245,14 @@ export class Listener {
   #countTlsFailure({ code = 'unknown' }: NodeJS.ErrnoException): void {
     count(this.#hub.counters.tlsFailures, code)
     const failure = tlsFailureOf(code)
-    if (failure !== undefined) this.#tlsFailures.add('warn', { code }, failure, code)
+    if (failure !== undefined) this.#limitedLog.add('warn', { code }, failure, code)
+  }
+
+  /** A connection above `maxConnections`, which Node closes at once. */
+  #countDropped(remote: string | undefined): void {
+    count(this.#hub.counters.refusals, 'connection limit')
+    const text = `connection refused: ${this.#http.maxConnections} connections are open; see --max-clients`
+    this.#limitedLog.add('warn', { remote }, text, 'connection limit')
   }
 
   #readTls(): TlsOptions {

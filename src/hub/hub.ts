@@ -189,12 +189,12 @@ export class Hub implements ClientHost {
   }
 
   /** Called when the connection has ended. */
-  closed(client: ServerClient, code: number): void {
+  closed(client: ServerClient, label: number | string): void {
     this.leaveAll(client)
     this.clients.delete(client.id)
     this.#leaving.add(client)
     this.counters.closed++
-    count(this.counters.closes, code)
+    count(this.counters.closes, label)
   }
 
   /** Called when the chain has handled all messages of a closed client. */

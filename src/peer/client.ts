@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
 import type { Access, Client, ClientState, Message, MessageViews, Server } from '../contract/client.ts'
-import { checkCloseCode, cutReason } from '../contract/close.ts'
+import { checkCloseCode, closeLabel, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
@@ -48,8 +48,8 @@ export interface ClientHost extends Server {
   joinTopic(client: ServerClient, topic: string): void
   leaveTopic(client: ServerClient, topic: string): void
   transportFailed(error: unknown, client: Client): void
-  /** The connection has ended. */
-  closed(client: ServerClient, code: number): void
+  /** The connection has ended. @param label - under which it is counted. */
+  closed(client: ServerClient, label: number | string): void
   /** All its messages have been handled. */
   disconnected(client: ServerClient, closed: Closed): void
   /** Whether its disconnect chain has still to end. */
@@ -416,7 +416,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#leave()
     if (!wasOpened) return
     const ending = this.#ending ?? { code, reason }
-    this.hub.closed(this, ending.code)
+    this.hub.closed(this, this.#ending?.code ?? closeLabel(code))
     this.mailbox.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
   }
 

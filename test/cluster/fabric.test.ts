@@ -70,6 +70,8 @@ describe('envelope', () => {
 })
 
 interface Node {
+  /** Hands over an envelope as the carrier does. */
+  deliver(channel: string, bytes: Buffer): void
   readonly fabric: Fabric
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
@@ -82,7 +84,7 @@ interface Node {
 
 /** Nodes with the carrier `wire`: delivers each envelope to all nodes, including the sender, like Redis. */
 class Wire {
-  readonly nodes: (Node & { deliver(channel: string, bytes: Buffer): void })[] = []
+  readonly nodes: Node[] = []
   readonly sent: [string, Buffer][] = []
   isUp = true
   /** Returns the envelopes that arrive instead of a sent one. */
@@ -251,6 +253,21 @@ describe('fabric', () => {
       b.logged.map(({ msg, lost }) => [msg, lost]),
       [['messages of other nodes were lost', 5]],
     )
+  })
+  it('of more than 1,000 nodes it forgets the one that was silent longest', () => {
+    const { b } = two()
+    const uuid = (n: number) => `00000000-0000-4000-9000-${`${n}`.padStart(12, '0')}`
+    const send = (n: number, first: number) =>
+      b.deliver('all', writeEnvelope(nodeBytes(uuid(n)), { first, restarted: false, messages: ['x'] }))
+    for (let n = 0; n < 1000; n++) send(n, 0)
+    send(0, 1)
+    send(1000, 0)
+    assert.equal(b.counters.nodesLost, 0)
+    send(0, 4)
+    assert.equal(b.counters.nodesLost, 2)
+    // Forgotten: a gap of this node is not seen.
+    send(1, 9)
+    assert.equal(b.counters.nodesLost, 2)
   })
   it('a node that joins late does not count a loss', () => {
     const { a, b } = two()

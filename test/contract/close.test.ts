@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { checkCloseCode, cutReason } from '../../src/contract/close.ts'
+import { checkCloseCode, closeLabel, cutReason } from '../../src/contract/close.ts'
 
 describe('checkCloseCode', () => {
   for (const code of [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]) {
@@ -14,6 +14,25 @@ describe('checkCloseCode', () => {
         message: `a close code is 1000 to 1014 (not 1004 to 1006) or 3000 to 4999, received ${code}`,
       })
     })
+  }
+})
+
+describe('closeLabel', () => {
+  for (const [code, label] of [
+    [1000, '1000'],
+    [1006, '1006'],
+    [1015, '1015'],
+    [1016, 'other'],
+    [2999, 'other'],
+    [3000, '3xxx'],
+    [3999, '3xxx'],
+    [4000, '4xxx'],
+    [4999, '4xxx'],
+    [5000, 'other'],
+    [-1, 'other'],
+    [Number.NaN, 'other'],
+  ] as const) {
+    it(`of ${code} is ${label}`, () => assert.equal(closeLabel(code), label))
   }
 })
 

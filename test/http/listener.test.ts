@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
-import { type Client, DROP } from '../../src/index.ts'
+import { pino } from 'pino'
+import { type Client, DROP, type RunningServer } from '../../src/index.ts'
 import { RawPeer } from '../support/frames.ts'
 import { Peer, raw, serve, until } from '../support/peer.ts'
 
@@ -168,3 +169,47 @@ describe('a request whose filter fails', () => {
     assert.doesNotMatch(text, /Content-Length: 3/)
   })
 })
+
+describe('connections', () => {
+  it('above --max-clients and 1,024 are closed at once, counted, and logged once a minute', async t => {
+    const warned: { msg: string; remote?: string }[] = []
+    const log = pino({}, { write: line => void warned.push(JSON.parse(line)) })
+    const server = await serve(t, { log, maxClients: 1, filters: [] })
+    const { port } = new URL(server.url)
+    const sockets = await Promise.all(
+      Array.from({ length: 1025 + 5 }, async () => {
+        const socket = connect(Number(port), '127.0.0.1').on('error', () => {})
+        t.after(() => void socket.destroy())
+        await once(socket, 'connect')
+        return socket
+      }),
+    )
+    await until(() => sockets.filter(({ closed }) => closed).length === 5, 'five closed connections')
+    assert.deepEqual({ ...server.counters.refusals }, { 'connection limit': 5 })
+    assert.deepEqual(
+      warned.filter(({ msg }) => msg.startsWith('connection refused')).map(({ msg, remote }) => [msg, remote]),
+      [['connection refused: 1025 connections are open; see --max-clients', '127.0.0.1']],
+    )
+  })
+})
+
+describe('close codes that peers choose', () => {
+  it('are counted in few classes, those of filters one by one', async t => {
+    const server = await serve(t, { filters: [{ message: (code, client) => client.disconnect(Number(code)) }] })
+    for (const code of [1000, 1001, 3000, 3999, 4000, 4001, 4999])
+      await closes(server, async peer => peer.ws.close(code))
+    await closes(server, async peer => peer.ws.close())
+    await closes(server, async peer => peer.ws.terminate())
+    for (const code of [3000, 4001]) await closes(server, async peer => peer.send(String(code)))
+    assert.deepEqual(
+      { ...server.counters.closes },
+      { 1000: 1, 1001: 1, 1005: 1, 1006: 1, 3000: 1, 4001: 1, '3xxx': 2, '4xxx': 3 },
+    )
+  })
+})
+
+async function closes(server: RunningServer, close: (peer: Peer) => Promise<void>): Promise<void> {
+  const { closed } = server.counters
+  await close(await Peer.open(server.url))
+  await until(() => server.counters.closed === closed + 1, 'the end of the client')
+}

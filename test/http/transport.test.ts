@@ -577,6 +577,34 @@ describe('a transport that throws', () => {
     })
   }
 
+  for (const property of ['writable', 'writableLength', 'writableNeedDrain', 'cork', 'uncork', 'write'] as const) {
+    for (const [size, count] of [
+      [10, 1],
+      [10, 2],
+      [100_000, 2],
+    ] as const) {
+      it(`at ${property}, with ${count} messages of ${size} bytes, loses its client, without effect on others`, async t => {
+        const server = await serve(t, { filters: [{ open: client => client.join('room') }] })
+        const peers = [await Peer.open(server.url)]
+        const transport = broken([], () => closed(1006, '', false))
+        const { client, closed } = server.attach(transport)
+        await until(() => client.topics.has('room'))
+        peers.push(await Peer.open(server.url))
+        await until(() => server.clients.size === 3)
+        let reads = 0
+        const get = () => {
+          reads++
+          throw new Error(`no ${property}`)
+        }
+        Object.defineProperty(transport.socket, property, { get, configurable: true })
+        for (let i = 0; i < count; i++) server.broadcast('x'.repeat(size), i === 0 ? {} : { topic: 'room' })
+        server.broadcast('last')
+        for (const peer of peers) assert.equal((await peer.get(count + 1)).at(-1), 'last')
+        assert.equal(server.clients.has(client.id), reads === 0)
+      })
+    }
+  }
+
   it('does not keep the server from stopping', async () => {
     const stopped: string[] = []
     const server = await createServer({
