@@ -1,7 +1,7 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { closeUnreadBodies, hostProblem, isHostAllowed } from 'filtered-websocket/kit'
+import { closeUnreadBodies, hostProblem, isHostAllowed, withoutBrackets } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
@@ -82,7 +82,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       const listening = http
       await new Promise<void>((resolve, reject) => {
         listening.once('error', reject)
-        listening.listen(chosen['health-port'], chosen['health-host'], resolve)
+        listening.listen(chosen['health-port'], withoutBrackets(chosen['health-host']), resolve)
       })
       const { address, port } = listening.address() as { address: string; port: number }
       boundTo = address

@@ -29,11 +29,20 @@ export const coreOptions = {
     integer: true,
     describe: 'Port to listen on; 0 selects a free port',
   },
-  host: { type: 'string', default: '127.0.0.1', describe: 'Address to listen on; 0.0.0.0 for all interfaces' },
+  host: {
+    type: 'string',
+    default: '127.0.0.1',
+    describe: 'Address to listen on, 0.0.0.0 for all interfaces, or the path of a Unix socket',
+  },
   hosts: {
     type: 'array',
     default: [],
-    describe: 'Allowed Host header values in addition to localhost. Default: any; on loopback only localhost',
+    describe:
+      'Allowed Host header values in addition to localhost, with any port. Default: any; on loopback only localhost',
+  },
+  'health-path': {
+    type: 'string',
+    describe: 'Path that answers ok to load balancers, with any Host, such as /healthz. Default: none',
   },
   origins: {
     type: 'array',
@@ -45,7 +54,7 @@ export const coreOptions = {
     type: 'array',
     default: [],
     describe:
-      'Proxies whose X-Forwarded-For is trusted: addresses, ranges such as 10.0.0.0/8, or loopback. Default: none',
+      'Proxies whose X-Forwarded-For is trusted: addresses, ranges such as 10.0.0.0/8, loopback, or unix. Default: none',
   },
   key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file; enables TLS with --cert' },
   cert: {

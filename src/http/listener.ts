@@ -7,13 +7,12 @@ import {
   STATUS_CODES,
 } from 'node:http'
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { FAILED } from '../chain/chain.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
-import { FwsError, messageOf } from '../contract/errors.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { count } from '../fanout/counters.ts'
 import type { Hub } from '../hub/hub.ts'
@@ -23,7 +22,9 @@ import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
 import { badCertificate, certificateProblem } from './certificate.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
+import { listenOn, socketPath, urlOf } from './listen.ts'
 import { PendingRequests } from './pending-requests.ts'
+import { UNIX } from './proxies.ts'
 import { answer, refusal } from './refusal.ts'
 import { Tap } from './tap.ts'
 import { readTls, type TlsSettings } from './tls.ts'
@@ -32,7 +33,10 @@ import type { ByteStream } from './websocket.ts'
 
 export interface ListenOptions extends TlsSettings {
   readonly port: number
+  /** Name, address, or path of a Unix socket. */
   readonly host: string
+  /** Path whose requests are answered `ok`. */
+  readonly healthPath: string | undefined
   /** Allowed Host names in addition to loopback. */
   readonly hosts: readonly string[]
   /** Milliseconds for request headers; 0 disables the limit. */
@@ -121,30 +125,23 @@ export class Listener {
     if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
   }
 
-  /** URL with the bound address and port: `ws://127.0.0.1:9000`. */
+  /** The URL that clients connect to: `ws://127.0.0.1:9000`, `ws+unix:/run/fws.sock`. */
   get url(): string {
-    const { address, family, port } = this.#http.address() as AddressInfo
-    const host = family === 'IPv6' ? `[${address}]` : address
-    return `${this.#options.key === undefined ? 'ws' : 'wss'}://${host}:${port}`
+    return urlOf(this.#http, this.#options.key === undefined ? 'ws' : 'wss')
   }
 
   /** @throws FwsError `ERR_LISTEN`: port taken, no permission, no such address. */
-  listen(): Promise<void> {
-    const { port, host } = this.#options
-    return new Promise((resolve, reject) => {
-      const refuse = (error: NodeJS.ErrnoException) => {
-        const problem = error.code === 'EADDRINUSE' ? 'the port is taken; choose another with --port' : messageOf(error)
-        reject(new FwsError('ERR_LISTEN', `cannot listen on ${host}:${port}: ${problem}`, error))
-      }
-      this.#http.once('error', refuse)
-      this.#http.listen({ port, host, backlog: 1024 }, () => {
-        this.#http.off('error', refuse)
-        // The bound address and not the host name decides about loopback: a machine's own name may resolve to it.
-        this.#boundTo = (this.#http.address() as AddressInfo).address
-        this.#http.on('error', error => this.#hub.log.error({ err: error }, 'listener'))
-        resolve()
-      })
-    })
+  async listen(): Promise<void> {
+    await listenOn(this.#http, this.#options.host, this.#options.port)
+    const bound = this.#http.address()
+    // The bound address and not the host name decides about loopback: a machine's own name may resolve to it.
+    this.#boundTo = typeof bound === 'string' ? bound : bound!.address
+    this.#http.on('error', error => this.#hub.log.error({ err: error }, 'listener'))
+  }
+
+  /** The address of a peer, or `unix`. */
+  remoteOf({ remoteAddress }: Pick<Socket, 'remoteAddress'>): string {
+    return remoteAddress ?? (socketPath(this.#options.host) === undefined ? '' : UNIX)
   }
 
   /** Whether requests with this Host header are served. */
@@ -177,6 +174,10 @@ export class Listener {
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
+    if (isHealthCheck(req, this.#options.healthPath)) {
+      end(res, 200, 'ok\n')
+      return
+    }
     const refused = this.#check(req)
     if (refused !== undefined) {
       this.#refuse(res, refused)
@@ -237,7 +238,7 @@ export class Listener {
     const handlers = this.#http.listeners(event)
     this.#http.removeAllListeners(event)
     this.#http.on(event, (socket: Socket) => {
-      const tap = new Tap(socket, this.#hub.chains.data)
+      const tap = new Tap(socket, this.remoteOf(socket), this.#hub.chains.data)
       for (const handler of handlers) handler.call(this.#http, tap)
     })
   }
@@ -266,7 +267,13 @@ function end(res: ServerResponse, status: number, body: string, headers?: Refusa
   res.writeHead(status, STATUS_CODES[status] ?? '', {
     'Content-Type': 'text/plain; charset=utf-8',
     'X-Content-Type-Options': 'nosniff',
+    'Content-Length': Buffer.byteLength(body),
     ...headers,
   })
   res.end(body)
+}
+
+/** A request of a load balancer. It is answered before the checks: some send no Host, or the address as Host. */
+function isHealthCheck({ method = '', url = '' }: IncomingMessage, path: string | undefined): boolean {
+  return path !== undefined && /^(?:GET|HEAD|OPTIONS)$/.test(method) && (url === path || url.startsWith(`${path}?`))
 }

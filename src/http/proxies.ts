@@ -1,14 +1,18 @@
 import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
 import { FwsError } from '../contract/errors.ts'
 
+/** Peers on a Unix socket, in `--trust-proxy` and as address of a client. */
+export const UNIX = 'unix'
 const LOOPBACK = ['127.0.0.0/8', '::1/128']
 
 /** The proxies whose X-Forwarded-For is trusted. */
 export class Proxies {
   readonly #trusted: BlockList
+  readonly #trustsUnix: boolean
 
-  constructor(trusted: BlockList) {
+  constructor(trusted: BlockList, trustsUnix: boolean) {
     this.#trusted = trusted
+    this.#trustsUnix = trustsUnix
   }
 
   /**
@@ -31,6 +35,7 @@ export class Proxies {
   }
 
   #trusts(address: string): boolean {
+    if (address === UNIX) return this.#trustsUnix
     return isIP(address) !== 0 && this.#trusted.check(address, familyOf(address))
   }
 }
@@ -38,12 +43,13 @@ export class Proxies {
 /**
  * Parses `--trust-proxy`.
  *
- * @param entries - addresses, ranges such as `10.0.0.0/8`, or `loopback`.
+ * @param entries - addresses, ranges such as `10.0.0.0/8`, `loopback`, or `unix`: all peers on a Unix socket.
  * @throws FwsError `ERR_OPTION`.
  */
 export function readProxies(entries: readonly string[]): Proxies {
   const trusted = new BlockList()
   for (const entry of entries) {
+    if (entry === UNIX) continue
     for (const range of entry === 'loopback' ? LOOPBACK : [entry]) {
       const [address = '', prefix, ...more] = range.split('/')
       const max = isIPv4(address) ? 32 : 128
@@ -52,7 +58,7 @@ export function readProxies(entries: readonly string[]): Proxies {
       if (isIP(address) === 0 || address.includes('%') || !isRange) {
         throw new FwsError(
           'ERR_OPTION',
-          `--trust-proxy takes addresses, ranges such as 10.0.0.0/8, or loopback, received "${entry}"`,
+          `--trust-proxy takes addresses, ranges such as 10.0.0.0/8, loopback, or unix, received "${entry}"`,
         )
       }
       if (bits === 0) {
@@ -64,7 +70,7 @@ export function readProxies(entries: readonly string[]): Proxies {
       trusted.addSubnet(address, bits, familyOf(address))
     }
   }
-  return new Proxies(trusted)
+  return new Proxies(trusted, entries.includes(UNIX))
 }
 
 /** The address of an entry with an optional port; `undefined` if it is not valid. */

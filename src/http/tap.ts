@@ -23,11 +23,11 @@ export class Tap extends Duplex implements Peer {
   /** The read buffer of the tap is full. */
   #full = false
 
-  constructor(socket: Socket, chain: Chain<Buffer>) {
+  constructor(socket: Socket, remote: string, chain: Chain<Buffer>) {
     super({ allowHalfOpen: true, autoDestroy: true, emitClose: true })
     this.socket = socket
     this.#chain = chain
-    this.remote = socket.remoteAddress ?? ''
+    this.remote = remote
     socket.on('data', chunk => this.#receive(chunk))
     socket.on('end', () => this.#end())
     socket.on('error', error => this.destroy(error))

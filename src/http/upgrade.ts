@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { Outcome } from '../chain/chain.ts'
@@ -46,6 +47,8 @@ export interface UpgradeOptions {
   readonly isAccepting: () => boolean
   /** Whether handshakes with this Host header are served. */
   readonly isHostAllowed: (host: string) => boolean
+  /** The address of a socket's peer. */
+  readonly remoteOf: (socket: Pick<Socket, 'remoteAddress'>) => string
 }
 
 type Accept = (verified: boolean) => void
@@ -221,7 +224,8 @@ export class Upgrades {
   }
 
   #remoteOf(req: IncomingMessage): string {
-    return this.#options.proxies.remoteOf(req.socket.remoteAddress, req.headersDistinct['x-forwarded-for']?.join(','))
+    const { proxies, remoteOf } = this.#options
+    return proxies.remoteOf(remoteOf(req.socket), req.headersDistinct['x-forwarded-for']?.join(','))
   }
 
   #refuse(socket: Duplex, remote: string, { status, reason, headers }: Refusal): void {

@@ -44,6 +44,17 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 }
 
 /**
+ * A host as `listen` and `connect` of Node take it: an IPv6 address without the brackets that it has in a URL.
+ *
+ * @example
+ * server.listen(port, withoutBrackets('[::1]'))
+ */
+export function withoutBrackets(host: string): string {
+  const [, address = ''] = /^\[(.*)\]$/.exec(host) ?? []
+  return isIPv6(address) ? address : host
+}
+
+/**
  * Whether a string is an IP address without brackets, or could be a DNS name.
  *
  * @example

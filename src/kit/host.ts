@@ -53,15 +53,15 @@ export function isHostHeader(header: string): boolean {
  *
  * @param header - the value of Host; one that is not a Host header names no server.
  * @param boundTo - the address that the server is bound to.
- * @param allowed - names in addition to loopback, without port; default: none.
+ * @param allowed - names in addition to loopback; their ports are ignored; default: none.
  * @example
  * if (!isHostAllowed(req.headers.host, server.address().address)) res.writeHead(403).end()
  */
 export function isHostAllowed(header: string | undefined, boundTo: string, allowed: readonly string[] = []): boolean {
   if (allowed.length === 0 && !isLoopback(boundTo)) return true
   if (header === undefined || !isHostHeader(header)) return false
-  const name = canonical(HOST_HEADER.exec(header)![1]!)!
-  return LOOPBACK.test(name) || name.endsWith('.localhost') || allowed.some(entry => canonical(entry) === name)
+  const name = nameOf(header)!
+  return LOOPBACK.test(name) || name.endsWith('.localhost') || allowed.some(entry => nameOf(entry) === name)
 }
 
 /**
@@ -86,6 +86,11 @@ export function hostProblem({ headersDistinct, httpVersion, url = '' }: Incoming
     isHostHeader(authority) &&
     new URL(scheme + authority).host === new URL(scheme + host).host
   return isSame ? undefined : 'bad request target'
+}
+
+/** The canonical name of a Host header, or of an IPv6 address. */
+function nameOf(header: string): string | undefined {
+  return canonical(isIPv6(header) ? header : (HOST_HEADER.exec(header)?.[1] ?? header))
 }
 
 /** One spelling of each name and address, IPv6 in brackets, without the final dot; `undefined`: it is no host. */

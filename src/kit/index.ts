@@ -2,7 +2,7 @@
 
 export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'
-export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint } from './endpoint.ts'
+export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint, withoutBrackets } from './endpoint.ts'
 export { FileError, fileErrorOf } from './files/file-error.ts'
 export { FileHashes } from './files/hashes.ts'
 export { namesIn } from './files/path.ts'

@@ -1,14 +1,16 @@
+import { isIPv6 } from 'node:net'
 import { parseArgv } from '../config/argv.ts'
 import { type Config, type FilterRef, INLINE, readConfig } from '../config/config-file.ts'
 import { type Env, readEnvironment, unknownVariables } from '../config/environment.ts'
 import { suggest } from '../config/nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
 import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
-import { FwsError } from '../contract/errors.ts'
+import { FwsError, shown } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
 import type { StorageModule } from '../contract/storage.ts'
 import { readOriginPattern } from '../http/origin-pattern.ts'
 import { readProxies } from '../http/proxies.ts'
+import { isHostHeader } from '../kit/host.ts'
 import { type Loader, STORAGE } from '../modules/loader.ts'
 import { type PlacedFilter, placeFilters } from '../modules/placement.ts'
 import { checkShape } from '../modules/shape.ts'
@@ -195,7 +197,25 @@ function raiseLimits(settings: Map<string, Setting>, filters: readonly PlacedFil
 function checkTogether(options: CoreOptions): void {
   options.origins.forEach(readOriginPattern)
   readProxies(options['trust-proxy'])
+  checkHosts(options.hosts)
+  checkHealthPath(options['health-path'])
   checkTls(options)
+}
+
+/** @throws FwsError `ERR_OPTION` for an entry that no Host header can match. */
+function checkHosts(hosts: readonly string[]): void {
+  for (const host of hosts) {
+    if (isHostHeader(host) || isIPv6(host)) continue
+    const url = host.includes('://') ? host : `http://${host}`
+    const meant = URL.canParse(url) ? new URL(url).host : ''
+    const hint = isHostHeader(meant) ? `; the Host header of that is ${meant}` : ''
+    throw new FwsError('ERR_OPTION', `--hosts takes host names and addresses, received ${shown(host)}${hint}`)
+  }
+}
+
+function checkHealthPath(path: string | undefined): void {
+  if (path !== undefined && !/^\/[\w.~/-]*$/.test(path))
+    throw new FwsError('ERR_OPTION', `--health-path takes a path such as /healthz, received ${shown(path)}`)
 }
 
 function checkTls({ key, cert, ca, 'client-cert': clientCert, 'key-passphrase': passphrase }: CoreOptions): void {

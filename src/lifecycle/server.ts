@@ -120,6 +120,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     heartbeat: options.heartbeat * 1000,
     isAccepting: () => assembly.state === 'listening',
     isHostAllowed: host => listener.isHostAllowed(host),
+    remoteOf: socket => listener.remoteOf(socket),
   })
   const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())
@@ -131,6 +132,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       port: options.port,
       host: options.host,
       hosts: options.hosts,
+      healthPath: options['health-path'],
       key: options.key,
       cert: options.cert,
       passphrase: options['key-passphrase'],

@@ -163,7 +163,7 @@ export class Launched extends Command {
   }
 
   listening(): boolean {
-    return this.logged().some(({ msg }) => /^listening on wss?:\/\//.test(String(msg)))
+    return this.logged().some(({ msg }) => /^listening on wss?[:+]/.test(String(msg)))
   }
 
   /** As its ready line tells. */

@@ -1,0 +1,80 @@
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
+import { connect, isIPv6, type Server } from 'node:net'
+import { dirname } from 'node:path'
+import { FwsError, messageOf } from '../contract/errors.ts'
+import { withoutBrackets } from '../kit/endpoint.ts'
+
+/** Owner and group: a proxy in the same group can connect. */
+const SOCKET_MODE = 0o660
+/** Bytes of a socket path on Linux (unix(7)). */
+const MAX_PATH = 107
+
+/** The path of a Unix socket: a host with a slash, optionally after `unix:`; `undefined` for a name or an address. */
+export function socketPath(host: string): string | undefined {
+  return host.includes('/') ? host.replace(/^unix:/, '') : undefined
+}
+
+/**
+ * Listens on a port, or on a Unix socket with mode 0660; a socket file whose server has died is replaced.
+ *
+ * @param host - a name, an address (IPv6 with or without brackets), or the path of a Unix socket; then `port` is not used.
+ * @throws (rejects) FwsError `ERR_LISTEN`: port or socket taken, no permission, no such address.
+ */
+export async function listenOn(server: Server, host: string, port: number): Promise<void> {
+  const path = socketPath(host)
+  const where = path ?? `${host}:${port}`
+  try {
+    if (path === undefined) await listen(server, { host: withoutBrackets(host), port })
+    else {
+      await removeStale(path)
+      await listen(server, { path })
+      chmodSync(path, SOCKET_MODE)
+    }
+  } catch (error) {
+    throw new FwsError(
+      'ERR_LISTEN',
+      `cannot listen on ${where}: ${problemOf(error as NodeJS.ErrnoException, path)}`,
+      error,
+    )
+  }
+}
+
+/** The URL that clients connect to: `ws://127.0.0.1:9000`, `ws+unix:/run/fws.sock`. */
+export function urlOf(server: Server, scheme: 'ws' | 'wss'): string {
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string') return `${scheme}+unix:${bound ?? ''}`
+  const { address, port } = bound
+  return `${scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`
+}
+
+function listen(server: Server, options: { host: string; port: number } | { path: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ ...options, backlog: 1024 }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+/** Removes the socket file of a server that has died: a connection to it is refused. Other files stay, and listening fails. */
+async function removeStale(path: string): Promise<void> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return
+  const isStale = await new Promise<boolean>(resolve => {
+    const socket = connect(path, () => resolve(false))
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+    socket.on('connect', () => socket.destroy())
+  })
+  if (isStale) unlinkSync(path)
+}
+
+function problemOf(error: NodeJS.ErrnoException, path: string | undefined): string {
+  if (path !== undefined && Buffer.byteLength(path) > MAX_PATH)
+    return `the path of a socket has at most ${MAX_PATH} bytes, this one ${Buffer.byteLength(path)}`
+  // Node reports EACCES for this.
+  if (path !== undefined && !existsSync(dirname(path))) return `the folder ${dirname(path)} does not exist`
+  if (error.code !== 'EADDRINUSE') return messageOf(error)
+  return path === undefined
+    ? 'the port is taken; choose another with --port'
+    : 'another server listens there, or it is no socket; choose another path with --host'
+}
