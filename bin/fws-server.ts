@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { fstatSync } from 'node:fs'
 import process from 'node:process'
 import { logError } from '../src/chain/report.ts'
 import { describe, main } from '../src/cli.ts'
@@ -49,6 +50,7 @@ const result = await main({
   get stdin() {
     return process.stdin
   },
+  isPiped: isPipe(0),
   stdout,
   stderr,
   signal,
@@ -61,6 +63,15 @@ if (typeof result === 'number') {
   live(server)
   // The stop was requested during the start.
   if (stopping) await end(server)
+}
+
+function isPipe(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isFIFO()
+  } catch {
+    // It is closed.
+    return false
+  }
 }
 
 async function stop(): Promise<void> {

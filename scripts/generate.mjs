@@ -17,7 +17,7 @@ const GROUPS = {
   Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo'],
   Protocols: ['announce', 'clock', 'media', 'messaging', 'wslink'],
   HTTP: ['health', 'pages'],
-  Output: ['log', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
+  'Input and output': ['log', 'stdin', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
   Others: [],
 }
 

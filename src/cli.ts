@@ -20,8 +20,10 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** The working directory. */
   readonly base: string
-  /** Read by commands only. */
+  /** Read by commands, and by the filter that asks for it. */
   readonly stdin?: Readable
+  /** Whether a shell has connected standard input to another program. */
+  readonly isPiped?: boolean
   readonly stdout: Writable & { readonly columns?: number }
   readonly stderr: Writable & { readonly isTTY?: boolean }
   /** Aborts a start that hangs: without a reason when the process is asked to stop, else with an Error. */
@@ -72,9 +74,23 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   }
   const plan = await makePlan(sources, createLoader(signal))
   const log = await createLogger(loggingOf(plan), stderr)
-  if (!asked.explain) return startServer(plan, { log, stdout }, signal)
+  let isRead = false
+  const streams = {
+    log,
+    stdout,
+    get stdin() {
+      isRead = true
+      return terminal.stdin
+    },
+  }
+  if (!asked.explain) {
+    const server = await startServer(plan, streams, signal)
+    if (terminal.isPiped && !isRead)
+      log.warn('standard input is a pipe that no filter reads; with -f stdin each line is a message')
+    return server
+  }
   for (const warning of plan.warnings) log.warn(warning)
-  const assembly = await assemble(plan, { log, stdout }, signal)
+  const assembly = await assemble(plan, streams, signal)
   stdout.write(explain(plan, assembly, base))
   const undo = new Undo(log, assembly.options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())

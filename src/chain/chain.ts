@@ -101,9 +101,14 @@ export class Chain<V> {
     return this.steps.length === 0
   }
 
-  /** Never throws and never rejects. */
-  run(value: V, a?: unknown, b?: unknown): Outcome<V> | Promise<Outcome<V>> {
-    return this.steps.length === 0 ? value : this.#from(0, value, a, b)
+  /**
+   * Never throws and never rejects.
+   *
+   * @param after - order of the filter behind which the chain begins.
+   */
+  run(value: V, a?: unknown, b?: unknown, after = -1): Outcome<V> | Promise<Outcome<V>> {
+    if (this.steps.length === 0) return value
+    return this.#from(after < 0 ? 0 : this.steps.filter(({ order }) => order <= after).length, value, a, b)
   }
 
   #from(first: number, start: V, a: unknown, b: unknown): Outcome<V> | Promise<Outcome<V>> {

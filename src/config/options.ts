@@ -76,7 +76,7 @@ export const coreOptions = {
   storage: {
     type: 'string',
     default: 'memory',
-    describe: 'Storage: memory, redis, a ./file or a package; also STORAGE_OBJECT_MODULE',
+    describe: 'Storage: a built-in such as redis, a ./file or a package; also STORAGE_OBJECT_MODULE',
   },
   compress: {
     type: 'boolean',

@@ -197,7 +197,15 @@ export interface Server {
    *
    * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops; the caller ends the connection then.
    */
-  attach(transport: Transport): Attached
+  attach(transport: Transport, source?: TrustedSource): Attached
+}
+
+/** How messages of a source that the operator controls are handled, such as standard input. */
+export interface TrustedSource {
+  /** `host.order` of a filter: only the handlers of filters behind it run, and permits do not apply. */
+  readonly after: number
+  /** Topic of broadcasts that name none. Default: all clients. */
+  readonly topic?: string | undefined
 }
 
 /** The handle that `server.attach` returns: a transport reports its events to it. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Access, Client, Message, Server } from './client.ts'
 import type { Awaitable } from './deadline.ts'
@@ -72,6 +73,10 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly guards: readonly string[]
   /** Standard output for data: bounded; never blocks or throws. */
   readonly stdout: Output
+  /** Standard input, for one filter. @throws FwsError `ERR_FILTER`: another filter has it, or the server was given none. */
+  readonly stdin: Readable
+  /** Position of this filter in the chain, from 0; see `server.attach`. */
+  readonly order: number
   /** Folders of this server with files of clients. */
   readonly untrustedFolders: UntrustedFolders
   /** The API of a filter listed in `uses`. */

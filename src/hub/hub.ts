@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { type Chains, handlersOf } from '../chain/chains.ts'
 import { checkOrder, type DisconnectOrder } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
-import type { Attached, Audience, Client, Target } from '../contract/client.ts'
+import type { Attached, Audience, Client, Target, TrustedSource } from '../contract/client.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
@@ -125,7 +125,7 @@ export class Hub implements ClientHost {
     this.#host.stop(why)
   }
 
-  attach(transport: Transport): Attached {
+  attach(transport: Transport, source?: TrustedSource): Attached {
     if (!this.#host.isAccepting()) throw new FwsError('ERR_STATE', 'attach() while the server is stopping')
     if (this.clients.size >= this.limits.maxClients) {
       throw new FwsError(
@@ -133,7 +133,7 @@ export class Hub implements ClientHost {
         `attach() with ${this.clients.size} clients, --max-clients is ${this.limits.maxClients}`,
       )
     }
-    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame })
+    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame, source })
     this.arriving.add(client)
     client.openSoon(transport)
     return {
@@ -199,7 +199,7 @@ export class Hub implements ClientHost {
 
   /** Called when the chain has handled all messages of a closed client. */
   disconnected(client: ServerClient, closed: Closed): void {
-    const outcome = this.chains.disconnect.run(client, closed)
+    const outcome = this.chains.disconnect.run(client, closed, undefined, client.after)
     if (isPromise(outcome)) (outcome as Promise<unknown>).then(() => this.#left(client))
     else this.#left(client)
   }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import { type Chains, compileChains } from '../chain/chains.ts'
 import { ErrorReport } from '../chain/report.ts'
@@ -12,6 +13,7 @@ import { Hub } from '../hub/hub.ts'
 import { checkNeeds, guardStorage } from '../modules/capabilities.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import { addStops, ownValues, type ReadyFilter, type SetupContext, setUpFilters } from './filter-setup.ts'
+import { singleInput } from './input.ts'
 import { type StandardOutput, sharedOutput } from './output.ts'
 import { type Plan, valuesOf } from './plan.ts'
 import { Undo } from './undo.ts'
@@ -22,6 +24,8 @@ export interface Streams {
   readonly log: Logger
   /** For filters that write data. Default: none; a filter that needs it is refused. */
   readonly stdout?: StandardOutput | undefined
+  /** For the filter that reads it. Default: none; a filter that needs it is refused. */
+  readonly stdin?: Readable | undefined
 }
 
 /** A server without its listener: storage open, filters set up, chains compiled. */
@@ -81,6 +85,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
       stdout: sharedOutput(streams.stdout, counters, endings),
+      stdin: singleInput(streams),
       untrustedFolders: createUntrustedFolders(),
       deadline: options['filter-timeout'] * 1000,
       deadlines,

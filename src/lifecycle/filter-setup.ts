@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Registered } from '../chain/chain.ts'
 import type { ErrorReport } from '../chain/report.ts'
@@ -31,6 +32,8 @@ export interface SetupContext {
   readonly storage: Storage
   /** @throws FwsError `ERR_FILTER`: the server was given no standard output. */
   readonly stdout: () => Output
+  /** @throws FwsError `ERR_FILTER`: the server was given no standard input, or another filter has it. */
+  readonly stdin: () => Readable
   readonly untrustedFolders: UntrustedFolders
   /** Milliseconds for a setup and for each run of `every`; 0: no limit. */
   readonly deadline: number
@@ -135,6 +138,10 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
     get stdout() {
       return context.stdout()
     },
+    get stdin() {
+      return context.stdin()
+    },
+    order: plan.filters.indexOf(placed),
     untrustedFolders: context.untrustedFolders,
     use: wanted => {
       const used = placed.uses.get(wanted)

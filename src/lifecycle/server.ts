@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs'
 import { resolve as absolute } from 'node:path'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { Logger } from 'pino'
 import { logError } from '../chain/report.ts'
 import { readGiven } from '../config/config-file.ts'
@@ -47,6 +47,8 @@ export type ServerOptions = {
   log?: Logger
   /** Where filters write data. Default: nowhere; filters that need it are refused. */
   stdout?: Writable
+  /** For the filter that reads it, such as `stdin`. Default: none; filters that need it are refused. */
+  stdin?: Readable
   [option: string]: unknown
 }
 
@@ -79,13 +81,13 @@ export interface RunningServer extends Server {
  * const server = await createServer({ port: 9000, filters: ['rate-limit', './my-filter.ts', 'broadcast'] })
  */
 export async function createServer(options: ServerOptions = {}): Promise<RunningServer> {
-  const { log, stdout, ...given } = options
+  const { log, stdout, stdin, ...given } = options
   const base = absolute('.')
   // The default of the command line includes stdout-messages, which needs a standard output.
   if (stdout === undefined && given.config === undefined) given.filters ??= ['broadcast']
   const plan = await makePlan({ given: readGiven(given, base), base }, createLoader())
   const chosen = log ?? (await createLogger(loggingOf(plan), createWriteStream('', { fd: STDERR, autoClose: false })))
-  return startServer(plan, { log: chosen, stdout })
+  return startServer(plan, { log: chosen, stdout, stdin })
 }
 
 /** A loader whose modules import this copy of the package. */

@@ -23,3 +23,17 @@ export class ActingServer extends ServerView {
     super.broadcast(payload, to)
   }
 }
+
+/** The server as the filters of an input with a topic see it: broadcasts that name no topic go there. */
+export class TopicServer extends ServerView {
+  readonly #topic: string
+
+  constructor(server: Server, topic: string) {
+    super(server)
+    this.#topic = topic
+  }
+
+  override broadcast(payload: Payload, to: Audience = {}): void {
+    super.broadcast(payload, { topic: this.#topic, ...to })
+  }
+}

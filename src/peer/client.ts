@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
-import type { Access, Client, ClientState, Message, MessageViews, Server } from '../contract/client.ts'
+import type { Access, Client, ClientState, Message, MessageViews, Server, TrustedSource } from '../contract/client.ts'
 import { checkCloseCode, closeLabel, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
@@ -19,7 +19,7 @@ import type { Pieces } from '../fanout/pieces.ts'
 import type { Member } from '../fanout/topic.ts'
 import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
-import { ActingServer } from './acting-server.ts'
+import { ActingServer, TopicServer } from './acting-server.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
 
@@ -63,6 +63,8 @@ export interface Arrival {
   readonly handshake?: Handshake
   /** Framing until the handshake negotiates another one. */
   readonly frame: Transport['frame']
+  /** Set for a source that the operator controls. */
+  readonly source?: TrustedSource | undefined
 }
 
 interface Ending {
@@ -103,7 +105,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #state: ClientState | undefined
   #identity: string | undefined
   readonly hub: ClientHost
-  #actingServer: ActingServer | undefined
+  readonly #source: TrustedSource | undefined
+  #server: Server | undefined
   #frame: Transport['frame']
   readonly #uncompressed: Transport['frame']
   #transport: Transport | undefined
@@ -120,11 +123,12 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #finishing: (() => Awaitable<void>)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
 
-  constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame }: Arrival) {
+  constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame, source }: Arrival) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
     this.hub = hub
+    this.#source = source
     this.#frame = frame
     this.#uncompressed = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
@@ -141,9 +145,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   get server(): Server {
-    if (this.hub.chains.permits.empty) return this.hub
-    this.#actingServer ??= new ActingServer(this.hub, this.hub.chains.permits, this)
-    return this.#actingServer
+    this.#server ??= this.#serverFor()
+    return this.#server
   }
 
   /** Once this side has ended it, even the message in the chain goes no further. */
@@ -184,6 +187,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     // Numbered messages are not compressed: the compressed bytes could not be shared.
     const frame = codec.numbered === true ? this.#uncompressed : this.#frame
     this.hub.fanout.changeWire(this.outbox, this.hub.wires.of(codec, frame))
+  }
+
+  /** Order of the filter behind which its chains begin; -1: at the first. */
+  get after(): number {
+    return this.#source?.after ?? -1
   }
 
   /** Whether it has a transport, whose end leads to `closed`. */
@@ -256,7 +264,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   join(topic: string): void {
     if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `join() takes a topic, received ${shown(topic)}`)
     if (this.#topics?.has(topic)) return
-    this.hub.chains.permits.check({ action: 'join', topic }, this)
+    if (this.#source === undefined) this.hub.chains.permits.check({ action: 'join', topic }, this)
     this.#topics ??= new Set()
     this.#topics.add(topic)
     if (this.isAdmitted) this.hub.joinTopic(this, topic)
@@ -285,7 +293,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   may(action: Access['action'], topic?: string): boolean {
-    return this.hub.chains.permits.allow({ action, topic }, this)
+    return this.#source !== undefined || this.hub.chains.permits.allow({ action, topic }, this)
   }
 
   notifyForbidden(why: string): void {
@@ -426,7 +434,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     const payload = payloadOf(received)
     const about: Message = { payload, at: Date.now() }
     if (received instanceof Viewed) Object.assign(about, received.views)
-    const outcome = message.run(payload, this, about)
+    const outcome = message.run(payload, this, about, this.after)
     return isPromise(outcome) ? (outcome as Promise<unknown>) : undefined
   }
 
@@ -458,10 +466,17 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.hub.opened(this)
     if (this.#pending === undefined) this.hub.joinAll(this)
     else this.#startHoldTimer()
-    const outcome = this.hub.chains.open.run(this)
+    const outcome = this.hub.chains.open.run(this, undefined, undefined, this.after)
     if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
     this.#afterOpen(outcome)
     return undefined
+  }
+
+  #serverFor(): Server {
+    const { permits } = this.hub.chains
+    if (this.#source === undefined) return permits.empty ? this.hub : new ActingServer(this.hub, permits, this)
+    const { topic } = this.#source
+    return topic === undefined ? this.hub : new TopicServer(this.hub, topic)
   }
 
   get #isEnding(): boolean {

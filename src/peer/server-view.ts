@@ -1,4 +1,4 @@
-import type { Attached, Audience, Client, Server, Target } from '../contract/client.ts'
+import type { Attached, Audience, Client, Server, Target, TrustedSource } from '../contract/client.ts'
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import type { Payload } from '../contract/payload.ts'
@@ -42,7 +42,7 @@ export class ServerView implements Server {
   stop(why: string): void {
     this.#server.stop(why)
   }
-  attach(transport: Transport): Attached {
-    return this.#server.attach(transport)
+  attach(transport: Transport, source?: TrustedSource): Attached {
+    return this.#server.attach(transport, source)
   }
 }

@@ -97,7 +97,16 @@ describe('--host as the path of a Unix socket', () => {
   })
 
   for (const [what, place] of [
-    ['a server listens', (path: string) => once(createTcp(socket => socket.destroy()).listen(path).unref(), 'listening')],
+    [
+      'a server listens',
+      (path: string) =>
+        once(
+          createTcp(socket => socket.destroy())
+            .listen(path)
+            .unref(),
+          'listening',
+        ),
+    ],
     ['there is a file', async (path: string) => writeFileSync(path, 'precious')],
   ] as const) {
     it(`is refused where ${what}, which stays`, async t => {
