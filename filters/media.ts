@@ -1,5 +1,5 @@
 import type { Client, Closed, Drop, Host, Message, Payload, Verdict } from 'filtered-websocket'
-import { looksLikeEnvelope, Malformed, readEnvelope } from '../protocols/nanollm/envelope.ts'
+import { looksLikeEnvelope, MalformedError, readEnvelope } from '../protocols/nanollm/envelope.ts'
 import { apiOf, type MediaApi } from './media/api.ts'
 import { enveloped, simple } from './media/codecs.ts'
 import { Files } from './media/files.ts'
@@ -72,7 +72,7 @@ export const setup = async (host: Host<typeof options>) => {
       api.alert(client, error.reason, { level: 'error', category: 'upload' })
       return client.drop('upload refused')
     }
-    if (!(error instanceof Malformed)) throw error
+    if (!(error instanceof MalformedError)) throw error
     if (strict) return client.disconnect(INVALID_PAYLOAD, error.message)
     api.alert(client, error.message, { level: 'error', category: 'message' })
     return client.drop('malformed')

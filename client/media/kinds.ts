@@ -1,6 +1,12 @@
-import { audioMetadata, audioOf, bytesOf, type Sound, samplesOf } from '../../protocols/nanollm/audio.ts'
-import { METADATA_BYTES, textOf } from '../../protocols/nanollm/envelope.ts'
-import { isKind, KINDS, type Kind as KindOrType, kindOf, typeOf } from '../../protocols/nanollm/kinds.ts'
+import {
+  type AudioFormat,
+  decodeSamples,
+  encodeSamples,
+  readAudioMetadata,
+  writeAudioMetadata,
+} from '../../protocols/nanollm/audio.ts'
+import { decodeUtf8, METADATA_BYTES } from '../../protocols/nanollm/envelope.ts'
+import { isKind, type Kind as KindOrType, kindOf, typeOf, VALID_KINDS } from '../../protocols/nanollm/kinds.ts'
 import { imageType } from './image-type.ts'
 
 export type { NamedKind as Kind } from '../../protocols/nanollm/kinds.ts'
@@ -20,7 +26,7 @@ export interface Payloads {
 }
 
 /** What is sent with a payload; `rate` (default: 48000 Hz) and `channels` (default: 1, interleaved) are of audio. */
-export interface Details extends Partial<Sound> {
+export interface Details extends Partial<AudioFormat> {
   /** At most 8 bytes of UTF-8: the extension of a file or an image, such as `png`. */
   readonly metadata?: string
 }
@@ -31,14 +37,14 @@ export function packed(
   payload: unknown,
   { metadata = '', ...sound }: Details,
 ): { type: number; payload: Uint8Array; metadata: string } {
-  if (!isKind(kind)) throw new TypeError(`a kind is ${KINDS}, received ${kind}`)
+  if (!isKind(kind)) throw new TypeError(`a kind is ${VALID_KINDS}, received ${kind}`)
   const length = new TextEncoder().encode(metadata).length
   if (length > METADATA_BYTES)
     throw new TypeError(`metadata has at most ${METADATA_BYTES} bytes, received "${metadata}" (${length})`)
   return {
     type: typeOf(kind),
     payload: payloadOf(kind, payload),
-    metadata: metadata || (kind === 'audio' ? audioMetadata(sound) : ''),
+    metadata: metadata || (kind === 'audio' ? writeAudioMetadata(sound) : ''),
   }
 }
 
@@ -51,7 +57,7 @@ function payloadOf(kind: KindOrType, payload: unknown): Uint8Array {
   }
   if (kind === 'audio') {
     if (!(payload instanceof Int16Array)) throw new TypeError('audio is an Int16Array')
-    return bytesOf(payload)
+    return encodeSamples(payload)
   }
   if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
   if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
@@ -64,7 +70,7 @@ export type Unpacked =
   | { readonly kind: 'text'; readonly payload: string }
   | { readonly kind: 'binary' | 'file'; readonly payload: Uint8Array }
   | { readonly kind: 'image'; readonly payload: Uint8Array; readonly mime: string | undefined }
-  | ({ readonly kind: 'audio'; readonly payload: Int16Array<ArrayBuffer> } & Sound)
+  | ({ readonly kind: 'audio'; readonly payload: Int16Array<ArrayBuffer> } & AudioFormat)
   | { readonly kind: 'other'; readonly payload: Uint8Array; readonly type: number }
 
 /** Throws for JSON, text or audio that is not right. */
@@ -72,11 +78,11 @@ export function unpacked(type: number, payload: Uint8Array, metadata: string): U
   const kind = kindOf(type)
   if (typeof kind === 'number') return { kind: 'other', payload, type }
   if (kind === 'json') return { kind, payload: parsed(payload) }
-  if (kind === 'text') return { kind, payload: textOf(payload, kind) }
+  if (kind === 'text') return { kind, payload: decodeUtf8(payload, kind) }
   if (kind === 'image') return { kind, payload, mime: imageType(payload) }
   if (kind !== 'audio') return { kind, payload }
-  const sound = audioOf(metadata, payload.length)
-  return { kind, payload: samplesOf(payload), ...sound }
+  const sound = readAudioMetadata(metadata, payload.length)
+  return { kind, payload: decodeSamples(payload), ...sound }
 }
 
 function jsonOf(value: unknown): Uint8Array {
@@ -88,7 +94,7 @@ function jsonOf(value: unknown): Uint8Array {
 /** Throws for bytes that are not JSON. */
 export function parsed(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(textOf(bytes, 'json'))
+    return JSON.parse(decodeUtf8(bytes, 'json'))
   } catch (cause) {
     throw new Error('the payload is not JSON', { cause })
   }

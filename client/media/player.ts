@@ -1,4 +1,4 @@
-import type { Sound } from '../../protocols/nanollm/audio.ts'
+import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
 import { type Ending, endingOf } from './ending.ts'
 import { type AudioContext, browser, type Gain } from './platform.ts'
 
@@ -8,7 +8,7 @@ const LEAD = 0.12
 const FADE = 0.005
 
 /** Sound: 16-bit samples, channels interleaved. */
-export interface Samples extends Sound {
+export interface Samples extends AudioFormat {
   readonly payload: Int16Array<ArrayBuffer>
 }
 

@@ -1,6 +1,6 @@
 import type { Audience, Client, Drop, Server } from 'filtered-websocket'
-import type { Sound } from '../../protocols/nanollm/audio.ts'
-import { isKind, KINDS, type Kind } from '../../protocols/nanollm/kinds.ts'
+import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
+import { isKind, type Kind, VALID_KINDS } from '../../protocols/nanollm/kinds.ts'
 import { type Alert, type AlertOptions, alertOf } from './alert.ts'
 import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
 import type { Handlers, On } from './handlers.ts'
@@ -19,7 +19,7 @@ export interface MediaApi {
   /** Shows a message to the user of a client, or to all. Answers what was sent. */
   alert(to: Client | Server, message: string, options?: AlertOptions): Alert
   /** What came as `audio`, as a WAV file. */
-  wav(pcm: Buffer, sound: Sound): Buffer
+  wav(pcm: Buffer, sound: AudioFormat): Buffer
   /** Media clients of this node. */
   readonly numClients: number
   readonly connected: boolean
@@ -53,6 +53,6 @@ export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi 
 
 /** What is said of uploads, types 6 and 7, is for this filter alone to send. */
 function checkedBody(kind: Kind, value: unknown, how: Outgoing | undefined): Buffer {
-  if (!isKind(kind)) throw new TypeError(`a kind is ${KINDS}, received ${JSON.stringify(kind)}`)
+  if (!isKind(kind)) throw new TypeError(`a kind is ${VALID_KINDS}, received ${JSON.stringify(kind)}`)
   return bodyOf(kind, value, how)
 }

@@ -1,5 +1,5 @@
 import type { Awaitable, Client, Closed, Drop, Verdict } from 'filtered-websocket'
-import { isKind, KINDS, type Kind } from '../../protocols/nanollm/kinds.ts'
+import { isKind, type Kind, VALID_KINDS } from '../../protocols/nanollm/kinds.ts'
 import type { Media } from './message.ts'
 
 /** What filters that build on this one do with a message; what it returns is what the message chain makes of it. */
@@ -24,7 +24,7 @@ export class Handlers {
 
   readonly on: On = (event: Kind | string, handler: (...event: never[]) => unknown) => {
     if (!isKind(event) && !EVENTS.includes(event))
-      throw new TypeError(`on() takes ${EVENTS.join(', ')}, ${KINDS}, received ${JSON.stringify(event)}`)
+      throw new TypeError(`on() takes ${EVENTS.join(', ')}, ${VALID_KINDS}, received ${JSON.stringify(event)}`)
     const known = this.#known.get(event)
     if (known === undefined) this.#known.set(event, [handler])
     else known.push(handler)

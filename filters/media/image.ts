@@ -1,4 +1,4 @@
-import { Malformed } from '../../protocols/nanollm/envelope.ts'
+import { MalformedError } from '../../protocols/nanollm/envelope.ts'
 import { mimeOf } from './content.ts'
 import type { Media, Pixels } from './message.ts'
 
@@ -8,12 +8,12 @@ const MAX_PIXELS = 32_000_000
 /**
  * An image that is one, with its MIME type and the way to its pixels.
  *
- * @throws Malformed
+ * @throws MalformedError
  */
 export async function checkedImage(media: Media, decoder: Decoder): Promise<Media> {
   const bytes = media.payload as Buffer
   const mime = await mimeOf(bytes)
-  if (mime === undefined) throw new Malformed('a message of kind image is no image')
+  if (mime === undefined) throw new MalformedError('a message of kind image is no image')
   return { ...media, mime, decode: () => decoder.pixelsOf(bytes) }
 }
 

@@ -1,6 +1,6 @@
 import { readJson } from 'filtered-websocket/kit'
-import { audioOf } from '../../protocols/nanollm/audio.ts'
-import { Malformed, type Received, textOf } from '../../protocols/nanollm/envelope.ts'
+import { readAudioMetadata } from '../../protocols/nanollm/audio.ts'
+import { decodeUtf8, MalformedError, type ReceivedEnvelope } from '../../protocols/nanollm/envelope.ts'
 import { type Kind, kindOf } from '../../protocols/nanollm/kinds.ts'
 
 /** How a JSON object or array begins. Bounded, as a text may be nothing but spaces. */
@@ -62,16 +62,16 @@ export interface Pixels {
  * What an envelope says, as far as its own bytes tell.
  *
  * @param maxJson - bytes of JSON that are read; also bounded as the kit's `readJson` does.
- * @throws Malformed
+ * @throws MalformedError
  */
-export function mediaOf({ id, timestamp, type, metadata, payload }: Received<Buffer>, maxJson: number): Media {
+export function mediaOf({ id, timestamp, type, metadata, payload }: ReceivedEnvelope<Buffer>, maxJson: number): Media {
   const kind = kindOf(type)
   const common = { kind, payload, size: payload.length, metadata, id: Number(id), timestamp: Number(timestamp) }
-  if (kind === 'audio') return { ...common, ...audioOf(metadata, payload.length) }
+  if (kind === 'audio') return { ...common, ...readAudioMetadata(metadata, payload.length) }
   if (kind !== 'json' && kind !== 'text') return common
   if (kind === 'json' && payload.length > maxJson)
-    throw new Malformed(`a message of kind json has at most ${maxJson} bytes, received ${payload.length}`)
-  const raw = textOf(payload, `a message of kind ${kind}`)
+    throw new MalformedError(`a message of kind json has at most ${maxJson} bytes, received ${payload.length}`)
+  const raw = decodeUtf8(payload, `a message of kind ${kind}`)
   return { ...common, payload: kind === 'json' ? jsonIn(raw, maxJson) : unquoted(raw), raw }
 }
 
@@ -94,7 +94,7 @@ function jsonIn(text: string, maxLength: number): unknown {
     return readJson(text, { maxLength })
   } catch (error) {
     const why = error instanceof RangeError ? `too large: ${error.message}` : 'no JSON'
-    throw new Malformed(`a message of kind json is ${why}`)
+    throw new MalformedError(`a message of kind json is ${why}`)
   }
 }
 

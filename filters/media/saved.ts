@@ -1,7 +1,7 @@
-import type { Sound } from '../../protocols/nanollm/audio.ts'
+import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
 
 /** A file that is whole, on the disk and under its own name. */
-export interface Saved extends Partial<Sound> {
+export interface Saved extends Partial<AudioFormat> {
   /** As the server made it. */
   readonly name: string
   /** Absolute. */

@@ -1,5 +1,5 @@
 import { type FileWrite, Watchdog } from 'filtered-websocket/kit'
-import { frameOf, type Sound } from '../../protocols/nanollm/audio.ts'
+import { type AudioFormat, frameBytes } from '../../protocols/nanollm/audio.ts'
 import { Chunks, deferred, MAX_CHUNKS, type Memory } from './chunks.ts'
 import { checkContent, HEAD } from './content.ts'
 import { Refused, refusedBy } from './refused.ts'
@@ -16,7 +16,7 @@ export interface Job {
   /** Bytes to come; `undefined`: until `finish`. */
   readonly size?: number
   /** A recording: a header is put before it. */
-  readonly sound?: Sound
+  readonly sound?: AudioFormat
   /** Bytes of the file. */
   readonly maxBytes: number
   /** Bytes that may wait for the disk: at least `HEAD`. */
@@ -138,7 +138,7 @@ export class Upload {
     if (this.#came === 0) return new Refused('size', 'nothing came, and a file has at least 1 byte')
     if (size !== undefined && this.#came < size)
       return new Refused('size', `the file ended after ${this.#came} of ${size} bytes`)
-    const frame = frameOf(sound?.channels ?? 1)
+    const frame = frameBytes(sound?.channels ?? 1)
     if (sound !== undefined && this.#came % frame !== 0)
       return new Refused('content', `a recording has whole samples of ${frame} bytes, received ${this.#came}`)
     return undefined

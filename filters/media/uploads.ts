@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
 import { FileError, type FileStore, type FileWrite, OwnerLimiter, optionError } from 'filtered-websocket/kit'
-import { type Sound, whyNoSound } from '../../protocols/nanollm/audio.ts'
+import { type AudioFormat, audioFormatProblem } from '../../protocols/nanollm/audio.ts'
 import type { Memory } from './chunks.ts'
 import { openFolder } from './folder.ts'
 import { checkName, savedName } from './names.ts'
@@ -38,7 +38,7 @@ export interface UploadsOptions {
 }
 
 /** A file of known size, or a recording that ends when it ends. */
-export type Announced = { readonly name: string; readonly size: number } | { readonly audio: Sound }
+export type Announced = { readonly name: string; readonly size: number } | { readonly audio: AudioFormat }
 
 /** What one upload brings; the rest of its job is the same for all. */
 type Own = Pick<Job, 'extension' | 'write' | 'left'> & Partial<Pick<Job, 'original' | 'size' | 'sound' | 'window'>>
@@ -155,8 +155,8 @@ export class Uploads {
     return { ...partsOf(file), size }
   }
 
-  #recording(sound: Sound): Pick<Job, 'extension' | 'size' | 'sound'> {
-    const why = whyNoSound(sound)
+  #recording(sound: AudioFormat): Pick<Job, 'extension' | 'size' | 'sound'> {
+    const why = audioFormatProblem(sound)
     if (why !== undefined) throw new Refused('format', why)
     this.#checkType('wav')
     return { extension: 'wav', sound: { rate: sound.rate, channels: sound.channels } }

@@ -1,14 +1,14 @@
-/** Kinds of message that have a name, each at the number of its type (nanollm-webserver, section 2). */
+/** Named kinds, each at the index of its type (nanollm-webserver, section 2). */
 const NAMES = ['json', 'text', 'binary', 'file', 'audio', 'image'] as const
-/** Types of uploads in chunks: JSON about them, and their bytes. */
+/** Types of uploads in chunks: JSON about the uploads, and their bytes. */
 export const UPLOAD = 6
 export const CHUNK = 7
-/** From here on types belong to the application. */
-const FIRST_OWN = 8
+/** Types of applications begin here. */
+const FIRST_CUSTOM = 8
 const MAX_TYPE = 0xffff
 
 export type NamedKind = (typeof NAMES)[number]
-/** What a message is; a number is a type of the application, 8 to 65535. */
+/** The kind of a message; a number is a custom type, 8 to 65535. */
 export type Kind = NamedKind | number
 
 export function kindOf(type: number): Kind {
@@ -19,11 +19,11 @@ export function typeOf(kind: Kind): number {
   return typeof kind === 'number' ? kind : NAMES.indexOf(kind)
 }
 
-/** The kinds of applications, for errors. */
-export const KINDS = `${NAMES.join(', ')} or a number from ${FIRST_OWN} to ${MAX_TYPE}`
+/** The kinds that applications use, for errors. */
+export const VALID_KINDS = `${NAMES.join(', ')} or a number from ${FIRST_CUSTOM} to ${MAX_TYPE}`
 
-/** Whether applications have messages of this kind. */
+/** Whether a value is a kind that applications use. */
 export function isKind(value: unknown): value is Kind {
   if (typeof value !== 'number') return NAMES.includes(value as NamedKind)
-  return Number.isInteger(value) && value >= FIRST_OWN && value <= MAX_TYPE
+  return Number.isInteger(value) && value >= FIRST_CUSTOM && value <= MAX_TYPE
 }

@@ -176,7 +176,7 @@ describe('media', () => {
     const wrong = {
       'c2s/empty payload': 'an envelope has more than 32 bytes, received 32',
       'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
-      'odd/size mismatch': 'the envelope announces 99 bytes, and 3 are in it',
+      'odd/size mismatch': 'the envelope announces a payload of 99 bytes, received 3',
       'odd/bad json': 'a message of kind json is no JSON',
       'odd/metadata not utf-8': 'metadata is not UTF-8',
       'c2s/bad image': 'a message of kind image is no image',

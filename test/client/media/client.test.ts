@@ -138,7 +138,7 @@ describe('the envelope', () => {
 
   for (const [name, problem] of [
     ['odd/magic 43', 'an envelope has 42 at byte 16, received 43'],
-    ['odd/size mismatch', 'the envelope announces 99 bytes, and 3 are in it'],
+    ['odd/size mismatch', 'the envelope announces a payload of 99 bytes, received 3'],
     ['odd/unknown type 9', undefined],
     ['odd/timestamp 2**64-1 file', undefined],
     ['odd/bad json', 'the payload is not JSON'],

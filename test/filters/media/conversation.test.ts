@@ -178,8 +178,8 @@ describe('a mistake', () => {
     [JSON.parse('{"begin": 1, "__proto__": {"name": "a.png", "size": 1}}'), 1, BEGIN],
     [{ end: 1, size: 7 }, 1, 'end has nothing beside its number'],
     [{ why: 'no', cancel: 1 }, 1, 'cancel has nothing beside its number'],
-    [{ begin: 1, audio: { rate: 1, channels: 1 } }, 1, 'sound has a rate from 1000 to 192000'],
-    [{ begin: 1, audio: { rate: 48000, channels: 0 } }, 1, 'sound has 1 to 8 channels'],
+    [{ begin: 1, audio: { rate: 1, channels: 1 } }, 1, 'audio has a rate from 1000 to 192000'],
+    [{ begin: 1, audio: { rate: 48000, channels: 0 } }, 1, 'audio has 1 to 8 channels'],
   ] as const) {
     it(`is told: ${JSON.stringify(json)}`, async t => {
       const talking = await talk(t)

@@ -349,9 +349,9 @@ describe('a recording', () => {
     const uploads = await uploadsOf(t, { maxBytes: 1000 })
     const begun = (rate: number, channels: number) => uploads.begin(ANN, { audio: { rate, channels } })
     for (const rate of [0, 999, 192_001, 44100.5])
-      await assert.rejects(begun(rate, 1), { code: 'format', message: 'sound has a rate from 1000 to 192000' })
+      await assert.rejects(begun(rate, 1), { code: 'format', message: 'audio has a rate from 1000 to 192000' })
     for (const channels of [0, 9, 1.5])
-      await assert.rejects(begun(48000, channels), { code: 'format', message: 'sound has 1 to 8 channels' })
+      await assert.rejects(begun(48000, channels), { code: 'format', message: 'audio has 1 to 8 channels' })
     const odd = await begun(48000, 2)
     odd.write(Buffer.alloc(6))
     await assert.rejects(odd.finish(), {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { mediaOf } from '../../../filters/media/message.ts'
-import { Malformed, readEnvelope, writeBody } from '../../../protocols/nanollm/envelope.ts'
+import { MalformedError, readEnvelope, writeBody } from '../../../protocols/nanollm/envelope.ts'
 import { vector, vectors } from '../../support/media.ts'
 
 const MAX_JSON = 1000
@@ -11,7 +11,7 @@ const BROKEN: Readonly<Record<string, string>> = {
   'c2s/empty payload (dropped by server)': 'an envelope has more than 32 bytes, received 32',
   's2c/server empty': 'an envelope has more than 32 bytes, received 32',
   'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
-  'odd/size mismatch': 'the envelope announces 99 bytes, and 3 are in it',
+  'odd/size mismatch': 'the envelope announces a payload of 99 bytes, received 3',
   'odd/metadata not utf-8': 'metadata is not UTF-8',
 }
 
@@ -27,7 +27,7 @@ describe('envelope', () => {
         assert.deepEqual(Buffer.concat([id, writeBody(read)]), bytes)
       })
     } else {
-      it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new Malformed(why)))
+      it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new MalformedError(why)))
     }
   }
   it('cuts metadata at 8 bytes', () => {
@@ -97,7 +97,7 @@ describe('a message of a client', () => {
         MAX_JSON,
       )
     assert.equal(json(1000).size, 1000)
-    assert.throws(() => json(1001), new Malformed('a message of kind json has at most 1000 bytes, received 1001'))
+    assert.throws(() => json(1001), new MalformedError('a message of kind json has at most 1000 bytes, received 1001'))
   })
   it('of type AUDIO has whole samples, and says its rate and channels', () => {
     const audio = (metadata: string, size = 12) =>
@@ -105,14 +105,14 @@ describe('a message of a client', () => {
     const { rate, channels } = audio('44100/2')
     assert.deepEqual([rate, channels], [44_100, 2])
     assert.equal(audio('16000').channels, 1)
-    assert.throws(() => audio('', 3), new Malformed('audio of 1 channels has a multiple of 2 bytes, received 3'))
+    assert.throws(() => audio('', 3), new MalformedError('audio of 1 channels has a multiple of 2 bytes, received 3'))
     assert.throws(
       () => audio('8000/4', 12),
-      new Malformed('audio of 4 channels has a multiple of 8 bytes, received 12'),
+      new MalformedError('audio of 4 channels has a multiple of 8 bytes, received 12'),
     )
     for (const metadata of ['wav', '0', '999', '192001', '16000/0', '16000/9', '-1', '999999', '1e3', '44100/2/']) {
       const why = `metadata of audio is RATE or RATE/CHANNELS, received ${JSON.stringify(metadata)}`
-      assert.throws(() => audio(metadata, 16), new Malformed(why), metadata)
+      assert.throws(() => audio(metadata, 16), new MalformedError(why), metadata)
     }
   })
 })
