@@ -1,19 +1,21 @@
 import type { Client, Closed, Drop, Host, Message, Payload, Verdict } from 'filtered-websocket'
+import { SerialQueue } from 'filtered-websocket/kit'
 import { looksLikeEnvelope, MalformedError, readEnvelope } from '../protocols/nanollm/envelope.ts'
-import { apiOf, type MediaApi } from './media/api.ts'
+import { createApi, type MediaApi } from './media/api.ts'
+import { ClientFiles } from './media/client-files.ts'
 import { enveloped, simple } from './media/codecs.ts'
-import { Files } from './media/files.ts'
 import { Handlers } from './media/handlers.ts'
-import { checkedImage, Decoder } from './media/image.ts'
-import { type Media, mediaOf, plainOf, simpleMediaOf } from './media/message.ts'
+import { checkImage } from './media/image.ts'
+import { type Media, plainPayload, readMedia, readSimpleMedia } from './media/message.ts'
 import type { options } from './media/options.ts'
-import { Refused } from './media/refused.ts'
+import { UploadError } from './media/upload-error.ts'
 
 export const describe = 'Exchange text, files, audio and images in NanoLLM envelopes'
 
 export type { MediaApi } from './media/api.ts'
-export type { Media, Uploaded } from './media/message.ts'
+export type { Media } from './media/message.ts'
 export { options } from './media/options.ts'
+export type { Uploaded } from './media/saved-file.ts'
 
 declare module 'filtered-websocket' {
   interface MessageViews {
@@ -24,52 +26,49 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A photograph in one message, as the original browser client sends it. */
+/** Fits a photo in one message, as the browser client of NanoLLM sends it. */
 export const limits = { 'max-payload': 16 * 1024 * 1024 }
 
 const INVALID_PAYLOAD = 1007
 
 /**
- * JSON, text, bytes, files, audio and images in the envelopes of NanoLLM's web server. Every WebSocket client is taken to
- * speak them until it sends text; other filters see what is inside.
+ * Decodes the envelopes of NanoLLM's web server, so that other filters get their payloads. A WebSocket client speaks
+ * envelopes until it sends text.
  */
 export const setup = async (host: Host<typeof options>) => {
   const { 'media-strict': strict, 'media-max-json': maxJson } = host.options
-  const decoder = new Decoder()
-  const files = await Files.open(host)
+  const decoding = new SerialQueue()
+  const files = await ClientFiles.open(host)
   const handlers = new Handlers()
   const members = new Set<Client>()
-  const api = apiOf(handlers, members)
+  const api = createApi(handlers, members)
 
-  /** Which of the two a client speaks is told by what it said last. */
+  /** The client's last message decides whether it is a simple client. */
   function read(payload: Payload, client: Client, at: number): Media {
     if (typeof payload === 'string') client.codec = simple
     if (client.codec === simple && (typeof payload === 'string' || !looksLikeEnvelope(payload)))
-      return simpleMediaOf(payload, at, maxJson)
+      return readSimpleMedia(payload, at, maxJson)
     const envelope = readEnvelope(payload as Buffer)
-    files.count(Number(envelope.id), client)
-    const media = mediaOf(envelope, maxJson)
+    files.checkId(Number(envelope.id), client)
+    const media = readMedia(envelope, maxJson)
     client.codec = enveloped
     return media
   }
 
-  /** What takes time: files and images, and whatever other filters do with it. */
-  async function work(read: Media, client: Client, message: Message): Promise<Verdict> {
-    const media = files.isAbout(read.kind) ? await files.hear(read, client) : await checked(read)
+  /** Handles messages with files or images, and those for handlers of other filters. */
+  async function handle(received: Media, client: Client, message: Message): Promise<Verdict> {
+    let media: Media | undefined = received
+    if (files.isUpload(media.kind)) media = await files.handleUpload(media, client)
+    else if (isFile(media)) media = await files.save(media.kind === 'image' ? await checkImage(media, decoding) : media)
     if (media === undefined) return client.drop('upload')
     message.media = media
     const verdict = (await handlers.run(media.kind, media, client)) as Verdict
-    return verdict === undefined ? plainOf(media) : verdict
-  }
-
-  async function checked(media: Media): Promise<Media> {
-    if (!isFile(media)) return media
-    return files.keep(media.kind === 'image' ? await checkedImage(media, decoder) : media)
+    return verdict === undefined ? plainPayload(media) : verdict
   }
 
   function refuse(error: unknown, client: Client): Drop {
-    if (error instanceof Refused) {
-      api.alert(client, error.reason, { level: 'error', category: 'upload' })
+    if (error instanceof UploadError) {
+      api.alert(client, error.message, { level: 'error', category: 'upload' })
       return client.drop('upload refused')
     }
     if (!(error instanceof MalformedError)) throw error
@@ -84,7 +83,7 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     open(client: Client) {
-      // Another protocol's, or no WebSocket.
+      // A client of another protocol, or not a WebSocket client.
       if (client.codec !== enveloped) return
       members.add(client)
       if (handlers.has('connect')) return handlers.run('connect', client) as Promise<Drop | void>
@@ -94,10 +93,10 @@ export const setup = async (host: Host<typeof options>) => {
       if (!members.has(client)) return
       try {
         const media = read(payload, client, message.at)
-        if (isFile(media) || files.isAbout(media.kind) || handlers.has(media.kind))
-          return work(media, client, message).catch(error => refuse(error, client))
+        if (isFile(media) || files.isUpload(media.kind) || handlers.has(media.kind))
+          return handle(media, client, message).catch(error => refuse(error, client))
         message.media = media
-        return plainOf(media)
+        return plainPayload(media)
       } catch (error) {
         return refuse(error, client)
       }
@@ -105,7 +104,7 @@ export const setup = async (host: Host<typeof options>) => {
 
     async disconnect(client: Client, closed: Closed) {
       if (!members.delete(client)) return
-      await files.drop(client)
+      await files.dropClient(client)
       return (await handlers.run('disconnect', client, closed)) as Drop | void
     },
 

@@ -1,27 +1,15 @@
-/** What the original browser pages show to their users (nanollm-webserver, section 6). */
-export interface Alert {
-  /** Counts the alerts of a server, from 0. */
-  readonly id: number
-  /** Of the server's clock: `9:41:07`, in 12 hours. */
-  readonly time: string
-  readonly message: string
-  readonly level: AlertLevel
-  readonly category: string
-  /** Milliseconds that it is to be shown. */
-  readonly timeout: number
-}
-export type AlertLevel = 'warning' | 'error' | 'success' | 'info'
+import type { Alert, AlertLevel } from '../../protocols/nanollm/alert.ts'
 
 export interface AlertOptions {
-  /** Default: warning. */
+  /** Default: `warning`. */
   readonly level?: AlertLevel
   /** Default: none. */
   readonly category?: string
-  /** Seconds that it is to be shown; default 3.5. */
+  /** Seconds for which pages show the alert. Default: 3.5. */
   readonly timeout?: number
 }
 
-export function alertOf(
+export function createAlert(
   id: number,
   message: string,
   { level = 'warning', category = '', timeout = 3.5 }: AlertOptions = {},

@@ -1,42 +1,51 @@
 import type { Audience, Client, Drop, Server } from 'filtered-websocket'
+import type { Alert } from '../../protocols/nanollm/alert.ts'
 import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
 import { isKind, type Kind, VALID_KINDS } from '../../protocols/nanollm/kinds.ts'
-import { type Alert, type AlertOptions, alertOf } from './alert.ts'
-import { bodyOf, FORMAT, type Outgoing } from './codecs.ts'
+import { type AlertOptions, createAlert } from './alert.ts'
+import { encodeBody, FORMAT, type MessageOptions } from './codecs.ts'
 import type { Handlers, On } from './handlers.ts'
 import { wav } from './wav.ts'
 
-/** What `host.use('media')` gives. */
+/**
+ * What `host.use('media')` returns. `send`, `answer` and `broadcast` throw a TypeError for an unknown kind, for a value that
+ * does not fit the kind, and for an empty one. A simple client gets the bare payload.
+ *
+ * @example
+ * const media = host.use('media')
+ * media.on('image', ({ payload, metadata }, client) => media.broadcast(client.server, 'image', payload, { metadata }))
+ */
 export interface MediaApi {
-  /** Before the server starts; handlers run ahead of the filters behind this one. */
+  /** Adds a handler, in `setup`. Handlers run before the filters that follow this one. */
   readonly on: On
-  /** A message of any kind; a client that speaks no envelopes gets what is in it. The three throw a TypeError for what is no kind, or not of it. */
-  send(client: Client, kind: Kind, value: unknown, how?: Outgoing): void
-  /** Sends, and ends the chain. */
-  answer(client: Client, kind: Kind, value: unknown, how?: Outgoing): Drop
-  /** To the media clients of every node. What a client says goes through its own `client.server`. */
-  broadcast(server: Server, kind: Kind, value: unknown, how?: Outgoing & Audience): void
-  /** Shows a message to the user of a client, or to all. Answers what was sent. */
+  /** Sends a message: `json` any JSON value, `text` a string, other kinds bytes. */
+  send(client: Client, kind: Kind, value: unknown, options?: MessageOptions): void
+  /** Sends a message and ends the chain. */
+  answer(client: Client, kind: Kind, value: unknown, options?: MessageOptions): Drop
+  /** Sends a message to the media clients of all nodes. `client.server` as the server checks the permits of the client. */
+  broadcast(server: Server, kind: Kind, value: unknown, options?: MessageOptions & Audience): void
+  /** Shows an alert to the user of a client, or to all users. Returns what was sent. */
   alert(to: Client | Server, message: string, options?: AlertOptions): Alert
-  /** What came as `audio`, as a WAV file. */
-  wav(pcm: Buffer, sound: AudioFormat): Buffer
-  /** Media clients of this node. */
+  /** Makes a WAV file of the payload of an `audio` message. */
+  wav(pcm: Buffer, format: AudioFormat): Buffer
+  /** Number of media clients on this node. */
   readonly numClients: number
+  /** Whether this node has a media client. */
   readonly connected: boolean
 }
 
-/** @param members - the media clients, as they come and go. */
-export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi {
+/** @param members - the media clients of this node; changes later. */
+export function createApi({ on }: Handlers, members: ReadonlySet<Client>): MediaApi {
   let alerts = 0
   return {
     on,
-    send: (client, kind, value, how) => client.send(checkedBody(kind, value, how), FORMAT),
-    answer: (client, kind, value, how) => client.answer(checkedBody(kind, value, how), FORMAT),
-    broadcast: (server, kind, value, how) =>
-      server.broadcast(checkedBody(kind, value, how), { ...how, format: FORMAT }),
+    send: (client, kind, value, options) => client.send(checkedBody(kind, value, options), FORMAT),
+    answer: (client, kind, value, options) => client.answer(checkedBody(kind, value, options), FORMAT),
+    broadcast: (server, kind, value, options) =>
+      server.broadcast(checkedBody(kind, value, options), { ...options, format: FORMAT }),
     alert(to, message, options) {
-      const alert = alertOf(alerts++, message, options)
-      const body = bodyOf('json', { alert })
+      const alert = createAlert(alerts++, message, options)
+      const body = encodeBody('json', { alert })
       if ('broadcast' in to) to.broadcast(body, { format: FORMAT })
       else to.send(body, FORMAT)
       return alert
@@ -51,8 +60,8 @@ export function apiOf({ on }: Handlers, members: ReadonlySet<Client>): MediaApi 
   }
 }
 
-/** What is said of uploads, types 6 and 7, is for this filter alone to send. */
-function checkedBody(kind: Kind, value: unknown, how: Outgoing | undefined): Buffer {
+/** Only this filter sends types 6 and 7, which are about uploads. */
+function checkedBody(kind: Kind, value: unknown, options: MessageOptions | undefined): Buffer {
   if (!isKind(kind)) throw new TypeError(`a kind is ${VALID_KINDS}, received ${JSON.stringify(kind)}`)
-  return bodyOf(kind, value, how)
+  return encodeBody(kind, value, options)
 }

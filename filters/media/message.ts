@@ -3,68 +3,58 @@ import { readAudioMetadata } from '../../protocols/nanollm/audio.ts'
 import { decodeUtf8, MalformedError, type ReceivedEnvelope } from '../../protocols/nanollm/envelope.ts'
 import { type Kind, kindOf } from '../../protocols/nanollm/kinds.ts'
 
-/** How a JSON object or array begins. Bounded, as a text may be nothing but spaces. */
-const BEGINNING = /^\s{0,64}[[{]/
+/** The beginning of a JSON object or array. Bounded, because a message may consist of spaces. */
+const JSON_START = /^\s{0,64}[[{]/
 
 /** A message of a media client, decoded: `message.media`. */
 export interface Media {
-  /** `upload`: a file that came in chunks is there. */
+  /** `upload`: a file that came in chunks, complete. */
   readonly kind: Kind | 'upload'
-  /** Of `json` the value, of `text` a string, of `upload` an `Uploaded`, of all else a Buffer. */
+  /** For `json` the value, for `text` a string, for `upload` an `Uploaded`, for all other kinds a Buffer. */
   readonly payload: unknown
-  /** Bytes of the payload, or of the file that was uploaded. */
+  /** Bytes of the payload; for `upload` of the file. */
   readonly size: number
-  /** As the client sent it. */
+  /** From the client; for `upload` the extension. */
   readonly metadata: string
-  /** Of the client's own counting, from 0. */
+  /** Number of the message, from 0, by the client. */
   readonly id: number
   /** Milliseconds since 1970, by the client's clock. */
   readonly timestamp: number
-  /** Of `json` and `text`: as it came, text perhaps in the quotes that browsers put around it. Of `upload`: a JSON text about it. */
+  /** For `json` and `text` the string before decoding, for `upload` JSON about the file. */
   readonly raw?: string
-  /** Of `audio`, and of an uploaded recording: samples a second, and channels; the payload is 16-bit samples, little-endian. */
+  /** For `audio` and uploaded recordings: Hz, and channels. Samples have 16 bits, little-endian. */
   readonly rate?: number
   readonly channels?: number
-  /** Of `image`, and of an upload as far as they tell it: what its first bytes say, such as `image/png`. */
+  /** MIME type by the first bytes, such as `image/png`. Always present for `image`. */
   readonly mime?: string
-  /** Where it was saved, if it was, and under which path it is served. */
+  /** Path of the saved file, and URL path under which it is served. */
   readonly path?: string
   readonly url?: string
-  /** Of `upload`: the name that the file had where it comes from. Never part of a path. */
+  /** For `upload`: the client's name of the file. Never part of a path. */
   readonly original?: string
-  /** Of `image`: its pixels, by the package sharp; rejects when that is not installed, or it is no image. */
+  /** For `image`: its pixels. Rejects if the package sharp is not installed, or if the image is corrupt. */
   decode?(): Promise<Pixels>
 }
 
-/** A file that came in chunks, as all may know of it. */
-export interface Uploaded {
-  /** As the server made it. */
-  readonly name: string
-  /** Where it is served. */
-  readonly url: string
-  /** Bytes. */
-  readonly size: number
-  /** `audio`: a recording, as WAV. */
-  readonly kind: 'file' | 'image' | 'audio'
-  readonly original?: string
-}
-
-/** An image row by row, a byte for each channel. */
+/** A decoded image, row by row, one byte per channel. */
 export interface Pixels {
   readonly data: Buffer
   readonly width: number
   readonly height: number
-  /** 3: red, green, blue; 4: and alpha. */
+  /** 3: red, green, blue; 4: with alpha. */
   readonly channels: number
 }
 
 /**
- * What an envelope says, as far as its own bytes tell.
+ * Decodes an envelope.
  *
- * @param maxJson - bytes of JSON that are read; also bounded as the kit's `readJson` does.
+ * @param maxJson - bytes of JSON; the kit's `readJson` has further bounds.
  * @throws MalformedError
  */
-export function mediaOf({ id, timestamp, type, metadata, payload }: ReceivedEnvelope<Buffer>, maxJson: number): Media {
+export function readMedia(
+  { id, timestamp, type, metadata, payload }: ReceivedEnvelope<Buffer>,
+  maxJson: number,
+): Media {
   const kind = kindOf(type)
   const common = { kind, payload, size: payload.length, metadata, id: Number(id), timestamp: Number(timestamp) }
   if (kind === 'audio') return { ...common, ...readAudioMetadata(metadata, payload.length) }
@@ -72,43 +62,43 @@ export function mediaOf({ id, timestamp, type, metadata, payload }: ReceivedEnve
   if (kind === 'json' && payload.length > maxJson)
     throw new MalformedError(`a message of kind json has at most ${maxJson} bytes, received ${payload.length}`)
   const raw = decodeUtf8(payload, `a message of kind ${kind}`)
-  return { ...common, payload: kind === 'json' ? jsonIn(raw, maxJson) : unquoted(raw), raw }
+  return { ...common, payload: kind === 'json' ? parseJson(raw, maxJson) : unquoted(raw), raw }
 }
 
-/** The same of what a client without envelopes sends: text that is a JSON object or array, and not too long, is `json`. */
-export function simpleMediaOf(payload: string | Buffer, at: number, maxJson: number): Media {
+/** Decodes a message of a simple client. Text that is a JSON object or array within the bounds has kind `json`. */
+export function readSimpleMedia(payload: string | Buffer, at: number, maxJson: number): Media {
   const common = { payload, size: Buffer.byteLength(payload), metadata: '', id: 0, timestamp: at }
   if (typeof payload !== 'string') return { ...common, kind: 'binary' }
-  const value = common.size <= maxJson && BEGINNING.test(payload) ? parsed(payload, maxJson) : undefined
+  const value = common.size <= maxJson && JSON_START.test(payload) ? tryJson(payload, maxJson) : undefined
   if (value !== undefined) return { ...common, kind: 'json', payload: value, raw: payload }
   return { ...common, kind: 'text', raw: payload }
 }
 
-/** A message as filters that know nothing of kinds see it. */
-export function plainOf({ kind, payload, raw }: Media): string | Buffer {
+/** The payload for filters without knowledge of media. */
+export function plainPayload({ kind, payload, raw }: Media): string | Buffer {
   return kind === 'text' ? (payload as string) : (raw ?? (payload as Buffer))
 }
 
-function jsonIn(text: string, maxLength: number): unknown {
+function parseJson(json: string, maxLength: number): unknown {
   try {
-    return readJson(text, { maxLength })
+    return readJson(json, { maxLength })
   } catch (error) {
-    const why = error instanceof RangeError ? `too large: ${error.message}` : 'no JSON'
-    throw new MalformedError(`a message of kind json is ${why}`)
+    const problem = error instanceof RangeError ? `is too large: ${error.message}` : 'is not JSON'
+    throw new MalformedError(`a message of kind json ${problem}`)
   }
 }
 
-function parsed(text: string, maxLength = Number.POSITIVE_INFINITY): unknown {
+function tryJson(json: string, maxLength = Number.POSITIVE_INFINITY): unknown {
   try {
-    return readJson(text, { maxLength })
+    return readJson(json, { maxLength })
   } catch {
     return undefined
   }
 }
 
-/** The original browser client puts text into quotes, as JSON (nanollm-webserver, section 3). */
+/** The browser client of NanoLLM sends text as a JSON string (nanollm-webserver, section 3). */
 function unquoted(raw: string): string {
   if (!raw.startsWith('"')) return raw
-  const value = parsed(raw)
+  const value = tryJson(raw)
   return typeof value === 'string' ? value : raw
 }

@@ -4,15 +4,15 @@ import type { Logger } from 'filtered-websocket'
 import { locate, RequestQueue, respond, SANDBOX_CSP, sendFile } from 'filtered-websocket/kit'
 import mime from 'mime-types'
 
-/** A year, in seconds: a name is given once. */
+/** Seconds: one year, because a name is never used again. */
 const MAX_AGE = 31_536_000
-/** What a browser shows without running anything in it. All else it saves: SVG, too, is a document. */
-const SHOWN = /^(?:image\/(?!svg)|audio\/|video\/)/
+/** MIME types that browsers show and that cannot run scripts. SVG can; it is downloaded, like all other types. */
+const INLINE = /^(?:image\/(?!svg)|audio\/|video\/)/
 
 export interface ServeOptions {
   /** Absolute, without links. */
   readonly folder: string
-  /** `/uploads`. */
+  /** URL path of the folder, such as `/uploads`. */
   readonly url: string
   readonly log: Logger
 }
@@ -20,10 +20,10 @@ export interface ServeOptions {
 /** Answers `GET URL/NAME` with the file of that name; `undefined`: the request is for another URL. */
 export type Serve = (req: IncomingMessage, res: ServerResponse) => ServerResponse | undefined
 
-/** Serves the files that lie directly in a folder, read-only; names that begin with a dot are missing. */
-export function serverOf({ folder, url, log }: ServeOptions): Serve {
+/** Serves the files of a folder, read-only, without subfolders and names that begin with a dot. */
+export function serveUploads({ folder, url, log }: ServeOptions): Serve {
   const mounts = [{ url: `${url}/`, folder }]
-  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'upload cannot be shown'))
+  const queue = new RequestQueue(answer, error => log.error({ err: error }, 'upload cannot be served'))
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const found = await locate(mounts, pathOf(req))
@@ -34,12 +34,12 @@ export function serverOf({ folder, url, log }: ServeOptions): Serve {
       return respond(res, 404, 'not found')
     }
     const name = basename(file.path)
-    if (!SHOWN.test(mime.lookup(name) || '')) res.setHeader('Content-Disposition', disposition(name))
+    if (!INLINE.test(mime.lookup(name) || '')) res.setHeader('Content-Disposition', disposition(name))
     await sendFile(file, { maxAge: MAX_AGE, immutable: true, untrusted: true }, req, res)
   }
 
   return (req, res) => {
-    if (!`${plain(pathOf(req))}/`.startsWith(`${url}/`)) return undefined
+    if (!`${normalized(pathOf(req))}/`.startsWith(`${url}/`)) return undefined
     res.setHeader('Content-Security-Policy', SANDBOX_CSP)
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Referrer-Policy', 'no-referrer')
@@ -52,8 +52,8 @@ function pathOf(req: IncomingMessage): string {
   return req.url!.split('?', 1)[0]!
 }
 
-/** However it is spelled: a filter that serves the folder around this one would find it in each spelling. */
-function plain(pathname: string): string {
+/** Decoded, because a filter that serves the parent folder finds the file under each spelling of its path. */
+function normalized(pathname: string): string {
   try {
     return decodeURIComponent(pathname).replace(/\/+/g, '/')
   } catch {
@@ -61,7 +61,7 @@ function plain(pathname: string): string {
   }
 }
 
-/** An operator may have put a file of any name there (RFC 6266, section 4.3). */
+/** Without `filename` for names that need escapes (RFC 6266, section 4.3); the operator may add such files. */
 function disposition(name: string): string {
   return /^[\w.-]+$/.test(name) ? `attachment; filename="${name}"` : 'attachment'
 }

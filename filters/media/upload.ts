@@ -1,239 +1,243 @@
 import { type FileWrite, Watchdog } from 'filtered-websocket/kit'
 import { type AudioFormat, frameBytes } from '../../protocols/nanollm/audio.ts'
-import { Chunks, deferred, MAX_CHUNKS, type Memory } from './chunks.ts'
-import { checkContent, HEAD } from './content.ts'
-import { Refused, refusedBy } from './refused.ts'
-import type { Saved } from './saved.ts'
+import { ChunkQueue, deferred, MAX_CHUNKS, type MemoryBudget } from './chunk-queue.ts'
+import { checkContent, HEAD_BYTES } from './content.ts'
+import type { SavedFile } from './saved-file.ts'
+import { UploadError, uploadErrorOf } from './upload-error.ts'
 import { WAV_HEADER, wavHeader } from './wav.ts'
 
-/** Bytes that have to come in `idleMs`. */
-const LEAST = 16_384
+/** Bytes that must arrive in `idleMs`. */
+const MIN_PROGRESS = 16_384
 
-/** What is uploaded, and where it comes to. */
-export interface Job {
+export interface UploadJob {
   readonly extension: string
   readonly original?: string
-  /** Bytes to come; `undefined`: until `finish`. */
+  /** Bytes of the file. Default: the file ends with `finish`. */
   readonly size?: number
-  /** A recording: a header is put before it. */
-  readonly sound?: AudioFormat
-  /** Bytes of the file. */
+  /** The format of a recording, which is saved as WAV. */
+  readonly audio?: AudioFormat
+  /** Bytes that the file may have. */
   readonly maxBytes: number
-  /** Bytes that may wait for the disk: at least `HEAD`. */
+  /** Bytes that may wait for the disk, at least `HEAD_BYTES`. */
   readonly window: number
-  /** Milliseconds in which less than `LEAST` bytes end it. */
+  /** Milliseconds in which less than `MIN_PROGRESS` bytes end the upload. */
   readonly idleMs: number
   readonly write: FileWrite
-  readonly memory: Memory
+  readonly memory: MemoryBudget
   /** Gives the complete file its name. */
-  place(): Promise<Pick<Saved, 'name' | 'path' | 'url'>>
-  /** It is over, one way or the other, and holds nothing any more. */
-  left(): void
+  commit(): Promise<Pick<SavedFile, 'name' | 'path' | 'url'>>
+  /** Called once when the upload has ended and released its resources. */
+  onEnd(): void
 }
 
-/** A file that comes in chunks. It is seen when it is whole, and nothing stays of it if it does not become so. */
+/** A file that comes in chunks. It is visible when it is complete; a failed upload leaves no bytes. */
 export class Upload {
-  readonly #job: Job
-  readonly #chunks: Chunks
-  readonly #done = deferred<Saved>()
-  readonly #watchdog = new Watchdog(LEAST, () => this.#onStall())
-  /** From the client, and on the disk. */
-  #came = 0
+  readonly #job: UploadJob
+  readonly #chunks: ChunkQueue
+  readonly #done = deferred<SavedFile>()
+  readonly #watchdog = new Watchdog(MIN_PROGRESS, () => this.#onStall())
+  /** Bytes from the client, and of them on the disk. */
   #received = 0
-  /** All has come that will. */
+  #written = 0
+  /** No more chunks are accepted. */
   #isComplete = false
   #isChecked: boolean
   #mime: string | undefined
-  #isRunning = false
-  #run: Promise<void> = Promise.resolve()
-  /** From here on it is a file: too late to end it. */
-  #isPlaced = false
-  #over: Refused | undefined
-  #cleared: Promise<void> = Promise.resolve()
+  #isWriting = false
+  /** Ends with the writes that have begun. */
+  #writing: Promise<void> = Promise.resolve()
+  /** The file gets its name or has it: the upload cannot be cancelled. */
+  #isCommitted = false
+  #error: UploadError | undefined
+  #cleanup: Promise<void> = Promise.resolve()
 
-  constructor(job: Job) {
+  constructor(job: UploadJob) {
     this.#job = job
-    this.#chunks = new Chunks(job.window, job.memory)
-    this.#isChecked = job.sound !== undefined
+    this.#chunks = new ChunkQueue(job.window, job.memory)
+    this.#isChecked = job.audio !== undefined
     this.#watchdog.start(job.idleMs)
   }
 
-  /** The file, or a rejection with `Refused` once nothing is left of it. */
-  get done(): Promise<Saved> {
+  /** The saved file. Rejects with UploadError after the bytes are deleted; a rejection without a listener is no error. */
+  get done(): Promise<SavedFile> {
     return this.#done.promise
   }
 
-  /** All has come. */
+  /** All bytes have arrived. */
   get isComplete(): boolean {
     return this.#isComplete
   }
 
-  /** Whether its client should be made to wait until `drained`. */
-  get isCrowded(): boolean {
-    return this.#chunks.isCrowded
+  /** Whether the client should send no more until `drained` settles. */
+  get shouldPause(): boolean {
+    return this.#chunks.shouldPause
   }
 
-  /** Settles when all that can be written has been; never rejects. */
+  /** Settles when all chunks that can be written are written. Never rejects. */
   drained(): Promise<void> {
-    return this.#run
+    return this.#writing
   }
 
   /**
-   * Takes the next bytes. They are written in order; the first `HEAD`, which tell the type, together.
+   * Adds a chunk. The first `HEAD_BYTES` bytes, which show the type, are written together.
    *
-   * @returns once they are on the disk, how many are; rejects with `Refused`, also `busy` if `window` bytes wait already.
+   * @returns the number of bytes on the disk, after those of the chunk. Rejects with UploadError, `busy` if `window` bytes
+   * wait already; a rejection without a listener is no error.
    */
   write(chunk: Buffer): Promise<{ received: number }> {
-    const refusal = this.#over ?? this.#refusalOf(chunk.length)
-    if (refusal !== undefined) {
-      this.#end(refusal)
+    const error = this.#error ?? this.#problemOf(chunk.length)
+    if (error !== undefined) {
+      this.#fail(error)
       const refused = deferred<never>()
-      refused.reject(refusal)
+      refused.reject(error)
       return refused.promise
     }
     this.#watchdog.add(chunk.length)
-    this.#came += chunk.length
-    this.#isComplete = this.#came === this.#job.size
+    this.#received += chunk.length
+    this.#isComplete = this.#received === this.#job.size
     const written = this.#chunks.push(chunk)
     this.#start()
     return written
   }
 
-  /** Ends what has no size; of a file that has one, all must have come. */
-  finish(): Promise<Saved> {
-    const refusal = this.#refusalOfEnd()
-    if (refusal !== undefined) this.#end(refusal)
+  /** Ends a file of unknown size. A file of known size MUST be complete. Returns `done`. */
+  finish(): Promise<SavedFile> {
+    const error = this.#problemAtEnd()
+    if (error !== undefined) this.#fail(error)
     this.#isComplete = true
     this.#start()
     return this.done
   }
 
-  /** Ends it. Settles when nothing of it is left, or when it is a file, if it was too late; never rejects. */
-  cancel(why = new Refused('lost', 'the upload was cancelled')): Promise<void> {
-    this.#end(why)
-    return this.#isPlaced ? this.#run : this.#cleared
+  /** Ends the upload. Settles when its bytes are deleted, or, if it is too late, when the file is saved. Never rejects. */
+  cancel(reason = new UploadError('lost', 'the upload was cancelled')): Promise<void> {
+    this.#fail(reason)
+    return this.#isCommitted ? this.#writing : this.#cleanup
   }
 
-  #refusalOf(length: number): Refused | undefined {
-    const { size, sound, maxBytes, write, window } = this.#job
-    const came = this.#came + length
-    if (size !== undefined && came > size)
-      return new Refused('size', `more came than the ${size} bytes that were announced`)
-    if (this.#isComplete) return new Refused('size', 'the file has ended already')
-    if (size === undefined && came + (sound === undefined ? 0 : WAV_HEADER) > maxBytes)
-      return new Refused('size', `a file has at most ${maxBytes} bytes`)
-    if (length > window) return new Refused('size', `a chunk has at most ${window} bytes`)
+  #problemOf(length: number): UploadError | undefined {
+    const { size, audio, maxBytes, write, window } = this.#job
+    const received = this.#received + length
+    if (size !== undefined && received > size)
+      return new UploadError('size', `the file was announced with ${size} bytes, received more`)
+    if (this.#isComplete) return new UploadError('size', 'the file has ended already')
+    if (size === undefined && received + (audio === undefined ? 0 : WAV_HEADER) > maxBytes)
+      return new UploadError('size', `a file has at most ${maxBytes} bytes`)
+    if (length > window) return new UploadError('size', `a chunk has at most ${window} bytes`)
     if (this.#chunks.isFull)
-      return new Refused('busy', `more came than may wait for the disk: ${window} bytes, ${MAX_CHUNKS} chunks`)
+      return new UploadError(
+        'busy',
+        `at most ${window} bytes and ${MAX_CHUNKS} chunks wait for the disk, received more`,
+      )
     try {
       if (size === undefined) write.grow(length)
     } catch (error) {
-      return refusedBy(error)
+      return uploadErrorOf(error)
     }
     return undefined
   }
 
-  #refusalOfEnd(): Refused | undefined {
-    const { size, sound } = this.#job
-    if (this.#came === 0) return new Refused('size', 'nothing came, and a file has at least 1 byte')
-    if (size !== undefined && this.#came < size)
-      return new Refused('size', `the file ended after ${this.#came} of ${size} bytes`)
-    const frame = frameBytes(sound?.channels ?? 1)
-    if (sound !== undefined && this.#came % frame !== 0)
-      return new Refused('content', `a recording has whole samples of ${frame} bytes, received ${this.#came}`)
+  #problemAtEnd(): UploadError | undefined {
+    const { size, audio } = this.#job
+    if (this.#received === 0) return new UploadError('size', 'a file has at least 1 byte, received none')
+    if (size !== undefined && this.#received < size)
+      return new UploadError('size', `the file ended after ${this.#received} of ${size} bytes`)
+    const bytes = frameBytes(audio?.channels ?? 1)
+    if (audio !== undefined && this.#received % bytes !== 0)
+      return new UploadError('content', `a recording has a multiple of ${bytes} bytes, received ${this.#received}`)
     return undefined
   }
 
   #start(): void {
-    if (this.#isRunning || this.#over !== undefined) return
-    this.#isRunning = true
-    this.#run = this.#work()
+    if (this.#isWriting || this.#error !== undefined) return
+    this.#isWriting = true
+    this.#writing = this.#writeAll()
   }
 
-  /** Nothing is awaited between the last look at what waits and the end, or a chunk could come unseen. */
-  async #work(): Promise<void> {
+  /** Between the last check of the queue and the end it MUST NOT await, or a chunk that arrives meanwhile is not written. */
+  async #writeAll(): Promise<void> {
     try {
-      while (this.#over === undefined && this.#canWrite) await this.#writeWaiting()
-      if (this.#over === undefined && this.#isComplete && !this.#isPlaced) await this.#keep()
+      while (this.#error === undefined && this.#canWrite) await this.#writeBatch()
+      if (this.#error === undefined && this.#isComplete && !this.#isCommitted) await this.#save()
     } catch (error) {
-      this.#end(refusedBy(error))
+      this.#fail(uploadErrorOf(error))
     } finally {
-      this.#isRunning = false
+      this.#isWriting = false
     }
   }
 
   get #canWrite(): boolean {
-    return !this.#chunks.isEmpty && (this.#isChecked || this.#isComplete || this.#chunks.bytes >= HEAD)
+    return !this.#chunks.isEmpty && (this.#isChecked || this.#isComplete || this.#chunks.bytes >= HEAD_BYTES)
   }
 
-  async #writeWaiting(): Promise<void> {
-    const { sound, extension, write } = this.#job
+  async #writeBatch(): Promise<void> {
+    const { audio, extension, write } = this.#job
     const { bytes, written, failed } = this.#chunks.take()
     try {
       if (!this.#isChecked) {
-        const isAll = this.#isComplete && bytes.length <= HEAD
-        this.#mime = await checkContent(extension, bytes.subarray(0, HEAD), isAll)
+        const isWhole = this.#isComplete && bytes.length <= HEAD_BYTES
+        this.#mime = await checkContent(extension, bytes.subarray(0, HEAD_BYTES), isWhole)
         this.#isChecked = true
       }
-      if (sound !== undefined && this.#received === 0) await write.append(wavHeader({ ...sound, bytes: 0 }))
+      if (audio !== undefined && this.#written === 0) await write.append(wavHeader({ ...audio, bytes: 0 }))
       await write.append(bytes)
     } catch (error) {
-      const refused = refusedBy(error)
+      const refused = uploadErrorOf(error)
       failed(refused)
       throw refused
     }
-    this.#received += bytes.length
-    written(this.#received)
+    this.#written += bytes.length
+    written(this.#written)
   }
 
-  async #keep(): Promise<void> {
-    const { sound, write, place, left } = this.#job
-    if (sound !== undefined) await write.overwrite(wavHeader({ ...sound, bytes: this.#received }))
+  async #save(): Promise<void> {
+    const { audio, write, commit, onEnd } = this.#job
+    if (audio !== undefined) await write.overwrite(wavHeader({ ...audio, bytes: this.#written }))
     await write.complete()
-    if (this.#over !== undefined) return
-    this.#isPlaced = true
+    if (this.#error !== undefined) return
+    this.#isCommitted = true
     this.#watchdog.stop()
     try {
-      const placed = await place()
+      const named = await commit()
       await write.end(true)
-      left()
-      this.#done.resolve({ ...placed, ...this.#described() })
+      onEnd()
+      this.#done.resolve({ ...named, ...this.#description() })
     } catch (error) {
-      this.#isPlaced = false
+      this.#isCommitted = false
       throw error
     }
   }
 
-  #described(): Omit<Saved, 'name' | 'path' | 'url'> {
-    const { sound, extension, original } = this.#job
+  #description(): Omit<SavedFile, 'name' | 'path' | 'url'> {
+    const { audio, extension, original } = this.#job
     const isImage = this.#mime?.startsWith('image/')
     return {
-      size: this.#received + (sound === undefined ? 0 : WAV_HEADER),
-      kind: sound !== undefined ? 'audio' : isImage ? 'image' : 'file',
+      size: this.#written + (audio === undefined ? 0 : WAV_HEADER),
+      kind: audio !== undefined ? 'audio' : isImage ? 'image' : 'file',
       extension,
-      ...sound,
+      ...audio,
       ...(original !== undefined && { original }),
       ...(this.#mime !== undefined && { mime: this.#mime }),
     }
   }
 
-  #end(refused: Refused): void {
-    if (this.#over !== undefined || this.#isPlaced) return
-    this.#over = refused
+  #fail(error: UploadError): void {
+    if (this.#error !== undefined || this.#isCommitted) return
+    this.#error = error
     this.#watchdog.stop()
-    while (!this.#chunks.isEmpty) this.#chunks.take().failed(refused)
-    // Behind the write that is under way.
-    this.#cleared = this.#run
+    while (!this.#chunks.isEmpty) this.#chunks.take().failed(error)
+    // After the write that has begun.
+    this.#cleanup = this.#writing
       .then(() => this.#job.write.end(false))
       .then(() => {
-        this.#job.left()
-        this.#done.reject(refused)
+        this.#job.onEnd()
+        this.#done.reject(error)
       })
   }
 
   #onStall(): void {
-    // The disk is slow, not the client.
-    if (this.#isRunning) this.#watchdog.start(this.#job.idleMs)
-    else this.#end(new Refused('lost', `less than ${LEAST} bytes came in ${this.#job.idleMs / 1000} s`))
+    // While bytes are being written, the disk is slow, not the client.
+    if (this.#isWriting) this.#watchdog.start(this.#job.idleMs)
+    else this.#fail(new UploadError('lost', `received less than ${MIN_PROGRESS} bytes in ${this.#job.idleMs / 1000} s`))
   }
 }

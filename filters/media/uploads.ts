@@ -3,67 +3,71 @@ import { join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
 import { FileError, type FileStore, type FileWrite, OwnerLimiter, optionError } from 'filtered-websocket/kit'
 import { type AudioFormat, audioFormatProblem } from '../../protocols/nanollm/audio.ts'
-import type { Memory } from './chunks.ts'
-import { openFolder } from './folder.ts'
+import type { MemoryBudget } from './chunk-queue.ts'
 import { checkName, savedName } from './names.ts'
-import { Refused, refusedBy } from './refused.ts'
-import type { Saved } from './saved.ts'
-import { type Job, Upload } from './upload.ts'
-import { WAV_HEADER, WAV_MAX } from './wav.ts'
+import type { SavedFile } from './saved-file.ts'
+import { Upload, type UploadJob } from './upload.ts'
+import { UploadError, uploadErrorOf } from './upload-error.ts'
+import { openUploadFolder } from './upload-folder.ts'
+import { MAX_WAV_SAMPLES, WAV_HEADER } from './wav.ts'
 
 export interface UploadsOptions {
-  /** Made if its parent exists. */
+  /** Created if its parent exists. */
   readonly folder: string
-  /** Where it is served: `/uploads`. */
+  /** URL path under which the folder is served, such as `/uploads`. */
   readonly url: string
-  /** Extensions that are taken, in lower case. */
+  /** Accepted extensions, in lower case. */
   readonly types: readonly string[]
-  /** Of one file. */
+  /** Bytes of one file. */
   readonly maxBytes: number
-  /** In the folder; `quota`: bytes in it. What is under way counts. */
+  /** Files in the folder, with running uploads. */
   readonly maxFiles: number
+  /** Bytes in the folder, with running uploads. */
   readonly quota: number
   readonly log: Logger
-  /** Uploads in chunks at a time of one client, default 2, and of all, default 64. */
+  /** Uploads in chunks of one client at a time. Default: 2. */
   readonly perClient?: number
+  /** Uploads in chunks of all clients at a time. Default: 64. */
   readonly total?: number
-  /** Bytes of one upload that may wait for the disk, default 4 MiB, and of all, default 64 MiB. */
+  /** Bytes of one upload that may wait for the disk. Default: 4 MiB. */
   readonly window?: number
+  /** Bytes of all uploads that may wait for the disk. Default: 64 MiB. */
   readonly memory?: number
-  /** Milliseconds in which less than 16 KiB end an upload; default 30,000. */
+  /** Milliseconds in which less than 16 KiB end an upload. Default: 30,000. */
   readonly idleMs?: number
-  /** Milliseconds since 1970, and an integer of 32 bits: for tests. */
+  /** Milliseconds since 1970; for tests. */
   readonly now?: () => number
+  /** A 32-bit integer; for tests. */
   readonly random?: () => number
 }
 
-/** A file of known size, or a recording that ends when it ends. */
-export type Announced = { readonly name: string; readonly size: number } | { readonly audio: AudioFormat }
+/** A file of known size, or a recording that ends with a command. */
+export type UploadSpec = { readonly name: string; readonly size: number } | { readonly audio: AudioFormat }
 
-/** What one upload brings; the rest of its job is the same for all. */
-type Own = Pick<Job, 'extension' | 'write' | 'left'> & Partial<Pick<Job, 'original' | 'size' | 'sound' | 'window'>>
+type FileSpec = Pick<UploadJob, 'extension' | 'original' | 'size' | 'audio'>
 
-/** An upload in chunks, from before it has room. */
+/** An upload in chunks, from before it has a place. */
 interface Slot {
   readonly owner: object
   upload?: Upload
-  /** Its owner has left: it must not begin. */
-  isGone: boolean
+  /** The owner has disconnected before the upload began. */
+  isCancelled: boolean
 }
 
-/** Names that are tried; two equal ones in the same millisecond have a chance of 1 in 2^32. */
-const TRIES = 8
-/** Milliseconds. An upload without a chunk ends after seconds, so older parts are left from a process that was killed. */
+const EXTENSION = /^[a-z0-9]{1,8}$/
+/** Names that are tried; two names of one millisecond are equal with a probability of 1 in 2^32. */
+const MAX_TRIES = 8
+/** Milliseconds. Without chunks an upload ends after seconds, so older parts are from a process that was killed. */
 const PART_AGE = 3_600_000
 
-/** Files from clients, in one folder, under names that the server makes. */
+/** Files of clients, in one folder, under names that the server chooses. */
 export class Uploads {
   readonly #options: UploadsOptions
   readonly #limiter: OwnerLimiter
   readonly #slots = new Set<Slot>()
-  readonly #memory: Memory
+  readonly #memory: MemoryBudget
   #store: FileStore | undefined
-  /** Bytes that a client may send beyond those received. */
+  /** Bytes that a client may send beyond those acknowledged. */
   readonly window: number
 
   constructor(options: UploadsOptions) {
@@ -73,138 +77,141 @@ export class Uploads {
     this.#memory = { bytes: 0, max: options.memory ?? 67_108_864 }
   }
 
-  /** Absolute and without links, once open. */
+  /** Absolute, without links. Empty before `open`. */
   get folder(): string {
     return this.#store?.path ?? ''
   }
 
-  /** @throws Error `ERR_OPTION`: what the operator asks for cannot be. */
+  /** @throws (rejects) Error `ERR_OPTION` */
   async open(): Promise<void> {
     const { folder, url, types, maxFiles, quota, now = Date.now } = this.#options
     if (!/^(?:\/[\w~-][\w.~-]*)+$/.test(url))
       throw optionError(`--media-upload-url takes a path such as /uploads, received "${url}"`)
-    const odd = types.find(type => !/^[a-z0-9]{1,8}$/.test(type))
-    if (odd !== undefined)
+    const invalid = types.find(type => !EXTENSION.test(type))
+    if (invalid !== undefined)
       throw optionError(
-        `--media-upload-types takes extensions such as png, in lower case and without a dot, received "${odd}"`,
+        `--media-upload-types takes extensions such as png, in lower case and without a dot, received "${invalid}"`,
       )
-    this.#store = await openFolder(folder, { maxFiles, quota, now, partAge: PART_AGE, parts: 'prefix' })
+    this.#store = await openUploadFolder(folder, { maxFiles, quota, now, partAge: PART_AGE, parts: 'prefix' })
     await this.#store.space.count()
   }
 
   /**
-   * Saves a file that is at hand.
+   * Saves a file of one message.
    *
-   * @throws Refused.
+   * @throws (rejects) UploadError
    */
-  async save(named: { readonly name: string } | { readonly extension: string }, bytes: Buffer): Promise<Saved> {
-    const file = 'name' in named ? checkName(named.name) : { extension: named.extension.toLowerCase() }
-    this.#checkType(file.extension)
+  async save(named: { readonly name: string } | { readonly extension: string }, bytes: Buffer): Promise<SavedFile> {
+    const spec: FileSpec = 'name' in named ? checkName(named.name) : { extension: named.extension.toLowerCase() }
+    this.#checkType(spec.extension)
     this.#checkSize(bytes.length)
-    const write = await this.#begin(bytes.length)
+    const write = await this.#beginWrite(bytes.length)
     const window = Math.max(this.window, bytes.length)
-    const upload = this.#start({ ...partsOf(file), size: bytes.length, window, write, left: () => {} })
+    const upload = this.#start({ ...spec, size: bytes.length }, write, () => {}, window)
     upload.write(bytes)
     return upload.done
   }
 
   /**
-   * Starts an upload in chunks.
+   * Begins an upload in chunks.
    *
-   * @param owner - whose it is: it ends with `dropOwner`.
-   * @throws Refused.
+   * @param owner - `dropOwner` ends its uploads.
+   * @throws (rejects) UploadError
    */
-  async begin(owner: object, announced: Announced): Promise<Upload> {
-    const job = 'audio' in announced ? this.#recording(announced.audio) : this.#file(announced)
-    const slot: Slot = { owner, isGone: false }
+  async begin(owner: object, announced: UploadSpec): Promise<Upload> {
+    const spec = this.#checkedSpec(announced)
+    const slot: Slot = { owner, isCancelled: false }
     let leave = () => {}
-    const left = () => {
+    const onEnd = () => {
       this.#slots.delete(slot)
       leave()
     }
     try {
       leave = this.#limiter.enter(owner)
       this.#slots.add(slot)
-      const write = await this.#begin(job.size ?? WAV_HEADER)
-      if (slot.isGone) {
+      const write = await this.#beginWrite(spec.size ?? WAV_HEADER)
+      if (slot.isCancelled) {
         await write.end(false)
-        throw new Refused('lost', 'the client has gone')
+        throw new UploadError('lost', 'the client has disconnected')
       }
-      slot.upload = this.#start({ ...job, write, left })
+      slot.upload = this.#start(spec, write, onEnd)
       return slot.upload
     } catch (error) {
-      left()
-      throw refusedBy(error)
+      onEnd()
+      throw uploadErrorOf(error)
     }
   }
 
-  /** Ends the uploads of a client that has gone; settles when nothing is left of them. */
+  /** Ends the uploads of a client that has disconnected. Settles when their bytes are deleted. */
   dropOwner(owner: object): Promise<void> {
-    return this.#end(slot => slot.owner === owner, 'the client has gone')
+    return this.#cancel(slot => slot.owner === owner, 'the client has disconnected')
   }
 
-  /** Ends the uploads of all. */
+  /** Ends all uploads. */
   close(): Promise<void> {
-    return this.#end(() => true, 'the server stops')
+    return this.#cancel(() => true, 'the server stops')
   }
 
-  #file({ name: given, size }: { readonly name: string; readonly size: number }): Pick<Job, 'extension' | 'size'> {
-    const file = checkName(given)
-    this.#checkType(file.extension)
-    this.#checkSize(size)
-    return { ...partsOf(file), size }
-  }
-
-  #recording(sound: AudioFormat): Pick<Job, 'extension' | 'size' | 'sound'> {
-    const why = audioFormatProblem(sound)
-    if (why !== undefined) throw new Refused('format', why)
-    this.#checkType('wav')
-    return { extension: 'wav', sound: { rate: sound.rate, channels: sound.channels } }
+  #checkedSpec(announced: UploadSpec): FileSpec {
+    if ('audio' in announced) {
+      const { rate, channels } = announced.audio
+      const problem = audioFormatProblem(announced.audio)
+      if (problem !== undefined) throw new UploadError('format', problem)
+      this.#checkType('wav')
+      return { extension: 'wav', audio: { rate, channels } }
+    }
+    const spec = checkName(announced.name)
+    this.#checkType(spec.extension)
+    this.#checkSize(announced.size)
+    return { ...spec, size: announced.size }
   }
 
   #checkType(extension: string): void {
     const { types } = this.#options
-    if (!/^[a-z0-9]{1,8}$/.test(extension)) throw new Refused('type', 'an extension has 1 to 8 letters or digits')
+    if (!EXTENSION.test(extension)) throw new UploadError('type', 'an extension has 1 to 8 letters or digits')
     if (!types.includes(extension))
-      throw new Refused('type', `files of type ${extension} are not taken, only ${types.join(' ')}`)
+      throw new UploadError('type', `files of type ${extension} are not accepted, only ${types.join(' ')}`)
   }
 
   #checkSize(size: number): void {
     const { maxBytes } = this.#options
-    if (!isWithin(size, 1, maxBytes)) throw new Refused('size', `a file has 1 to ${maxBytes} bytes`)
+    if (!Number.isSafeInteger(size) || size < 1 || size > maxBytes)
+      throw new UploadError('size', `a file has 1 to ${maxBytes} bytes`)
   }
 
-  async #end(isMeant: (slot: Slot) => boolean, reason: string): Promise<void> {
-    const slots = [...this.#slots].filter(isMeant)
-    for (const slot of slots) slot.isGone = true
-    await Promise.all(slots.map(({ upload }) => upload?.cancel(new Refused('lost', reason))))
+  async #cancel(includes: (slot: Slot) => boolean, reason: string): Promise<void> {
+    const slots = [...this.#slots].filter(includes)
+    for (const slot of slots) slot.isCancelled = true
+    await Promise.all(slots.map(({ upload }) => upload?.cancel(new UploadError('lost', reason))))
   }
 
-  async #begin(bytes: number): Promise<FileWrite> {
+  async #beginWrite(bytes: number): Promise<FileWrite> {
     try {
       return await this.#store!.begin({ bytes })
     } catch (error) {
-      throw this.#logged(refusedBy(error))
+      throw this.#logged(uploadErrorOf(error))
     }
   }
 
-  #start(job: Own): Upload {
+  #start(spec: FileSpec, write: FileWrite, onEnd: () => void, window = this.window): Upload {
     const { maxBytes, idleMs = 30_000 } = this.#options
-    const upload: Upload = new Upload({
-      ...job,
-      maxBytes: job.sound === undefined ? maxBytes : Math.min(maxBytes, WAV_HEADER + WAV_MAX),
-      window: job.window ?? this.window,
+    const upload = new Upload({
+      ...spec,
+      write,
+      onEnd,
+      window,
+      maxBytes: spec.audio === undefined ? maxBytes : Math.min(maxBytes, WAV_HEADER + MAX_WAV_SAMPLES),
       idleMs,
       memory: this.#memory,
-      place: () => this.#place(job.write, job.extension),
+      commit: () => this.#commit(write, spec.extension),
     })
-    upload.done.catch(refused => this.#logged(refused))
+    upload.done.catch(error => this.#logged(error))
     return upload
   }
 
-  async #place(write: FileWrite, extension: string): Promise<Pick<Saved, 'name' | 'path' | 'url'>> {
+  async #commit(write: FileWrite, extension: string): Promise<Pick<SavedFile, 'name' | 'path' | 'url'>> {
     const { url, now = Date.now, random = () => randomInt(2 ** 32) } = this.#options
-    for (let tries = 0; tries < TRIES; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       const name = savedName(extension, now(), random())
       try {
         await write.commit(name, false)
@@ -213,20 +220,12 @@ export class Uploads {
         if (!(error instanceof FileError && error.code === 'exists')) throw error
       }
     }
-    throw new Error(`${TRIES} names in ${this.folder} exist`)
+    throw new Error(`${MAX_TRIES} names in ${this.folder} exist`)
   }
 
-  /** Errors of the system are for the operator. */
-  #logged(refused: Refused): Refused {
-    if (refused.cause !== undefined) this.#options.log.error({ err: refused.cause }, 'file of a client cannot be kept')
-    return refused
+  /** Logs errors of the system, which clients do not see. */
+  #logged(error: UploadError): UploadError {
+    if (error.cause !== undefined) this.#options.log.error({ err: error.cause }, 'file of a client cannot be saved')
+    return error
   }
-}
-
-function partsOf({ name, extension }: { readonly name?: string; readonly extension: string }) {
-  return { extension, ...(name !== undefined && { original: name }) }
-}
-
-function isWithin(value: number, min: number, max: number): boolean {
-  return Number.isSafeInteger(value) && value >= min && value <= max
 }

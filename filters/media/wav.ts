@@ -1,10 +1,10 @@
 import { type AudioFormat, frameBytes } from '../../protocols/nanollm/audio.ts'
 
-/** Bytes before the samples. */
+/** Bytes of the header. */
 export const WAV_HEADER = 44
-/** Bytes of samples; the header counts itself and them in 32 bits. */
-export const WAV_MAX = 0xffff_ffff - WAV_HEADER
-const BITS_A_SAMPLE = 16
+/** Bytes of samples: the header has the size of the file in 32 bits. */
+export const MAX_WAV_SAMPLES = 0xffff_ffff - WAV_HEADER
+const BITS_PER_SAMPLE = 16
 
 /** The header of a WAV file: RIFF with one `fmt ` and one `data` chunk, PCM. */
 export function wavHeader({ rate, channels, bytes }: AudioFormat & { readonly bytes: number }): Buffer {
@@ -18,13 +18,13 @@ export function wavHeader({ rate, channels, bytes }: AudioFormat & { readonly by
   header.writeUInt32LE(rate, 24)
   header.writeUInt32LE(rate * frameBytes(channels), 28)
   header.writeUInt16LE(frameBytes(channels), 32)
-  header.writeUInt16LE(BITS_A_SAMPLE, 34)
+  header.writeUInt16LE(BITS_PER_SAMPLE, 34)
   header.write('data', 36, 'latin1')
   header.writeUInt32LE(bytes, 40)
   return header
 }
 
-/** PCM as a WAV file. */
-export function wav(pcm: Buffer, sound: AudioFormat): Buffer {
-  return Buffer.concat([wavHeader({ ...sound, bytes: pcm.length }), pcm])
+/** Makes a WAV file of PCM. */
+export function wav(pcm: Buffer, format: AudioFormat): Buffer {
+  return Buffer.concat([wavHeader({ ...format, bytes: pcm.length }), pcm])
 }

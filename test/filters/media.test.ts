@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { type Media, mediaOf, simpleMediaOf } from '../../filters/media/message.ts'
+import { type Media, readMedia, readSimpleMedia } from '../../filters/media/message.ts'
 import type { MediaApi } from '../../filters/media.ts'
 import { typeOf } from '../../protocols/nanollm/kinds.ts'
 import type { Client, Message } from '../../src/contract/client.ts'
@@ -15,8 +15,8 @@ const [JSON_, TEXT, BINARY, FILE, AUDIO, IMAGE] = [0, 1, 2, 3, 4, 5] as const
 /** One pixel. */
 const PNG = vector('c2s/image png').subarray(32)
 
-/** A filter that builds on media, as applications do. */
-function building(on: (media: MediaApi) => void): FilterModule {
+/** A filter that uses media, as applications do. */
+function using(on: (media: MediaApi) => void): FilterModule {
   return {
     uses: ['media'],
     setup: (host: Host) => on(host.use('media' as never) as MediaApi),
@@ -29,7 +29,7 @@ async function media(t: TestContext, filters: (string | FilterModule)[] = ['broa
 }
 
 describe('media', () => {
-  it('gives each client of a broadcast its own numbers, as TEXT or BINARY', async t => {
+  it('numbers the messages of each client, and sends broadcasts as TEXT or BINARY', async t => {
     const { open } = await media(t)
     const [ann, bob, eve] = [await open(), await open(), await open()]
     ann!.send(vector('c2s/text'))
@@ -50,10 +50,10 @@ describe('media', () => {
     assert.deepEqual([opened(own).id, opened(own).said], [0, '{"chat_history_reset":true}'])
   })
 
-  it('writes what was recorded of the original server, byte by byte', async t => {
+  it('writes the same bytes as the server of NanoLLM', async t => {
     const at = 1_700_000_000_123
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on('connect', client => {
           const sent = { timestamp: at }
           client.send('not recorded')
@@ -73,9 +73,9 @@ describe('media', () => {
     assert.deepEqual(sent[4]!.subarray(8), vector('s2c/server binlist').subarray(8))
   })
 
-  it('takes text from simple clients, and answers them in kind', async t => {
+  it('reads text of simple clients, and answers with text and bare bytes', async t => {
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on('json', ({ payload }, client) => api.answer(client, 'json', { got: payload }))
         api.on('image', ({ payload, mime }, client) =>
           api.answer(client, 'image', payload, { metadata: mime!.slice('image/'.length) }),
@@ -96,7 +96,7 @@ describe('media', () => {
       'bytes',
     ])
     assert.deepEqual((await peer.get(7)).map(Buffer.isBuffer), [false, false, false, false, false, false, true])
-    // From its first envelope on it is answered in envelopes, which count on.
+    // After its first envelope it gets envelopes.
     peer.send(envelope(IMAGE, PNG))
     peer.send(envelope(TEXT, 'hi'))
     const [image, text] = (await peer.get(9)).slice(7).map(opened)
@@ -106,7 +106,7 @@ describe('media', () => {
     assert.equal((await peer.get(10))[9], 'text again')
   })
 
-  it('takes bytes of a simple client for what they are, whatever stands at byte 16', async t => {
+  it('does not read bytes of a simple client as an envelope if their size does not match', async t => {
     const { open } = await media(t, ['echo'])
     const peer = await open()
     peer.send('text')
@@ -116,10 +116,10 @@ describe('media', () => {
     assert.deepEqual(await peer.get(2), ['text', bytes])
   })
 
-  it('reports a handler that returns what is no verdict', async t => {
+  it('drops the message of a handler with an invalid return value', async t => {
     const seen: Payload[] = []
     const { open } = await media(t, [
-      building(api => api.on('text', () => null as never)),
+      using(api => api.on('text', () => null as never)),
       { message: (payload: Payload) => void seen.push(payload) },
       'echo',
     ])
@@ -130,7 +130,7 @@ describe('media', () => {
     assert.deepEqual(seen, [Buffer.from('but this')])
   })
 
-  it('refuses a handler for what is no kind, or for uploads, which it keeps to itself', async t => {
+  it('refuses a handler for an unknown kind, and for messages about uploads', async t => {
     for (const [kind, message] of [
       [
         'imgae',
@@ -139,10 +139,10 @@ describe('media', () => {
       [6, /received 6/],
       [70_000, /received 70000/],
     ] as const)
-      await assert.rejects(media(t, [building(api => api.on(kind as 300, () => {}))]), { message })
+      await assert.rejects(media(t, [using(api => api.on(kind as 300, () => {}))]), { message })
   })
 
-  it('shows filters what is inside as a view', async t => {
+  it('passes payloads and views to filters', async t => {
     const seen: (readonly [Payload, Media | undefined])[] = []
     const { open } = await media(t, [
       { message: (payload: Payload, _: Client, message: Message) => void seen.push([payload, message.media]) },
@@ -170,16 +170,16 @@ describe('media', () => {
     })
   })
 
-  it('drops what is no message and says why; the client stays', async t => {
+  it('drops a malformed message with an alert; the client stays', async t => {
     const { open } = await media(t, ['echo'])
     const peer = await open()
     const wrong = {
       'c2s/empty payload': 'an envelope has more than 32 bytes, received 32',
       'odd/magic 43': 'an envelope has 42 at byte 16, received 43',
       'odd/size mismatch': 'the envelope announces a payload of 99 bytes, received 3',
-      'odd/bad json': 'a message of kind json is no JSON',
+      'odd/bad json': 'a message of kind json is not JSON',
       'odd/metadata not utf-8': 'metadata is not UTF-8',
-      'c2s/bad image': 'a message of kind image is no image',
+      'c2s/bad image': 'a message of kind image has no image of a known type',
     }
     for (const name of Object.keys(wrong)) peer.send(vector(name))
     peer.send(Buffer.alloc(0))
@@ -209,7 +209,7 @@ describe('media', () => {
     assert.equal(opened((await peer.get(9))[8]).said, 'still here')
   })
 
-  it('--media-strict closes who sends what is no message', async t => {
+  it('--media-strict closes a client that sends a malformed message', async t => {
     const { open } = await media(t, ['echo'], { mediaStrict: true })
     for (const name of ['odd/magic 43', 'c2s/bad image']) {
       const peer = await open()
@@ -220,7 +220,7 @@ describe('media', () => {
 
   it('makes a WAV file of audio', async t => {
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on('audio', ({ payload, rate, channels }, client) =>
           api.answer(client, 'file', api.wav(payload as Buffer, { rate: rate!, channels: channels! })),
         )
@@ -232,11 +232,11 @@ describe('media', () => {
     assert.deepEqual([wav.length, String(wav.subarray(0, 4)), wav.readUInt32LE(24)], [52, 'RIFF', 48_000])
   })
 
-  it('counts who is there, and tells who comes and goes', async t => {
+  it('counts clients, and runs the handlers of connect and disconnect', async t => {
     const events: string[] = []
     let api!: MediaApi
     const { open } = await media(t, [
-      building(given => {
+      using(given => {
         api = given
         api.on('connect', client => {
           events.push(`connect ${api.numClients}`)
@@ -266,11 +266,11 @@ describe('media', () => {
     assert.deepEqual(events, ['connect 1', 'connect 2', 'disconnect 1001 1'])
   })
 
-  it('runs handlers of a kind in order until one decides, application types among them', async t => {
+  it('runs handlers of a kind in order until one returns a verdict, for custom types too', async t => {
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on(300, async ({ payload }) => `${payload}!`)
-        api.on(300, () => assert.fail('decided before'))
+        api.on(300, () => assert.fail('the handler before returned a verdict'))
         api.on('text', () => {})
         api.on('text', ({ payload }, client) => (payload === 'no' ? client.drop('no') : undefined))
       }),
@@ -289,15 +289,15 @@ describe('media', () => {
     )
   })
 
-  it('lets filters broadcast any kind, to simple clients the bare payload, and alert all', async t => {
+  it('broadcasts any kind, to simple clients the bare payload, and alerts to all', async t => {
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on('file', ({ payload, metadata }, client) => {
           api.broadcast(client.server, 'file', payload, { metadata, except: client })
           api.broadcast(client.server, 700, Buffer.from('own'))
           api.broadcast(client.server, 'json', { ü: 1 })
           api.alert(client.server, 'a file has come')
-          return client.drop('told')
+          return client.drop('sent')
         })
       }),
       'broadcast',
@@ -322,10 +322,10 @@ describe('media', () => {
     assert.equal(JSON.parse(String(bare[3])).alert.message, 'a file has come')
   })
 
-  it('refuses to send what would reach nobody, or is not of its kind', async t => {
+  it('refuses to send an empty value, or a value that does not fit the kind', async t => {
     const problems: unknown[] = []
     const { open } = await media(t, [
-      building(api => {
+      using(api => {
         api.on('connect', client => {
           for (const [kind, value] of [
             ['text', ''],
@@ -351,16 +351,16 @@ describe('media', () => {
     assert.equal(opened((await peer.get(1))[0]).said, 'done')
     assert.deepEqual(problems, [
       'an envelope has a payload, received 0 bytes',
-      'a message of kind text is made of a string, received number',
-      'JSON cannot say undefined',
-      'a message of kind image is made of bytes, received string',
+      'a message of kind text takes a string, received number',
+      'a message of kind json takes a JSON value, received undefined',
+      'a message of kind image takes bytes, received string',
       ...['"video"', 70_000, 7].map(
         kind => `a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received ${kind}`,
       ),
     ])
   })
 
-  it('leaves clients of other protocols alone', async t => {
+  it('does not handle messages of clients of other protocols', async t => {
     const other = { name: 'other', encode: (payload: Payload) => payload }
     const { open } = await media(t, [
       {
@@ -377,7 +377,7 @@ describe('media', () => {
     assert.deepEqual(await peer.get(2), [bytes, 'text'])
   })
 
-  it('takes a message of 16 MiB, as the command starts it', async t => {
+  it('accepts messages of 16 MiB by default', async t => {
     const { url } = await launch(t, ['-p', '0', '-f', 'media', 'echo'])
     const peer = await Peer.open(url)
     const large = Buffer.alloc(16 * 1024 * 1024 - 32, 'x')
@@ -390,7 +390,7 @@ describe('media', () => {
   })
 })
 
-describe('JSON that would keep the server busy', () => {
+describe('JSON that is expensive to parse', () => {
   const MIB = 1_048_576
   const cases: readonly (readonly [what: string, text: string])[] = [
     ['1 MiB of [', '['.repeat(MIB)],
@@ -401,15 +401,15 @@ describe('JSON that would keep the server busy', () => {
     ['1 MiB of spaces', ' '.repeat(MIB)],
   ]
   for (const [what, text] of cases) {
-    it(`is text of a simple client: ${what}`, () => {
-      assert.equal(cheap(() => simpleMediaOf(text, 0, MIB), what).kind, 'text')
+    it(`is text if a simple client sends it: ${what}`, () => {
+      assert.equal(cheap(() => readSimpleMedia(text, 0, MIB), what).kind, 'text')
     })
     it(`is malformed in an envelope: ${what}`, () => {
       const received = { id: 0n, timestamp: 0n, type: typeOf('json'), metadata: '', payload: Buffer.from(text) }
-      const read = () => cheap(() => mediaOf(received, MIB), what)
+      const read = () => cheap(() => readMedia(received, MIB), what)
       assert.throws(
         read,
-        /^Error: a message of kind json (?:is too large: JSON has at most 100|is no JSON|has at most)/,
+        /^Error: a message of kind json (?:is too large: JSON has at most 100|is not JSON|has at most)/,
       )
     })
   }

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { it } from 'node:test'
 import fc from 'fast-check'
-import { Conversation, type Reply } from '../../filters/media/conversation.ts'
-import type { Saved } from '../../filters/media/saved.ts'
+import type { SavedFile } from '../../filters/media/saved-file.ts'
+import { UploadSession } from '../../filters/media/upload-session.ts'
+import type { UploadReply } from '../../protocols/nanollm/upload.ts'
 import { until } from '../support/peer.ts'
 import { filesOf, uploadsOf } from '../support/uploads.ts'
 import { chooseSeed } from './seed.ts'
@@ -33,7 +34,7 @@ const step = fc.oneof(
 type Step = object | { readonly chunk: number; readonly bytes: number }
 
 /** Each upload of a number is over before its next one begins. */
-function checkOrder(replies: readonly Reply[]): void {
+function checkOrder(replies: readonly UploadReply[]): void {
   const open = new Set<number>()
   for (const reply of replies) {
     if ('ready' in reply) open.add(reply.ready)
@@ -50,19 +51,19 @@ it(`${RUNS} rooms of three clients`, { timeout: 60_000 }, async t => {
   const property = fc.asyncProperty(clients, async plans => {
     // The clock stands still: what is counted must be right without looking.
     const uploads = await uploadsOf(t, { quota: QUOTA, maxFiles: MAX_FILES, window: 8192, total: 5, now: () => 0 })
-    const files: Saved[] = []
+    const files: SavedFile[] = []
     const run = async (steps: readonly Step[]) => {
-      const replies: Reply[] = []
-      const conversation = new Conversation({
+      const replies: UploadReply[] = []
+      const session = new UploadSession({
         uploads,
         reply: json => void replies.push(json),
-        saved: saved => void files.push(saved),
+        onSaved: file => void files.push(file),
       })
       for (const step of steps)
         await ('chunk' in step
-          ? conversation.chunk(String(step.chunk), Buffer.alloc(step.bytes))
-          : conversation.control(step))
-      await conversation.end()
+          ? session.handleChunk(String(step.chunk), Buffer.alloc(step.bytes))
+          : session.handleCommand(step))
+      await session.close()
       checkOrder(replies)
     }
     await Promise.all(plans.map(run))

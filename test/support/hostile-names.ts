@@ -1,13 +1,13 @@
 export const LONG = 'a file name has at most 255 bytes'
-const SURROGATES = 'a file name has no half characters (unpaired surrogates)'
+const SURROGATES = 'a file name has no unpaired surrogates'
 const SEPARATOR = 'a file name has no / and no \\'
 const CONTROL = 'a file name has no control characters'
-const DIRECTION = 'a file name has no characters that turn the direction of writing'
+const DIRECTION = 'a file name has no characters that change the text direction'
 const INVISIBLE = 'a file name has no invisible characters'
 const DOT = 'a file name does not begin with a dot'
-const ENDS = 'a file name does not begin with a blank, or end with a blank or a dot'
-const LOOKS = 'a file name has no characters that stand for a dot, / or \\'
-const DEVICE = 'a file name is not one that Windows keeps for a device'
+const ENDS = 'a file name does not begin with a space, or end with a space or a dot'
+const LOOKS = 'a file name has no characters that are equivalent to a dot, / or \\'
+const DEVICE = 'a file name is not a device name of Windows'
 const EXTENSION = 'a file name ends with an extension of 1 to 8 letters or digits, such as .png'
 
 /** Names of files that are made to do harm, each with what filter media says of it. */

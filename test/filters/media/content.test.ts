@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { checkContent, HEAD, mimeOf } from '../../../filters/media/content.ts'
+import { checkContent, HEAD_BYTES, imageMimeOf } from '../../../filters/media/content.ts'
 
 const bytes = (...parts: readonly (string | readonly number[] | Buffer)[]) =>
   Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part, 'latin1') : Buffer.from(part))))
@@ -8,9 +8,9 @@ const bytes = (...parts: readonly (string | readonly number[] | Buffer)[]) =>
 const IHDR = [0, 0, 0, 13, ...Buffer.from('IHDR'), 0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0, 0x90, 0x77, 0x53, 0xde]
 const OGG = [...Buffer.from('OggS'), 0, 2, ...Buffer.alloc(20), 1, 30]
 
-/** The beginning of a file of each type that is taken unless told otherwise. */
+/** The beginning of a file of each type that is accepted by default. */
 const FILES = {
-  png: bytes([0x89], 'PNG\r\n', [0x1a, 0x0a], IHDR, [0, 0, 0x40, 0], 'iCCP', Buffer.alloc(HEAD - 41)),
+  png: bytes([0x89], 'PNG\r\n', [0x1a, 0x0a], IHDR, [0, 0, 0x40, 0], 'iCCP', Buffer.alloc(HEAD_BYTES - 41)),
   jpg: bytes([0xff, 0xd8, 0xff, 0xe0, 0, 16], 'JFIF', [0, 1, 1, 0]),
   gif: bytes('GIF89a', [1, 0, 1, 0, 0x80, 0, 0]),
   webp: bytes('RIFF', [26, 0, 0, 0], 'WEBPVP8L', Buffer.alloc(16)),
@@ -32,47 +32,47 @@ const matches = (extension: string, content: Buffer | string) =>
   )
 
 describe('content and extension', () => {
-  it('agree for every type that has a signature, and for no other', async () => {
+  it('match for each type with its own signature only', async () => {
     for (const extension of Object.keys(FILES))
       for (const [type, content] of Object.entries(FILES))
         assert.equal((await matches(extension, content)) === true, extension === type, `${type} as ${extension}`)
   })
 
-  it('are told apart in a sentence', async () => {
-    assert.equal(await matches('png', FILES.pdf), 'the content is of type pdf, the name says png')
-    assert.equal(await matches('png', '<svg/>'), 'the content is not known, the name says png')
+  it('that do not match are an error with both types', async () => {
+    assert.equal(await matches('png', FILES.pdf), 'the content has type pdf, the extension is png')
+    assert.equal(await matches('png', '<svg/>'), 'the content has an unknown type, the extension is png')
     await assert.rejects(checkContent('png', FILES.pdf, true), { code: 'content' })
   })
 
-  it('go by several names', async () => {
+  it('match for several extensions of a type', async () => {
     assert.equal(await matches('jpeg', FILES.jpg), true)
     assert.equal(await matches('tif', FILES.tiff), true)
     assert.equal(await matches('ogg', bytes(OGG, 'OpusHead', Buffer.alloc(20))), true)
     assert.equal(await matches('mp4', bytes([0, 0, 0, 0x18], 'ftypM4V ', [0, 0, 2, 0], 'isomiso2')), true)
     assert.equal(
       await matches('mp4', bytes([0, 0, 0, 0x18], 'ftypqt  ', [0, 0, 2, 0], 'isomiso2')),
-      'the content is of type mov, the name says mp4',
+      'the content has type mov, the extension is mp4',
     )
     assert.equal(await matches('docx', FILES.zip), true)
   })
 
-  it('agree for a TIFF whose directory stands at its end', async () => {
-    assert.equal(await matches('tiff', bytes('II*\0', [0, 0, 16, 0], Buffer.alloc(HEAD - 8))), true)
-    assert.equal(await matches('tiff', bytes('MM\0*', [0, 16, 0, 0], Buffer.alloc(HEAD - 8))), true)
+  it('match for a TIFF file with its directory at the end', async () => {
+    assert.equal(await matches('tiff', bytes('II*\0', [0, 0, 16, 0], Buffer.alloc(HEAD_BYTES - 8))), true)
+    assert.equal(await matches('tiff', bytes('MM\0*', [0, 16, 0, 0], Buffer.alloc(HEAD_BYTES - 8))), true)
     assert.equal(
-      await matches('tiff', bytes('MM\0,', [0, 16, 0, 0], Buffer.alloc(HEAD - 8))),
-      'the content is not known, the name says tiff',
+      await matches('tiff', bytes('MM\0,', [0, 16, 0, 0], Buffer.alloc(HEAD_BYTES - 8))),
+      'the content has an unknown type, the extension is tiff',
     )
   })
 
-  it('answers the MIME type that the bytes tell', async () => {
+  it('that match return the MIME type of the signature', async () => {
     assert.equal(await checkContent('jpeg', FILES.jpg, true), 'image/jpeg')
     assert.equal(await checkContent('txt', Buffer.from('a'), true), undefined)
   })
 })
 
-describe('a text', () => {
-  const NO_TEXT = 'the content is no text in UTF-8, as it is in a file of type txt'
+describe('text', () => {
+  const NO_TEXT = 'a file of type txt has text in UTF-8 without control characters'
 
   it('is UTF-8 without control characters', async () => {
     for (const type of ['txt', 'csv', 'json', 'md'])
@@ -89,24 +89,24 @@ describe('a text', () => {
       assert.equal(await matches('txt', text), NO_TEXT)
   })
 
-  it('may be cut within a character by the end of the head, and by nothing else', async () => {
-    const head = Buffer.from(`a${'ü'.repeat(HEAD)}`).subarray(0, HEAD)
+  it('may have a character that the end of the head splits', async () => {
+    const head = Buffer.from(`a${'ü'.repeat(HEAD_BYTES)}`).subarray(0, HEAD_BYTES)
     assert.equal(await checkContent('txt', head, false), undefined)
     await assert.rejects(checkContent('txt', head, true), { message: NO_TEXT })
   })
 
-  it('is no document of another type', async () => {
-    assert.equal(await matches('txt', '%PDF-1.7\n1 0 obj'), 'the content is of type pdf, the name says txt')
-    assert.equal(await matches('md', '{\\rtf1 a}'), 'the content is of type rtf, the name says md')
-    assert.equal(await matches('txt', '<?xml version="1.0"?><svg/>'), 'the content is of type xml, the name says txt')
+  it('has no signature of another type', async () => {
+    assert.equal(await matches('txt', '%PDF-1.7\n1 0 obj'), 'the content has type pdf, the extension is txt')
+    assert.equal(await matches('md', '{\\rtf1 a}'), 'the content has type rtf, the extension is md')
+    assert.equal(await matches('txt', '<?xml version="1.0"?><svg/>'), 'the content has type xml, the extension is txt')
   })
 
-  it('may begin with the letters of a short signature', async () => {
+  it('may begin with a short signature', async () => {
     for (const text of ['BMW;3;blue', 'MZ is not EXE', 'GIFs of cats', 'BZh', 'ID3 tags'])
       assert.equal(await matches('csv', text), true, text)
   })
 
-  it('is what an operator may allow besides: SVG with or without a declaration', async () => {
+  it('includes SVG with or without a declaration, if an operator accepts it', async () => {
     assert.equal(await matches('svg', '<svg/>'), true)
     assert.equal(await matches('svg', '<?xml version="1.0"?><svg/>'), true)
     assert.equal(await matches('html', FILES.png), NO_TEXT.replace('txt', 'html'))
@@ -114,15 +114,15 @@ describe('a text', () => {
 })
 
 describe('a type without a signature', () => {
-  it('has that of no other', async () => {
+  it('has no signature of another type', async () => {
     assert.equal(await matches('bin', Buffer.from([0, 1, 2, 3])), true)
-    assert.equal(await matches('bin', FILES.png), 'the content is of type png, the name says bin')
+    assert.equal(await matches('bin', FILES.png), 'the content has type png, the extension is bin')
   })
 })
 
-describe('mimeOf', () => {
-  it('tells images by their bytes, and nothing else', async () => {
-    const types = await Promise.all(Object.values(FILES).map(mimeOf))
+describe('imageMimeOf', () => {
+  it('detects images by their first bytes', async () => {
+    const types = await Promise.all(Object.values(FILES).map(imageMimeOf))
     assert.deepEqual(types.slice(0, 7), [
       'image/png',
       'image/jpeg',
@@ -133,11 +133,11 @@ describe('mimeOf', () => {
       undefined,
     ])
     assert.deepEqual(new Set(types.slice(6)), new Set([undefined]))
-    assert.equal(await mimeOf(Buffer.from('<svg/>')), undefined)
-    assert.equal(await mimeOf(Buffer.alloc(0)), undefined)
+    assert.equal(await imageMimeOf(Buffer.from('<svg/>')), undefined)
+    assert.equal(await imageMimeOf(Buffer.alloc(0)), undefined)
   })
 
-  it('reads no further than the beginning', async () => {
-    assert.equal(await mimeOf(Buffer.concat([Buffer.alloc(HEAD), FILES.png])), undefined)
+  it('reads the first bytes only', async () => {
+    assert.equal(await imageMimeOf(Buffer.concat([Buffer.alloc(HEAD_BYTES), FILES.png])), undefined)
   })
 })

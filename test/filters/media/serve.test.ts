@@ -6,13 +6,13 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { pino } from 'pino'
-import { serverOf } from '../../../filters/media/serve.ts'
+import { serveUploads } from '../../../filters/media/serve.ts'
 import { folder } from '../../support/cli.ts'
 import { PNG } from '../../support/uploads.ts'
 
 const SECRET = 'top secret'
 
-/** Asks a server of a folder with uploads, beside which a secret lies. The path goes out as it stands. */
+/** Serves a folder of uploads next to secret files. Returns a function that requests a path without normalizing it. */
 async function site(t: TestContext) {
   const base = folder(t, {
     'secret.txt': SECRET,
@@ -30,7 +30,7 @@ async function site(t: TestContext) {
   symlinkSync(join(base, 'secret.txt'), join(uploads, 'link.txt'))
   symlinkSync(base, join(uploads, 'out'))
   mkdirSync(join(uploads, 'folder.png'))
-  const serve = serverOf({ folder: uploads, url: '/uploads', log: pino({ level: 'silent' }) })
+  const serve = serveUploads({ folder: uploads, url: '/uploads', log: pino({ level: 'silent' }) })
   const server = createServer((req, res) => {
     if (serve(req, res) === undefined) res.writeHead(426).end()
   })
@@ -47,7 +47,7 @@ async function site(t: TestContext) {
 }
 
 describe('a file of a client', () => {
-  it('is shown, kept by browsers, and runs nothing', async t => {
+  it('is cached by browsers and runs no script', async t => {
     const get = await site(t)
     const { status, headers, body } = await get('/uploads/a.png?v=1')
     assert.equal(status, 200)
@@ -67,7 +67,7 @@ describe('a file of a client', () => {
     })
   })
 
-  it('is saved by browsers if it is no image, sound or film', async t => {
+  it('is an attachment unless it is an image, sound or video', async t => {
     const get = await site(t)
     const of = async (path: string) => (await get(path)).headers['content-disposition']
     for (const name of ['a.png', 'a.webm', 'a.wav', 'a.mp3'])
@@ -77,7 +77,7 @@ describe('a file of a client', () => {
     assert.equal(await of('/uploads/a%20%22b%0d%0a.txt'), 'attachment')
   })
 
-  it('is there for HEAD, in ranges, and 304; no copy is taken for it', async t => {
+  it('supports HEAD, ranges and conditions; a compressed copy is not sent', async t => {
     const get = await site(t)
     const head = await get('/uploads/a.txt', 'HEAD')
     assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '5', ''])
@@ -88,7 +88,7 @@ describe('a file of a client', () => {
     assert.equal((await get('/uploads/a.txt', 'GET', { 'Accept-Encoding': 'gzip' })).body, 'hello')
   })
 
-  it('is not to be written', async t => {
+  it('is read-only', async t => {
     const get = await site(t)
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'MKCOL']) {
       const { status, headers, body } = await get('/uploads/a.txt', method)
@@ -98,8 +98,8 @@ describe('a file of a client', () => {
   })
 })
 
-describe('what is no file of a client', () => {
-  it('is not found: parts, folders, what is in them, what links lead to, what is outside', async t => {
+describe('any other path', () => {
+  it('is not found: parts, folders, files in folders, links, files outside', async t => {
     const get = await site(t)
     for (const path of [
       '',
@@ -133,7 +133,7 @@ describe('what is no file of a client', () => {
     }
   })
 
-  it('is not found by another spelling of its URL, which others might take for the folder', async t => {
+  it('is not found: other spellings of the URL, which another filter may decode', async t => {
     const get = await site(t)
     for (const path of ['//uploads/a.png', '/%75ploads/a.png', '/%75ploads//a.png', '/uploads%2fa.png', '/upload%73']) {
       const { status, headers } = await get(path)
@@ -142,7 +142,7 @@ describe('what is no file of a client', () => {
     }
   })
 
-  it('is left to others if its URL is another', async t => {
+  it('outside of the URL is not handled', async t => {
     const get = await site(t)
     for (const path of [
       '/',

@@ -9,8 +9,8 @@ import { folder, root } from '../../support/cli.ts'
 import { smallDisk } from '../../support/small-disk.ts'
 import { filesOf, png, uploadsOf } from '../../support/uploads.ts'
 
-describe('a process that is killed in the middle of an upload', () => {
-  it('leaves a part that nobody sees, and that goes', async t => {
+describe('a process that is killed during an upload', () => {
+  it('leaves a hidden part, which is deleted after an hour', async t => {
     const path = folder(t)
     const script = join(root, 'test/support/half-upload.ts')
     const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script, path], {
@@ -36,10 +36,10 @@ describe('a process that is killed in the middle of an upload', () => {
   })
 })
 
-describe('a disk that is full', () => {
-  it('refuses the upload, is told to the operator, and has its room again', async t => {
+describe('a full disk', () => {
+  it('refuses the upload, is logged, and has its free space back', async t => {
     const path = smallDisk(t, 262_144)
-    if (path === undefined) return t.skip('no tmpfs can be mounted')
+    if (path === undefined) return t.skip('a tmpfs cannot be mounted')
     const logged: string[] = []
     const log = pino({ base: null }, { write: (line: string) => void logged.push(line) })
     const uploads = await uploadsOf(t, { folder: path, log })
@@ -55,7 +55,7 @@ describe('a disk that is full', () => {
     const [{ level, msg, err }] = logged.map(line => JSON.parse(line))
     assert.deepEqual(
       { level, msg, code: err.code },
-      { level: 50, msg: 'file of a client cannot be kept', code: 'ENOSPC' },
+      { level: 50, msg: 'file of a client cannot be saved', code: 'ENOSPC' },
     )
     assert.equal(logged.length, 2)
   })
@@ -71,10 +71,10 @@ describe('100 MB in chunks', () => {
     let peak = 0
     const upload = await uploads.begin({}, { name: 'a.png', size: chunks * chunk })
     for (let i = 0; i < chunks; i++) {
-      // A new one each time, as from a socket.
+      // A new buffer for each chunk, as from a socket.
       upload.write(i === 0 ? png(chunk) : Buffer.alloc(chunk, i))
       peak = Math.max(peak, process.memoryUsage.rss())
-      if (upload.isCrowded) await upload.drained()
+      if (upload.shouldPause) await upload.drained()
     }
     const { size } = await upload.done
     assert.equal(size, 100_000_000)

@@ -13,14 +13,14 @@ import { PNG, png } from '../../support/uploads.ts'
 const [TEXT, FILE, UPLOAD, CHUNK] = [1, 3, 6, 7] as const
 const NAME = /^\d{8}_\d{6}_\d{3}-[\da-f]{8}\.\w+$/
 
-/** A server that keeps files, shows what filters see of them, and sends them to all others. */
-async function keeping(t: TestContext, options: object = {}) {
+/** A server that saves files, records what filters get, and broadcasts it. */
+async function saving(t: TestContext, options: object = {}) {
   const root = folder(t, { 'index.html': 'page' })
   const uploads = join(root, 'uploads')
   const seen: (readonly [Payload, Media])[] = []
-  const look = { message: (payload: Payload, _: Client, { media }: Message) => void seen.push([payload, media!]) }
+  const recorder = { message: (payload: Payload, _: Client, { media }: Message) => void seen.push([payload, media!]) }
   const { url, counters } = await serve(t, {
-    filters: ['media', look, 'broadcast', 'pages'],
+    filters: ['media', recorder, 'broadcast', 'pages'],
     pagesRoot: root,
     mediaUploads: uploads,
     ...options,
@@ -31,7 +31,7 @@ async function keeping(t: TestContext, options: object = {}) {
 }
 
 const control = (json: object) => envelope(UPLOAD, JSON.stringify(json))
-/** What the server said of uploads. */
+/** The server's messages about uploads. */
 function replies(peer: Peer) {
   const said = peer.received.map(opened).filter(({ type }) => type === UPLOAD)
   return said.map(({ said }) => JSON.parse(String(said)))
@@ -40,8 +40,8 @@ const alerts = (peer: Peer) =>
   peer.received.map(opened).flatMap(({ type, said }) => (type === 0 && said.alert ? [said.alert.message] : []))
 
 describe('media with a folder for uploads', () => {
-  it('saves an image that comes in one message, before filters see it, and serves it', async t => {
-    const { open, seen, uploads, get } = await keeping(t)
+  it('saves an image of one message before filters get it, and serves it', async t => {
+    const { open, seen, uploads, get } = await saving(t)
     const [ann, bob] = [await open(), await open()]
     ann.send(vector('c2s/image png'))
     const [got] = await bob.get(1)
@@ -59,8 +59,8 @@ describe('media with a folder for uploads', () => {
     assert.equal((await get(url!, { method: 'DELETE' })).status, 405)
   })
 
-  it('serves it in no other way, though the folder lies in that of the pages', async t => {
-    const { open, get, files } = await keeping(t, { mediaUploadTypes: ['html'], pagesVar: ['secret=5'] })
+  it('serves files in a sandbox only, even if the folder is in that of the pages', async t => {
+    const { open, get, files } = await saving(t, { mediaUploadTypes: ['html'], pagesVar: ['secret=5'] })
     const peer = await open()
     peer.send(envelope(FILE, '<p>{{ secret }}</p>', 'html'))
     await until(() => files().length === 1)
@@ -72,8 +72,8 @@ describe('media with a folder for uploads', () => {
     }
   })
 
-  it('keeps two files of one second apart, and none without an extension', async t => {
-    const { open, files, seen } = await keeping(t)
+  it('gives files of the same second different names, and saves none without an extension', async t => {
+    const { open, files, seen } = await saving(t)
     const peer = await open()
     for (const name of ['c2s/file upload', 'c2s/file upload', 'c2s/file without', 'odd/timestamp'])
       peer.send(vector(name))
@@ -90,8 +90,8 @@ describe('media with a folder for uploads', () => {
     )
   })
 
-  it('refuses what is no file of its type, tells its client, and keeps nothing', async t => {
-    const { open, files, seen } = await keeping(t, { mediaUploadSize: 100 })
+  it('refuses files that do not match their type with an alert, and does not save them', async t => {
+    const { open, files, seen } = await saving(t, { mediaUploadSize: 100 })
     const peer = await open()
     peer.send(vector('c2s/metadata path'))
     peer.send(vector('c2s/metadata longer'))
@@ -103,17 +103,17 @@ describe('media with a folder for uploads', () => {
     const only = 'only png jpg jpeg gif webp bmp tiff webm mp4 mp3 wav ogg pdf txt csv json md'
     assert.deepEqual(alerts(peer), [
       'an extension has 1 to 8 letters or digits',
-      `files of type abcdefgh are not taken, ${only}`,
-      'a message of kind image is no image',
-      `files of type html are not taken, ${only}`,
-      'the content is of type png, the name says jpg',
+      `files of type abcdefgh are not accepted, ${only}`,
+      'a message of kind image has no image of a known type',
+      `files of type html are not accepted, ${only}`,
+      'the content has type png, the extension is jpg',
       'a file has 1 to 100 bytes',
     ])
     assert.deepEqual([files(), seen], [[], []])
   })
 
-  it('takes a file in chunks between other messages, and tells every filter of it once it is there', async t => {
-    const { open, files, seen, uploads, get } = await keeping(t)
+  it('saves a file in chunks between other messages, and passes it to filters when it is complete', async t => {
+    const { open, files, seen, uploads, get } = await saving(t)
     const [ann, bob] = [await open(), await open()]
     const bytes = png(9_000_000)
     ann.send(control({ begin: 7, name: 'Holiday.png', size: bytes.length }))
@@ -124,11 +124,11 @@ describe('media with a folder for uploads', () => {
       if (at === 1_000_000) ann.send(envelope(TEXT, 'meanwhile'))
     }
     await until(() => replies(ann).some(reply => 'done' in reply))
-    const [, ...told] = replies(ann)
-    const { done, name, url, size } = told.pop()
+    const [, ...others] = replies(ann)
+    const { done, name, url, size } = others.pop()
     assert.deepEqual([done, size, url], [7, bytes.length, `/uploads/${name}`])
     assert.match(name, NAME)
-    const progress = told.map(({ progress, received }) => [progress, received])
+    const progress = others.map(({ progress, received }) => [progress, received])
     assert.ok(progress.length >= 2)
     assert.deepEqual(
       progress,
@@ -149,21 +149,21 @@ describe('media with a folder for uploads', () => {
     assert.equal((await get(url)).headers.get('content-length'), `${size}`)
   })
 
-  it('does not read what is too long to be about an upload', async t => {
-    const { open } = await keeping(t)
+  it('does not parse commands of more than 8192 bytes', async t => {
+    const { open } = await saving(t)
     const ann = await open()
     ann.send(envelope(UPLOAD, JSON.stringify({ begin: 1, name: 'a.txt', size: 3 }).padEnd(8193)))
     ann.send(envelope(UPLOAD, JSON.stringify({ begin: 1, name: 'a.txt', size: 3 }).padEnd(8192)))
     await ann.get(2)
-    const reason = 'an upload has begin, end or cancel with one number from 0 to 99999999'
+    const reason = 'an upload command has begin, end or cancel with a number from 0 to 99999999'
     assert.deepEqual(replies(ann), [
       { refused: null, reason, code: 'format' },
       { ready: 1, window: 4_194_304 },
     ])
   })
 
-  it('writes a recording as WAV', async t => {
-    const { open, seen, get } = await keeping(t)
+  it('saves a recording as WAV', async t => {
+    const { open, seen, get } = await saving(t)
     const peer = await open()
     peer.send(control({ begin: 2, audio: { rate: 16_000, channels: 1 } }))
     peer.send(envelope(CHUNK, new Uint8Array(Int16Array.of(1, 2, 3).buffer), '2'))
@@ -178,8 +178,8 @@ describe('media with a folder for uploads', () => {
     assert.deepEqual(wav.subarray(44), Buffer.from(Int16Array.of(1, 2, 3, 4).buffer))
   })
 
-  it('keeps nothing of a client that goes in the middle, nor of a server that stops', async t => {
-    const { open, files, seen } = await keeping(t)
+  it('deletes the upload of a client that disconnects', async t => {
+    const { open, files, seen } = await saving(t)
     const peer = await open()
     peer.send(control({ begin: 1, name: 'a.png', size: 100_000 }))
     peer.send(envelope(CHUNK, png(50_000), '1'))
@@ -190,7 +190,7 @@ describe('media with a folder for uploads', () => {
     assert.deepEqual(seen, [])
   })
 
-  it('ends an upload of which a message was lost, as its ids tell', async t => {
+  it('ends an upload if the ids of its messages have a gap', async t => {
     const guard = {
       message: (payload: Payload, client: Client) => (payload.length === 1032 ? client.drop('rate') : undefined),
     }
@@ -205,14 +205,14 @@ describe('media with a folder for uploads', () => {
     await until(() => replies(peer).length === 2)
     assert.deepEqual(replies(peer)[1], {
       refused: 1,
-      reason: 'a message of this client was lost on its way, perhaps to a rate limit',
+      reason: 'a message of this client was dropped, perhaps by a rate limit',
       code: 'lost',
     })
     await until(() => readdirSync(join(root, 'uploads')).length === 0)
   })
 
-  it('serves no script and no style to pages, whatever types are taken', async t => {
-    const { open, get, seen } = await keeping(t, { mediaUploadTypes: ['js', 'css'] })
+  it('serves scripts and styles as plain text', async t => {
+    const { open, get, seen } = await saving(t, { mediaUploadTypes: ['js', 'css'] })
     const peer = await open()
     for (const type of ['js', 'css']) peer.send(envelope(FILE, 'a()', type))
     await until(() => seen.length === 2)
@@ -221,7 +221,7 @@ describe('media with a folder for uploads', () => {
   })
 
   it('refuses a chunk that is larger than the window', async t => {
-    const { open } = await keeping(t)
+    const { open } = await saving(t)
     const peer = await open()
     peer.send(control({ begin: 1, name: 'a.png', size: 9_000_000 }))
     peer.send(envelope(CHUNK, png(4_194_305), '1'))
@@ -229,8 +229,8 @@ describe('media with a folder for uploads', () => {
     assert.deepEqual(replies(peer)[1], { refused: 1, reason: 'a chunk has at most 4194304 bytes', code: 'size' })
   })
 
-  it('counts what it refuses, and takes as many at a time as it is told', async t => {
-    const { open, drops } = await keeping(t, { mediaUploadParallel: 1 })
+  it('counts refused uploads, and limits them by --media-upload-parallel', async t => {
+    const { open, drops } = await saving(t, { mediaUploadParallel: 1 })
     const peer = await open()
     peer.send(control({ begin: 1, name: 'a.png', size: 100 }))
     peer.send(control({ begin: 2, name: 'b.png', size: 100 }))
@@ -245,7 +245,7 @@ describe('media with a folder for uploads', () => {
     assert.equal(drops['upload refused'], 1)
   })
 
-  it('without a folder refuses uploads in chunks, and passes files on', async t => {
+  it('without a folder refuses uploads in chunks, and passes files of one message', async t => {
     const { url } = await serve(t, { filters: ['media', 'echo'] })
     const peer = await Peer.open(url)
     peer.send(control({ begin: 1, name: 'a.png', size: 100 }))
@@ -253,19 +253,19 @@ describe('media with a folder for uploads', () => {
     peer.send(envelope(FILE, 'hi', 'txt'))
     await peer.get(3)
     assert.deepEqual(replies(peer), [
-      { refused: 1, reason: 'this server takes no uploads', code: 'off' },
-      { refused: 9, reason: 'this server takes no uploads', code: 'off' },
+      { refused: 1, reason: 'this server does not accept uploads', code: 'off' },
+      { refused: 9, reason: 'this server does not accept uploads', code: 'off' },
     ])
     assert.deepEqual(opened(peer.received[2]).said, Buffer.from('hi'))
   })
 
-  it('does not start with a folder, a path or types that cannot be', async t => {
+  it('does not start with an invalid folder, path or type', async t => {
     const cwd = folder(t, { 'file.txt': '' })
     mkdirSync(join(cwd, 'dir'))
     const refused = (...args: string[]) => refusal(['-f', 'media', ...args], { cwd })
     assert.match(
       await refused('--media-uploads', 'file.txt'),
-      /^filter media: --media-uploads takes a folder, received "/,
+      /^filter media: --media-uploads takes a folder that exists: ENOTDIR, received "/,
     )
     assert.match(await refused('--media-uploads', 'no/such/place'), /^filter media: --media-uploads /)
     assert.match(

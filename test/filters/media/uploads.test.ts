@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, utim
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import { Refused } from '../../../filters/media/refused.ts'
+import { UploadError } from '../../../filters/media/upload-error.ts'
 import { Uploads, type UploadsOptions } from '../../../filters/media/uploads.ts'
 import { folder } from '../../support/cli.ts'
 import { until } from '../../support/peer.ts'
@@ -25,23 +25,23 @@ describe('a folder for uploads', () => {
       ...more,
     }).open()
 
-  it('is made if its parent is there', async t => {
+  it('is created if its parent exists', async t => {
     const uploads = await uploadsOf(t)
     assert.ok(statSync(uploads.folder).isDirectory())
     assert.deepEqual(filesOf(uploads), [])
   })
 
-  it('is known without links', async t => {
+  it('has a path without links', async t => {
     const base = folder(t, { 'real/keep.txt': '' })
     symlinkSync(join(base, 'real'), join(base, 'link'))
     assert.equal((await uploadsOf(t, { folder: join(base, 'link') })).folder, join(base, 'real'))
   })
 
-  it('is refused to the operator in one sentence', async t => {
+  it('is refused by an option error', async t => {
     const base = folder(t, { file: '' })
     const refusals: readonly (readonly [string, Partial<UploadsOptions>, string])[] = [
       ['no/where', {}, `--media-uploads takes a folder whose parent exists, received "${base}/no/where"`],
-      ['file', {}, `--media-uploads takes a folder, received "${base}/file"`],
+      ['file', {}, `--media-uploads takes a folder that exists: ENOTDIR, received "${base}/file"`],
       ['a', { url: 'uploads' }, '--media-upload-url takes a path such as /uploads, received "uploads"'],
       ['a', { url: '/' }, '--media-upload-url takes a path such as /uploads, received "/"'],
       ['a', { url: '/a/../b' }, '--media-upload-url takes a path such as /uploads, received "/a/../b"'],
@@ -56,21 +56,21 @@ describe('a folder for uploads', () => {
       await assert.rejects(opened(join(base, name), options), { code: 'ERR_OPTION', message })
   })
 
-  it('must take a file', async t => {
-    // Where even root may not write.
+  it('must be writable', async t => {
+    // Even root cannot write there.
     await assert.rejects(opened('/proc/self'), {
       code: 'ERR_OPTION',
-      message: '--media-uploads takes a folder that can be written: ENOENT, received "/proc/self"',
+      message: '--media-uploads takes a writable folder: ENOENT, received "/proc/self"',
     })
-    if (process.getuid?.() === 0) return t.diagnostic('root writes where others may not: not tried')
+    if (process.getuid?.() === 0) return t.diagnostic('root can write everywhere: not tested')
     const base = folder(t)
     chmodSync(base, 0o500)
     await assert.rejects(opened(base), {
-      message: `--media-uploads takes a folder that can be written: EACCES, received "${base}"`,
+      message: `--media-uploads takes a writable folder: EACCES, received "${base}"`,
     })
   })
 
-  it('is cleared of parts that nobody can be writing any more, and of nothing else', async t => {
+  it('loses parts older than an hour, and no other files', async t => {
     const path = folder(t, { '.part-old': 'x', '.part-new': 'x', 'old.png': 'x', '.hidden': 'x', 'sub/.part-old': 'x' })
     mkdirSync(join(path, '.part-folder'))
     const old = Date.now() / 1000 - 3601
@@ -83,7 +83,7 @@ describe('a folder for uploads', () => {
 })
 
 describe('a file in one message', () => {
-  it('is saved under a name of the server, readable, and described', async t => {
+  it('is saved under a name that the server chooses, and described', async t => {
     const uploads = await uploadsOf(t, { now: () => Date.UTC(2026, 10, 21, 17, 3, 12, 482), random: () => 0x3f9a1c2e })
     const saved = await uploads.save({ name: 'Holiday.PNG' }, PNG)
     const name = '20261121_170312_482-3f9a1c2e.png'
@@ -102,29 +102,29 @@ describe('a file in one message', () => {
     assert.deepEqual(filesOf(uploads), [name])
   })
 
-  it('may come with its extension alone', async t => {
+  it('may have an extension in place of a name', async t => {
     const uploads = await uploadsOf(t)
     const { kind, extension, original } = await uploads.save({ extension: 'TXT' }, Buffer.from('hello'))
     assert.deepEqual({ kind, extension, original }, { kind: 'file', extension: 'txt', original: undefined })
   })
 
-  it('is refused by name, type, size and content, and nothing stays', async t => {
+  it('with an invalid name, type, size or content is refused and not saved', async t => {
     const uploads = await uploadsOf(t)
     const cases: readonly (readonly [Parameters<Uploads['save']>[0], Buffer, string, string])[] = [
       [{ name: '../a.png' }, PNG, 'name', 'a file name has no / and no \\'],
-      [{ name: 'a.svg' }, PNG, 'type', 'files of type svg are not taken, only png jpg txt wav bin'],
-      [{ name: 'a.png.html' }, PNG, 'type', 'files of type html are not taken, only png jpg txt wav bin'],
+      [{ name: 'a.svg' }, PNG, 'type', 'files of type svg are not accepted, only png jpg txt wav bin'],
+      [{ name: 'a.png.html' }, PNG, 'type', 'files of type html are not accepted, only png jpg txt wav bin'],
       [{ extension: '../x' }, PNG, 'type', 'an extension has 1 to 8 letters or digits'],
       [{ extension: '' }, PNG, 'type', 'an extension has 1 to 8 letters or digits'],
       [{ name: 'a.png' }, Buffer.alloc(0), 'size', 'a file has 1 to 1000000 bytes'],
       [{ name: 'a.png' }, png(1_000_001), 'size', 'a file has 1 to 1000000 bytes'],
-      [{ name: 'a.jpg' }, PNG, 'content', 'the content is of type png, the name says jpg'],
-      [{ name: 'a.png' }, Buffer.from('<script>'), 'content', 'the content is not known, the name says png'],
+      [{ name: 'a.jpg' }, PNG, 'content', 'the content has type png, the extension is jpg'],
+      [{ name: 'a.png' }, Buffer.from('<script>'), 'content', 'the content has an unknown type, the extension is png'],
     ]
     for (const [named, bytes, code, reason] of cases) {
       await assert.rejects(uploads.save(named, bytes), error => {
-        assert.ok(error instanceof Refused)
-        assert.deepEqual({ code: error.code, reason: error.reason }, { code, reason })
+        assert.ok(error instanceof UploadError)
+        assert.deepEqual({ code: error.code, reason: error.message }, { code, reason })
         return true
       })
     }
@@ -132,7 +132,7 @@ describe('a file in one message', () => {
     await uploads.save({ name: 'a.png' }, png(1_000_000))
   })
 
-  it('takes another name where its own is taken, and overwrites nothing', async t => {
+  it('gets another name if its own exists, and overwrites no file', async t => {
     let numbers = [7, 7, 7, 8]
     const uploads = await uploadsOf(t, { now: () => 0, random: () => numbers.shift() ?? 9 })
     const [one, two] = await Promise.all(['one', 'two'].map(text => uploads.save({ name: 'a.txt' }, Buffer.from(text))))
@@ -148,7 +148,7 @@ describe('a file in one message', () => {
 })
 
 describe('an upload in chunks', () => {
-  it('is a file when its last byte has come; chunks of any size are told as they reach the disk', async t => {
+  it('is saved with its last byte; chunks of any size are acknowledged in order', async t => {
     const uploads = await uploadsOf(t)
     const bytes = png(100_000)
     const upload = await uploads.begin(ANN, { name: 'a.png', size: bytes.length })
@@ -168,7 +168,7 @@ describe('an upload in chunks', () => {
     assert.deepEqual(filesOf(uploads), [saved.name])
   })
 
-  it('has no file before its type is known, and no visible one before it is whole', async t => {
+  it('has no file before its type is known, and no visible file before it is complete', async t => {
     const uploads = await uploadsOf(t)
     const upload = await uploads.begin(ANN, { name: 'a.png', size: 10_000 })
     upload.write(png(4099))
@@ -184,22 +184,22 @@ describe('an upload in chunks', () => {
     assert.deepEqual(filesOf(uploads), [name])
   })
 
-  it('is refused once its content is seen to be another', async t => {
+  it('is refused when its content does not match the extension', async t => {
     const uploads = await uploadsOf(t)
     const upload = await uploads.begin(ANN, { name: 'a.jpg', size: 10_000 })
-    const expected = { code: 'content', message: 'the content is of type png, the name says jpg' }
+    const expected = { code: 'content', message: 'the content has type png, the extension is jpg' }
     await Promise.all([assert.rejects(upload.write(png(4100)), expected), assert.rejects(upload.done, expected)])
     await assert.rejects(upload.write(PNG), expected)
     assert.deepEqual(filesOf(uploads), [])
   })
 
-  it('never grows past what was announced, or ends before', async t => {
+  it('has exactly the announced size', async t => {
     const uploads = await uploadsOf(t)
     const long = await uploads.begin(ANN, { name: 'a.png', size: 5000 })
     await long.write(png(4900))
     await assert.rejects(long.write(Buffer.alloc(101)), {
       code: 'size',
-      message: 'more came than the 5000 bytes that were announced',
+      message: 'the file was announced with 5000 bytes, received more',
     })
     const short = await uploads.begin(ANN, { name: 'a.png', size: 5000 })
     await short.write(png(4900))
@@ -210,25 +210,25 @@ describe('an upload in chunks', () => {
       await assert.rejects(uploads.begin(ANN, { name: 'a.png', size }), { message: 'a file has 1 to 1000000 bytes' })
   })
 
-  it('is refused if more waits than the window; drained, it may go on', async t => {
+  it('is refused if more than the window waits, and continues if it waits for drained()', async t => {
     const uploads = await uploadsOf(t, { window: 10_000 })
     const upload = await uploads.begin(ANN, { name: 'a.png', size: 50_000 })
     upload.write(png(9999))
-    assert.equal(upload.isCrowded, false)
+    assert.equal(upload.shouldPause, false)
     upload.write(Buffer.alloc(5000))
-    assert.equal(upload.isCrowded, true)
+    assert.equal(upload.shouldPause, true)
     await upload.drained()
-    assert.equal(upload.isCrowded, false)
+    assert.equal(upload.shouldPause, false)
     upload.write(Buffer.alloc(10_000))
     await assert.rejects(upload.write(Buffer.alloc(1)), {
       code: 'busy',
-      message: 'more came than may wait for the disk: 10000 bytes, 8192 chunks',
+      message: 'at most 10000 bytes and 8192 chunks wait for the disk, received more',
     })
     await upload.cancel()
     assert.deepEqual(filesOf(uploads), [])
   })
 
-  it('may come byte by byte, but not in any number at once', async t => {
+  it('may come in single bytes, of which at most 8192 wait', async t => {
     const uploads = await uploadsOf(t)
     const bytes = png(20_000)
     const send = async (count: number) => {
@@ -239,37 +239,37 @@ describe('an upload in chunks', () => {
     assert.deepEqual(readFileSync((await send(8000)).path), bytes.subarray(0, 8000))
     await assert.rejects(send(20_000), {
       code: 'busy',
-      message: 'more came than may wait for the disk: 4194304 bytes, 8192 chunks',
+      message: 'at most 4194304 bytes and 8192 chunks wait for the disk, received more',
     })
     assert.equal(filesOf(uploads).length, 1)
   })
 
-  it('makes clients wait when the chunks of all together are too many', async t => {
+  it('pauses clients when the chunks of all uploads exceed the memory budget', async t => {
     const uploads = await uploadsOf(t, { memory: 10_000 })
     const [ann, bob] = await Promise.all([ANN, BOB].map(owner => uploads.begin(owner, { name: 'a.png', size: 50_000 })))
     ann!.write(png(20_000))
-    assert.deepEqual([ann!.isCrowded, bob!.isCrowded], [true, false])
+    assert.deepEqual([ann!.shouldPause, bob!.shouldPause], [true, false])
     bob!.write(png(100))
-    assert.equal(bob!.isCrowded, true)
+    assert.equal(bob!.shouldPause, true)
     await ann!.drained()
-    assert.deepEqual([ann!.isCrowded, bob!.isCrowded], [false, false])
+    assert.deepEqual([ann!.shouldPause, bob!.shouldPause], [false, false])
   })
 
-  it('ends with its client, whatever it was doing, and leaves nothing', async t => {
+  it('ends with its client in every state, and leaves no file', async t => {
     const uploads = await uploadsOf(t, { perClient: 9 })
-    const begun = () => uploads.begin(ANN, { name: 'a.png', size: 100_000 })
-    const waiting = await begun()
+    const begin = () => uploads.begin(ANN, { name: 'a.png', size: 100_000 })
+    const waiting = await begin()
     waiting.write(png(100))
-    const writing = await begun()
+    const writing = await begin()
     writing.write(png(50_000))
-    const written = await begun()
+    const written = await begin()
     await written.write(png(50_000))
     const bobs = await uploads.begin(BOB, { name: 'a.png', size: 5000 })
-    const beginning = begun()
+    const beginning = begin()
     await Promise.all([
       uploads.dropOwner(ANN),
       ...[waiting.done, writing.done, written.done, beginning].map(done =>
-        assert.rejects(done, { code: 'lost', message: 'the client has gone' }),
+        assert.rejects(done, { code: 'lost', message: 'the client has disconnected' }),
       ),
     ])
     assert.deepEqual(filesOf(uploads), [])
@@ -279,7 +279,7 @@ describe('an upload in chunks', () => {
     await uploads.dropOwner(BOB)
   })
 
-  it('is not held by a byte now and then', async t => {
+  it('ends when only single bytes arrive', async t => {
     const uploads = await uploadsOf(t, { idleMs: 200 })
     const upload = await uploads.begin(ANN, { name: 'a.txt', size: 100_000 })
     let refused: Error | undefined
@@ -291,10 +291,10 @@ describe('an upload in chunks', () => {
       if (refused === undefined) upload.write(Buffer.from('a'))
       return refused !== undefined
     })
-    assert.equal(refused?.message, 'less than 16384 bytes came in 0.2 s')
+    assert.equal(refused?.message, 'received less than 16384 bytes in 0.2 s')
   })
 
-  it('ends without a chunk for a while, and its place is free', async t => {
+  it('ends when no chunk arrives, and its place is free', async t => {
     const uploads = await uploadsOf(t, { idleMs: 50, perClient: 1 })
     const upload = await uploads.begin(ANN, { name: 'a.png', size: 100_000 })
     await upload.write(png(50_000))
@@ -303,12 +303,12 @@ describe('an upload in chunks', () => {
       refused = error
     })
     await until(() => refused !== undefined)
-    assert.equal(refused?.message, 'less than 16384 bytes came in 0.05 s')
+    assert.equal(refused?.message, 'received less than 16384 bytes in 0.05 s')
     assert.deepEqual(filesOf(uploads), [])
     await uploads.begin(ANN, { name: 'a.png', size: 1 })
   })
 
-  it('is one of a few of its client, and of some in all', async t => {
+  it('needs one of two places of its client, and one of all places', async t => {
     const uploads = await uploadsOf(t, { perClient: 2, total: 3 })
     const begun = (owner: object) => uploads.begin(owner, { name: 'a.png', size: 5000 })
     const results = await Promise.allSettled([begun(ANN), begun(ANN), begun(ANN), begun(BOB), begun({})])
@@ -330,7 +330,7 @@ describe('an upload in chunks', () => {
 })
 
 describe('a recording', () => {
-  it('is a WAV file of what came until it ended', async t => {
+  it('becomes a WAV file', async t => {
     const uploads = await uploadsOf(t)
     const upload = await uploads.begin(ANN, { audio: { rate: 44100, channels: 2 } })
     const samples = Buffer.from(Array.from({ length: 4000 }, (_, i) => i % 256))
@@ -345,7 +345,7 @@ describe('a recording', () => {
     assert.equal((await uploads.save({ name: 'copy.wav' }, file)).mime, 'audio/wav')
   })
 
-  it('has a rate, channels, whole samples and a largest size', async t => {
+  it('has a valid rate, channels, whole samples and a maximum size', async t => {
     const uploads = await uploadsOf(t, { maxBytes: 1000 })
     const begun = (rate: number, channels: number) => uploads.begin(ANN, { audio: { rate, channels } })
     for (const rate of [0, 999, 192_001, 44100.5])
@@ -356,11 +356,11 @@ describe('a recording', () => {
     odd.write(Buffer.alloc(6))
     await assert.rejects(odd.finish(), {
       code: 'content',
-      message: 'a recording has whole samples of 4 bytes, received 6',
+      message: 'a recording has a multiple of 4 bytes, received 6',
     })
     await assert.rejects((await begun(48000, 1)).finish(), {
       code: 'size',
-      message: 'nothing came, and a file has at least 1 byte',
+      message: 'a file has at least 1 byte, received none',
     })
     const long = await begun(48000, 1)
     await long.write(Buffer.alloc(956))
@@ -373,11 +373,11 @@ describe('a recording', () => {
   })
 })
 
-describe('room', () => {
+describe('the limits of the folder', () => {
   const COUNT = { code: 'count', message: 'there are 3 files, and no more are kept' }
   const QUOTA = { code: 'quota', message: 'no more than 10000 bytes are kept in all' }
 
-  it('is so many files, what is under way and what was there included', async t => {
+  it('count files, with running uploads and files that existed before', async t => {
     const path = folder(t, { 'there.txt': 'x' })
     const uploads = await uploadsOf(t, { folder: path, maxFiles: 3 })
     const saves = await Promise.allSettled([1, 2, 3, 4, 5].map(() => uploads.save({ name: 'a.png' }, PNG)))
@@ -393,7 +393,7 @@ describe('room', () => {
     await assert.rejects(uploads.begin(ANN, { name: 'a.png', size: 1 }), COUNT)
   })
 
-  it('is so many bytes, what is announced included; what does not become a file is given back', async t => {
+  it('count bytes, with announced ones; a cancelled upload frees its bytes', async t => {
     const uploads = await uploadsOf(t, { quota: 10_000, perClient: 9 })
     await uploads.save({ name: 'a.png' }, png(2000))
     const begun = (size: number) => uploads.begin(ANN, { name: 'a.png', size })
@@ -408,7 +408,7 @@ describe('room', () => {
     await assert.rejects(begun(1), QUOTA)
   })
 
-  it('bounds a recording as it grows', async t => {
+  it('bound a recording while it grows', async t => {
     const uploads = await uploadsOf(t, { quota: 10_000 })
     const upload = await uploads.begin(ANN, { audio: { rate: 48000, channels: 1 } })
     await upload.write(Buffer.alloc(9956))
@@ -418,20 +418,20 @@ describe('room', () => {
     await uploads.save({ name: 'a.png' }, png(10_000))
   })
 
-  it('is looked at anew before a refusal, and now and then: others may write and delete', async t => {
+  it('are counted again every minute and before a refusal, because others may write and delete', async t => {
     let now = Date.now()
     const uploads = await uploadsOf(t, { quota: 10_000, now: () => now })
-    writeFileSync(join(uploads.folder, 'of-another.bin'), Buffer.alloc(9999))
+    writeFileSync(join(uploads.folder, 'other.bin'), Buffer.alloc(9999))
     await uploads.save({ name: 'a.txt' }, Buffer.from('ab'))
     now += 60_000
     await assert.rejects(uploads.save({ name: 'a.txt' }, Buffer.from('ab')), QUOTA)
-    writeFileSync(join(uploads.folder, 'of-another.bin'), '')
+    writeFileSync(join(uploads.folder, 'other.bin'), '')
     await assert.rejects(uploads.save({ name: 'a.txt' }, Buffer.from('ab')), QUOTA)
     now += 1000
     await uploads.save({ name: 'a.txt' }, Buffer.from('ab'))
   })
 
-  it('counts what is under way once while it is looked at', async t => {
+  it('count a running upload once when the folder is counted', async t => {
     let now = Date.now()
     const uploads = await uploadsOf(t, { quota: 10_000, now: () => now })
     const upload = await uploads.begin(ANN, { name: 'a.png', size: 6000 })
@@ -444,7 +444,7 @@ describe('room', () => {
     await assert.rejects(uploads.save({ name: 'a.txt' }, Buffer.from('a')), QUOTA)
   })
 
-  it('is not lost to what the system refuses', async t => {
+  it('are not reduced by writes that fail', async t => {
     const uploads = await uploadsOf(t, { maxFiles: 3 })
     rmSync(uploads.folder, { recursive: true })
     for (let i = 0; i < 4; i++)

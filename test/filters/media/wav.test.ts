@@ -3,14 +3,14 @@ import { it } from 'node:test'
 import { checkContent } from '../../../filters/media/content.ts'
 import { wav, wavHeader } from '../../../filters/media/wav.ts'
 
-/** Of one second of silence at 44100 Hz in stereo, as the module wave of Python writes it. */
+/** The header of one second of silence at 44,100 Hz in stereo, by the module `wave` of Python. */
 const STEREO = '5249464634b1020057415645666d7420100000000100020044ac000010b10200040010006461746110b10200'
 
-it('a header tells rate, channels and bytes', () => {
+it('a header has rate, channels and bytes', () => {
   assert.equal(wavHeader({ rate: 44100, channels: 2, bytes: 176_400 }).toString('hex'), STEREO)
 })
 
-it('a WAV file is the header and the samples', async () => {
+it('a WAV file has the header and the samples', async () => {
   const pcm = Buffer.from([1, 0, 255, 127])
   const file = wav(pcm, { rate: 48000, channels: 1 })
   assert.equal(file.length, 48)

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { mediaOf } from '../../../filters/media/message.ts'
+import { readMedia } from '../../../filters/media/message.ts'
 import { MalformedError, readEnvelope, writeBody } from '../../../protocols/nanollm/envelope.ts'
 import { vector, vectors } from '../../support/media.ts'
 
 const MAX_JSON = 1000
 
-/** No envelopes, and why. */
+/** Recorded messages that are not envelopes, with the error. */
 const BROKEN: Readonly<Record<string, string>> = {
   'c2s/empty payload (dropped by server)': 'an envelope has more than 32 bytes, received 32',
   's2c/server empty': 'an envelope has more than 32 bytes, received 32',
@@ -16,10 +16,10 @@ const BROKEN: Readonly<Record<string, string>> = {
 }
 
 describe('envelope', () => {
-  it('reads all that were recorded', () => assert.equal(vectors.length, 25))
+  it('is tested with all recorded messages', () => assert.equal(vectors.length, 25))
   for (const { name, bytes } of vectors) {
-    const why = BROKEN[name]
-    if (why === undefined) {
+    const message = BROKEN[name]
+    if (message === undefined) {
       it(`round trips ${name}`, () => {
         const read = readEnvelope(bytes)
         const id = Buffer.alloc(8)
@@ -27,14 +27,14 @@ describe('envelope', () => {
         assert.deepEqual(Buffer.concat([id, writeBody(read)]), bytes)
       })
     } else {
-      it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new MalformedError(why)))
+      it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new MalformedError(message)))
     }
   }
-  it('cuts metadata at 8 bytes', () => {
+  it('truncates metadata to 8 bytes', () => {
     const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefghij', payload: Buffer.from('x') })
     assert.equal(Buffer.from(body).toString('latin1', 16), 'abcdefghx')
   })
-  it('never breaks a character where it cuts', () => {
+  it('truncates metadata between characters', () => {
     const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefgü', payload: Buffer.from('x') })
     assert.equal(Buffer.from(body).toString('latin1', 16), 'abcdefg\0x')
   })
@@ -42,12 +42,12 @@ describe('envelope', () => {
 
 describe('a message of a client', () => {
   const seen = (name: string) => {
-    const { payload, ...rest } = mediaOf(readEnvelope(vector(name)), MAX_JSON)
+    const { payload, ...rest } = readMedia(readEnvelope(vector(name)), MAX_JSON)
     return { ...rest, payload: Buffer.isBuffer(payload) ? payload.toString('hex') : payload }
   }
   const at = 1_700_000_000_123
 
-  it('is decoded by its kind', () => {
+  it('is decoded according to its kind', () => {
     const common = { metadata: '', timestamp: at }
     assert.deepEqual(seen('c2s/json object'), {
       ...common,
@@ -78,7 +78,7 @@ describe('a message of a client', () => {
     })
     assert.deepEqual(seen('odd/unknown type 9').kind, 9)
   })
-  it('of type TEXT that is no JSON string is taken as it is', () => {
+  it('of type TEXT is decoded only if it is a JSON string', () => {
     for (const [raw, payload] of [
       ['hello', 'hello'],
       ['"say \\"hi\\"\\n"', 'say "hi"\n'],
@@ -86,22 +86,22 @@ describe('a message of a client', () => {
       ['"a" and "b"', '"a" and "b"'],
       ['{"a":1}', '{"a":1}'],
     ] as const) {
-      const media = mediaOf({ id: 0n, timestamp: 0n, type: 1, metadata: '', payload: Buffer.from(raw) }, MAX_JSON)
+      const media = readMedia({ id: 0n, timestamp: 0n, type: 1, metadata: '', payload: Buffer.from(raw) }, MAX_JSON)
       assert.deepEqual([media.payload, media.raw], [payload, raw])
     }
   })
-  it('of type JSON has at most as many bytes as are read', () => {
+  it('of type JSON has at most the allowed number of bytes', () => {
     const json = (size: number) =>
-      mediaOf(
+      readMedia(
         { id: 0n, timestamp: 0n, type: 0, metadata: '', payload: Buffer.from(`"${'x'.repeat(size - 2)}"`) },
         MAX_JSON,
       )
     assert.equal(json(1000).size, 1000)
     assert.throws(() => json(1001), new MalformedError('a message of kind json has at most 1000 bytes, received 1001'))
   })
-  it('of type AUDIO has whole samples, and says its rate and channels', () => {
+  it('of type AUDIO has whole samples, and rate and channels in its metadata', () => {
     const audio = (metadata: string, size = 12) =>
-      mediaOf({ id: 0n, timestamp: 0n, type: 4, metadata, payload: Buffer.alloc(size) }, MAX_JSON)
+      readMedia({ id: 0n, timestamp: 0n, type: 4, metadata, payload: Buffer.alloc(size) }, MAX_JSON)
     const { rate, channels } = audio('44100/2')
     assert.deepEqual([rate, channels], [44_100, 2])
     assert.equal(audio('16000').channels, 1)
@@ -111,8 +111,8 @@ describe('a message of a client', () => {
       new MalformedError('audio of 4 channels has a multiple of 8 bytes, received 12'),
     )
     for (const metadata of ['wav', '0', '999', '192001', '16000/0', '16000/9', '-1', '999999', '1e3', '44100/2/']) {
-      const why = `metadata of audio is RATE or RATE/CHANNELS, received ${JSON.stringify(metadata)}`
-      assert.throws(() => audio(metadata, 16), new MalformedError(why), metadata)
+      const message = `metadata of audio is RATE or RATE/CHANNELS, received ${JSON.stringify(metadata)}`
+      assert.throws(() => audio(metadata, 16), new MalformedError(message), metadata)
     }
   })
 })

@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Refused, refusedBy } from '../../../filters/media/refused.ts'
+import { UploadError, uploadErrorOf } from '../../../filters/media/upload-error.ts'
 import { FileError } from '../../../src/kit/files/file-error.ts'
 import { LimitError } from '../../../src/kit/limiter.ts'
 
-describe('what the system says', () => {
-  it('is told to clients in three ways', () => {
-    const told = (code: string) => {
-      const refused = refusedBy(Object.assign(new Error(`${code}: /secret/path`), { code }))
-      return `${refused.code}: ${refused.reason}`
+describe('an error of the system', () => {
+  it('has one of three codes for clients', () => {
+    const shown = (code: string) => {
+      const refused = uploadErrorOf(Object.assign(new Error(`${code}: /secret/path`), { code }))
+      return `${refused.code}: ${refused.message}`
     }
-    assert.equal(told('ENOSPC'), 'quota: the disk is full')
-    assert.equal(told('EDQUOT'), 'quota: the disk is full')
-    assert.equal(told('EMFILE'), 'busy: too many files are open, try again later')
-    assert.equal(told('EIO'), 'lost: the file could not be written')
+    assert.equal(shown('ENOSPC'), 'quota: the disk is full')
+    assert.equal(shown('EDQUOT'), 'quota: the disk is full')
+    assert.equal(shown('EMFILE'), 'busy: too many files are open, try again later')
+    assert.equal(shown('EIO'), 'lost: the file could not be written')
   })
 
   for (const [error, expected, hasCause] of [
@@ -31,11 +31,11 @@ describe('what the system says', () => {
     [new FileError('path', 'what is there is no file'), 'lost: the file could not be written', true],
     [new Error('/secret/path'), 'lost: the file could not be written', true],
     [undefined, 'lost: the file could not be written', false],
-    [new Refused('name', 'a file needs a name'), 'name: a file needs a name', false],
+    [new UploadError('name', 'a file needs a name'), 'name: a file needs a name', false],
   ] as const)
-    it(`as ${expected}`, () => {
-      const refused = refusedBy(error)
-      assert.equal(`${refused.code}: ${refused.reason}`, expected)
+    it(`is ${expected}`, () => {
+      const refused = uploadErrorOf(error)
+      assert.equal(`${refused.code}: ${refused.message}`, expected)
       assert.equal(refused.cause !== undefined, hasCause)
     })
 })

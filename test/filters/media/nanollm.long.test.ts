@@ -7,7 +7,7 @@ import { folder, launch } from '../../support/cli.ts'
 import { vector } from '../../support/media.ts'
 import { until } from '../../support/peer.ts'
 
-/** A clone of NanoLLM, whose browser files are run as they are; they are not part of this repository. */
+/** Path of a clone of NanoLLM; its browser files, which run unchanged, are not part of this repository. */
 const { NANOLLM } = process.env
 
 const AGENT = `export const uses = ['media']
@@ -29,19 +29,19 @@ const drop = bytes => {
   websocketUpload(dropped)
 }`
 
-const skip = NANOLLM === undefined && 'NANOLLM names no clone of NanoLLM'
+const skip = NANOLLM === undefined && 'NANOLLM has no path of a clone of NanoLLM'
 
-describe('the original browser client', { skip }, () => {
-  it('sends and gets every kind, its microphone included', async t => {
-    const original = (name: string) => readFileSync(join(NANOLLM!, 'nano_llm/web/static', `${name}.js`), 'utf8')
+describe('the browser client of NanoLLM', { skip }, () => {
+  it('sends and gets every kind, and sound of its microphone', async t => {
+    const script = (name: string) => readFileSync(join(NANOLLM!, 'nano_llm/web/static', `${name}.js`), 'utf8')
     const cwd = folder(t, {
       'agent.js': AGENT,
       'site/index.html':
         '<script src="/static/websocket.js"></script><script src="/static/audio.js"></script><script src="/page.js"></script>',
       'site/page.js': PAGE,
-      'site/static/websocket.js': original('websocket'),
-      'site/static/audio.js': original('audio'),
-      'site/static/audioWorkers.js': original('audioWorkers'),
+      'site/static/websocket.js': script('websocket'),
+      'site/static/audio.js': script('audio'),
+      'site/static/audioWorkers.js': script('audioWorkers'),
     })
     const chromium = await browser(t)
     const server = await launch(t, ['-p', '0', '-f', './agent.js', 'pages', '--pages-root', 'site'], { cwd })
@@ -61,7 +61,7 @@ describe('the original browser client', { skip }, () => {
     ])
       await page.evaluate(call)
     await until(async () => (await got()).length === 7)
-    // Its decoding is asynchronous, so that messages may overtake each other.
+    // It decodes asynchronously, so messages may overtake each other.
     assert.deepEqual(
       (await got()).toSorted(([a], [b]) => a - b),
       [
