@@ -1,6 +1,7 @@
 import type { Client, Closed, Drop, Host, Message, Payload, Verdict } from 'filtered-websocket'
 import { SerialQueue } from 'filtered-websocket/kit'
 import { looksLikeEnvelope, MalformedError, readEnvelope } from '../protocols/nanollm/envelope.ts'
+import { isUploadType } from '../protocols/nanollm/kinds.ts'
 import { createApi, type MediaApi } from './media/api.ts'
 import { ClientFiles } from './media/client-files.ts'
 import { enveloped, simple } from './media/codecs.ts'
@@ -58,7 +59,7 @@ export const setup = async (host: Host<typeof options>) => {
   /** Handles messages with files or images, and those for handlers of other filters. */
   async function handle(received: Media, client: Client, message: Message): Promise<Verdict> {
     let media: Media | undefined = received
-    if (files.isUpload(media.kind)) media = await files.handleUpload(media, client)
+    if (isUploadType(media.kind)) media = await files.handleUpload(media, client)
     else if (isFile(media)) media = await files.save(media.kind === 'image' ? await checkImage(media, decoding) : media)
     if (media === undefined) return client.drop('upload')
     message.media = media
@@ -93,7 +94,7 @@ export const setup = async (host: Host<typeof options>) => {
       if (!members.has(client)) return
       try {
         const media = read(payload, client, message.at)
-        if (isFile(media) || files.isUpload(media.kind) || handlers.has(media.kind))
+        if (isFile(media) || isUploadType(media.kind) || handlers.has(media.kind))
           return handle(media, client, message).catch(error => refuse(error, client))
         message.media = media
         return plainPayload(media)

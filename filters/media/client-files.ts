@@ -1,8 +1,7 @@
 import type { Client, Host } from 'filtered-websocket'
-import { readJson } from 'filtered-websocket/kit'
 import { CHUNK, UPLOAD } from '../../protocols/nanollm/kinds.ts'
 import { encodeBody, FORMAT } from './codecs.ts'
-import type { Media } from './message.ts'
+import { type Media, tryJson } from './message.ts'
 import type { options } from './options.ts'
 import type { SavedFile, Uploaded } from './saved-file.ts'
 import { type Serve, serveUploads } from './serve.ts'
@@ -54,11 +53,6 @@ export class ClientFiles {
     return new ClientFiles(uploads, serveUploads({ folder: uploads.folder, url, log }))
   }
 
-  /** Whether messages of this kind are about uploads in chunks. They do not pass the chain. */
-  isUpload(kind: Media['kind']): boolean {
-    return kind === UPLOAD || kind === CHUNK
-  }
-
   /** Ends the uploads of a client if its ids have a gap: the missing message may have been a chunk. */
   checkId(id: number, client: Client): void {
     const sender = this.#senders.get(client)
@@ -71,7 +65,8 @@ export class ClientFiles {
   async handleUpload(media: Media, client: Client): Promise<Media | undefined> {
     const { session, saved } = this.#senderOf(client, media.id + 1)
     const bytes = media.payload as Buffer
-    await (media.kind === CHUNK ? session.handleChunk(media.metadata, bytes) : session.handleCommand(commandIn(bytes)))
+    if (media.kind === CHUNK) await session.handleChunk(media.metadata, bytes)
+    else await session.handleCommand(bytes.length > MAX_COMMAND ? undefined : tryJson(bytes.toString()))
     const file = saved.shift()
     return file === undefined ? undefined : uploadMessage(file, media)
   }
@@ -116,32 +111,9 @@ export class ClientFiles {
   }
 }
 
-/** `undefined`, which is no valid command, for bytes that are too long or not JSON. */
-function commandIn(bytes: Buffer): unknown {
-  if (bytes.length > MAX_COMMAND) return undefined
-  try {
-    return readJson(bytes.toString())
-  } catch {
-    return undefined
-  }
-}
-
 /** Filters without knowledge of media get the JSON in `raw`. */
-function uploadMessage(saved: SavedFile, { id, timestamp }: Media): Media {
-  const { kind, name, url, size, original, path, extension, mime, rate, channels } = saved
+function uploadMessage({ name, extension: metadata, ...file }: SavedFile, { id, timestamp }: Media): Media {
+  const { url, size, kind, original } = file
   const payload: Uploaded = { name, url, size, kind, ...(original !== undefined && { original }) }
-  return {
-    kind: 'upload',
-    payload,
-    size,
-    metadata: extension,
-    id,
-    timestamp,
-    raw: JSON.stringify({ file: payload }),
-    path,
-    url,
-    ...(original !== undefined && { original }),
-    ...(mime !== undefined && { mime }),
-    ...(rate !== undefined && channels !== undefined && { rate, channels }),
-  }
+  return { ...file, kind: 'upload', payload, metadata, id, timestamp, raw: JSON.stringify({ file: payload }) }
 }

@@ -1,6 +1,6 @@
-import type { Codec, Payload } from 'filtered-websocket'
+import type { Codec } from 'filtered-websocket'
 import { readBody, writeBody } from '../../protocols/nanollm/envelope.ts'
-import { CHUNK, type Kind, typeOf, UPLOAD } from '../../protocols/nanollm/kinds.ts'
+import { isUploadType, type Kind, typeOf } from '../../protocols/nanollm/kinds.ts'
 
 /** The format of payloads that `encodeBody` makes. */
 export const FORMAT = 'media'
@@ -64,11 +64,7 @@ export const simple: Codec = {
   encode(payload, format) {
     if (format !== FORMAT) return payload
     const { type, payload: bare } = readBody(payload as Buffer)
-    return barePayload(type, bare)
+    if (type === typeOf('json') || type === typeOf('text')) return bare.toString()
+    return isUploadType(type) ? undefined : bare
   },
-}
-
-function barePayload(type: number, payload: Buffer): Payload | undefined {
-  if (type === typeOf('json') || type === typeOf('text')) return payload.toString()
-  return type === UPLOAD || type === CHUNK ? undefined : payload
 }

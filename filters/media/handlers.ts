@@ -25,9 +25,7 @@ export class Handlers {
   readonly on: On = (event: Kind | string, handler: (...event: never[]) => unknown) => {
     if (!isKind(event) && !EVENTS.includes(event))
       throw new TypeError(`on() takes ${EVENTS.join(', ')}, ${VALID_KINDS}, received ${JSON.stringify(event)}`)
-    const existing = this.#handlers.get(event)
-    if (existing === undefined) this.#handlers.set(event, [handler])
-    else existing.push(handler)
+    this.#handlers.set(event, [...(this.#handlers.get(event) ?? []), handler])
   }
 
   has(event: Kind | string): boolean {

@@ -88,7 +88,8 @@ function parseJson(json: string, maxLength: number): unknown {
   }
 }
 
-function tryJson(json: string, maxLength = Number.POSITIVE_INFINITY): unknown {
+/** The parsed JSON; `undefined` for a string that is not JSON or exceeds a bound. */
+export function tryJson(json: string, maxLength = Number.POSITIVE_INFINITY): unknown {
   try {
     return readJson(json, { maxLength })
   } catch {

@@ -19,6 +19,11 @@ export function typeOf(kind: Kind): number {
   return typeof kind === 'number' ? kind : NAMES.indexOf(kind)
 }
 
+/** Whether messages of a type, or kind, are about uploads in chunks. */
+export function isUploadType(type: unknown): boolean {
+  return type === UPLOAD || type === CHUNK
+}
+
 /** The kinds that applications use, for errors. */
 export const VALID_KINDS = `${NAMES.join(', ')} or a number from ${FIRST_CUSTOM} to ${MAX_TYPE}`
 
