@@ -1,5 +1,5 @@
-// How fast a file of 100 MB comes to the disk by the filter `media`, beside the same bytes as a plain stream of messages that a ws
-// server only counts; and what memory that takes. Rounds alternate; medians.
+// Rate and memory of an upload of 100 MB to the disk with the filter `media`, compared with a ws server that only counts the bytes of
+// messages. Rounds alternate; medians.
 import { randomFillSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -13,30 +13,30 @@ const SIZE = 100_000_000
 const CHUNK = 256 * 1024
 const ROUNDS = 5
 const MEGABYTE = 1_000_000
-/** Bytes that a client lets wait, as the window of an upload is. */
+/** Bytes in the client's buffer: the window of an upload. */
 const WINDOW = 4_194_304
 
 interface Sample {
-  /** MB a second. */
+  /** MB per second. */
   readonly rate: number
-  /** MB of the server's memory above what it had before. */
+  /** MB by which the server's memory grows. */
   readonly memory: number
 }
 
 const root = join(import.meta.dirname, '..')
 const bytes = randomFillSync(Buffer.alloc(SIZE))
 
-/** Bytes of a process in memory, and the most that it had. */
+/** Resident bytes of a process, and their peak. */
 function memoryOf(pid: number): { now: number; peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const kilobytes = (name: string) => 1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)![1])
   return { now: kilobytes('VmRSS'), peak: kilobytes('VmHWM') }
 }
 
-async function measure({ pid }: Served, work: () => Promise<unknown>): Promise<Sample> {
+async function measure({ pid }: Served, run: () => Promise<unknown>): Promise<Sample> {
   const before = memoryOf(pid).now
   const start = performance.now()
-  await work()
+  await run()
   const seconds = (performance.now() - start) / 1000
   return { rate: SIZE / seconds / MEGABYTE, memory: (memoryOf(pid).peak - before) / MEGABYTE }
 }

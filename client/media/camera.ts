@@ -1,37 +1,37 @@
-import { type Ending, endingOf } from './ending.ts'
 import { browser, capture } from './platform.ts'
+import { createStoppable, type Stoppable } from './stoppable.ts'
 
 export interface CameraOptions {
-  /** Ends it. */
+  /** Stops the camera. */
   readonly signal?: AbortSignal
-  /** Pictures a second, at most; fewer where the connection is slow. Default 5. */
+  /** Maximum pictures per second; fewer on a slow connection. Default: 5. */
   readonly fps?: number
-  /** Pixels; the height follows. Default 640. */
+  /** Pixels; the height keeps the aspect ratio. Default: 640. */
   readonly width?: number
-  /** Of JPEG, 0 to 1. Default 0.7. */
+  /** JPEG quality, 0 to 1. Default: 0.7. */
   readonly quality?: number
-  /** `user`: towards the person, as by default; `environment`: away. */
+  /** `user`: the front camera (default); `environment`: the rear camera. */
   readonly facing?: 'user' | 'environment'
 }
 
-/** A camera that is open; it ends by itself when the device is gone. */
-export interface Camera extends Ending {
+/** An open camera. It stops when the device is disconnected. */
+export interface Camera extends Stoppable {
   /** For the `srcObject` of a `<video>`. */
   readonly stream: object
 }
 
-/** JPEG pictures, each when the one before has gone out (`isFree`), so that none is old when it arrives. */
+/** Sends JPEG pictures. While `isReady` returns `false` they are dropped, so that pictures do not arrive late. */
 export async function openCamera(
   send: (jpeg: ArrayBuffer) => void,
-  isFree: () => boolean,
+  isReady: () => boolean,
   { signal, fps = 5, width = 640, quality = 0.7, facing = 'user' }: CameraOptions,
 ): Promise<Camera> {
   signal?.throwIfAborted()
   const stream = await capture('camera', { video: { width: { ideal: width }, facingMode: facing } })
   let timer: ReturnType<typeof setInterval> | undefined
-  let isOver = false
-  const { closed, stop } = endingOf(() => {
-    isOver = true
+  let isStopped = false
+  const { closed, stop } = createStoppable(() => {
+    isStopped = true
     clearInterval(timer)
     for (const track of stream.getTracks()) track.stop()
   }, signal)
@@ -50,14 +50,14 @@ export async function openCamera(
   const picture = canvas.getContext('2d')
   let isBusy = false
   timer = setInterval(() => {
-    if (isBusy || !isFree()) return
+    if (isBusy || !isReady()) return
     isBusy = true
     picture.drawImage(video, 0, 0, canvas.width, canvas.height)
     canvas.toBlob(
       async jpeg => {
         const bytes = await jpeg?.arrayBuffer()
-        // What was under way at the end must not be seen any more.
-        if (bytes !== undefined && !isOver) send(bytes)
+        // The camera may have stopped while the picture was encoded.
+        if (bytes !== undefined && !isStopped) send(bytes)
         isBusy = false
       },
       'image/jpeg',

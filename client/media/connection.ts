@@ -4,37 +4,37 @@ import type { Connection, ConnectionState } from '../connection.ts'
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import { type Camera, type CameraOptions, openCamera } from './camera.ts'
-import type { Alert, MediaEvents, Told } from './events.ts'
-import { type Details, type Kind, type Payloads, packed, parsed, unpacked } from './kinds.ts'
+import type { Alert, MediaEvents, MessageHeader } from './events.ts'
+import { type Details, decode, decodeJson, encode, type Kind, type Payloads } from './kinds.ts'
 import { type Microphone, type MicrophoneOptions, openMicrophone } from './microphone.ts'
 import { openPlayer, type Player, type PlayerOptions } from './player.ts'
 import type { Uploadable, Uploaded, UploadOptions } from './upload.ts'
 import { Uploads } from './uploads.ts'
 
-/** Bytes that may wait to go out before what the microphone hears is left out: it would come too late. */
-const MAX_BEHIND = 2 * 1024 * 1024
+/** Bytes in the socket's buffer from which on sound of the microphone is dropped: it would arrive too late. */
+const MAX_BUFFERED = 2 * 1024 * 1024
 
 export interface SendOptions extends Details {
-  /** `false`: it is not sent at all where there is no connection, as is right for what is live; default `true`. */
+  /** `false` drops the message if the connection is not open, as for live audio. Default: true, it waits. */
   readonly queue?: boolean
 }
 
-/** A connection with a server that has the filter `media`: messages of every kind, in order. Use `connectMedia`. */
+/** A connection to a server with the filter `media`. Created by `connectMedia`. */
 export class MediaConnection {
   readonly #connection: Connection
   readonly #listeners = listeners<MediaEvents>()
   readonly #uploads: Uploads
-  /** The id that is expected. */
-  #next = 0
+  /** Expected id of the next message. */
+  #nextId = 0
   #missed = 0
 
-  /** @param connect - makes the connection underneath, whose messages go out through what it is given. */
+  /** @param connect - opens the connection; messages MUST pass the function that `outgoing` returns. */
   constructor(connect: (outgoing: () => (data: Sendable) => Sendable) => Connection) {
-    const connection = connect(numbering)
+    const connection = connect(numberMessages)
     this.#connection = connection
     this.#uploads = new Uploads(connection, (type, payload, metadata) => this.#write(type, payload, metadata, false))
     connection.on('open', event => {
-      this.#next = 0
+      this.#nextId = 0
       this.#listeners.tell('open', event)
     })
     connection.on('message', data => this.#receive(data))
@@ -45,74 +45,84 @@ export class MediaConnection {
     return this.#connection.state
   }
 
-  /** Messages that wait for a connection. */
+  /** Number of messages that wait for a connection. */
   get queued(): number {
     return this.#connection.queued
   }
 
-  /** Bytes handed to the connection that it has not sent. */
+  /** Bytes in the socket's buffer. */
   get bufferedAmount(): number {
     return this.#connection.bufferedAmount
   }
 
-  /** Messages of the server that did not arrive, over all connections so far. */
+  /** Number of messages that the server has not sent, over all connections. */
   get missed(): number {
     return this.#missed
   }
 
-  /** Answers how to stop listening. */
+  /**
+   * Adds a listener. Returns a function that removes it.
+   *
+   * @example
+   * media.on('image', ({ payload, mime }) => show(new Blob([payload], { type: mime })))
+   */
   on<E extends keyof MediaEvents>(type: E, listener: (event: MediaEvents[E]) => void): () => void {
     return this.#listeners.add(type, listener)
   }
 
   /**
-   * Sends, now or when there is a connection. `false`: closed, or too much waits already, and it is not sent. A kind may
-   * be a number from 8 to 65535, whose meaning is the application's, with bytes. Throws a `TypeError` for what is not of
-   * its kind, for no bytes at all, and for metadata of more than 8 bytes.
+   * Sends a message; without a connection it waits. A number from 8 to 65535 is a custom type, with bytes as payload.
+   *
+   * @returns `false`: the message is not sent, because the connection is closed or the queue is full.
+   * @throws TypeError for a payload that does not fit the kind, an empty payload, or metadata of more than 8 bytes.
+   * @example
+   * media.send('image', await file.arrayBuffer(), { metadata: 'png' })
    */
   send<K extends Kind | number>(
     kind: K,
     payload: K extends Kind ? Payloads[K] : ArrayBuffer | Uint8Array,
     { queue = true, ...details }: SendOptions = {},
   ): boolean {
-    const { type, payload: bytes, metadata } = packed(kind, payload, details)
+    const { type, payload: bytes, metadata } = encode(kind, payload, details)
     return this.#write(type, bytes, metadata, queue)
   }
 
   /**
-   * Sends a file of any size in chunks, once there is a connection; of several, two at a time. Rejects with an
-   * `UploadError`, whose `code` and `reason` tell why the server refused it or that the connection was lost (it does not
-   * begin anew by itself), or with the reason of the signal.
+   * Sends a file in chunks when the connection is open, two files at a time. An upload is not resumed after a reconnect.
+   *
+   * @throws (rejects) UploadError with `code` and `reason`; the signal's reason; TypeError for an invalid file.
+   * @example
+   * const { url } = await media.upload(file, { onProgress: ({ received, size }) => bar(received / size) })
    */
   upload(file: Uploadable, options: UploadOptions = {}): Promise<Uploaded> {
     return this.#uploads.run(file, options)
   }
 
-  /** Sends what the microphone hears; see `MicrophoneOptions`. Only in browsers, on https: or localhost. */
+  /** Sends sound of the microphone as `audio`. In browsers only, on HTTPS or localhost. */
   microphone(options: MicrophoneOptions = {}): Promise<Microphone> {
     return openMicrophone((samples, rate) => {
-      if (this.bufferedAmount < MAX_BEHIND) this.send('audio', samples, { rate, queue: false })
+      if (this.bufferedAmount < MAX_BUFFERED) this.send('audio', samples, { rate, queue: false })
     }, options)
   }
 
-  /** Sends pictures of the camera as images that the server does not save. Only in browsers, on https: or localhost. */
+  /** Sends pictures of the camera as `image`, which the server does not save. In browsers only, on HTTPS or localhost. */
   camera(options: CameraOptions = {}): Promise<Camera> {
-    const isFree = () => this.state === 'open' && this.bufferedAmount === 0
-    return openCamera(jpeg => this.send('image', jpeg, { queue: false }), isFree, options)
+    const isReady = () => this.state === 'open' && this.bufferedAmount === 0
+    return openCamera(jpeg => this.send('image', jpeg, { queue: false }), isReady, options)
   }
 
-  /** Plays the audio that comes, in order. Browsers are silent until somebody has touched the page: call it then. */
+  /** Plays `audio` messages in order. Call it in a user gesture: before the first one, browsers are silent. */
   player(options: PlayerOptions = {}): Player {
     const player = openPlayer(options)
-    const stop = this.on('audio', ({ payload, ...format }) => player.play({ payload, ...format }))
+    const stop = this.on('audio', player.play)
     player.closed.then(stop)
     return player
   }
 
-  /** For good. */
+  /** Closes the connection without a reconnect. */
   close(code = 1000, reason = ''): void {
     this.#connection.close(code, reason)
-    this.#uploads.lose(code)
+    this.#uploads.handleClose(code)
   }
 
   #write(type: number, payload: Uint8Array, metadata: string, queue: boolean): boolean {
@@ -122,45 +132,45 @@ export class MediaConnection {
 
   #receive(data: string | ArrayBuffer): void {
     try {
-      if (typeof data === 'string') throw new Error('a text message; has the server the filter media?')
-      const { type, metadata, payload, ...received } = readEnvelope(new Uint8Array(data))
-      const id = Number(received.id)
-      this.#count(id)
-      this.#tell(type, payload, { id, timestamp: Number(received.timestamp), metadata })
+      if (typeof data === 'string') throw new Error('a text message; does the server have the filter media?')
+      const { type, metadata, payload, id, timestamp } = readEnvelope(new Uint8Array(data))
+      const header = { id: Number(id), timestamp: Number(timestamp), metadata }
+      this.#checkId(header.id)
+      this.#dispatch(type, payload, header)
     } catch (error) {
       this.#listeners.tell('unreadable', { reason: (error as Error).message, data })
     }
   }
 
-  #count(id: number): void {
-    const gap = id - this.#next
-    this.#next = id + 1
+  #checkId(id: number): void {
+    const gap = id - this.#nextId
+    this.#nextId = id + 1
     if (gap <= 0) return
     this.#missed += gap
     this.#listeners.tell('missed', gap)
   }
 
-  #tell(type: number, payload: Uint8Array<ArrayBuffer>, told: Told): void {
+  #dispatch(type: number, payload: Uint8Array<ArrayBuffer>, header: MessageHeader): void {
     if (type === UPLOAD) {
-      this.#uploads.hear(parsed(payload))
+      this.#uploads.handleReply(decodeJson(payload))
       return
     }
-    const { kind, ...content } = unpacked(type, payload, told.metadata)
-    if (kind === 'json') this.#json(content.payload, told)
-    else this.#listeners.tell(kind, { ...content, ...told } as never)
+    const { kind, ...content } = decode(type, payload, header.metadata)
+    if (kind === 'json') this.#dispatchJson(content.payload, header)
+    else this.#listeners.tell(kind, { ...content, ...header } as never)
   }
 
-  /** An alert may come together with something else. */
-  #json(payload: unknown, told: Told): void {
+  /** An object may have an alert and other properties. */
+  #dispatchJson(payload: unknown, header: MessageHeader): void {
     const { alert, ...rest } = Object(payload) as { alert?: Alert }
     if (alert !== undefined) this.#listeners.tell('alert', alert)
-    if (alert === undefined) this.#listeners.tell('json', { payload, ...told })
-    else if (Object.keys(rest).length > 0) this.#listeners.tell('json', { payload: rest, ...told })
+    if (alert === undefined) this.#listeners.tell('json', { payload, ...header })
+    else if (Object.keys(rest).length > 0) this.#listeners.tell('json', { payload: rest, ...header })
   }
 }
 
 /** Numbers the messages of one connection, from 0. */
-function numbering(): (data: Sendable) => Sendable {
+function numberMessages(): (data: Sendable) => Sendable {
   let id = 0
   return data => {
     writeId(data as Uint8Array, id++)

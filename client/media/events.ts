@@ -1,41 +1,34 @@
+import type { Alert } from '../../protocols/nanollm/alert.ts'
 import type { ConnectionEvents } from '../connection.ts'
 
-/** What every message tells beside its payload. */
-export interface Told {
-  /** Counted by the server from 0 in each connection. */
+export type { Alert } from '../../protocols/nanollm/alert.ts'
+
+/** The header of a message from the server. */
+export interface MessageHeader {
+  /** Number of the message on its connection, from 0. */
   readonly id: number
-  /** Milliseconds since 1970 UTC, by the clock of whoever sent it. */
+  /** Milliseconds since 1970 UTC, by the server's clock, or as a filter has set it. */
   readonly timestamp: number
   readonly metadata: string
 }
 
-/** What the server wants people to see. */
-export interface Alert {
-  readonly id: number
-  /** Of the server's clock, such as `9:41:07`. */
-  readonly time: string
-  readonly message: string
-  readonly level: 'warning' | 'error' | 'success' | 'info'
-  readonly category: string
-  /** Milliseconds that it should be seen. */
-  readonly timeout: number
-}
-
+/** Events of a `MediaConnection`, by type. */
 export interface MediaEvents {
-  json: Told & { readonly payload: unknown }
-  text: Told & { readonly payload: string }
-  binary: Told & { readonly payload: Uint8Array }
-  file: Told & { readonly payload: Uint8Array }
-  /** Channels are interleaved; `rate` in Hz. */
-  audio: Told & { readonly payload: Int16Array<ArrayBuffer>; readonly rate: number; readonly channels: number }
-  /** `mime` by its bytes: `undefined` for one that no browser shows. */
-  image: Told & { readonly payload: Uint8Array<ArrayBuffer>; readonly mime: string | undefined }
-  /** Of a type without a name. */
-  other: Told & { readonly payload: Uint8Array; readonly type: number }
+  json: MessageHeader & { readonly payload: unknown }
+  text: MessageHeader & { readonly payload: string }
+  binary: MessageHeader & { readonly payload: Uint8Array }
+  file: MessageHeader & { readonly payload: Uint8Array }
+  /** 16-bit samples, channels interleaved; `rate` in Hz. */
+  audio: MessageHeader & { readonly payload: Int16Array<ArrayBuffer>; readonly rate: number; readonly channels: number }
+  /** `mime` is the type by the first bytes; `undefined`: a type that browsers do not show. */
+  image: MessageHeader & { readonly payload: Uint8Array<ArrayBuffer>; readonly mime: string | undefined }
+  /** A message of a custom type. */
+  other: MessageHeader & { readonly payload: Uint8Array; readonly type: number }
+  /** A message for the user. */
   alert: Alert
-  /** So many messages of the server did not arrive, as their ids tell: it left them out because this client was slow. */
+  /** Number of messages that the server has not sent, by the gap in their ids: this client was too slow. */
   missed: number
-  /** A message that is none of the filter `media`; nothing else is told of it. */
+  /** A malformed message; it causes no other event. */
   unreadable: { readonly reason: string; readonly data: string | ArrayBuffer }
   open: ConnectionEvents['open']
   close: ConnectionEvents['close']

@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: they are bytes
-/** How images that browsers show begin, a character for each byte. */
+/** The first bytes of images that browsers show, one character per byte. */
 const SIGNATURES: readonly (readonly [mime: string, beginning: RegExp])[] = [
   ['png', /^\x89PNG\r\n\x1a\n/],
   ['jpeg', /^\xff\xd8\xff/],
@@ -9,7 +9,7 @@ const SIGNATURES: readonly (readonly [mime: string, beginning: RegExp])[] = [
   ['tiff', /^II\*\0|^MM\0\*/],
 ]
 
-/** The MIME type of an image by its first bytes, never by its name; `undefined`: not one of a known type. */
+/** The MIME type of an image by its first bytes; `undefined`: no known type. */
 export function imageType(bytes: Uint8Array): string | undefined {
   const head = String.fromCharCode(...bytes.subarray(0, 12))
   const [type] = SIGNATURES.find(([, beginning]) => beginning.test(head)) ?? []

@@ -13,29 +13,31 @@ export type { NamedKind as Kind } from '../../protocols/nanollm/kinds.ts'
 
 type Bytes = ArrayBuffer | Uint8Array
 
-/** What is sent as which kind. */
+/** The payload of each kind that a client sends. */
 export interface Payloads {
-  /** Any value that JSON has. */
+  /** Any JSON value. */
   json: unknown
   text: string
   binary: Bytes
-  /** Its extension belongs into the metadata; without one it is not saved. */
+  /** The server saves it if its metadata has an extension. */
   file: Bytes
+  /** The server saves it if its metadata has an extension. */
   image: Bytes
+  /** Channels interleaved. */
   audio: Int16Array
 }
 
-/** What is sent with a payload; `rate` (default: 48000 Hz) and `channels` (default: 1, interleaved) are of audio. */
+/** For `audio`: `rate` in Hz, default 48,000, and `channels`, default 1. */
 export interface Details extends Partial<AudioFormat> {
-  /** At most 8 bytes of UTF-8: the extension of a file or an image, such as `png`. */
+  /** At most 8 bytes of UTF-8. For a file or an image its extension, such as `png`. */
   readonly metadata?: string
 }
 
-/** Type and payload of an envelope. Throws a `TypeError` for a payload that is not of its kind. */
-export function packed(
+/** Type, payload and metadata of an envelope. @throws TypeError for a payload that does not fit the kind. */
+export function encode(
   kind: KindOrType,
   payload: unknown,
-  { metadata = '', ...sound }: Details,
+  { metadata = '', ...format }: Details,
 ): { type: number; payload: Uint8Array; metadata: string } {
   if (!isKind(kind)) throw new TypeError(`a kind is ${VALID_KINDS}, received ${kind}`)
   const length = new TextEncoder().encode(metadata).length
@@ -43,18 +45,16 @@ export function packed(
     throw new TypeError(`metadata has at most ${METADATA_BYTES} bytes, received "${metadata}" (${length})`)
   return {
     type: typeOf(kind),
-    payload: payloadOf(kind, payload),
-    metadata: metadata || (kind === 'audio' ? writeAudioMetadata(sound) : ''),
+    payload: encodePayload(kind, payload),
+    metadata: metadata || (kind === 'audio' ? writeAudioMetadata(format) : ''),
   }
 }
 
-function payloadOf(kind: KindOrType, payload: unknown): Uint8Array {
-  if (kind === 'json') return jsonOf(payload)
-  if (kind === 'text') {
-    if (typeof payload !== 'string') throw new TypeError(`text is a string, received ${typeof payload}`)
-    // A JSON string, as by the NanoLLM browser client: a bare one would lose quotes around it.
-    return jsonOf(payload)
-  }
+function encodePayload(kind: KindOrType, payload: unknown): Uint8Array {
+  if (kind === 'text' && typeof payload !== 'string')
+    throw new TypeError(`text is a string, received ${typeof payload}`)
+  // Text is a JSON string, as from the browser client of NanoLLM: servers remove quotes around it.
+  if (kind === 'json' || kind === 'text') return encodeJson(payload)
   if (kind === 'audio') {
     if (!(payload instanceof Int16Array)) throw new TypeError('audio is an Int16Array')
     return encodeSamples(payload)
@@ -65,7 +65,7 @@ function payloadOf(kind: KindOrType, payload: unknown): Uint8Array {
 }
 
 /** A payload with its kind. */
-export type Unpacked =
+export type Content =
   | { readonly kind: 'json'; readonly payload: unknown }
   | { readonly kind: 'text'; readonly payload: string }
   | { readonly kind: 'binary' | 'file'; readonly payload: Uint8Array }
@@ -73,26 +73,26 @@ export type Unpacked =
   | ({ readonly kind: 'audio'; readonly payload: Int16Array<ArrayBuffer> } & AudioFormat)
   | { readonly kind: 'other'; readonly payload: Uint8Array; readonly type: number }
 
-/** Throws for JSON, text or audio that is not right. */
-export function unpacked(type: number, payload: Uint8Array, metadata: string): Unpacked {
+/** Decodes a payload by its type. @throws Error for malformed JSON, text or audio. */
+export function decode(type: number, payload: Uint8Array, metadata: string): Content {
   const kind = kindOf(type)
   if (typeof kind === 'number') return { kind: 'other', payload, type }
-  if (kind === 'json') return { kind, payload: parsed(payload) }
+  if (kind === 'json') return { kind, payload: decodeJson(payload) }
   if (kind === 'text') return { kind, payload: decodeUtf8(payload, kind) }
   if (kind === 'image') return { kind, payload, mime: imageType(payload) }
   if (kind !== 'audio') return { kind, payload }
-  const sound = readAudioMetadata(metadata, payload.length)
-  return { kind, payload: decodeSamples(payload), ...sound }
+  const format = readAudioMetadata(metadata, payload.length)
+  return { kind, payload: decodeSamples(payload), ...format }
 }
 
-function jsonOf(value: unknown): Uint8Array {
-  const text = JSON.stringify(value)
-  if (text === undefined) throw new TypeError(`json is what JSON.stringify takes, received ${typeof value}`)
-  return new TextEncoder().encode(text)
+function encodeJson(value: unknown): Uint8Array {
+  const json = JSON.stringify(value)
+  if (json === undefined) throw new TypeError(`json is a JSON value, received ${typeof value}`)
+  return new TextEncoder().encode(json)
 }
 
-/** Throws for bytes that are not JSON. */
-export function parsed(bytes: Uint8Array): unknown {
+/** @throws Error for bytes that are not JSON. */
+export function decodeJson(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(decodeUtf8(bytes, 'json'))
   } catch (cause) {

@@ -1,4 +1,4 @@
-/** How loud samples are: root mean square, from 0 to 1. */
+/** Loudness of samples: root mean square, 0 to 1. */
 export function levelOf(samples: Int16Array): number {
   let sum = 0
   for (const sample of samples) sum += sample * sample

@@ -1,36 +1,36 @@
-/** Lets so many in at a time, in the order in which they came. */
-export class Turns {
+/** Admits at most `max` tasks at a time; the others wait in the order of the calls. */
+export class Limiter {
   #free: number
   readonly #waiting: (() => void)[] = []
 
-  constructor(atOnce: number) {
-    this.#free = atOnce
+  constructor(max: number) {
+    this.#free = max
   }
 
-  /** Settles when it is one's turn; then `end` must be called. Rejects with the reason of the signal. */
-  async begin(signal: AbortSignal | undefined): Promise<void> {
+  /** Settles when the task may run; `leave` MUST follow. Rejects with the reason of the signal. */
+  async enter(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted()
     if (this.#free > 0) {
       this.#free--
       return
     }
     await new Promise<void>((resolve, reject) => {
-      const enter = () => {
-        signal?.removeEventListener('abort', leave)
+      const start = () => {
+        signal?.removeEventListener('abort', abort)
         resolve()
       }
-      const leave = () => {
-        this.#waiting.splice(this.#waiting.indexOf(enter), 1)
+      const abort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(start), 1)
         reject(signal!.reason)
       }
-      this.#waiting.push(enter)
-      signal?.addEventListener('abort', leave, { once: true })
+      this.#waiting.push(start)
+      signal?.addEventListener('abort', abort, { once: true })
     })
   }
 
-  end(): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#free++
-    else next()
+  leave(): void {
+    const start = this.#waiting.shift()
+    if (start === undefined) this.#free++
+    else start()
   }
 }

@@ -1,4 +1,4 @@
-// Runs in the audio thread of a browser, as a file of its own: a Content-Security-Policy of 'self' allows no other way.
+// Runs in the audio thread of a browser. It is a separate file, because the Content-Security-Policy 'self' allows no other way.
 
 declare const sampleRate: number
 declare class AudioWorkletProcessor {
@@ -9,7 +9,7 @@ declare function registerProcessor(name: string, processor: new () => AudioWorkl
 /** Samples of one message: 40 ms. */
 const LENGTH = Math.round(sampleRate * 0.04)
 
-/** Gathers what the microphone hears to messages of samples, mono, signed 16 bits. */
+/** Collects samples of the microphone into messages: mono, signed 16 bits. */
 class Microphone extends AudioWorkletProcessor {
   #samples = new Int16Array(LENGTH)
   #filled = 0

@@ -1,22 +1,22 @@
-import { type Ending, endingOf } from './ending.ts'
 import { browser, capture, type Port } from './platform.ts'
+import { createStoppable, type Stoppable } from './stoppable.ts'
 
 export interface MicrophoneOptions {
-  /** Ends it. */
+  /** Stops the microphone. */
   readonly signal?: AbortSignal
-  /** Hz; default: that of the device, as a rule 48000. Not every browser can convert. */
+  /** Hz. Default: the rate of the device, often 48,000. Some browsers cannot convert. */
   readonly rate?: number
-  /** Gets what is sent too, such as for a level meter (`levelOf`). */
+  /** Called with the samples that are sent, for example for a level meter (`levelOf`). */
   readonly onSamples?: (samples: Int16Array) => void
 }
 
-/** A microphone that is open; it ends by itself when the device is gone. */
-export interface Microphone extends Ending {
+/** An open microphone. It stops when the device is disconnected. */
+export interface Microphone extends Stoppable {
   /** Hz. */
   readonly rate: number
 }
 
-/** Mono, signed 16 bits, 40 ms a message. Where there is no connection, what is said is lost. */
+/** Sends mono sound with signed 16-bit samples, 40 ms per message. Without a connection it is dropped. */
 export async function openMicrophone(
   send: (samples: Int16Array<ArrayBuffer>, rate: number) => void,
   { signal, rate, onSamples }: MicrophoneOptions,
@@ -28,8 +28,8 @@ export async function openMicrophone(
     ...(rate !== undefined && { sampleRate: rate }),
   })
   let port: Port | undefined
-  const { closed, stop } = endingOf(() => {
-    // What is under way from its thread must not be heard any more.
+  const { closed, stop } = createStoppable(() => {
+    // Drops samples that the audio thread has posted already.
     if (port !== undefined) port.onmessage = null
     for (const track of stream.getTracks()) track.stop()
     return context.close()

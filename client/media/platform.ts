@@ -1,4 +1,4 @@
-/** The parts of a browser (Web Audio, Media Capture, HTML) that are used; Node, whose types this project has, lacks them. */
+/** The APIs of browsers that this library uses. The types of Node, with which this project compiles, do not have them. */
 interface Browser {
   readonly navigator: { readonly mediaDevices?: { getUserMedia(wanted: object): Promise<MediaStream> } }
   readonly document: {
@@ -70,10 +70,10 @@ export interface AudioContext {
 
 export const browser = globalThis as unknown as Browser
 
-/** Asks the person, unless it has been told. Rejects with the browser's own error where that is refused. */
+/** Opens a device; the browser may ask the user. Rejects with the browser's error if the user refuses. */
 export async function capture(device: 'microphone' | 'camera', wanted: object): Promise<MediaStream> {
   const devices = browser.navigator?.mediaDevices
   if (devices === undefined)
-    throw new Error(`no ${device} here: browsers have one for pages of https: and of localhost alone`)
+    throw new Error(`the ${device} is not available: it needs a browser and a page on HTTPS or localhost`)
   return devices.getUserMedia(wanted)
 }

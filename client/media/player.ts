@@ -1,41 +1,41 @@
 import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
-import { type Ending, endingOf } from './ending.ts'
 import { type AudioContext, browser, type Gain } from './platform.ts'
+import { createStoppable, type Stoppable } from './stoppable.ts'
 
-/** Seconds that sound waits after a silence, so that the next message is there before its turn. */
+/** Seconds by which sound after a silence is delayed, so that the next message arrives in time. */
 const LEAD = 0.12
-/** Seconds in which sound comes up after a silence, and goes before one: a sudden edge is a click. */
+/** Seconds of the fade after and before a silence, which avoids clicks. */
 const FADE = 0.005
 
-/** Sound: 16-bit samples, channels interleaved. */
+/** 16-bit samples, channels interleaved. */
 export interface Samples extends AudioFormat {
   readonly payload: Int16Array<ArrayBuffer>
 }
 
 export interface PlayerOptions {
-  /** Ends it. */
+  /** Stops the player. */
   readonly signal?: AbortSignal
-  /** Seconds that may wait to be played; what comes beyond is left out. Default 30. */
+  /** Seconds of sound that may wait; more is dropped. Default: 30. */
   readonly maxQueued?: number
 }
 
-/** Plays sound, piece after piece. */
-export interface Player extends Ending {
-  /** Seconds that wait to be played. */
+/** Plays sound without gaps. */
+export interface Player extends Stoppable {
+  /** Seconds of sound that wait. */
   readonly queued: number
-  /** `false`: the browser waits for somebody to touch the page; call `resume` then. What comes until then is left out. */
+  /** `false`: the browser needs a user gesture; call `resume` in it. Until then sound is dropped. */
   readonly isPlaying: boolean
   resume(): Promise<void>
-  /** Appends a piece; `false`: left out. */
+  /** Appends samples; `false`: they are dropped. */
   play(samples: Samples): boolean
 }
 
-/** A player of its own clock, at the rate of the device; pieces may have rates of their own. */
+/** A player at the rate of the device; samples may have other rates. */
 export function openPlayer({ signal, maxQueued = 30 }: PlayerOptions): Player {
   const context = new browser.AudioContext({ latencyHint: 'interactive' })
   const gain = context.createGain()
   gain.connect(context.destination)
-  /** When what has been scheduled ends, in seconds of the context's clock. */
+  /** End of the scheduled sound, in seconds of the context's clock. */
   let end = 0
   const player: Player = {
     get queued() {
@@ -44,7 +44,7 @@ export function openPlayer({ signal, maxQueued = 30 }: PlayerOptions): Player {
     get isPlaying() {
       return context.state === 'running'
     },
-    ...endingOf(() => context.close(), signal),
+    ...createStoppable(() => context.close(), signal),
     resume: () => context.resume(),
     play(samples) {
       if (!player.isPlaying || player.queued > maxQueued || samples.payload.length === 0) return false
@@ -52,24 +52,24 @@ export function openPlayer({ signal, maxQueued = 30 }: PlayerOptions): Player {
         end = schedule(context, gain, samples, end)
         return true
       } catch {
-        // A rate or a number of channels that this browser does not have.
+        // The browser does not support the rate or the number of channels.
         return false
       }
     },
   }
-  // It stays silent until it may play; then whoever opened it calls `resume` again.
+  // Rejects without a user gesture; the application calls `resume` later.
   context.resume().catch(() => {})
   return player
 }
 
-/** Lets a piece begin where the one before ends, or after a short lead where that has ended. Answers its end. */
+/** Schedules samples at the end of the samples before, or after a short lead. Returns their end. */
 function schedule(context: AudioContext, node: Gain, samples: Samples, end: number): number {
   const { gain } = node
   const source = context.createBufferSource()
   source.buffer = bufferOf(context, samples)
   const isNext = end - FADE > context.currentTime
   const start = isNext ? end : context.currentTime + LEAD
-  // The one before does not have to go down: it goes on.
+  // Without a silence, the samples before do not fade out.
   if (isNext) gain.cancelScheduledValues(end - FADE)
   else {
     gain.setValueAtTime(0, start)

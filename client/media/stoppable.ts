@@ -1,21 +1,21 @@
-/** The end of what holds a device: told from outside, by a signal, or by the device itself. */
-export interface Ending {
-  /** Settles when all is released. */
+/** An open device. */
+export interface Stoppable {
+  /** Settles when the device is released. */
   readonly closed: Promise<void>
-  /** Once; again does nothing. */
+  /** Releases the device; further calls have no effect. */
   stop(): void
 }
 
-/** Releases once, at `stop` or with the signal, whichever is first. */
-export function endingOf(release: () => Promise<void> | void, signal: AbortSignal | undefined): Ending {
+/** Calls `release` once: at `stop` or when the signal aborts. */
+export function createStoppable(release: () => Promise<void> | void, signal: AbortSignal | undefined): Stoppable {
   let settle = () => {}
-  let isOver = false
+  let isStopped = false
   const closed = new Promise<void>(resolve => {
     settle = resolve
   })
   const stop = () => {
-    if (isOver) return
-    isOver = true
+    if (isStopped) return
+    isStopped = true
     signal?.removeEventListener('abort', stop)
     Promise.resolve(release()).then(settle, settle)
   }

@@ -1,44 +1,38 @@
-/** Bytes of one message; less where the server's window is small. */
-const CHUNK_SIZE = 256 * 1024
-/** Milliseconds. */
-const PATIENCE = 60_000
+import type { Uploaded, UploadReply } from '../../protocols/nanollm/upload.ts'
 
-/** What an upload needs of a connection. */
-export interface Line {
-  /** Bytes that wait to go out. */
+export type { Uploaded } from '../../protocols/nanollm/upload.ts'
+
+/** Bytes of one message; less if the server's window is small. */
+const MAX_CHUNK = 256 * 1024
+/** Milliseconds. */
+const DEFAULT_TIMEOUT = 60_000
+
+/** Sends the messages of an upload. Methods return `false` if the connection is not open; messages do not wait for one. */
+export interface UploadChannel {
+  /** Bytes that the connection has not sent yet. */
   readonly buffered: number
-  /** `false`: there is no connection, and nothing waits for one. */
-  control(message: object): boolean
+  command(message: object): boolean
   chunk(id: number, bytes: Uint8Array): boolean
 }
 
-/** A `File` of a browser, or any bytes and the name that they shall be known by. */
+/** A `File`, or bytes with a file name. */
 export type Uploadable =
   | (Blob & { readonly name: string })
   | { readonly name: string; readonly data: Blob | ArrayBuffer | Uint8Array }
 
 export interface UploadOptions {
-  /** Told what the server has written to its disk, in bytes: each time it says so, and at the end. */
+  /** Called with the bytes on the server's disk, for each acknowledgement and at the end. */
   readonly onProgress?: (progress: { readonly received: number; readonly size: number }) => void
-  /** Cancels: nothing of it stays on the server, and the promise rejects with the signal's reason. */
+  /** Cancels the upload: the server deletes its bytes, and the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** Milliseconds that the server may say nothing while nothing goes out either; default 60,000. */
+  /** Milliseconds without a reply and without a byte sent after which the upload fails. Default: 60,000. */
   readonly timeout?: number
 }
 
-/** What the server has saved, under a name of its own. */
-export interface Uploaded {
-  readonly name: string
-  /** Path on the server, such as `/uploads/…`. */
-  readonly url: string
-  /** Bytes. */
-  readonly size: number
-}
-
-/** Why an upload did not come to its end; nothing of it stays. */
+/** A failed upload; the server keeps none of its bytes. The message is one sentence for users. */
 export class UploadError extends Error {
   override readonly name = 'UploadError'
-  /** `type`, `name`, `size`, `count`, `quota`, `busy`, `content`, `off`, `format` as the server says; `lost`: no connection. */
+  /** From the server: `type`, `name`, `size`, `count`, `quota`, `busy`, `content`, `off`, `format`; `lost`: no connection. */
   readonly code: string
 
   constructor(code: string, reason: string) {
@@ -46,54 +40,47 @@ export class UploadError extends Error {
     this.code = code
   }
 
-  /** One sentence for people. */
+  /** The message. */
   get reason(): string {
     return this.message
   }
 }
 
-/** What the server says of an upload. */
-export type Answer =
-  | { readonly ready: number; readonly window: number }
-  | { readonly progress: number; readonly received: number }
-  | ({ readonly done: number } & Uploaded)
-  | { readonly refused: number; readonly reason: string; readonly code: string }
-
-/** A file on its way: never more than the server's window beyond what it acknowledged, so that memory stays flat. */
+/** Sends a file, at most the server's window beyond the acknowledged bytes, which bounds the memory on both sides. */
 export class Upload {
   readonly #id: number
   readonly #name: string
   readonly #data: Blob | Uint8Array
   readonly #size: number
-  readonly #line: Line
+  readonly #channel: UploadChannel
   readonly #options: UploadOptions
   #sent = 0
-  #received = 0
+  #acknowledged = 0
   #window = 0
   #outcome: { readonly done: Uploaded } | { readonly error: unknown } | undefined
-  /** Ends the wait for news. */
+  /** Ends `#waitForReply`. */
   #wake = () => {}
 
-  /** @param id - 0 to 99999999, and of no other that is under way in this connection. */
-  constructor(id: number, file: Uploadable, line: Line, options: UploadOptions) {
+  /** @param id - 0 to 99999999, not in use by another upload of the connection. */
+  constructor(id: number, file: Uploadable, channel: UploadChannel, options: UploadOptions) {
     this.#id = id
     this.#name = file.name
     const data = 'data' in file ? file.data : file
     this.#data = data instanceof ArrayBuffer ? new Uint8Array(data) : data
     this.#size = this.#data instanceof Blob ? this.#data.size : this.#data.byteLength
-    this.#line = line
+    this.#channel = channel
     this.#options = options
   }
 
-  /** Settles when it is over. */
+  /** Settles when the upload has ended. */
   async run(): Promise<Uploaded> {
     const { signal } = this.#options
     signal?.throwIfAborted()
     const abort = () => this.#cancel(signal!.reason)
     signal?.addEventListener('abort', abort)
     try {
-      this.#check(this.#line.control({ begin: this.#id, name: this.#name, size: this.#size }))
-      while (this.#outcome === undefined) await (this.#mayGo() ? this.#go() : this.#news())
+      this.#check(this.#channel.command({ begin: this.#id, name: this.#name, size: this.#size }))
+      while (this.#outcome === undefined) await (this.#canSend() ? this.#sendChunk() : this.#waitForReply())
     } catch (error) {
       this.#cancel(error)
     } finally {
@@ -103,81 +90,80 @@ export class Upload {
     return this.#outcome!.done
   }
 
-  /** The server has spoken of it. */
-  hear(answer: Answer): void {
+  handleReply(reply: UploadReply): void {
     if (this.#outcome !== undefined) return
-    if ('ready' in answer) this.#window = answer.window
-    if ('progress' in answer) this.#acknowledge(answer.received)
-    if ('refused' in answer) this.#outcome = { error: new UploadError(answer.code, answer.reason) }
-    if ('done' in answer) {
-      this.#outcome = { done: { name: answer.name, url: answer.url, size: answer.size } }
-      if (this.#received < this.#size) this.#acknowledge(this.#size)
+    if ('ready' in reply) this.#window = reply.window
+    if ('progress' in reply) this.#acknowledge(reply.received)
+    if ('refused' in reply) this.#outcome = { error: new UploadError(reply.code, reply.reason) }
+    if ('done' in reply) {
+      this.#outcome = { done: { name: reply.name, url: reply.url, size: reply.size } }
+      if (this.#acknowledged < this.#size) this.#acknowledge(this.#size)
     }
     this.#wake()
   }
 
-  /** The connection is gone, and the server has let go of it. */
-  lose(reason: string): void {
+  /** Ends the upload of a connection that is closed; the server has deleted its bytes. */
+  fail(reason: string): void {
     this.#outcome ??= { error: new UploadError('lost', reason) }
     this.#wake()
   }
 
-  /** The server may keep to itself that it got less than this. */
+  /** The server may delay an acknowledgement until it has this many bytes. */
   get #quarter(): number {
     return Math.ceil(this.#window / 4)
   }
 
-  get #next(): number {
-    return Math.min(CHUNK_SIZE, this.#quarter, this.#size - this.#sent)
+  get #nextLength(): number {
+    return Math.min(MAX_CHUNK, this.#quarter, this.#size - this.#sent)
   }
 
-  #mayGo(): boolean {
-    const open = this.#sent - this.#received
-    // Much that waits here already would keep what is said meanwhile waiting too; an acknowledgement will come.
-    if (open >= this.#quarter && this.#line.buffered >= this.#quarter) return false
-    return this.#next > 0 && open + this.#next <= this.#window
+  #canSend(): boolean {
+    const unacknowledged = this.#sent - this.#acknowledged
+    // Chunks in the socket's buffer delay other messages; an acknowledgement will come.
+    if (unacknowledged >= this.#quarter && this.#channel.buffered >= this.#quarter) return false
+    return this.#nextLength > 0 && unacknowledged + this.#nextLength <= this.#window
   }
 
-  async #go(): Promise<void> {
-    const [start, end] = [this.#sent, this.#sent + this.#next]
+  async #sendChunk(): Promise<void> {
+    const [start, end] = [this.#sent, this.#sent + this.#nextLength]
     const bytes =
       this.#data instanceof Blob
         ? new Uint8Array(await this.#data.slice(start, end).arrayBuffer())
         : this.#data.subarray(start, end)
     if (this.#outcome !== undefined) return
-    this.#check(this.#line.chunk(this.#id, bytes))
+    this.#check(this.#channel.chunk(this.#id, bytes))
     this.#sent = end
   }
 
-  /** Waits until something is heard, but not for ever; on a slow line the next acknowledgement may be far away. */
-  async #news(): Promise<void> {
-    const { timeout = PATIENCE } = this.#options
-    const { buffered } = this.#line
+  /** On a slow connection the next acknowledgement may take long, so bytes that were sent count as progress too. */
+  async #waitForReply(): Promise<void> {
+    const { timeout = DEFAULT_TIMEOUT } = this.#options
+    const { buffered } = this.#channel
     let timer: ReturnType<typeof setTimeout> | undefined
     const inTime = await new Promise<boolean>(resolve => {
       this.#wake = () => resolve(true)
       timer = setTimeout(() => resolve(false), timeout)
     })
     clearTimeout(timer)
-    if (!inTime && this.#line.buffered === buffered)
-      throw new UploadError('lost', `the server said nothing of the upload for ${timeout} ms`)
+    if (!inTime && this.#channel.buffered === buffered)
+      throw new UploadError('lost', `the server did not reply to the upload within ${timeout} ms`)
   }
 
   #acknowledge(received: number): void {
-    this.#received = received
+    this.#acknowledged = received
     const { onProgress } = this.#options
-    // Its errors are its own: an upload does not end by them.
+    // An error of the callback MUST NOT end the upload.
     if (onProgress !== undefined) queueMicrotask(() => onProgress({ received, size: this.#size }))
   }
 
   #cancel(error: unknown): void {
     if (this.#outcome !== undefined) return
     this.#outcome = { error }
-    this.#line.control({ cancel: this.#id })
+    this.#channel.command({ cancel: this.#id })
     this.#wake()
   }
 
-  #check(sent: boolean): void {
-    if (!sent) throw new UploadError('lost', 'the connection was lost')
+  #check(isSent: boolean): void {
+    if (!isSent) throw new UploadError('lost', 'the connection was lost')
   }
 }

@@ -1,71 +1,68 @@
 import { CHUNK, UPLOAD } from '../../protocols/nanollm/kinds.ts'
+import { MAX_UPLOAD_ID, type Uploaded, type UploadReply } from '../../protocols/nanollm/upload.ts'
 import type { Connection } from '../connection.ts'
-import { opened } from './opened.ts'
-import { Turns } from './turns.ts'
-import { type Answer, type Line, Upload, type Uploadable, type Uploaded, type UploadOptions } from './upload.ts'
+import { Limiter } from './limiter.ts'
+import { Upload, type Uploadable, type UploadChannel, type UploadOptions } from './upload.ts'
+import { waitForOpen } from './wait-for-open.ts'
 
-/** Numbers have at most 8 digits: they travel as the metadata of chunks. */
-const NUMBERS = 100_000_000
-/** More than two of one client the server would refuse. */
-const AT_ONCE = 2
+/** The server's default limit per client. */
+const MAX_PARALLEL = 2
 
 /** The uploads of one connection. */
 export class Uploads {
   readonly #connection: Connection
-  readonly #line: Line
-  readonly #running = new Map<number, Upload>()
-  readonly #turns = new Turns(AT_ONCE)
-  #last = 0
+  readonly #channel: UploadChannel
+  readonly #active = new Map<number, Upload>()
+  readonly #limiter = new Limiter(MAX_PARALLEL)
+  #lastId = 0
 
-  /** @param write - sends a message now; `false`: there is no connection. */
+  /** @param write - sends a message now; `false`: the connection is not open. */
   constructor(connection: Connection, write: (type: number, payload: Uint8Array, metadata: string) => boolean) {
     this.#connection = connection
-    this.#line = {
+    this.#channel = {
       get buffered() {
         return connection.bufferedAmount
       },
-      control: message => write(UPLOAD, new TextEncoder().encode(JSON.stringify(message)), ''),
+      command: message => write(UPLOAD, new TextEncoder().encode(JSON.stringify(message)), ''),
       chunk: (id, bytes) => write(CHUNK, bytes, String(id)),
     }
-    connection.on('close', ({ code }) => this.lose(code))
+    connection.on('close', ({ code }) => this.handleClose(code))
   }
 
-  /** Settles when it is saved; rejects with an `UploadError`, or the reason of the signal. */
+  /** Returns the saved file. @throws (rejects) UploadError; the signal's reason; TypeError for an invalid file. */
   async run(file: Uploadable, options: UploadOptions): Promise<Uploaded> {
     check(file)
-    await this.#turns.begin(options.signal)
-    const id = this.#nextNumber()
+    await this.#limiter.enter(options.signal)
+    const id = this.#nextId()
     try {
-      await opened(this.#connection, options.signal)
-      const upload = new Upload(id, file, this.#line, options)
-      this.#running.set(id, upload)
+      await waitForOpen(this.#connection, options.signal)
+      const upload = new Upload(id, file, this.#channel, options)
+      this.#active.set(id, upload)
       return await upload.run()
     } finally {
-      this.#running.delete(id)
-      this.#turns.end()
+      this.#active.delete(id)
+      this.#limiter.leave()
     }
   }
 
-  /** What the server says of uploads; what is of none that is under way came too late. */
-  hear(message: unknown): void {
-    if (typeof message !== 'object' || message === null) return
-    const { ready, progress, done, refused } = message as Record<string, unknown>
-    this.#running.get((ready ?? progress ?? done ?? refused) as number)?.hear(message as Answer)
+  /** Handles a message of type 6. Replies for uploads that have ended are ignored. */
+  handleReply(message: unknown): void {
+    const { ready, progress, done, refused } = Object(message) as Record<string, unknown>
+    this.#active.get((ready ?? progress ?? done ?? refused) as number)?.handleReply(message as UploadReply)
   }
 
-  /** The connection is gone. */
-  lose(code: number): void {
-    for (const upload of this.#running.values()) upload.lose(`the connection was lost (${code})`)
+  /** Ends all uploads when the connection is closed. */
+  handleClose(code: number): void {
+    for (const upload of this.#active.values()) upload.fail(`the connection was lost (${code})`)
   }
 
-  #nextNumber(): number {
-    do this.#last = (this.#last + 1) % NUMBERS
-    while (this.#running.has(this.#last))
-    return this.#last
+  #nextId(): number {
+    do this.#lastId = (this.#lastId + 1) % (MAX_UPLOAD_ID + 1)
+    while (this.#active.has(this.#lastId))
+    return this.#lastId
   }
 }
 
-/** Refuses what has no name or no bytes before anything is sent. */
 function check(file: Uploadable): void {
   const data = 'data' in file ? file.data : file
   const isData = data instanceof Blob || data instanceof ArrayBuffer || data instanceof Uint8Array

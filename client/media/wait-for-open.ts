@@ -1,8 +1,8 @@
 import type { Connection } from '../connection.ts'
 import { UploadError } from './upload.ts'
 
-/** Settles when there is a connection. Rejects when there will be none, or with the reason of the signal. */
-export async function opened(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
+/** Settles when the connection is open. Rejects with UploadError if it is closed for good, or with the signal's reason. */
+export async function waitForOpen(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
   if (connection.state === 'open') return
   if (connection.state === 'closed') throw new UploadError('lost', 'the connection is closed')

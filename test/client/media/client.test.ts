@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { packed, unpacked } from '../../../client/media/kinds.ts'
+import { decode, encode } from '../../../client/media/kinds.ts'
 import {
   connectMedia,
   imageType,
@@ -20,7 +20,7 @@ import { folder } from '../../support/cli.ts'
 import { serve, until } from '../../support/peer.ts'
 import { root } from '../../support/root.ts'
 
-/** Recorded between the original browser client and the original server; each tells where it comes from. */
+/** Messages recorded between the browser client and the server of NanoLLM. */
 const { vectors } = JSON.parse(readFileSync(join(root, 'test/vectors/nanollm.json'), 'utf8')) as {
   vectors: readonly Vector[]
 }
@@ -40,22 +40,22 @@ const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
 const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const bufferOf = (data: Buffer) => Uint8Array.from(data).buffer
 
-function decode(message: ArrayBuffer) {
+function read(message: ArrayBuffer) {
   const { id, timestamp, ...rest } = readEnvelope(new Uint8Array(message))
   return { id: Number(id), timestamp: Number(timestamp), ...rest }
 }
 
-function encode({ id, timestamp, ...rest }: Omit<ReturnType<typeof decode>, 'payload'> & { payload: Uint8Array }) {
+function write({ id, timestamp, ...rest }: Omit<ReturnType<typeof read>, 'payload'> & { payload: Uint8Array }) {
   const message = writeEnvelope({ ...rest, timestamp: BigInt(timestamp) })
   writeId(message, id)
   return message
 }
 
-/** A connection that is closed with its test, and what it tells by type. */
+/** A connection that is closed with its test, and its events. */
 function follow(t: TestContext, url: string, options: Parameters<typeof connectMedia>[1] = {}) {
   const media = connectMedia(url, { firstDelay: 20, maxDelay: 50, ...options })
   t.after(() => media.close())
-  const told: (readonly [keyof MediaEvents, unknown])[] = []
+  const events: (readonly [keyof MediaEvents, unknown])[] = []
   for (const type of [
     'json',
     'text',
@@ -68,21 +68,21 @@ function follow(t: TestContext, url: string, options: Parameters<typeof connectM
     'missed',
     'unreadable',
   ] as const)
-    media.on(type, event => told.push([type, event]))
-  return { media, told }
+    media.on(type, event => events.push([type, event]))
+  return { media, events }
 }
 
 const opened = (media: MediaConnection) => new Promise<void>(resolve => media.on('open', () => resolve()))
 
-/** A server that keeps what it gets and says what the test wants. */
+/** A server that records messages and sends those of the test. */
 async function fake(t: TestContext, port = 0) {
   const server = new WebSocketServer({ port, host: '127.0.0.1' })
   await once(server, 'listening')
   const sockets: WebSocket[] = []
-  const heard: ReturnType<typeof decode>[] = []
+  const received: ReturnType<typeof read>[] = []
   server.on('connection', socket => {
     sockets.push(socket)
-    socket.on('message', data => heard.push(decode(bufferOf(data as Buffer))))
+    socket.on('message', data => received.push(read(bufferOf(data as Buffer))))
   })
   const close = async () => {
     for (const socket of sockets) socket.terminate()
@@ -94,43 +94,43 @@ async function fake(t: TestContext, port = 0) {
   return {
     url: `ws://127.0.0.1:${listening.port}`,
     port: listening.port,
-    heard,
+    received,
     sockets,
     close,
-    say(type: number, payload: string | Uint8Array, { metadata = '', skip = 0 } = {}): void {
+    send(type: number, payload: string | Uint8Array, { metadata = '', skip = 0 } = {}): void {
       id += skip
       const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
-      sockets.at(-1)!.send(encode({ id: id++, timestamp: 1_700_000_000_123, type, metadata, payload: bytes }))
+      sockets.at(-1)!.send(write({ id: id++, timestamp: 1_700_000_000_123, type, metadata, payload: bytes }))
     },
   }
 }
 
 describe('the envelope', () => {
-  /** What has no payload is no message: neither end may send it. */
+  /** Neither side may send a message without a payload. */
   const empty = vectors.filter(({ header }) => header?.payload_size === 0)
   const whole = vectors.filter(({ header }) => header !== undefined && header.payload_size > 0)
 
-  it('has vectors of both directions to be held against', () => {
+  it('is tested with vectors of both directions', () => {
     assert.deepEqual([vectors.length, whole.length, empty.length], [25, 17, 2])
   })
 
   for (const { name, hex, header } of whole)
-    it(`is bit for bit that of ${name}`, () => {
+    it(`has the bytes of ${name}`, () => {
       const message = bytesOf(hex)
-      const { payload, ...read } = decode(message.buffer)
+      const { payload, ...fields } = read(message.buffer)
       const { id, timestamp, type, metadata } = header!
-      assert.deepEqual(read, { id, timestamp, type, metadata })
+      assert.deepEqual(fields, { id, timestamp, type, metadata })
       assert.equal(hexOf(payload), hex.slice(64))
-      const written = encode({ ...read, payload })
+      const written = write({ ...fields, payload })
       assert.equal(hexOf(written), hex)
     })
 
   for (const { name, hex } of empty)
-    it(`is not that of ${name}`, () => {
-      assert.throws(() => decode(bytesOf(hex).buffer), {
+    it(`is not ${name}`, () => {
+      assert.throws(() => read(bytesOf(hex).buffer), {
         message: 'an envelope has more than 32 bytes, received 32',
       })
-      assert.throws(() => encode({ id: 7, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array() }), {
+      assert.throws(() => write({ id: 7, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array() }), {
         name: 'TypeError',
         message: 'an envelope has a payload, received 0 bytes',
       })
@@ -144,14 +144,14 @@ describe('the envelope', () => {
     ['odd/bad json', 'the payload is not JSON'],
     ['odd/metadata not utf-8', 'metadata is not UTF-8'],
   ] as const)
-    it(problem === undefined ? `may be that of ${name}` : `is not that of ${name}, and says why`, () => {
+    it(problem === undefined ? `may be ${name}` : `is not ${name}, with the reason`, () => {
       const { hex } = vectors.find(vector => vector.name === name)!
-      const read = () => {
-        const { type, payload, metadata } = decode(bytesOf(hex).buffer)
-        return unpacked(type, payload, metadata)
+      const content = () => {
+        const { type, payload, metadata } = read(bytesOf(hex).buffer)
+        return decode(type, payload, metadata)
       }
-      if (problem === undefined) assert.deepEqual(read().payload, new TextEncoder().encode('abc'))
-      else assert.throws(read, { message: problem })
+      if (problem === undefined) assert.deepEqual(content().payload, new TextEncoder().encode('abc'))
+      else assert.throws(content, { message: problem })
     })
 
   it('is tested with each of the vectors', () => {
@@ -159,46 +159,46 @@ describe('the envelope', () => {
     assert.equal(odd.length, 6)
   })
 
-  it('takes metadata of 8 bytes, and cuts none', () => {
+  it('has metadata of at most 8 bytes, which are not truncated', () => {
     const message = { id: 0, timestamp: 1, type: 3, payload: new Uint8Array(1) }
-    assert.equal(decode(encode({ ...message, metadata: 'abcdefgh' }).buffer).metadata, 'abcdefgh')
-    assert.throws(() => packed('file', message.payload, { metadata: 'äbcdefgh' }), {
+    assert.equal(read(write({ ...message, metadata: 'abcdefgh' }).buffer).metadata, 'abcdefgh')
+    assert.throws(() => encode('file', message.payload, { metadata: 'äbcdefgh' }), {
       name: 'TypeError',
       message: 'metadata has at most 8 bytes, received "äbcdefgh" (9)',
     })
   })
 
-  it('holds ids up to the largest safe integer', () => {
-    const message = encode({ id: 0, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array(1) })
+  it('has ids up to the largest safe integer', () => {
+    const message = write({ id: 0, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array(1) })
     writeId(message, Number.MAX_SAFE_INTEGER)
-    assert.equal(decode(message.buffer).id, Number.MAX_SAFE_INTEGER)
+    assert.equal(read(message.buffer).id, Number.MAX_SAFE_INTEGER)
   })
 })
 
-describe('what goes into an envelope', () => {
-  it('is text as a JSON string, as the original browser client sends it', () => {
+describe('a sent payload', () => {
+  it('of kind text is a JSON string, as from the browser client of NanoLLM', () => {
     const { hex } = vectors.find(({ name }) => name.startsWith('c2s/text'))!
-    assert.equal(hexOf(packed('text', 'hé', {}).payload), hex.slice(64))
-    assert.equal(new TextDecoder().decode(packed('text', '"quoted"', {}).payload), '"\\"quoted\\""')
-    assert.equal(hexOf(packed('text', '', {}).payload), '2222')
+    assert.equal(hexOf(encode('text', 'hé', {}).payload), hex.slice(64))
+    assert.equal(new TextDecoder().decode(encode('text', '"quoted"', {}).payload), '"\\"quoted\\""')
+    assert.equal(hexOf(encode('text', '', {}).payload), '2222')
   })
 
-  it('is sound as little-endian samples, with rate and channels where they are not 48000 and 1', () => {
+  it('of kind audio has little-endian samples, and metadata unless rate and channels are 48,000 and 1', () => {
     const samples = Int16Array.of(0, 1, -1, 32767)
     const { hex } = vectors.find(({ name }) => name.startsWith('c2s/audio'))!
     assert.deepEqual(
       [
-        packed('audio', samples, {}),
-        packed('audio', samples, { rate: 16_000 }),
-        packed('audio', samples, { channels: 2 }),
-        packed('audio', samples, { rate: 192_000, channels: 2 }),
+        encode('audio', samples, {}),
+        encode('audio', samples, { rate: 16_000 }),
+        encode('audio', samples, { channels: 2 }),
+        encode('audio', samples, { rate: 192_000, channels: 2 }),
       ].map(({ payload, metadata }) => [hexOf(payload), metadata]),
       ['', '16000', '48000/2', '192000/2'].map(metadata => [hex.slice(64), metadata]),
     )
   })
 
   for (const [kind, payload, message] of [
-    ['json', undefined, 'json is what JSON.stringify takes, received undefined'],
+    ['json', undefined, 'json is a JSON value, received undefined'],
     ['text', 5, 'text is a string, received number'],
     ['audio', new Uint8Array(2), 'audio is an Int16Array'],
     ['image', 'bytes', 'image is an ArrayBuffer or a view of one'],
@@ -209,29 +209,29 @@ describe('what goes into an envelope', () => {
       'a kind is json, text, binary, file, audio, image or a number from 8 to 65535, received video',
     ],
   ] as const)
-    it(`is never ${kind} of ${typeof payload}`, () =>
-      assert.throws(() => packed(kind as 'json', payload, {}), { name: 'TypeError', message }))
+    it(`of kind ${kind} is not of type ${typeof payload}`, () =>
+      assert.throws(() => encode(kind as 'json', payload, {}), { name: 'TypeError', message }))
 })
 
-describe('what comes out of an envelope', () => {
-  it('is sound of its rate and channels, and never half a sample', () => {
+describe('a received payload', () => {
+  it('of kind audio has rate, channels and whole samples', () => {
     const bytes = bytesOf('00000100ffffff7f')
-    assert.deepEqual(unpacked(4, bytes, ''), {
+    assert.deepEqual(decode(4, bytes, ''), {
       kind: 'audio',
       payload: Int16Array.of(0, 1, -1, 32767),
       rate: 48_000,
       channels: 1,
     })
-    assert.throws(() => unpacked(4, bytes.subarray(2), '44100/2'), {
+    assert.throws(() => decode(4, bytes.subarray(2), '44100/2'), {
       message: 'audio of 2 channels has a multiple of 4 bytes, received 6',
     })
-    assert.throws(() => unpacked(4, bytes, 'loud'), {
+    assert.throws(() => decode(4, bytes, 'loud'), {
       message: 'metadata of audio is RATE or RATE/CHANNELS, received "loud"',
     })
   })
 
-  it('is text with the mark that it begins with', () => {
-    assert.equal(unpacked(1, bytesOf('efbbbf61'), '').payload, '\ufeffa')
+  it('of kind text keeps its byte order mark', () => {
+    assert.equal(decode(1, bytesOf('efbbbf61'), '').payload, '\ufeffa')
   })
 })
 
@@ -248,11 +248,11 @@ describe('an image', () => {
     ['3c73766720', undefined],
     ['', undefined],
   ] as const)
-    it(`${hex || 'of nothing'} is ${mime ?? 'none'}`, () => assert.equal(imageType(bytesOf(hex)), mime))
+    it(`${hex || 'without bytes'} is ${mime ?? 'of no known type'}`, () => assert.equal(imageType(bytesOf(hex)), mime))
 })
 
-describe('the level of sound', () => {
-  it('is between 0 and 1', () => {
+describe('levelOf', () => {
+  it('is from 0 to 1', () => {
     assert.equal(levelOf(new Int16Array()), 0)
     assert.equal(levelOf(new Int16Array(8)), 0)
     assert.equal(levelOf(Int16Array.of(-16_384, 16_384)), 0.5)
@@ -261,7 +261,7 @@ describe('the level of sound', () => {
 })
 
 describe('a media connection', () => {
-  it('sends every kind, numbered from 0, with the time of sending', async t => {
+  it('sends every kind, numbered from 0, with the current time', async t => {
     const server = await fake(t)
     const { media } = follow(t, server.url)
     const before = Date.now()
@@ -276,9 +276,9 @@ describe('a media connection', () => {
       media.send(4242, png),
     ])
       assert.equal(sent, true)
-    await until(() => server.heard.length === 7)
+    await until(() => server.received.length === 7)
     assert.deepEqual(
-      server.heard.map(({ id, type, metadata, payload }) => [id, type, metadata, hexOf(payload)]),
+      server.received.map(({ id, type, metadata, payload }) => [id, type, metadata, hexOf(payload)]),
       [
         [0, 0, '', hexOf(new TextEncoder().encode('{"a":[1]}'))],
         [1, 1, '', '2268c3a922'],
@@ -289,15 +289,15 @@ describe('a media connection', () => {
         [6, 4242, '', '89504e470d0a1a0a'],
       ],
     )
-    assert.ok(server.heard.every(({ timestamp }) => timestamp >= before && timestamp <= Date.now()))
+    assert.ok(server.received.every(({ timestamp }) => timestamp >= before && timestamp <= Date.now()))
   })
 
-  it('numbers anew after a reconnect, also what waited meanwhile', async t => {
+  it('numbers from 0 after a reconnect, with the messages that waited', async t => {
     const first = await fake(t)
     const { media } = follow(t, first.url)
     media.send('text', 'a')
     media.send('text', 'b')
-    await until(() => first.heard.length === 2)
+    await until(() => first.received.length === 2)
     const lost = new Promise<void>(resolve => media.on('close', () => resolve()))
     await first.close()
     await lost
@@ -307,8 +307,11 @@ describe('a media connection', () => {
     const second = await fake(t, first.port)
     await opened(media)
     media.send('text', 'd')
-    await until(() => second.heard.length === 2)
-    const summary = [...first.heard, ...second.heard].map(({ id, payload }) => [id, new TextDecoder().decode(payload)])
+    await until(() => second.received.length === 2)
+    const summary = [...first.received, ...second.received].map(({ id, payload }) => [
+      id,
+      new TextDecoder().decode(payload),
+    ])
     assert.deepEqual(summary, [
       [0, '"a"'],
       [1, '"b"'],
@@ -317,24 +320,24 @@ describe('a media connection', () => {
     ])
   })
 
-  it('tells every kind by its name, in order', async t => {
+  it('emits an event for every kind, in order', async t => {
     const server = await fake(t)
-    const { media, told } = follow(t, server.url)
+    const { media, events } = follow(t, server.url)
     await opened(media)
     const png = bytesOf('89504e470d0a1a0a')
     const alert = { id: 0, time: '9:41:07', message: 'no', level: 'error', category: 'upload', timeout: 3500 }
-    server.say(0, '[1]')
-    server.say(1, '"hé"')
-    server.say(2, png)
-    server.say(3, png, { metadata: 'bin' })
-    server.say(4, bytesOf('00000100'), { metadata: '16000/2' })
-    server.say(5, png)
-    server.say(77, png)
-    server.say(0, JSON.stringify({ alert }))
-    server.say(0, JSON.stringify({ alert, more: 1 }))
-    await until(() => told.length === 10)
+    server.send(0, '[1]')
+    server.send(1, '"hé"')
+    server.send(2, png)
+    server.send(3, png, { metadata: 'bin' })
+    server.send(4, bytesOf('00000100'), { metadata: '16000/2' })
+    server.send(5, png)
+    server.send(77, png)
+    server.send(0, JSON.stringify({ alert }))
+    server.send(0, JSON.stringify({ alert, more: 1 }))
+    await until(() => events.length === 10)
     const at = (id: number, metadata = '') => ({ id, timestamp: 1_700_000_000_123, metadata })
-    assert.deepEqual(told, [
+    assert.deepEqual(events, [
       ['json', { payload: [1], ...at(0) }],
       ['text', { payload: '"hé"', ...at(1) }],
       ['binary', { payload: png, ...at(2) }],
@@ -348,35 +351,35 @@ describe('a media connection', () => {
     ])
   })
 
-  it('tells what did not arrive, and counts it', async t => {
+  it('emits and counts missed messages', async t => {
     const server = await fake(t)
-    const { media, told } = follow(t, server.url)
+    const { media, events } = follow(t, server.url)
     await opened(media)
-    server.say(1, 'a')
-    server.say(1, 'b', { skip: 3 })
-    server.say(1, 'c')
-    server.say(1, 'd', { skip: 1 })
-    await until(() => told.length === 6)
+    server.send(1, 'a')
+    server.send(1, 'b', { skip: 3 })
+    server.send(1, 'c')
+    server.send(1, 'd', { skip: 1 })
+    await until(() => events.length === 6)
     assert.deepEqual(
-      told.map(([type, event]) => (type === 'text' ? (event as { payload: string }).payload : [type, event])),
+      events.map(([type, event]) => (type === 'text' ? (event as { payload: string }).payload : [type, event])),
       ['a', ['missed', 3], 'b', 'c', ['missed', 1], 'd'],
     )
     assert.equal(media.missed, 4)
   })
 
-  it('tells what it cannot read, and reads on', async t => {
+  it('emits an event for an unreadable message, and continues', async t => {
     const server = await fake(t)
-    const { media, told } = follow(t, server.url)
+    const { media, events } = follow(t, server.url)
     await opened(media)
     server.sockets[0]!.send('plain')
     server.sockets[0]!.send(Buffer.from('short'))
-    server.say(0, '{a}')
-    server.say(1, 'after')
-    await until(() => told.length === 4)
+    server.send(0, '{a}')
+    server.send(1, 'after')
+    await until(() => events.length === 4)
     assert.deepEqual(
-      told.map(([type, event]) => [type, (event as { reason?: string }).reason]),
+      events.map(([type, event]) => [type, (event as { reason?: string }).reason]),
       [
-        ['unreadable', 'a text message; has the server the filter media?'],
+        ['unreadable', 'a text message; does the server have the filter media?'],
         ['unreadable', 'an envelope has more than 32 bytes, received 5'],
         ['unreadable', 'the payload is not JSON'],
         ['text', undefined],
@@ -384,35 +387,35 @@ describe('a media connection', () => {
     )
   })
 
-  it('has no microphone and no camera where there is no browser', async t => {
+  it('has no microphone and no camera outside of browsers', async t => {
     const server = await fake(t)
     const { media } = follow(t, server.url)
     const message = (device: string) =>
-      `no ${device} here: browsers have one for pages of https: and of localhost alone`
+      `the ${device} is not available: it needs a browser and a page on HTTPS or localhost`
     await assert.rejects(media.microphone(), { message: message('microphone') })
     await assert.rejects(media.camera(), { message: message('camera') })
   })
 })
 
-/** The server's side of uploads, as far as a test wants it: acknowledges when told to. */
+/** A server of uploads that acknowledges when the test calls `acknowledge`. */
 async function receiving(t: TestContext, window: number) {
   const server = await fake(t)
   const uploads = new Map<
     number,
     { name: string; size: number; received: number; acknowledged: number; bytes: Buffer[] }
   >()
-  const said: Record<string, unknown>[] = []
+  const commands: Record<string, unknown>[] = []
   let worst = 0
   let next = 0
-  const say = (message: object) => server.say(6, JSON.stringify(message))
-  const work = () => {
-    for (const { type, payload, metadata } of server.heard.slice(next)) {
+  const reply = (message: object) => server.send(6, JSON.stringify(message))
+  const handle = () => {
+    for (const { type, payload, metadata } of server.received.slice(next)) {
       if (type === 6) {
         const message = JSON.parse(new TextDecoder().decode(payload))
-        said.push(message)
+        commands.push(message)
         if (message.begin === undefined) continue
         uploads.set(message.begin, { ...message, received: 0, acknowledged: 0, bytes: [] })
-        say({ ready: message.begin, window })
+        reply({ ready: message.begin, window })
       } else if (type === 7) {
         const upload = uploads.get(Number(metadata))!
         upload.received += payload.length
@@ -420,22 +423,22 @@ async function receiving(t: TestContext, window: number) {
         worst = Math.max(worst, upload.received - upload.acknowledged)
       }
     }
-    next = server.heard.length
+    next = server.received.length
   }
   const acknowledge = (id: number) => {
     const upload = uploads.get(id)!
     if (upload.acknowledged === upload.received) return
     upload.acknowledged = upload.received
-    say({ progress: id, received: upload.received })
-    if (upload.received === upload.size) say({ done: id, ...saved(id, upload.size) })
+    reply({ progress: id, received: upload.received })
+    if (upload.received === upload.size) reply({ done: id, ...saved(id, upload.size) })
   }
-  /** Looks at what has come until the condition holds. */
-  const worked = (condition: () => boolean, what: string) =>
+  /** Handles received messages until the condition holds. */
+  const handled = (condition: () => boolean, what: string) =>
     until(() => {
-      work()
+      handle()
       return condition()
     }, what)
-  return { ...server, uploads, said, worked, acknowledge, refuse: say, worst: () => worst }
+  return { ...server, uploads, commands, handled, acknowledge, refuse: reply, worst: () => worst }
 }
 
 const saved = (id: number, size: number): Uploaded => ({
@@ -444,11 +447,11 @@ const saved = (id: number, size: number): Uploaded => ({
   size,
 })
 
-/** Bytes that differ everywhere. */
+/** Bytes without a short period. */
 const content = (size: number) =>
   Buffer.from(Array.from({ length: size }, (_, index) => (index * 7 + (index >> 8)) % 251))
 
-/** Rejects with what an upload rejects with. */
+/** The error of an upload. */
 async function failure(upload: Promise<unknown>): Promise<unknown> {
   return upload.then(
     () => assert.fail('it was saved'),
@@ -457,38 +460,38 @@ async function failure(upload: Promise<unknown>): Promise<unknown> {
 }
 
 describe('an upload', () => {
-  it('never has more under way than the window, and tells what the server has', async t => {
+  it('has at most a window of unacknowledged bytes, and reports progress', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const bytes = content(4321)
-    const told: number[] = []
+    const progress: number[] = []
     const upload = media.upload(new File([bytes], 'a name.bin'), {
       onProgress: ({ received, size }) => {
         assert.equal(size, 4321)
-        told.push(received)
+        progress.push(received)
       },
     })
     const one = () => server.uploads.get(1)
-    // Nothing is acknowledged: it must stop at the window by itself.
-    await server.worked(() => one()?.received === 1000, 'a window')
+    // Without an acknowledgement it stops at the window.
+    await server.handled(() => one()?.received === 1000, 'a window')
     while (one()!.acknowledged < 4321) {
       const before = one()!.acknowledged
       server.acknowledge(1)
       const expected = Math.min(4321, one()!.acknowledged + 1000)
-      await server.worked(() => one()!.received === expected, `${expected} after ${before}`)
+      await server.handled(() => one()!.received === expected, `${expected} after ${before}`)
     }
     assert.deepEqual(await upload, saved(1, 4321))
     assert.equal(server.worst(), 1000)
     assert.deepEqual(Buffer.concat(one()!.bytes), bytes)
-    assert.deepEqual(told, [1000, 2000, 3000, 4000, 4321])
-    assert.deepEqual(server.said, [{ begin: 1, name: 'a name.bin', size: 4321 }])
+    assert.deepEqual(progress, [1000, 2000, 3000, 4000, 4321])
+    assert.deepEqual(server.commands, [{ begin: 1, name: 'a name.bin', size: 4321 }])
     assert.ok(
       one()!.bytes.every(chunk => chunk.length <= 250),
       'a quarter of the window at most',
     )
   })
 
-  it('may be one of several, with numbers of their own, two at a time', async t => {
+  it('may be one of several, two at a time', async t => {
     const server = await receiving(t, 1 << 22)
     const { media } = follow(t, server.url)
     const bytes = [content(600_000), content(300_001), content(1), content(2)]
@@ -502,7 +505,7 @@ describe('an upload', () => {
     ]
     const error = failure(uploads.splice(2, 1)[0]!)
     const whole = (id: number) =>
-      server.worked(() => server.uploads.get(id)?.received === bytes[id - 1]!.length, `all of ${id}`)
+      server.handled(() => server.uploads.get(id)?.received === bytes[id - 1]!.length, `all of ${id}`)
     await whole(1)
     await whole(2)
     assert.equal(server.uploads.size, 2)
@@ -519,11 +522,11 @@ describe('an upload', () => {
     assert.equal(Math.max(...server.uploads.get(1)!.bytes.map(chunk => chunk.length)), 256 * 1024)
   })
 
-  it('is rejected in the words of the server, also midway', async t => {
+  it('is rejected with code and reason of the server', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const error = failure(media.upload({ name: 'a.exe', data: content(5000) }))
-    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    await server.handled(() => server.uploads.get(1)?.received === 1000, 'a window')
     server.refuse({ refused: 1, reason: 'no .exe here', code: 'type' })
     const refused = (await error) as UploadError
     assert.ok(refused instanceof UploadError)
@@ -532,47 +535,47 @@ describe('an upload', () => {
       ['type', 'no .exe here', 'no .exe here', 'UploadError'],
     )
     media.send('text', 'after')
-    await server.worked(() => server.heard.at(-1)!.type === 1, 'the text')
+    await server.handled(() => server.received.at(-1)!.type === 1, 'the text')
     assert.equal(server.uploads.get(1)!.received, 1000, 'nothing more of it went out')
   })
 
-  it('is cancelled by its signal, and says so to the server', async t => {
+  it('is cancelled by its signal, with a command to the server', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const stop = new AbortController()
     const error = failure(media.upload({ name: 'a', data: content(5000) }, { signal: stop.signal }))
-    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    await server.handled(() => server.uploads.get(1)?.received === 1000, 'a window')
     stop.abort()
     assert.equal(((await error) as Error).name, 'AbortError')
-    await server.worked(() => server.said.length === 2, 'a cancel')
-    assert.deepEqual(server.said[1], { cancel: 1 })
+    await server.handled(() => server.commands.length === 2, 'a cancel')
+    assert.deepEqual(server.commands[1], { cancel: 1 })
     assert.equal(
       ((await failure(media.upload({ name: 'b', data: content(1) }, { signal: stop.signal }))) as Error).name,
       'AbortError',
     )
-    assert.equal(server.said.length, 2)
+    assert.equal(server.commands.length, 2)
   })
 
-  it('is lost with its connection, and leaves nothing for the next one', async t => {
+  it('ends with its connection, and the next connection sends nothing of it', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const error = failure(media.upload({ name: 'a', data: content(5000) }))
-    await server.worked(() => server.uploads.get(1)?.received === 1000, 'a window')
+    await server.handled(() => server.uploads.get(1)?.received === 1000, 'a window')
     const again = opened(media)
     server.sockets[0]!.terminate()
     const { code, reason } = (await error) as UploadError
     assert.deepEqual([code, reason], ['lost', 'the connection was lost (1006)'])
     await again
     assert.equal(media.queued, 0)
-    const heard = server.heard.length
+    const received = server.received.length
     const next = media.upload({ name: 'b', data: content(10) })
-    await server.worked(() => server.uploads.get(2)?.received === 10, 'the next one')
+    await server.handled(() => server.uploads.get(2)?.received === 10, 'the next one')
     server.acknowledge(2)
     await next
-    assert.equal(server.heard.length, heard + 2)
+    assert.equal(server.received.length, received + 2)
   })
 
-  it('waits for a connection, but not for one that is closed', async t => {
+  it('waits for a connection, unless it is closed for good', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, 'ws://127.0.0.1:1', { attempts: 1 })
     assert.deepEqual(
@@ -586,42 +589,42 @@ describe('an upload', () => {
     const early = connectMedia(server.url)
     t.after(() => early.close())
     const upload = early.upload({ name: 'a', data: content(1) })
-    await server.worked(() => server.uploads.get(1)?.received === 1, 'it')
+    await server.handled(() => server.uploads.get(1)?.received === 1, 'it')
     server.acknowledge(1)
     assert.deepEqual(await upload, saved(1, 1))
   })
 
-  it('ends when the connection is closed on this side', async t => {
+  it('ends when the client closes the connection', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const error = failure(media.upload({ name: 'a', data: content(5000) }))
-    await server.worked(() => server.uploads.size === 1, 'a begin')
+    await server.handled(() => server.uploads.size === 1, 'a begin')
     media.close()
     assert.equal(((await error) as UploadError).reason, 'the connection was lost (1000)')
   })
 
-  it('does not wait for ever for a server that says nothing', async t => {
+  it('fails if the server does not reply within the timeout', async t => {
     const server = await fake(t)
     const { media } = follow(t, server.url)
     const error = failure(media.upload({ name: 'a', data: content(1) }, { timeout: 30 }))
-    assert.equal(((await error) as UploadError).reason, 'the server said nothing of the upload for 30 ms')
-    await until(() => server.heard.length === 2)
-    assert.equal(new TextDecoder().decode(server.heard[1]!.payload), '{"cancel":1}')
+    assert.equal(((await error) as UploadError).reason, 'the server did not reply to the upload within 30 ms')
+    await until(() => server.received.length === 2)
+    assert.equal(new TextDecoder().decode(server.received[1]!.payload), '{"cancel":1}')
   })
 
-  it('tells of a file that can no longer be read', async t => {
+  it('rejects with the error of a file that cannot be read', async t => {
     const server = await receiving(t, 1000)
     const { media } = follow(t, server.url)
     const gone = Object.assign(new Blob(['contents']), {
       slice: () => ({ arrayBuffer: () => Promise.reject(new Error('it has changed')) }),
     }) as unknown as Blob
     const error = failure(media.upload({ name: 'a', data: gone }))
-    await server.worked(() => server.said.length === 2, 'a cancel')
-    assert.deepEqual([((await error) as Error).message, server.said[1]], ['it has changed', { cancel: 1 }])
+    await server.handled(() => server.commands.length === 2, 'a cancel')
+    assert.deepEqual([((await error) as Error).message, server.commands[1]], ['it has changed', { cancel: 1 }])
   })
 
   for (const wrong of [{}, { name: 'a' }, { data: new Blob([]) }, { name: 'a', data: 'text' }, new Blob([])])
-    it(`is none of ${wrong instanceof Blob ? 'a nameless blob' : JSON.stringify(wrong)}`, async t => {
+    it(`is not ${wrong instanceof Blob ? 'a blob without a name' : JSON.stringify(wrong)}`, async t => {
       const { media } = follow(t, 'ws://127.0.0.1:1')
       await assert.rejects(media.upload(wrong as never), {
         name: 'TypeError',
@@ -631,23 +634,23 @@ describe('an upload', () => {
 })
 
 describe('with the filter media', () => {
-  /** A server that echoes what it can, and saves files in a folder of the test. */
+  /** A server that echoes messages, and saves files in a folder of the test. */
   async function real(t: TestContext) {
     const mediaUploads = folder(t)
     const { url } = await serve(t, { filters: ['media', 'echo'], mediaUploads })
     return { url, http: url.replace('ws:', 'http:'), saved: () => readdirSync(mediaUploads) }
   }
 
-  it('text comes back as it was, quotes and all', async t => {
+  it('echoed text is unchanged, with its quotes', async t => {
     const { url } = await real(t)
-    const { media, told } = follow(t, url)
+    const { media, events } = follow(t, url)
     for (const text of ['plain', '"quoted"', '', '{"a":1}', '\u2028\ud83d\ude00', '\ufeffmarked'])
       media.send('text', text)
     media.send('json', 'a string')
     media.send('binary', bytesOf('0001'))
-    await until(() => told.length === 7)
+    await until(() => events.length === 7)
     assert.deepEqual(
-      told.map(([type, event]) => [type, (event as { payload: unknown }).payload]),
+      events.map(([type, event]) => [type, (event as { payload: unknown }).payload]),
       [
         ['text', 'plain'],
         ['text', '"quoted"'],
@@ -661,30 +664,30 @@ describe('with the filter media', () => {
     assert.equal(media.missed, 0)
   })
 
-  it('a large file arrives whole, with progress on the way', async t => {
+  it('a large file is complete, with progress', async t => {
     const { url, http } = await real(t)
     const { media } = follow(t, url)
     const bytes = Buffer.alloc(20 * 1024 * 1024 + 7, 'some text\n')
-    const told: number[] = []
+    const progress: number[] = []
     const {
       name,
       url: path,
       size,
     } = await media.upload(new File([bytes], 'large.txt'), {
-      onProgress: ({ received }) => told.push(received),
+      onProgress: ({ received }) => progress.push(received),
     })
     assert.match(name, /^\d{8}_\d{6}_\d{3}-[0-9a-f]{8}\.txt$/)
     assert.deepEqual([path, size], [`/uploads/${name}`, bytes.length])
     assert.ok(Buffer.from(await (await fetch(http + path)).arrayBuffer()).equals(bytes))
-    assert.ok(told.length >= 10, told.join())
+    assert.ok(progress.length >= 10, progress.join())
     assert.deepEqual(
-      told,
-      told.toSorted((a, b) => a - b),
+      progress,
+      progress.toSorted((a, b) => a - b),
     )
-    assert.equal(told.at(-1), bytes.length)
+    assert.equal(progress.at(-1), bytes.length)
   })
 
-  it('more files at once than a client may have under way all arrive', async t => {
+  it('more files than a client may upload at a time are all saved', async t => {
     const { url, saved } = await real(t)
     const { media } = follow(t, url)
     const names = await Promise.all(
@@ -716,7 +719,7 @@ describe('with the filter media', () => {
     assert.deepEqual(saved(), [name])
   })
 
-  it('a cancelled one leaves nothing', async t => {
+  it('a cancelled upload leaves no file', async t => {
     const { url, saved } = await real(t)
     const { media } = follow(t, url)
     const stop = new AbortController()

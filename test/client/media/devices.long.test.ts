@@ -6,10 +6,10 @@ import { browser, skipWithoutBrowser, watched } from '../../support/browser.ts'
 import { folder } from '../../support/cli.ts'
 import { serve } from '../../support/peer.ts'
 
-/** What a client says comes back with the numbers that it gave it: a server of the envelope, as far as devices need one. */
+/** Returns messages unchanged, with the ids of the client, as a server of envelopes. */
 const mirror: FilterModule = { message: (payload, client) => client.send(payload) }
 
-/** A page of the server, with the default Content-Security-Policy, that is connected with it. */
+/** A connected page of the server, with the default Content-Security-Policy. */
 async function open(t: TestContext): Promise<Page> {
   // Before its server, so that it is closed first: a page without a server logs errors.
   const chromium = await browser(t)
@@ -21,7 +21,7 @@ async function open(t: TestContext): Promise<Page> {
     const library = await import('/fws/media.js')
     const media = library.connectMedia(location.href.replace('http', 'ws'))
     await new Promise(resolve => media.on('open', resolve))
-    /** The first messages of a kind for which it says so. */
+    /** The first messages of a kind, until \`enough\` returns true. */
     const collect = (type, enough) => new Promise(resolve => {
       const all = []
       const stop = media.on(type, event => {
@@ -35,9 +35,9 @@ async function open(t: TestContext): Promise<Page> {
 }
 
 describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
-  it('is heard as 40 ms of mono sound a message, which a player plays', async t => {
+  it('is sent as mono sound, 40 ms per message, which a player plays', async t => {
     const page = await open(t)
-    const heard = await page.evaluate<Record<string, unknown>>(`(async () => {
+    const result = await page.evaluate<Record<string, unknown>>(`(async () => {
       const sent = []
       const player = media.player()
       const collected = collect('audio', all => all.length > 50 && all.some(({ payload }) => library.levelOf(payload) > 0.01))
@@ -59,8 +59,8 @@ describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
         waits: queued > 0 && queued < 1,
       }
     })()`)
-    const { rate } = heard
-    assert.deepEqual(heard, {
+    const { rate } = result
+    assert.deepEqual(result, {
       rate,
       rates: [rate],
       lengths: [0.04],
@@ -72,9 +72,9 @@ describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
     })
   })
 
-  it('is heard at a rate of choice, and no more after its signal', async t => {
+  it('is sent at a chosen rate, and not after its signal', async t => {
     const page = await open(t)
-    const heard = await page.evaluate(`(async () => {
+    const result = await page.evaluate(`(async () => {
       const stop = new AbortController()
       const collected = collect('audio', all => all.length === 3)
       const microphone = await media.microphone({ rate: 16000, signal: stop.signal })
@@ -82,7 +82,7 @@ describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
       let late = 0
       stop.abort()
       await microphone.closed
-      // What had gone out has come back when this has.
+      // Audio that was sent before has arrived when this text arrives.
       const after = collect('text', () => true)
       media.send('text', 'end')
       await after
@@ -92,14 +92,14 @@ describe('the microphone of a browser', { skip: skipWithoutBrowser }, () => {
       await end
       return { metadata, rate, length: payload.length, late }
     })()`)
-    assert.deepEqual(heard, { metadata: '16000', rate: 16_000, length: 640, late: 0 })
+    assert.deepEqual(result, { metadata: '16000', rate: 16_000, length: 640, late: 0 })
   })
 })
 
 describe('the camera of a browser', { skip: skipWithoutBrowser }, () => {
-  it('sends no picture that is finished after its end', async t => {
+  it('sends no picture that is encoded after stop()', async t => {
     const page = await open(t)
-    const seen = await page.evaluate(`(async () => {
+    const result = await page.evaluate(`(async () => {
       const { toBlob } = HTMLCanvasElement.prototype
       const finished = new Promise(resolve => {
         HTMLCanvasElement.prototype.toBlob = function (done, ...how) {
@@ -118,12 +118,12 @@ describe('the camera of a browser', { skip: skipWithoutBrowser }, () => {
       await end
       return late
     })()`)
-    assert.equal(seen, 0)
+    assert.equal(result, 0)
   })
 
-  it('is seen as JPEG pictures that the server does not save', async t => {
+  it('is sent as JPEG pictures that the server does not save', async t => {
     const page = await open(t)
-    const seen = await page.evaluate(`(async () => {
+    const result = await page.evaluate(`(async () => {
       const collected = collect('image', all => all.length === 3)
       const camera = await media.camera({ fps: 20, width: 160, quality: 0.5 })
       const all = await collected
@@ -133,6 +133,6 @@ describe('the camera of a browser', { skip: skipWithoutBrowser }, () => {
       const { width, height } = await createImageBitmap(new Blob([all[0].payload], { type: all[0].mime }))
       return { width, height, mime: all[0].mime, metadata: all[0].metadata, ready: track.readyState }
     })()`)
-    assert.deepEqual(seen, { width: 160, height: 120, mime: 'image/jpeg', metadata: '', ready: 'ended' })
+    assert.deepEqual(result, { width: 160, height: 120, mime: 'image/jpeg', metadata: '', ready: 'ended' })
   })
 })

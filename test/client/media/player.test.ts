@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { openPlayer } from '../../../client/media/player.ts'
 
-/** An AudioContext whose clock the test moves, and what is scheduled on it: times in milliseconds. */
+/** An AudioContext with a clock that the test sets. It records what is scheduled. */
 class FakeContext {
   state = 'running'
   currentTime = 0
   readonly destination = {}
   readonly started: { from: number; to: number; data: readonly Float32Array[] }[] = []
-  /** Changes of loudness that stand, by time. */
+  /** Scheduled changes of the gain. */
   edges: { at: number; value: number; how: 'set' | 'ramp' }[] = []
 
   createGain() {
@@ -25,7 +25,7 @@ class FakeContext {
   }
 
   createBuffer(channels: number, length: number, rate: number) {
-    // As Chromium does; other browsers have other bounds.
+    // The bounds of Chromium.
     if (rate < 3000 || rate > 768_000 || channels > 32) throw new DOMException('out of range', 'NotSupportedError')
     const data = Array.from({ length: channels }, () => new Float32Array(length))
     return { duration: length / rate, data, getChannelData: (channel: number) => data[channel] }
@@ -50,7 +50,7 @@ class FakeContext {
   }
 }
 
-/** A player on such a context. */
+/** A player with a fake context. */
 function play(t: TestContext, options = {}) {
   const context = new FakeContext()
   const global = globalThis as { AudioContext?: unknown }
@@ -69,7 +69,7 @@ const piece = { payload: new Int16Array(1920), rate: 48_000, channels: 1 }
 const ms = (seconds: number) => Math.round(seconds * 1e6) / 1e3
 
 describe('a player', () => {
-  it('plays piece after piece without a gap, whenever they come in time', t => {
+  it('plays samples without a gap if they arrive in time', t => {
     const { context, player } = play(t)
     for (const now of [0, 0.01, 0.01, 0.15]) {
       context.currentTime = now
@@ -87,7 +87,7 @@ describe('a player', () => {
     assert.equal(ms(player.queued), 130)
   })
 
-  it('leaves out what the browser cannot play, and plays on', t => {
+  it('drops samples that the browser does not support, and continues', t => {
     const { context, player } = play(t)
     assert.equal(player.play({ ...piece, rate: 1 }), false)
     assert.equal(player.play({ ...piece, rate: 8000, channels: 64 }), false)
@@ -98,7 +98,7 @@ describe('a player', () => {
     )
   })
 
-  it('comes up once and goes down once where there is no silence', t => {
+  it('fades in once and out once if there is no silence', t => {
     const { context, player } = play(t)
     for (let count = 0; count < 3; count++) player.play(piece)
     assert.deepEqual(
@@ -112,7 +112,7 @@ describe('a player', () => {
     )
   })
 
-  it('waits a little after a silence, and fades around it', t => {
+  it('delays sound after a silence, and fades before and after it', t => {
     const { context, player } = play(t)
     player.play(piece)
     context.currentTime = 0.158
@@ -136,7 +136,7 @@ describe('a player', () => {
     )
   })
 
-  it('takes channels apart, and rates as they come', t => {
+  it('separates channels, and uses the rate of the samples', t => {
     const { context, player } = play(t)
     player.play({ payload: Int16Array.of(16_384, -32_768, 0, 8192), rate: 8000, channels: 2 })
     const [{ from, to, data }] = context.started as [(typeof context.started)[number]]
@@ -144,10 +144,10 @@ describe('a player', () => {
     assert.deepEqual(data, [Float32Array.of(0.5, 0), Float32Array.of(-1, 0.25)])
   })
 
-  it('leaves out what is too much, what is nothing, and what comes while it may not play', t => {
+  it('drops samples beyond the limit, empty ones, and those while it is suspended', t => {
     const { context, player } = play(t, { maxQueued: 0.2 })
-    const taken = Array.from({ length: 6 }, () => player.play(piece))
-    assert.deepEqual(taken, [true, true, true, false, false, false])
+    const results = Array.from({ length: 6 }, () => player.play(piece))
+    assert.deepEqual(results, [true, true, true, false, false, false])
     assert.equal(player.play({ ...piece, payload: new Int16Array() }), false)
     context.currentTime = 10
     context.state = 'suspended'
@@ -156,7 +156,7 @@ describe('a player', () => {
     assert.equal(player.play(piece), true)
   })
 
-  it('ends once, by its signal too', async t => {
+  it('stops once, and by its signal', async t => {
     const stop = new AbortController()
     const { context, player } = play(t, { signal: stop.signal })
     stop.abort()
