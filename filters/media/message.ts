@@ -8,7 +8,7 @@ const JSON_START = /^\s{0,64}[[{]/
 
 /** A message of a media client, decoded: `message.media`. */
 export interface Media {
-  /** `upload`: a file that came in chunks, complete. */
+  /** `upload`: a complete file that was sent in chunks. */
   readonly kind: Kind | 'upload'
   /** For `json` the value, for `text` a string, for `upload` an `Uploaded`, for all other kinds a Buffer. */
   readonly payload: unknown

@@ -1,7 +1,7 @@
 import type { AudioFormat } from '../../protocols/nanollm/audio.ts'
 import type { Uploaded as NamedFile } from '../../protocols/nanollm/upload.ts'
 
-/** A file of a client that came in chunks, as other clients may see it. */
+/** A file that a client sent in chunks, as other clients may see it. */
 export interface Uploaded extends NamedFile {
   /** By the first bytes; `audio`: a recording, as WAV. */
   readonly kind: 'file' | 'image' | 'audio'

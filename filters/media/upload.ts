@@ -30,7 +30,7 @@ export interface UploadJob {
   onEnd(): void
 }
 
-/** A file that comes in chunks. It is visible when it is complete; a failed upload leaves no bytes. */
+/** A file in chunks. It is visible when it is complete; a failed upload leaves no bytes. */
 export class Upload {
   readonly #job: UploadJob
   readonly #chunks: ChunkQueue

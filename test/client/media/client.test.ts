@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { decode, encode } from '../../../client/media/kinds.ts'
@@ -17,24 +16,8 @@ import {
 } from '../../../client/media/node.ts'
 import { readEnvelope, writeEnvelope, writeId } from '../../../protocols/nanollm/envelope.ts'
 import { folder } from '../../support/cli.ts'
+import { vector } from '../../support/media.ts'
 import { serve, until } from '../../support/peer.ts'
-import { root } from '../../support/root.ts'
-
-/** Messages recorded between the browser client and the server of NanoLLM. */
-const { vectors } = JSON.parse(readFileSync(join(root, 'test/vectors/nanollm.json'), 'utf8')) as {
-  vectors: readonly Vector[]
-}
-interface Vector {
-  readonly name: string
-  readonly hex: string
-  readonly header?: {
-    readonly id: number
-    readonly timestamp: number
-    readonly type: number
-    readonly payload_size: number
-    readonly metadata: string
-  }
-}
 
 const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
 const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -105,87 +88,23 @@ async function fake(t: TestContext, port = 0) {
   }
 }
 
-describe('the envelope', () => {
-  /** Neither side may send a message without a payload. */
-  const empty = vectors.filter(({ header }) => header?.payload_size === 0)
-  const whole = vectors.filter(({ header }) => header !== undefined && header.payload_size > 0)
-
-  it('is tested with vectors of both directions', () => {
-    assert.deepEqual([vectors.length, whole.length, empty.length], [25, 17, 2])
-  })
-
-  for (const { name, hex, header } of whole)
-    it(`has the bytes of ${name}`, () => {
-      const message = bytesOf(hex)
-      const { payload, ...fields } = read(message.buffer)
-      const { id, timestamp, type, metadata } = header!
-      assert.deepEqual(fields, { id, timestamp, type, metadata })
-      assert.equal(hexOf(payload), hex.slice(64))
-      const written = write({ ...fields, payload })
-      assert.equal(hexOf(written), hex)
-    })
-
-  for (const { name, hex } of empty)
-    it(`is not ${name}`, () => {
-      assert.throws(() => read(bytesOf(hex).buffer), {
-        message: 'an envelope has more than 32 bytes, received 32',
-      })
-      assert.throws(() => write({ id: 7, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array() }), {
-        name: 'TypeError',
-        message: 'an envelope has a payload, received 0 bytes',
-      })
-    })
-
-  for (const [name, problem] of [
-    ['odd/magic 43', 'an envelope has 42 at byte 16, received 43'],
-    ['odd/size mismatch', 'the envelope announces a payload of 99 bytes, received 3'],
-    ['odd/unknown type 9', undefined],
-    ['odd/timestamp 2**64-1 file', undefined],
-    ['odd/bad json', 'the payload is not JSON'],
-    ['odd/metadata not utf-8', 'metadata is not UTF-8'],
-  ] as const)
-    it(problem === undefined ? `may be ${name}` : `is not ${name}, with the reason`, () => {
-      const { hex } = vectors.find(vector => vector.name === name)!
-      const content = () => {
-        const { type, payload, metadata } = read(bytesOf(hex).buffer)
-        return decode(type, payload, metadata)
-      }
-      if (problem === undefined) assert.deepEqual(content().payload, new TextEncoder().encode('abc'))
-      else assert.throws(content, { message: problem })
-    })
-
-  it('is tested with each of the vectors', () => {
-    const odd = vectors.filter(({ header }) => header === undefined)
-    assert.equal(odd.length, 6)
-  })
-
-  it('has metadata of at most 8 bytes, which are not truncated', () => {
-    const message = { id: 0, timestamp: 1, type: 3, payload: new Uint8Array(1) }
-    assert.equal(read(write({ ...message, metadata: 'abcdefgh' }).buffer).metadata, 'abcdefgh')
-    assert.throws(() => encode('file', message.payload, { metadata: 'äbcdefgh' }), {
+describe('a sent payload', () => {
+  it('has metadata of at most 8 bytes', () => {
+    assert.throws(() => encode('file', new Uint8Array(1), { metadata: 'äbcdefgh' }), {
       name: 'TypeError',
       message: 'metadata has at most 8 bytes, received "äbcdefgh" (9)',
     })
   })
 
-  it('has ids up to the largest safe integer', () => {
-    const message = write({ id: 0, timestamp: 1, type: 2, metadata: '', payload: new Uint8Array(1) })
-    writeId(message, Number.MAX_SAFE_INTEGER)
-    assert.equal(read(message.buffer).id, Number.MAX_SAFE_INTEGER)
-  })
-})
-
-describe('a sent payload', () => {
   it('of kind text is a JSON string, as from the browser client of NanoLLM', () => {
-    const { hex } = vectors.find(({ name }) => name.startsWith('c2s/text'))!
-    assert.equal(hexOf(encode('text', 'hé', {}).payload), hex.slice(64))
+    assert.equal(hexOf(encode('text', 'hé', {}).payload), hexOf(vector('c2s/text').subarray(32)))
     assert.equal(new TextDecoder().decode(encode('text', '"quoted"', {}).payload), '"\\"quoted\\""')
     assert.equal(hexOf(encode('text', '', {}).payload), '2222')
   })
 
   it('of kind audio has little-endian samples, and metadata unless rate and channels are 48,000 and 1', () => {
     const samples = Int16Array.of(0, 1, -1, 32767)
-    const { hex } = vectors.find(({ name }) => name.startsWith('c2s/audio'))!
+    const hex = hexOf(vector('c2s/audio').subarray(32))
     assert.deepEqual(
       [
         encode('audio', samples, {}),
@@ -193,7 +112,7 @@ describe('a sent payload', () => {
         encode('audio', samples, { channels: 2 }),
         encode('audio', samples, { rate: 192_000, channels: 2 }),
       ].map(({ payload, metadata }) => [hexOf(payload), metadata]),
-      ['', '16000', '48000/2', '192000/2'].map(metadata => [hex.slice(64), metadata]),
+      ['', '16000', '48000/2', '192000/2'].map(metadata => [hex, metadata]),
     )
   })
 
@@ -214,6 +133,18 @@ describe('a sent payload', () => {
 })
 
 describe('a received payload', () => {
+  it('of a custom type or with the largest timestamp is decoded', () => {
+    for (const name of ['odd/unknown type 9', 'odd/timestamp 2**64-1 file']) {
+      const { type, payload, metadata } = readEnvelope(Uint8Array.from(vector(name)))
+      assert.deepEqual(decode(type, payload, metadata).payload, new TextEncoder().encode('abc'), name)
+    }
+  })
+
+  it('of kind json is JSON', () => {
+    const { type, payload, metadata } = readEnvelope(vector('odd/bad json'))
+    assert.throws(() => decode(type, payload, metadata), { message: 'the payload is not JSON' })
+  })
+
   it('of kind audio has rate, channels and whole samples', () => {
     const bytes = bytesOf('00000100ffffff7f')
     assert.deepEqual(decode(4, bytes, ''), {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { readMedia } from '../../../filters/media/message.ts'
-import { MalformedError, readEnvelope, writeBody } from '../../../protocols/nanollm/envelope.ts'
-import { vector, vectors } from '../../support/media.ts'
+import { MalformedError, readEnvelope, writeBody, writeEnvelope, writeId } from '../../../protocols/nanollm/envelope.ts'
+import { type Vector, vector, vectors } from '../../support/media.ts'
 
 const MAX_JSON = 1000
 
@@ -15,21 +15,52 @@ const BROKEN: Readonly<Record<string, string>> = {
   'odd/metadata not utf-8': 'metadata is not UTF-8',
 }
 
+/** Fields of the recorded envelopes. */
+interface Recorded extends Vector {
+  readonly header?: Readonly<Record<'id' | 'timestamp' | 'type' | 'payload_size', number>> & {
+    readonly metadata: string
+  }
+}
+
 describe('envelope', () => {
-  it('is tested with all recorded messages', () => assert.equal(vectors.length, 25))
-  for (const { name, bytes } of vectors) {
+  it('is tested with all recorded messages', () => {
+    const headers = (vectors as readonly Recorded[]).flatMap(({ header }) => header ?? [])
+    assert.deepEqual([vectors.length, headers.length], [25, 19])
+    assert.equal(headers.filter(({ payload_size }) => payload_size === 0).length, 2)
+  })
+  for (const { name, bytes, header } of vectors as readonly Recorded[]) {
     const message = BROKEN[name]
     if (message === undefined) {
-      it(`round trips ${name}`, () => {
-        const read = readEnvelope(bytes)
-        const id = Buffer.alloc(8)
-        id.writeBigUInt64BE(read.id)
-        assert.deepEqual(Buffer.concat([id, writeBody(read)]), bytes)
+      it(`has the fields and the bytes of ${name}`, () => {
+        const { id, payload, ...fields } = readEnvelope(bytes)
+        if (header !== undefined) {
+          const { timestamp, type, metadata } = header
+          assert.deepEqual([Number(id), fields], [header.id, { timestamp: BigInt(timestamp), type, metadata }])
+        }
+        assert.deepEqual(payload, bytes.subarray(32))
+        const written = Buffer.from(writeEnvelope({ ...fields, payload }))
+        if (header !== undefined) writeId(written, header.id)
+        else written.set(bytes.subarray(0, 8))
+        assert.deepEqual(written, bytes)
+        assert.deepEqual(Buffer.from(writeBody({ ...fields, payload })), bytes.subarray(8))
       })
     } else {
       it(`refuses ${name}`, () => assert.throws(() => readEnvelope(bytes), new MalformedError(message)))
     }
   }
+  it('has a payload', () => {
+    const empty = { timestamp: 1n, type: 2, metadata: '', payload: new Uint8Array() }
+    assert.throws(() => writeEnvelope(empty), new TypeError('an envelope has a payload, received 0 bytes'))
+  })
+  it('has ids up to the largest safe integer', () => {
+    const message = writeEnvelope({ timestamp: 1n, type: 2, metadata: '', payload: new Uint8Array(1) })
+    writeId(message, Number.MAX_SAFE_INTEGER)
+    assert.equal(readEnvelope(message).id, BigInt(Number.MAX_SAFE_INTEGER))
+  })
+  it('has metadata of 8 bytes', () => {
+    const message = writeEnvelope({ timestamp: 1n, type: 3, metadata: 'abcdefgh', payload: new Uint8Array(1) })
+    assert.equal(readEnvelope(message).metadata, 'abcdefgh')
+  })
   it('truncates metadata to 8 bytes', () => {
     const body = writeBody({ timestamp: 0n, type: 3, metadata: 'abcdefghij', payload: Buffer.from('x') })
     assert.equal(Buffer.from(body).toString('latin1', 16), 'abcdefghx')
