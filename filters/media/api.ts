@@ -22,7 +22,7 @@ export interface MediaApi {
   send(client: Client, kind: Kind, value: unknown, options?: MessageOptions): void
   /** Sends a message and ends the chain. */
   answer(client: Client, kind: Kind, value: unknown, options?: MessageOptions): Drop
-  /** Sends a message to the media clients of all nodes. `client.server` as the server checks the permits of the client. */
+  /** Sends a message to the media clients of all nodes. With `client.server`, the permits of the client are checked. */
   broadcast(server: Server, kind: Kind, value: unknown, options?: MessageOptions & Audience): void
   /** Shows an alert to the user of a client, or to all users. Returns what was sent. */
   alert(to: Client | Server, message: string, options?: AlertOptions): Alert

@@ -11,13 +11,13 @@ export interface UploadSessionOptions {
   readonly uploads: Uploads | undefined
   /** Sends a reply to the client; MUST NOT throw. */
   readonly reply: (reply: UploadReply) => void
-  /** Called after the reply for a saved file, also after `close`; MUST NOT throw. */
+  /** Called for each saved file, after the reply; MUST NOT throw. */
   readonly onSaved: (file: SavedFile) => void
 }
 
 interface ActiveUpload {
   readonly upload: Upload
-  /** Bytes of the last reply. */
+  /** Bytes of the last acknowledgement. */
   acknowledged: number
 }
 
