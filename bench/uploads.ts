@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { WebSocket } from 'ws'
 import { connectMedia } from '../client/media/node.ts'
 import { pin, type Served, withServer } from './processes.ts'
+import { median } from './results.ts'
 
 const SIZE = 100_000_000
 const CHUNK = 256 * 1024
@@ -41,7 +42,7 @@ async function measure({ pid }: Served, run: () => Promise<unknown>): Promise<Sa
   return { rate: SIZE / seconds / MEGABYTE, memory: (memoryOf(pid).peak - before) / MEGABYTE }
 }
 
-function plain(): Promise<Sample> {
+function withWs(): Promise<Sample> {
   return withServer(['node', join(root, 'bench/servers/ws-sink.mjs'), String(SIZE)], async server => {
     const socket = new WebSocket(server.url, { perMessageDeflate: false })
     await once(socket, 'open')
@@ -59,7 +60,7 @@ function plain(): Promise<Sample> {
   })
 }
 
-async function ours(): Promise<Sample> {
+async function withMedia(): Promise<Sample> {
   const folder = mkdtempSync(join(tmpdir(), 'fws-uploads-'))
   const flags = ['-p', '0', '-f', 'media', '--media-uploads', folder, '--media-upload-types', 'bin']
   try {
@@ -75,20 +76,17 @@ async function ours(): Promise<Sample> {
   }
 }
 
-function median(samples: readonly Sample[], of: keyof Sample): number {
-  return samples.map(sample => sample[of]).sort((a, b) => a - b)[Math.floor(samples.length / 2)]!
-}
-
 pin(process.pid, 1)
 const results = { ours: [] as Sample[], ws: [] as Sample[] }
 for (let round = 0; round < ROUNDS; round++) {
-  results.ours.push(await ours())
-  results.ws.push(await plain())
+  results.ours.push(await withMedia())
+  results.ws.push(await withWs())
 }
 for (const [name, samples] of Object.entries(results)) {
-  const all = samples.map(({ rate }) => rate.toFixed(0)).join(' ')
-  console.log(
-    `${name}: ${median(samples, 'rate').toFixed(0)} MB/s (${all}), ${median(samples, 'memory').toFixed(0)} MB above base`,
-  )
+  const rates = samples.map(({ rate }) => rate)
+  const memory = median(samples.map(sample => sample.memory)).toFixed(0)
+  const all = rates.map(rate => rate.toFixed(0)).join(' ')
+  console.log(`${name}: ${median(rates).toFixed(0)} MB/s (${all}), ${memory} MB above base`)
 }
-console.log(`ours : ws = ${(median(results.ours, 'rate') / median(results.ws, 'rate')).toFixed(2)}`)
+const [ours, ws] = [results.ours, results.ws].map(samples => median(samples.map(({ rate }) => rate)))
+console.log(`filtered-websocket : ws = ${(ours! / ws!).toFixed(2)}`)
