@@ -32,7 +32,7 @@ export interface UploadOptions {
 /** A failed upload; the server keeps none of its bytes. The message is one sentence for users. */
 export class UploadError extends Error {
   override readonly name = 'UploadError'
-  /** From the server: `type`, `name`, `size`, `count`, `quota`, `busy`, `content`, `off`, `format`; `lost`: no connection. */
+  /** `type`, `name`, `size`, `count`, `quota`, `busy`, `content`, `off` or `format` from the server; `lost`: it broke off. */
   readonly code: string
 
   constructor(code: string, reason: string) {

@@ -1,7 +1,7 @@
 /** The largest number of an upload: as a decimal, it fits into the metadata of a chunk. */
 export const MAX_UPLOAD_ID = 99_999_999
 
-/** Why a server refuses an upload. `lost`: the upload, or a part of it, does not exist. */
+/** Why an upload is refused. `lost`: the connection, a message or the upload was lost, it stalled, or the disk failed. */
 export type UploadErrorCode =
   | 'type'
   | 'name'

@@ -21,7 +21,7 @@ async function open(t: TestContext): Promise<Page> {
     const library = await import('/fws/media.js')
     const media = library.connectMedia(location.href.replace('http', 'ws'))
     await new Promise(resolve => media.on('open', resolve))
-    /** The first messages of a kind, until \`enough\` returns true. */
+    /** The first messages of a kind, until enough() returns true. */
     const collect = (type, enough) => new Promise(resolve => {
       const all = []
       const stop = media.on(type, event => {
