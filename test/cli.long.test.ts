@@ -51,6 +51,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'port',
       'host',
       'hosts',
+      'health-path',
       'origins',
       'trust-proxy',
       'key',
