@@ -25,12 +25,12 @@ import { IGNORED, Reader } from './messaging/wire/reader.ts'
 export const describe = 'Exchange actions, requests and files over WebSocket and TCP'
 
 export type { Measured } from 'filtered-websocket/filters/clock'
+export type { CallFailed, CallOptions } from 'filtered-websocket/kit'
 export { options } from './messaging/options.ts'
 export type { RemotePeer } from './messaging/resumption/peers.ts'
 export type { Answer } from './messaging/resumption/roll.ts'
 export type { MessagingApi } from './messaging/rpc/api.ts'
 export type { Delivery } from './messaging/rpc/handlers.ts'
-export type { CallFailed, CallOptions } from './messaging/rpc/pending.ts'
 export type { TimeApi } from './messaging/rpc/time.ts'
 export type { Action, Args, Id, Kwargs, Messaging, Request, Response } from './messaging/wire/message.ts'
 

@@ -571,7 +571,7 @@ describe('what applications do with messaging', () => {
     const calls = Array.from({ length: 6000 }, () => api.call(client, 'x'))
     await assert.rejects(api.call(client, 'x'), {
       code: 'busy',
-      message: `client ${client.id} has 6000 calls to answer, --messaging-max-calls is that`,
+      message: '6000 calls wait for answers, --messaging-max-calls allows no more',
     })
     await ann.get(6000)
     const ids = json(ann).map(({ id }) => id as string)

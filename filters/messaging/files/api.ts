@@ -1,7 +1,6 @@
 import type { Client } from 'filtered-websocket'
-import { FileError } from 'filtered-websocket/kit'
+import { CallFailed, FileError } from 'filtered-websocket/kit'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
-import { CallFailed } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
 import { failedBy } from './failed.ts'
 import type { FileHandler, Permission } from './permission.ts'

@@ -1,5 +1,4 @@
-import { fileErrorOf } from 'filtered-websocket/kit'
-import { CallFailed } from '../rpc/pending.ts'
+import { CallFailed, fileErrorOf } from 'filtered-websocket/kit'
 
 /** The failure of a file transfer as a peer may see it; `cause` is for the operator. */
 export function failedBy(error: unknown): CallFailed {

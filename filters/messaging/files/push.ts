@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
-import { FileError, type FileHashes, type StoredFile, withDeadline } from 'filtered-websocket/kit'
+import {
+  CallFailed,
+  type CallOptions,
+  FileError,
+  type FileHashes,
+  type StoredFile,
+  withDeadline,
+} from 'filtered-websocket/kit'
 import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
-import { CallFailed, type CallOptions } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
 import { drainTimeout, within, withinHash } from './timeouts.ts'
 

@@ -1,4 +1,4 @@
-import type { CallOptions } from '../rpc/pending.ts'
+import type { CallOptions } from 'filtered-websocket/kit'
 
 const MIB = 2 ** 20
 /** Milliseconds for each MiB of a file whose hash a peer with a slow disk computes. */

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Client } from 'filtered-websocket'
-import { isPromise } from 'filtered-websocket/kit'
-import type { Calls } from '../rpc/calls.ts'
-import type { CallOptions } from '../rpc/pending.ts'
+import { type CallOptions, isPromise } from 'filtered-websocket/kit'
+import type { PeerCalls } from '../rpc/peer-calls.ts'
 import type { Session } from '../rpc/session.ts'
 import type { Args, Failure, Kwargs } from '../wire/message.ts'
 import type { Leases } from './leases.ts'
@@ -39,7 +38,7 @@ export interface PeersOptions extends Pick<PumpOptions, 'window' | 'maxAgeMs' | 
   readonly present: Present
   readonly link: Link
   readonly leases: Leases
-  readonly calls: Calls
+  readonly calls: PeerCalls
   readonly rollCall: RollCall
   /** Hears why a peer could not do something. */
   refused(peer: string, name: string, why: Failure): void
@@ -87,7 +86,7 @@ export class Peers {
       if (await leases.isAlive(node)) continue
       for (const peer of present.ended(node)) {
         this.#pump(peer)
-        calls.came(peer)
+        calls.retry(peer)
       }
     }
   }
@@ -117,7 +116,7 @@ export class Peers {
     if (Number.isFinite(turn)) link.tell({ type: 'left', peer, turn })
     // Another connection of it may be there.
     this.#pump(peer)
-    calls.came(peer)
+    calls.retry(peer)
   }
 
   #entered(peer: string, session: Session, turn: number): void {
@@ -126,7 +125,7 @@ export class Peers {
     session.turn = turn
     this.#pump(peer)
     link.tell({ type: 'came', peer, turn })
-    calls.came(peer)
+    calls.retry(peer)
   }
 
   /** As `MessagingApi.callAll`, on every node. */
@@ -156,7 +155,7 @@ export class Peers {
     const { present, calls, rollCall } = this.#options
     switch (news.type) {
       case 'ask':
-        calls.ask(news, node)
+        calls.forward(news, node)
         break
       case 'answer':
         calls.answered(news)
@@ -167,7 +166,7 @@ export class Peers {
       case 'came':
         present.cameElsewhere(news.peer, news.turn, node)
         this.#pump(news.peer)
-        calls.came(news.peer)
+        calls.retry(news.peer)
         break
       case 'left':
         present.leftElsewhere(news.peer, news.turn, node)

@@ -1,5 +1,5 @@
 import type { Awaitable, Entry, Logger, Storage } from 'filtered-websocket'
-import { CallFailed } from '../rpc/pending.ts'
+import { CallFailed } from 'filtered-websocket/kit'
 import type { Action } from '../wire/message.ts'
 import { within } from './within.ts'
 

@@ -4,8 +4,8 @@ import type { RateLimitedLog } from 'filtered-websocket/kit'
 import { optionError } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { options } from '../options.ts'
-import { Calls } from '../rpc/calls.ts'
 import type { Handlers } from '../rpc/handlers.ts'
+import { PeerCalls } from '../rpc/peer-calls.ts'
 import { Refused } from '../rpc/refused.ts'
 import { MAX_ID, type Session } from '../rpc/session.ts'
 import type { Kwargs } from '../wire/message.ts'
@@ -71,7 +71,7 @@ export class Resumption {
     const queue = new Queue(storage, limits, log)
     const present = new Present()
     const link = new Link(storage, node, failed)
-    const calls = new Calls(present, link, chosen['messaging-max-calls'])
+    const calls = new PeerCalls(present, link, chosen['messaging-max-calls'])
     const rollCall = new RollCall({ link, node, sessions, sets: storage.sets, failed })
     this.peers = new Peers({
       queue,

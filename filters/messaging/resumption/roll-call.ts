@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Awaitable, Client, Sets } from 'filtered-websocket'
-import { CallFailed, type CallOptions, TIMEOUT, wordOf } from '../rpc/pending.ts'
+import { CALL_TIMEOUT, CallFailed, type CallOptions } from 'filtered-websocket/kit'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import { failureIn } from '../rpc/outcome.ts'
 import type { Session } from '../rpc/session.ts'
 import type { Link, News } from './link.ts'
 import { type Answer, askAll, type Question } from './roll.ts'
@@ -80,13 +82,18 @@ export class RollCall {
     } else {
       const { index, value, error } = news
       const whose = { client: undefined, id: told.ids?.[index] ?? '' }
-      const answer = error === undefined ? { ...whose, value } : { ...whose, error: CallFailed.of(error) }
+      const answer =
+        error === undefined ? { ...whose, value } : { ...whose, error: new CallFailed(error.code, error.message) }
       told.answers.set(index, answer)
     }
     if ([...roll.nodes.values()].every(isComplete)) roll.end()
   }
 
-  async #askNodes(pattern: string, question: Question, { timeout = TIMEOUT, signal }: CallOptions): Promise<Answer[]> {
+  async #askNodes(
+    pattern: string,
+    question: Question,
+    { timeout = CALL_TIMEOUT, signal }: CallOptions,
+  ): Promise<Answer[]> {
     const { sets, node: self, link } = this.#options
     if (sets === undefined || this.#rolls.size >= MAX_ROLLS) return []
     const id = randomUUID()
@@ -117,7 +124,7 @@ export class RollCall {
     link.tell({ type: 'asked', id, ids: asked.map(({ id }) => id) }, node)
     for (const [index, { answer }] of asked.entries()) {
       void answer.then(({ value, error }) => {
-        const what = error === undefined ? { value } : { error: wordOf(error) }
+        const what = error === undefined ? { value } : { error: failureIn(`request ${shown(name)}`, error) }
         link.tell({ type: 'told', id, index, ...what }, node)
       })
     }

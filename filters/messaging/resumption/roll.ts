@@ -1,6 +1,6 @@
 import type { Client } from 'filtered-websocket'
+import type { CallOptions } from 'filtered-websocket/kit'
 import { globOf, matches } from '../rpc/glob.ts'
-import type { CallOptions } from '../rpc/pending.ts'
 import type { Session } from '../rpc/session.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
 

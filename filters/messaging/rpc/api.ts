@@ -1,13 +1,14 @@
 import type { Audience, Client, Server } from 'filtered-websocket'
 import type { ClockApi } from 'filtered-websocket/filters/clock'
+import { CallFailed, type CallOptions } from 'filtered-websocket/kit'
 import type { FilesApi } from '../files/api.ts'
 import type { Files } from '../files/files.ts'
 import type { Peers, RemotePeer } from '../resumption/peers.ts'
 import { type Answer, askAll } from '../resumption/roll.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
 import { broadcast } from './broadcast.ts'
+import { gone } from './client-calls.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
-import { CallFailed, type CallOptions, gone } from './pending.ts'
 import { MAX_ID, type Session } from './session.ts'
 import { type TimeApi, timeApiOf } from './time.ts'
 
@@ -70,7 +71,7 @@ export function apiOf(
     options?: CallOptions,
   ): Promise<unknown> {
     const session = sessions.get(client)
-    if (session === undefined && client.signal.aborted) throw gone(client.id, name)
+    if (session === undefined && client.signal.aborted) throw gone({ callee: `client ${client.id}`, name })
     if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
     return session.call(name, args, kwargs, options)
   }

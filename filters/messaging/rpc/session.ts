@@ -1,5 +1,5 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
+import { type CallOptions, isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
@@ -8,9 +8,9 @@ import { unserializable } from '../resumption/note.ts'
 import type { Run } from '../resumption/run.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
 import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
+import { ClientCalls } from './client-calls.ts'
 import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
 import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
-import { type CallOptions, Pending } from './pending.ts'
 import { Refused } from './refused.ts'
 import { Work } from './work.ts'
 
@@ -21,7 +21,7 @@ export const MAX_ID = 128
 type Numbered = (Action | Request) & { readonly id: Id }
 
 /** A request to a peer. */
-export interface Asked {
+export interface OutgoingRequest {
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
@@ -57,7 +57,7 @@ export interface DeliveryWorker {
 export class Session {
   readonly client: Client
   readonly work: Work
-  readonly pending: Pending
+  readonly calls: ClientCalls
   /** Of a peer that comes back: which run of it this is. */
   run: Run | undefined
   /** Under which id it gets what is kept, and is asked what is asked of that. */
@@ -74,7 +74,7 @@ export class Session {
     this.client = client
     this.#service = service
     this.work = new Work(service.maxWork, service.maxBytes, error => this.#logError(error, 'an action failed'))
-    this.pending = new Pending(client, service.maxCalls)
+    this.calls = new ClientCalls(client, service.maxCalls)
   }
 
   /** Whether it accepts frames, which can carry bytes. */
@@ -87,30 +87,31 @@ export class Session {
   }
 
   /** Sends a request under an id that another node, or an earlier connection, may have used for it. */
-  ask(id: string, { name, args, kwargs, resend }: Asked, options: CallOptions): Promise<unknown> {
+  ask(id: string, { name, args, kwargs, resend }: OutgoingRequest, options: CallOptions): Promise<unknown> {
     const again = resend && ({ resend } as const)
     const send = () => this.send({ type: 'request', name, id, args, kwargs, ...again })
-    return this.pending.call(name, send, options, id)
+    return this.calls.start(name, send, options, false, id)
   }
 
   /** Whether a call waited for this answer. */
   settle(response: Response): boolean {
-    return this.pending.settle(response) || this.pump?.answered(response) === true
+    return this.calls.settle(response) || this.pump?.answered(response) === true
   }
 
   call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {
-    return this.pending.call(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
+    return this.calls.start(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
   }
 
   /** Asks for a file, or a part of one: the content of the answer. */
   request(name: string, kwargs: Kwargs, options?: CallOptions): Promise<Response> {
-    return this.pending.file(name, id => this.send({ type: 'request', name, id, args: [], kwargs }), options)
+    const send = (id: string) => this.send({ type: 'request', name, id, args: [], kwargs })
+    return this.calls.start(name, send, options, true) as Promise<Response>
   }
 
   /** Sends a part of a file, and waits until it is written. */
   push(kwargs: Kwargs, content: Buffer, part: PushedPart, options?: CallOptions): Promise<unknown> {
     const send = (id: string) => this.send({ type: 'message', name: FILE, id, args: [], kwargs, content, part })
-    return this.pending.call(FILE, send, options)
+    return this.calls.start(FILE, send, options)
   }
 
   /** Requests the id of a client, as clever-show does of each that connects. Never rejects. */

@@ -255,7 +255,7 @@ describe('a call to a peer', () => {
     const two = [1, 2].map(() => peer.call('z', [], {}, { signal: controller.signal }))
     await assert.rejects(peer.call('z'), {
       code: 'busy',
-      message: '2 calls to peers wait on this node, --messaging-max-calls is that',
+      message: '2 calls wait for answers, --messaging-max-calls allows no more',
     })
     controller.abort(new Error('enough'))
     for (const call of two) await assert.rejects(call, { message: 'enough' })

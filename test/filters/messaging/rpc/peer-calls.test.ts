@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { CallFailed } from 'filtered-websocket/kit'
 import type { Link, News } from '../../../../filters/messaging/resumption/link.ts'
 import { Present } from '../../../../filters/messaging/resumption/present.ts'
-import { Calls } from '../../../../filters/messaging/rpc/calls.ts'
-import { CallFailed } from '../../../../filters/messaging/rpc/pending.ts'
-import type { Asked, Session } from '../../../../filters/messaging/rpc/session.ts'
+import { PeerCalls } from '../../../../filters/messaging/rpc/peer-calls.ts'
+import type { OutgoingRequest, Session } from '../../../../filters/messaging/rpc/session.ts'
 
 /** A node with a peer that answers when it is told to, and what the node tells the others. */
 function node() {
@@ -14,7 +14,7 @@ function node() {
   const session = {
     turn: 1,
     client: { signal: new AbortController().signal },
-    ask: (id: string, { resend }: Asked) => {
+    ask: (id: string, { resend }: OutgoingRequest) => {
       asked.push([id, resend])
       return new Promise(resolve => {
         answer = resolve
@@ -27,7 +27,7 @@ function node() {
   return {
     told,
     asked,
-    calls: new Calls(present, link, 1),
+    calls: new PeerCalls(present, link, 1),
     present,
     session,
     answer: (value: unknown) => answer(value),
@@ -40,11 +40,11 @@ const ask = (resend: boolean, ms = 60_000) =>
 describe('a call between nodes', () => {
   it('is asked once on a connection, and answered as often as the other node asks', async () => {
     const { told, asked, calls, answer } = node()
-    calls.ask(ask(false), 'b')
-    calls.ask(ask(true), 'b')
+    calls.forward(ask(false), 'b')
+    calls.forward(ask(true), 'b')
     answer(12)
     await new Promise(setImmediate)
-    calls.ask(ask(true), 'b')
+    calls.forward(ask(true), 'b')
     assert.deepEqual(asked, [['x', false]])
     assert.deepEqual(told, Array(2).fill([{ type: 'answer', id: 'x', value: 12 }, 'b']))
   })
@@ -52,9 +52,9 @@ describe('a call between nodes', () => {
   it('is not kept for longer than somebody waits', t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { asked, calls } = node()
-    calls.ask(ask(false, 1000), 'b')
+    calls.forward(ask(false, 1000), 'b')
     t.mock.timers.tick(1000)
-    calls.ask(ask(true, 1000), 'b')
+    calls.forward(ask(true, 1000), 'b')
     assert.deepEqual(asked, [
       ['x', false],
       ['x', true],
@@ -75,16 +75,16 @@ describe('a call between nodes', () => {
       ],
     )
     present.enter('copter1', session)
-    calls.came('copter1')
-    calls.came('copter1')
-    calls.came('other')
+    calls.retry('copter1')
+    calls.retry('copter1')
+    calls.retry('other')
     assert.deepEqual(
       asked.map(([, resend]) => resend),
       [true],
     )
     answer(12)
     assert.equal(await called, 12)
-    calls.answered({ type: 'answer', id: asked[0]![0], value: 'late' })
+    calls.answered({ id: asked[0]![0], value: 'late' })
   })
 
   it('is not asked again where it waits when an older connection ends', async () => {
@@ -104,7 +104,7 @@ describe('a call between nodes', () => {
     void calls.call('copter1', { name: 'battery', args: [], kwargs: {} }, { timeout: 100 }).catch(() => {})
     await new Promise(setImmediate)
     present.enter('copter1', session)
-    calls.came('copter1')
+    calls.retry('copter1')
     over.abort()
     end(new CallFailed('gone', 'gone'))
     await new Promise(setImmediate)
