@@ -10,7 +10,7 @@ import { Files } from './messaging/files/files.ts'
 import type { options } from './messaging/options.ts'
 import { Resumption } from './messaging/resumption/resumption.ts'
 import { apiOf, type MessagingApi } from './messaging/rpc/api.ts'
-import { Handlers, OWN } from './messaging/rpc/handlers.ts'
+import { Handlers, RESERVED } from './messaging/rpc/handlers.ts'
 import { Session } from './messaging/rpc/session.ts'
 import { answerTime } from './messaging/rpc/time.ts'
 import { offerTopics } from './messaging/rpc/topics.ts'
@@ -49,7 +49,7 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A file of 16 MiB in one frame, and its header. */
+/** Bytes of a file of 16 MiB in one frame, with its header. */
 export const limits = { 'max-payload': 16 * 1024 * 1024 + 65_537 }
 
 export const uses = ['clock', 'announce']
@@ -62,8 +62,8 @@ const TRANSPORT = 'messaging'
 const DROP = Symbol.for('filtered-websocket.drop') as Drop
 
 /**
- * Actions, and requests in both directions, in the frames of clever-show's messaging: on a TCP port of its own, in binary
- * messages of WebSocket clients, and as JSON strings for browsers.
+ * Actions, and requests in both directions, in the frames of clever-show: on a TCP port, in binary messages of WebSocket
+ * clients, and as JSON strings for browsers.
  */
 export const setup = async (host: Host<typeof options>) => {
   const { options: chosen, log } = host
@@ -74,11 +74,11 @@ export const setup = async (host: Host<typeof options>) => {
   const limits = limitsOf(chosen['messaging-max-json'], chosen['messaging-max-file'])
   const reader = new Reader(codecs, limits)
   const sessions = new Map<Client, Session>()
-  // Peers on TCP are asked when they connect.
-  const learnId = async (client: Client) => {
-    if (client.transport !== TRANSPORT && chosen['messaging-ask-id']) await sessions.get(client)?.learnId()
+  // Not of peers on TCP, which are asked when they connect.
+  const requestId = async (client: Client) => {
+    if (client.transport !== TRANSPORT && chosen['messaging-ask-id']) await sessions.get(client)?.requestId()
   }
-  const files = await Files.open(host, limitedLog, handlers, learnId)
+  const files = await Files.open(host, limitedLog, handlers, requestId)
   const clock = host.use('clock')
   answerTime(handlers, clock)
   const resumption = Resumption.of(host, handlers, sessions, limitedLog)
@@ -117,11 +117,11 @@ export const setup = async (host: Host<typeof options>) => {
       ledger: resumption?.ledger,
       onId: (session, id) => resumption?.known(session, id),
       maxCalls: chosen['messaging-max-calls'],
-      maxWork: chosen['messaging-max-work'],
+      maxTasks: chosen['messaging-max-work'],
       maxBytes: chosen['messaging-max-json'],
     })
     sessions.set(client, session)
-    client.finish(() => session.work.done())
+    client.finish(() => session.tasks.idle())
     return session
   }
 
@@ -132,17 +132,17 @@ export const setup = async (host: Host<typeof options>) => {
       return DROP
     }
     // clever-show sends no such request.
-    if (message.type === 'request' && message.name.startsWith(OWN)) session.knowsParts = true
+    if (message.type === 'request' && message.name.startsWith(RESERVED)) session.supportsParts = true
     // A file waits until there is room for it, since its bytes arrive meanwhile.
     const isFile = message.type === 'message' && message.content !== undefined
-    if (isFile ? session.work.isFull : session.work.shouldPause) {
+    if (isFile ? session.tasks.isFull : session.tasks.shouldPause) {
       if (session.client.signal.aborted) return session.client.drop('client has gone')
-      return session.room().then(() => handle(message, session, bytes))
+      return session.tasks.room(session.client.signal).then(() => handle(message, session, bytes))
     }
-    if (isFile) files.hear(message, session, bytes)
+    if (isFile) files.receive(message, session, bytes)
     else if (message.type === 'request' && message.name === FILE)
-      session.work.accept(() => files.serve(message, session, bytes), bytes)
-    else if (!session.accept(message, bytes) && message.type === 'message') {
+      session.tasks.start(() => files.serve(message, session, bytes), bytes)
+    else if (!session.handle(message, bytes) && message.type === 'message') {
       const goesOn = session.pass(message)
       return isPromise(goesOn) ? goesOn.then(late => passed(message, late)) : passed(message, goesOn)
     }
@@ -166,8 +166,8 @@ export const setup = async (host: Host<typeof options>) => {
     open(client: Client) {
       if (!codecs.has(client.codec)) return
       const session = sessionOf(client)
-      if (client.handshake?.protocol === FRAMED) session.knowsParts = true
-      if (client.transport === TRANSPORT && chosen['messaging-ask-id']) void session.learnId()
+      if (client.handshake?.protocol === FRAMED) session.supportsParts = true
+      if (client.transport === TRANSPORT && chosen['messaging-ask-id']) void session.requestId()
     },
 
     message(payload: Payload, client: Client, about: Message): Awaitable<Verdict> {
@@ -200,7 +200,7 @@ export const setup = async (host: Host<typeof options>) => {
       resumption?.left(session)
       // Before the wait: a handler that never ends must not keep the session.
       sessions.delete(client)
-      await session.work.actionsDone
+      await session.tasks.actionsDone
     },
 
     async start(server: Server) {

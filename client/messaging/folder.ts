@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { failedBy } from '../../filters/messaging/files/failed.ts'
 import { receive } from '../../filters/messaging/files/receive.ts'
+import { Store } from '../../filters/messaging/files/store.ts'
 import type { Sender } from '../../filters/messaging/files/upload.ts'
 import { Uploads } from '../../filters/messaging/files/uploads.ts'
-import { Store } from '../../filters/messaging/files/writing.ts'
 import { failureIn } from '../../filters/messaging/rpc/outcome.ts'
 import { FileError } from '../../src/kit/files/file-error.ts'
 import { FileStore } from '../../src/kit/files/store.ts'
@@ -61,12 +61,12 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     find: upload => told(uploads.find(server, upload)),
     async take({ filepath, size, key }, offset, bytes, sha256) {
       const part = { key, offset, size, ...(sha256 !== undefined && { sha256 }) }
-      const hooks = { allow: async () => {}, placed: () => hear(filepath) }
-      await told(uploads.take(server, filepath, part, Buffer.from(bytes), hooks))
+      const hooks = { allow: async () => {}, saved: () => hear(filepath) }
+      await told(uploads.append(server, filepath, part, Buffer.from(bytes), hooks))
     },
     async save(filepath, bytes) {
       const writing = await told(receive(store, { writer: server, filepath }, Buffer.from(bytes)))
-      await told(writing.place()).finally(() => writing.end(false))
+      await told(writing.commit()).finally(() => writing.end(false))
       await hear(filepath)
     },
     read: (filepath, offset, length) =>

@@ -347,10 +347,7 @@ describe('messaging over WebSocket', () => {
     peer.send(vector('py3/file/push'))
     peer.send(vector('py3/request/filetransfer'))
     const [answer] = await peer.get(1)
-    assert.match(
-      String(answer),
-      /"error": \{"code":"off","message":"no files are sent or taken here"\}\}\{"value": null\}$/,
-    )
+    assert.match(String(answer), /"error": \{"code":"off","message":"file transfers are off"\}\}\{"value": null\}$/)
     assert.equal(server.counters.drops['file: off'], 1)
   })
 })
@@ -478,8 +475,8 @@ describe('what applications do with messaging', () => {
         ['talkative', { code: 'failed', message: 'x'.repeat(1024) }],
         ['object', { code: 'failed', message: 'an object' }],
         ['late object', { code: 'failed', message: 'an object' }],
-        ['function', { code: 'unserializable', message: 'the answer to "function" is no JSON' }],
-        ['loop', { code: 'unserializable', message: 'the answer to "loop" is no JSON' }],
+        ['function', { code: 'unserializable', message: 'the answer to "function" is not JSON' }],
+        ['loop', { code: 'unserializable', message: 'the answer to "loop" is not JSON' }],
         ['unknown', { code: 'unknown', message: 'there is no request "unknown"' }],
         ['__proto__', { code: 'unknown', message: 'there is no request "__proto__"' }],
       ],
@@ -672,14 +669,16 @@ describe('what applications do with messaging', () => {
     await application(t, api => {
       api.request('a', () => 1)
       assert.throws(() => api.request('a', () => 1), { message: 'there are two handlers of request "a"' })
-      assert.throws(() => api.request('', () => 1), { message: 'the name of requests is a text, received ""' })
+      assert.throws(() => api.request('', () => 1), {
+        message: 'the name of requests is a string that is not empty, received ""',
+      })
       assert.throws(() => api.action('filetransfer', () => {}), {
-        message: 'action "filetransfer" is for files, no handler can have it',
+        message: 'action "filetransfer" is for files, it cannot have a handler',
       })
       assert.throws(() => api.request('fws.clock', () => 1), {
-        message: 'request "fws.clock": names that begin with fws. are this filter\'s own; take another',
+        message: 'request "fws.clock": names that begin with fws. are reserved, use another',
       })
-      assert.throws(() => api.action('a', 1 as never), { message: 'the handler of action "a" is no function' })
+      assert.throws(() => api.action('a', 1 as never), { message: 'the handler of action "a" is not a function' })
     })
   })
 })

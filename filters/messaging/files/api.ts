@@ -1,43 +1,44 @@
 import type { Client } from 'filtered-websocket'
 import { CallFailed, FileError } from 'filtered-websocket/kit'
-import { FILE } from '../../../protocols/clever-show/frame.ts'
 import type { Session } from '../rpc/session.ts'
 import { failedBy } from './failed.ts'
-import type { FileHandler, Permission } from './permission.ts'
+import type { FileHandler, FileHandlers } from './file-handlers.ts'
 import { pullBytes, pullFile } from './pull.ts'
 import { pushParts, pushWhole, type TransferOptions } from './push.ts'
-import type { Store } from './writing.ts'
+import type { Store } from './store.ts'
 
-/** What `host.use('messaging')` gives for files. */
+/** The part of the API of `host.use('messaging')` about files. Local paths are relative to `--messaging-root`. */
 export interface FilesApi {
   /**
-   * Sends a file of the root to a client, for which it is `filepath` there. To one that knows parts it settles when the file
-   * is in its place, and a call that comes after one that failed goes on; to another when the system has it.
+   * Sends a file to the path `filepath` of a client. Resolves when the client has saved it; for a client that does not
+   * support parts, such as one of clever-show, when it is written to the system. A call after a failed one continues.
    *
    * @throws (rejects) CallFailed; the signal's reason.
+   * @example
+   * await messaging.sendFile(client, 'paths/a.csv', 'path.csv', { onProgress: ({ bytes, size }) => show(bytes / size) })
    */
   sendFile(client: Client, local: string, filepath: string, options?: TransferOptions): Promise<void>
-  /** Gets a file of a client into the root, over what is there. @throws (rejects) as `sendFile` */
+  /** Saves a file of a client, and replaces an existing one. @throws (rejects) as `sendFile` */
   getFile(client: Client, remote: string, local: string, options?: TransferOptions): Promise<void>
-  /** The same without saving it: at most `--messaging-max-whole` bytes. */
+  /** Resolves with the content of a file of at most `--messaging-max-whole` bytes. @throws (rejects) as `sendFile` */
   getFile(client: Client, remote: string, local?: undefined, options?: TransferOptions): Promise<Buffer>
-  /** Hears of files that clients send and ask for: before, when it refuses one by throwing, and after. */
+  /** Adds a handler that is called before each file that a client sends or requests, where a throw refuses it, and after it. */
   onFile(handler: FileHandler): void
 }
 
 export interface FilesApiOptions {
-  /** `undefined`: there is no root. */
+  /** `undefined` without `--messaging-root`. */
   readonly store: Store | undefined
-  readonly permission: Permission
+  readonly handlers: FileHandlers
   readonly maxWhole: number
   readonly sessions: ReadonlyMap<Client, Session>
 }
 
-export function filesApiOf({ store: given, permission, maxWhole, sessions }: FilesApiOptions): FilesApi {
+export function filesApiOf({ store: given, handlers, maxWhole, sessions }: FilesApiOptions): FilesApi {
   function contextOf(client: Client): { readonly session: Session; readonly store: Store } {
     const session = sessions.get(client)
-    if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
-    if (given === undefined) throw new FileError('off', `there is no --messaging-root, and so no ${FILE}`)
+    if (session === undefined) throw new CallFailed('none', `client ${client.id} is not a messaging client`)
+    if (given === undefined) throw new FileError('off', 'file transfers need --messaging-root')
     return { session, store: given }
   }
 
@@ -49,10 +50,9 @@ export function filesApiOf({ store: given, permission, maxWhole, sessions }: Fil
       const file = await store.files.file(local)
       const push = { ...options, session, file, filepath, hashes: store.hashes, timeout: store.idleTimeout }
       try {
-        if (session.knowsParts) await pushParts(push)
-        else if (!session.speaksFrames)
-          throw new CallFailed('none', `client ${client.id} speaks texts, and a file has none`)
-        else await pushWhole(push, maxWhole)
+        if (session.supportsParts) await pushParts(push)
+        else if (session.acceptsFrames) await pushWhole(push, maxWhole)
+        else throw new CallFailed('none', `client ${client.id} uses JSON text, which carries no files`)
       } finally {
         await file.close()
       }
@@ -67,19 +67,19 @@ export function filesApiOf({ store: given, permission, maxWhole, sessions }: Fil
     return local === undefined ? pullBytes(pull) : pullFile(pull, local)
   }
 
-  /** Errors of the system, which have paths, do not reach filters, which may pass them on to peers. */
-  const failing = <T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
-    work.catch(error => {
+  /** Hides errors of the system, which contain paths: filters may pass their errors on to peers. */
+  const withoutPaths = <T>(transfer: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
+    transfer.catch(error => {
       if (signal?.aborted) throw signal.reason
-      // An error without a code is a mistake of the caller.
+      // An error without a code is a bug of the caller.
       throw 'code' in Object(error) ? failedBy(error) : error
     })
 
   return {
     sendFile: (client, local, filepath, options) =>
-      failing(sendFile(client, local, filepath, options), options?.signal),
+      withoutPaths(sendFile(client, local, filepath, options), options?.signal),
     getFile: ((client: Client, remote: string, local?: string, options?: TransferOptions) =>
-      failing(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
-    onFile: handler => void permission.handlers.push(handler),
+      withoutPaths(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
+    onFile: handler => handlers.add(handler),
   }
 }

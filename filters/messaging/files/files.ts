@@ -7,42 +7,43 @@ import type { options } from '../options.ts'
 import type { Handlers } from '../rpc/handlers.ts'
 import { Refused } from '../rpc/refused.ts'
 import type { Session } from '../rpc/session.ts'
-import { Incoming } from '../wire/incoming.ts'
+import { ContentStream } from '../wire/content-stream.ts'
 import type { Action, Kwargs, Request } from '../wire/message.ts'
 import { type FilesApi, filesApiOf } from './api.ts'
+import { Downloads } from './downloads.ts'
 import { failedBy } from './failed.ts'
-import { Permission } from './permission.ts'
+import { FileHandlers } from './file-handlers.ts'
+import type { IncomingFile } from './incoming-file.ts'
 import { quotaOwnerOf } from './quota-owner.ts'
 import { abandon, type Content, receive, sizeOf } from './receive.ts'
-import { Serving } from './serve.ts'
-import { canComeBack } from './upload.ts'
-import { Uploads } from './uploads.ts'
-import { Store, type Writing } from './writing.ts'
+import { Store } from './store.ts'
+import { isRecognizable } from './upload.ts'
+import { type UploadKey, Uploads } from './uploads.ts'
 
-/** Milliseconds between two looks for parts that are too old. */
-const CLEANING = 60_000
-/** Bytes of a file that comes, which are in memory. */
-const IN_MEMORY = 262_144
-/** Of the files under way, and of the room that is free, those of one client. */
+/** Milliseconds between two deletions of old parts. */
+const CLEANING_INTERVAL = 60_000
+/** Bytes of an incoming file that are in memory; also the maximum of a part. */
+const MAX_IN_MEMORY = 262_144
+/** Shares of one client of the transfers, and of the free quota. */
 const TRANSFER_SHARE = 1 / 8
-const ROOM_SHARE = 1 / 4
+const QUOTA_SHARE = 1 / 4
 
-/** Asks a client who it is. */
-type LearnId = (client: Client) => Promise<void>
+/** Requests the id of a client. */
+type RequestId = (client: Client) => Promise<void>
 
 type Pushed = Action & { readonly content: Content }
 
-/** Files of clients: those that they send, and those that they ask for. */
+/** Files that clients send and request. */
 export class Files {
   readonly #store: Store | undefined
   readonly #uploads: Uploads | undefined
-  readonly #serving: Serving | undefined
-  readonly #permission: Permission
+  readonly #downloads: Downloads | undefined
+  readonly #handlers: FileHandlers
   readonly #limitedLog: RateLimitedLog
   readonly #maxWhole: number
   /** Whole files of a client are written one after the other. */
   readonly #queues = new SerialQueues<Session>()
-  /** Those who were asked who they are. */
+  /** Clients whose id was requested. */
   readonly #asked = new WeakSet<Client>()
 
   private constructor(
@@ -50,181 +51,179 @@ export class Files {
     maxWhole: number,
     limitedLog: RateLimitedLog,
     handlers: Handlers,
-    learnId: LearnId,
+    requestId: RequestId,
   ) {
     this.#store = store
     this.#maxWhole = maxWhole
     this.#limitedLog = limitedLog
-    this.#permission = new Permission((err, { id }) =>
+    this.#handlers = new FileHandlers((err, { id }) =>
       limitedLog.add('error', { err, client: id }, 'a file handler failed'),
     )
     this.#uploads = store && new Uploads(store)
-    this.#serving = store && new Serving({ store, permission: this.#permission, maxWhole })
-    this.#offer(handlers, learnId)
+    this.#downloads = store && new Downloads({ store, handlers: this.#handlers, maxWhole })
+    this.#addRequests(handlers, requestId)
   }
 
   /**
-   * @param learnId - of one who asks for an upload of his, and has not told who he is.
-   * @throws Error `ERR_OPTION`: the root cannot be used.
+   * @param requestId - called for a client without id and identity that asks for the state of an upload.
+   * @throws (rejects) Error `ERR_OPTION`: the root cannot be used.
    */
   static async open(
     host: Host<typeof options>,
     limitedLog: RateLimitedLog,
     handlers: Handlers,
-    learnId: LearnId,
+    requestId: RequestId,
   ): Promise<Files> {
     const { options: chosen } = host
     const { 'messaging-root': path, 'messaging-max-whole': maxWhole } = chosen
-    if (path === undefined) return new Files(undefined, maxWhole, limitedLog, handlers, learnId)
+    if (path === undefined) return new Files(undefined, maxWhole, limitedLog, handlers, requestId)
     const files = await FileStore.open(path, '--messaging-root', {
       quota: chosen['messaging-quota'],
-      share: ROOM_SHARE,
+      share: QUOTA_SHARE,
       partAge: chosen['messaging-part-age'] * 1000,
     })
     host.untrustedFolders.add(files.path, '--messaging-root')
     await files.clean()
-    host.every(CLEANING, () => files.clean())
+    host.every(CLEANING_INTERVAL, () => files.clean())
     const store = new Store(files, {
       maxTransfers: chosen['messaging-max-transfers'],
       share: TRANSFER_SHARE,
       maxFile: chosen['messaging-max-file'],
       idleTimeout: chosen['messaging-idle'] * 1000,
     })
-    return new Files(store, maxWhole, limitedLog, handlers, learnId)
+    return new Files(store, maxWhole, limitedLog, handlers, requestId)
   }
 
-  /** Takes a file, or a part of one; the actions that follow wait until it is in its place. */
-  hear(said: Action, session: Session, bytes: number): void {
-    const pushed = said as Pushed
-    if (pushed.content instanceof Incoming) pushed.content.claim()
-    const size = Math.min(sizeOf(pushed.content), IN_MEMORY)
-    const arriving = pushed.part === undefined ? this.#arrive(pushed, session) : undefined
-    session.work.act(async () => {
+  /** Receives a file, or a part of one. Later actions of the client run when it is saved. */
+  receive(action: Action, session: Session, bytes: number): void {
+    const pushed = action as Pushed
+    if (pushed.content instanceof ContentStream) pushed.content.claim()
+    const size = Math.min(sizeOf(pushed.content), MAX_IN_MEMORY)
+    const arriving = pushed.part === undefined ? this.#receiveWhole(pushed, session) : undefined
+    session.tasks.runAction(async () => {
       try {
         const offset =
-          arriving === undefined ? await this.#part(pushed, session) : await this.#place(pushed, session, arriving)
-        this.#answer(said, session, { offset })
+          arriving === undefined
+            ? await this.#receivePart(pushed, session)
+            : await this.#commit(await arriving, pushed, session)
+        const { name, id } = action
+        // clever-show sends no id and expects no answer.
+        if (id !== undefined) session.send({ type: 'response', name, id, value: { offset } })
       } catch (error) {
-        this.#fail(said, session, error)
+        this.#fail(action, session, error)
       }
     }, bytes + size)
   }
 
   /** Answers the request for a file, or for a part of one. */
-  serve(said: Request, session: Session, bytes: number): void {
-    const { name, id, kwargs } = said
-    session.work.serve(async () => {
+  serve(request: Request, session: Session, bytes: number): void {
+    const { name, id, kwargs } = request
+    session.tasks.runRequest(async () => {
       try {
-        if (this.#serving === undefined) throw off()
-        if (!session.speaksFrames) throw new FileError('refused', 'a file is sent in frames only: ask for it in one')
-        await this.#serving.serve(session.client, kwargs, answer =>
+        if (this.#downloads === undefined) throw off()
+        if (!session.acceptsFrames) throw new FileError('refused', 'a file is sent in a frame: request it in a frame')
+        await this.#downloads.start(session.client, kwargs, answer =>
           session.send({ type: 'response', name, id, ...answer }),
         )
       } catch (error) {
-        this.#fail(said, session, error)
+        this.#fail(request, session, error)
       }
     }, bytes)
   }
 
   api(sessions: ReadonlyMap<Client, Session>): FilesApi {
-    return filesApiOf({ store: this.#store, permission: this.#permission, maxWhole: this.#maxWhole, sessions })
+    return filesApiOf({ store: this.#store, handlers: this.#handlers, maxWhole: this.#maxWhole, sessions })
   }
 
-  /** What is not whole stays as it is. */
+  /** Ends the uploads and keeps their parts. */
   async close(): Promise<void> {
     await this.#uploads?.close()
   }
 
-  /** What clients of ours ask beside the files themselves. */
-  #offer(handlers: Handlers, learnId: LearnId): void {
-    const offer = (name: string, answer: (client: Client, kwargs: Kwargs) => Promise<unknown>) =>
-      handlers.own(name, async (client, _, kwargs) => {
+  /** Adds the built-in requests of our client library. */
+  #addRequests(handlers: Handlers, requestId: RequestId): void {
+    const add = (name: string, answer: (client: Client, kwargs: Kwargs) => Promise<unknown>) =>
+      handlers.builtIn(name, async (client, _, kwargs) => {
         try {
           return await answer(client, kwargs)
         } catch (error) {
           const { code, message, cause } = failedBy(error)
-          if (cause !== undefined) this.#limitedLog.add('error', { client: client.id, err: cause }, 'a file failed')
+          if (cause !== undefined)
+            this.#limitedLog.add('error', { client: client.id, err: cause }, 'a file transfer failed')
           throw new Refused(code, message)
         }
       })
-    offer('fws.part', async (client, kwargs) => {
+    add('fws.part', async (client, kwargs) => {
       if (this.#uploads === undefined) throw off()
-      if (!canComeBack(client) && !this.#asked.has(client)) {
+      if (!isRecognizable(client) && !this.#asked.has(client)) {
         this.#asked.add(client)
-        await learnId(client)
+        await requestId(client)
       }
-      return { offset: await this.#uploads.find(client, namedIn(kwargs)) }
+      return { offset: await this.#uploads.find(client, uploadKeyIn(kwargs)) }
     })
-    offer('fws.hash', async (client, kwargs) => {
-      if (this.#serving === undefined) throw off()
-      return this.#serving.hash(client, kwargs)
+    add('fws.hash', async (client, kwargs) => {
+      if (this.#downloads === undefined) throw off()
+      return this.#downloads.hash(client, kwargs)
     })
   }
 
-  /** Its bytes are written as they come; what was said before it is done before it is seen. */
-  #arrive({ content, kwargs }: Pushed, session: Session): Promise<Writing> {
+  /** Writes the bytes as they arrive, also while earlier actions run; `#commit` waits for those. */
+  #receiveWhole({ content, kwargs }: Pushed, session: Session): Promise<IncomingFile> {
     const filepath = kwargs.filepath as string
-    const arrive = async () => {
+    const arriving = this.#queues.of(session).run(async () => {
       try {
         if (this.#store === undefined) throw off()
         const { client } = session
-        await this.#permission.ask(client, { filepath, size: sizeOf(content), direction: 'in' })
+        await this.#handlers.check(client, { filepath, size: sizeOf(content), direction: 'in' })
         return await receive(this.#store, { writer: session, owner: quotaOwnerOf(client), filepath }, content)
       } catch (error) {
         abandon(content)
         throw error
       }
-    }
-    const arriving = this.#queues.of(session).run(arrive)
-    // An earlier action may still be running when it fails.
+    })
+    // An earlier action may still run when it fails.
     arriving.catch(() => {})
     return arriving
   }
 
-  async #place(said: Pushed, session: Session, arriving: Promise<Writing>): Promise<number> {
-    const writing = await arriving
-    const size = sizeOf(said.content)
+  async #commit(file: IncomingFile, { content }: Pushed, session: Session): Promise<number> {
+    const size = sizeOf(content)
     try {
-      await writing.place()
+      await file.commit()
     } finally {
-      await writing.end(false)
+      await file.end(false)
     }
-    await this.#permission.tell(session.client, { filepath: writing.plan.filepath, size, direction: 'in' })
+    await this.#handlers.notify(session.client, { filepath: file.filepath, size, direction: 'in' })
     return size
   }
 
-  async #part({ content, kwargs, part }: Pushed, session: Session): Promise<number> {
+  async #receivePart({ content, kwargs, part }: Pushed, session: Session): Promise<number> {
     const filepath = kwargs.filepath as string
     const { size } = part!
-    if (content instanceof Incoming) {
+    if (content instanceof ContentStream) {
       abandon(content)
-      throw new FileError('too-large', `a part has at most ${IN_MEMORY} bytes, received ${content.size}`)
+      throw new FileError('too-large', `a part has at most ${MAX_IN_MEMORY} bytes, received ${content.size}`)
     }
     if (this.#uploads === undefined) throw off()
-    const file = { filepath, size, direction: 'in' } as const
-    return this.#uploads.take(session.client, filepath, part!, content, {
-      allow: () => this.#permission.ask(session.client, file),
-      placed: () => this.#permission.tell(session.client, file),
+    const notice = { filepath, size, direction: 'in' } as const
+    return this.#uploads.append(session.client, filepath, part!, content, {
+      allow: () => this.#handlers.check(session.client, notice),
+      saved: () => this.#handlers.notify(session.client, notice),
     })
   }
 
-  /** The original neither asks for an answer nor knows one. */
-  #answer({ name, id }: Action, session: Session, value: unknown): void {
-    if (id !== undefined) session.send({ type: 'response', name, id, value })
-  }
-
   #fail({ name, id, type }: Action | Request, session: Session, error: unknown): void {
-    const failed = failedBy(error)
-    const { code, message } = failed
-    const about = { client: session.client.id, remote: session.client.remote, code }
-    if (failed.cause !== undefined) this.#limitedLog.add('error', { ...about, err: failed.cause }, 'a file failed')
-    else if (id === undefined) this.#limitedLog.add('warn', about, `a file was not taken: ${message}`)
+    const { code, message, cause } = failedBy(error)
+    const fields = { client: session.client.id, remote: session.client.remote, code }
+    if (cause !== undefined) this.#limitedLog.add('error', { ...fields, err: cause }, 'a file transfer failed')
+    else if (id === undefined) this.#limitedLog.add('warn', fields, `file refused: ${message}`)
     if (type === 'message') session.client.drop(`file: ${code}`)
     if (id !== undefined) session.send({ type: 'response', name, id, value: null, error: { code, message } })
   }
 }
 
-function namedIn({ filepath, size, key }: Kwargs) {
+/** @throws FileError `path`, `offset` */
+function uploadKeyIn({ filepath, size, key }: Kwargs): UploadKey {
   if (!isKey(key))
     throw new FileError('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
   if (!isCount(size)) throw new FileError('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
@@ -232,5 +231,5 @@ function namedIn({ filepath, size, key }: Kwargs) {
 }
 
 function off(): FileError {
-  return new FileError('off', 'no files are sent or taken here')
+  return new FileError('off', 'file transfers are off')
 }

@@ -4,37 +4,37 @@ import { FileError } from 'filtered-websocket/kit'
 import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import type { PulledPart } from '../../../protocols/clever-show/part.ts'
 import type { Session } from '../rpc/session.ts'
-import { Incoming } from '../wire/incoming.ts'
+import { ContentStream } from '../wire/content-stream.ts'
 import { failedBy } from './failed.ts'
+import { IncomingFile } from './incoming-file.ts'
 import type { TransferOptions } from './push.ts'
-import { abandon, type Content, gather, receive, sizeOf } from './receive.ts'
+import { abandon, type Content, gather, receive, sizeOf, tooLarge } from './receive.ts'
+import type { Store } from './store.ts'
 import { within, withinHash } from './timeouts.ts'
 import { partName } from './uploads.ts'
-import { type Store, Writing } from './writing.ts'
 
-/** Parts that are asked for at a time. */
+/** Parts that are requested at a time. */
 const WINDOW = 4
-/** After these nobody goes on with what is there. */
-const USELESS = ['corrupt', 'changed', 'full']
+/** Errors after which the saved part is of no use. */
+const FINAL_ERRORS = ['corrupt', 'changed', 'full']
 
-/** A file that is got, and from where. */
+/** A file that is requested from a client. */
 export interface Pull extends TransferOptions {
   readonly session: Session
   readonly store: Store
-  /** Where the client has it. */
+  /** Path on the client. */
   readonly remote: string
-  /** Bytes of one that is not saved. */
+  /** Bytes of a file that is not saved. */
   readonly maxWhole: number
 }
 
-/** The whole file, in memory. @throws CallFailed */
+/** The content of the file. @throws (rejects) CallFailed; FileError; the signal's reason */
 export async function pullBytes(pull: Pull): Promise<Buffer> {
   const { session, maxWhole, onProgress } = pull
-  if (!session.knowsParts) return gather(await wholeOf(pull), maxWhole)
+  if (!session.supportsParts) return gather(await wholeOf(pull), maxWhole)
   const { content, part } = await partAt(pull, 0)
   const { size, version } = part
-  if (size > maxWhole)
-    throw new FileError('too-large', `a file that is not saved has at most ${maxWhole} bytes, this has ${size}`)
+  if (size > maxWhole) throw tooLarge(size, maxWhole)
   const pieces = [content]
   const hash = createHash('sha256').update(content)
   onProgress?.({ bytes: content.length, size })
@@ -47,17 +47,17 @@ export async function pullBytes(pull: Pull): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-/** Saves the whole file under `local`. @throws CallFailed, what the system says */
+/** Saves the file under `local`. @throws (rejects) CallFailed; FileError; errors of the system; the signal's reason */
 export async function pullFile(pull: Pull, local: string): Promise<void> {
-  const writing = pull.session.knowsParts ? await inParts(pull, local) : await inOne(pull, local)
+  const file = pull.session.supportsParts ? await inParts(pull, local) : await inOneFrame(pull, local)
   try {
-    await writing.place()
+    await file.commit()
   } finally {
-    await writing.end(false)
+    await file.end(false)
   }
 }
 
-async function inOne(pull: Pull, local: string): Promise<Writing> {
+async function inOneFrame(pull: Pull, local: string): Promise<IncomingFile> {
   const content = await wholeOf(pull)
   const size = sizeOf(content)
   try {
@@ -74,68 +74,68 @@ async function wholeOf({ session, remote, store, signal }: Pull): Promise<Conten
   const { content, part } = await session.request(FILE, { filepath: remote }, within(store.idleTimeout, signal))
   if (part !== undefined) {
     abandon(content!)
-    throw new FileError('failed', `client ${session.client.id} has sent a part for the whole of a file`)
+    throw new FileError('failed', `client ${session.client.id} has sent a part in place of the whole file`)
   }
-  if (signal !== undefined && content instanceof Incoming) addAbortSignal(signal, content)
+  if (signal !== undefined && content instanceof ContentStream) addAbortSignal(signal, content)
   return content!
 }
 
-/** What an earlier try has got of it is not asked for again. */
-async function inParts(pull: Pull, local: string): Promise<Writing> {
+/** Continues the part of an earlier attempt. */
+async function inParts(pull: Pull, local: string): Promise<IncomingFile> {
   const { session, store, remote, onProgress } = pull
   const { content, part } = await partAt(pull, 0)
   const { size, version } = part
   const peer = session.client.state.messaging?.id ?? ''
   const name = partName('get', [peer, remote, local, size, version])
-  const writing = await Writing.begin(store, { writer: {}, filepath: local, size, part: name })
+  const file = await IncomingFile.begin(store, { writer: {}, filepath: local, size, part: name })
   try {
-    const { file } = writing
-    if (file.size < content.length) await file.append(content.subarray(file.size))
-    onProgress?.({ bytes: file.size, size })
-    await follow(pull, file.size, part, bytes => file.append(bytes))
-    await writing.verify(await hashOf(pull, size, version), pull.signal)
-    return writing
+    const { write } = file
+    if (write.size < content.length) await write.append(content.subarray(write.size))
+    onProgress?.({ bytes: write.size, size })
+    await follow(pull, write.size, part, bytes => write.append(bytes))
+    await file.verify(await hashOf(pull, size, version), pull.signal)
+    return file
   } catch (error) {
-    await writing.end(!USELESS.includes(failedBy(error).code))
+    await file.end(!FINAL_ERRORS.includes(failedBy(error).code))
     throw error
   }
 }
 
-/** Gets the rest, several parts at a time, and hands them on in their order. */
+/** Requests the parts from an offset on, several at a time, and passes them on in order. */
 async function follow(
   pull: Pull,
   from: number,
   { size, version }: PulledPart,
-  take: (bytes: Buffer) => Promise<void>,
+  onPart: (bytes: Buffer) => Promise<void>,
 ): Promise<void> {
-  const flying: ReturnType<typeof partAt>[] = []
+  const inFlight: ReturnType<typeof partAt>[] = []
   let next = from
   try {
     for (let offset = from; offset < size; ) {
-      for (; next < size && flying.length < WINDOW; next += MAX_PART) {
-        const asked = partAt(pull, next, version)
-        asked.catch(() => {})
-        flying.push(asked)
+      for (; next < size && inFlight.length < WINDOW; next += MAX_PART) {
+        const request = partAt(pull, next, version)
+        request.catch(() => {})
+        inFlight.push(request)
       }
-      const { content, part } = (await flying.shift())!
+      const { content, part } = (await inFlight.shift())!
       if (part.version !== version || part.size !== size)
         throw new FileError('changed', 'the file has changed meanwhile')
-      await take(content)
+      await onPart(content)
       offset += content.length
       pull.onProgress?.({ bytes: offset, size })
     }
   } finally {
-    await Promise.allSettled(flying)
+    await Promise.allSettled(inFlight)
   }
 }
 
 async function partAt({ session, store, remote, signal }: Pull, offset: number, version?: string) {
   const kwargs = { filepath: remote, offset, length: MAX_PART, ...(version !== undefined && { version }) }
   const { content, part } = await session.request(FILE, kwargs, within(store.idleTimeout, signal))
-  const isIt = part?.offset === offset && sizeOf(content!) === Math.min(MAX_PART, part.size - offset)
-  if (!isIt || content instanceof Incoming) {
+  const isExpected = part?.offset === offset && sizeOf(content!) === Math.min(MAX_PART, part.size - offset)
+  if (!isExpected || content instanceof ContentStream) {
     abandon(content!)
-    throw new FileError('offset', `client ${session.client.id} has sent something else than the part at ${offset}`)
+    throw new FileError('offset', `client ${session.client.id} has not sent the part at ${offset}`)
   }
   return { content: content!, part }
 }

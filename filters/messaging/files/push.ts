@@ -11,47 +11,44 @@ import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import type { Session } from '../rpc/session.ts'
 import { drainTimeout, within, withinHash } from './timeouts.ts'
 
-/** Parts that are on their way at a time. */
+/** Parts in flight. */
 const WINDOW = 4
-/** Times that a receiver may say that it has something else, without a byte between them. */
-const TRIES = 3
+/** Attempts without progress. */
+const MAX_ATTEMPTS = 3
 
-/** How a file is sent or got. */
+/** Options of a file transfer. */
 export interface TransferOptions {
-  /** Gives up when it is aborted, with its reason. */
+  /** Ends the transfer on abort, with its reason. */
   readonly signal?: AbortSignal
-  /** Told how many bytes have arrived, of how many. */
+  /** Called with the bytes that have arrived, and the bytes of the file. */
   readonly onProgress?: (progress: { readonly bytes: number; readonly size: number }) => void
 }
 
-/** A file that is sent, and where it comes to. */
+/** A file that is sent to a client. */
 export interface Push extends TransferOptions {
   readonly session: Session
   readonly file: StoredFile
+  /** Path on the client. */
   readonly filepath: string
   readonly hashes: FileHashes
   /** Milliseconds for each answer. */
   readonly timeout: number
 }
 
-/** Sends a file in one frame, as clever-show does; there is no answer. @throws FileError */
+/** Sends a file in one frame, as clever-show does, which does not answer. @throws (rejects) FileError; errors of the system */
 export async function pushWhole({ session, file, filepath, timeout, onProgress }: Push, max: number): Promise<void> {
   const { size } = file
-  if (size > max)
-    throw new FileError(
-      'too-large',
-      `a client that knows no parts gets files of at most ${max} bytes, this has ${size}`,
-    )
+  if (size > max) throw new FileError('too-large', `a file in one frame has at most ${max} bytes, this has ${size}`)
   const content = await file.read(0, size)
   await file.checkUnchanged()
   session.send({ type: 'message', name: FILE, args: [], kwargs: { filepath }, content })
   await drained(session, drainTimeout(timeout, size))
   if (session.client.signal.aborted)
-    throw new FileError('gone', `client ${session.client.id} has gone before it had the file`)
+    throw new FileError('gone', `client ${session.client.id} has disconnected before it received the file`)
   onProgress?.({ bytes: size, size })
 }
 
-/** Sends a file in parts, and goes on where an earlier try ended. @throws CallFailed, the signal's reason */
+/** Sends a file in parts, and continues where an earlier attempt ended. @throws (rejects) CallFailed; FileError; the signal's reason */
 export async function pushParts(push: Push): Promise<void> {
   const { session, file, filepath, signal, timeout, hashes } = push
   const { size } = file
@@ -61,17 +58,17 @@ export async function pushParts(push: Push): Promise<void> {
   const options = within(timeout, signal)
   const whole = hashes.of(file, signal)
   whole.catch(() => {})
-  for (let tries = TRIES, before = -1; ; ) {
-    const said = (await session.call('fws.part', [], { filepath, size, key }, options)) as { offset?: unknown }
-    const offset = Number(Object(said).offset)
+  for (let attempts = MAX_ATTEMPTS, before = -1; ; ) {
+    const answer = Object(await session.call('fws.part', [], { filepath, size, key }, options))
+    const offset = Number(answer.offset)
     if (!(Number.isSafeInteger(offset) && offset >= 0 && offset <= size))
-      throw new FileError('offset', `client ${session.client.id} has no part of a file of ${size} bytes`)
-    tries = offset > before ? TRIES : tries - 1
+      throw new FileError('offset', `client ${session.client.id} answers with an impossible offset`)
+    attempts = offset > before ? MAX_ATTEMPTS : attempts - 1
     before = offset
     try {
       return await sendFrom(offset, push, key, whole)
     } catch (error) {
-      if (!(error instanceof CallFailed && error.code === 'offset' && tries > 0)) throw error
+      if (!(error instanceof CallFailed && error.code === 'offset' && attempts > 0)) throw error
     }
   }
 }
@@ -79,21 +76,20 @@ export async function pushParts(push: Push): Promise<void> {
 async function sendFrom(from: number, push: Push, key: string, whole: Promise<string>): Promise<void> {
   const { session, file, filepath, timeout, signal, onProgress } = push
   const { size } = file
-  const flying: Promise<void>[] = []
-  const land = async () => await flying.shift()
+  const inFlight: Promise<void>[] = []
   try {
     let offset = from
     while (offset + MAX_PART < size) {
-      if (flying.length >= WINDOW) await land()
+      if (inFlight.length >= WINDOW) await inFlight.shift()
       await sendPart(offset, MAX_PART, {}, within(timeout, signal))
       offset += MAX_PART
     }
-    while (flying.length > 0) await land()
+    while (inFlight.length > 0) await inFlight.shift()
     await file.checkUnchanged()
     await sendPart(offset, size - offset, { sha256: await whole }, withinHash(timeout, size, signal))
-    await land()
+    await inFlight.shift()
   } finally {
-    await Promise.allSettled(flying)
+    await Promise.allSettled(inFlight)
   }
 
   async function sendPart(offset: number, length: number, last: { sha256?: string }, options: CallOptions) {
@@ -101,17 +97,17 @@ async function sendFrom(from: number, push: Push, key: string, whole: Promise<st
     await drained(session, timeout)
     signal?.throwIfAborted()
     const part = { key, offset, size, ...last }
-    const answered = session
+    const answer = session
       .push({ filepath }, content, part, options)
       .then(() => onProgress?.({ bytes: offset + content.length, size }))
-    answered.catch(() => {})
-    flying.push(answered)
+    answer.catch(() => {})
+    inFlight.push(answer)
   }
 }
 
-/** @throws (rejects) FileError `timeout` when the client does not receive what was sent within `ms` milliseconds. */
+/** @throws (rejects) FileError `timeout` when the client does not receive the sent bytes within `ms` milliseconds. */
 async function drained({ client }: Session, ms: number): Promise<void> {
   await withDeadline(client.drained(), ms, 'drained').catch(() => {
-    throw new FileError('timeout', `client ${client.id} has taken nothing for ${ms / 1000} seconds`)
+    throw new FileError('timeout', `client ${client.id} has received nothing for ${ms / 1000} seconds`)
   })
 }

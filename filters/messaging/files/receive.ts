@@ -1,14 +1,15 @@
 import { FileError } from 'filtered-websocket/kit'
-import { Incoming } from '../wire/incoming.ts'
-import { type Plan, type Store, Writing } from './writing.ts'
+import { ContentStream } from '../wire/content-stream.ts'
+import { IncomingFile, type Plan } from './incoming-file.ts'
+import type { Store } from './store.ts'
 
-export type Content = Buffer | Incoming
+export type Content = Buffer | ContentStream
 
 /**
  * Writes a whole file to a part as its bytes arrive. After an error the part does not exist.
  *
  * @param onProgress - called with the bytes that are written.
- * @returns the write, which has to be placed.
+ * @returns the file, which the caller commits or ends.
  * @throws (rejects) FileError; LimitError; errors of the system
  */
 export async function receive(
@@ -16,29 +17,29 @@ export async function receive(
   plan: Omit<Plan, 'size' | 'part'>,
   content: Content,
   onProgress: (bytes: number) => void = () => {},
-): Promise<Writing> {
+): Promise<IncomingFile> {
   const size = sizeOf(content)
-  const writing = await Writing.begin(store, { ...plan, size })
+  const file = await IncomingFile.begin(store, { ...plan, size })
   try {
     for await (const bytes of piecesOf(content)) {
-      await writing.file.append(bytes)
-      onProgress(writing.file.size)
+      await file.write.append(bytes)
+      onProgress(file.write.size)
     }
-    if (writing.file.size !== size) throw gone()
-    writing.filled()
-    return writing
+    if (file.write.size !== size) throw gone()
+    file.filled()
+    return file
   } catch (error) {
-    await writing.end(false)
+    await file.end(false)
     throw error
   }
 }
 
-/** All of it, in memory. @throws FileError `too-large`, `gone`. */
+/** The whole content. @throws (rejects) FileError `too-large`, `gone` */
 export async function gather(content: Content, max: number): Promise<Buffer> {
   const size = sizeOf(content)
   if (size > max) {
     abandon(content)
-    throw new FileError('too-large', `a file that is not saved has at most ${max} bytes, received ${size}`)
+    throw tooLarge(size, max)
   }
   const pieces: Buffer[] = []
   for await (const bytes of piecesOf(content)) pieces.push(bytes)
@@ -46,16 +47,16 @@ export async function gather(content: Content, max: number): Promise<Buffer> {
 }
 
 export function sizeOf(content: Content): number {
-  return content instanceof Incoming ? content.size : content.length
+  return content instanceof ContentStream ? content.size : content.length
 }
 
-/** What of it has not come yet is not wanted. */
+/** Discards the bytes that have not arrived yet. */
 export function abandon(content: Content): void {
-  if (content instanceof Incoming) content.destroy()
+  if (content instanceof ContentStream) content.destroy()
 }
 
 async function* piecesOf(content: Content): AsyncGenerator<Buffer> {
-  if (!(content instanceof Incoming)) {
+  if (!(content instanceof ContentStream)) {
     yield content
     return
   }
@@ -66,6 +67,10 @@ async function* piecesOf(content: Content): AsyncGenerator<Buffer> {
   }
 }
 
+export function tooLarge(size: number, max: number): FileError {
+  return new FileError('too-large', `a file that is not saved has at most ${max} bytes, received ${size}`)
+}
+
 function gone(): FileError {
-  return new FileError('gone', 'the connection ended before the file was whole')
+  return new FileError('gone', 'the connection ended before the file was complete')
 }

@@ -2,74 +2,74 @@ import type { Client } from 'filtered-websocket'
 import { FileError, SerialQueue, Watchdog } from 'filtered-websocket/kit'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import { failedBy } from './failed.ts'
-import type { Writing } from './writing.ts'
+import type { IncomingFile } from './incoming-file.ts'
 
-/** Bytes that have to come in the time for which an upload may be idle: empty parts would hold its place for ever. */
-const LEAST = 16_384
+/** Bytes that must arrive within the idle timeout, so that empty parts do not keep an upload open without limit. */
+const MIN_PROGRESS = 16_384
 
-/** Who sends a file; a client, where a server takes it. */
+/** The sender of a file: a client or, on the side of a client, the server. */
 export type Sender = Pick<Client, 'id' | 'identity' | 'state' | 'signal'>
 
-/** Whether who sends a file can be told when it comes back; else an upload is its connection's alone. */
-export function canComeBack({ identity, state }: Sender): boolean {
+/** Whether a sender can be recognized after a reconnect. Otherwise its uploads end with its connection. */
+export function isRecognizable({ identity, state }: Sender): boolean {
   return identity !== undefined || state.messaging?.id !== undefined
 }
 
-/** A file that comes in parts. It ends when it is whole, when its client goes, and when nothing comes for too long. */
+/** A file that arrives in parts. It ends when it is complete, when its sender disconnects, and when it makes no progress. */
 export class Upload {
-  readonly #writing: Writing
-  readonly #watchdog = new Watchdog(LEAST, () => this.close())
+  readonly #file: IncomingFile
+  readonly #watchdog = new Watchdog(MIN_PROGRESS, () => this.close())
   readonly #onEnd: () => void
-  readonly #onAbort = () => this.#left()
+  readonly #onAbort = () => this.#disconnected()
   #owner: Sender
   readonly #queue = new SerialQueue()
   #isOver = false
 
-  /** @param onEnd - hears that it is over, when nothing of it is open any more. */
-  constructor(writing: Writing, owner: Sender, idleTimeout: number, onEnd: () => void) {
-    this.#writing = writing
+  /** @param onEnd - called when the upload has ended and its part is closed. */
+  constructor(file: IncomingFile, owner: Sender, idleTimeout: number, onEnd: () => void) {
+    this.#file = file
     this.#owner = owner
     this.#onEnd = onEnd
     this.#watchdog.start(idleTimeout)
     this.#follow(owner)
   }
 
-  /** Bytes that are there. */
+  /** Bytes that are written. */
   get offset(): number {
-    return this.#writing.file.size
+    return this.#file.write.size
   }
 
   /**
-   * The one who sends it has come back on another connection; what the old one still says is not heard.
+   * Moves the upload to another connection of its sender. Parts of the earlier connection are refused from now on.
    *
-   * @returns bytes that are there, once what is being written is written; `undefined`: it has ended.
+   * @returns bytes that are written; `undefined`: the upload has ended.
    */
-  moveTo(client: Sender): Promise<number | undefined> {
+  moveTo(sender: Sender): Promise<number | undefined> {
     return this.#queue.run(async () => {
       if (this.#isOver) return undefined
-      if (this.#owner !== client) {
+      if (this.#owner !== sender) {
         this.#owner.signal.removeEventListener('abort', this.#onAbort)
-        this.#owner = client
-        this.#follow(client)
+        this.#owner = sender
+        this.#follow(sender)
       }
       return this.offset
     })
   }
 
   /**
-   * Writes the next part, and with the last one puts the file in its place.
+   * Writes the next part, and commits the file after the last one.
    *
-   * @returns bytes that are there; `undefined`: it had ended before.
-   * @throws FileError.
+   * @returns bytes that are written; `undefined`: the upload had ended before.
+   * @throws (rejects) FileError; CallFailed
    */
-  take(client: Sender, part: PushedPart, bytes: Buffer): Promise<number | undefined> {
+  append(sender: Sender, part: PushedPart, bytes: Buffer): Promise<number | undefined> {
     return this.#queue.run(async () => {
       if (this.#isOver) return undefined
-      if (client !== this.#owner) throw new FileError('busy', 'another connection goes on with this file')
+      if (sender !== this.#owner) throw new FileError('busy', 'another connection continues this upload')
       await this.#check(part, bytes)
       this.#watchdog.add(bytes.length)
       try {
-        await this.#writing.file.append(bytes)
+        await this.#file.write.append(bytes)
         if (this.offset === part.size) await this.#finish(part.sha256)
         return part.offset + bytes.length
       } catch (error) {
@@ -80,37 +80,37 @@ export class Upload {
     })
   }
 
-  /** Ends it; what is there stays. Settles when that is so. */
+  /** Ends the upload and keeps its part. */
   close(): Promise<void> {
     return this.#queue.run(() => this.#end(true))
   }
 
-  /** Of what has not begun nothing stays. */
+  /** An invalid first part ends the upload. */
   async #check({ offset, size }: PushedPart, { length }: Buffer): Promise<void> {
-    const there = this.offset
-    if (offset === there && offset + length <= size) return
-    if (there === 0) await this.#end(false)
-    if (offset !== there) throw new FileError('offset', `the next part begins at ${there}, received ${offset}`)
+    const written = this.offset
+    if (offset === written && offset + length <= size) return
+    if (written === 0) await this.#end(false)
+    if (offset !== written) throw new FileError('offset', `the next part begins at ${written}, received ${offset}`)
     throw new FileError('too-large', `the file has ${size} bytes, received ${offset + length}`)
   }
 
   async #finish(sha256: string | undefined): Promise<void> {
-    if (sha256 === undefined) throw new FileError('corrupt', 'the last part says no sha256 of the file')
-    this.#writing.filled()
-    await this.#writing.verify(sha256)
-    await this.#writing.place()
+    if (sha256 === undefined) throw new FileError('corrupt', 'the last part has no sha256 of the file')
+    this.#file.filled()
+    await this.#file.verify(sha256)
+    await this.#file.commit()
     await this.#end(true)
   }
 
-  #follow(client: Sender): void {
-    if (client.signal.aborted) this.#left()
-    else client.signal.addEventListener('abort', this.#onAbort, { once: true })
+  #follow(sender: Sender): void {
+    if (sender.signal.aborted) this.#disconnected()
+    else sender.signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** Its client has gone, unless it has come back meanwhile. */
-  #left(): void {
+  /** Ends the upload, unless its sender has reconnected. */
+  #disconnected(): void {
     void this.#queue.run(async () => {
-      if (this.#owner.signal.aborted) await this.#end(canComeBack(this.#owner))
+      if (this.#owner.signal.aborted) await this.#end(isRecognizable(this.#owner))
     })
   }
 
@@ -119,7 +119,7 @@ export class Upload {
     this.#isOver = true
     this.#watchdog.stop()
     this.#owner.signal.removeEventListener('abort', this.#onAbort)
-    await this.#writing.end(isKept)
+    await this.#file.end(isKept)
     this.#onEnd()
   }
 }

@@ -1,78 +1,83 @@
 import { createHash } from 'node:crypto'
 import { BoundedMap, FileError, namesIn } from 'filtered-websocket/kit'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
+import { IncomingFile } from './incoming-file.ts'
 import { quotaOwnerOf } from './quota-owner.ts'
-import { canComeBack, type Sender, Upload } from './upload.ts'
-import { type Store, Writing } from './writing.ts'
+import type { Store } from './store.ts'
+import { isRecognizable, type Sender, Upload } from './upload.ts'
 
-/** Of uploads that are done, whose last answer may have been lost. */
-const REMEMBERED = 256
+/** Completed uploads whose last answer may have been lost. */
+const MAX_COMPLETED = 256
 
-/** Which upload is meant. */
-export type Named = Pick<PushedPart, 'key' | 'size'> & { readonly filepath: string }
+/** Identifies an upload of a sender. */
+export type UploadKey = Pick<PushedPart, 'key' | 'size'> & { readonly filepath: string }
 
-/** Who is asked, and told. */
 export interface UploadHooks {
-  /** Whether the file may come; asked when an upload begins or goes on. */
+  /** Called when an upload begins or continues; refuses it by rejecting. */
   allow(): Promise<void>
-  /** It is in its place; told once, however often the last part comes, unless it throws: then the file may come again. */
-  placed(): Promise<void>
+  /** Called when the file is saved, once unless it rejects: then the last part may be sent again. */
+  saved(): Promise<void>
 }
 
-/** Files that come in parts. Whoever comes back under the same id and identity goes on with his own. */
+/** Files that arrive in parts. A sender with the same id and identity may continue its uploads on another connection. */
 export class Uploads {
   readonly #store: Store
-  /** By the name of the part. */
+  /** By name of the part. */
   readonly #open = new Map<string, Promise<Upload>>()
-  /** What has become of those that are done: its sha256. */
-  readonly #done = new BoundedMap<string, string>(REMEMBERED)
+  /** The hashes of completed uploads, by name of the part. */
+  readonly #completed = new BoundedMap<string, string>(MAX_COMPLETED)
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  /** Bytes that are there of an upload, which is this client's from now on. @throws FileError `path`. */
-  async find(client: Sender, named: Named): Promise<number> {
-    namesIn(named.filepath)
-    const part = partOf(client, named)
-    if (await this.#isDone(part, named.filepath)) return named.size
+  /** Bytes that are written of an upload, which moves to this connection. @throws (rejects) FileError `path` */
+  async find(sender: Sender, upload: UploadKey): Promise<number> {
+    namesIn(upload.filepath)
+    const part = partOf(sender, upload)
+    if (await this.#isCompleted(part, upload.filepath)) return upload.size
     const open = await this.#open.get(part)?.catch(() => undefined)
-    const offset = await open?.moveTo(client)
-    if (offset !== undefined) return offset
-    return this.#store.files.partSize(part)
+    const offset = await open?.moveTo(sender)
+    return offset ?? this.#store.files.partSize(part)
   }
 
   /**
-   * Takes a part.
+   * Writes a part.
    *
-   * @returns bytes that are there.
-   * @throws FileError; what is thrown by the hooks; what the system says.
+   * @returns bytes that are written.
+   * @throws (rejects) FileError; errors of the hooks and of the system
    */
-  async take(client: Sender, filepath: string, pushed: PushedPart, bytes: Buffer, hooks: UploadHooks): Promise<number> {
+  async append(
+    sender: Sender,
+    filepath: string,
+    pushed: PushedPart,
+    bytes: Buffer,
+    hooks: UploadHooks,
+  ): Promise<number> {
     const { size, key, sha256 = '' } = pushed
-    const part = partOf(client, { filepath, size, key })
-    if (pushed.offset === size && this.#done.get(part) === sha256 && (await this.#isDone(part, filepath))) return size
-    this.#done.delete(part)
-    const taken = async () =>
-      (await this.#upload(part, client, { filepath, size, key }, hooks)).take(client, pushed, bytes)
-    // The first may be ending: it goes on as another.
-    const offset = (await taken()) ?? (client.signal.aborted ? undefined : await taken())
-    if (offset === undefined) throw new FileError('busy', 'the transfer has just ended, try again')
+    const part = partOf(sender, { filepath, size, key })
+    if (pushed.offset === size && this.#completed.get(part) === sha256 && (await this.#isCompleted(part, filepath)))
+      return size
+    this.#completed.delete(part)
+    const append = async () => (await this.#use(part, sender, filepath, size, hooks)).append(sender, pushed, bytes)
+    // The upload may have just ended: then another one continues its part.
+    const offset = (await append()) ?? (sender.signal.aborted ? undefined : await append())
+    if (offset === undefined) throw new FileError('busy', 'the upload has just ended, try again')
     if (offset === size) {
-      await hooks.placed()
-      this.#done.set(part, sha256)
+      await hooks.saved()
+      this.#completed.set(part, sha256)
     }
     return offset
   }
 
-  /** Ends all of them; what is there stays. */
+  /** Ends all uploads and keeps their parts. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#open.values()].map(open => open.then(upload => upload.close())))
   }
 
-  /** Whether what it has become is still in its place: anybody may have written there since. */
-  async #isDone(part: string, filepath: string): Promise<boolean> {
-    const sha256 = this.#done.get(part)
+  /** Whether the file of a completed upload still exists unchanged. */
+  async #isCompleted(part: string, filepath: string): Promise<boolean> {
+    const sha256 = this.#completed.get(part)
     if (sha256 === undefined) return false
     const { files, hashes } = this.#store
     const file = await files.file(filepath).catch(() => undefined)
@@ -81,38 +86,39 @@ export class Uploads {
     } finally {
       await file?.close()
     }
-    this.#done.delete(part)
+    this.#completed.delete(part)
     return false
   }
 
-  #upload(part: string, client: Sender, named: Named, hooks: UploadHooks): Promise<Upload> {
-    const known = this.#open.get(part)
-    if (known !== undefined) return known
-    const opening = this.#begin(part, client, named, hooks)
+  #use(part: string, sender: Sender, filepath: string, size: number, hooks: UploadHooks): Promise<Upload> {
+    const open = this.#open.get(part)
+    if (open !== undefined) return open
+    const opening = this.#begin(part, sender, filepath, size, hooks)
     this.#open.set(part, opening)
     opening.catch(() => this.#open.delete(part))
     return opening
   }
 
-  async #begin(part: string, client: Sender, { filepath, size }: Named, hooks: UploadHooks): Promise<Upload> {
+  async #begin(part: string, sender: Sender, filepath: string, size: number, hooks: UploadHooks): Promise<Upload> {
     await hooks.allow()
-    const writing = await Writing.begin(this.#store, { writer: {}, owner: quotaOwnerOf(client), filepath, size, part })
-    if (writing.file.size > size) {
-      await writing.end(false)
-      throw new FileError('corrupt', 'the part is larger than the file; the upload begins again')
+    const plan = { writer: {}, owner: quotaOwnerOf(sender), filepath, size, part }
+    const file = await IncomingFile.begin(this.#store, plan)
+    if (file.write.size > size) {
+      await file.end(false)
+      throw new FileError('corrupt', 'the saved part is larger than the file; the next upload begins again')
     }
-    return new Upload(writing, client, this.#store.idleTimeout, () => this.#open.delete(part))
+    return new Upload(file, sender, this.#store.idleTimeout, () => this.#open.delete(part))
   }
 }
 
-/** The same for the same peer and file, also after a restart; of those whom nobody knows each connection has its own. */
-function partOf(sender: Sender, { filepath, size, key }: Named): string {
+/** Name of a part: the same for the same sender and file, also after a restart. Without id and identity of the sender it depends on the connection. */
+function partOf(sender: Sender, { filepath, size, key }: UploadKey): string {
   const { id, identity = '', state } = sender
-  const who = canComeBack(sender) ? [identity, state.messaging?.id ?? ''] : [id]
-  return partName('key', [...who, key, filepath, size])
+  const owner = isRecognizable(sender) ? [identity, state.messaging?.id ?? ''] : [id]
+  return partName('key', [...owner, key, filepath, size])
 }
 
-/** A name that tells nothing, for what is told apart by these. */
-export function partName(kind: string, what: readonly unknown[]): string {
-  return `${kind}-${createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 40)}`
+/** A file name that depends on all values and reveals none. */
+export function partName(kind: string, values: readonly unknown[]): string {
+  return `${kind}-${createHash('sha256').update(JSON.stringify(values)).digest('hex').slice(0, 40)}`
 }

@@ -34,7 +34,7 @@ export function doneOnly(n: number): string {
 
 /** What is told when an answer is no JSON. */
 export function unserializable(what = 'this'): { readonly code: string; readonly message: string } {
-  return { code: 'unserializable', message: cut(`the answer to ${what} is no JSON`) }
+  return { code: 'unserializable', message: cut(`the answer to ${what} is not JSON`) }
 }
 
 /** An earlier one than what the slot is used for now: it has been answered, or its sender would not have gone on. */

@@ -99,13 +99,13 @@ export class Resumption {
     limitedLog: RateLimitedLog,
   ): Resumption | undefined {
     if (!host.options['messaging-resume']) {
-      handlers.own(RESUME, () => {
+      handlers.builtIn(RESUME, () => {
         throw new Refused('off', 'nothing is kept for those who come back here')
       })
       return undefined
     }
     const resumption = new Resumption(host, sessions, limitedLog)
-    handlers.own(RESUME, (client, _args, kwargs) => resumption.#resume(client, kwargs))
+    handlers.builtIn(RESUME, (client, _args, kwargs) => resumption.#resume(client, kwargs))
     return resumption
   }
 
@@ -141,7 +141,7 @@ export class Resumption {
   #resume(client: Client, { id, epoch }: Kwargs): { readonly window: number } {
     const session = this.#sessions.get(client)!
     if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
-      throw new Refused('id', `an id is a text of 1 to ${MAX_ID} characters, received ${shown(id)}`)
+      throw new Refused('id', `an id is a string of 1 to ${MAX_ID} characters, received ${shown(id)}`)
     if (typeof epoch !== 'string' || !EPOCH.test(epoch))
       throw new Refused('epoch', `an epoch is 1 to 64 letters, digits, - and _, received ${shown(epoch)}`)
     if (!mayBe(client, id))
@@ -151,7 +151,7 @@ export class Resumption {
       throw new Refused('refused', `this connection is ${shown(known)} already`)
     session.run = this.#runs.enter(id, epoch)
     this.ledger.resume(session.run)
-    if (known === undefined) void session.isKnownAs(id)
+    if (known === undefined) void session.setId(id)
     // It was taken for one that answers no actions.
     else this.peers.enter(id, session)
     return { window: WINDOW }

@@ -15,8 +15,8 @@ import { type TimeApi, timeApiOf } from './time.ts'
 /** The API of `host.use('messaging')`. */
 export interface MessagingApi extends FilesApi, TimeApi {
   /**
-   * Adds a handler of an action; to be called before the server starts. Actions of a client run one after the other;
-   * actions that have a handler do not reach later filters.
+   * Adds a handler of an action; to be called before the server starts. Actions of a client run one after the other.
+   * Actions that have a handler do not reach later filters.
    */
   action(name: string, handler: ActionHandler): void
   /** Sets the handler of a request; to be called before the server starts. It runs after the actions before it; requests run concurrently. */
@@ -27,6 +27,8 @@ export interface MessagingApi extends FilesApi, TimeApi {
    * Sends a request to a client.
    *
    * @throws (rejects) CallFailed, or the signal's reason.
+   * @example
+   * const volts = await messaging.call(client, 'battery', [], {}, { timeout: 2000 })
    */
   call(client: Client, name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<unknown>
   /**
@@ -41,9 +43,11 @@ export interface MessagingApi extends FilesApi, TimeApi {
     options?: CallOptions,
   ): Promise<readonly Answer[]>
   /**
-   * A peer by its id, on whichever node and whenever it is connected.
+   * A peer by its id, on any node, connected or not.
    *
    * @throws TypeError for an invalid id; CallFailed `off` without `--messaging-resume`.
+   * @example
+   * await messaging.peer('copter1').emit('land')
    */
   peer(id: string): RemotePeer
   /** Sends an action to a client; clients of other protocols do not get it. */
@@ -53,7 +57,7 @@ export interface MessagingApi extends FilesApi, TimeApi {
 }
 
 /**
- * @param sessions - those of the messaging clients that are connected now.
+ * @param sessions - of the connected messaging clients.
  * @param peers - peers of all nodes, with `--messaging-resume`.
  */
 export function apiOf(
@@ -72,7 +76,7 @@ export function apiOf(
   ): Promise<unknown> {
     const session = sessions.get(client)
     if (session === undefined && client.signal.aborted) throw gone({ callee: `client ${client.id}`, name })
-    if (session === undefined) throw new CallFailed('none', `client ${client.id} is no messaging client`)
+    if (session === undefined) throw new CallFailed('none', `client ${client.id} is not a messaging client`)
     return session.call(name, args, kwargs, options)
   }
 
@@ -90,7 +94,7 @@ export function apiOf(
     peer(id) {
       if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
         throw new TypeError(`the id of a peer is a string of 1 to ${MAX_ID} characters, received ${JSON.stringify(id)}`)
-      if (peers === undefined) throw new CallFailed('off', 'peer() needs --messaging-resume, which is not given')
+      if (peers === undefined) throw new CallFailed('off', 'peer() needs --messaging-resume')
       return peers.of(id)
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),

@@ -3,7 +3,7 @@ import { FORMAT } from '../wire/codecs.ts'
 import { type Action, frameOf } from '../wire/message.ts'
 import { topicOf } from './topics.ts'
 
-/** Tells messaging clients of every node to do something, and by which topic they hear it. */
+/** Sends an action to the messaging clients of every node, with the topic of the audience. */
 export function broadcast(
   server: Server,
   action: Omit<Action, 'type' | 'topic'>,

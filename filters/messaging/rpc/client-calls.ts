@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import type { Client } from 'filtered-websocket'
 import { CallFailed, type CallOptions, type PendingCall, PendingCalls } from 'filtered-websocket/kit'
-import { Incoming } from '../wire/incoming.ts'
+import { ContentStream } from '../wire/content-stream.ts'
 import type { Response } from '../wire/message.ts'
 
 /** Ids have four digits, as in clever-show; eight when half of those are in use. */
@@ -55,7 +55,7 @@ export class ClientCalls {
     const call = this.#calls.get(id)
     if (call?.name !== name) return false
     if (error === undefined && call.isForFile !== (content !== undefined)) return false
-    if (content instanceof Incoming) content.claim()
+    if (content instanceof ContentStream) content.claim()
     if (error === undefined) this.#calls.resolve(id, call.isForFile ? response : value)
     else this.#calls.reject(id, new CallFailed(error.code, error.message))
     return true

@@ -4,48 +4,47 @@ import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Args, Extras, Id, Kwargs } from '../wire/message.ts'
 import { Refused } from './refused.ts'
 
-/** How names begin that are this filter's own. */
-export const OWN = 'fws.'
+/** Prefix of the names that are reserved for built-in requests. */
+export const RESERVED = 'fws.'
 
-/** How something came. */
+/** How a message was delivered. */
 export interface Delivery {
-  /** By which its sender knows it; `undefined`: nobody waits to hear of it. */
+  /** The id of the message; `undefined`: its sender expects no answer. */
   readonly id: Id | undefined
-  /** It may have been done before: who worked on it died between its work and the note of it, or keeps no notes. */
+  /** An earlier delivery may have run: its record is missing, or its node died before it was recorded. */
   readonly repeated: boolean
-  /** When it is to be done, in seconds since 1970. */
+  /** Seconds since 1970 at which the action is to run. */
   readonly at: number | undefined
   readonly topic: string | undefined
 }
 
-/** Does something. What it returns tells nobody anything. */
+/** Handles an action. Its result is ignored. */
 export type ActionHandler = (client: Client, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
-/** What it returns, or its promise settles to, is the answer. */
+/** Answers a request with its result, or the value of its promise. */
 export type RequestHandler = (client: Client, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
-/** Hears which id a client says that it has. */
+/** Called with the id that a client has sent. The id is not authenticated. */
 export type IdHandler = (client: Client, id: string) => Awaitable<void>
 
-/** How a message came, for its handlers. */
 export function deliveryOf({ id, at, topic }: { readonly id?: Id } & Extras, repeated: boolean): Delivery {
   return { id, repeated, at, topic }
 }
 
-/** What to do on one server. */
+/** Handlers of one server. */
 export class Handlers {
   readonly #actions = new Map<string, ActionHandler[]>()
   readonly #requests = new Map<string, RequestHandler>()
-  readonly #own = new Map<string, RequestHandler>()
+  readonly #builtIns = new Map<string, RequestHandler>()
   readonly ids: IdHandler[] = []
 
-  /** Several may do something; they are called in the order in which they said so. */
+  /** Adds a handler of an action. Several handlers of a name run in the order of the calls. @throws TypeError */
   action(name: string, handler: ActionHandler): void {
     check('action', name, handler)
-    const known = this.#actions.get(name)
-    if (known === undefined) this.#actions.set(name, [handler])
-    else known.push(handler)
+    const handlers = this.#actions.get(name)
+    if (handlers === undefined) this.#actions.set(name, [handler])
+    else handlers.push(handler)
   }
 
-  /** @throws TypeError when there is one already: a request has one answer. */
+  /** Sets the handler of a request. @throws TypeError, also for a second handler, as a request has one answer. */
   request(name: string, handler: RequestHandler): void {
     check('request', name, handler)
     if (this.#requests.has(name)) throw new TypeError(`there are two handlers of request ${JSON.stringify(name)}`)
@@ -53,15 +52,15 @@ export class Handlers {
   }
 
   /**
-   * A request that this filter answers by itself: `fws.` and more, which no application can take, or a name such as
-   * `time`, where an application's handler wins. It begins at once, also while actions of its client are done.
+   * Sets the handler of a built-in request, which runs at once, also while actions of its client run. An application cannot
+   * handle a reserved name; of another name, such as `time`, its handler takes precedence.
    */
-  own(name: string, handler: RequestHandler): void {
-    this.#own.set(name, handler)
+  builtIn(name: string, handler: RequestHandler): void {
+    this.#builtIns.set(name, handler)
   }
 
-  /** Whether this filter itself answers it, be it that there is no such request. */
-  isOwn(name: string): boolean {
+  /** Whether the filter itself answers a request, be it with the error `unknown`. */
+  isBuiltIn(name: string): boolean {
     return !this.#requests.has(name)
   }
 
@@ -70,7 +69,7 @@ export class Handlers {
   }
 
   requestOf(name: string): RequestHandler {
-    return this.#requests.get(name) ?? this.#own.get(name) ?? unknown(name)
+    return this.#requests.get(name) ?? this.#builtIns.get(name) ?? unknown(name)
   }
 }
 
@@ -82,12 +81,10 @@ function unknown(name: string): RequestHandler {
 
 function check(what: 'action' | 'request', name: string, handler: unknown): void {
   if (typeof name !== 'string' || name === '')
-    throw new TypeError(`the name of ${what}s is a text, received ${JSON.stringify(name)}`)
-  if (name === FILE) throw new TypeError(`${what} "${FILE}" is for files, no handler can have it`)
-  if (name.startsWith(OWN))
-    throw new TypeError(
-      `${what} ${JSON.stringify(name)}: names that begin with ${OWN} are this filter's own; take another`,
-    )
+    throw new TypeError(`the name of ${what}s is a string that is not empty, received ${JSON.stringify(name)}`)
+  if (name === FILE) throw new TypeError(`${what} "${FILE}" is for files, it cannot have a handler`)
+  if (name.startsWith(RESERVED))
+    throw new TypeError(`${what} ${JSON.stringify(name)}: names that begin with ${RESERVED} are reserved, use another`)
   if (typeof handler !== 'function')
-    throw new TypeError(`the handler of ${what} ${JSON.stringify(name)} is no function`)
+    throw new TypeError(`the handler of ${what} ${JSON.stringify(name)} is not a function`)
 }

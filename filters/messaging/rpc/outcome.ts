@@ -4,7 +4,7 @@ import { shown } from '../../../protocols/clever-show/malformed.ts'
 import { cut } from '../../../protocols/clever-show/message.ts'
 import type { Failure } from '../wire/message.ts'
 
-/** What came of a request, or of an action with an id: what its sender is answered. */
+/** The result of a request, or of an action with an id: its answer. */
 export type Outcome =
   | { readonly value: unknown; readonly error?: undefined }
   | { readonly value?: undefined; readonly error: Failure }
@@ -12,7 +12,7 @@ export type Outcome =
 /**
  * Runs a handler; never throws.
  *
- * @param failed - makes an outcome of what the handler threw.
+ * @param failed - converts the error of the handler to an outcome.
  */
 export function outcomeOf(run: () => unknown, failed: (error: unknown) => Outcome): Awaitable<Outcome> {
   try {
@@ -24,13 +24,13 @@ export function outcomeOf(run: () => unknown, failed: (error: unknown) => Outcom
 }
 
 /**
- * What a peer is told of an error. What the system says is not for strangers: there may be paths in it.
+ * An error as a peer gets it. Messages of system errors are left out, as they may contain paths.
  *
- * @param what - failed, such as `request "battery"`.
+ * @param what - the subject that failed, such as `request "battery"`.
  */
 export function failureIn(what: string, error: unknown): Failure {
   const { code, syscall, message } = Object(error) as { code?: unknown; syscall?: unknown; message?: unknown }
   if (syscall !== undefined) return { code: 'failed', message: `${what} failed` }
-  const why = typeof error === 'string' ? error : typeof message === 'string' ? message : shown(error)
-  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(why) }
+  const text = typeof error === 'string' ? error : typeof message === 'string' ? message : shown(error)
+  return { code: cut(typeof code === 'string' ? code : 'failed'), message: cut(text) }
 }

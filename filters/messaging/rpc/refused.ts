@@ -1,4 +1,4 @@
-/** Why a request of ours is not done: told to who asked, with its code, and not logged, as a peer can ask again and again. */
+/** A built-in request is refused. The peer gets code and message. Not logged, as a peer can repeat the request at will. */
 export class Refused extends Error {
   /** One word, such as `forbidden`. */
   readonly code: string

@@ -9,16 +9,16 @@ import type { Run } from '../resumption/run.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
 import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
 import { ClientCalls } from './client-calls.ts'
-import { type ActionHandler, deliveryOf, type Handlers } from './handlers.ts'
+import { type ActionHandler, type Delivery, deliveryOf, type Handlers } from './handlers.ts'
 import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
 import { Refused } from './refused.ts'
-import { Work } from './work.ts'
+import { TaskQueue } from './task-queue.ts'
 
 /** Characters of an id. */
 export const MAX_ID = 128
 
-/** A message that is answered. */
-type Numbered = (Action | Request) & { readonly id: Id }
+/** A message with an id, which gets an answer. */
+type Identified = (Action | Request) & { readonly id: Id }
 
 /** A request to a peer. */
 export interface OutgoingRequest {
@@ -34,12 +34,12 @@ export interface Service {
   readonly handlers: Handlers
   readonly codecs: Codecs
   readonly limitedLog: RateLimitedLog
-  /** Outcomes for peers that reconnect; `undefined` without `--messaging-resume`. */
+  /** Outcomes for peers that reconnect. `undefined` without `--messaging-resume`. */
   readonly ledger: Ledger | undefined
   /** Called with the id of a client before the handlers of ids. */
   onId(session: Session, id: string): void
   readonly maxCalls: number
-  readonly maxWork: number
+  readonly maxTasks: number
   /** Bytes of the messages of one client that are handled; at that limit no further one is started. */
   readonly maxBytes: number
 }
@@ -56,7 +56,7 @@ export interface DeliveryWorker {
 /** One messaging client. */
 export class Session {
   readonly client: Client
-  readonly work: Work
+  readonly tasks: TaskQueue
   readonly calls: ClientCalls
   /** Of a peer that comes back: which run of it this is. */
   run: Run | undefined
@@ -67,18 +67,18 @@ export class Session {
   /** Sends it what is kept for it, if no later connection does. */
   pump: DeliveryWorker | undefined
   /** It sends and accepts files in parts, which clever-show does not. */
-  knowsParts = false
+  supportsParts = false
   readonly #service: Service
 
   constructor(client: Client, service: Service) {
     this.client = client
     this.#service = service
-    this.work = new Work(service.maxWork, service.maxBytes, error => this.#logError(error, 'an action failed'))
+    this.tasks = new TaskQueue(service.maxTasks, service.maxBytes, error => this.#logError(error, 'an action failed'))
     this.calls = new ClientCalls(client, service.maxCalls)
   }
 
   /** Whether it accepts frames, which can carry bytes. */
-  get speaksFrames(): boolean {
+  get acceptsFrames(): boolean {
     return this.client.codec === this.#service.codecs.framed
   }
 
@@ -93,7 +93,7 @@ export class Session {
     return this.calls.start(name, send, options, false, id)
   }
 
-  /** Whether a call waited for this answer. */
+  /** Whether a call or a queued action waited for this answer. */
   settle(response: Response): boolean {
     return this.calls.settle(response) || this.pump?.answered(response) === true
   }
@@ -102,26 +102,26 @@ export class Session {
     return this.calls.start(name, id => this.send({ type: 'request', name, id, args, kwargs }), options)
   }
 
-  /** Asks for a file, or a part of one: the content of the answer. */
+  /** Requests a file or a part of one, which is the content of the response. */
   request(name: string, kwargs: Kwargs, options?: CallOptions): Promise<Response> {
     const send = (id: string) => this.send({ type: 'request', name, id, args: [], kwargs })
     return this.calls.start(name, send, options, true) as Promise<Response>
   }
 
-  /** Sends a part of a file, and waits until it is written. */
+  /** Sends a part of a file. Resolves when the client has written it. */
   push(kwargs: Kwargs, content: Buffer, part: PushedPart, options?: CallOptions): Promise<unknown> {
     const send = (id: string) => this.send({ type: 'message', name: FILE, id, args: [], kwargs, content, part })
     return this.calls.start(FILE, send, options)
   }
 
-  /** Requests the id of a client, as clever-show does of each that connects. Never rejects. */
-  async learnId(): Promise<void> {
+  /** Requests the id of the client, as a clever-show server does of each client that connects. Never rejects. */
+  async requestId(): Promise<void> {
     const id = await this.call('id', [], {}).catch(() => undefined)
-    if (typeof id === 'string' && id !== '' && id.length <= MAX_ID) await this.isKnownAs(id)
+    if (typeof id === 'string' && id !== '' && id.length <= MAX_ID) await this.setId(id)
   }
 
   /** Registers the id that the client has sent; the first one counts. Never rejects. */
-  async isKnownAs(id: string): Promise<void> {
+  async setId(id: string): Promise<void> {
     const { state } = this.client
     if (state.messaging !== undefined) return
     state.messaging = { id }
@@ -133,80 +133,72 @@ export class Session {
     }
   }
 
-  /** Handles a message of so many bytes, at once or when there is room; false: an action without a handler. */
-  accept(message: Action | Request, bytes: number): boolean {
-    if (message.type === 'message' && this.#service.handlers.actionsOf(message.name) === undefined) return false
-    this.work.accept(() => this.#begin(message, bytes), bytes)
+  /** Handles a message of so many bytes, at once or when there is room. Returns `false` for an action without a handler. */
+  handle(message: Action | Request, bytes: number): boolean {
+    const handlers = message.type === 'message' ? this.#service.handlers.actionsOf(message.name) : undefined
+    if (message.type === 'request') this.tasks.start(() => this.#handleRequest(message, bytes), bytes)
+    else if (handlers !== undefined) this.tasks.start(() => this.#handleAction(message, handlers, bytes), bytes)
+    else return false
     return true
   }
 
-  /** Settles when the work has room for a waiting message again, or when the client has gone. */
-  room(): Promise<void> {
-    const { signal } = this.client
-    return new Promise(resolve => {
-      const end = () => {
-        signal.removeEventListener('abort', end)
-        resolve()
-      }
-      signal.addEventListener('abort', end)
-      void this.work.room().then(end)
-    })
-  }
-
-  #begin(message: Action | Request, bytes: number): void {
-    if (message.type === 'request') this.#serve(message, bytes)
-    else this.#act(message, this.#service.handlers.actionsOf(message.name)!, bytes)
-  }
-
-  /** Runs the handlers of an action, and answers it if it has an id. */
-  #act(action: Action, handlers: readonly ActionHandler[], bytes: number): void {
-    const { args, kwargs, id, resend = false } = action
-    const run = (repeated: boolean) => {
-      const delivery = deliveryOf(action, repeated)
-      return inOrder(handlers.map(handler => () => handler(this.client, args, kwargs, delivery)))
-    }
-    if (id === undefined) this.work.act(() => run(resend), bytes)
-    else this.work.act(() => this.#answer({ ...action, id }, run), bytes)
-  }
-
-  /** Whether an action without a handler goes on to other filters; an action with an id is answered. */
+  /** Whether an action without a handler goes on to later filters; an action with an id is answered. */
   pass(action: Action): Awaitable<boolean> {
     const { id } = action
     if (id === undefined) return true
     let goesOn = false
-    const answered = this.#answer({ ...action, id }, () => {
+    const answered = this.#runOnce({ ...action, id }, () => {
       goesOn = true
     })
     return isPromise(answered) ? answered.then(() => goesOn) : goesOn
   }
 
+  /** Runs the handlers of an action, and answers it if it has an id. */
+  #handleAction(action: Action, handlers: readonly ActionHandler[], bytes: number): void {
+    const { id, resend = false } = action
+    const run = (repeated: boolean) => this.#runHandlers(action, handlers, deliveryOf(action, repeated))
+    if (id === undefined) this.tasks.runAction(() => run(resend), bytes)
+    else this.tasks.runAction(() => this.#runOnce({ ...action, id }, run), bytes)
+  }
+
+  /** Runs handlers from an index on, one after the other. */
+  #runHandlers(action: Action, handlers: readonly ActionHandler[], delivery: Delivery, from = 0): Awaitable<void> {
+    for (let i = from; i < handlers.length; i++) {
+      const result = handlers[i]!(this.client, action.args, action.kwargs, delivery)
+      if (isPromise(result)) return result.then(() => this.#runHandlers(action, handlers, delivery, i + 1))
+    }
+  }
+
   /** Answers a request with a value or an error. Never throws. */
-  #serve(request: Request, bytes: number): void {
+  #handleRequest(request: Request, bytes: number): void {
     const { handlers } = this.#service
     const { name, args, kwargs, resend = false } = request
     const handler = handlers.requestOf(name)
     const run = (repeated: boolean) => handler(this.client, args, kwargs, deliveryOf(request, repeated))
-    // The filter's own requests are idempotent.
-    const own = () => this.#outcomeOf(request, () => run(resend))
-    if (handlers.isOwn(name)) this.work.concurrently(() => this.#settle(request, own()), bytes)
-    else this.work.serve(() => this.#answer(request, run), bytes)
+    if (!handlers.isBuiltIn(name)) this.tasks.runRequest(() => this.#runOnce(request, run), bytes)
+    // Built-in requests are idempotent.
+    else
+      this.tasks.track(
+        this.#respond(
+          request,
+          this.#outcomeOf(request, () => run(resend)),
+        ),
+        bytes,
+      )
   }
 
-  /** Runs a message with an id, once if its sender resumes, and answers it. */
-  #answer(message: Numbered, run: (repeated: boolean) => unknown): Awaitable<void> {
+  /** Runs a message with an id and answers it; for a peer that resumes, a resend does not run it again. */
+  #runOnce(message: Identified, run: (repeated: boolean) => unknown): Awaitable<void> {
     const { ledger } = this.#service
     const n = this.run?.numberOf(message.id)
-    const isResent = message.resend === true
-    const doing = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
-    if (ledger === undefined || this.run === undefined || n === undefined) return this.#settle(message, doing(isResent))
-    return this.#settle(message, ledger.once(this.run, n, isResent, doing))
+    const isResend = message.resend === true
+    const execute = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
+    if (ledger === undefined || this.run === undefined || n === undefined)
+      return this.#respond(message, execute(isResend))
+    return this.#respond(message, ledger.once(this.run, n, isResend, execute))
   }
 
-  #settle(message: Numbered, outcome: Awaitable<Outcome>): Awaitable<void> {
-    return isPromise(outcome) ? outcome.then(late => this.#respond(message, late)) : this.#respond(message, outcome)
-  }
-
-  #outcomeOf(message: Numbered, run: () => unknown): Awaitable<Outcome> {
+  #outcomeOf(message: Identified, run: () => unknown): Awaitable<Outcome> {
     return outcomeOf(run, error => {
       const what = `${message.type === 'message' ? 'action' : 'request'} ${shown(message.name)}`
       // Not logged: a refused client can send the request again and again.
@@ -215,29 +207,27 @@ export class Session {
     })
   }
 
-  #respond({ name, id }: Numbered, { value, error }: Outcome): void {
-    const answer = { type: 'response', name, id } as const
+  #respond(message: Identified, outcome: Awaitable<Outcome>): Awaitable<void> {
+    return isPromise(outcome)
+      ? outcome.then(settled => this.#sendOutcome(message, settled))
+      : this.#sendOutcome(message, outcome)
+  }
+
+  #sendOutcome({ name, id }: Identified, { value, error }: Outcome): void {
+    const response = { type: 'response', name, id, value: null } as const
     if (error !== undefined) {
-      this.send({ ...answer, value: null, error })
+      this.send({ ...response, error })
       return
     }
     try {
-      this.send({ ...answer, value })
+      this.send({ ...response, value })
     } catch (error) {
-      this.#logError(error, `the answer to ${shown(name)} is no JSON`)
-      this.send({ ...answer, value: null, error: unserializable(shown(name)) })
+      this.#logError(error, `the answer to ${shown(name)} is not JSON`)
+      this.send({ ...response, error: unserializable(shown(name)) })
     }
   }
 
   #logError(err: unknown, text: string): void {
     this.#service.limitedLog.add('error', { err, client: this.client.id }, text)
-  }
-}
-
-/** Runs handlers in order, each after the promise of the one before it. */
-function inOrder(runs: readonly (() => unknown)[]): Awaitable<void> {
-  for (const [i, run] of runs.entries()) {
-    const begun = run()
-    if (isPromise(begun)) return begun.then(() => inOrder(runs.slice(i + 1)))
   }
 }

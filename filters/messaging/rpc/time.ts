@@ -38,7 +38,7 @@ export interface TimeApi extends Pick<ClockApi, 'now' | 'ntpTime'> {
 type Call = (client: Client, name: string, args: Args, kwargs: Kwargs, options: CallOptions) => Promise<unknown>
 
 export function timeApiOf(clock: ClockApi, call: Call): TimeApi {
-  /** The request that each client answers. */
+  /** The request that a client answers. */
   const requests = new WeakMap<Client, 'fws.clock' | 'time'>()
   const ask = (client: Client, name: string, timeout: number) => call(client, name, [clock.now()], {}, { timeout })
 
@@ -70,10 +70,10 @@ export function timeApiOf(clock: ClockApi, call: Call): TimeApi {
   }
 }
 
-/** Answers requests `time`, as clients of clever-show send it, and `fws.clock`: the times of receipt and of answer. */
+/** Answers the requests `time`, which clever-show clients send, and `fws.clock`: the times of receipt and of answer. */
 export function answerTime(handlers: Handlers, clock: ClockApi): void {
-  handlers.own('time', () => clock.now())
-  handlers.own('fws.clock', () => [clock.now(), clock.now()])
+  handlers.builtIn('time', () => clock.now())
+  handlers.builtIn('fws.clock', () => [clock.now(), clock.now()])
 }
 
 /** The times of receipt and of answer; a single time is both. */

@@ -10,23 +10,23 @@ import { Refused } from './refused.ts'
 const MAX_TOPICS = 1000
 
 /**
- * Lets clients join and leave topics by themselves: requests `fws.subscribe` and `fws.unsubscribe`, of one topic each.
+ * Adds the requests `fws.subscribe` and `fws.unsubscribe`, by which clients join and leave a topic.
  *
- * @param allowed - patterns with `*` and `?`. What guards say of topics holds as well.
+ * @param allowed - patterns of topics, with `*` and `?`. Guards may forbid further topics.
  */
 export function offerTopics(handlers: Handlers, allowed: readonly string[]): void {
   const globs = allowed.map(globOf)
 
   function allowedIn([topic]: Args): string {
     if (typeof topic !== 'string' || topic === '' || topic.length > MAX_TEXT)
-      throw new Refused('invalid', `a topic is a text of 1 to ${MAX_TEXT} characters, received ${shown(topic)}`)
+      throw new Refused('invalid', `a topic is a string of 1 to ${MAX_TEXT} characters, received ${shown(topic)}`)
     if (!globs.some(glob => matches(glob, topic)))
       throw new Refused('forbidden', `topic ${shown(topic)} is not one of --messaging-topics`)
     return topic
   }
 
-  handlers.own('fws.subscribe', (client, args) => join(client, allowedIn(args)))
-  handlers.own('fws.unsubscribe', (client, args) => client.leave(allowedIn(args)))
+  handlers.builtIn('fws.subscribe', (client, args) => join(client, allowedIn(args)))
+  handlers.builtIn('fws.unsubscribe', (client, args) => client.leave(allowedIn(args)))
 }
 
 function join(client: Client, topic: string): void {
@@ -40,7 +40,7 @@ function join(client: Client, topic: string): void {
   }
 }
 
-/** By which topic an action goes out; nobody has subscribed by one that is no text for a header. */
+/** The topic of a broadcast as the field of an action; `{}` if a header cannot carry it, since no client can subscribe to it. */
 export function topicOf({ topic = '' }: Pick<Audience, 'topic'>): Pick<Extras, 'topic'> {
   return topic !== '' && topic.length <= MAX_TEXT ? { topic } : {}
 }

@@ -4,7 +4,7 @@ import { Watchdog } from 'filtered-websocket/kit'
 import type { Limits } from '../../../protocols/clever-show/json.ts'
 import { Malformed } from '../../../protocols/clever-show/malformed.ts'
 import { type ParsedFrame, Parser } from '../../../protocols/clever-show/parser.ts'
-import { Incoming } from '../wire/incoming.ts'
+import { ContentStream } from '../wire/content-stream.ts'
 
 const NORMAL = 1000
 const POLICY = 1008
@@ -43,7 +43,7 @@ export class Connection implements Transport {
   #ending = { code: 1006, reason: '', clean: false }
   #isPaused = false
   /** The file that is being received. */
-  #incoming: Incoming | undefined
+  #incoming: ContentStream | undefined
   /** The buffer of that file is full. */
   #shouldPause = false
   /** The server has ended the connection, and reads no more. */
@@ -144,7 +144,7 @@ export class Connection implements Transport {
       this.#attached.receive(frame.bytes, { messagingFrame: frame })
       return
     }
-    const stream = new Incoming(rest, () => this.#resumeReading())
+    const stream = new ContentStream(rest, () => this.#resumeReading())
     this.#incoming = stream
     stream.once('close', () => this.#resumeReading())
     this.#attached.receive(frame.bytes, { messagingFrame: { ...frame, content: stream } })

@@ -1,11 +1,11 @@
 import type { Frame as AnyFrame } from '../../../protocols/clever-show/frame.ts'
 import * as format from '../../../protocols/clever-show/message.ts'
-import type { Incoming } from './incoming.ts'
+import type { ContentStream } from './content-stream.ts'
 
 export type { Args, Extras, Failure, Id, Kwargs, Request } from '../../../protocols/clever-show/message.ts'
 
-/** The bytes of a file; over TCP a stream of them. */
-type Content = Buffer | Incoming
+/** The content of a file; over TCP a stream. */
+type Content = Buffer | ContentStream
 export type Frame = AnyFrame<Content>
 export type Action = format.Action<Content>
 export type Response = format.Response<Content>

@@ -89,7 +89,7 @@ describe('sendFile', () => {
     assert.deepEqual(told, [5, 5])
     await assert.rejects(api.sendFile(client, 'a.bin', 'remote'), {
       code: 'too-large',
-      message: 'a client that knows no parts gets files of at most 10000 bytes, this has 1000000',
+      message: 'a file in one frame has at most 10000 bytes, this has 1000000',
     })
     assert.deepEqual(filesIn(root).length, 3)
   })
@@ -163,7 +163,7 @@ describe('sendFile', () => {
     await Peer.open(server.url)
     await until(() => server.clients.size === 2)
     const plain = [...server.clients.values()].at(-1) as Client
-    const none = { code: 'none', message: `client ${plain.id} is no messaging client` }
+    const none = { code: 'none', message: `client ${plain.id} is not a messaging client` }
     await assert.rejects(api.sendFile(plain, 'a.bin', 'b.bin'), none)
     await assert.rejects(api.getFile(plain, 'a.bin'), none)
     const texts = await Peer.open(server.url, {}, ['messaging'])
@@ -171,7 +171,7 @@ describe('sendFile', () => {
     const textual = [...server.clients.values()].at(-1) as Client
     await assert.rejects(api.sendFile(textual, 'a.bin', 'b.bin'), {
       code: 'none',
-      message: `client ${textual.id} speaks texts, and a file has none`,
+      message: `client ${textual.id} uses JSON text, which carries no files`,
     })
     texts.ws.close()
     await until(() => server.clients.size === 2)
@@ -184,7 +184,7 @@ describe('sendFile', () => {
   it('is off where there is no root', async t => {
     const { api, come } = await ground(t, { messagingRoot: undefined as never })
     const { client } = await come()
-    const off = { code: 'off', message: 'there is no --messaging-root, and so no filetransfer' }
+    const off = { code: 'off', message: 'file transfers need --messaging-root' }
     await assert.rejects(api.sendFile(client, 'a.bin', 'b.bin'), off)
     await assert.rejects(api.getFile(client, 'a.bin', 'b.bin'), off)
   })
@@ -313,7 +313,7 @@ describe('getFile', () => {
     const cut = api.getFile(client, 'x', 'z')
     await begin(4)
     socket.socket.destroy()
-    await assert.rejects(cut, { code: 'gone', message: 'the connection ended before the file was whole' })
+    await assert.rejects(cut, { code: 'gone', message: 'the connection ended before the file was complete' })
     assert.deepEqual([filesIn(root), unfinished(root)], [['a.bin', 'y'], []])
   })
 

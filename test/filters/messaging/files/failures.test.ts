@@ -102,8 +102,8 @@ describe('a disk that is full', () => {
     assert.deepEqual(
       lines.map(({ msg, code, err }) => [msg, code, (err as { code: string }).code]),
       [
-        ['a file failed', 'full', 'ENOSPC'],
-        ['a file failed', 'full', 'ENOSPC'],
+        ['a file transfer failed', 'full', 'ENOSPC'],
+        ['a file transfer failed', 'full', 'ENOSPC'],
       ],
     )
     await server.close()

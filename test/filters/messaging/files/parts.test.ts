@@ -141,7 +141,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual((await asked(back, named, 'fws.part')).value, bare({ offset: 262_144 }))
     ann.send(second!)
     await ann.get(3)
-    assert.deepEqual(last(ann), ['busy', 'another connection goes on with this file'])
+    assert.deepEqual(last(ann), ['busy', 'another connection continues this upload'])
     back.send(second!)
     await back.get(3)
     assert.deepEqual(last(back), bare({ offset: 524_288 }))
@@ -169,7 +169,7 @@ describe('files that are pushed in parts', () => {
     ])
     assert.deepEqual(await taken(ann, '5', 'c', { offset: 0, size: 1 }, Buffer.from('c')), [
       'corrupt',
-      'the last part says no sha256 of the file',
+      'the last part has no sha256 of the file',
     ])
     const wrong = sha256(Buffer.from('d'))
     assert.deepEqual(await taken(ann, '6', 'c', { offset: 0, size: 1, sha256: wrong }, Buffer.from('c')), [

@@ -97,7 +97,7 @@ describe('files of a peer in Python, in the form of the original', needsPython, 
     assert.deepEqual(filesIn(root), ['folder', 'folder/kept'])
     assert.deepEqual(unfinished(root), [])
     assert.equal(existsSync(join(root, '../outside')), false)
-    assert.ok(logged.some(({ msg }) => String(msg).startsWith('a file was not taken: a path is relative')))
+    assert.ok(logged.some(({ msg }) => String(msg).startsWith('file refused: a path is relative')))
   })
 
   it('end the connection when they are too large, before their bytes are read', async t => {

@@ -29,7 +29,7 @@ describe('files that are asked for', () => {
     assert.deepEqual([String(answer.content), answer.part], ['0 1 2', undefined])
     assert.equal(((await asked(ann, { filepath: 'empty' })).content as Buffer).length, 0)
     for (const [filepath, code, message] of [
-      ['large', 'too-large', 'a file of more than 10000 bytes is sent in parts only, this has 20000'],
+      ['large', 'too-large', 'a file in one frame has at most 10000 bytes, this has 20000'],
       ['nothing', 'missing', 'there is no such file or folder'],
       ['a', 'path', 'what is there is no file'],
       ['a/b.csv/c', 'path', 'a file or a link stands where a folder should be'],
@@ -171,7 +171,7 @@ describe('files, and clients that speak texts', () => {
     assert.deepEqual(JSON.parse(String(answer)), {
       response: 'filetransfer',
       id: '1',
-      error: { code: 'refused', message: 'a file is sent in frames only: ask for it in one' },
+      error: { code: 'refused', message: 'a file is sent in a frame: request it in a frame' },
     })
   })
 })

@@ -120,7 +120,7 @@ describe('the ledger', () => {
       assert.deepEqual(await ledger.once(run, 1, true, again), { value: answers[0] })
       assert.deepEqual(await ledger.once(run, 2, true, again), ANSWERED)
       assert.deepEqual(await ledger.once(run, 3, true, again), {
-        error: { code: 'unserializable', message: 'the answer to this is no JSON' },
+        error: { code: 'unserializable', message: 'the answer to this is not JSON' },
       })
     })
   }

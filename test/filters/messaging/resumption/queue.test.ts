@@ -204,7 +204,7 @@ describe('what is kept for a peer', () => {
     const { api } = await keeping(t, { messagingResume: false })
     assert.throws(() => api.peer('copter1'), {
       code: 'off',
-      message: 'peer() needs --messaging-resume, which is not given',
+      message: 'peer() needs --messaging-resume',
     })
     assert.throws(() => api.peer(''), {
       name: 'TypeError',

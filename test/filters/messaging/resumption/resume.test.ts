@@ -228,7 +228,7 @@ describe('a peer that comes back', () => {
     assert.deepEqual(await resume('anna'), forbidden)
     assert.deepEqual(await resume(''), {
       code: 'id',
-      message: 'an id is a text of 1 to 128 characters, received ""',
+      message: 'an id is a string of 1 to 128 characters, received ""',
     })
     assert.deepEqual(await resume('ann', 'a b'), {
       code: 'epoch',

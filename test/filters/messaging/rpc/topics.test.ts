@@ -64,7 +64,7 @@ describe('topics that clients join by themselves', () => {
     const { ask } = await room(t, ['*'])
     const told = (what: string) => ({
       code: 'invalid',
-      message: `a topic is a text of 1 to 1024 characters, received ${what}`,
+      message: `a topic is a string of 1 to 1024 characters, received ${what}`,
     })
     assert.deepEqual(await ask('fws.subscribe'), told('undefined'))
     assert.deepEqual(await ask('fws.subscribe', ['a']), told('an array'))

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer as createTcp, Server as TcpServ
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { Incoming } from '../../../../filters/messaging/wire/incoming.ts'
+import { ContentStream } from '../../../../filters/messaging/wire/content-stream.ts'
 import type { Frame } from '../../../../filters/messaging/wire/message.ts'
 import type { MessagingApi, Request } from '../../../../filters/messaging.ts'
 import type { Client, Message } from '../../../../src/contract/client.ts'
@@ -99,7 +99,7 @@ describe('messaging over TCP', () => {
     ])
   })
 
-  const sizeOf = (frame?: Frame) => (frame?.content instanceof Incoming ? frame.content.size : undefined)
+  const sizeOf = (frame?: Frame) => (frame?.content instanceof ContentStream ? frame.content.size : undefined)
 
   it('gives filters the frame that the transport has parsed', async t => {
     const seen: unknown[] = []
