@@ -44,7 +44,7 @@ export const options = {
   'messaging-announce': {
     type: 'boolean',
     default: false,
-    describe: 'announce the TCP port of messaging by UDP, so that clients in the network find it',
+    describe: 'Announce the TCP port of messaging by UDP, so that clients in the network find it',
   },
   'messaging-announce-to': {
     type: 'string',

@@ -1,18 +1,19 @@
 import type { OptionSpecs } from 'filtered-websocket'
 
-/** Of peers that come back. */
+/** Options of delivery to peers that reconnect. */
 export const resumptionOptions = {
   'messaging-resume': {
     type: 'boolean',
     default: false,
-    describe: 'keep, for clients that come back under their ids, what they have not got; ids prove nothing',
+    describe:
+      'Keep undelivered actions and recorded results for clients that reconnect with their ids; ids are not authenticated',
   },
   'messaging-remember': {
     type: 'number',
     default: 600,
     min: 1,
     max: 604_800,
-    describe: 'seconds for which what such a client has asked is not done again',
+    describe: 'Seconds that a resend is recognized, so that it does not run again',
   },
   'messaging-remember-bytes': {
     type: 'number',
@@ -20,42 +21,41 @@ export const resumptionOptions = {
     min: 1_048_576,
     integer: true,
     describe:
-      'bytes of what this node notes of that; beyond them what it knows of those who left longest ago goes first',
+      'Bytes of the records of this node; beyond them the records of the client that disconnected first are evicted',
   },
   'messaging-lease': {
     type: 'number',
     default: 10,
     min: 1,
     max: 3600,
-    describe: 'seconds after which a node that says nothing is taken for dead, and what it worked on is done again',
+    describe: 'Seconds without a renewal after which a node counts as dead, and its running requests run again',
   },
   'messaging-max-peers': {
     type: 'number',
     default: 10_000,
     min: 1,
     integer: true,
-    describe:
-      'such clients that this node remembers, each run of their programs counted; further ones are not taken up',
+    describe: 'Recorded incarnations of reconnecting clients on this node; further ones get busy',
   },
   'messaging-queue': {
     type: 'number',
     default: 1000,
     min: 1,
     integer: true,
-    describe: 'actions kept for such a client until it has answered them; the storage must keep as many',
+    describe: 'Queued actions of a reconnecting client that it has not answered; the storage must keep as many entries',
   },
   'messaging-queue-bytes': {
     type: 'number',
     default: 4_194_304,
     min: 1024,
     integer: true,
-    describe: 'bytes of the actions kept for such a client',
+    describe: 'Bytes of the queued actions of a reconnecting client',
   },
   'messaging-queue-age': {
     type: 'number',
     default: 3600,
     min: 1,
     max: 604_800,
-    describe: 'seconds after which an action is kept no longer',
+    describe: 'Seconds after which a queued action is dropped',
   },
 } as const satisfies OptionSpecs

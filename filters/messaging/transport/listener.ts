@@ -71,7 +71,7 @@ export class Listener {
     if (port === undefined) return undefined
     if (guards.length > 0 && !isOpen)
       throw optionError(
-        `--messaging-port ${port} lets peers in past ${guards.join(', ')}; --messaging-open if that is meant`,
+        `--messaging-port ${port} bypasses ${guards.join(', ')}; give --messaging-open if that is intended`,
       )
     if (key === undefined || cert === undefined) return new Listener(chosen, undefined, limitedLog)
     const read = () => readTlsFiles({ key, cert, passphrase }, '--messaging-', warning => log.warn(warning))

@@ -614,7 +614,7 @@ describe('messaging on a TCP port is refused at start', () => {
   it('beside a guard, which it would walk around', async () => {
     assert.equal(
       await refusal({ messagingPort: 0 }, ['rate-limit', 'messaging']),
-      'ERR_OPTION filter messaging: --messaging-port 0 lets peers in past rate-limit; --messaging-open if that is meant',
+      'ERR_OPTION filter messaging: --messaging-port 0 bypasses rate-limit; give --messaging-open if that is intended',
     )
   })
 
