@@ -1,13 +1,13 @@
-/** Text to bytes and bytes joined. Node's `Buffer` is one, and faster than `webBytes`. */
+/** Functions on bytes. Node's `Buffer` implements them, faster than `webBytes`. */
 export interface Bytes<B extends Uint8Array = Uint8Array> {
-  /** Bytes of a string in UTF-8. */
+  /** Bytes of a string as UTF-8. */
   byteLength(text: string): number
-  /** A string in UTF-8. */
+  /** A string as UTF-8. */
   from(text: string): B
   concat(pieces: readonly Uint8Array[]): B
 }
 
-/** What every platform has. */
+/** Functions of every platform. */
 export const webBytes: Bytes<Uint8Array<ArrayBuffer>> = {
   byteLength: text => (/[^\0-\x7f]/.test(text) ? webBytes.from(text).length : text.length),
   from: text => new TextEncoder().encode(text),

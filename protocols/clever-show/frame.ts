@@ -2,12 +2,12 @@ import type { Bytes } from './bytes.ts'
 import { type Limits, readObject } from './json.ts'
 import { breach, Malformed, shown, tooLarge } from './malformed.ts'
 
-/** The action and the request that carry a file; its bytes are the content of the frame. */
+/** Name of the action and the request that carry a file as the content of the frame. */
 export const FILE = 'filetransfer'
-/** Bytes of a part of a file. */
+/** Maximum bytes of a part of a file. */
 export const MAX_PART = 262_144
 
-/** Bytes of the number in front of a header: its length, big-endian. */
+/** Bytes of the length in front of a header, big-endian. */
 export const LENGTH_BYTES = 2
 const MAX_HEADER = 0xffff
 const OPENING_BRACE = 0x7b
@@ -15,12 +15,12 @@ const STRINGS = ['byteorder', 'content-type', 'content-encoding', 'message-type'
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export type Fields = Readonly<Record<string, unknown>>
-/** As the peer wrote it; the same string or number is sent back. */
+/** The answer has the same id: a number or a string, as the peer has sent it. */
 export type Id = string | number
 
-/** What precedes a content (clever-show-messaging, section 1.1); further fields depend on the message. */
+/** The header of a frame (clever-show-messaging, section 1.1). Further fields depend on the message. */
 export interface Header extends Fields {
-  /** `json`; all else is bytes. */
+  /** `json`; other values mean bytes. */
   readonly 'content-type': string
   readonly 'content-encoding': string
   /** Bytes. */
@@ -28,16 +28,16 @@ export interface Header extends Fields {
   readonly 'message-type': string
 }
 
-/** A frame; `Content` is a stream where a reader does not wait for the bytes of a file. */
+/** A frame; `Content` is a stream if a file is read as it arrives. */
 export interface Frame<Content = Uint8Array> {
   readonly header: Header
   readonly content: Content
-  /** The whole frame; without the content where that is a stream. */
+  /** The whole frame, without a content that is a stream. */
   readonly bytes: Uint8Array
 }
 
 /**
- * A header without the number in front of it.
+ * Reads a header, without the length in front of it.
  *
  * @throws Malformed
  */
@@ -71,13 +71,13 @@ export function carriesFile(header: Header): boolean {
   return (type === 'message' ? header.action : type === 'response' && header.requested_value) === FILE
 }
 
-/** Whether bytes may be a frame, for clients that also send plain bytes. */
+/** Whether bytes may be a frame, for clients that also send other bytes. */
 export function looksLikeFrame(bytes: Uint8Array): boolean {
   return bytes.length > LENGTH_BYTES && bytes[LENGTH_BYTES] === OPENING_BRACE && bytes.length >= headerEnd(bytes)
 }
 
 /**
- * Bytes that are one frame and nothing else, as in a binary message of a WebSocket.
+ * Reads bytes that are exactly one frame, as in a binary message of a WebSocket.
  *
  * @throws Malformed
  */
@@ -92,13 +92,13 @@ export function readFrame<B extends Uint8Array>(bytes: B, limits: Limits): Frame
   return { header, content, bytes }
 }
 
-/** Bytes of the number and the header behind it; NaN without a number. */
+/** Bytes of the length and the header; NaN if the length is incomplete. */
 export function headerEnd(bytes: Uint8Array): number {
   return LENGTH_BYTES + bytes[0]! * 256 + bytes[1]!
 }
 
 /**
- * The text of bytes in one of the encodings of the web (https://encoding.spec.whatwg.org), the names in any case.
+ * Decodes bytes in an encoding of https://encoding.spec.whatwg.org, whose name may be in any case.
  *
  * @param what - names the bytes in errors.
  * @throws Malformed
@@ -112,11 +112,11 @@ export function textIn(encoding: string, bytes: Uint8Array, what: string): strin
 }
 
 /**
- * A frame as clever-show writes it in Python 3: the same keys in the same order.
+ * Writes a frame as clever-show does in Python 3: the same keys in the same order.
  *
- * @param fields - of the header, behind those that all frames have.
+ * @param fields - further fields of the header.
  * @param content - the JSON of an object, or bytes.
- * @param maxContent - bytes of it.
+ * @param maxContent - bytes of the content.
  * @throws RangeError when the header is longer than 65,535 bytes, or the content than `maxContent`.
  */
 export function writeFrame<B extends Uint8Array>(
@@ -131,12 +131,12 @@ export function writeFrame<B extends Uint8Array>(
   const isJson = typeof content === 'string'
   const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${membersOf({ request_id: id })}`
   const isRequest = type === 'request'
-  // A request has its names in the content, all else in the header.
+  // A request has its name and id in the content, other messages have them in the header.
   const body = isRequest ? `{${names}, ${(content as string).slice(1)}` : isJson ? content : ''
   const length = isJson ? bytes.byteLength(body) : content.length
   if (length > maxContent) throw new RangeError(`a content has at most ${maxContent} bytes, received ${length}`)
   const header = `{"byteorder": "little", "content-type": "${isJson ? 'json' : 'binary'}", "content-encoding": "utf-8", "content-length": ${length}, "message-type": "${type}"${isRequest ? '' : `, ${names}`}${membersOf(fields)}}`
-  // One string, as each conversion has a price of its own; the number replaces the two characters in front.
+  // One conversion for header and body; the length replaces the two characters in front.
   const frame = bytes.from(`\0\0${header}${body}`)
   const headerLength = frame.length - LENGTH_BYTES - (isJson ? length : 0)
   if (headerLength > MAX_HEADER)
@@ -146,7 +146,7 @@ export function writeFrame<B extends Uint8Array>(
   return isJson ? frame : bytes.concat([frame, content])
 }
 
-/** Members of a JSON object, behind others. */
+/** Further members of a JSON object. */
 function membersOf(fields: Fields): string {
   let members = ''
   for (const name in fields) {

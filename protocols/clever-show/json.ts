@@ -1,21 +1,20 @@
 import { breach, isObject, Malformed, tooLarge } from './malformed.ts'
 
-/** What a reader accepts. */
+/** Limits of received messages. */
 export interface Limits {
   /** Bytes of the content of a frame, and characters of a message in text form. */
   readonly maxContent: number
-  /** The same for a file. Default: `maxContent`. */
+  /** Bytes of a file. Default: `maxContent`. */
   readonly maxFile?: number
-  /** Reads JSON. Throws a RangeError beyond its bounds. */
+  /** Parses JSON. Throws a RangeError beyond its bounds. */
   parse(text: string): unknown
 }
 
 /**
- * The object that a JSON text states. It and all in it have no prototype: `__proto__` or `constructor` is a key like any
- * other.
+ * Parses a JSON object. It and the objects in it have no prototype, so `__proto__` and `constructor` are ordinary keys.
  *
- * @param what - names the text in errors.
- * @throws Malformed: 1009 beyond the bounds, 1007 when it is not the JSON of an object.
+ * @param what - subject of errors.
+ * @throws Malformed with close code 1009 beyond the bounds, 1007 if it is not a JSON object.
  */
 export function readObject(text: string, parse: Limits['parse'], what: string): Record<string, unknown> {
   let value: unknown
@@ -23,13 +22,13 @@ export function readObject(text: string, parse: Limits['parse'], what: string): 
     value = bare(parse(text))
   } catch (error) {
     if (error instanceof RangeError) throw tooLarge(`${what}: ${error.message}`)
-    throw new Malformed(`${what} is no JSON`)
+    throw new Malformed(`${what} is not JSON`)
   }
   if (!isObject(value)) throw breach(`${what} is an object`, value)
   return value
 }
 
-/** In place, as a copy takes four times the memory. A RangeError: nested too deep for the stack. */
+/** Removes the prototypes of all objects, in place, as a copy takes four times the memory. @throws RangeError: too deep for the stack */
 export function bare<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) {

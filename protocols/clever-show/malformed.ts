@@ -1,11 +1,11 @@
 const INVALID_PAYLOAD = 1007
 export const TOO_LARGE = 1009
-/** Characters. */
+/** Characters of a value in an error. */
 const MAX_SHOWN = 60
 
-/** What a peer sent is not a message of this protocol; the error message says why in one sentence. */
+/** A message of a peer violates the protocol. The error message is the reason of the close frame. */
 export class Malformed extends Error {
-  /** With which the connection is closed. */
+  /** The connection is closed with it. */
   readonly closeCode: number
 
   constructor(reason: string, closeCode = INVALID_PAYLOAD) {
@@ -24,7 +24,7 @@ export function breach(rule: string, value: unknown): Malformed {
   return new Malformed(`${rule}, received ${shown(value)}`)
 }
 
-/** A value of a peer, short enough for an error; never inspected, as it may be of any size and depth. */
+/** A value of a peer, shortened for errors. Arrays and objects are not inspected, as they may have any size and depth. */
 export function shown(value: unknown): string {
   if (typeof value === 'string')
     return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value)
@@ -32,7 +32,7 @@ export function shown(value: unknown): string {
   return isObject(value) ? 'an object' : String(value)
 }
 
-/** Whether a value is an object, and no array. */
+/** Whether a value is an object, not an array. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

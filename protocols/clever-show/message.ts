@@ -6,31 +6,32 @@ import { breach, isObject, Malformed, shown } from './malformed.ts'
 
 export type { Id } from './frame.ts'
 
-/** Characters of a name, of an id, and of what is sent of an error. */
+/** Characters of a name, an id, and an error message that is sent. */
 export const MAX_TEXT = 1024
 
 export type Args = readonly unknown[]
-/** Of a peer: an object without a prototype, and so are all in it. */
+/** Received objects, and the objects in them, have no prototype. */
 export type Kwargs = Fields
 
-/** Fields that clever-show does not know, and ignores. */
+/** Fields that clever-show ignores. */
 export interface Extras {
-  /** Sent before under the same id; the sender does not know whether it arrived. */
+  /** The message was sent before under the same id, and may have been received. */
   readonly resend?: true
-  /** The instant at which it is to be done, in seconds since 1970 on the server's clock. */
+  /** When the action is to run, in seconds since 1970 by the server's clock. */
   readonly at?: number
-  /** By which the server has broadcast it. */
+  /** The topic of the broadcast. */
   readonly topic?: string
 }
 
-/** A part of a file that is sent as actions. */
+/** A part of a file that is sent in actions. */
 export interface PushedPart {
+  /** Identifies the upload, so that it can be continued. */
   readonly key: string
-  /** Bytes before it. */
+  /** Bytes before the part. */
   readonly offset: number
   /** Bytes of the whole file. */
   readonly size: number
-  /** Of the whole file, in hexadecimal: in the last part. */
+  /** Hash of the whole file, hexadecimal; in the last part only. */
   readonly sha256?: string
 }
 
@@ -38,27 +39,27 @@ export interface PushedPart {
 export interface PulledPart {
   readonly offset: number
   readonly size: number
-  /** Another one as soon as the file has changed. */
+  /** Changes with the file. */
   readonly version: string
 }
 
-/** Something to do; it is answered only if it has an id. */
+/** An action. It is answered if it has an id. */
 export interface Action<Content = Uint8Array> extends Extras {
   readonly type: 'message'
-  /** Its sender waits until it is done. Actions of clever-show have none. */
+  /** The answer, sent when the action is done, has the same id. Actions of clever-show have none. */
   readonly id?: Id
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
-  /** The bytes of a file, or a stream of them; its path is `kwargs.filepath`. */
+  /** A file, whose path is `kwargs.filepath`. */
   readonly content?: Content
-  /** The content is a part of the file. */
+  /** Set if the content is a part of the file. */
   readonly part?: PushedPart
-  /** Of a file that was received: the header of its frame, in which `withPart` finds the path and the part. */
+  /** The header of a received file, from which `withPart` reads the path and the part. */
   readonly header?: Fields
 }
 
-/** Something to answer. */
+/** A request, which is answered. */
 export interface Request extends Pick<Extras, 'resend'> {
   readonly type: 'request'
   readonly name: string
@@ -69,17 +70,17 @@ export interface Request extends Pick<Extras, 'resend'> {
 
 export interface Response<Content = Uint8Array> {
   readonly type: 'response'
-  /** Of the request. */
+  /** Name of the request. */
   readonly name: string
   readonly id: Id
   readonly value: unknown
-  /** Why there is no value. clever-show knows no errors, and sees the value null. */
+  /** Why there is no value. clever-show ignores errors, and reads the value null. */
   readonly error?: Failure
-  /** The bytes of a file, or a stream of them. */
+  /** A file. */
   readonly content?: Content
-  /** The content is a part of the file. */
+  /** Set if the content is a part of the file. */
   readonly part?: PulledPart
-  /** Of a file that was received: the header of its frame, in which `withPart` finds the path and the part. */
+  /** The header of a received file, from which `withPart` reads the path and the part. */
   readonly header?: Fields
 }
 
@@ -92,7 +93,7 @@ export interface Failure {
 export type Messaging<Content = Uint8Array> = Action<Content> | Request | Response<Content>
 
 /**
- * The message in a frame; `undefined`: of a type that this protocol may have some day.
+ * Reads the message in a frame; `undefined`: an unknown type, which a later version may define.
  *
  * @throws Malformed
  */
@@ -118,10 +119,11 @@ export function messageOf<Content>(
 }
 
 /**
- * An action, of what its frame or text says.
+ * Reads an action of a frame or of JSON text.
  *
- * @param fields - have its name, `resend`, `at` and `topic`; null is as good as none.
- * @param json - has `args` and `kwargs`, both optional, or null as when clever-show sends a request again (section 4).
+ * @param fields - contains its name, `resend`, `at` and `topic`; null counts as missing.
+ * @param name - the field that contains its name.
+ * @param json - contains `args` and `kwargs`. Both may be missing, or null, as when clever-show resends a request (section 4).
  * @throws Malformed
  */
 export function actionOf(fields: Fields, name: string, json: Fields, id: unknown): Action<never> {
@@ -138,7 +140,7 @@ export function actionOf(fields: Fields, name: string, json: Fields, id: unknown
   }
 }
 
-/** The same of a request. @throws Malformed */
+/** Reads a request of a frame or of JSON text. @throws Malformed */
 export function requestOf(json: Fields, name: string, id: unknown, fields: Fields): Request {
   return { type: 'request', name: nameIn(json, name), id: idOf(id), ...argumentsOf(json), ...resendOf(fields) }
 }
@@ -147,7 +149,7 @@ function resendOf({ resend }: Fields): { readonly resend?: true } {
   return resend === true ? { resend } : {}
 }
 
-/** A content that is not a file is the JSON of an object. */
+/** A content that is not a file is a JSON object. */
 function jsonIn(header: Header, content: unknown, { parse }: Limits): Fields {
   const what = `the content of a ${header['message-type']}`
   if (header['content-type'] !== 'json') throw breach(`${what} is json`, header['content-type'])
@@ -160,10 +162,10 @@ function argumentsOf({ args, kwargs }: Fields): { readonly args: Args; readonly 
   return { args: (args ?? []) as Args, kwargs: (kwargs ?? Object.create(null)) as Kwargs }
 }
 
-/** A field that is a name. @throws Malformed */
+/** Reads a field that is a name. @throws Malformed */
 export function nameIn(fields: Fields, field: string): string {
   const name = fields[field]
-  // A name in a content may have to go back in a header.
+  // The answer has the name in its header, which is limited.
   if (typeof name !== 'string' || name === '' || name.length > MAX_TEXT)
     throw breach(`${field} is a string of 1 to ${MAX_TEXT} characters`, name)
   return name
@@ -175,7 +177,7 @@ export function idOf(id: unknown): Id {
   throw breach(`an id is a number or a string of at most ${MAX_TEXT} characters`, id)
 }
 
-/** An error of a form that is not understood is still an error. */
+/** Reads an error; an unknown form is still an error, with the code `failed`. */
 export function failureOf(error: unknown): { readonly error?: Failure } {
   if (error == null) return {}
   const { code, message } = Object(error) as Fields
@@ -187,15 +189,15 @@ export function failureOf(error: unknown): { readonly error?: Failure } {
   }
 }
 
-/** What is sent of an error, so that it fits into a header. */
+/** Shortens an error message, so that it fits into a header. */
 export function cut(text: string): string {
   return text.slice(0, MAX_TEXT)
 }
 
 /**
- * A message as a frame.
+ * Writes a message as a frame.
  *
- * @throws TypeError when JSON cannot express it, RangeError when its names are longer than a header may be.
+ * @throws TypeError when JSON cannot express it, RangeError when its names exceed the maximum of a header.
  */
 export function frameOf<B extends Uint8Array>(message: Messaging, bytes: Bytes<B>): B {
   const { type, name, id } = message

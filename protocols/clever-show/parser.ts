@@ -2,29 +2,29 @@ import type { Bytes } from './bytes.ts'
 import { carriesFile, type Frame, type Header, headerEnd, LENGTH_BYTES, MAX_PART, readHeader } from './frame.ts'
 import type { Limits } from './json.ts'
 
-/** Pieces after which small ones are joined: each has a price of its own, however short it is. */
+/** Pieces after which they are joined, as each piece has an overhead. */
 const MAX_PIECES = 1024
 
-/** A frame of a stream. Without its content while that is a file that comes piece by piece. */
+/** A frame of a stream. A file that is streamed is not in its content. */
 export type ParsedFrame<B extends Uint8Array> = Frame<B> & { readonly bytes: B }
 
-/** Splits a stream into frames, however it is cut. The pieces of a frame are joined once, when it is complete. */
+/** Splits a stream into frames. The pieces of a frame are joined once, when it is complete. */
 export class Parser<B extends Uint8Array> {
   readonly #bytes: Pick<Bytes<B>, 'concat'>
   readonly #limits: Limits
   readonly #streamsFiles: boolean
   #pieces: B[] = []
-  /** Pieces in front that have been joined already. */
+  /** Pieces in front that are joined already. */
   #joined = 0
   #size = 0
-  /** Bytes without which there is nothing to do. */
+  /** Bytes that the next step needs. */
   #needed = LENGTH_BYTES
   #header: Header | undefined
   #headerEnd = 0
-  /** Bytes to come of a file that is not gathered. */
+  /** Bytes to come of a streamed file. */
   #rest = 0
 
-  /** @param streamsFiles - files are not gathered: `next` gives their frames without a content, and `piece` the content. */
+  /** @param streamsFiles - `next` returns the frames of files without their content, and `piece` returns the content. */
   constructor(bytes: Pick<Bytes<B>, 'concat'>, limits: Limits, streamsFiles = false) {
     this.#bytes = bytes
     this.#limits = limits
@@ -41,7 +41,7 @@ export class Parser<B extends Uint8Array> {
     return this.#size === 0 && this.#rest === 0
   }
 
-  /** Bytes to come of the file whose frame `next` gave last. */
+  /** Bytes to come of the streamed file that `next` returned last. */
   get rest(): number {
     return this.#rest
   }
@@ -55,9 +55,9 @@ export class Parser<B extends Uint8Array> {
   }
 
   /**
-   * The next frame; `undefined`: more bytes are needed, or those of a file come first.
+   * The next frame; `undefined`: more bytes are needed, or the rest of a streamed file comes first.
    *
-   * @throws Malformed, after which the parser is of no more use.
+   * @throws Malformed. The parser cannot be used afterwards.
    */
   next(): ParsedFrame<B> | undefined {
     while (this.#rest === 0 && this.#size >= this.#needed) {
@@ -74,7 +74,7 @@ export class Parser<B extends Uint8Array> {
     return undefined
   }
 
-  /** Bytes of a file that is not gathered; `undefined`: more are needed. */
+  /** Bytes of a streamed file; `undefined`: more are needed. */
   piece(): B | undefined {
     if (this.#rest === 0 || this.#size === 0) return undefined
     const bytes = this.#join()
@@ -84,7 +84,7 @@ export class Parser<B extends Uint8Array> {
     return piece
   }
 
-  /** A part is small, and needed as one. */
+  /** A part is small, and is needed as a whole. */
   #isStreamed(header: Header): boolean {
     if (!this.#streamsFiles || !carriesFile(header)) return false
     return header.offset === undefined || header['content-length'] > MAX_PART
@@ -103,7 +103,7 @@ export class Parser<B extends Uint8Array> {
     return frame
   }
 
-  /** What is left, behind a frame or a piece. */
+  /** Keeps the bytes after a frame or a piece. */
   #keep(rest: B): void {
     this.#pieces = rest.length > 0 ? [rest] : []
     this.#joined = 0

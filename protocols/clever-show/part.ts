@@ -5,12 +5,12 @@ import { type Messaging, nameIn, type PulledPart, type PushedPart } from './mess
 
 export type { PulledPart, PushedPart } from './message.ts'
 
-/** Names an upload, so that it can be resumed. */
+/** Identifies an upload, so that it can be continued. */
 const KEY = /^[A-Za-z0-9_-]{1,64}$/
 const SHA256 = /^[0-9a-f]{64}$/
 const VERSION = /^.{0,64}$/s
 
-/** A message with what its header says of a file: the path of an action, and the part. @throws Malformed */
+/** A message with the path and the part that its header states. @throws Malformed */
 export function withPart<Content>(message: Messaging<Content>): Messaging<Content> {
   if (message.type === 'request' || message.header === undefined) return message
   const { header, ...rest } = message
@@ -23,21 +23,21 @@ export function isKey(value: unknown): value is string {
   return typeof value === 'string' && KEY.test(value)
 }
 
-/** The part in the header of an action; `{}`: the content is a whole file. @throws Malformed */
+/** Reads the part in the header of an action; `{}`: the content is a whole file. @throws Malformed */
 export function pushedPartIn(header: Fields): { readonly part?: PushedPart } {
   if (header.offset === undefined) return {}
   const isLast = header.sha256 != null
-  const part = { key: stringIn(header, 'key', KEY), ...placeIn(header) }
+  const part = { key: stringIn(header, 'key', KEY), ...positionIn(header) }
   return { part: isLast ? { ...part, sha256: stringIn(header, 'sha256', SHA256) } : part }
 }
 
-/** The part in the header of a response; `{}`: the content is a whole file. @throws Malformed */
+/** Reads the part in the header of a response; `{}`: the content is a whole file. @throws Malformed */
 export function pulledPartIn(header: Fields): { readonly part?: PulledPart } {
   if (header.offset === undefined) return {}
-  return { part: { ...placeIn(header), version: stringIn(header, 'version', VERSION) } }
+  return { part: { ...positionIn(header), version: stringIn(header, 'version', VERSION) } }
 }
 
-function placeIn(header: Fields): { readonly offset: number; readonly size: number } {
+function positionIn(header: Fields): { readonly offset: number; readonly size: number } {
   return { offset: countIn(header, 'offset'), size: countIn(header, 'size') }
 }
 

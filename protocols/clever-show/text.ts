@@ -2,7 +2,7 @@ import { type Limits, readObject } from './json.ts'
 import { Malformed, TOO_LARGE, tooLarge } from './malformed.ts'
 import { actionOf, failureOf, idOf, type Messaging, nameIn, requestOf } from './message.ts'
 
-/** How every message in this form begins; other texts are not parsed. At most 64 spaces, so that all of it is 150 characters. */
+/** The beginning of each message in this form; other strings are not parsed. With at most 64 spaces it is bounded by 150 characters. */
 const BEGINNING = /^\s{0,64}\{\s{0,64}"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
 const ALLOWED = {
   action: ['action', 'args', 'kwargs', 'id', 'resend', 'at', 'topic'],
@@ -11,17 +11,17 @@ const ALLOWED = {
 }
 
 /**
- * A message in the form for browsers, as JSON:
+ * Reads a message as JSON text, the form for browsers:
  *
  * - `{"action": name, "args": [...], "kwargs": {...}}`
  * - `{"request": name, "id": "0001", "args": [...], "kwargs": {...}}`
  * - `{"response": name, "id": "0001", "value": any}`, or `"error": {"code": ..., "message": ...}` for the value
  *
- * `args` and `kwargs` may be left out. An action may have an `id` (to be answered), `at` (seconds) and `topic`, it and a
- * request `"resend": true`. JSON with other keys is not such a message.
+ * `args` and `kwargs` are optional. An action may have an `id` (then it is answered), `at` (seconds) and `topic`; an action or
+ * a request may have `"resend": true`. JSON with other keys is not a message of this protocol.
  *
- * @returns `undefined`: another text.
- * @throws Malformed when it is one, and not right; also when it begins like one, and exceeds the limits.
+ * @returns `undefined`: another string.
+ * @throws Malformed for an invalid message, and for a string that begins like a message and exceeds the limits.
  */
 export function readText(text: string, { maxContent, parse }: Limits): Messaging<never> | undefined {
   if (!BEGINNING.test(text)) return undefined
@@ -59,7 +59,7 @@ function messageIn(json: Record<string, unknown>, kind: keyof typeof ALLOWED): M
 }
 
 /**
- * The reverse; `undefined`: a file, which has no such form.
+ * Writes a message as JSON text; `undefined`: a file, which this form cannot carry.
  *
  * @throws TypeError when JSON cannot express it.
  */
@@ -75,6 +75,6 @@ export function writeText(message: Messaging<unknown>): string | undefined {
   const { name, id, value = null, error, content } = message
   if (content !== undefined) return undefined
   if (error !== undefined) return JSON.stringify({ response: name, id, error })
-  if (JSON.stringify(value) === undefined) throw new TypeError(`JSON cannot say ${typeof value}`)
+  if (JSON.stringify(value) === undefined) throw new TypeError(`JSON cannot express ${typeof value}`)
   return JSON.stringify({ response: name, id, value })
 }

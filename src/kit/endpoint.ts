@@ -1,10 +1,7 @@
-import { isIP, isIPv6 } from 'node:net'
+import { isIPv6 } from 'node:net'
+import { isHostname, isPort } from '../../protocols/endpoint.ts'
 import { optionError } from './option-error.ts'
 
-const MAX_PORT = 65_535
-/** Characters of a DNS name (RFC 1035, section 2.3.4). */
-const MAX_NAME = 253
-const NAME = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i
 const ENDPOINT = /^(?:\[([^[\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/
 
 /** Host and port of a socket. */
@@ -52,24 +49,4 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 export function withoutBrackets(host: string): string {
   const [, address = ''] = /^\[(.*)\]$/.exec(host) ?? []
   return isIPv6(address) ? address : host
-}
-
-/**
- * Whether a string is an IP address without brackets, or could be a DNS name.
- *
- * @example
- * isHostname('10.0.0.1; reboot') // false
- */
-export function isHostname(value: string): boolean {
-  return isIP(value) !== 0 || (value.length <= MAX_NAME && NAME.test(value))
-}
-
-/**
- * Whether a number is a port that a peer can connect to: 1 to 65,535.
- *
- * @example
- * isPort(0) // false
- */
-export function isPort(value: number): boolean {
-  return Number.isInteger(value) && value >= 1 && value <= MAX_PORT
 }

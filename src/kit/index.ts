@@ -1,8 +1,9 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
+export { isHostname, isPort } from '../../protocols/endpoint.ts'
 export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'
-export { type Endpoint, formatEndpoint, isHostname, isPort, parseEndpoint, withoutBrackets } from './endpoint.ts'
+export { type Endpoint, formatEndpoint, parseEndpoint, withoutBrackets } from './endpoint.ts'
 export { FileError, fileErrorOf } from './files/file-error.ts'
 export { FileHashes } from './files/hashes.ts'
 export { namesIn } from './files/path.ts'

@@ -5,46 +5,46 @@ import { readText, writeText } from '../../../protocols/clever-show/text.ts'
 import { limitsOf, TRUSTED } from './limits.ts'
 import { type Action, frameOf } from './message.ts'
 
-/** The format of messages between filters and nodes: bytes are a frame, a text is the form for browsers. */
+/** The format of payloads for messaging clients: a Buffer is a frame, a string is JSON text. */
 export const FORMAT = 'messaging'
-const PEERS = limitsOf()
+const PEER_LIMITS = limitsOf()
 
-/** How the texts of other filters look to clients of this one, and theirs to other filters. */
+/** Converts payloads of other filters to actions for messaging clients, and actions to strings for other filters. */
 export class Codecs {
-  /** Frames: for peers on TCP, and for those who send binary messages. What other filters send as bytes is not for them. */
+  /** Frames, for peers on TCP and clients that send binary messages. They do not get the Buffers of other filters. */
   readonly framed: Codec
-  /** Texts in JSON, for browsers. Bytes stay as they are. */
+  /** JSON text, for browsers. Buffers are not changed. */
   readonly textual: Codec
   readonly #action: string
 
-  /** @param action - the name of an action that is nothing but a text. */
+  /** @param action - name of the action that carries a plain string. */
   constructor(action: string) {
     this.#action = action
     this.framed = { name: 'messaging', formats: [FORMAT], encode: (...sent) => this.#frame(...sent) }
     this.textual = { name: 'messaging-text', formats: [FORMAT], encode: (...sent) => this.#text(...sent) }
   }
 
-  /** Whether a codec is one of ours. */
+  /** Whether a codec is one of these two. */
   has(codec: Codec): boolean {
     return codec === this.framed || codec === this.textual
   }
 
-  /** A message for a client of such a codec, to be sent with `FORMAT`. */
+  /** Encodes a message for a client with a codec of these two, to be sent with `FORMAT`. */
   payloadFor(codec: Codec, message: Parameters<typeof frameOf>[0]): Payload {
     return (codec === this.textual ? writeText(message) : undefined) ?? frameOf(message)
   }
 
-  /** An action as filters see it that know nothing of actions. */
+  /** An action as a string for filters that do not read `message.messaging`. */
   plainOf(action: Action): string {
     const { name, args, kwargs } = action
     const [text] = args
     const isText = name === this.#action && args.length === 1 && typeof text === 'string'
-    // What looks like an action would become that one.
+    // A string that looks like an action would be read as that action.
     if (isText && Object.keys(kwargs).length === 0 && actionIn(text) === undefined) return text
     return writeText(forOthers(action))!
   }
 
-  /** The reverse: a text that is an action in the form for browsers is that action. */
+  /** The action that a string of another filter becomes. */
   #actionOf(text: string): Action {
     return actionIn(text) ?? { type: 'message', name: this.#action, args: [text], kwargs: {} }
   }
@@ -60,17 +60,17 @@ export class Codecs {
   }
 }
 
-/** Whoever says such a text is taken to say the action, so that nobody can have others say it. */
+/** The action that a string states as JSON text. */
 function actionIn(text: string): Action | undefined {
   try {
-    const message = readText(text, PEERS)
+    const message = readText(text, PEER_LIMITS)
     return message?.type === 'message' ? forOthers(message) : undefined
   } catch {
     return undefined
   }
 }
 
-/** Who gets it from another must not answer to an id, nor take a topic on a client's word. */
+/** Without `id`, as receivers must not answer it, and without `topic`, which only the server sets. */
 function forOthers({ type, name, args, kwargs, at }: Action): Action {
   return { type, name, args, kwargs, ...(at !== undefined && { at }) }
 }

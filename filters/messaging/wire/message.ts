@@ -13,9 +13,9 @@ export type Response = format.Response<Content>
 export type Messaging = Action | format.Request | Response
 
 /**
- * A message as a frame.
+ * Writes a message as a frame.
  *
- * @throws TypeError when JSON cannot express it, RangeError when its names are longer than a header may be.
+ * @throws TypeError when JSON cannot express it, RangeError when its names exceed the maximum of a header.
  */
 export function frameOf(message: Messaging): Buffer {
   return format.frameOf(message as format.Messaging, Buffer)

@@ -211,7 +211,7 @@ describe('a messaging client on TCP', () => {
     const station = await ground(t)
     const { told, opened } = follow(t, station.url)
     const refused = [
-      [Buffer.from([0, 0]), 'the header of a frame is no JSON'],
+      [Buffer.from([0, 0]), 'the header of a frame is not JSON'],
       [framed('[]'), 'the header of a frame is an object, received an array'],
       [
         framed(headerOf('', { 'content-length': 2 ** 24 + 1 })),

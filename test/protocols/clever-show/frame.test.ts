@@ -90,10 +90,10 @@ describe('frames of the original', () => {
 
 describe('a frame that the original takes badly', () => {
   const why: Readonly<Record<string, string>> = {
-    'bad/header-not-json': 'the header of a frame is no JSON',
+    'bad/header-not-json': 'the header of a frame is not JSON',
     'bad/header-empty-object': 'byteorder is a string, received undefined',
-    'bad/header-zero-length': 'the header of a frame is no JSON',
-    'bad/content-not-json': 'the content of a message is no JSON',
+    'bad/header-zero-length': 'the header of a frame is not JSON',
+    'bad/content-not-json': 'the content of a message is not JSON',
     'bad/encoding-unknown': 'the content of a message is not in the encoding "klingon"; send utf-8',
     'bad/no-action': 'action is a string of 1 to 1024 characters, received undefined',
     'bad/length-negative': 'content-length is a number of bytes, received -1',
@@ -129,7 +129,7 @@ describe('a frame', () => {
       framed('{"a": "\xff"}').fill(0xff, 9, 10),
       'the header of a frame is not in the encoding "utf-8"; send utf-8',
     ],
-    ['whose header has a mark in front', framed('\ufeff{}'), 'the header of a frame is no JSON'],
+    ['whose header has a mark in front', framed('\ufeff{}'), 'the header of a frame is not JSON'],
     ['whose type is a number', framed(headerOf('', { 'message-type': 1 })), 'message-type is a string, received 1'],
     [
       'with half a byte',

@@ -175,6 +175,6 @@ describe('a stream of frames', () => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     parser.push(Buffer.concat([vector('py3/action/simple'), vector('bad/header-not-json')]))
     assert.deepEqual(parser.next()!.bytes, vector('py3/action/simple'))
-    assert.throws(() => parser.next(), refusing('the header of a frame is no JSON'))
+    assert.throws(() => parser.next(), refusing('the header of a frame is not JSON'))
   })
 })

@@ -71,7 +71,7 @@ describe('the form for browsers', () => {
       '{"response":"a","id":"1","value":null}',
     )
     assert.throws(() => writeText({ type: 'response', name: 'a', id: '1', value: () => {} }), {
-      message: 'JSON cannot say function',
+      message: 'JSON cannot express function',
     })
   })
 

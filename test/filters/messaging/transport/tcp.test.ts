@@ -150,8 +150,8 @@ describe('messaging over TCP', () => {
     })
 
   const refused: readonly (readonly [what: string, bytes: Buffer, why: string, code: number])[] = [
-    ['an empty header', vector('bad/header-zero-length'), 'the header of a frame is no JSON', 1007],
-    ['no JSON as a header', vector('bad/header-not-json'), 'the header of a frame is no JSON', 1007],
+    ['an empty header', vector('bad/header-zero-length'), 'the header of a frame is not JSON', 1007],
+    ['no JSON as a header', vector('bad/header-not-json'), 'the header of a frame is not JSON', 1007],
     [
       'a header without what it needs',
       vector('bad/header-empty-object'),
@@ -167,7 +167,7 @@ describe('messaging over TCP', () => {
       1009,
     ],
     ['null', vector('bad/content-null'), 'the content of a message is an object, received null', 1007],
-    ['no JSON', vector('bad/content-not-json'), 'the content of a message is no JSON', 1007],
+    ['no JSON', vector('bad/content-not-json'), 'the content of a message is not JSON', 1007],
     [
       'an encoding of the stars',
       vector('bad/encoding-unknown'),
