@@ -1,4 +1,4 @@
-// Asks a server for sums as fast as it answers, and looks at each answer. `bench/messaging.ts` runs it in a process of its own.
+// Requests sums from a server as fast as it answers, and checks each answer. `bench/messaging.ts` runs it in a separate process.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectMessaging } from '../dist/client/messaging/node.js'
 
@@ -6,17 +6,18 @@ export interface Job {
   readonly library: 'ours' | 'socket.io'
   readonly url: string
   readonly inFlight: number
-  /** In seconds, as the next. */
+  /** Seconds. */
   readonly warmup: number
+  /** Seconds. */
   readonly seconds: number
 }
 
 export interface Called {
-  /** Answers a second. */
+  /** Answers per second. */
   readonly rate: number
-  /** Microseconds of this process for one answer. */
+  /** CPU microseconds of this process per answer. */
   readonly cost: number
-  /** All answers, those while it warmed up too. */
+  /** All answers, including those of the warm-up. */
   readonly total: number
 }
 
@@ -28,7 +29,7 @@ const libraries: Readonly<Record<Job['library'], (url: string) => Promise<Ask>>>
     return (a, b) => client.call('add', [a, b])
   },
   'socket.io': async url => {
-    // Only here may it be missing.
+    // Not installed for `--only ours`.
     const { io } = await import('socket.io-client' as string)
     const socket = io(url, { transports: ['websocket'] })
     return (a, b) => socket.emitWithAck('add', a, b)
@@ -37,13 +38,13 @@ const libraries: Readonly<Record<Job['library'], (url: string) => Promise<Ask>>>
 
 const { library, url, inFlight, warmup, seconds }: Job = JSON.parse(process.argv[2]!)
 const ask = await libraries[library](url)
-// Connected.
+// Resolves when the client is connected.
 await ask(0, 0)
 let answered = 0
-let isOn = true
+let isRunning = true
 
 async function keepAsking(first: number): Promise<void> {
-  for (let n = first; isOn; n += inFlight) {
+  for (let n = first; isRunning; n += inFlight) {
     const sum = await ask(n, 1)
     if (sum !== n + 1) throw new Error(`${n} + 1 is ${JSON.stringify(sum)} to ${library}`)
     answered++
@@ -57,7 +58,7 @@ await Promise.race([sleep(seconds * 1000), asking])
 const passed = (performance.now() - before.time) / 1000
 const { user, system } = process.cpuUsage(before.cpu)
 const count = answered - before.answered
-isOn = false
+isRunning = false
 await asking
 process.send!({ rate: count / passed, cost: (user + system) / count, total: answered } satisfies Called, () =>
   process.exit(),

@@ -1,6 +1,6 @@
-// What is lost, and what is done twice, between a server and a messaging client while one of them is killed, the network between them
-// or Redis: real processes, the real client library, both directions at once. Prints a table for docs/reference/messaging-delivery.md. After a build:
-// `node --import tsx bench/messaging-faults.ts`; `--only NAME`: the rows that begin so; `--over ws`: over WebSocket instead of TCP.
+// Messages lost and run twice between a server and a messaging client while one of them, the network or Redis fails: real processes,
+// the client library, both directions. Prints a table for docs/reference/messaging-delivery.md. After a build:
+// `node --import tsx bench/messaging-faults.ts`; `--only NAME` selects the rows that begin with it, `--over ws` WebSocket instead of TCP.
 import { parseArgs } from 'node:util'
 import { faults } from '../test/support/kill-faults.ts'
 import { endureWithFile } from '../test/support/kill-files.ts'
@@ -24,14 +24,14 @@ const FILE_FAULTS = [
   'answers lost, then cut',
   'half-open for 3 s',
 ]
-/** As it reads in the table. */
-const WHAT = { call: 'call()', deliver: 'deliver()', emit: 'peer().emit()', ask: 'peer().call()' }
+/** Names in the table. */
+const NAME = { call: 'call()', deliver: 'deliver()', emit: 'peer().emit()', ask: 'peer().call()' }
 
 console.log(
   `${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}, ${over}, ${options.rate} of each a second:\n`,
 )
 console.log(
-  '| fault | | said | done | done twice: told | not told | lost | failed, not done | ms to the latest answer | ms until all of before was answered |',
+  '| fault | | sent | ran | ran twice: `repeated` | unmarked | lost | failed, did not run | ms to the latest answer | ms until all earlier ones were answered |',
 )
 console.log('|---|---|---|---|---|---|---|---|---|---|')
 const problems: string[] = []
@@ -42,13 +42,13 @@ for (const fault of chosen) {
   if (outcome === undefined) continue
   for (const [kind, { said, done, told, untold, lost, refused, codes, latest, recovered }] of Object.entries(outcome)) {
     const failed = refused === 0 ? '0' : `${refused} (${codes})`
-    const cells = [fault, WHAT[kind as keyof typeof WHAT], said, done, told, untold, lost, failed, latest, recovered]
+    const cells = [fault, NAME[kind as keyof typeof NAME], said, done, told, untold, lost, failed, latest, recovered]
     console.log(`| ${cells.join(' | ')} |`)
   }
   problems.push(...broken(fault, outcome))
 }
 console.log(
-  '\n| fault, in the middle of a file | | bytes | had arrived | went on at | whole | ms until it was there |\n|---|---|---|---|---|---|---|',
+  '\n| fault, during a file | | bytes | had arrived | continued at | complete | ms until it was saved |\n|---|---|---|---|---|---|---|',
 )
 for (const fault of FILE_FAULTS.filter(name => chosen.includes(name))) {
   for (const direction of ['push', 'pull'] as const) {
@@ -59,7 +59,7 @@ for (const fault of FILE_FAULTS.filter(name => chosen.includes(name))) {
     const { bytes, before, wentOnAt, isWhole, recovered } = outcome
     const what = direction === 'push' ? 'sendFile()' : 'getFile()'
     console.log(`| ${[fault, what, bytes, before, wentOnAt, isWhole ? 'yes' : 'no', recovered].join(' | ')} |`)
-    if (!isWhole) problems.push(`${fault}: ${direction}: the file is not what was sent`)
+    if (!isWhole) problems.push(`${fault}: ${direction}: the file differs`)
   }
 }
 for (const problem of problems) console.error(problem)

@@ -1,6 +1,6 @@
-// Requests a second of the client library to the filter `messaging`, beside acknowledgements of Socket.IO. After a build:
-// `node --import tsx bench/messaging.ts`; `--only ours`: without Socket.IO, which is installed at first use. Servers and clients are
-// processes of their own, each answer is looked at, rounds alternate; medians. Every request of ours has a deadline, those of
+// Requests per second of the client library to the filter `messaging`, compared with acknowledgements of Socket.IO. After a build:
+// `node --import tsx bench/messaging.ts`; `--only ours` omits Socket.IO, which is installed at first use. Servers and clients are
+// separate processes, each answer is checked, rounds alternate; medians. Requests of the client library have a timeout, those of
 // Socket.IO have none.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ interface Contestant {
 }
 
 interface Sample extends Called {
-  /** Microseconds of the server for one answer. */
+  /** CPU microseconds of the server per answer. */
   readonly serverCost: number
 }
 
@@ -62,8 +62,8 @@ function measure({ library, scheme, server }: Contestant, inFlight: number): Pro
 
 function versions(names: readonly string[]): string {
   const version = (name: string) => createRequire(import.meta.url)(`${name}/package.json`).version
-  const theirs = names.includes(SOCKET_IO) ? [`Socket.IO ${version('socket.io')}`] : []
-  return [`Node ${process.versions.node}`, ...theirs].join(', ')
+  const socketIo = names.includes(SOCKET_IO) ? [`Socket.IO ${version('socket.io')}`] : []
+  return [`Node ${process.versions.node}`, ...socketIo].join(', ')
 }
 
 const names = Object.keys(contestants).filter(name => chosen.only !== 'ours' || name !== SOCKET_IO)
@@ -81,7 +81,7 @@ for (const inFlight of [1, 100]) {
   const rate = ({ rate }: Sample) => rate
   for (const name of names) {
     const rates = samples[name]!.map(({ rate }) => rate.toFixed(0)).join(' ')
-    const cost = `µs for one: server ${middle(name, ({ serverCost }) => serverCost).toFixed(0)}, client ${middle(name, ({ cost }) => cost).toFixed(0)}`
+    const cost = `µs per request: server ${middle(name, ({ serverCost }) => serverCost).toFixed(0)}, client ${middle(name, ({ cost }) => cost).toFixed(0)}`
     const ratio = samples[SOCKET_IO] && `, ${(middle(name, rate) / middle(SOCKET_IO, rate)).toFixed(1)} times Socket.IO`
     console.log(`  ${name}: ${middle(name, rate).toFixed(0)} requests/s (${rates}), ${cost}${ratio ?? ''}`)
   }

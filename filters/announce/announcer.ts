@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net'
 import type { Logger } from 'filtered-websocket'
 import { type Endpoint, formatEndpoint } from 'filtered-websocket/kit'
 
-/** Sends one datagram to a network or a machine, each time that it is asked. */
+/** Sends one datagram to a network or a machine, on each call of `send`. */
 export class Announcer {
   readonly #socket: Socket
   readonly #to: Endpoint

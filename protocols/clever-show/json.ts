@@ -2,7 +2,7 @@ import { breach, isObject, Malformed, tooLarge } from './malformed.ts'
 
 /** Limits of received messages. */
 export interface Limits {
-  /** Bytes of the content of a frame, and characters of a message in text form. */
+  /** Bytes of the content of a frame, and characters of a message as JSON text. */
   readonly maxContent: number
   /** Bytes of a file. Default: `maxContent`. */
   readonly maxFile?: number

@@ -7,7 +7,7 @@ export interface CallOptions {
   /** Milliseconds, 1 to 2,147,483,647. Default: 10,000. */
   readonly timeout?: number
   /** Ends the wait on abort, with its reason. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A call has no answer, or its answer is an error. */

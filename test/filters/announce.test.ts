@@ -78,7 +78,7 @@ describe('filter announce', () => {
     await peer()
   })
 
-  it('logs a failure once, and its end once', async t => {
+  it('logs a failure once, and its recovery once', async t => {
     const { received, port } = await receiver(t)
     const logged: string[] = []
     const log = { warn: (_: object, text: string) => logged.push(text), info: (text: string) => logged.push(text) }

@@ -33,7 +33,7 @@ const large = (length: number) => `a message: JSON has at most ${MIB} characters
 const MANY = 'a message: JSON has at most 100000 elements, received more'
 const DEEP = 'a message: JSON has at most 100 levels, received more'
 
-/** Texts that begin like messages, and would keep a server busy. */
+/** Strings that begin like messages, and would be expensive to parse. */
 const hostile: readonly (readonly [what: string, text: string, why: string])[] = [
   ['14 MiB of NaN', filled(14 * MIB, '{"args":[', 'NaN,', 'NaN]}'), large(14 * MIB)],
   ['seven million [', filled(7_000_000, '{"args":', '[', ''), large(7_000_000)],
@@ -46,7 +46,7 @@ const hostile: readonly (readonly [what: string, text: string, why: string])[] =
   ['an id of 2 MiB', filled(2 * MIB, '{"request":"a","id":"', 'x', '"}'), large(2 * MIB)],
 ]
 
-describe('a text that would keep the server busy', () => {
+describe('a hostile JSON text', () => {
   for (const [what, text, why] of hostile)
     it(`costs little, and closes 1009: ${what}`, async t => {
       const error = cheap(() => {
@@ -66,7 +66,7 @@ describe('a text that would keep the server busy', () => {
       await ann.get(1)
     })
 
-  it('costs little that is no message', () => {
+  it('costs little if it is not a message', () => {
     for (const [what, text] of [
       ['spaces', ' '.repeat(MIB)],
       ['spaces behind the brace', `{${' '.repeat(MIB)}`],
@@ -81,7 +81,7 @@ describe('a text that would keep the server busy', () => {
       )
   })
 
-  it('closes 1009 as the content of a frame, too', async t => {
+  it('closes 1009 as the content of a frame too', async t => {
     const { browser, server } = await messaging(t, [])
     for (const [content, why] of [
       [
@@ -101,7 +101,7 @@ describe('a text that would keep the server busy', () => {
     await ann.get(1)
   })
 
-  it('passes as any other text of a client that does not speak the protocol', async t => {
+  it('passes as an ordinary string of a client without the protocol', async t => {
     const { plain, browser } = await messaging(t)
     const [ann, bob, eve] = [await browser(), await plain(), await plain()]
     const text = `{"action":"a","args":[${'NaN,'.repeat(110_000)}1]}`
@@ -111,7 +111,7 @@ describe('a text that would keep the server busy', () => {
     assert.deepEqual(json(ann), [{ action: 'message', args: [text], kwargs: {} }])
   })
 
-  it('does not matter in what filters broadcast themselves', async t => {
+  it('is not refused in broadcasts of filters', async t => {
     const broadcasting = building(api =>
       api.action('all', ({ server }) => api.broadcast(server, 'n', [Array(150_000).fill(1)])),
     )
@@ -126,7 +126,7 @@ describe('a text that would keep the server busy', () => {
 const json = (peer: Peer) => peer.received.map(text => JSON.parse(String(text)))
 
 describe('messaging over WebSocket', () => {
-  it('is spoken by who offers its subprotocol, in texts', async t => {
+  it('sends JSON text to a client that offers the subprotocol messaging', async t => {
     const { server, plain, browser } = await messaging(t)
     const [ann, bob] = [await browser(), await plain()]
     assert.deepEqual([ann.ws.protocol, bob.ws.protocol], ['messaging', ''])
@@ -136,7 +136,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(bob.received, ['hello'])
   })
 
-  it('is decoded only of clients that offer a subprotocol of it', async t => {
+  it('decodes messages only of clients that offer one of its subprotocols', async t => {
     const done: string[] = []
     const { server, plain, browser, framed, clientOf } = await messaging(t, [
       building(api => {
@@ -146,7 +146,7 @@ describe('messaging over WebSocket', () => {
       'broadcast',
     ])
     const other = await plain()
-    // Offers of other protocols are not offers of messaging.
+    // Subprotocols of other filters.
     const clients = [await plain(), await Peer.open(server.url, {}, ['messaging-framesx', 'Messaging', 'chat'])]
     await clientOf(3)
     const sent = [
@@ -171,7 +171,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(other.received, [...sent, ...sent])
     assert.deepEqual(done, [])
     server.broadcast('end')
-    // Each gets the messages of the other one, and no answer.
+    // Each gets the messages of the other client, and no answer.
     for (const client of clients) assert.deepEqual(await client.get(sent.length + 1), [...sent, 'end'])
     assert.deepEqual(
       [...server.clients.values()].map(({ codec }) => codec.name),
@@ -184,7 +184,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(done.sort(), ['messaging', 'messaging-text'])
   })
 
-  it('reaches its clients as actions that later filters have seen, whoever sends the text', async t => {
+  it('sends its clients the strings of other clients as actions, which later filters can check', async t => {
     const seen: unknown[] = []
     const { plain, browser, framed, clientOf } = await messaging(t, [
       {
@@ -215,7 +215,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(bob.received, [action('land'), ...texts.slice(1).map(text => action('message', [text]))])
   })
 
-  it('answers each client in the form in which it spoke last', async t => {
+  it('answers each client in the form of its last message', async t => {
     const { browser } = await messaging(t, [
       building(api => api.request('sum', (_, args) => Number(args[0]) + Number(args[1]))),
     ])
@@ -229,7 +229,7 @@ describe('messaging over WebSocket', () => {
     assert.match(String(third), /"request_id": "9999"\}\{"value": 3\}$/)
   })
 
-  it('is spoken in frames from the beginning by who offers that', async t => {
+  it('sends frames to a client that offers the subprotocol messaging-frames', async t => {
     const { server } = await messaging(t)
     const ann = await Peer.open(server.url, {}, ['messaging', 'messaging-frames', 'bearer'])
     assert.equal(ann.ws.protocol, 'messaging-frames')
@@ -238,7 +238,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await ann.get(1), [action('message', ['hello'])])
   })
 
-  it('leaves the view of what was said to later filters', async t => {
+  it('sets the view of a message for later filters', async t => {
     const seen: unknown[] = []
     const { browser } = await messaging(t, [
       {
@@ -261,7 +261,7 @@ describe('messaging over WebSocket', () => {
     ])
   })
 
-  it('has nobody say an action who was not heard to say it', async t => {
+  it('lets filters check every action that its clients get', async t => {
     const heard: unknown[] = []
     const { plain, browser } = await messaging(t, [
       {
@@ -292,7 +292,7 @@ describe('messaging over WebSocket', () => {
     )
   })
 
-  it('refuses what its clients say wrongly, with the reason; of others it is text', async t => {
+  it('closes its clients for invalid messages, with the reason; of other clients they are strings', async t => {
     const { browser, plain, framed } = await messaging(t, ['echo'])
     const [ann, bob, eve] = [await browser(), await plain(), await framed()]
     ann.send('{"action": "a", "args": 1}')
@@ -304,7 +304,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await eve.end(), { code: 1007, reason: 'a frame ends in its header' })
   })
 
-  it('takes contents as large as it is told, and no larger', async t => {
+  it('accepts contents of up to the configured size', async t => {
     const { framed } = await messaging(t, ['echo'], { messagingMaxJson: 2000 })
     const peer = await framed()
     peer.send(action('a', ['x'.repeat(1900)]))
@@ -313,7 +313,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await peer.end(), { code: 1009, reason: 'a content has at most 2000 bytes, 2028 are announced' })
   })
 
-  it('ignores types of messages that it does not know', async t => {
+  it('ignores unknown types of messages', async t => {
     const { server, framed } = await messaging(t, ['echo'])
     const peer = await framed()
     peer.send(vector('py3/action/simple'))
@@ -323,7 +323,7 @@ describe('messaging over WebSocket', () => {
     assert.equal(server.counters.drops['unknown type of message'], 1)
   })
 
-  it('names the action of plain texts as it is told', async t => {
+  it('uses the configured action for plain strings', async t => {
     const { browser, plain } = await messaging(t, ['broadcast'], { messagingAction: 'say' })
     const [ann, bob] = [await browser(), await plain()]
     bob.send('hi')
@@ -332,7 +332,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await bob.get(1), ['hello'])
   })
 
-  it('leaves clients of other protocols to them', async t => {
+  it('does not handle clients of other protocols', async t => {
     const { server, plain, browser } = await messaging(t, ['media', 'broadcast'])
     const [ann, bob] = [await browser(), await plain()]
     await until(() => server.clients.size === 2)
@@ -341,7 +341,7 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await ann.get(1), ['{"action":"a","args":[],"kwargs":{}}'])
   })
 
-  it('refuses files, as long as there is no place for them', async t => {
+  it('refuses files without a root', async t => {
     const { server, framed } = await messaging(t, ['echo'])
     const peer = await framed()
     peer.send(vector('py3/file/push'))
@@ -352,8 +352,8 @@ describe('messaging over WebSocket', () => {
   })
 })
 
-describe('what applications do with messaging', () => {
-  /** A server whose application does this, and a browser. */
+describe('the API of messaging', () => {
+  /** A server with an application, and a browser. */
   async function application(t: TestContext, on: (api: MessagingApi) => void, options: object = {}) {
     let api!: MessagingApi
     const room = await messaging(
@@ -370,7 +370,7 @@ describe('what applications do with messaging', () => {
     return { ...room, api }
   }
 
-  it('actions come to those who do them, and to nobody else', async t => {
+  it('actions run their handlers, and do not reach later filters', async t => {
     const done: unknown[] = []
     const { plain, browser } = await application(t, api => {
       api.action('led', (client, args, kwargs) => done.push(['one', client.transport, args, { ...kwargs }]))
@@ -386,7 +386,7 @@ describe('what applications do with messaging', () => {
     ])
   })
 
-  it('actions are done one after the other, and requests when those before them are done', async t => {
+  it('actions run one after the other, and requests after the actions before them', async t => {
     const log: string[] = []
     let go = () => {}
     const going = new Promise<void>(resolve => {
@@ -415,7 +415,7 @@ describe('what applications do with messaging', () => {
     ])
   })
 
-  it('a request is answered with what its handler returns, or why there is nothing', async t => {
+  it('a request is answered with the result or the error of its handler', async t => {
     const { browser } = await application(t, api => {
       api.request('now', () => 42)
       api.request('later', async () => ({ a: [1] }))
@@ -483,7 +483,7 @@ describe('what applications do with messaging', () => {
     )
   })
 
-  it('an action that fails is reported and harms nobody', async t => {
+  it('an action that fails is logged, and the next one runs', async t => {
     const { server, browser } = await application(t, api => {
       api.action('broken', () => {
         throw new Error('no battery')
@@ -498,7 +498,7 @@ describe('what applications do with messaging', () => {
     assert.equal(server.counters.errors, 1)
   })
 
-  it('clients are asked, also while what they say is worked on', async t => {
+  it('clients are called, also while their messages are handled', async t => {
     const { browser, api } = await application(t, given =>
       given.action('ready', async (client, args) => {
         const battery = await given.call(client, 'battery', args)
@@ -516,7 +516,7 @@ describe('what applications do with messaging', () => {
     assert.equal((await ann.get(2))[1], '{"action":"go","args":[12.5],"kwargs":{"at":1}}')
   })
 
-  it('a call ends with an error, a deadline, an abort, or with its client', async t => {
+  it('a call ends with an error, its timeout, an abort, or its client', async t => {
     const { api, browser, clientOf, server } = await application(t, () => {})
     const ann = await browser()
     const client = await clientOf(1)
@@ -548,7 +548,7 @@ describe('what applications do with messaging', () => {
     })
   })
 
-  it('an answer under another name, or to nothing, leaves the call alone', async t => {
+  it('an answer with another name or id does not settle a call', async t => {
     const { api, browser, clientOf, server } = await application(t, () => {})
     const ann = await browser()
     const called = api.call(await clientOf(1), 'one')
@@ -561,7 +561,7 @@ describe('what applications do with messaging', () => {
     assert.equal(server.counters.drops['unexpected response'], 2)
   })
 
-  it('no more calls wait for one client than it is told, each with an id of its own', async t => {
+  it('calls to one client are limited, and have different ids', async t => {
     const { api, browser, clientOf } = await application(t, () => {}, { messagingMaxCalls: 6000 })
     const ann = await browser()
     const client = await clientOf(1)
@@ -578,7 +578,7 @@ describe('what applications do with messaging', () => {
     assert.deepEqual(await Promise.all(calls), ids)
   })
 
-  it('a client has no more work done at a time than it is told; the rest waits', async t => {
+  it('running tasks of a client are limited in number, the others wait', async t => {
     let running = 0
     let most = 0
     const ends: (() => void)[] = []
@@ -605,7 +605,7 @@ describe('what applications do with messaging', () => {
     )
   })
 
-  it('nor more bytes than one content may have, and one message', async t => {
+  it('running tasks of a client are limited in bytes, but for one message', async t => {
     let running = 0
     let most = 0
     const ends: (() => void)[] = []
@@ -628,7 +628,7 @@ describe('what applications do with messaging', () => {
     assert.equal(most, 2)
   })
 
-  it('many are asked at once, and those who answer are heard', async t => {
+  it('many clients are called at once, each with its own result', async t => {
     const { api, browser, plain, clientOf } = await application(t, () => {})
     const peers = [await browser(), await browser(), await browser()]
     const last = await clientOf(3)
@@ -650,7 +650,7 @@ describe('what applications do with messaging', () => {
     assert.deepEqual(await api.callAll('nobody', 'id'), [])
   })
 
-  it('an action is broadcast to those who understand it, on the topic, but one', async t => {
+  it('an action is broadcast to the messaging clients of a topic, except one', async t => {
     const { api, server, browser } = await application(t, given => given.action('join', client => client.join('fleet')))
     const [ann, bob, eve] = [await browser(), await browser(), await browser()]
     for (const peer of [ann, bob, eve]) peer.send('{"action": "join"}')
@@ -665,7 +665,7 @@ describe('what applications do with messaging', () => {
     assert.deepEqual(bob.received, [frameOf(said)])
   })
 
-  it('names that are taken, or are none, are refused', async t => {
+  it('reserved, used and invalid names are refused', async t => {
     await application(t, api => {
       api.request('a', () => 1)
       assert.throws(() => api.request('a', () => 1), { message: 'there are two handlers of request "a"' })

@@ -1,10 +1,10 @@
 import type { Response } from '../../filters/messaging/wire/message.ts'
 import { Peer, until } from './peer.ts'
 
-/** What a page says or hears, as the texts in JSON are. */
+/** A message of a page, as JSON text states it. */
 export type Said = Readonly<Record<string, unknown>>
 
-/** A page that speaks messaging in texts, under an id if it is told to. */
+/** A page that uses JSON text, with or without an id. */
 export class Browser {
   readonly peer: Peer
 
@@ -24,25 +24,25 @@ export class Browser {
     return this.peer.received.map(text => JSON.parse(String(text)))
   }
 
-  /** What it was told to do, or asked, so far. */
+  /** Received actions and requests. */
   get tasks(): readonly Said[] {
     return this.heard.filter(said => !('response' in said))
   }
 
-  /** What came in place of a value or an error, by id. */
+  /** Values or errors of responses, by id. */
   get answers(): Readonly<Record<string, unknown>> {
     return Object.fromEntries(
       this.heard.filter(said => 'response' in said).map(({ id, value, error }) => [id, error ?? value]),
     )
   }
 
-  /** The first so many tasks, as soon as they are there. */
+  /** The first so many actions and requests. Waits for them. */
   async todo(count: number): Promise<readonly Said[]> {
     await until(() => this.tasks.length >= count, `${count} tasks, got ${JSON.stringify(this.tasks)}`)
     return this.tasks
   }
 
-  /** Answers a task. */
+  /** Answers a request or an action. */
   answer({ action, request, id }: Said, value: unknown = null, error?: Response['error']): void {
     this.say({ response: action ?? request, id, ...(error === undefined ? { value } : { error }) })
   }
@@ -52,21 +52,21 @@ export class Browser {
     await until(() => 'resume' in this.answers, 'to be known')
   }
 
-  /** Settles when the server has read what was said so far. */
+  /** Settles when the server has read all messages so far. */
   async read(): Promise<void> {
     const count = this.heard.filter(({ response }) => response === 'read').length
     this.say({ request: 'read', id: 'read' })
     await until(() => this.heard.filter(({ response }) => response === 'read').length > count, 'to be read')
   }
 
-  /** As when its network is cut. */
+  /** Ends the connection without a close frame. */
   async drop(): Promise<void> {
     this.peer.ws.terminate()
     await this.peer.end()
   }
 }
 
-/** A promise, and how to settle it. */
+/** A promise, and the function that resolves it. */
 export function gate(): { readonly opened: Promise<void>; open(): void } {
   let open = () => {}
   const opened = new Promise<void>(resolve => {

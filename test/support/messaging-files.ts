@@ -12,7 +12,7 @@ import { watched } from './resources.ts'
 /** Bytes of a part. */
 export const PART = 262_144
 
-/** A server in a process of its own, whose resources can be asked for, and peers of it. */
+/** A server in its own process, whose resources are measured, and its peers. */
 export async function startedOn(t: TestContext, root: string, more = ['--no-messaging-ask-id']) {
   const options = ['messaging', '--messaging-port', '0', '--messaging-root', root, ...more]
   const server = await launch(t, [...watched.argv, ...options], { command: watched.command })
@@ -21,7 +21,7 @@ export async function startedOn(t: TestContext, root: string, more = ['--no-mess
   return { server, port, peer: () => TcpPeer.open(t, port) }
 }
 
-/** A peer that was asked who it is has told it; what it has received so far is not counted. */
+/** Answers the request for the id, and does not count it as received. */
 export async function known(peer: TcpPeer, id: string): Promise<TcpPeer> {
   const [question] = await peer.get(1)
   peer.send(response('id', (question as { id: string }).id, id))
@@ -32,7 +32,7 @@ export async function known(peer: TcpPeer, id: string): Promise<TcpPeer> {
 }
 
 export interface FileDoor extends Omit<ServerOptions, 'filters'> {
-  /** What is in the root. */
+  /** Entries of the root. */
   readonly files?: Readonly<Record<string, string>>
   readonly guards?: readonly FilterModule[]
   readonly filters?: readonly (string | FilterModule)[]
@@ -44,14 +44,14 @@ export async function fileDoor(t: TestContext, { files, guards = [], filters = [
   const root = folder({ after: remove => void removals.push(remove) }, files)
   const all = { filters: [...guards, 'messaging', ...filters], messagingOpen: true, messagingRoot: root, ...options }
   const opened = await door(t, [], all)
-  // Hooks run in their order, and none after one that throws: what the server still writes must not be in the way.
+  // Hooks run in order, and none after one that throws: files that the server still writes must not make this one throw.
   t.after(async () => {
     for (const remove of removals) await remove()
   })
   return { root, ...opened }
 }
 
-/** A file as the original sends it. */
+/** A file as clever-show sends it. */
 export function pushed(filepath: string, content: Buffer | string): Buffer {
   return frameOf({
     type: 'message',
@@ -62,7 +62,7 @@ export function pushed(filepath: string, content: Buffer | string): Buffer {
   })
 }
 
-/** A part of a file, as our own client sends it. */
+/** A part of a file, as the client library sends it. */
 export function part(
   id: string,
   filepath: string,
@@ -73,7 +73,7 @@ export function part(
   return frameOf({ type: 'message', name: 'filetransfer', id, args: [], kwargs: { filepath }, content, part: header })
 }
 
-/** All parts of a file from an offset on, their ids the offsets. */
+/** All parts of a file from an offset on, with their offsets as ids. */
 export function partsOf(filepath: string, content: Buffer, { key = 'k', from = 0 } = {}): Buffer[] {
   const parts: Buffer[] = []
   const size = content.length
@@ -93,7 +93,7 @@ export function begun(filepath: string, size: number, bytes: Buffer): Buffer {
   return Buffer.concat([framed(headerOf('', header)), bytes])
 }
 
-/** What a peer was answered last, in short. */
+/** The last answer to a peer, in short. */
 export function last({ received }: TcpPeer): unknown {
   const said = received.at(-1) as { error?: { code: string; message: string }; value?: unknown }
   return said.error === undefined ? said.value : [said.error.code, said.error.message]
@@ -107,12 +107,12 @@ export async function taken(peer: TcpPeer, ...args: Parameters<typeof part>): Pr
   return last(peer)
 }
 
-/** As what a peer sent: without a prototype. */
+/** A copy without prototypes, as received messages are. */
 export function bare(value: object): object {
   return Object.assign(Object.create(null), value)
 }
 
-/** Asks for a file; answers what it is answered. */
+/** Requests a file; resolves with the response. */
 export async function asked(peer: TcpPeer, kwargs: Request['kwargs'], name = 'filetransfer'): Promise<Response> {
   const count = peer.received.length
   peer.send(request(name, `${count}`, [], kwargs))
@@ -123,20 +123,20 @@ export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** Bytes that are not all the same. */
+/** Bytes with different values. */
 export function bytesOf(size: number): Buffer {
   const bytes = Buffer.alloc(size)
   for (let i = 0; i < size; i++) bytes[i] = (i * 31 + (i >> 8)) & 0xff
   return bytes
 }
 
-/** Files that are not whole. */
+/** Parts of incomplete files. */
 export function unfinished(root: string): string[] {
   const path = join(root, '.fws-parts')
   return existsSync(path) ? readdirSync(path) : []
 }
 
-/** What is under a root beside them; links are not followed. */
+/** Other entries under a root; links are not followed. */
 export function filesIn(root: string): string[] {
   return readdirSync(root, { recursive: true, withFileTypes: true })
     .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
@@ -144,12 +144,12 @@ export function filesIn(root: string): string[] {
     .sort()
 }
 
-/** A client of ours as far as files are concerned, and as a test wants it: it has files in memory. */
+/** A client that supports parts, whose files are in memory and whose answers a test can change. */
 export class FilePeer {
   readonly files = new Map<string, Buffer>()
-  /** What it was asked and sent, in words. */
+  /** Received requests and parts, in words. */
   readonly heard: string[] = []
-  /** Bytes of unfinished files. */
+  /** Bytes of incomplete files. */
   readonly there = new Map<string, Buffer>()
   /** Changes an answer, or keeps it. */
   answer: (said: Messaging, answer: Buffer) => Buffer | undefined = (_, answer) => answer

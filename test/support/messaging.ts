@@ -17,11 +17,11 @@ import type { ServerOptions } from '../../src/index.ts'
 import { serve, until } from './peer.ts'
 import { root } from './root.ts'
 
-/** Recorded of the original's encoder, and frames that it refuses (clever-show-messaging). */
+/** Frames recorded from clever-show, and frames that it refuses (clever-show-messaging). */
 export interface Vector {
   readonly name: string
   readonly bytes: Buffer
-  /** Of what the original wrote. */
+  /** Of recorded frames. */
   readonly header?: string
   readonly contentText?: string
   readonly originalBehaviour?: 'accept' | 'ignore' | 'reset'
@@ -47,7 +47,7 @@ export function framed(header: unknown, content: string | Buffer = ''): Buffer {
   return Buffer.concat([length, text, Buffer.from(content as string)])
 }
 
-/** A header that is right for a content. */
+/** A valid header of a content. */
 export function headerOf(content: string | Buffer, more: object = {}): object {
   return {
     byteorder: 'little',
@@ -76,12 +76,12 @@ export function response(name: string, id: string | number, value: unknown): Buf
   return frameOf({ type: 'response', name, id, value })
 }
 
-/** What JSON can say of a value: to compare what has no prototype. */
+/** A copy with prototypes, for comparisons. */
 export function plainly<T>(value: T): T {
   return JSON.parse(JSON.stringify(value))
 }
 
-/** A filter that builds on messaging, as applications do. */
+/** A filter that uses messaging, as applications do. */
 export function building(
   on: (api: MessagingApi, host: Host) => ReturnType<NonNullable<FilterModule['setup']>>,
 ): FilterModule {
@@ -98,7 +98,7 @@ export async function door(t: TestContext, filters: ServerOptions['filters'] = [
   return {
     server,
     logged,
-    /** The last one that came. */
+    /** The newest peer. */
     clientOf: async (count: number): Promise<Client> => {
       await until(() => server.clients.size === count, `${count} clients`)
       return [...server.clients.values()].at(-1)!
@@ -108,7 +108,7 @@ export async function door(t: TestContext, filters: ServerOptions['filters'] = [
   }
 }
 
-/** The other end of a TCP connection, which keeps what it gets. */
+/** The other end of a TCP connection, which collects what it receives. */
 export class TcpPeer {
   readonly socket: Socket
   readonly received: Messaging[] = []
@@ -146,7 +146,7 @@ export class TcpPeer {
     this.socket.write(Buffer.concat(frames))
   }
 
-  /** The first `count` messages, as soon as there are so many. */
+  /** The first `count` messages. Waits for them. */
   async get(count: number): Promise<readonly Messaging[]> {
     await until(() => this.received.length >= count, `${count} messages, got ${JSON.stringify(this.received)}`)
     return this.received.slice(0, count)
@@ -163,7 +163,7 @@ export class TcpPeer {
   }
 }
 
-/** How something is refused. */
+/** The error of a refusal. */
 export function refusing(message: string, closeCode = 1007) {
   return (error: Error & { closeCode?: number }) => {
     assert.deepEqual([error.message, error.closeCode], [message, closeCode])

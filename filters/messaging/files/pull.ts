@@ -10,7 +10,7 @@ import { IncomingFile } from './incoming-file.ts'
 import type { TransferOptions } from './push.ts'
 import { abandon, type Content, gather, receive, sizeOf, tooLarge } from './receive.ts'
 import type { Store } from './store.ts'
-import { within, withinHash } from './timeouts.ts'
+import { hashTimeout } from './timeouts.ts'
 import { partName } from './uploads.ts'
 
 /** Parts that are requested at a time. */
@@ -71,7 +71,7 @@ async function inOneFrame(pull: Pull, local: string): Promise<IncomingFile> {
 }
 
 async function wholeOf({ session, remote, store, signal }: Pull): Promise<Content> {
-  const { content, part } = await session.request(FILE, { filepath: remote }, within(store.idleTimeout, signal))
+  const { content, part } = await session.request(FILE, { filepath: remote }, { timeout: store.idleTimeout, signal })
   if (part !== undefined) {
     abandon(content!)
     throw new FileError('failed', `client ${session.client.id} has sent a part in place of the whole file`)
@@ -131,7 +131,7 @@ async function follow(
 
 async function partAt({ session, store, remote, signal }: Pull, offset: number, version?: string) {
   const kwargs = { filepath: remote, offset, length: MAX_PART, ...(version !== undefined && { version }) }
-  const { content, part } = await session.request(FILE, kwargs, within(store.idleTimeout, signal))
+  const { content, part } = await session.request(FILE, kwargs, { timeout: store.idleTimeout, signal })
   const isExpected = part?.offset === offset && sizeOf(content!) === Math.min(MAX_PART, part.size - offset)
   if (!isExpected || content instanceof ContentStream) {
     abandon(content!)
@@ -141,7 +141,7 @@ async function partAt({ session, store, remote, signal }: Pull, offset: number, 
 }
 
 async function hashOf({ session, store, remote, signal }: Pull, size: number, version: string): Promise<string> {
-  const options = withinHash(store.idleTimeout, size, signal)
+  const options = { timeout: hashTimeout(store.idleTimeout, size), signal }
   const { sha256 } = Object(await session.call('fws.hash', [], { filepath: remote, version }, options))
   return String(sha256)
 }

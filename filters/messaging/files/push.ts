@@ -9,7 +9,7 @@ import {
 } from 'filtered-websocket/kit'
 import { FILE, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import type { Session } from '../rpc/session.ts'
-import { drainTimeout, within, withinHash } from './timeouts.ts'
+import { drainTimeout, hashTimeout } from './timeouts.ts'
 
 /** Parts in flight. */
 const WINDOW = 4
@@ -55,11 +55,10 @@ export async function pushParts(push: Push): Promise<void> {
   const key = createHash('sha256')
     .update(JSON.stringify([filepath, size, file.version]))
     .digest('base64url')
-  const options = within(timeout, signal)
   const whole = hashes.of(file, signal)
   whole.catch(() => {})
   for (let attempts = MAX_ATTEMPTS, before = -1; ; ) {
-    const answer = Object(await session.call('fws.part', [], { filepath, size, key }, options))
+    const answer = Object(await session.call('fws.part', [], { filepath, size, key }, { timeout, signal }))
     const offset = Number(answer.offset)
     if (!(Number.isSafeInteger(offset) && offset >= 0 && offset <= size))
       throw new FileError('offset', `client ${session.client.id} answers with an impossible offset`)
@@ -81,12 +80,12 @@ async function sendFrom(from: number, push: Push, key: string, whole: Promise<st
     let offset = from
     while (offset + MAX_PART < size) {
       if (inFlight.length >= WINDOW) await inFlight.shift()
-      await sendPart(offset, MAX_PART, {}, within(timeout, signal))
+      await sendPart(offset, MAX_PART, {}, { timeout, signal })
       offset += MAX_PART
     }
     while (inFlight.length > 0) await inFlight.shift()
     await file.checkUnchanged()
-    await sendPart(offset, size - offset, { sha256: await whole }, withinHash(timeout, size, signal))
+    await sendPart(offset, size - offset, { sha256: await whole }, { timeout: hashTimeout(timeout, size), signal })
     await inFlight.shift()
   } finally {
     await Promise.allSettled(inFlight)

@@ -44,12 +44,12 @@ export interface Service {
   readonly maxBytes: number
 }
 
-/** Sends a session what is queued for its peer. */
+/** Sends the queued actions of a peer to a session. */
 export interface DeliveryWorker {
-  /** Looks for what can be sent now. */
+  /** Sends the actions that can be sent now. */
   wake(): void
   stop(): void
-  /** Whether the answer is for something that it has sent. */
+  /** Whether an action that it has sent waited for this answer. */
   answered(answer: Response): boolean
 }
 
@@ -58,13 +58,13 @@ export class Session {
   readonly client: Client
   readonly tasks: TaskQueue
   readonly calls: ClientCalls
-  /** Of a peer that comes back: which run of it this is. */
+  /** The incarnation of its peer, after `fws.resume`. */
   run: Run | undefined
-  /** Under which id it gets what is kept, and is asked what is asked of that. */
+  /** The id whose queued actions and calls it gets. */
   peer: string | undefined
-  /** When it came under that id, among the connections of all nodes; not known yet: after all. */
+  /** Its order among the connections of that peer on all nodes; the last until it is known. */
   turn = Number.POSITIVE_INFINITY
-  /** Sends it what is kept for it, if no later connection does. */
+  /** Sends it the queued actions, if it is the newest connection of the peer. */
   pump: DeliveryWorker | undefined
   /** It sends and accepts files in parts, which clever-show does not. */
   supportsParts = false
@@ -93,7 +93,7 @@ export class Session {
     return this.calls.start(name, send, options, false, id)
   }
 
-  /** Whether a call or a queued action waited for this answer. */
+  /** Settles the call or the queued action that a response answers. Returns `false` if none waits for it. */
   settle(response: Response): boolean {
     return this.calls.settle(response) || this.pump?.answered(response) === true
   }
@@ -133,7 +133,7 @@ export class Session {
     }
   }
 
-  /** Handles a message of so many bytes, at once or when there is room. Returns `false` for an action without a handler. */
+  /** Handles a message of `bytes` bytes, at once or when there is room. Returns `false` for an action without a handler. */
   handle(message: Action | Request, bytes: number): boolean {
     const handlers = message.type === 'message' ? this.#service.handlers.actionsOf(message.name) : undefined
     if (message.type === 'request') this.tasks.start(() => this.#handleRequest(message, bytes), bytes)

@@ -13,7 +13,7 @@ interface Pulse {
 }
 
 /**
- * Finds peers on TCP that have gone without a FIN, such as a drone with an empty battery. TCP's keepalive does that only while
+ * Detects TCP peers that are lost without a FIN, such as a drone with an empty battery. TCP's keepalive does that only while
  * no bytes are in flight; with bytes in flight TCP retries for 15 minutes.
  *
  * A peer that was silent from one beat to the next is asked for its id; if it is silent at the next beat too, its connection is

@@ -42,7 +42,7 @@ export class Reader {
   }
 
   /**
-   * The action that messaging clients get when a filter broadcasts the text of a client that does not speak this protocol;
+   * The action that messaging clients get when a filter broadcasts the string of a client without this protocol;
    * `undefined`: none.
    */
   actionIn(payload: Payload): Action | undefined {

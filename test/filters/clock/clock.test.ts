@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { Clock } from '../../../filters/clock/clock.ts'
 
 describe('the clock of a server', () => {
-  it('is that of the system, in less than milliseconds', () => {
+  it('is the clock of the system, finer than a millisecond', () => {
     const clock = new Clock()
     const fractions = new Set<number>()
     for (let i = 0; i < 1000; i++) {
@@ -16,7 +16,7 @@ describe('the clock of a server', () => {
     assert.ok(fractions.size > 10, `${fractions.size} kinds of microseconds`)
   })
 
-  it('follows when somebody sets that of the system, forth and back', t => {
+  it('follows when the clock of the system is set, forward and back', t => {
     const clock = new Clock()
     const { now } = Date
     for (const seconds of [3600, -86_400, 0.5]) {
@@ -27,7 +27,7 @@ describe('the clock of a server', () => {
     assert.ok(Math.abs(clock.now - now() / 1000) < 0.01)
   })
 
-  it('is not moved by what holds up the process while it looks', t => {
+  it('is not changed by a pause of the process during a reading', t => {
     const [clock, other] = [new Clock(), new Clock()]
     const { now } = Date
     const pause = () => {
@@ -42,7 +42,7 @@ describe('the clock of a server', () => {
     assert.ok(apart < 0.0002, `${apart}`)
   })
 
-  it('does not wait for a system whose clock stands still', t => {
+  it('does not wait for a clock that stands still', t => {
     t.mock.method(Date, 'now', () => 1_000_000)
     const clock = new Clock()
     assert.ok(Math.abs(clock.now - 1000) < 0.01)

@@ -17,26 +17,26 @@ import { freePort } from '../../support/port.ts'
 const clock = new Clock()
 const now = () => clock.system
 
-/** Asserts that an offset is as true as it says, but for what a test's own clock leaves out. */
+/** Asserts that an offset is within its error, and the inaccuracy of the test's clock. */
 function within({ offset, error }: { offset: number; error: number }, truth: number): void {
   assert.ok(Math.abs(offset - truth) <= error + 0.002, `${offset} is not ${truth} within ${error}`)
 }
 
-/** With another instant at that place: so many seconds from now. */
+/** Replaces the timestamp at an offset by one so many seconds from now. */
 function changed(answer: Buffer, at: number, seconds: number): Buffer {
   instant(Date.now() / 1000 + seconds).copy(answer, at)
   return answer
 }
 
 describe('an NTP server', () => {
-  it('is asked in the form of the original', async t => {
+  it('gets the query of clever-show', async t => {
     const server = await ntpServer(t, query => answerTo(query))
     await askNtp(server, now)
     const { vectors } = JSON.parse(readFileSync(join(root, 'test/vectors/clever-show.json'), 'utf8'))
     const { hex } = vectors.find(({ name }: { name: string }) => name === 'ntp/query')
     const [query] = server.queries
     assert.equal(query!.toString('hex', 0, 40), hex.slice(0, 80))
-    // The original has nothing here, and takes any answer for one to its query.
+    // clever-show sends zeros here, and accepts any answer.
     assert.equal(query!.length, 48)
     assert.notEqual(query!.toString('hex', 40), hex.slice(80))
   })
@@ -49,7 +49,7 @@ describe('an NTP server', () => {
       assert.ok(time.error < 0.5, `${time.error}`)
     })
 
-  it('is as wrong as half of the way at most, however that is shared', async t => {
+  it('has an error of at most half of the network delay', async t => {
     const there = await ntpServer(t, async query => {
       await sleep(200)
       return answerTo(query, 10)
@@ -65,7 +65,7 @@ describe('an NTP server', () => {
     assert.ok(late.offset > 10.09 && early.offset < 9.91, `${late.offset} ${early.offset}`)
   })
 
-  it('may take its time, which does not count', async t => {
+  it('is measured without its processing time', async t => {
     const server = await ntpServer(t, async query => {
       const begun = now()
       const answer = answerTo(query)
@@ -79,14 +79,14 @@ describe('an NTP server', () => {
     assert.ok(time.error < 0.1, `${time.error}`)
   })
 
-  it('may leave out what it was sent and when, and say more than that', async t => {
+  it('may leave out timestamps, and send a longer answer', async t => {
     const simple = await ntpServer(t, query => answerTo(query, 10).fill(0, 24, 40))
     within(await askNtp(simple, now), 10)
     const long = await ntpServer(t, query => Buffer.concat([answerTo(query, 10), Buffer.alloc(20)]))
     within(await askNtp(long, now), 10)
   })
 
-  it('is the one who was asked', async t => {
+  it('is the one that was queried', async t => {
     const server = await ntpServer(t, async (query, { port }) => {
       const stranger = createSocket('udp4')
       await new Promise(sent => stranger.send(answerTo(query, 1000), port, '127.0.0.1', sent))
@@ -118,7 +118,7 @@ describe('an NTP server', () => {
     ],
   ]
   for (const [what, change, why] of wrong)
-    it(`is not believed with ${what}`, async t => {
+    it(`is refused with ${what}`, async t => {
       const server = await ntpServer(t, query => change(answerTo(query)))
       await assert.rejects(askNtp(server, now), { message: `NTP server ${server.at}: ${why}` })
     })
@@ -135,10 +135,10 @@ describe('an NTP server', () => {
     assert.ok(Date.now() - begun < 4000)
   })
 
-  it('need not be there, and nobody needs to wait for it', async t => {
+  it('may be unreachable or aborted', async t => {
     await assert.rejects(askNtp({ host: '127.0.0.1', port: await freePort() }, now), { code: 'ECONNREFUSED' })
     await assert.rejects(askNtp({ host: 'nobody.invalid', port: 123 }, now), { code: /ENOTFOUND|EAI_AGAIN/ })
-    // As a network that is not there: the system refuses at once.
+    // An unreachable network: the system refuses at once.
     await assert.rejects(askNtp({ host: '255.255.255.255', port: 123 }, now), { code: 'EACCES' })
     const ending = new AbortController()
     const silent = await ntpServer(t, () => undefined)
@@ -171,7 +171,7 @@ describe('--messaging-ntp', () => {
     assert.ok(Math.abs((await api().ntpTime()) - Date.now() / 1000 - 100) < 0.5)
   })
 
-  it('does not hold up the start, and leaves the clock alone until there is an answer', async t => {
+  it('does not delay the start, and the clock is not corrected before an answer', async t => {
     const silent = await ntpServer(t, () => undefined)
     const begun = Date.now()
     const { api, server, logged } = await room(t, silent.at)
@@ -184,7 +184,7 @@ describe('--messaging-ntp', () => {
     await server.close()
   })
 
-  it('does not hold up the end', async t => {
+  it('does not delay a stop', async t => {
     const silent = await ntpServer(t, () => undefined)
     const { server, logged } = await room(t, silent.at)
     await until(() => silent.queries.length === 1)
@@ -195,7 +195,7 @@ describe('--messaging-ntp', () => {
     )
   })
 
-  it('asks again every 64 seconds, keeps what it knows, and says what changes', async t => {
+  it('asks again every 64 seconds, keeps the correction, and logs changes', async t => {
     let mood: 'right' | 'wrong' = 'right'
     const ntp = await ntpServer(t, query => (mood === 'right' ? answerTo(query, 100) : Buffer.from('?')))
     const logged: string[] = []
@@ -228,7 +228,7 @@ describe('--messaging-ntp', () => {
     ])
   })
 
-  it('is not needed to ask one', async t => {
+  it('is not needed by ntpTime()', async t => {
     const { api } = await room(t, undefined)
     await assert.rejects(api().ntpTime(), { message: 'ntpTime() needs a server, or --messaging-ntp' })
     await assert.rejects(api().ntpTime('a b'), {
@@ -239,7 +239,7 @@ describe('--messaging-ntp', () => {
     assert.ok(Math.abs(api().now() - Date.now() / 1000) < 0.1)
   })
 
-  it('is a host', async t => {
+  it('takes a host', async t => {
     const argv = ['-f', 'messaging', '-p', '0', '--messaging-ntp', 'a/b']
     assert.equal(
       await refusal(argv, { cwd: folder(t) }),

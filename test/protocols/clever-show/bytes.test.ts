@@ -31,7 +31,7 @@ describe('without Node', () => {
       assert.deepEqual(plainly(withPart(messageOf(readFrame(frame, limits), limits)!)), plainly(message))
     })
 
-  it('what is read has the class of the bytes', () => {
+  it('a content has the class of the bytes that are read', () => {
     const { bytes } = envelopes.find(({ name }) => name.startsWith('c2s/binary'))!
     assert.ok(Buffer.isBuffer(readEnvelope(bytes).payload))
     assert.equal(readEnvelope(Uint8Array.from(bytes)).payload.constructor, Uint8Array)
@@ -40,7 +40,7 @@ describe('without Node', () => {
     assert.equal(readFrame(Uint8Array.from(frame), limits).content.constructor, Uint8Array)
   })
 
-  it('the formats import no module of Node, and neither filters nor clients', () => {
+  it('the protocols import no modules of Node, filters or clients', () => {
     const folder = join(root, 'protocols')
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
     assert.ok(files.length > 10)

@@ -39,7 +39,7 @@ describe('content-encoding', () => {
     })
   }
 
-  it('that is unknown is refused, in few words', () => {
+  it('that is unknown is refused with a short error', () => {
     assert.throws(
       () => textIn('x'.repeat(1000), Buffer.alloc(0), 'it'),
       refusing(`it is not in the encoding "${'x'.repeat(60)}..."; send utf-8`),

@@ -14,15 +14,15 @@ const read = (bytes: Buffer, max = MAX) => {
   return message && withPart(message)
 }
 
-describe('frames of the original', () => {
+describe('frames of clever-show', () => {
   const written = vectors.filter(({ header }) => header !== undefined)
 
-  it('are there', () => {
+  it('are recorded', () => {
     assert.equal(written.length, 36)
   })
 
   for (const { name, bytes, header, contentText } of written) {
-    it(`${name} is read as it was written`, () => {
+    it(`${name} is read`, () => {
       const frame = readFrame(bytes, limitsOf(MAX))
       assert.deepEqual({ ...frame.header }, JSON.parse(header!))
       if (contentText !== undefined) assert.equal(frame.content.toString(), contentText)
@@ -41,7 +41,7 @@ describe('frames of the original', () => {
     })
   }
 
-  it('are written with what the application chose, byte by byte', () => {
+  it('are written byte by byte with the values of the application', () => {
     const kwargs = { time: 1.5 }
     assert.deepEqual(
       frameOf({ type: 'message', name: 'led_fill', args: [255, 0, 16], kwargs }),
@@ -63,7 +63,7 @@ describe('frames of the original', () => {
   })
 
   for (const python of ['py3', 'py27']) {
-    it(`${python}: NaN and infinite numbers come in, and null goes out`, () => {
+    it(`${python}: NaN and infinite numbers are read, and written as null`, () => {
       const said = read(vector(`${python}/action/nan`)) as Action
       assert.deepEqual(said.args, [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
       assert.equal(
@@ -82,13 +82,13 @@ describe('frames of the original', () => {
     })
   })
 
-  it('may have lost their args, as when a request is sent again', () => {
+  it('may have null args, as when a request is resent', () => {
     const { name, id, args, kwargs } = read(vector('observed/resend-request')) as Request
     assert.deepEqual([name, id, args, { ...kwargs }], ['later', '4513', [], {}])
   })
 })
 
-describe('a frame that the original takes badly', () => {
+describe('a frame on which clever-show fails', () => {
   const why: Readonly<Record<string, string>> = {
     'bad/header-not-json': 'the header of a frame is not JSON',
     'bad/header-empty-object': 'byteorder is a string, received undefined',
@@ -106,7 +106,7 @@ describe('a frame that the original takes badly', () => {
     })
   }
 
-  it('is taken when it only lacks kwargs', () => {
+  it('is accepted if only kwargs are missing', () => {
     assert.deepEqual(plainly(read(vector('bad/action-without-kwargs'))), {
       type: 'message',
       name: 'note',
@@ -244,7 +244,7 @@ describe('a frame', () => {
     }
   })
 
-  it('refused for what is in it is not looked into, however deep that is', () => {
+  it('is refused without inspection of its values, at any depth', () => {
     const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels)
     const deep = nested(99)
     assert.throws(() => read(framed(deep)), refusing('the header of a frame is an object, received an array'))
@@ -284,14 +284,14 @@ describe('a frame', () => {
     }
   })
 
-  it('may have a number as an id, which goes back as it came', () => {
+  it('may have a number as an id, which is sent back unchanged', () => {
     const content = '{"requested_value":"a","request_id":7}'
     const asked = read(framed(headerOf(content, { 'message-type': 'request' }), content)) as Request
     const answer = read(frameOf({ type: 'response', name: 'a', id: asked.id, value: 1 })) as Response
     assert.deepEqual([asked.id, answer.id, answer.value], [7, 7, 1])
   })
 
-  it('has contents without a prototype: no name means more than another', () => {
+  it('has contents without prototypes', () => {
     const content =
       '{"args":[{"a":{"constructor":{"prototype":{"polluted":1}}}}],"kwargs":{"__proto__":{"polluted":1},"x":[{}]}}'
     const { args, kwargs } = read(framed(headerOf(content, { action: 'x' }), content)) as Action
@@ -303,7 +303,7 @@ describe('a frame', () => {
     assert.equal(({} as { polluted?: number }).polluted, undefined)
   })
 
-  it('carries an error beside a value that is null, for those who know of none', () => {
+  it('has an error next to the value null', () => {
     const error = { code: 'unknown', message: 'there is no request "x"' }
     const bytes = frameOf({ type: 'response', name: 'x', id: '0001', value: null, error })
     const { header, content } = readFrame(bytes, limitsOf(MAX))
@@ -311,7 +311,7 @@ describe('a frame', () => {
     assert.deepEqual(plainly(read(bytes)), { type: 'response', name: 'x', id: '0001', value: null, error })
   })
 
-  it('with an error that is not understood is an error still', () => {
+  it('with an error of an unknown form is an error', () => {
     const content = '{"value":null}'
     const more = { 'message-type': 'response', request_id: '1', requested_value: 'a', error: 'bad' }
     const { error } = read(framed(headerOf(content, more), content)) as Response
@@ -325,7 +325,7 @@ describe('a frame', () => {
     })
   })
 
-  it('of bytes has them as they are', () => {
+  it('with bytes as content has them unchanged', () => {
     const content = Buffer.of(0, 1, 0xff)
     const bytes = writeFrame(Buffer, 'message', 'filetransfer', undefined, { filepath: 'a' }, content)
     assert.deepEqual(readFrame(bytes, limitsOf(MAX)).content, content)

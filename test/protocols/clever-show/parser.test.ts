@@ -7,7 +7,7 @@ import { action, framed, headerOf, refusing, vector, vectors } from '../../suppo
 
 const MAX = 100_000_000
 
-/** What comes out of a stream that arrives in these pieces. */
+/** The frames of a stream that arrives in these pieces. */
 function parsed(pieces: readonly Buffer[], max = MAX): Buffer[] {
   const parser = new Parser<Buffer>(Buffer, limitsOf(max))
   const found: Buffer[] = []
@@ -25,7 +25,7 @@ function cutAt(stream: Buffer, places: readonly number[]): Buffer[] {
   return sorted.slice(1).map((end, i) => stream.subarray(sorted[i], end))
 }
 
-/** What the original wrote and reads. */
+/** Recorded frames of clever-show. */
 const good = vectors.filter(({ header }) => header !== undefined).map(({ bytes }) => bytes)
 
 describe('a stream of frames', () => {
@@ -36,16 +36,16 @@ describe('a stream of frames', () => {
     for (let at = 0; at <= stream.length; at++) assert.deepEqual(parsed(cutAt(stream, [at])), few)
   })
 
-  it('may come byte by byte', () => {
+  it('may arrive byte by byte', () => {
     const all = Buffer.concat(good)
     assert.deepEqual(parsed(cutAt(all, [...all.keys()])), good)
   })
 
-  it('may come at once', () => {
+  it('may arrive at once', () => {
     assert.deepEqual(parsed([Buffer.concat(good)]), good)
   })
 
-  it('may be cut anywhere, as often as you like', () => {
+  it('may be cut anywhere, any number of times', () => {
     const frames = fc.array(fc.constantFrom(...good), { minLength: 1, maxLength: 8 })
     const cuts = fc.array(fc.nat(100_000), { maxLength: 60 })
     fc.assert(
@@ -65,7 +65,7 @@ describe('a stream of frames', () => {
     )
   })
 
-  it('may be cut anywhere when its files are not gathered, and gives their bytes as they come', () => {
+  it('may be cut anywhere when files are streamed, and returns their bytes as they arrive', () => {
     const part = { offset: 0, size: 9, key: 'k' }
     const file = { action: 'filetransfer', filepath: 'a', 'content-type': 'binary' }
     const some = [
@@ -109,7 +109,7 @@ describe('a stream of frames', () => {
     )
   })
 
-  it('is gathered without a copy for each piece', () => {
+  it('is joined without a copy for each piece', () => {
     const content = Buffer.alloc(20_000_000, 'x')
     const large = framed(
       headerOf(content, { action: 'filetransfer', filepath: 'a', 'content-type': 'binary' }),
@@ -133,13 +133,13 @@ describe('a stream of frames', () => {
     assert.ok(copied < 1.1 * large.length, `${copied} bytes copied`)
   })
 
-  it('is not copied when it comes frame by frame', () => {
+  it('is not copied when it arrives frame by frame', () => {
     const frame = action('a')
     const [bytes] = parsed([frame])
     assert.equal(bytes!.buffer, frame.buffer)
   })
 
-  it('keeps few objects of a content that drips', () => {
+  it('keeps few objects of a content that arrives in small pieces', () => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     parser.push(framed(headerOf('', { 'content-length': 5_000_000, action: 'x' })))
     parser.next()
@@ -152,7 +152,7 @@ describe('a stream of frames', () => {
     assert.ok(grown < 50_000_000, `${grown} bytes for a million`)
   })
 
-  it('tells whether it is within a header, or between two frames', () => {
+  it('reports whether it is within a header or between two frames', () => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     const bytes = vector('py3/action/simple')
     const states: string[] = []
@@ -165,13 +165,13 @@ describe('a stream of frames', () => {
     assert.deepEqual(states, ['header', 'content', 'idle'])
   })
 
-  it('is refused before what is too large has come', () => {
+  it('is refused before a content that is too large arrives', () => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(1000))
     parser.push(framed(headerOf('', { 'content-length': 1001 })))
     assert.throws(() => parser.next(), refusing('a content has at most 1000 bytes, 1001 are announced', 1009))
   })
 
-  it('is refused at the first bad frame, and those before it stand', () => {
+  it('is refused at the first invalid frame, after the frames before it', () => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(MAX))
     parser.push(Buffer.concat([vector('py3/action/simple'), vector('bad/header-not-json')]))
     assert.deepEqual(parser.next()!.bytes, vector('py3/action/simple'))

@@ -8,7 +8,7 @@ import { messageOf } from '../../../protocols/clever-show/message.ts'
 import { readText, writeText } from '../../../protocols/clever-show/text.ts'
 import { plainly, refusing } from '../../support/messaging.ts'
 
-describe('the form for browsers', () => {
+describe('JSON text', () => {
   const forms: readonly (readonly [text: string, message: Messaging])[] = [
     ['{"action":"a","args":[1],"kwargs":{"b":2}}', { type: 'message', name: 'a', args: [1], kwargs: { b: 2 } }],
     [
@@ -30,14 +30,14 @@ describe('the form for browsers', () => {
     ],
   ]
   for (const [text, message] of forms) {
-    it(`says ${text}`, () => {
+    it(`reads and writes ${text}`, () => {
       assert.deepEqual(plainly(readText(text, limitsOf())), message)
       assert.deepEqual(JSON.parse(writeText(message)!), JSON.parse(text))
       assert.deepEqual(plainly(messageOf(readFrame(frameOf(message), limitsOf(1024)), limitsOf())), message)
     })
   }
 
-  it('takes null for an id, an instant and a topic that there is not, and refuses what is none', () => {
+  it('accepts null for a missing id, at and topic, and refuses invalid ones', () => {
     const text = '{"action":"a","id":null,"resend":null,"at":null,"topic":null}'
     assert.deepEqual(plainly(readText(text, limitsOf())), { type: 'message', name: 'a', args: [], kwargs: {} })
     assert.throws(
@@ -50,7 +50,7 @@ describe('the form for browsers', () => {
     )
   })
 
-  it('may leave out args and kwargs, stand in any order, and have blanks and NaN in it', () => {
+  it('may omit args and kwargs, have any order of keys, spaces and NaN', () => {
     assert.deepEqual(
       plainly(readText(' {\n"args": [1] , "action": "a" }', limitsOf())),
       forms[0]![1].type === 'message' && { type: 'message', name: 'a', args: [1], kwargs: {} },
@@ -59,13 +59,13 @@ describe('the form for browsers', () => {
     assert.deepEqual(said?.type === 'message' && said.args, [Number.NaN])
   })
 
-  it('tells 1,024 characters of an error, however long it is', () => {
+  it('has at most 1,024 characters of an error', () => {
     const error = { code: 'c'.repeat(2000), message: 'm'.repeat(100_000) }
     const said = readText(JSON.stringify({ response: 'a', id: '1', error }), limitsOf()) as Response
     assert.deepEqual(said.error, { code: 'c'.repeat(1024), message: 'm'.repeat(1024) })
   })
 
-  it('says null where there is no value', () => {
+  it('has null in place of a missing value', () => {
     assert.equal(
       writeText({ type: 'response', name: 'a', id: '1', value: undefined }),
       '{"response":"a","id":"1","value":null}',
@@ -86,7 +86,7 @@ describe('the form for browsers', () => {
     '{"type":"action","action":"a"}',
     '{"actions":"a"}',
   ]) {
-    it(`leaves other texts alone: ${JSON.stringify(text)}`, () => {
+    it(`does not read other strings: ${JSON.stringify(text)}`, () => {
       assert.equal(readText(text, limitsOf()), undefined)
     })
   }
@@ -104,7 +104,7 @@ describe('the form for browsers', () => {
     })
   }
 
-  it('says whatever a frame says, and back', () => {
+  it('expresses the same messages as frames', () => {
     const name = fc.string({ minLength: 1 })
     const some = {
       args: fc.array(fc.jsonValue(), { maxLength: 4 }),

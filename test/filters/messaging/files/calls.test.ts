@@ -20,7 +20,7 @@ import { Peer, until } from '../../../support/peer.ts'
 
 const MB = bytesOf(1_000_000)
 
-/** A server whose root has `a.bin`, and peers of it: ours, which know parts, and originals. */
+/** A server whose root has `a.bin`, and its peers, with and without support of parts. */
 async function ground(t: TestContext, options: FileDoor = {}) {
   let api!: MessagingApi
   const filter = building(given => {
@@ -42,14 +42,14 @@ async function ground(t: TestContext, options: FileDoor = {}) {
   return { ...all, api, come, ours }
 }
 
-/** Hears of progress. */
+/** Collects progress. */
 function watch() {
   const told: number[] = []
   return { told, onProgress: ({ bytes, size }: { bytes: number; size: number }) => void told.push(bytes, size) }
 }
 
 describe('sendFile', () => {
-  it('sends parts to who knows them, and tells how it goes', async t => {
+  it('sends parts to a client that supports them, with progress', async t => {
     const { api, ours } = await ground(t)
     const { client, files } = await ours()
     const { told, onProgress } = watch()
@@ -68,7 +68,7 @@ describe('sendFile', () => {
     )
   })
 
-  it('sends one frame to others, of what one frame may have', async t => {
+  it('sends one frame of limited size to other clients', async t => {
     const { api, come, root } = await ground(t, { files: { small: 'small', empty: '' }, messagingMaxWhole: 10_000 })
     const { client, socket } = await come()
     const { told, onProgress } = watch()
@@ -94,7 +94,7 @@ describe('sendFile', () => {
     assert.deepEqual(filesIn(root).length, 3)
   })
 
-  it('ends with its client, and the next call goes on', async t => {
+  it('ends with its client, and the next call continues', async t => {
     const { api, ours } = await ground(t)
     const first = await ours()
     first.files.answer = (said, answer) => {
@@ -114,7 +114,7 @@ describe('sendFile', () => {
     assert.equal(second.files.heard[1], `part b.bin ${there}`)
   })
 
-  it('asks what is there when a part is not what comes next, and gives up at last', async t => {
+  it('asks for the offset when a part is refused, at most three times without progress', async t => {
     const { api, ours } = await ground(t)
     const { client, files } = await ours()
     let refusals = 1
@@ -128,13 +128,13 @@ describe('sendFile', () => {
     files.there.clear()
     files.heard.length = 0
     refusals = Number.POSITIVE_INFINITY
-    // It takes all, and says that it does not.
+    // It receives all parts, and answers that it does not.
     files.there.clear = () => {}
     await assert.rejects(api.sendFile(client, 'a.bin', 'c.bin'), { code: 'offset', message: 'no' })
     assert.ok(files.heard.filter(said => said.startsWith('fws')).length <= 8)
   })
 
-  it('says so when the file changes meanwhile', async t => {
+  it('rejects with changed when the file changes meanwhile', async t => {
     const { api, ours, root } = await ground(t)
     const { client, files } = await ours()
     files.answer = (said, answer) => {
@@ -148,7 +148,7 @@ describe('sendFile', () => {
     assert.equal(files.files.size, 0)
   })
 
-  it('gives up when it is told to, and says why others do not take it', async t => {
+  it('rejects on abort, and for clients that cannot receive files', async t => {
     const { api, ours, come, server } = await ground(t)
     const { client, files } = await ours()
     const abort = new AbortController()
@@ -181,7 +181,7 @@ describe('sendFile', () => {
     await assert.rejects(api.sendFile(lost.client, 'a.bin', 'b.bin'), { code: 'none' })
   })
 
-  it('is off where there is no root', async t => {
+  it('is off without a root', async t => {
     const { api, come } = await ground(t, { messagingRoot: undefined as never })
     const { client } = await come()
     const off = { code: 'off', message: 'file transfers need --messaging-root' }
@@ -191,7 +191,7 @@ describe('sendFile', () => {
 })
 
 describe('getFile', () => {
-  it('gets parts of who knows them, and checks the whole', async t => {
+  it('gets parts of a client that supports them, and checks the hash', async t => {
     const { api, ours, root } = await ground(t, { files: { 'in/old': '' } })
     const { client, files } = await ours()
     files.files.set('x', MB)
@@ -218,7 +218,7 @@ describe('getFile', () => {
     assert.deepEqual(unfinished(root), [])
   })
 
-  it('ends with its client, and the next call goes on', async t => {
+  it('ends with its client, and the next call continues', async t => {
     const { api, ours, root } = await ground(t)
     const first = await ours()
     first.files.files.set('x', MB)
@@ -243,7 +243,7 @@ describe('getFile', () => {
     ['another size', 'changed', (part: object) => ({ ...part, size: 2_000_000 })],
     ['another place', 'offset', (part: object) => ({ ...part, offset: 0 })],
   ] as const) {
-    it(`does not take a part of ${what}`, async t => {
+    it(`refuses a part of ${what}`, async t => {
       const { api, ours, root } = await ground(t)
       const { client, files } = await ours()
       files.files.set('x', MB)
@@ -258,7 +258,7 @@ describe('getFile', () => {
     })
   }
 
-  it('does not keep what is not what it should be', async t => {
+  it('deletes a file with a wrong hash', async t => {
     const { api, ours, root } = await ground(t)
     const { client, files } = await ours()
     files.files.set('x', MB)
@@ -274,7 +274,7 @@ describe('getFile', () => {
     assert.deepEqual([filesIn(root), unfinished(root)], [['a.bin'], []])
   })
 
-  it('gets one frame of others, and nothing stays when that is cut', async t => {
+  it('gets one frame of other clients, and keeps nothing of an incomplete one', async t => {
     const { api, come, root } = await ground(t, { messagingMaxWhole: 500_000 })
     const { client, socket } = await come()
     const got = api.getFile(client, 'x', 'y')
@@ -317,7 +317,7 @@ describe('getFile', () => {
     assert.deepEqual([filesIn(root), unfinished(root)], [['a.bin', 'y'], []])
   })
 
-  it('throws away files that nobody has asked for', async t => {
+  it('discards files that were not requested', async t => {
     const { come, server, root, api } = await ground(t)
     const { socket, client } = await come()
     socket.send(frameOf({ type: 'response', name: 'filetransfer', id: '0001', value: null, content: MB }), action('a'))

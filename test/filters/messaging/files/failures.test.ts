@@ -37,8 +37,8 @@ function offsetIn({ value }: Response): unknown {
   return (value as { offset: number }).offset
 }
 
-describe('a server that is killed in the middle of files', () => {
-  it('leaves none under its name, and its clients go on with what is there', async t => {
+describe('a server that is killed during uploads', () => {
+  it('leaves no incomplete file under its name, and its clients continue', async t => {
     const root = folder(t, { 'a.bin': 'old' })
     const first = await startedOn(t, root, [])
     const ann = await known(await first.peer(), 'ann')
@@ -52,7 +52,7 @@ describe('a server that is killed in the middle of files', () => {
     assert.deepEqual(filesIn(root), ['a.bin'])
     assert.equal(readFileSync(join(root, 'a.bin'), 'utf8'), 'old')
 
-    // A write that was under way.
+    // A write that was running.
     const keyed = unfinished(root).find(name => name.startsWith('key-'))!
     appendFileSync(join(root, '.fws-parts', keyed), MB.subarray(786_432, 800_000))
     const second = await startedOn(t, root, [])
@@ -64,7 +64,7 @@ describe('a server that is killed in the middle of files', () => {
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
     await second.server.kill()
 
-    // All was there, and not yet seen to be right.
+    // All bytes were written, but not verified.
     const third = await startedOn(t, root, [])
     const third1 = await known(await third.peer(), 'ann')
     third1.send(part('1', 'c', { offset: 0, size: 3, key: 'c' }, Buffer.from('ab')))
@@ -81,8 +81,8 @@ describe('a server that is killed in the middle of files', () => {
   })
 })
 
-describe('a disk that is full', () => {
-  it('refuses the file, keeps nothing of it, and has its room again', async t => {
+describe('a full disk', () => {
+  it('refuses the file, deletes its part, and releases its quota', async t => {
     const root = smallDisk(t, 1_000_000)
     if (root === undefined) return t.skip('no tmpfs can be mounted')
     const { peer, logged, server } = await fileDoor(t, { messagingRoot: root })
@@ -113,7 +113,7 @@ describe('a disk that is full', () => {
 describe('hostile names', () => {
   const names = HOSTILE.flatMap(([, ...names]) => names).filter(name => Buffer.byteLength(name) < 1024 && name !== '')
 
-  it('lead nowhere but into the root, as they are, or are refused', async t => {
+  it('are used as they are within the root, or are refused', async t => {
     const outer = folder(t)
     const root = join(outer, 'root')
     mkdirSync(join(root, 'in'), { recursive: true })
@@ -159,8 +159,8 @@ describe('hostile names', () => {
   })
 })
 
-describe('a path that changes while it is gone', () => {
-  it('leads to no link that is put in its way', async t => {
+describe('a path that changes while it is walked', () => {
+  it('does not follow a link that is created meanwhile', async t => {
     const outside = folder(t, { a: 'secret' })
     const { root, peer } = await fileDoor(t, { files: { 'in/a': 'open' } })
     const ann = await peer()

@@ -25,8 +25,8 @@ import { until } from '../../../support/peer.ts'
 
 const MB = bytesOf(1_000_000)
 
-describe('files that are pushed over TCP', () => {
-  it('go to the disk as they come, and are seen when they are whole', async t => {
+describe('files that are sent over TCP', () => {
+  it('are written as they arrive, and get their names when they are complete', async t => {
     const { root, peer, server } = await fileDoor(t)
     const ann = await peer()
     ann.send(begun('a.bin', MB.length, MB.subarray(0, 600_000)))
@@ -42,7 +42,7 @@ describe('files that are pushed over TCP', () => {
     assert.ok(server.counters.bytesIn < 1000)
   })
 
-  it('leave nothing when the connection is lost in the middle', async t => {
+  it('leave nothing when the connection is lost', async t => {
     const { root, peer, server } = await fileDoor(t)
     const ann = await peer()
     ann.send(begun('a.bin', MB.length, MB.subarray(0, 600_000)))
@@ -56,7 +56,7 @@ describe('files that are pushed over TCP', () => {
     ['at once', false],
     ['behind an await', true],
   ] as const) {
-    it(`are read and thrown away when a filter before drops them ${how}, and what follows is heard`, async t => {
+    it(`are read and discarded when an earlier filter drops them ${how}, and later messages are handled`, async t => {
       const seen: number[] = []
       const guard: FilterModule = {
         stage: 'guard',
@@ -76,7 +76,7 @@ describe('files that are pushed over TCP', () => {
     })
   }
 
-  it('are read and thrown away where there is no root', async t => {
+  it('are read and discarded without a root', async t => {
     const { peer, server } = await fileDoor(t, { messagingRoot: undefined, filters: ['echo'] })
     const ann = await peer()
     ann.send(pushed('a.bin', MB))
@@ -85,7 +85,7 @@ describe('files that are pushed over TCP', () => {
     await until(() => server.counters.drops['file: off'] === 1)
   })
 
-  it('end the connection when they do not go on, and so do other contents', async t => {
+  it('end the connection when they make no progress, as other contents do', async t => {
     const ended: Closed[] = []
     const { root, peer, clientOf } = await fileDoor(t, {
       filters: [{ disconnect: (_: Client, closed: Closed) => void ended.push(closed) }],
@@ -107,12 +107,12 @@ describe('files that are pushed over TCP', () => {
     assert.deepEqual([filesIn(root), unfinished(root)], [[], []])
   })
 
-  it('have all the time that they take as long as they go on', async t => {
+  it('have no timeout while they make progress', async t => {
     const { root, peer } = await fileDoor(t, { messagingIdle: 0.5 })
     const ann = await peer()
     ann.send(begun('a.bin', 120_000, Buffer.alloc(0)))
     for (let i = 0; i < 6; i++) {
-      // Longer than the time to go on, all in all: it is the clock that is tested.
+      // Together longer than the timeout.
       await sleep(200)
       ann.send(MB.subarray(i * 20_000, (i + 1) * 20_000))
     }
@@ -120,7 +120,7 @@ describe('files that are pushed over TCP', () => {
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB.subarray(0, 120_000))
   })
 
-  it('wait in their socket as long as nobody takes them', async t => {
+  it('wait in the socket until there is room', async t => {
     let agree = () => {}
     const agreed = new Promise<void>(resolve => {
       agree = resolve
@@ -132,7 +132,7 @@ describe('files that are pushed over TCP', () => {
     const ann = await peer()
     const large = bytesOf(40_000_000)
     ann.send(pushed('a.bin', large))
-    // As much as the system takes; and longer than a content may stand still that is read.
+    // As much as the system buffers, and longer than the timeout of a content that is read.
     await sleep(400)
     assert.ok(ann.socket.writableLength > 0)
     agree()
@@ -140,7 +140,7 @@ describe('files that are pushed over TCP', () => {
     assert.equal(sha256(readFileSync(join(root, 'a.bin'))), sha256(large))
   })
 
-  it('replace what is there in one step, a hundred in a row and in their order', async t => {
+  it('replace a file in one step, a hundred times in order', async t => {
     const { root, peer } = await fileDoor(t, { files: { 'a.txt': 'old' }, messagingMaxTransfers: 2, filters: ['echo'] })
     const ann = await peer()
     const frames = Array.from({ length: 100 }, (_, i) => [pushed('a.txt', `version ${i}`), pushed(`${i}.txt`, `${i}`)])
@@ -150,7 +150,7 @@ describe('files that are pushed over TCP', () => {
     assert.equal(filesIn(root).length, 101)
   })
 
-  it('come whole to one path from two at a time, of whom the second is refused', async t => {
+  it('have one writer per path; a second client is refused', async t => {
     const { root, peer, server } = await fileDoor(t)
     const [ann, bob] = [await peer(), await peer()]
     ann.send(begun('a.bin', MB.length, MB.subarray(0, 500_000)))
@@ -163,7 +163,7 @@ describe('files that are pushed over TCP', () => {
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
   })
 
-  it('are refused past those at a time', async t => {
+  it('are refused beyond the limit of transfers', async t => {
     const { root, peer, server } = await fileDoor(t, { messagingMaxTransfers: 1 })
     const [ann, bob] = [await peer(), await peer()]
     ann.send(begun('a.bin', MB.length, MB.subarray(0, 500_000)))
@@ -176,7 +176,7 @@ describe('files that are pushed over TCP', () => {
     await until(() => existsSync(join(root, 'b.bin')))
   })
 
-  it('may not fill more than the quota together, those under way included', async t => {
+  it('may not exceed the quota together, running transfers included', async t => {
     const { root, peer, server } = await fileDoor(t, {
       files: { there: 'x'.repeat(500_000) },
       messagingQuota: 2_600_000,
@@ -186,7 +186,7 @@ describe('files that are pushed over TCP', () => {
     await until(() => server.counters.drops['file: full'] === 1)
     for (const ann of peers) ann.send(MB.subarray(1000))
     await until(() => filesIn(root).length === 3)
-    // What is replaced makes room.
+    // The replaced file releases its quota.
     peers[0]!.send(pushed('there', 'x'))
     await until(() => readFileSync(join(root, 'there')).length === 1)
     peers[0]!.send(pushed('small', 'x'.repeat(500_000)))
@@ -194,7 +194,7 @@ describe('files that are pushed over TCP', () => {
     assert.deepEqual(unfinished(root), [])
   })
 
-  it('are heard of before and after, and refused by who throws', async t => {
+  it('are passed to handlers before and after, and refused by a throw', async t => {
     const heard: unknown[] = []
     const { root, peer, server } = await fileDoor(t, {
       filters: [
@@ -226,7 +226,7 @@ describe('the root', () => {
     ['that is not there', 'nowhere'],
     ['that is a file', 'file'],
   ] as const) {
-    it(`is refused at the start: one ${what}`, async t => {
+    it(`is refused at start: ${what}`, async t => {
       const messagingRoot = join(folder(t, { file: '' }), path)
       const code = path === 'file' ? 'ENOTDIR' : 'ENOENT'
       await assert.rejects(createServer({ port: 0, logLevel: 'silent', filters: ['messaging'], messagingRoot }), {
@@ -236,7 +236,7 @@ describe('the root', () => {
     })
   }
 
-  it('may be one that only gives', async t => {
+  it('may be read-only', async t => {
     const { root, peer } = await fileDoor(t, { files: { a: 'a' } })
     mkdirSync(join(root, 'locked'))
     chmodSync(join(root, 'locked'), 0o500)

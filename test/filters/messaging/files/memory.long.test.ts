@@ -10,11 +10,11 @@ import { asked, bytesOf, filesIn, PART, pushed, startedOn } from '../../../suppo
 import { until } from '../../../support/peer.ts'
 import { recovered, resourcesOf } from '../../../support/resources.ts'
 
-/** Bytes by which a process may grow that passes half a gigabyte on. */
+/** Bytes by which a process may grow while it passes on half a gigabyte. */
 const GROWTH = 128_000_000
 
 describe('half a gigabyte', () => {
-  it('goes through a server that stays as small as it is, in one frame and in parts', async t => {
+  it('does not increase the memory of the server, in one frame and in parts', async t => {
     const root = folder(t)
     const { server, port, peer } = await startedOn(t, root)
     const chunk = bytesOf(1_000_000)

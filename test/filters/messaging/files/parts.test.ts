@@ -21,8 +21,8 @@ import { until } from '../../../support/peer.ts'
 
 const MB = bytesOf(1_000_000)
 
-describe('files that are pushed in parts', () => {
-  it('are answered part by part, checked, and put in their place', async t => {
+describe('files that are sent in parts', () => {
+  it('are answered part by part, verified and committed', async t => {
     const { root, peer } = await fileDoor(t, { files: { 'paths/old': '' } })
     const ann = await peer()
     const parts = partsOf('paths/a.bin', MB)
@@ -42,7 +42,7 @@ describe('files that are pushed in parts', () => {
     ann.send(...partsOf('empty', Buffer.alloc(0)))
     await ann.get(5)
     assert.equal(readFileSync(join(root, 'empty')).length, 0)
-    // The last answer was lost: what is done is not done again.
+    // The last answer was lost: the file is not committed again.
     assert.equal((await asked(ann, { filepath: 'empty', size: 0, key: 'k' }, 'fws.part')).error, undefined)
     const found = await asked(ann, { filepath: 'paths/a.bin', size: MB.length, key: 'k' }, 'fws.part')
     assert.equal((found.value as { offset: number }).offset, MB.length)
@@ -51,7 +51,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(unfinished(root), [])
   })
 
-  it('are told to handlers once, when the last of them comes twice', async t => {
+  it('are passed to handlers once when the last part is sent twice', async t => {
     const heard: boolean[] = []
     const { peer } = await fileDoor(t, {
       filters: [building(api => api.onFile((_client, { done }) => void heard.push(done)))],
@@ -65,7 +65,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(heard, [false, true])
   })
 
-  it('come again when what they have become is gone, or another file', async t => {
+  it('are received again when the file was deleted or replaced', async t => {
     const { root, peer } = await fileDoor(t)
     const ann = await peer()
     const file = Buffer.from('take off')
@@ -86,7 +86,7 @@ describe('files that are pushed in parts', () => {
     await until(() => readFileSync(join(root, 'a'), 'utf8') === 'take off')
   })
 
-  it('go on where they were, on another connection', async t => {
+  it('continue on another connection', async t => {
     const { root, peer, server } = await fileDoor(t, { messagingAskId: true })
     const ann = await known(await peer(), 'ann')
     ann.send(...partsOf('a.bin', MB).slice(0, 2))
@@ -102,7 +102,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
   })
 
-  it('of those whom nobody knows are their connections alone', async t => {
+  it('of a client without id and identity belong to its connection', async t => {
     const { root, peer, server } = await fileDoor(t)
     const [ann, eve] = [await peer(), await peer()]
     const [first] = partsOf('a.bin', MB)
@@ -117,7 +117,7 @@ describe('files that are pushed in parts', () => {
     await until(() => filesIn(root).length === 1)
   })
 
-  it('are told apart by who sends them, and taken over by one who comes back', async t => {
+  it('belong to their sender, which may continue them after a reconnect', async t => {
     const { server, peer } = await fileDoor(t, { messagingAskId: true })
     const come = async (id: string) => {
       const ann = await peer()
@@ -147,7 +147,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(last(back), bare({ offset: 524_288 }))
   })
 
-  it('are refused when they are not what comes next, or not what they should be', async t => {
+  it('are refused with a wrong offset, size or hash', async t => {
     const { root, peer } = await fileDoor(t, { messagingMaxFile: 2_000_000 })
     const ann = await peer()
     const size = 10
@@ -199,7 +199,7 @@ describe('files that are pushed in parts', () => {
     })
   }
 
-  it('let go of all but their bytes when nothing comes for too long, and go on later', async t => {
+  it('close the upload without progress, and continue its part later', async t => {
     const { root, peer } = await fileDoor(t, { messagingIdle: 0.2, messagingMaxTransfers: 1 })
     const [ann, bob] = [await peer(), await peer()]
     ann.send(partsOf('a.bin', MB)[0]!)
@@ -215,7 +215,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(readFileSync(join(root, 'a.bin')), MB)
   })
 
-  it('are checked while others ask for the hashes of huge files', async t => {
+  it('are verified while other clients request hashes of huge files', async t => {
     const { root, peer } = await fileDoor(t, { files: { huge: '' }, messagingQuota: 2 ** 42 })
     truncateSync(join(root, 'huge'), 2 ** 40)
     const [ann, ...others] = [await peer(), await peer(), await peer()]
@@ -229,7 +229,7 @@ describe('files that are pushed in parts', () => {
     for (const other of others) assert.equal(other.received.length, 1)
   })
 
-  it('do not hold their place by parts without bytes', async t => {
+  it('are closed if they send only empty parts', async t => {
     const { peer } = await fileDoor(t, { messagingIdle: 1, messagingMaxTransfers: 1 })
     const [ann, bob] = [await peer(), await peer()]
     const empty = () => ann.send(part('x', 'a.bin', { offset: 0, size: 9 }, Buffer.alloc(0)))
@@ -245,7 +245,7 @@ describe('files that are pushed in parts', () => {
     }, 'its place')
   })
 
-  it('of one client take an eighth of the places, and a quarter of the room beside the first', async t => {
+  it('of one client may use an eighth of the transfers, and a quarter of the quota', async t => {
     const { peer } = await fileDoor(t, { messagingMaxTransfers: 16, messagingQuota: 4_000_000 })
     const [ann, bob] = [await peer(), await peer()]
     const begin = (name: string, size: number) => [name, name, { offset: 0, size }, Buffer.alloc(1)] as const
@@ -262,7 +262,7 @@ describe('files that are pushed in parts', () => {
     assert.deepEqual(await taken(await peer(), ...begin('e', 1000)), bare({ offset: 1 }))
   })
 
-  it('are forgotten when they are too old, at the start too', async t => {
+  it('are deleted when they are too old, also at start', async t => {
     const { root, peer, server } = await fileDoor(t, { messagingAskId: true })
     const ann = await known(await peer(), 'ann')
     ann.send(partsOf('a.bin', MB)[0]!)

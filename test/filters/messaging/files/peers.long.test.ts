@@ -24,13 +24,13 @@ async function pair(t: TestContext, files: Record<string, string> = {}) {
   return { ...ours, api, theirs, drone, client: await ours.clientOf(1) }
 }
 
-describe('files of a peer in Python, in the form of the original', needsPython, () => {
+describe('files of a peer in Python, in the form of clever-show', needsPython, () => {
   for (const [what, content] of [
     ['with nothing in it', Buffer.alloc(0)],
     ['with every byte', EVERY_BYTE],
     ['of 3 MB', LARGE],
   ] as const) {
-    it(`come and go: one ${what}`, async t => {
+    it(`are sent and requested: ${what}`, async t => {
       const { root, theirs, drone, client, api } = await pair(t)
       writeFileSync(join(theirs, 'local'), content)
       drone.tell({ do: 'send_file', local: 'local', filepath: 'remote' })
@@ -49,7 +49,7 @@ describe('files of a peer in Python, in the form of the original', needsPython, 
     })
   }
 
-  it('come before what is said after them is done', async t => {
+  it('are saved before later actions run', async t => {
     const seen: unknown[] = []
     const { root, port } = await fileDoor(t, {
       filters: [
@@ -64,7 +64,7 @@ describe('files of a peer in Python, in the form of the original', needsPython, 
     assert.deepEqual(seen, [true])
   })
 
-  it('write nothing when they are refused, and the connection stays', async t => {
+  it('are not written when they are refused, and the connection stays open', async t => {
     const { root, theirs, drone, logged } = await pair(t, { 'folder/kept': 'as it was' })
     writeFileSync(join(theirs, 'local'), EVERY_BYTE)
     const refused = [
@@ -108,7 +108,7 @@ describe('files of a peer in Python, in the form of the original', needsPython, 
     assert.deepEqual(filesIn(root), [])
   })
 
-  it('that are not there are not answered by it, and the call has its deadline', async t => {
+  it('that do not exist are not answered, and the call times out', async t => {
     let api!: MessagingApi
     const ours = await fileDoor(t, {
       filters: [

@@ -20,8 +20,8 @@ import { Peer, until } from '../../../support/peer.ts'
 
 const MB = bytesOf(1_000_000)
 
-describe('files that are asked for', () => {
-  it('come whole, as far as a frame goes', async t => {
+describe('files that are requested', () => {
+  it('are sent in one frame up to its limit', async t => {
     const large = 'x'.repeat(20_000)
     const { peer } = await fileDoor(t, { files: { 'a/b.csv': '0 1 2', empty: '', large }, messagingMaxWhole: 10_000 })
     const ann = await peer()
@@ -38,7 +38,7 @@ describe('files that are asked for', () => {
       assert.deepEqual((await asked(ann, { filepath })).error, { code, message }, String(filepath))
   })
 
-  it('come in parts, with a version, and have a hash', async t => {
+  it('are sent in parts, with a version and a hash', async t => {
     const { root, peer } = await fileDoor(t)
     writeFileSync(join(root, 'a.bin'), MB)
     const ann = await peer()
@@ -61,7 +61,7 @@ describe('files that are asked for', () => {
       assert.deepEqual((await asked(ann, { filepath: 'a.bin', offset, length: 1 })).error, { code: 'offset', message })
   })
 
-  it('are sent one after the other to one who asks for many and reads slowly', async t => {
+  it('are sent one after the other to a client that reads slowly', async t => {
     const { root, peer, server } = await fileDoor(t, { filters: ['echo'] })
     writeFileSync(join(root, 'a.bin'), bytesOf(3_000_000))
     const ann = await peer()
@@ -83,7 +83,7 @@ describe('files that are asked for', () => {
     ['whole', {}],
     ['in parts', { offset: 0, length: PART }],
   ] as const) {
-    it(`end the connection of one who asks for them ${how} and never reads`, async t => {
+    it(`end the connection of a client that requests them ${how} and never reads`, async t => {
       const { root, peer, server } = await fileDoor(t, { messagingIdle: 0.1 })
       writeFileSync(join(root, 'a.bin'), bytesOf(10_000_000))
       const ann = await peer()
@@ -95,7 +95,7 @@ describe('files that are asked for', () => {
     })
   }
 
-  it('are heard of, and refused by who throws, in parts too', async t => {
+  it('are passed to handlers, and refused by a throw, in parts too', async t => {
     const heard: string[] = []
     const { peer } = await fileDoor(t, {
       files: { open: 'yes', secret: 'no' },
@@ -126,7 +126,7 @@ describe('files that are asked for', () => {
     ])
   })
 
-  it('are behind no link, be it the file, a folder, or one that leads back in', async t => {
+  it('are not behind links: files, folders, and links back into the root', async t => {
     const outside = folder(t, { secret: 'secret' })
     const { root, peer, server } = await fileDoor(t, { files: { 'in/a': 'a' } })
     symlinkSync(join(outside, 'secret'), join(root, 'file'))
@@ -148,7 +148,7 @@ describe('files that are asked for', () => {
 })
 
 describe('files over WebSocket', () => {
-  it('come and go in one message each, and in parts for who speaks frames from the beginning', async t => {
+  it('are sent in one message, and in parts to clients that offer messaging-frames', async t => {
     const { server, root } = await fileDoor(t)
     const ann = await Peer.open(server.url, {}, ['messaging', 'messaging-frames'])
     assert.equal(ann.ws.protocol, 'messaging-frames')
@@ -162,8 +162,8 @@ describe('files over WebSocket', () => {
   })
 })
 
-describe('files, and clients that speak texts', () => {
-  it('do not go together: there is an error for who asks', async t => {
+describe('files and clients that use JSON text', () => {
+  it('do not go together: a request gets an error', async t => {
     const { server } = await fileDoor(t, { files: { a: 'a' } })
     const ann = await Peer.open(server.url, {}, ['messaging'])
     ann.send('{"request": "filetransfer", "id": "1", "kwargs": {"filepath": "a"}}')

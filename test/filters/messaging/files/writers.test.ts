@@ -5,7 +5,7 @@ import { Writers } from '../../../../filters/messaging/files/writers.ts'
 const BUSY = { code: 'busy', message: 'another client writes this file, try again later' }
 
 describe('writers', () => {
-  it('of one owner to one path wait for each other, of two they are refused', async () => {
+  it('of one path wait for each other if they are the same, else the second is refused', async () => {
     const writers = new Writers()
     const owner = {}
     const release = await writers.enter(owner, 'a')

@@ -6,7 +6,7 @@ import { Present } from '../../../../filters/messaging/resumption/present.ts'
 import { PeerCalls } from '../../../../filters/messaging/rpc/peer-calls.ts'
 import type { OutgoingRequest, Session } from '../../../../filters/messaging/rpc/session.ts'
 
-/** A node with a peer that answers when it is told to, and what the node tells the others. */
+/** A node with a peer whose answers the test triggers, and the messages of the node to others. */
 function node() {
   const told: [news: News, node: string | undefined][] = []
   const asked: [id: string, resend: boolean][] = []
@@ -38,7 +38,7 @@ const ask = (resend: boolean, ms = 60_000) =>
   ({ type: 'ask', peer: 'copter1', id: 'x', name: 'battery', args: [], kwargs: {}, resend, ms }) as const
 
 describe('a call between nodes', () => {
-  it('is asked once on a connection, and answered as often as the other node asks', async () => {
+  it('is sent once on a connection, and answered each time that the other node sends it', async () => {
     const { told, asked, calls, answer } = node()
     calls.forward(ask(false), 'b')
     calls.forward(ask(true), 'b')
@@ -49,7 +49,7 @@ describe('a call between nodes', () => {
     assert.deepEqual(told, Array(2).fill([{ type: 'answer', id: 'x', value: 12 }, 'b']))
   })
 
-  it('is not kept for longer than somebody waits', t => {
+  it('is not kept for longer than its caller waits', t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { asked, calls } = node()
     calls.forward(ask(false, 1000), 'b')
@@ -61,7 +61,7 @@ describe('a call between nodes', () => {
     ])
   })
 
-  it('goes to the others while the peer is not here, and says when it may have come before', async () => {
+  it('is sent to the other nodes while the peer is not connected here, with resend from the second time on', async () => {
     const { told, calls, present, session, asked, answer } = node()
     present.leave('copter1', session)
     const called = calls.call('copter1', { name: 'battery', args: [], kwargs: {} })
@@ -87,7 +87,7 @@ describe('a call between nodes', () => {
     calls.answered({ id: asked[0]![0], value: 'late' })
   })
 
-  it('is not asked again where it waits when an older connection ends', async () => {
+  it('is not sent again to the newest connection when an older one ends', async () => {
     const { asked, calls, present, session } = node()
     const over = new AbortController()
     let end = (_: unknown) => {}

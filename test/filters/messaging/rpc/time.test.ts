@@ -23,7 +23,7 @@ async function room(t: TestContext, on: (api: MessagingApi) => void = () => {}, 
   return { ...(await door(t, [application], options)), api }
 }
 
-/** Passes on what the peer sends and what it gets, each after so many milliseconds. */
+/** A proxy that delays the bytes of a peer by so many milliseconds in each direction. */
 async function relay(
   t: TestContext,
   port: number,
@@ -49,7 +49,7 @@ async function relay(
   return (listener.address() as AddressInfo).port
 }
 
-/** A peer with a clock of its own. What it answers to a name it does not have is nothing, as in the original. */
+/** A peer with its own clock. It does not answer unknown requests, as clever-show. */
 async function peerWith(t: TestContext, port: number, answers: Record<string, (asked: Request) => unknown>) {
   const peer = await TcpPeer.open(t, port)
   const asked: string[] = []
@@ -71,7 +71,7 @@ const within = ({ offset, error }: { offset: number; error: number }, truth: num
   assert.ok(error >= 0 && Math.abs(offset - truth) <= error + 0.001, `${offset} is not ${truth} within ${error}`)
 
 describe('the time of the server', () => {
-  it('is told to whoever asks for it', async t => {
+  it('is the answer to time and fws.clock', async t => {
     const { server, peer } = await room(t)
     const ann = await peer()
     const before = clock.now
@@ -86,14 +86,14 @@ describe('the time of the server', () => {
     assert.ok(came > before - 0.002 && went >= came && went < clock.now + 0.002, `${text}`)
   })
 
-  it('is that of an application which has its own', async t => {
+  it('is that of the application if it has a handler', async t => {
     const { peer } = await room(t, api => api.request('time', () => 7))
     const ann = await peer()
     ann.send(request('time', '0001'))
     assert.deepEqual(await ann.get(1), [{ type: 'response', name: 'time', id: '0001', value: 7 }])
   })
 
-  it('is told at once, also while an action of the client is done', async t => {
+  it('is answered at once, also while an action of the client runs', async t => {
     let end = () => {}
     const { server } = await room(t, api => api.action('slow', () => new Promise<void>(resolve => (end = resolve))))
     const ann = await Peer.open(server.url, {}, ['messaging'])
@@ -104,7 +104,7 @@ describe('the time of the server', () => {
     end()
   })
 
-  it('is there for filters, to fractions of a millisecond', async t => {
+  it('is available to filters, in fractions of a millisecond', async t => {
     const { api } = await room(t)
     assert.ok(Math.abs(api.now() - clock.now) < 0.002)
   })
@@ -119,7 +119,7 @@ describe('the clock of a client', () => {
       const found = await api.clockOf(await clientOf(1))
       within(found, ahead)
       assert.ok(found.error < 0.1, `${found.error}`)
-      // Once to see whether it knows.
+      // The first request finds out whether it is supported.
       assert.deepEqual(asked, Array(9).fill('fws.clock'))
       await api.clockOf(await clientOf(1))
       assert.equal(asked.length, 17)
@@ -133,20 +133,20 @@ describe('the clock of a client', () => {
     ['on the way out', { in: 0, out: 60 }],
     ['on both', { in: 20, out: 40 }],
   ] as const)
-    it(`is as wrong as it says at most, with a delay ${what}`, async t => {
+    it(`is within its error, with a delay ${what}`, async t => {
       const { api, port, clientOf } = await room(t)
       const theirs = () => clock.now + 5
       await peerWith(t, await relay(t, port, delays), { 'fws.clock': () => [theirs(), theirs()] })
       const found = await api.clockOf(await clientOf(1))
       within(found, 5)
-      // Neither more cautious than it has to be: half of the way, and what the test itself takes.
+      // The error is half of the delay, and the time that the test itself takes.
       assert.ok(found.error >= 0.028 && found.error < 0.08, `${found.error}`)
-      // The delay that only one direction has is the whole of the mistake.
+      // The error comes from the delay of one direction.
       const mistake = (delays.out - delays.in) / 2000
       assert.ok(Math.abs(found.offset - 5 - mistake) < 0.02, `${found.offset}`)
     })
 
-  it('may take its time to answer, which does not count', async t => {
+  it('is measured without the processing time of the answer', async t => {
     const { api, port, clientOf } = await room(t)
     const answer = async () => {
       const came = clock.now
@@ -159,7 +159,7 @@ describe('the clock of a client', () => {
     assert.ok(found.error < 0.02, `${found.error}`)
   })
 
-  it('is that of most questions: three that are held up change nothing', async t => {
+  it('is a median: three delayed samples have no effect', async t => {
     const { api, port, clientOf } = await room(t)
     let count = 0
     const answer = async () => {
@@ -172,7 +172,7 @@ describe('the clock of a client', () => {
     assert.ok(found.error < 0.05, `${found.error}`)
   })
 
-  it('is known as well as by the best question', async t => {
+  it('has the error of the best sample', async t => {
     const { api, port, clientOf } = await room(t)
     let count = 0
     const answer = async () => {
@@ -188,7 +188,7 @@ describe('the clock of a client', () => {
     assert.ok(found.error < 0.03, `${found.error}`)
   })
 
-  it('is asked for by its request time, if it knows no other', async t => {
+  it('is requested by time if fws.clock is unknown', async t => {
     const { api, port, clientOf } = await room(t)
     const unknown = ({ id }: Request) =>
       frameOf({ type: 'response', name: 'fws.clock', id, value: null, error: { code: 'unknown', message: 'no' } })
@@ -197,7 +197,7 @@ describe('the clock of a client', () => {
     assert.deepEqual(asked, ['fws.clock', ...Array(8).fill('time')])
   })
 
-  it('is found of the original, which answers nothing to what it does not know', async t => {
+  it('is measured of clever-show, which does not answer unknown requests', async t => {
     const { api, port, clientOf } = await room(t)
     const { asked } = await peerWith(t, port, { time: () => clock.now - 5 })
     within(await api.clockOf(await clientOf(1)), -5)
@@ -205,7 +205,7 @@ describe('the clock of a client', () => {
     assert.deepEqual(asked, ['fws.clock', ...Array(16).fill('time')])
   })
 
-  it('is found of a client in Python', needsPython, async t => {
+  it('is measured of a client in Python', needsPython, async t => {
     const { api, port, clientOf } = await room(t)
     await PythonPeer.open(t, port, 'copter1')
     const found = await api.clockOf(await clientOf(1))
@@ -213,7 +213,7 @@ describe('the clock of a client', () => {
     t.diagnostic(`off by ${(found.offset * 1e6).toFixed(0)} us, told within ${(found.error * 1e6).toFixed(0)} us`)
   })
 
-  it('is compared with what the server takes for the time', async t => {
+  it('is compared with the corrected time of the server', async t => {
     const ntp = await ntpServer(t, query => answerTo(query, 100))
     const { api, port, clientOf } = await room(t, () => {}, { messagingNtp: ntp.at })
     await until(() => api.now() - clock.now > 99)
@@ -231,13 +231,13 @@ describe('the clock of a client', () => {
     ['the end before the beginning', () => [clock.now, clock.now - 1], 'invalid', /answers with impossible times$/],
   ]
   for (const [what, answer, code, message] of wrong)
-    it(`is not believed when it tells ${what}`, async t => {
+    it(`is refused: ${what}`, async t => {
       const { api, port, clientOf } = await room(t)
       await peerWith(t, port, { 'fws.clock': answer })
       await assert.rejects(api.clockOf(await clientOf(1)), { code, message })
     })
 
-  it('is not found of one who goes, or who is no messaging client', async t => {
+  it('is not measured of a client that disconnects, or is not a messaging client', async t => {
     const { api, server, port, clientOf } = await room(t)
     const { peer, asked } = await peerWith(t, port, {})
     const found = api.clockOf(await clientOf(1))
@@ -250,7 +250,7 @@ describe('the clock of a client', () => {
 })
 
 describe('an action at an instant', () => {
-  it('is broadcast with it, and as the original reads it', async t => {
+  it('is broadcast with it, also in the form of clever-show', async t => {
     const { api, server, peer, clientOf } = await room(t)
     const [ann, bob] = [await Peer.open(server.url, {}, ['messaging']), await peer()]
     for (const client of (await clientOf(2)).server.clients.values()) client.join('fleet')

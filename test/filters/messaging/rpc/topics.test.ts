@@ -6,7 +6,7 @@ import type { FilterModule } from '../../../../src/contract/filter.ts'
 import { building, door, request } from '../../../support/messaging.ts'
 import { Peer, until } from '../../../support/peer.ts'
 
-/** A browser that asks, and what it is answered: the value, or the error. */
+/** A browser, and a function that sends a request and returns the value or the error of its answer. */
 async function room(t: TestContext, messagingTopics: string[], filters: (FilterModule | string)[] = []) {
   let api!: MessagingApi
   const application = building(given => {
@@ -30,8 +30,8 @@ async function room(t: TestContext, messagingTopics: string[], filters: (FilterM
   return { ...there, api, ann, client, ask }
 }
 
-describe('topics that clients join by themselves', () => {
-  it('are those that the operator allows', async t => {
+describe('fws.subscribe and fws.unsubscribe', () => {
+  it('allow the topics of --messaging-topics', async t => {
     const { ask, client } = await room(t, ['fleet', 'news/**', 'led?'])
     for (const topic of ['fleet', 'news/a/b', 'led1']) assert.equal(await ask('fws.subscribe', topic), null)
     assert.deepEqual([...client.topics], ['fleet', 'news/a/b', 'led1'])
@@ -46,21 +46,21 @@ describe('topics that clients join by themselves', () => {
     assert.deepEqual([...client.topics], ['news/a/b', 'led1'])
   })
 
-  it('are none unless the operator says so, to leave neither', async t => {
+  it('allow no topic by default', async t => {
     const { ask, client, logged } = await room(t, [])
     client.join('fleet')
     const forbidden = { code: 'forbidden', message: 'topic "fleet" is not one of --messaging-topics' }
     assert.deepEqual(await ask('fws.subscribe', 'fleet'), forbidden)
     assert.deepEqual(await ask('fws.unsubscribe', 'fleet'), forbidden)
     assert.deepEqual([...client.topics], ['fleet'])
-    // A peer that asks again and again does not fill the log.
+    // A peer that repeats a refused request does not fill the log.
     assert.deepEqual(
       logged.filter(({ level }) => Number(level) >= 40),
       [],
     )
   })
 
-  it('are texts', async t => {
+  it('need a string', async t => {
     const { ask } = await room(t, ['*'])
     const told = (what: string) => ({
       code: 'invalid',
@@ -73,7 +73,7 @@ describe('topics that clients join by themselves', () => {
     assert.equal(await ask('fws.subscribe', 'x'.repeat(1024)), null)
   })
 
-  it('are what guards permit', async t => {
+  it('respect the permits of guards', async t => {
     const { ask, client } = await room(
       t,
       ['*'],
@@ -87,7 +87,7 @@ describe('topics that clients join by themselves', () => {
     assert.deepEqual([...client.topics], ['open'])
   })
 
-  it('are a thousand for one client', async t => {
+  it('allow a thousand topics for one client', async t => {
     const { ask, client, ann } = await room(t, ['*'])
     for (let i = 0; i < 1000; i++) client.join(`${i}`)
     assert.deepEqual(await ask('fws.subscribe', 'one more'), {
@@ -100,7 +100,7 @@ describe('topics that clients join by themselves', () => {
     assert.equal(ann.closed, undefined)
   })
 
-  it('come with what is broadcast by them', async t => {
+  it('get the topic with broadcasts', async t => {
     const { api, server, ask, ann, peer } = await room(t, ['fleet'])
     const bob = await peer()
     bob.send(request('fws.subscribe', '0001', ['fleet']))
@@ -121,7 +121,7 @@ describe('topics that clients join by themselves', () => {
     )
   })
 
-  it('of any length may be broadcast by', async t => {
+  it('do not limit the topics of broadcasts', async t => {
     const { api, server, client, ann } = await room(t, [])
     const topic = 'x'.repeat(70_000)
     client.join(topic)
@@ -130,7 +130,7 @@ describe('topics that clients join by themselves', () => {
     assert.deepEqual(ann.received, ['{"action":"land","args":[],"kwargs":{}}'])
   })
 
-  it('are joined at once, also while an action of the client is done', async t => {
+  it('run at once, also while an action of the client runs', async t => {
     let end = () => {}
     const waiting = building(api => api.action('slow', () => new Promise<void>(resolve => (end = resolve))))
     const { ask, ann, client } = await room(t, ['*'], [waiting])

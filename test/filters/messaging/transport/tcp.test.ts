@@ -27,7 +27,7 @@ import {
 } from '../../../support/messaging.ts'
 import { Peer, until } from '../../../support/peer.ts'
 
-/** What one who is refused to start is told. */
+/** The error of a start that is refused. */
 async function refusal(options: object, filters: string[] = ['messaging']): Promise<string> {
   try {
     const server = await createServer({ port: 0, logLevel: 'silent', filters, ...options })
@@ -39,7 +39,7 @@ async function refusal(options: object, filters: string[] = ['messaging']): Prom
 }
 
 describe('messaging over TCP', () => {
-  it('is closed unless a port is given', async t => {
+  it('opens no port by default', async t => {
     const { server, port } = await door(t, ['echo'])
     assert.ok(port > 0)
     await server.close()
@@ -50,7 +50,7 @@ describe('messaging over TCP', () => {
     assert.equal(error.code, 'ECONNREFUSED')
   })
 
-  it('has clients like any other: broadcasts, topics, and their ends', async t => {
+  it('has clients with broadcasts, topics and close codes as any other transport', async t => {
     const ended: unknown[] = []
     const { server, clientOf, peer } = await door(t, [
       {
@@ -80,7 +80,7 @@ describe('messaging over TCP', () => {
     assert.deepEqual(ended, [['messaging', { code: 1000, reason: '', clean: true }]])
   })
 
-  it('tells a lost peer, and one that goes within a frame, from one that is done', async t => {
+  it('distinguishes a lost peer, a peer that ends within a frame, and one that has finished', async t => {
     const ended: unknown[] = []
     const { clientOf, peer } = await door(t, [
       { disconnect: (_: Client, { code, clean }: Closed) => void ended.push([code, clean]) },
@@ -213,7 +213,7 @@ describe('messaging over TCP', () => {
     })
   }
 
-  it('ends a header that drips, and not a peer that is silent', async t => {
+  it('closes a peer whose header is slow, but not one that is silent between frames', async t => {
     const ended: Closed[] = []
     const { peer, clientOf } = await door(
       t,
@@ -236,13 +236,13 @@ describe('messaging over TCP', () => {
     await silent.get(1)
   })
 
-  it('gives a header its time anew when the frame before it was whole', async t => {
+  it('starts the timeout of a header when the frame before it is complete', async t => {
     const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.4 })
     const ann = await peer()
     const frame = action('message', ['x'])
     for (let i = 0; i < 4; i++) {
       ann.socket.write(frame.subarray(0, 10))
-      // Longer than the time for one, all in all: it is the clock that is tested.
+      // Together longer than the timeout of one header.
       await sleep(200)
       ann.socket.write(frame.subarray(10))
     }
@@ -250,11 +250,11 @@ describe('messaging over TCP', () => {
     assert.equal(ann.hasEnded, false)
   })
 
-  it('gives a content all the time that it takes', async t => {
+  it('does not close a slow content that makes progress', async t => {
     const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.3 })
     const ann = await peer()
     const frame = action('message', ['x'])
-    // In the header, in the content, and long after the time for a header.
+    // In the header, in the content, and long after the timeout of a header.
     for (const [from, to, ms] of [
       [0, 10, 50],
       [10, -10, 500],
@@ -267,7 +267,7 @@ describe('messaging over TCP', () => {
     assert.equal(ann.hasEnded, false)
   })
 
-  it('stops the clock of a header while it does not read, and no longer', async t => {
+  it('stops the timeout of a header only while reading is paused', async t => {
     let open = () => {}
     const opened = new Promise<void>(resolve => {
       open = resolve
@@ -290,7 +290,7 @@ describe('messaging over TCP', () => {
 
   // One read of the socket, and several.
   for (const count of [100, 1000]) {
-    it(`reads no more than can be worked on, loses none of ${count}, and keeps the order`, async t => {
+    it(`pauses reading while tasks wait, loses none of ${count} messages, and keeps their order`, async t => {
       let open = () => {}
       const opened = new Promise<void>(resolve => {
         open = resolve
@@ -313,7 +313,7 @@ describe('messaging over TCP', () => {
       const ann = await peer()
       await clientOf(1)
       const texts = Array.from({ length: count }, (_, i) => `${i}`)
-      // Goes at once, as a script does that has said everything.
+      // Ends at once, as a script does that has sent everything.
       ann.socket.end(Buffer.concat(texts.map(text => action('message', [text]))))
       await until(() => server.counters.paused === 1)
       open()
@@ -323,7 +323,7 @@ describe('messaging over TCP', () => {
     })
   }
 
-  it('does not keep a server from stopping, with what is read waiting', async t => {
+  it('does not delay a stop of the server while messages wait', async t => {
     const { server, peer, clientOf } = await door(t, [{ message: () => new Promise<void>(() => {}) }], {
       maxQueued: 1,
       drain: 0,
@@ -336,7 +336,7 @@ describe('messaging over TCP', () => {
     assert.equal(server.clients.size, 0)
   })
 
-  it('ends a peer that never reads, and harms nobody else', async t => {
+  it('closes a peer that never reads, without effect on others', async t => {
     const ended: unknown[] = []
     const { server, peer, clientOf } = await door(
       t,
@@ -356,7 +356,7 @@ describe('messaging over TCP', () => {
     assert.deepEqual(ended, [[id, 1013]])
   })
 
-  it('ends after everything that was sent, also for a peer that does not end its side', async t => {
+  it('ends after everything is sent, also for a peer that does not end its side', async t => {
     const { server, port, clientOf } = await door(t, [])
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     t.after(() => void socket.destroy())
@@ -370,7 +370,7 @@ describe('messaging over TCP', () => {
     assert.equal(server.counters.closes[4000], 1)
   })
 
-  it('asks each peer for its id, unless told otherwise, and takes no answer for proof', async t => {
+  it('asks each peer for its id unless disabled, and does not use it as identity', async t => {
     const known: string[] = []
     const { peer, clientOf } = await door(t, [building(api => api.onId((_, id) => void known.push(id)))], {
       messagingAskId: true,
@@ -389,14 +389,14 @@ describe('messaging over TCP', () => {
       assert.deepEqual(client.state.messaging, id === 'copter1' ? { id } : undefined)
     }
     assert.deepEqual(known, ['copter1', 'copter1'])
-    // The original would have thrown out the others, which come from the same address.
+    // clever-show would close the others, which have the same address.
     assert.deepEqual(
       peers.map(({ hasEnded }) => hasEnded),
       ids.map(() => false),
     )
   })
 
-  it('reports what fails when an id is heard', async t => {
+  it('logs errors of id handlers', async t => {
     const { peer, logged } = await door(
       t,
       [
@@ -416,7 +416,7 @@ describe('messaging over TCP', () => {
     )
   })
 
-  it('calls a peer while an action of it is done', async t => {
+  it('calls a peer while its action runs', async t => {
     let api!: MessagingApi
     const { peer } = await door(t, [
       building(given => {
@@ -432,7 +432,7 @@ describe('messaging over TCP', () => {
     assert.deepEqual(ann.names[1], ['go', [1.5]])
   })
 
-  it('lets a hold stand: who is held reaches nobody, and hears nothing', async t => {
+  it('keeps a held peer pending: it sends and receives no broadcasts', async t => {
     let isAdmitted = false
     const { server, peer, clientOf } = await door(t, [], {
       filters: [
@@ -461,7 +461,7 @@ describe('messaging over TCP', () => {
     assert.deepEqual(ann.names, [['message', ['late']]])
   })
 
-  it('ends a peer beyond --max-clients', async t => {
+  it('closes a peer beyond --max-clients', async t => {
     const { peer, clientOf, logged } = await door(t, ['echo'], { maxClients: 1 })
     const first = await peer()
     await clientOf(1)
@@ -473,13 +473,13 @@ describe('messaging over TCP', () => {
     await first.get(1)
   })
 
-  it('does not wait for those who want TLS and say nothing', async t => {
+  it('closes connections without a TLS handshake when it stops', async t => {
     const { key, cert } = await authority('localhost')
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const tls = { messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` }
     const { server, peer, port, clientOf } = await door(t, [], tls)
     const silent = await peer()
-    // Taken after that one.
+    // Accepted after that connection.
     const next = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
     t.after(() => void next.destroy())
     await clientOf(1)
@@ -493,7 +493,7 @@ describe('messaging over TCP', () => {
     assert.equal(patient.server.clients.size, 0)
   })
 
-  it('serves who comes after 300 that want TLS and say nothing', async t => {
+  it('accepts a peer after 300 connections without a TLS handshake', async t => {
     const { key, cert } = await authority('localhost')
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const { port, clientOf } = await door(t, ['echo'], {
@@ -508,7 +508,7 @@ describe('messaging over TCP', () => {
     await ann.get(1)
     assert.ok(Date.now() - begun < 5000, 'it had to wait for others')
     await clientOf(1)
-    // The oldest: as many as there were too many.
+    // The oldest connections, as many as exceed the limit.
     const ended = () => silent.flatMap(({ hasEnded, socket }, i) => (hasEnded || socket.closed ? [i] : []))
     await until(() => ended().length === 45)
     assert.deepEqual(
@@ -534,7 +534,7 @@ describe('messaging over TCP', () => {
     )
   })
 
-  it('goes on listening when a connection could not be taken', async t => {
+  it('continues to listen when a connection cannot be accepted', async t => {
     const { port, peer, logged } = await door(t, ['echo'])
     const listening = (process as unknown as { _getActiveHandles(): unknown[] })
       ._getActiveHandles()
@@ -548,7 +548,7 @@ describe('messaging over TCP', () => {
     assert.match(JSON.stringify(line!.err), /accept EMFILE/)
   })
 
-  it('ends its peers when the server stops', async t => {
+  it('closes its peers when the server stops', async t => {
     const closes: unknown[] = []
     const { server, peer, clientOf } = await door(t, [
       { disconnect: (_: Client, { code, reason }: Closed) => void closes.push([code, reason]) },
@@ -560,7 +560,7 @@ describe('messaging over TCP', () => {
     assert.deepEqual(closes, [[1001, 'server is shutting down']])
   })
 
-  it('writes at most five lines a second about who is refused', async t => {
+  it('logs at most five refused peers per second', async t => {
     const { port, logged, server } = await door(t, [])
     for (let i = 0; i < 30; i++) {
       const socket = connect(port, '127.0.0.1', () => socket.end(vector('bad/header-not-json')))
@@ -571,7 +571,7 @@ describe('messaging over TCP', () => {
     assert.ok(lines.length >= 5 && lines.length <= 15, `${lines.length} lines`)
   })
 
-  it('does not give up a peer that reads slowly', async t => {
+  it('does not close a peer that reads slowly', async t => {
     const large = building(messaging => void messaging.request('large', () => 'x'.repeat(60_000_000)))
     const options = { messagingAskId: true, messagingHeartbeat: 0.1, maxBuffered: 100_000_000 }
     const { server, peer } = await door(t, [large], options)
@@ -579,7 +579,7 @@ describe('messaging over TCP', () => {
     const [asked] = await slow.get(1)
     slow.send(response('id', (asked as Request).id, 'slow'), request('large', '1'))
     const { socket } = slow
-    // A little now and then, for ten beats.
+    // Reads a little at intervals, for ten beats.
     for (let reads = 0; reads < 10; reads++) {
       socket.resume()
       await new Promise(setImmediate)
@@ -590,7 +590,7 @@ describe('messaging over TCP', () => {
     assert.ok(!slow.received.some(({ type }) => type === 'response'), 'it has not read it all, or nothing was proved')
   })
 
-  it('gives up a peer that no longer answers, not one that is silent but there, nor one that never told who it is', async t => {
+  it('closes a peer that no longer answers, but no silent peer that answers or has no id', async t => {
     const { server, clientOf, peer } = await door(t, [], { messagingAskId: true, messagingHeartbeat: 0.3 })
     const [silent, gone, deaf] = [await peer(), await peer(), await peer()]
     let answered = 0
@@ -611,14 +611,14 @@ describe('messaging over TCP', () => {
 })
 
 describe('messaging on a TCP port is refused at start', () => {
-  it('beside a guard, which it would walk around', async () => {
+  it('with a guard, which it would bypass', async () => {
     assert.equal(
       await refusal({ messagingPort: 0 }, ['rate-limit', 'messaging']),
       'ERR_OPTION filter messaging: --messaging-port 0 bypasses rate-limit; give --messaging-open if that is intended',
     )
   })
 
-  it('and not if that is meant, or without a port', async t => {
+  it('but not with --messaging-open or without a port', async t => {
     for (const options of [{ messagingPort: 0, messagingOpen: true }, {}]) {
       const server = await createServer({
         port: 0,
@@ -630,7 +630,7 @@ describe('messaging on a TCP port is refused at start', () => {
     }
   })
 
-  it('with half of what TLS needs, or what is none', async t => {
+  it('with an incomplete or invalid TLS configuration', async t => {
     const path = folder(t, { 'key.pem': 'none', 'cert.pem': 'none' })
     assert.equal(
       await refusal({ messagingPort: 0, messagingKey: `${path}/key.pem` }),
@@ -650,7 +650,7 @@ describe('messaging on a TCP port is refused at start', () => {
     )
   })
 
-  it('when somebody else has it', async t => {
+  it('when the port is in use', async t => {
     const other = createTcp()
     await once(other.listen(0, '127.0.0.1'), 'listening')
     t.after(() => void other.close())

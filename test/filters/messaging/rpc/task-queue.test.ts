@@ -8,7 +8,7 @@ import { building } from '../../../support/messaging.ts'
 import { Browser, gate } from '../../../support/messaging-browser.ts'
 import { serve, until } from '../../../support/peer.ts'
 
-/** A server whose application does this. */
+/** A server with an application. */
 async function working(
   t: TestContext,
   on: (api: MessagingApi) => void,
@@ -24,8 +24,8 @@ async function working(
   return { server, api, open: () => Browser.open(server.url) }
 }
 
-describe('what is worked on for one client', () => {
-  it('does not keep its answers waiting when there is no room for more', async t => {
+describe('the tasks of one client', () => {
+  it('do not block the answers to calls when the limit is reached', async t => {
     const { open } = await working(
       t,
       api => {
@@ -42,7 +42,7 @@ describe('what is worked on for one client', () => {
     assert.deepEqual(ann.answers, { a: '12 V', b: 1 })
   })
 
-  it('begins in order when there is room, however much waits', async t => {
+  it('start in order when there is room, however many wait', async t => {
     const { opened, open: go } = gate()
     const begun: unknown[] = []
     const { open, server } = await working(
@@ -65,7 +65,7 @@ describe('what is worked on for one client', () => {
     assert.ok(getEventListeners(client!.signal, 'abort').length <= 1)
   })
 
-  it('is bounded in bytes too, also where it waits', async t => {
+  it('are limited in bytes too, running and waiting ones', async t => {
     const { opened, open: go } = gate()
     let begun = 0
     const { open, server } = await working(
@@ -85,7 +85,7 @@ describe('what is worked on for one client', () => {
     await until(() => Object.keys(ann.answers).length === 10)
   })
 
-  it('is told that the client has gone, and keeps nothing of it if it never ends', async t => {
+  it('end with the signal of the client, which is released even if they never end', async t => {
     const ended: string[] = []
     const told: string[] = []
     const { open, api, server } = await working(
@@ -108,7 +108,7 @@ describe('what is worked on for one client', () => {
     assert.deepEqual(await api.callAll('*', 'x'), [])
   })
 
-  it('keeps no client that has gone, though its messages wait for room', async t => {
+  it('do not retain a client that has disconnected while its messages wait', async t => {
     const ended: string[] = []
     const { open, server } = await working(
       t,
@@ -123,7 +123,7 @@ describe('what is worked on for one client', () => {
     await until(() => ended.length === 1)
   })
 
-  it('is answered before a stop closes the client', async t => {
+  it('are answered before a stop closes the client', async t => {
     const { opened, open: go } = gate()
     const { open, server } = await working(t, api => {
       api.request('slow', async () => {
@@ -141,7 +141,7 @@ describe('what is worked on for one client', () => {
     await closed
   })
 
-  it('keeps no stop for longer than the drain time', async t => {
+  it('do not delay a stop for longer than the drain time', async t => {
     const { open, server } = await working(t, api => api.request('never', () => new Promise(() => {})), { drain: 0.1 })
     const ann = await open()
     ann.say({ request: 'never', id: 'a' })
