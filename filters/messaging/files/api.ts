@@ -15,7 +15,7 @@ export interface FilesApi {
    *
    * @throws (rejects) CallFailed; the signal's reason.
    * @example
-   * await messaging.sendFile(client, 'paths/a.csv', 'path.csv', { onProgress: ({ bytes, size }) => show(bytes / size) })
+   * await messaging.sendFile(client, 'paths/a.csv', 'path.csv', { onProgress: ({ bytes, size }) => console.log(bytes / size) })
    */
   sendFile(client: Client, local: string, filepath: string, options?: TransferOptions): Promise<void>
   /** Saves a file of a client, and replaces an existing one. @throws (rejects) as `sendFile` */

@@ -140,7 +140,7 @@ export class Files {
     await this.#uploads?.close()
   }
 
-  /** Adds the built-in requests of our client library. */
+  /** Adds the built-in requests that the client library sends. */
   #addRequests(handlers: Handlers, requestId: RequestId): void {
     const add = (name: string, answer: (client: Client, kwargs: Kwargs) => Promise<unknown>) =>
       handlers.builtIn(name, async (client, _, kwargs) => {
