@@ -48,12 +48,13 @@ it('imports between the rooms of src run one way', () => {
   assert.deepEqual(back, [])
 })
 
-it('the core imports no filter and no storage, and they import no file of the core', () => {
+it('the core imports no filter, storage or client, and they import no file of the core', () => {
   const outside = (folder: string, allowed: RegExp) =>
     importsIn(join(root, folder)).filter(({ imports }) => imports.startsWith('..') && !allowed.test(imports))
   assert.deepEqual(outside('src', /^\.\.\/protocols\//), [])
   assert.deepEqual(outside('filters', /^\.\.\/protocols\//), [])
   assert.deepEqual(outside('storage', /^$/), [])
+  assert.deepEqual(outside('client', /^\.\.\/protocols\//), [])
 })
 
 it('a filter imports its own parts only', () => {

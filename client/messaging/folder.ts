@@ -1,46 +1,53 @@
+import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import { failedBy } from '../../filters/messaging/files/failed.ts'
-import { receive } from '../../filters/messaging/files/receive.ts'
-import { Store } from '../../filters/messaging/files/store.ts'
-import type { Sender } from '../../filters/messaging/files/upload.ts'
-import { Uploads } from '../../filters/messaging/files/uploads.ts'
-import { failureIn } from '../../filters/messaging/rpc/outcome.ts'
-import { FileError } from '../../src/kit/files/file-error.ts'
-import { FileStore } from '../../src/kit/files/store.ts'
-import type { StoredFile } from '../../src/kit/files/stored-file.ts'
-import type { SharedFiles } from './shared.ts'
+import {
+  BoundedMap,
+  FileError,
+  FileHashes,
+  FileStore,
+  fileErrorOf,
+  SerialQueue,
+  type StoredFile,
+} from 'filtered-websocket/kit'
+import type { SharedFiles, Upload } from './shared.ts'
 
 const GIB = 1024 ** 3
-const AT_A_TIME = 8
-/** Milliseconds in which an upload must go on, to be kept open; and for which what came of it is kept. */
-const IDLE = 60_000
+/** Milliseconds that an incomplete upload is kept after its last part. */
 const PART_AGE = 3_600_000
+/** Completed uploads that are remembered: the response to the last part may be lost. */
+const MAX_COMPLETED = 256
+/** Failures after which the received bytes are useless. */
+const FINAL = ['corrupt', 'full']
 
 export interface FolderOptions {
-  /** Bytes of one file of the server; default 1 GiB. */
+  /** Bytes of one file. Default: 1 GiB. */
   readonly maxFile?: number
-  /** Bytes that may be in the folder in all, before files of the server are refused; default 10 GiB. */
+  /** Bytes of all files in the folder, above which files of the server are refused. Default: 10 GiB. */
   readonly quota?: number
-  /** Told the path of a file of the server that is in its place; the server is told what it throws, and may send it again. */
+  /** Called with the path of a received file when it is complete. An error is sent to the server, which may send the file again. */
   readonly onFile?: (filepath: string) => unknown
 }
 
 /**
- * A folder of this machine, which the server may send to and get from, as a client of the server may with
- * `--messaging-root`: `connectMessaging(url, { files: await folder('/home/pi/files') })`. No link in it is followed. Rejects
- * where there is no folder.
+ * A folder of this machine that the server may write to and read from, as `--messaging-root` is on the server. Links are not
+ * followed. Incomplete uploads are in `.fws-parts` and are resumed, also by another process.
+ *
+ * @throws (rejects) TypeError: the path is not a folder; errors of the system.
+ * @example
+ * const copter = connectMessaging(url, { files: await folder('/home/pi/files') })
  */
 export async function folder(path: string, options: FolderOptions = {}): Promise<SharedFiles> {
   const { maxFile = GIB, quota = 10 * GIB, onFile } = options
-  if (!(await stat(path)).isDirectory()) throw new TypeError(`files are shared in a folder, received "${path}"`)
-  const shared = await FileStore.open(path, 'folder()', { quota, partAge: PART_AGE })
-  const store = new Store(shared, { maxTransfers: AT_A_TIME, maxFile, idleTimeout: IDLE })
-  const uploads = new Uploads(store)
-  // The same on whichever connection.
-  const server: Sender = { id: 'server', identity: undefined, state: {}, signal: new AbortController().signal }
+  if (!(await stat(path)).isDirectory()) throw new TypeError(`folder() takes a folder, received "${path}"`)
+  const store = await FileStore.open(path, 'folder()', { quota, partAge: PART_AGE })
+  const hashes = new FileHashes()
+  /** Uploads may come over several connections. */
+  const writes = new SerialQueue()
+  /** SHA-256 of completed uploads, by the name of the part. */
+  const completed = new BoundedMap<string, string>(MAX_COMPLETED)
 
-  async function using<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
-    const file = await shared.file(filepath)
+  async function read<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
+    const file = await store.file(filepath)
     try {
       return await use(file)
     } finally {
@@ -48,48 +55,111 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     }
   }
 
-  async function hear(filepath: string): Promise<void> {
+  /** Whether the result of an upload still exists: another process may have replaced the file. */
+  async function isCompleted(part: string, filepath: string): Promise<boolean> {
+    const sha256 = completed.get(part)
+    if (sha256 === undefined) return false
+    if ((await read(filepath, file => hashes.of(file)).catch(() => undefined)) === sha256) return true
+    completed.delete(part)
+    return false
+  }
+
+  /** Appends to a file, which gets its name with the last byte. Returns whether it is complete. */
+  async function write(
+    { filepath, size, part, offset = 0 }: { filepath: string; size: number; part?: string; offset?: number },
+    bytes: Uint8Array,
+    sha256?: string,
+  ): Promise<boolean> {
+    if (size > maxFile) throw new FileError('too-large', `a file has at most ${maxFile} bytes`)
+    const file = await store.begin({ bytes: size, ...(part !== undefined && { part }) })
+    let isKept = file.size > 0
+    try {
+      if (file.size === 0) await store.root.check(filepath)
+      if (file.size > size)
+        throw new FileError('corrupt', 'the part is larger than the file; send it from the beginning')
+      if (offset !== file.size)
+        throw new FileError('offset', `the next part begins at ${file.size}, received ${offset}`)
+      if (offset + bytes.length > size)
+        throw new FileError('too-large', `the file has ${size} bytes, received ${offset + bytes.length}`)
+      await file.append(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+      isKept = part !== undefined
+      if (file.size < size) return false
+      if (part !== undefined) {
+        const found = await hashes.of(await file.written())
+        if (found !== sha256) throw new FileError('corrupt', `the file has the sha256 ${found}, not ${sha256}`)
+      }
+      await file.commit(filepath)
+      return true
+    } catch (error) {
+      if (FINAL.includes(fileErrorOf(error).code)) isKept = false
+      throw error
+    } finally {
+      await file.end(isKept)
+    }
+  }
+
+  async function notify(filepath: string): Promise<void> {
     try {
       await onFile?.(filepath)
     } catch (error) {
-      const { code, message } = failureIn(`file ${filepath}`, error)
-      throw new FileError(code, message, error)
+      // The message may contain paths of this machine.
+      if (Object(error).syscall !== undefined) throw new FileError('failed', `file ${filepath} failed`, error)
+      throw error
     }
   }
 
   return {
-    find: upload => told(uploads.find(server, upload)),
-    async take({ filepath, size, key }, offset, bytes, sha256) {
-      const part = { key, offset, size, ...(sha256 !== undefined && { sha256 }) }
-      const hooks = { allow: async () => {}, saved: () => hear(filepath) }
-      await told(uploads.append(server, filepath, part, Buffer.from(bytes), hooks))
-    },
-    async save(filepath, bytes) {
-      const writing = await told(receive(store, { writer: server, filepath }, Buffer.from(bytes)))
-      await told(writing.commit()).finally(() => writing.end(false))
-      await hear(filepath)
-    },
+    find: upload =>
+      guarded(() =>
+        writes.run(async () => {
+          const part = partOf(upload)
+          return (await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part)
+        }),
+      ),
+    take: (upload, offset, bytes, sha256 = '') =>
+      writes.run(async () => {
+        const { filepath, size } = upload
+        const part = partOf(upload)
+        if (offset === size && completed.get(part) === sha256 && (await isCompleted(part, filepath))) return
+        completed.delete(part)
+        if (!(await guarded(() => write({ filepath, size, part, offset }, bytes, sha256)))) return
+        await notify(filepath)
+        completed.set(part, sha256)
+      }),
+    save: (filepath, bytes) =>
+      writes.run(async () => {
+        await guarded(() => write({ filepath, size: bytes.length }, bytes))
+        await notify(filepath)
+      }),
     read: (filepath, offset, length) =>
-      told(
-        using(filepath, async file => {
+      guarded(() =>
+        read(filepath, async file => {
           const bytes = await file.read(offset, length)
           await file.checkUnchanged()
           return { bytes, size: file.size, version: file.version }
         }),
       ),
     hash: (filepath, version) =>
-      told(
-        using(filepath, file => {
+      guarded(() =>
+        read(filepath, file => {
           if (file.version !== version) throw new FileError('changed', 'the file has changed')
-          return store.hashes.of(file)
+          return hashes.of(file)
         }),
       ),
   }
 }
 
-/** Paths of this machine are not for the server. */
-function told<T>(work: Promise<T>): Promise<T> {
-  return work.catch(error => {
-    throw failedBy(error)
-  })
+/** The server must not see paths of this machine. */
+async function guarded<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    throw fileErrorOf(error)
+  }
+}
+
+/** The same name for the same upload in each process. */
+function partOf({ filepath, key, size }: Upload): string {
+  const hash = createHash('sha256').update(JSON.stringify([key, filepath, size]))
+  return `key-${hash.digest('hex').slice(0, 40)}`
 }

@@ -151,6 +151,6 @@ it('a folder that is none is refused', async t => {
   await assert.rejects(files(join(home, 'none')), { code: 'ENOENT' })
   await assert.rejects(files(join(home, 'file')), {
     name: 'TypeError',
-    message: `files are shared in a folder, received "${join(home, 'file')}"`,
+    message: `folder() takes a folder, received "${join(home, 'file')}"`,
   })
 })
