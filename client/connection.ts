@@ -1,22 +1,23 @@
-import {
-  type ConnectionState,
-  type LastingSocket,
-  lastingSocket,
-  type SocketEvents,
-  type SocketOptions,
-} from './lasting-socket.ts'
 import { listeners } from './listeners.ts'
 import { Queue, type Sendable } from './queue.ts'
+import {
+  type ConnectionState,
+  type ReconnectingSocket,
+  reconnectingSocket,
+  type SocketEvents,
+  type SocketOptions,
+} from './reconnecting-socket.ts'
 
-export type { ConnectionState, Socket, SocketClass } from './lasting-socket.ts'
+export type { ConnectionState, Socket, SocketClass } from './reconnecting-socket.ts'
 
 export interface ConnectOptions extends SocketOptions {
-  /** What may wait while there is no connection; default 1,000 messages and 1 MiB. */
+  /** Messages that may wait while there is no connection. Default: 1,000. */
   readonly maxQueued?: number
+  /** Bytes of these messages; a string counts three for each UTF-16 unit. Default: 1 MiB. */
   readonly maxQueuedBytes?: number
   /**
-   * Asked at each opening for what every message passes right before it goes out, those that waited too: for protocols
-   * that number the messages of a connection.
+   * Called when a connection opens. The returned function converts each message right before it is sent, queued messages
+   * too: for protocols that number the messages of a connection.
    */
   readonly outgoing?: () => (data: Sendable) => Sendable
 }
@@ -24,27 +25,27 @@ export interface ConnectOptions extends SocketOptions {
 export type ConnectionEvents = SocketEvents
 
 /**
- * A WebSocket connection that comes back by itself: messages sent meanwhile wait, within bounds, and go out in order.
- * What was under way when a connection broke may be lost; nothing is sent twice.
+ * A WebSocket connection that reconnects. Messages sent meanwhile are queued within bounds and sent in order. Messages in
+ * flight when a connection breaks may be lost; a message is not sent twice.
  */
 export class Connection {
   readonly url: string
   readonly #queue: Queue
   readonly #listeners = listeners<ConnectionEvents>()
-  readonly #socket: LastingSocket
-  #outgoing = asItIs
+  readonly #socket: ReconnectingSocket
+  #outgoing = unchanged
 
   /** @param url - `ws:` or `wss:`. Use `connect`. */
   constructor(url: string, options: ConnectOptions = {}) {
     this.url = url
     this.#queue = new Queue(options.maxQueued ?? 1000, options.maxQueuedBytes ?? 1_048_576)
-    this.#socket = lastingSocket(url, options, (type, event) => {
+    this.#socket = reconnectingSocket(url, options, (type, event) => {
       if (type === 'open') {
-        this.#outgoing = options.outgoing?.() ?? asItIs
-        for (const data of this.#queue.take()) this.#socket.send(this.#outgoing(data))
+        this.#outgoing = options.outgoing?.() ?? unchanged
+        for (const data of this.#queue.drain()) this.#socket.send(this.#outgoing(data))
       }
-      if (this.state === 'closed') this.#queue.take()
-      this.#listeners.tell(type, event)
+      if (this.state === 'closed') this.#queue.drain()
+      this.#listeners.emit(type, event)
     })
   }
 
@@ -57,36 +58,46 @@ export class Connection {
     return this.#queue.length
   }
 
-  /** Bytes handed to the connection that it has not sent. */
+  /** Bytes that the platform has not sent yet. */
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount
   }
 
-  /** Answers how to stop listening. */
+  /**
+   * Adds a listener. An error that a listener throws is reported as an uncaught error and does not reach other listeners.
+   *
+   * @returns removes the listener.
+   */
   on<E extends keyof ConnectionEvents>(type: E, listener: (event: ConnectionEvents[E]) => void): () => void {
     return this.#listeners.add(type, listener)
   }
 
-  /** Sends, now or when there is a connection. `false`: closed, or too much waits already, and it is not sent. */
+  /**
+   * Sends a message, or queues it while there is no connection.
+   *
+   * @returns `false`: the connection is closed or the queue is full, and the message is discarded.
+   * @throws TypeError when the data is neither a string, an ArrayBuffer nor a view.
+   */
   send(data: Sendable): boolean {
     return this.sendNow(data) || (this.state !== 'closed' && this.#queue.add(data))
   }
 
-  /** Sends, or answers `false` where there is no connection: what would be worth nothing later does not wait. */
+  /** As `send`, but returns `false` while there is no connection, for messages that would be useless later. */
   sendNow(data: Sendable): boolean {
-    if (!isSendable(data)) throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
+    if (typeof data !== 'string' && !(data instanceof ArrayBuffer) && !ArrayBuffer.isView(data))
+      throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
     return this.state === 'open' && this.#socket.send(this.#outgoing(data))
   }
 
-  /** For good. */
+  /**
+   * Closes the connection, discards queued messages and does not reconnect.
+   *
+   * @throws as `WebSocket.close` for an invalid code or reason; the connection then stays open.
+   */
   close(code = 1000, reason = ''): void {
     this.#socket.close(code, reason)
-    this.#queue.take()
+    this.#queue.drain()
   }
 }
 
-const asItIs = (data: Sendable): Sendable => data
-
-function isSendable(data: unknown): boolean {
-  return typeof data === 'string' || data instanceof ArrayBuffer || ArrayBuffer.isView(data)
-}
+const unchanged = (data: Sendable): Sendable => data

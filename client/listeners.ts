@@ -1,16 +1,11 @@
-/** Who wants to hear of what: functions by the type of their event. */
-export interface Listeners<Events> {
-  /** Answers how to stop listening. */
-  add<E extends keyof Events>(type: E, listener: (event: Events[E]) => void): () => void
-  /** One listener that throws must not keep the others from hearing, nor the connection from coming back. */
-  tell<E extends keyof Events>(type: E, event: Events[E]): void
-}
-
-export function listeners<Events>(): Listeners<Events> {
+/** Functions by the type of the event that they get. */
+export function listeners<Events>() {
   const byType = new Map<keyof Events, Set<(event: never) => void>>()
   return {
-    add: (type, listener) => addTo(byType, type, listener),
-    tell(type, event) {
+    /** @returns removes the listener. */
+    add: <E extends keyof Events>(type: E, listener: (event: Events[E]) => void) => addTo(byType, type, listener),
+    /** An error that a listener throws is reported as uncaught: it must not stop other listeners or the reconnect. */
+    emit<E extends keyof Events>(type: E, event: Events[E]): void {
       for (const listener of [...(byType.get(type) ?? [])]) {
         try {
           listener(event as never)
@@ -24,7 +19,7 @@ export function listeners<Events>(): Listeners<Events> {
   }
 }
 
-/** Adds to the set of a name, which is there as long as something is in it. Answers how to take it out. */
+/** Adds an item to the set of a name; empty sets are deleted. @returns removes the item. */
 export function addTo<K, T>(sets: Map<K, Set<T>>, name: K, item: T): () => void {
   const set = sets.get(name) ?? new Set()
   sets.set(name, set.add(item))

@@ -1,11 +1,11 @@
-/** What can be sent: text, or bytes. */
+/** A string, or bytes. */
 export type Sendable = string | ArrayBuffer | Uint8Array
 
-/** Messages that wait for a connection, in order, up to a number of messages and of bytes. */
+/** Messages that wait for a connection, in order, within a number of messages and of bytes. */
 export class Queue {
   readonly #maxMessages: number
   readonly #maxBytes: number
-  #waiting: Sendable[] = []
+  #messages: Sendable[] = []
   #bytes = 0
 
   constructor(maxMessages: number, maxBytes: number) {
@@ -14,28 +14,28 @@ export class Queue {
   }
 
   get length(): number {
-    return this.#waiting.length
+    return this.#messages.length
   }
 
-  /** Answers whether there was room. */
+  /** @returns `false`: the queue is full. */
   add(data: Sendable): boolean {
     const size = sizeOf(data)
-    if (this.#waiting.length >= this.#maxMessages || this.#bytes + size > this.#maxBytes) return false
-    this.#waiting.push(data)
+    if (this.#messages.length >= this.#maxMessages || this.#bytes + size > this.#maxBytes) return false
+    this.#messages.push(data)
     this.#bytes += size
     return true
   }
 
-  /** Everything that waits; then nothing does. */
-  take(): readonly Sendable[] {
-    const taken = this.#waiting
-    this.#waiting = []
+  /** Removes all messages and returns them. */
+  drain(): readonly Sendable[] {
+    const messages = this.#messages
+    this.#messages = []
     this.#bytes = 0
-    return taken
+    return messages
   }
 }
 
-/** Bytes, of a text at most three for each of its UTF-16 units. */
+/** Bytes; for a string the upper bound of its UTF-8, three for each UTF-16 unit. */
 export function sizeOf(data: Sendable): number {
   return typeof data === 'string' ? data.length * 3 : data.byteLength
 }

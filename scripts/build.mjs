@@ -29,17 +29,17 @@ await build({
     messaging: 'client/messaging.ts',
     'microphone-worklet': 'client/media/microphone-worklet.ts',
   },
-  plugins: [beside(/^\.\/files\.ts$/, './messaging-files.js'), beside(/^\.\/timing\.ts$/, './messaging-timing.js')],
+  plugins: [external(/^\.\/files\.ts$/, './messaging-files.js'), external(/^\.\/timing\.ts$/, './messaging-timing.js')],
 })
-// Loaded when it is needed; its errors are of the class that whoever has loaded it knows.
+// Loaded on demand. The class of errors is that of messaging.js.
 await build({
   ...browser,
   entryPoints: { 'messaging-files': 'client/messaging/files.ts', 'messaging-timing': 'client/messaging/timing.ts' },
-  plugins: [beside(/^\.\/error\.ts$/, './messaging.js')],
+  plugins: [external(/^\.\/error\.ts$/, './messaging.js')],
 })
 chmodSync(join(root, 'dist/bin/fws-server.js'), 0o755)
 
-/** Leaves a module to a file that browsers find beside the one that imports it. */
-function beside(filter, path) {
-  return { name: `beside ${path}`, setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })) }
+/** Replaces imports of a module by an import of another file in dist/browser. */
+function external(filter, path) {
+  return { name: `external ${path}`, setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })) }
 }

@@ -35,10 +35,10 @@ export class MediaConnection {
     this.#uploads = new Uploads(connection, (type, payload, metadata) => this.#write(type, payload, metadata, false))
     connection.on('open', event => {
       this.#nextId = 0
-      this.#listeners.tell('open', event)
+      this.#listeners.emit('open', event)
     })
     connection.on('message', data => this.#receive(data))
-    connection.on('close', event => this.#listeners.tell('close', event))
+    connection.on('close', event => this.#listeners.emit('close', event))
   }
 
   get state(): ConnectionState {
@@ -138,7 +138,7 @@ export class MediaConnection {
       this.#checkId(header.id)
       this.#dispatch(type, payload, header)
     } catch (error) {
-      this.#listeners.tell('unreadable', { reason: (error as Error).message, data })
+      this.#listeners.emit('unreadable', { reason: (error as Error).message, data })
     }
   }
 
@@ -147,7 +147,7 @@ export class MediaConnection {
     this.#nextId = id + 1
     if (gap <= 0) return
     this.#missed += gap
-    this.#listeners.tell('missed', gap)
+    this.#listeners.emit('missed', gap)
   }
 
   #dispatch(type: number, payload: Uint8Array<ArrayBuffer>, header: MessageHeader): void {
@@ -157,15 +157,15 @@ export class MediaConnection {
     }
     const { kind, ...content } = decode(type, payload, header.metadata)
     if (kind === 'json') this.#dispatchJson(content.payload, header)
-    else this.#listeners.tell(kind, { ...content, ...header } as never)
+    else this.#listeners.emit(kind, { ...content, ...header } as never)
   }
 
   /** An object may have an alert and other properties. */
   #dispatchJson(payload: unknown, header: MessageHeader): void {
     const { alert, ...rest } = Object(payload) as { alert?: Alert }
-    if (alert !== undefined) this.#listeners.tell('alert', alert)
-    if (alert === undefined) this.#listeners.tell('json', { payload, ...header })
-    else if (Object.keys(rest).length > 0) this.#listeners.tell('json', { payload: rest, ...header })
+    if (alert !== undefined) this.#listeners.emit('alert', alert)
+    if (alert === undefined) this.#listeners.emit('json', { payload, ...header })
+    else if (Object.keys(rest).length > 0) this.#listeners.emit('json', { payload: rest, ...header })
   }
 }
 

@@ -1,13 +1,12 @@
-import { loadTiming } from './load-timing.ts'
-import { type Asking, type Clock, here } from './server-time.ts'
+import { type Call, type Clock, localTime } from './server-time.ts'
 
-export function clockOf(ask: Asking): Clock {
+export function clockOf(call: Call): Clock {
   const clock = {
     offset: 0,
     error: Infinity,
-    now: () => here() + clock.offset,
+    now: () => localTime() + clock.offset,
     async sync() {
-      Object.assign(clock, await (await loadTiming()).measure(ask))
+      Object.assign(clock, await (await import('./timing.ts')).measure(call))
     },
   }
   return clock

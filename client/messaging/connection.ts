@@ -1,88 +1,112 @@
 import type { Args, Kwargs, Request } from '../../protocols/clever-show/message.ts'
-import type { ConnectionState, SocketClass } from '../lasting-socket.ts'
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
+import type { ConnectionState, SocketClass } from '../reconnecting-socket.ts'
 import { clockOf } from './clock.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
+import type { FileData, Source } from './file-source.ts'
 import type { Action } from './format.ts'
 import type { GetFileOptions, Sink } from './get-file.ts'
-import { laterOf } from './later.ts'
-import { FRAMES, type LinkOptions, linkTo } from './link.ts'
-import { loadFiles } from './load-files.ts'
-import type { AskOptions, CallOptions } from './outbox.ts'
+import type { CallOptions, SendOptions } from './outbox.ts'
+import { schedulerOf } from './scheduler.ts'
 import type { SendFileOptions, SentFile } from './send-file.ts'
-import { type Clock, here } from './server-time.ts'
+import { type Clock, localTime } from './server-time.ts'
+import { FRAMES, openSession, type SessionOptions } from './session.ts'
 import type { Hash } from './sha256.ts'
-import type { Sharing } from './shared.ts'
-import type { FileData, Source } from './source.ts'
-import type { Line, TransferOptions } from './transfer.ts'
-import { type Delivery, type Reply, workOf } from './work.ts'
+import type { Sharing } from './shared-files.ts'
+import { type Delivery, type Result, taskQueueOf } from './task-queue.ts'
+import type { TransferContext, TransferOptions } from './transfer.ts'
 
-/** For what the client asks of its own accord; `timeout` in milliseconds. */
-const ASIDE = { timeout: 5000, isKept: false }
+/** For requests that are made again on each connection. */
+const INTERNAL = { timeout: 5000, resends: false }
 
-/** Does something. What it returns tells nobody anything; the next action waits for its promise. */
+/** Processes an action. The next action waits for the promise; the value is ignored. */
 export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
-/** What it returns, or its promise settles to, is the answer. */
+/** Processes a request. The value, or the value of the promise, is the response. */
 export type RequestHandler = ActionHandler
-/** Hears the actions of a topic. */
+/** Processes the actions of a topic, as an `ActionHandler`. */
 export type TopicHandler = (action: string, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
 
-export interface MessagingOptions extends LinkOptions {
-  /** What the server may send and get: `blobs(...)`, in Node also `folder(...)`. Default: nothing. */
+export interface MessagingOptions extends SessionOptions {
+  /** Files that the server may write and read: `blobs(...)`, in Node also `folder(...)`. Default: no files. */
   readonly files?: Sharing
 }
 
-/** A connection with a server that has the filter `messaging`: actions, and requests both ways. Use `connectMessaging`. */
+/**
+ * A connection to a server with the filter `messaging`: actions, and requests in both directions. Use `connectMessaging`.
+ *
+ * Methods that return promises reject with a `MessagingError`, or with the reason of the signal.
+ */
 export interface MessagingConnection {
   readonly state: ConnectionState
   readonly id: string
   /** Messages that wait for a connection. */
   readonly queued: number
   readonly clock: Clock
-  /** Answers how to stop listening. */
+  /** Adds a listener. @returns removes it. */
   on<E extends keyof MessagingEvents>(type: E, listener: (event: MessagingEvents[E]) => void): () => void
-  /** What to do when the server says an action; the next one waits until that is done. Answers how to stop. */
+  /**
+   * Adds a handler for an action of the server. Actions are processed one after the other.
+   *
+   * @returns removes the handler.
+   * @throws TypeError when the name is reserved.
+   */
   action(name: string, handler: ActionHandler): () => void
-  /** What to answer to the server's request; requests do not wait for each other, and the latest handler counts. Answers how to stop. */
+  /** Adds a handler for a request of the server; the last one added responds. Requests run concurrently. As `action`. */
   request(name: string, handler: RequestHandler): () => void
   /**
-   * Asks the server. Sent again, under the same id, when the connection breaks before the answer. Rejects with a
-   * `MessagingError`, or the reason of the signal.
+   * Sends a request. Settles with the value of the response. When the connection breaks first, the request is sent again
+   * under the same id.
    */
   call(name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<unknown>
-  /** An action that the server answers when it has done it; as `call`. Where the server is the original: when it has gone out. */
+  /**
+   * Sends an action. Settles when the server has processed it; with a clever-show server over TCP, when it is sent.
+   * Otherwise as `call`.
+   */
   deliver(name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<void>
-  /** An action that nobody answers, now or when there is a connection. `false`: closed, or too much waits, and it is not sent. */
+  /**
+   * Sends an action without a response, now or after the next connect.
+   *
+   * @returns `false`: the connection is closed or the queue is full, and the action is discarded.
+   */
   emit(name: string, args?: Args, kwargs?: Kwargs): boolean
   /**
-   * A plain message: an action `message` where the server has the filter. Bytes go to servers without it alone, and do not
-   * wait. `false`: it is not sent.
+   * Sends a plain message, to a server with the filter as action `message`. Bytes are sent only to servers without the
+   * filter, and are not queued.
+   *
+   * @returns `false`: the message is discarded.
    */
   send(data: Sendable): boolean
   /**
-   * Hears the actions of a topic, on each connection; settles with how to stop. Rejects with a `MessagingError` where the
-   * server refuses, such as `forbidden`; one that cannot be asked now is asked when there is a connection.
+   * Subscribes to a topic, on this connection and later ones. Rejects when the server refuses, for example with `forbidden`.
+   * Without a response within 5 seconds it settles, and subscribes on the next connection.
+   *
+   * @returns (settles with) unsubscribes the handler.
    */
   subscribe(topic: string, handler: TopicHandler): Promise<() => void>
   /**
-   * Sends a file to a path on the server; goes on where it was when the connection breaks. Rejects with a
-   * `MessagingError`, such as `off` where the server takes none, or the reason of the signal.
+   * Sends a file to a path on the server, and resumes after a reconnect. Rejects with `off` if the server accepts no files.
+   *
+   * @example
+   * await copter.sendFile(readFrom('/var/log/flight.csv'), 'logs/flight.csv')
    */
   sendFile(data: FileData | Source | Promise<Source>, filepath: string, options?: SendFileOptions): Promise<SentFile>
-  /** Gets a file of the server, whole and with the hash that it has there; as `sendFile`. */
+  /** Gets a file of the server and checks its hash; resumes after a reconnect. */
   getFile(filepath: string, options?: TransferOptions): Promise<Blob>
   getFile<T>(filepath: string, options: TransferOptions & { readonly into: Sink<T> }): Promise<T>
-  /** Closes, and connects anew with other settings; handlers stay, and so does what waits. */
+  /** Reconnects with other settings. Handlers stay, and queued messages are sent there. */
   reload(settings?: { readonly url?: string; readonly id?: string }): void
-  /** For good; what waits is given up. */
+  /** Closes the connection for good; pending calls reject with `gone`. */
   close(code?: number, reason?: string): void
 }
 
+/** File transfers, which browsers load on demand. Rejects with the error of the platform. */
+export const loadFiles = () => import('./files.ts')
+
 /**
- * @param classFor - what to connect with.
- * @param hash - SHA-256; default: one of our own.
+ * @param classFor - socket class for a URL.
+ * @param hash - makes a SHA-256. Default: an implementation in JavaScript.
  */
 export function messagingOf(
   url: string,
@@ -90,81 +114,82 @@ export function messagingOf(
   classFor: (url: string) => SocketClass | undefined,
   hash?: () => Hash,
 ): MessagingConnection {
-  const { add: on, tell } = listeners<MessagingEvents>()
-  const failed = (name: string, error: unknown) => tell('failed', { name, error })
-  const clock = clockOf(aside)
-  const later = laterOf(clock)
-  const work = workOf(frame => link.sendNow(frame, false), failed, later, answerFile)
-  const link = linkTo(url, options, classFor, tell, work.take, later.stop)
-  const { outbox } = link
-  const line: Line = Object.assign(link, { hash })
+  const { add: on, emit } = listeners<MessagingEvents>()
+  const onError = (name: string, error: unknown) => emit('failed', { name, error })
+  const clock = clockOf(internalCall)
+  const scheduler = schedulerOf(clock)
+  const tasks = taskQueueOf(frame => session.sendNow(frame, false), onError, scheduler, onFile)
+  const session = openSession(url, options, classFor, emit, tasks.accept, scheduler.stop)
+  const { outbox } = session
+  const context: TransferContext = Object.assign(session, { hash })
 
-  /** What is asked anew on each connection. */
-  function aside(name: string, args: Args): Promise<unknown> {
-    return call(name, args, {}, ASIDE)
+  function internalCall(name: string, args: Args): Promise<unknown> {
+    return call(name, args, {}, INTERNAL)
   }
 
-  async function call(name: string, args?: Args, kwargs?: Kwargs, settings?: AskOptions): Promise<unknown> {
-    return (await outbox.ask('request', name, args, kwargs, settings)).value
+  async function call(name: string, args?: Args, kwargs?: Kwargs, settings?: SendOptions): Promise<unknown> {
+    return (await outbox.call('request', name, args, kwargs, settings)).value
   }
 
-  async function answerFile(message: Action | Request): Promise<Reply> {
+  async function onFile(message: Action | Request): Promise<Result> {
     if (!options.files) throw new MessagingError('off', 'this client shares no files')
-    return (await loadFiles()).answerFile(options.files, message)
+    return (await loadFiles()).respondToFile(options.files, message)
   }
 
-  function add(what: 'message' | 'request', name: string, handler: ActionHandler): () => void {
-    if (/^(fws\.|filetransfer$)/.test(name)) throw new TypeError(`no handler can have the name "${name}"`)
-    return work.add(what, name, handler)
+  function add(kind: 'message' | 'request', name: string, handler: ActionHandler): () => void {
+    if (/^(fws\.|filetransfer$)/.test(name)) throw new TypeError(`the name "${name}" is reserved`)
+    return tasks.add(kind, name, handler)
   }
 
-  work.add('request', 'id', () => link.id)
-  work.add('request', 'time', here)
-  work.add('request', 'fws.clock', () => [here(), here()])
+  tasks.add('request', 'id', () => session.id)
+  tasks.add('request', 'time', localTime)
+  tasks.add('request', 'fws.clock', () => [localTime(), localTime()])
   add('message', 'message', ([text]) => {
-    if (typeof text === 'string') tell('message', text)
+    if (typeof text === 'string') emit('message', text)
   })
-  // It will be needed: the sooner the better. What comes before waits for it, and asks again if it did not load.
+  // Saves time for the first file. After a failure the first file loads it again.
   if (options.files) loadFiles().catch(() => {})
   on('open', ({ protocol }) => {
     if (protocol !== FRAMES) return
-    for (const topic of work.topics.keys()) aside('fws.subscribe', [topic]).catch(error => failed(topic, error))
-    if (Number.isFinite(clock.error)) clock.sync().catch(error => failed('time', error))
+    for (const topic of tasks.topics.keys())
+      internalCall('fws.subscribe', [topic]).catch(error => onError(topic, error))
+    if (clock.error < Infinity) clock.sync().catch(error => onError('time', error))
   })
 
-  return Object.assign(link, {
+  return Object.assign(session, {
     clock,
     on,
     action: (name, handler) => add('message', name, handler),
     request: (name, handler) => add('request', name, handler),
     call,
     async deliver(name, args, kwargs, settings) {
-      await outbox.ask('message', name, args, kwargs, { timeout: 60_000, ...settings })
+      await outbox.call('message', name, args, kwargs, { timeout: 60_000, ...settings })
     },
-    emit: (name, args, kwargs) => link.isFree() && outbox.tell(name, args, kwargs),
+    emit: (name, args, kwargs) => session.hasRoom() && outbox.emit(name, args, kwargs),
     send: data =>
-      link.isFree() && (typeof data === 'string' ? outbox.tell('message', [data], {}, data) : link.sendNow(data, true)),
+      session.hasRoom() &&
+      (typeof data === 'string' ? outbox.emit('message', [data], {}, data) : session.sendNow(data, true)),
     async subscribe(topic, handler) {
-      const leave = work.add('topic', topic, handler)
+      const remove = tasks.add('topic', topic, handler)
       try {
-        await aside('fws.subscribe', [topic])
+        await internalCall('fws.subscribe', [topic])
       } catch (error) {
         if (!/gone|timeout/.test((error as MessagingError).code)) {
-          leave()
+          remove()
           throw error
         }
       }
       return () => {
-        leave()
-        if (!work.topics.has(topic)) aside('fws.unsubscribe', [topic]).catch(() => {})
+        remove()
+        if (!tasks.topics.has(topic)) internalCall('fws.unsubscribe', [topic]).catch(() => {})
       }
     },
     async sendFile(data, filepath, settings = {}) {
-      // Together: what rejects while the other loads is heard as well.
+      // Together, so that a rejection of the data during the load is handled.
       const [files, source] = await Promise.all([loadFiles(), data])
-      return files.sendFile(line, source, filepath, settings)
+      return files.sendFile(context, source, filepath, settings)
     },
     getFile: async (filepath: string, settings: GetFileOptions<unknown> = {}) =>
-      (await loadFiles()).getFile(line, filepath, settings) as never,
-  } satisfies Omit<MessagingConnection, keyof typeof link>)
+      (await loadFiles()).getFile(context, filepath, settings) as never,
+  } satisfies Omit<MessagingConnection, keyof typeof session>)
 }

@@ -3,26 +3,29 @@ import { isIPv6 } from 'node:net'
 import { readJson } from 'filtered-websocket/kit'
 import { type Announcement, readAnnouncement } from '../../protocols/clever-show/announcement.ts'
 
-/** Milliseconds that a timer can hold. */
+/** Longest timer, in milliseconds. */
 const MAX_TIMEOUT = 2_147_483_647
 
-/** A server that has announced itself. Nothing proves who said so: TLS, with an authority of your own, does. */
+/** Address of an announced server. Announcements are not authenticated: connect with TLS and your own authority. */
 export type Found = Pick<Announcement, 'host' | 'port' | 'id'>
 
 export interface DiscoverOptions {
-  /** Default: 8181. */
+  /** UDP port. Default: 8181. */
   readonly port?: number
-  /** Address to listen on; default: `0.0.0.0`, all of IPv4. */
+  /** Address to listen on. Default: `0.0.0.0`, all of IPv4. */
   readonly host?: string
-  /** Milliseconds to listen; default: 16,000, as long as the original does. */
+  /** Milliseconds to listen. Default: 16,000, as clever-show. */
   readonly timeout?: number
   readonly signal?: AbortSignal
 }
 
 /**
- * Listens to UDP until a server announces itself; whatever else comes is ignored.
+ * Listens on UDP until a server announces itself. Other datagrams are ignored.
  *
- * @throws (rejects) an error with code `timeout`; what the system says when the port is taken; the signal's reason.
+ * @throws (rejects) an error with code `timeout`; errors of the system, such as `EADDRINUSE`; the signal's reason.
+ * @example
+ * const { host, port } = await discover()
+ * const copter = connectMessaging(`tcp://${host}:${port}`)
  */
 export async function discover(options: DiscoverOptions = {}): Promise<Found> {
   const { port = 8181, host = '0.0.0.0', timeout = 16_000, signal } = options
@@ -34,8 +37,8 @@ export async function discover(options: DiscoverOptions = {}): Promise<Found> {
   let abort = () => {}
   try {
     return await new Promise((resolve, reject) => {
-      const why = `no server has announced itself on UDP port ${port} within ${timeout} ms`
-      timer = setTimeout(() => reject(Object.assign(new Error(why), { code: 'timeout' })), timeout)
+      const reason = `no server was announced on UDP port ${port} within ${timeout} ms`
+      timer = setTimeout(() => reject(Object.assign(new Error(reason), { code: 'timeout' })), timeout)
       abort = () => reject(signal!.reason)
       signal?.addEventListener('abort', abort)
       socket.on('error', reject)

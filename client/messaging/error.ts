@@ -1,9 +1,13 @@
 import type { Failure } from '../../protocols/clever-show/message.ts'
 
-/** Why there is no answer, or which error is the answer. */
+/** A call or a transfer failed. */
 export class MessagingError extends Error {
   override readonly name = 'MessagingError'
-  /** `timeout`; `gone`: no connection any more; `full`: too much waits; `none`: the server has no filter `messaging`. All else is the server's word. */
+  /**
+   * Of this client: `timeout`; `gone` (no connection); `full` (the queue is full); `none` (the server has no filter
+   * `messaging`); for files also `failed` (invalid response), `changed`, `corrupt`, `path` and `too-large`. Other codes come
+   * from the server.
+   */
   readonly code: string
 
   constructor(code: string, message: string) {
@@ -12,7 +16,7 @@ export class MessagingError extends Error {
   }
 }
 
-/** The error of a response; `undefined`: it has none. */
+/** The error of a response, if it has one. */
 export function errorIn({ error }: { readonly error?: Failure }): MessagingError | undefined {
   return error && new MessagingError(error.code, error.message)
 }

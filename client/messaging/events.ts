@@ -1,14 +1,17 @@
 import type { ConnectionEvents } from '../connection.ts'
 
 export interface MessagingEvents {
-  /** Connected and known to the server: what waited has gone out. `protocol` is empty, or `messaging`, with a plain server. */
+  /**
+   * Connected and registered, and the queue is sent. With a server without the filter `messaging`, `protocol` is empty or
+   * `messaging`.
+   */
   open: ConnectionEvents['open']
-  /** Not, or no longer, connected; `retryIn`: milliseconds until the next attempt, `undefined`: there is none. */
+  /** Disconnected, or an attempt failed. `retryIn`: milliseconds until the next attempt; `undefined`: closed. */
   close: ConnectionEvents['close']
-  /** Plain: a text, or of a server without the filter `messaging` bytes. */
+  /** A plain message: a string, or bytes of a server without the filter `messaging`. */
   message: string | ArrayBuffer
-  /** What cannot be understood, and why. */
+  /** A message that cannot be parsed. */
   unreadable: { readonly reason: string; readonly data: string | ArrayBuffer }
-  /** What could not be done: a handler of an action or of a request threw it, or there is none. */
+  /** A message that a handler failed to process, or for which there is no handler; `name` is that of the action or request. */
   failed: { readonly name: string; readonly error: unknown }
 }

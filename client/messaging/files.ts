@@ -1,5 +1,5 @@
-// Loaded when it is needed: see load-files.ts.
+// File transfers. Browsers load them on demand, as messaging-files.js.
 export { blobs } from './blobs.ts'
 export { getFile } from './get-file.ts'
 export { sendFile } from './send-file.ts'
-export { answerFile } from './shared.ts'
+export { respondToFile } from './shared-files.ts'

@@ -9,7 +9,7 @@ import {
   SerialQueue,
   type StoredFile,
 } from 'filtered-websocket/kit'
-import type { SharedFiles, Upload } from './shared.ts'
+import type { SharedFiles, Upload } from './shared-files.ts'
 
 const GIB = 1024 ** 3
 /** Milliseconds that an incomplete upload is kept after its last part. */
@@ -59,12 +59,12 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   async function isCompleted(part: string, filepath: string): Promise<boolean> {
     const sha256 = completed.get(part)
     if (sha256 === undefined) return false
-    if ((await read(filepath, file => hashes.of(file)).catch(() => undefined)) === sha256) return true
-    completed.delete(part)
-    return false
+    const isSame = (await read(filepath, file => hashes.of(file)).catch(() => '')) === sha256
+    if (!isSame) completed.delete(part)
+    return isSame
   }
 
-  /** Appends to a file, which gets its name with the last byte. Returns whether it is complete. */
+  /** Appends to a file, which gets its name with the last byte. @returns whether it is complete. */
   async function write(
     { filepath, size, part, offset = 0 }: { filepath: string; size: number; part?: string; offset?: number },
     bytes: Uint8Array,
@@ -110,52 +110,44 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
 
   return {
     find: upload =>
-      guarded(() =>
-        writes.run(async () => {
+      writes
+        .run(async () => {
           const part = partOf(upload)
           return (await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part)
-        }),
-      ),
+        })
+        .catch(throwVisible),
     take: (upload, offset, bytes, sha256 = '') =>
       writes.run(async () => {
         const { filepath, size } = upload
         const part = partOf(upload)
         if (offset === size && completed.get(part) === sha256 && (await isCompleted(part, filepath))) return
         completed.delete(part)
-        if (!(await guarded(() => write({ filepath, size, part, offset }, bytes, sha256)))) return
+        if (!(await write({ filepath, size, part, offset }, bytes, sha256).catch(throwVisible))) return
         await notify(filepath)
         completed.set(part, sha256)
       }),
     save: (filepath, bytes) =>
       writes.run(async () => {
-        await guarded(() => write({ filepath, size: bytes.length }, bytes))
+        await write({ filepath, size: bytes.length }, bytes).catch(throwVisible)
         await notify(filepath)
       }),
     read: (filepath, offset, length) =>
-      guarded(() =>
-        read(filepath, async file => {
-          const bytes = await file.read(offset, length)
-          await file.checkUnchanged()
-          return { bytes, size: file.size, version: file.version }
-        }),
-      ),
+      read(filepath, async file => {
+        const bytes = await file.read(offset, length)
+        await file.checkUnchanged()
+        return { bytes, size: file.size, version: file.version }
+      }).catch(throwVisible),
     hash: (filepath, version) =>
-      guarded(() =>
-        read(filepath, file => {
-          if (file.version !== version) throw new FileError('changed', 'the file has changed')
-          return hashes.of(file)
-        }),
-      ),
+      read(filepath, file => {
+        if (file.version !== version) throw new FileError('changed', 'the file has changed')
+        return hashes.of(file)
+      }).catch(throwVisible),
   }
 }
 
 /** The server must not see paths of this machine. */
-async function guarded<T>(run: () => Promise<T>): Promise<T> {
-  try {
-    return await run()
-  } catch (error) {
-    throw fileErrorOf(error)
-  }
+function throwVisible(error: unknown): never {
+  throw fileErrorOf(error)
 }
 
 /** The same name for the same upload in each process. */

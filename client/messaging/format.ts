@@ -8,12 +8,12 @@ export type Frame = AnyFrame<Bytes>
 export type Action = format.Action<Bytes>
 export type Response = format.Response<Bytes>
 
-/** Bytes of a content, sent and received. */
+/** Bytes of a content, in both directions. */
 export const MAX_CONTENT = 16 * 1024 * 1024
-/** What is accepted from the server; its JSON is bounded by its length. */
+/** Of frames of the server; the length bounds the cost of its JSON. */
 export const LIMITS: Limits = { maxContent: MAX_CONTENT, parse: JSON.parse }
 
-/** As `writeFrame`, with at most 16 MiB. */
+/** A frame. @throws RangeError when the header or the content is too long. */
 export function encode(
   type: 'message' | 'request' | 'response',
   name: string,

@@ -1,32 +1,32 @@
 import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { pulledPartIn } from '../../protocols/clever-show/part.ts'
 import { MessagingError } from './error.ts'
-import { type FileHash, fileHash } from './source.ts'
-import { type Ask, inOrder, type Line, steadily, type TransferOptions } from './transfer.ts'
+import { type FileHash, fileHash } from './file-source.ts'
+import { type Call, pipeline, type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
 
-/** A file as it was when it was asked for. */
+/** State of a file on the server. */
 export interface Version {
   /** Bytes. */
   readonly size: number
-  /** Another one as soon as the file has changed; empty: nobody knows. */
+  /** Changes with the file; empty when the server has no versions. */
   readonly version: string
 }
 
-/** Where a file goes that is got. */
+/** Receives a file, in this order: `begin`, `write` for each part, `finish`. */
 export interface Sink<T> {
   /**
-   * The file begins, or another version of it, in the place of what there was.
+   * Begins a file, or its new version, which replaces earlier parts.
    *
-   * @param hash - takes what is there of it already; behind that it goes on.
+   * @param hash - gets the bytes that already exist; the transfer continues after them.
    */
   begin(file: Version, hash: FileHash): Promise<void> | void
   write(bytes: Uint8Array<ArrayBuffer>): unknown
-  /** It is whole, and what it should be. */
+  /** The file is complete and has the right hash. @returns the value for the caller. */
   finish(): Promise<T> | T
   /**
-   * The end, whatever has become of it.
+   * Called last, also after an error.
    *
-   * @param isKept - what is there may be gone on with.
+   * @param isKept - whether another transfer may continue with the received bytes.
    */
   close?(isKept: boolean): Promise<void>
 }
@@ -41,33 +41,32 @@ interface Part extends Version {
   readonly offset: number
 }
 
-/** A `Blob`. */
-function inMemory(): Sink<Blob> {
-  let pieces: Uint8Array<ArrayBuffer>[]
+function blobSink(): Sink<Blob> {
+  let parts: Uint8Array<ArrayBuffer>[]
   return {
     begin() {
-      pieces = []
+      parts = []
     },
-    write: bytes => pieces.push(bytes),
-    finish: () => new Blob(pieces),
+    write: bytes => parts.push(bytes),
+    finish: () => new Blob(parts),
   }
 }
 
-/** Gets a file in parts, goes on where it was when the connection breaks; of the original the whole in one answer. */
+/** Gets a file in parts and resumes after a reconnect; in one response from a server that does not know parts. */
 export async function getFile<T = Blob>(
-  line: Line,
+  context: TransferContext,
   filepath: string,
-  { into: sink = inMemory() as Sink<never>, ...options }: GetFileOptions<T>,
+  { into: sink = blobSink() as Sink<never>, ...options }: GetFileOptions<T>,
 ): Promise<T> {
   let file: Version | undefined
-  let hash = fileHash(line.hash?.())
+  let hash = fileHash(context.hash?.())
   let begun = 0
   let isKept = true
 
-  async function part(ask: Ask, at: number, version?: string): Promise<Part> {
-    const kwargs = { filepath, offset: at, length: MAX_PART, version }
-    const { content: bytes, header = {} } = await ask('request', FILE, kwargs)
-    if (!bytes) throw new MessagingError('failed', `the answer is no file "${filepath}"`)
+  async function getPart(call: Call, offset: number, version?: string): Promise<Part> {
+    const kwargs = { filepath, offset, length: MAX_PART, version }
+    const { content: bytes, header = {} } = await call('request', FILE, kwargs)
+    if (!bytes) throw new MessagingError('failed', `the response is not the file "${filepath}"`)
     try {
       return { bytes, ...(pulledPartIn(header).part ?? { offset: 0, size: bytes.length, version: '' }) }
     } catch (error) {
@@ -75,50 +74,50 @@ export async function getFile<T = Blob>(
     }
   }
 
-  async function take({ bytes, version, offset, size }: Part): Promise<void> {
+  async function accept({ bytes, version, offset, size }: Part): Promise<void> {
     options.signal?.throwIfAborted()
     if (version !== file!.version) throw new MessagingError('changed', `"${filepath}" has changed meanwhile`)
     if (offset !== hash.size || offset + bytes.length > size || (bytes.length === 0 && offset < size))
-      throw new MessagingError('failed', `there is a part of "${filepath}" from ${hash.size} on, received ${offset}`)
+      throw new MessagingError('failed', `expected the part of "${filepath}" at ${hash.size}, received ${offset}`)
     await sink.write(bytes)
     hash.add(bytes, offset)
     options.onProgress?.({ bytes: hash.size, size })
   }
 
-  async function* parts(ask: Ask) {
+  async function* parts(call: Call) {
     const { size, version } = file!
-    for (let at = hash.size; at < size; at += MAX_PART) {
-      const start = at
-      yield () => part(ask, start, version)
+    for (let next = hash.size; next < size; next += MAX_PART) {
+      const offset = next
+      yield () => getPart(call, offset, version)
     }
   }
 
-  async function run(ask: Ask): Promise<T> {
-    const first = await part(ask, hash.size).catch(error => {
-      // Another file has its place, a shorter one.
-      if (error.code === 'offset') return part(ask, 0)
+  async function run(call: Call): Promise<T> {
+    const first = await getPart(call, hash.size).catch(error => {
+      // The file was replaced by a shorter one.
+      if (error.code === 'offset') return getPart(call, 0)
       throw error
     })
     const { version, size } = first
     if (!version || version !== file?.version) {
       begun++
       file = { version, size }
-      hash = fileHash(line.hash?.())
+      hash = fileHash(context.hash?.())
       await sink.begin(file, hash)
     }
-    // Before, it may have come further.
-    if (first.offset === hash.size) await take(first)
-    await inOrder(parts(ask), take)
+    // After a resume the sink may have further parts.
+    if (first.offset === hash.size) await accept(first)
+    await pipeline(parts(call), accept)
     if (version) {
-      const { value } = await ask('request', 'fws.hash', { filepath, version })
+      const { value } = await call('request', 'fws.hash', { filepath, version })
       isKept = Object(value).sha256 === hash.digest()
-      if (!isKept) throw new MessagingError('corrupt', `"${filepath}" has another sha256 than what has come of it`)
+      if (!isKept) throw new MessagingError('corrupt', `the received bytes of "${filepath}" have another sha256`)
     }
     return sink.finish()
   }
 
   try {
-    return await steadily(line, options, code => code === 'changed' && begun < 2, run)
+    return await withRetries(context, options, code => code === 'changed' && begun < 2, run)
   } finally {
     await sink.close?.(isKept)
   }

@@ -3,93 +3,66 @@ import { sizeOf } from '../queue.ts'
 import { errorIn, MessagingError } from './error.ts'
 import { encode, type Response } from './format.ts'
 
-/** Milliseconds that a timer can hold. */
+/** Longest timer, in milliseconds. */
 const MAX_TIMEOUT = 2_147_483_647
-/** Answers that the server remembers, if it does not say how many. */
+/** Responses that a server stores for resends, unless it states another number. */
 const WINDOW = 1000
 
 export interface CallOptions {
-  /** Milliseconds, over all connections; default 10,000, of `deliver` 60,000. */
+  /** Milliseconds until the call fails, reconnects included. Default: 10,000; for `deliver` 60,000. */
   readonly timeout?: number
-  /** Gives up when it is aborted, with its reason. */
+  /** Cancels the call, which rejects with the reason of the signal. */
   readonly signal?: AbortSignal
 }
 
-export interface AskOptions extends CallOptions {
-  /** `false`: is not sent again when the connection breaks, but rejects with `gone`. */
-  readonly isKept?: boolean
+export interface SendOptions extends CallOptions {
+  /** Whether the message is sent again when the connection breaks. Otherwise it rejects with `gone`. Default: true. */
+  readonly resends?: boolean
   /** Further fields of the header. */
   readonly fields?: Kwargs
-  /** Content in the place of args and kwargs; whoever sends it waits for answers, as no bound in bytes holds for it here. */
+  /** Content instead of args and kwargs. Not counted: the caller MUST bound it by waiting for responses. */
   readonly bytes?: Uint8Array
 }
 
-/** What is to go out, or waits for its answer. */
+/** A message that is unsent, or waits for its response. */
 export interface Entry {
   readonly name: string
-  /** Unlike all others. */
+  /** Unique. */
   readonly id: string
-  /** Counts what is kept, from 1; 0: it is not. */
-  readonly n: number
-  /** The same for a server without the filter. */
+  /** Number among the messages that are sent again, from 1; 0 for others. */
+  readonly seq: number
+  /** Form for a server without the filter. */
   readonly plain?: string
   /** Bytes that count. */
   readonly size: number
-  /** Of those who want an answer: here it is, or why there is none. */
-  readonly end?: (error: unknown, answer?: Response) => void
-  /** `again`: it has gone out, on a connection that broke. */
-  state?: 'sent' | 'again'
+  /** Settles the call; missing for messages without a response. */
+  readonly end?: (error: unknown, response?: Response) => void
+  /** `lost`: sent on a connection that broke. */
+  state?: 'sent' | 'lost'
   frame(): Uint8Array<ArrayBuffer>
 }
 
-/** What waits to go out, in order, and what waits for its answer: that goes out again on the next connection, under the same id. */
-export interface Outbox {
-  /** Messages that wait for a connection. */
-  waiting(): number
-  /**
-   * Settles with the answer; an action is answered when it is done. Rejects with a `MessagingError`, or the reason of the
-   * signal.
-   */
-  ask(type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: AskOptions): Promise<Response>
-  /** An action that nobody answers; `false`: too much waits. */
-  tell(name: string, args?: Args, kwargs?: Kwargs, plain?: string): boolean
-  /** The answer to something; what nobody waits for came too late. */
-  settle(answer: Response): void
-  /**
-   * Sends what may go, in order.
-   *
-   * @param window - what the server remembers the answers of: so far apart may be the first and the last that are unanswered.
-   */
-  flush(window?: number): void
-  /** The connection is gone: what was under way goes out again, before all that is new. */
-  lose(): void
-  /** For good. */
-  end(): void
-}
+export type Outbox = ReturnType<typeof outboxOf>
 
 /**
- * @param epoch - names this run of the client: with it begin the ids.
- * @param send - `false`: there is no connection that takes it.
+ * Unsent messages, and messages without a response yet, which are sent again on the next connection under the same id.
+ *
+ * @param epoch - identifies this incarnation of the client; prefix of the ids.
+ * @param send - returns `false` while messages cannot be sent.
  */
-export function outboxOf(
-  maxMessages: number,
-  maxBytes: number,
-  epoch: string,
-  send: (entry: Entry) => boolean,
-): Outbox {
-  /** In the order in which they were first said, by id. */
+export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, send: (entry: Entry) => boolean) {
+  /** By id, in the order of the calls. */
   const entries = new Map<string, Entry>()
-  /** Of these what is to go out. */
   let unsent = new Set<Entry>()
-  let sum = 0
-  let kept = 0
-  let others = 0
-  let span = WINDOW
-  let isOver = false
+  let bytes = 0
+  let lastSeq = 0
+  let otherCount = 0
+  let window = WINDOW
+  let isClosed = false
 
   function add(entry: Entry): boolean {
-    if (isOver || entries.size >= maxMessages || sum + entry.size > maxBytes) return false
-    sum += entry.size
+    if (isClosed || entries.size >= maxMessages || bytes + entry.size > maxBytes) return false
+    bytes += entry.size
     entries.set(entry.id, entry)
     unsent.add(entry)
     return true
@@ -97,122 +70,136 @@ export function outboxOf(
 
   function remove(entry: Entry): void {
     unsent.delete(entry)
-    if (entries.delete(entry.id)) sum -= entry.size
+    if (entries.delete(entry.id)) bytes -= entry.size
   }
 
-  /** Number of the first that is kept. */
-  function first(): number {
-    for (const { n } of entries.values()) if (n) return n
+  function firstSeq(): number {
+    for (const { seq } of entries.values()) if (seq) return seq
     return 0
   }
 
-  function flush(window = span): void {
-    span = window
+  /**
+   * Sends in order as much as possible.
+   *
+   * @param newWindow - responses that the server stores; the first and the last pending message are at most so far apart.
+   */
+  function flush(newWindow = window): void {
+    window = newWindow
     for (const entry of unsent) {
-      if (entry.n - first() >= span) return
+      if (entry.seq - firstSeq() >= window) return
       try {
         if (!send(entry)) return
         entry.state = 'sent'
         unsent.delete(entry)
         if (!entry.end) remove(entry)
       } catch (error) {
-        // No frame can say it.
+        // It does not fit into a frame.
         remove(entry)
         entry.end?.(error)
       }
     }
   }
 
-  function ask(
+  /**
+   * Sends an action or a request. Settles with its response; an action is answered when it is done.
+   *
+   * @throws (rejects) MessagingError; the signal's reason.
+   */
+  function call(
     type: 'message' | 'request',
     name: string,
     args?: Args,
     kwargs?: Kwargs,
-    { timeout = 10_000, signal, isKept = true, fields, bytes: content }: AskOptions = {},
+    { timeout = 10_000, signal, resends = true, fields, bytes: file }: SendOptions = {},
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
-      const n = isKept ? kept + 1 : 0
-      const id = epoch + (isKept ? `.${n}` : `-${++others}`)
-      const said = content ?? contentOf(args, kwargs)
+      const seq = resends ? lastSeq + 1 : 0
+      const id = epoch + (resends ? `.${seq}` : `-${++otherCount}`)
+      const content = file ?? contentOf(args, kwargs)
       const entry: Entry = {
         name,
         id,
-        n,
-        size: content ? 0 : sizeOf(said),
-        frame: () => encode(type, name, id, { ...fields, resend: entry.state && true }, said),
-        end(error, answer) {
+        seq,
+        size: file ? 0 : sizeOf(content),
+        frame: () => encode(type, name, id, { ...fields, resend: entry.state && true }, content),
+        end(error, response) {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
           remove(entry)
-          if (error || !answer) reject(error)
-          else resolve(answer)
+          if (error || !response) reject(error)
+          else resolve(response)
         },
       }
-      if (!add(entry)) throw isOver ? gone() : new MessagingError('full', 'too much waits for the server')
-      kept = n || kept
-      // What is behind it may have waited for it.
-      const giveUp = (why: unknown) => {
-        entry.end!(why)
+      if (!add(entry)) throw isClosed ? goneError() : new MessagingError('full', 'the queue is full')
+      lastSeq = seq || lastSeq
+      const cancel = (reason: unknown) => {
+        entry.end!(reason)
+        // The window may have held back later messages.
         flush()
       }
-      const abort = () => giveUp(signal!.reason)
-      const late = () => giveUp(new MessagingError('timeout', `no answer to "${name}" within ${timeout} ms`))
-      const timer = setTimeout(late, Math.min(timeout, MAX_TIMEOUT))
+      const abort = () => cancel(signal!.reason)
+      const expire = () => cancel(new MessagingError('timeout', `no response to "${name}" within ${timeout} ms`))
+      const timer = setTimeout(expire, Math.min(timeout, MAX_TIMEOUT))
       signal?.addEventListener('abort', abort)
       flush()
     })
   }
 
   return {
-    waiting: () => unsent.size,
-    ask,
+    /** Number of unsent messages. */
+    unsent: () => unsent.size,
+    call,
     flush,
 
-    tell(name, args, kwargs, raw) {
+    /** Sends an action without a response. @returns `false`: the queue is full, or closed. */
+    emit(name: string, args?: Args, kwargs?: Kwargs, plain?: string): boolean {
       const content = contentOf(args, kwargs)
       const isAdded = add({
         name,
-        id: `-${++others}`,
-        n: 0,
+        id: `-${++otherCount}`,
+        seq: 0,
         size: sizeOf(content),
-        plain: raw ?? `{"action":${JSON.stringify(name)},${content.slice(1)}`,
+        plain: plain ?? `{"action":${JSON.stringify(name)},${content.slice(1)}`,
         frame: () => encode('message', name, undefined, {}, content),
       })
       flush()
       return isAdded
     },
 
-    settle(answer) {
-      const entry = entries.get(`${answer.id}`)
-      if (entry?.name !== answer.name) return
-      entry.end?.(errorIn(answer), answer)
+    /** Settles the call of a response; late responses are ignored. */
+    settle(response: Response): void {
+      const entry = entries.get(`${response.id}`)
+      if (entry?.name !== response.name) return
+      entry.end?.(errorIn(response), response)
       flush()
     },
 
-    lose() {
+    /** The connection broke. Messages in flight are sent again before new ones, or reject. */
+    disconnected(): void {
       for (const entry of entries.values()) {
         if (!entry.state) continue
-        entry.state = 'again'
-        if (!entry.n) entry.end!(gone())
+        entry.state = 'lost'
+        if (!entry.seq) entry.end!(goneError())
       }
       unsent = new Set(entries.values())
     },
 
-    end() {
-      isOver = true
-      for (const entry of entries.values()) entry.end?.(gone())
+    /** Rejects all calls, also later ones. */
+    close(): void {
+      isClosed = true
+      for (const entry of entries.values()) entry.end?.(goneError())
       entries.clear()
       unsent.clear()
     },
   }
 }
 
-export function gone(): MessagingError {
-  return new MessagingError('gone', 'the connection is gone')
+export function goneError(): MessagingError {
+  return new MessagingError('gone', 'the connection is closed')
 }
 
-/** What actions and requests say. */
+/** JSON content of actions and requests. */
 export function contentOf(args: Args = [], kwargs: Kwargs = {}): string {
   return JSON.stringify({ args: [...args], kwargs: { ...kwargs } })
 }

@@ -1,31 +1,31 @@
 import type { Args } from '../../protocols/clever-show/message.ts'
 
-/** The server's clock, as far as this client knows it. */
+/** The server's clock, as measured by this client. */
 export interface Clock {
-  /** Seconds that the server's clock is ahead of this one. */
+  /** Seconds that the server's clock is ahead of the local clock. 0 before `sync`. */
   readonly offset: number
-  /** Seconds that `offset` may be wrong, however uneven the ways there and back are. Infinite before `sync`. */
+  /** Upper bound of the error of `offset` in seconds, however asymmetric the delays are. Infinite before `sync`. */
   readonly error: number
   /** Seconds since 1970 on the server's clock. */
   now(): number
-  /** Asks for the time, eight times. Rejects with a `MessagingError`. */
+  /** Measures the clock with eight requests, and again on each later connection. @throws (rejects) MessagingError */
   sync(): Promise<void>
 }
 
-/** Sends a request to the server; settles with the value of the response. */
-export type Asking = (name: string, args: Args) => Promise<unknown>
+/** Sends a request to the server. Settles with the value of the response. */
+export type Call = (name: string, args: Args) => Promise<unknown>
 
-/** Something to do at an instant. */
+/** A task with a start time. */
 export interface Job {
   /** Seconds since 1970 on the server's clock. */
   readonly at: number
-  /** Bytes. */
+  /** Bytes of its message. */
   readonly size: number
-  /** @param why - the reason when it is not done. */
-  run(why?: unknown): void
+  /** @param error - the reason why the job must not run. */
+  run(error?: unknown): void
 }
 
-/** Seconds since 1970 of this machine, without the steps that its clock may make. */
-export function here(): number {
+/** Seconds since 1970 on a local clock that is never adjusted. */
+export function localTime(): number {
   return (performance.timeOrigin + performance.now()) / 1000
 }

@@ -1,17 +1,17 @@
-/** Bytes that are mixed in at a time. */
+/** Bytes of a block. */
 const BLOCK = 64
 const ROUNDS = 64
-/** Bytes of the length, at the end of the last block. */
+/** Bytes of the length at the end of the last block. */
 const LENGTH = 8
 
-/** Tells whether a file is the one that was sent. */
+/** A hash that is computed step by step, as in `node:crypto`. */
 export interface Hash {
   update(bytes: Uint8Array): unknown
-  /** Once, at the end. */
+  /** Called once, after the last update. */
   digest(encoding: 'hex'): string
 }
 
-/** SHA-256 (FIPS 180-4) of bytes as they come: what browsers bring along wants all of them at once, and a secure context. */
+/** SHA-256 (FIPS 180-4). `crypto.subtle` needs all bytes at once, and a secure context. */
 export function sha256(): Hash {
   const k = fractions(ROUNDS, 1 / 3)
   const state = fractions(8, 1 / 2)
@@ -21,18 +21,18 @@ export function sha256(): Hash {
   let size = 0
 
   function update(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
-      const begun = size % BLOCK
-      const piece = bytes.subarray(at, at + BLOCK - begun)
-      block.set(piece, begun)
-      at += piece.length
+    for (let start = 0; start < bytes.length; ) {
+      const filled = size % BLOCK
+      const piece = bytes.subarray(start, start + BLOCK - filled)
+      block.set(piece, filled)
+      start += piece.length
       size += piece.length
-      if (size % BLOCK === 0) mix()
+      if (size % BLOCK === 0) addBlock()
     }
   }
 
-  /** One block into the state (section 6.2.2). */
-  function mix(): void {
+  /** Adds the block to the state (section 6.2.2). */
+  function addBlock(): void {
     let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number]
     for (let i = 0; i < ROUNDS; i++) {
       const [x, y] = [words[i - 15]!, words[i - 2]!]
@@ -41,10 +41,10 @@ export function sha256(): Hash {
           ? view.getInt32(i * 4)
           : words[i - 16]! +
             words[i - 7]! +
-            (turn(x, 7) ^ turn(x, 18) ^ (x >>> 3)) +
-            (turn(y, 17) ^ turn(y, 19) ^ (y >>> 10))
-      const t1 = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + k[i]! + words[i]!
-      const t2 = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))
+            (rotate(x, 7) ^ rotate(x, 18) ^ (x >>> 3)) +
+            (rotate(y, 17) ^ rotate(y, 19) ^ (y >>> 10))
+      const t1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + k[i]! + words[i]!
+      const t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))
       ;[h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0]
     }
     for (const [i, word] of [a, b, c, d, e, f, g, h].entries()) state[i]! += word
@@ -61,11 +61,11 @@ export function sha256(): Hash {
   return { update, digest }
 }
 
-function turn(word: number, bits: number): number {
+function rotate(word: number, bits: number): number {
   return (word >>> bits) | (word << (32 - bits))
 }
 
-/** The first 32 bits behind the point of a root of the first prime numbers (sections 4.2.2 and 5.3.3). */
+/** The first 32 fractional bits of the roots of the first primes (sections 4.2.2 and 5.3.3). */
 function fractions(count: number, root: number): Int32Array {
   const primes: number[] = []
   for (let n = 2; primes.length < count; n++) if (primes.every(prime => n % prime)) primes.push(n)

@@ -3,38 +3,42 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { readJson } from 'filtered-websocket/kit'
 import { Malformed } from '../../protocols/clever-show/malformed.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
-import type { Socket, SocketClass } from '../connection.ts'
 import type { Sendable } from '../queue.ts'
+import type { Socket, SocketClass } from '../reconnecting-socket.ts'
+import { CleverShowServer, type ServerState } from './clever-show-server.ts'
 import { type Frame, MAX_CONTENT } from './format.ts'
-import { FRAMES } from './link.ts'
-import { type Known, OriginalServer } from './original-server.ts'
+import { FRAMES } from './session.ts'
 
-/** Of headers; contents are read later. */
+/** Of headers; contents are parsed later. */
 const LIMITS = { maxContent: MAX_CONTENT, parse: (text: string) => readJson(text, { allowNaN: true }) }
-/** Bytes of what is said in one turn that go out at once. */
-const PIECE = 4096
-/** Bytes that are copied into one piece. */
+/** Bytes from which on a batch is written without waiting for the end of the turn. */
+const BATCH = 4096
+/** Bytes of a batch that is copied into one buffer. */
 const MAX_COPIED = 65_536
-/** Milliseconds for a header that has begun. */
+/** Milliseconds from the first byte of a header to its last. */
 const HEADER_TIMEOUT = 10_000
-/** Milliseconds that the server has to end its side, after ours. */
-const GOODBYE = 2000
-/** As the original asks (clever-show-messaging, section 4), as far as Node lets one choose. */
-const SHARED = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
+/** Milliseconds for the server to close its side. */
+const CLOSE_TIMEOUT = 2000
+/** As clever-show (clever-show-messaging, section 4), as far as Node has options for it. */
+const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3]
 const LOST = 1006
 
-/** What TLS is to know beside the address: an authority (`ca`), a certificate of one's own. */
+/** An authority (`ca`), a client certificate, the expected name. */
 export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized'>
 
-/** A TCP connection that looks like a WebSocket whose messages are frames, for the URLs `tcp://HOST:PORT` and `tls://HOST:PORT`. */
-export function tcpSocket(tls: TlsOptions = {}, known: Known = { isOurs: false, isOriginal: false }): SocketClass {
+/**
+ * A TCP connection with the interface of a WebSocket whose messages are frames, for `tcp://HOST:PORT` and `tls://HOST:PORT`.
+ *
+ * @param server - shared by all connections.
+ */
+export function tcpSocket(tls: TlsOptions | undefined, server: ServerState): SocketClass {
   let latest = ''
   return class extends TcpSocket {
     constructor(url: string) {
-      if (latest !== url) known.isOurs = false
+      if (latest !== url) server.isKnown = false
       latest = url
-      super(url, tls, known)
+      super(url, tls, server)
     }
   }
 }
@@ -46,23 +50,23 @@ class TcpSocket implements Socket {
   onmessage: Socket['onmessage'] = null
   onclose: Socket['onclose'] = null
   onerror: Socket['onerror'] = null
-  /** Peers on TCP speak nothing else. */
+  /** The only one on TCP. */
   readonly protocol = FRAMES
   readonly #socket: NetSocket
   readonly #parser = new Parser<Buffer<ArrayBuffer>>(Buffer, LIMITS)
-  #ending = { code: LOST, reason: 'the server has gone' }
+  #ending = { code: LOST, reason: 'the server closed the connection' }
   #deadline: NodeJS.Timeout | undefined
-  readonly #original: OriginalServer
-  /** Of this turn. */
-  #waiting: Uint8Array[] = []
-  #waitingBytes = 0
+  readonly #server: CleverShowServer
+  /** Frames of this turn. */
+  #batch: Uint8Array[] = []
+  #batchBytes = 0
 
-  constructor(url: string, tls: TlsOptions, known: Known) {
-    this.#original = new OriginalServer(frame => this.#hear(frame), known)
+  constructor(url: string, tls: TlsOptions | undefined, server: ServerState) {
+    this.#server = new CleverShowServer(frame => this.#emit(frame), server)
     const { protocol, hostname, port } = new URL(url)
-    const address = { ...SHARED, host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) }
+    const address = { ...SOCKET_OPTIONS, host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) }
     const isTls = protocol === 'tls:'
-    if (!isTls && protocol !== 'tcp:') throw new TypeError(`${url} begins with neither tcp:// nor tls://`)
+    if (!isTls && protocol !== 'tcp:') throw new TypeError(`${url} is neither tcp:// nor tls://`)
     if (address.port === 0) throw new TypeError(`${url} has no port`)
     this.#socket = isTls
       ? connectTls({ ...(!isIP(address.host) && { servername: address.host }), ...tls, ...address })
@@ -77,17 +81,17 @@ class TcpSocket implements Socket {
   }
 
   get bufferedAmount(): number {
-    return this.#waitingBytes + this.#socket.writableLength
+    return this.#batchBytes + this.#socket.writableLength
   }
 
-  /** What is said in one turn goes out in pieces, on which the server works while the next is made. */
+  /** Frames of one turn are written in batches: the server works on one while the next is made. */
   send(data: Sendable): void {
-    const frame = this.#original.said(data as Uint8Array<ArrayBuffer>)
+    const frame = this.#server.outgoing(data as Uint8Array<ArrayBuffer>)
     if (frame === undefined) return
-    if (this.#waiting.length === 0) queueMicrotask(() => this.#flush())
-    this.#waiting.push(frame)
-    this.#waitingBytes += frame.length
-    if (this.#waitingBytes >= PIECE) this.#flush()
+    if (this.#batch.length === 0) queueMicrotask(() => this.#flush())
+    this.#batch.push(frame)
+    this.#batchBytes += frame.length
+    if (this.#batchBytes >= BATCH) this.#flush()
   }
 
   close(code = 1000, reason = ''): void {
@@ -102,22 +106,22 @@ class TcpSocket implements Socket {
     }
     this.#flush()
     this.#socket.end()
-    this.#deadline = setTimeout(() => this.#socket.destroy(), GOODBYE)
+    this.#deadline = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT)
   }
 
-  /** One piece costs the system less than many; large ones are not worth the copy. */
+  /** One small buffer needs fewer system calls; large frames are not copied. */
   #flush(): void {
-    const pieces = this.#waiting
-    if (pieces.length === 0) return
-    const isSmall = this.#waitingBytes <= MAX_COPIED
-    this.#waiting = []
-    this.#waitingBytes = 0
+    const frames = this.#batch
+    if (frames.length === 0) return
+    const isSmall = this.#batchBytes <= MAX_COPIED
+    this.#batch = []
+    this.#batchBytes = 0
     if (isSmall) {
-      this.#socket.write(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces))
+      this.#socket.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
       return
     }
     this.#socket.cork()
-    for (const piece of pieces) this.#socket.write(piece)
+    for (const frame of frames) this.#socket.write(frame)
     this.#socket.uncork()
   }
 
@@ -131,28 +135,28 @@ class TcpSocket implements Socket {
     try {
       this.#parser.push(chunk)
       for (let frame = this.#parser.next(); frame !== undefined; frame = this.#parser.next()) {
-        this.#stopClock()
-        const heard = this.#original.heard(frame)
-        if (heard !== undefined) this.#hear(heard)
+        this.#stopTimer()
+        const incoming = this.#server.incoming(frame)
+        if (incoming !== undefined) this.#emit(incoming)
       }
-      if (this.#parser.isInHeader) this.#startClock()
-      else this.#stopClock()
+      if (this.#parser.isInHeader) this.#startTimer()
+      else this.#stopTimer()
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
       this.#refuse(error.message)
     }
   }
 
-  #hear(data: ArrayBuffer | Frame): void {
+  #emit(data: ArrayBuffer | Frame): void {
     if (this.readyState === OPEN) this.onmessage?.({ data })
   }
 
-  #startClock(): void {
-    const why = `a header was not whole within ${HEADER_TIMEOUT / 1000} seconds`
-    this.#deadline ??= setTimeout(() => this.#refuse(why), HEADER_TIMEOUT)
+  #startTimer(): void {
+    const reason = `a header was incomplete after ${HEADER_TIMEOUT / 1000} seconds`
+    this.#deadline ??= setTimeout(() => this.#refuse(reason), HEADER_TIMEOUT)
   }
 
-  #stopClock(): void {
+  #stopTimer(): void {
     clearTimeout(this.#deadline)
     this.#deadline = undefined
   }
@@ -166,7 +170,7 @@ class TcpSocket implements Socket {
   #closed(): void {
     clearTimeout(this.#deadline)
     this.readyState = CLOSED
-    this.#original.stop()
+    this.#server.stop()
     this.onclose?.(this.#ending)
   }
 }

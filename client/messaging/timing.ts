@@ -1,44 +1,43 @@
-// Loaded when it is needed: see load-timing.ts.
+// Measurement of the clock, and timed actions. Browsers load them on demand, as messaging-timing.js.
 import { type Measured, measured, medianOf, SAMPLES } from '../../protocols/clever-show/clock.ts'
 import { MessagingError } from './error.ts'
-import { type Asking, type Clock, here, type Job } from './server-time.ts'
+import { type Call, type Clock, type Job, localTime } from './server-time.ts'
 
-/** Seconds before the instant at which waiting ends and looking at the clock begins: timers come late, by about one ms. */
-const EARLY = 0.001
-/** Seconds that a timer holds; the clock may be set meanwhile. */
-const LONGEST = 60
+/** Seconds of busy waiting before a start time, as timers are late by about a millisecond. */
+const SPIN = 0.001
+/** Longest timer in seconds: the server's clock may be measured again meanwhile. */
+const MAX_TIMER = 60
 
-/** How far the server's clock is ahead of this one, and how wrong that may be, in seconds. */
-export async function measure(ask: Asking): Promise<Measured> {
+/** Offset of the server's clock and its error, in seconds. */
+export async function measure(call: Call): Promise<Measured> {
   const samples: (Measured | undefined)[] = []
   while (samples.length < SAMPLES) {
-    const t1 = here()
+    const t1 = localTime()
     // Null would count as 1970.
-    const [came, sent] = [await ask('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
-    samples.push(measured([t1, here()], [came, sent]))
+    const [t2, t3] = [await call('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
+    samples.push(measured([t1, localTime()], [t2, t3]))
   }
   const median = medianOf(samples)
-  if (!median) throw new MessagingError('failed', 'the server told no time')
+  if (!median) throw new MessagingError('failed', 'the server sent no valid time')
   return median
 }
 
 /**
- * Does jobs at their instants on the server's clock, within about a millisecond; at once if that has passed.
+ * Runs jobs at their start times within about a millisecond; late ones at once.
  *
- * @param jobs - the next first; what is begun is taken out.
- * @returns what to call when a job was added, or all have gone.
+ * @param jobs - by start time; a job is removed when it runs.
+ * @returns a function to call after a change of `jobs`.
  */
-export function watchOf(clock: Clock, jobs: Job[]): () => Promise<void> {
-  /** One for all that wait for it. */
+export function jobRunner(clock: Clock, jobs: Job[]): () => Promise<void> {
   let syncing: Promise<void> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
 
-  function look(): void {
+  function runDue(): void {
     clearTimeout(timer)
     for (let [job] = jobs; job; [job] = jobs) {
       const left = job.at - clock.now()
-      if (left > EARLY) {
-        timer = setTimeout(look, (Math.min(left, LONGEST) - EARLY) * 1000)
+      if (left > SPIN) {
+        timer = setTimeout(runDue, (Math.min(left, MAX_TIMER) - SPIN) * 1000)
         return
       }
       jobs.shift()
@@ -48,12 +47,12 @@ export function watchOf(clock: Clock, jobs: Job[]): () => Promise<void> {
   }
 
   return async () => {
-    // Better by a clock that is not set than not at all.
-    if (jobs.length > 0 && !Number.isFinite(clock.error)) {
+    if (jobs.length > 0 && clock.error === Infinity) {
+      // Without a measurement the jobs run by the local clock.
       syncing ??= clock.sync().catch(() => {})
       await syncing
       syncing = undefined
     }
-    look()
+    runDue()
   }
 }

@@ -1,86 +1,95 @@
 import { isCount } from '../../protocols/clever-show/frame.ts'
 import type { Kwargs } from '../../protocols/clever-show/message.ts'
-import type { ConnectionState } from '../lasting-socket.ts'
+import type { ConnectionState } from '../reconnecting-socket.ts'
 import { MessagingError } from './error.ts'
 import type { Response } from './format.ts'
-import type { AskOptions, Outbox } from './outbox.ts'
+import type { Outbox, SendOptions } from './outbox.ts'
 import type { Hash } from './sha256.ts'
 
-/** Of a file. */
+/** Parts of a file in flight. */
 const IN_FLIGHT = 4
-const PATIENCE = 120_000
-/** Milliseconds before a server that could not do it is asked again. */
-const PAUSE = 250
+/** Milliseconds. */
+const TIMEOUT = 120_000
+/** Milliseconds before a retry after an error of the server. */
+const RETRY_DELAY = 250
 
 export interface TransferOptions {
-  /** Told how many bytes have arrived, of how many. */
+  /** Called with the number of transferred bytes, and of all bytes. */
   readonly onProgress?: (progress: { readonly bytes: number; readonly size: number }) => void
-  /** Gives up; what has arrived stays there for a while, to go on with. */
+  /** Cancels the transfer. Transferred parts are kept for a while, so that a later transfer resumes. */
   readonly signal?: AbortSignal
-  /** Milliseconds in which at least one part has to arrive, waits for a connection included; default 120,000. */
+  /** Milliseconds without progress until the transfer fails, reconnects included. Default: 120,000. */
   readonly timeout?: number
 }
 
-export type Ask = (type: 'message' | 'request', name: string, kwargs: Kwargs, more?: AskOptions) => Promise<Response>
+export type Call = (
+  type: 'message' | 'request',
+  name: string,
+  kwargs: Kwargs,
+  options?: SendOptions,
+) => Promise<Response>
 
-/** What transfers need of a connection. */
-export interface Line {
+/** What transfers use of a connection. */
+export interface TransferContext {
   readonly state: ConnectionState
-  readonly outbox: Pick<Outbox, 'ask'>
-  /** SHA-256; default: our own. */
+  readonly outbox: Pick<Outbox, 'call'>
+  /** Makes a SHA-256. Default: an implementation in JavaScript. */
   readonly hash?: (() => Hash) | undefined
 }
 
 /**
- * Runs something, and again from its beginning when the connection breaks or the server is busy, as long as it gets on.
+ * Runs a transfer, and again when the connection breaks or the server is busy, while there is progress.
  *
- * @param mayTry - whether another error is a reason as well.
+ * @param isRetryable - further error codes that allow a retry.
  */
-export async function steadily<T>(
-  line: Line,
-  { signal, timeout = PATIENCE }: TransferOptions,
-  mayTry: (code: string) => boolean,
-  run: (ask: Ask) => Promise<T>,
+export async function withRetries<T>(
+  context: TransferContext,
+  { signal, timeout = TIMEOUT }: TransferOptions,
+  isRetryable: (code: string) => boolean,
+  run: (call: Call) => Promise<T>,
 ): Promise<T> {
-  let end = Date.now() + timeout
-  const ask: Ask = async (type, name, kwargs, more) => {
-    const settings = { ...more, ...(signal && { signal }), timeout: end - Date.now(), isKept: false }
-    const answer = await line.outbox.ask(type, name, [], kwargs, settings)
-    // What is only asked is no progress: else a server that ends with each part would be tried for ever.
-    if (type === 'message' || answer.content) end = Date.now() + timeout
-    return answer
+  let deadline = Date.now() + timeout
+  const call: Call = async (type, name, kwargs, options) => {
+    const settings = { ...options, ...(signal && { signal }), timeout: deadline - Date.now(), resends: false }
+    const response = await context.outbox.call(type, name, [], kwargs, settings)
+    // Requests without a file are no progress, as a server that fails at each part answers them too.
+    if (type === 'message' || response.content) deadline = Date.now() + timeout
+    return response
   }
   for (;;) {
     try {
-      return await run(ask)
+      return await run(call)
     } catch (error) {
       const { code } = error as MessagingError
-      if (line.state === 'closed' || Date.now() + PAUSE > end || !(/^(gone|busy)$/.test(code) || mayTry(code)))
-        throw error
-      if (code !== 'gone') await new Promise(resolve => setTimeout(resolve, PAUSE))
+      const mayRetry = /^(gone|busy)$/.test(code) || isRetryable(code)
+      if (!mayRetry || context.state === 'closed' || Date.now() + RETRY_DELAY > deadline) throw error
+      if (code !== 'gone') await new Promise(resolve => setTimeout(resolve, RETRY_DELAY))
     }
   }
 }
 
-/** Asks for one thing after the other, a few at a time, and takes the answers in order. Settles when nothing is under way. */
-export async function inOrder<T>(asks: AsyncIterable<() => Promise<T>>, take: (answer: T) => unknown): Promise<void> {
-  const flying: Promise<T>[] = []
+/** Runs calls, a few at a time, and handles their results in order. Settles when no call is pending. */
+export async function pipeline<T>(
+  calls: AsyncIterable<() => Promise<T>>,
+  handle: (result: T) => unknown,
+): Promise<void> {
+  const pending: Promise<T>[] = []
   try {
-    for await (const ask of asks) {
-      const asked = ask()
-      // Whoever awaits the one before it may never come to this one.
-      asked.catch(() => {})
-      flying.push(asked)
-      if (flying.length === IN_FLIGHT) await take(await flying.shift()!)
+    for await (const call of calls) {
+      const result = call()
+      // After an earlier error this rejection is not awaited.
+      result.catch(() => {})
+      pending.push(result)
+      if (pending.length === IN_FLIGHT) await handle(await pending.shift()!)
     }
-    for (const asked of flying) await take(await asked)
+    for (const result of pending) await handle(await result)
   } finally {
-    await Promise.allSettled(flying)
+    await Promise.allSettled(pending)
   }
 }
 
-/** A number of bytes that the other side tells. */
-export function countIn(told: unknown, most = Number.MAX_SAFE_INTEGER): number {
-  if (isCount(told) && told <= most) return told
-  throw new MessagingError('failed', `there is a number of bytes up to ${most}, received ${told}`)
+/** A number of bytes from the server. @throws MessagingError `failed` */
+export function byteCount(value: unknown, max = Number.MAX_SAFE_INTEGER): number {
+  if (isCount(value) && value <= max) return value
+  throw new MessagingError('failed', `expected a number of bytes up to ${max}, received ${value}`)
 }

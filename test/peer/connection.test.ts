@@ -195,7 +195,7 @@ describe('a connection', () => {
     const { opened, closed } = follow(t, url, { ...QUICK, timeout: 50, token })
     await until(() => opened.length === 1)
     assert.equal(closed.length, 1)
-    assert.equal(closed[0]!.reason, 'no answer to what to offer')
+    assert.equal(closed[0]!.reason, 'no subprotocols or token in time')
   })
 
   it('stops telling whoever no longer wants to hear', async t => {
@@ -219,7 +219,7 @@ describe('the queue of a connection', () => {
       ['a', 'b', 'c'].map(text => queue.add(text)),
       [true, true, false],
     )
-    assert.deepEqual(queue.take(), ['a', 'b'])
+    assert.deepEqual(queue.drain(), ['a', 'b'])
     assert.equal(queue.add(new Uint8Array(101)), false)
     assert.equal(queue.add(new Uint8Array(90)), true)
     assert.equal(queue.add('four'), false)

@@ -7,86 +7,89 @@ import { Parser } from '../../protocols/clever-show/parser.ts'
 import { framed, headerOf } from './messaging.ts'
 import { until } from './peer.ts'
 
-/** What a client has said. */
-export interface Said {
+/** A message of a client. */
+export interface Received {
   readonly header: Readonly<Record<string, unknown>>
-  /** Of JSON. */
-  readonly said: Readonly<Record<string, unknown>>
+  /** Content of a JSON frame. */
+  readonly json: Readonly<Record<string, unknown>>
   readonly bytes: Buffer
-  /** Of the action or request. */
+  /** Name of the action or request. */
   readonly name: string
   readonly kwargs: Readonly<Record<string, unknown>>
 }
 
 export interface FileStationOptions {
-  /** Answers nothing but requests that it knows, as the original. */
-  readonly isOriginal?: boolean
-  /** Hears everything first; `true`: it has seen to it. */
-  readonly hear?: (said: Said, line: FileLine) => boolean | void
+  /** Ignores unknown requests, as clever-show. */
+  readonly isCleverShow?: boolean
+  /** Called first with each message; `true` suppresses the normal response. */
+  readonly onMessage?: (message: Received, line: FileLine) => boolean | void
 }
 
-/** One client. */
+/** A connection. */
 export interface FileLine {
-  /** Answers something. */
-  answer(to: Said, value: unknown, more?: object): void
+  respond(to: Received, value: unknown, more?: object): void
   send(header: object, content: string | Buffer): void
-  /** Asks for something, and settles with the answer. */
-  ask(header: object, content: string | Buffer, id: string): Promise<Said>
+  /** Settles with the response. */
+  request(header: object, content: string | Buffer, id: string): Promise<Received>
   cut(): void
 }
 
-/** A ground station with files in memory, which says on TCP what the test wants. */
-export async function fileStation(t: TestContext, { isOriginal = false, hear }: FileStationOptions = {}) {
+/** A server with files in memory that is controlled by its test, over TCP. */
+export async function fileStation(t: TestContext, { isCleverShow = false, onMessage }: FileStationOptions = {}) {
   const files = new Map<string, Buffer>()
-  const begun = new Map<string, Buffer>()
-  const heard: Said[] = []
+  const uploads = new Map<string, Buffer>()
+  const received: Received[] = []
   const lines: FileLine[] = []
 
-  function take(said: Said, line: FileLine): void {
-    heard.push(said)
-    if (hear?.(said, line) === true) return
-    const { name, kwargs, header } = said
-    const refuse = (code: string) => line.answer(said, null, { error: { code, message: `it is ${code}` } })
-    if (isOriginal && name.startsWith('fws.')) return
-    if (name === 'fws.resume') line.answer(said, { window: 1000 })
-    else if (name === 'fws.part') line.answer(said, { offset: begun.get(String(kwargs.key))?.length ?? 0 })
-    else if (name === 'fws.hash') line.answer(said, { sha256: sha256(files.get(String(kwargs.filepath))!) })
+  function handle(message: Received, line: FileLine): void {
+    received.push(message)
+    if (onMessage?.(message, line) === true) return
+    const { name, kwargs, header } = message
+    const refuse = (code: string) => line.respond(message, null, { error: { code, message: `it is ${code}` } })
+    if (isCleverShow && name.startsWith('fws.')) return
+    if (name === 'fws.resume') line.respond(message, { window: 1000 })
+    else if (name === 'fws.part') line.respond(message, { offset: uploads.get(String(kwargs.key))?.length ?? 0 })
+    else if (name === 'fws.hash') line.respond(message, { sha256: sha256(files.get(String(kwargs.filepath))!) })
     else if (name !== 'filetransfer') refuse('unknown')
     else if (header['message-type'] === 'request') {
       const { filepath, offset, length } = kwargs as { filepath: string; offset: number; length: number }
       const file = files.get(filepath)
       if (file === undefined) refuse('missing')
-      else if (isOriginal) line.answer(said, file)
+      else if (isCleverShow) line.respond(message, file)
       else
-        line.answer(said, file.subarray(offset, offset + length), { offset, size: file.length, version: sha256(file) })
-    } else if (header.offset === undefined) files.set(String(header.filepath), said.bytes)
+        line.respond(message, file.subarray(offset, offset + length), {
+          offset,
+          size: file.length,
+          version: sha256(file),
+        })
+    } else if (header.offset === undefined) files.set(String(header.filepath), message.bytes)
     else {
-      const refusal = push(said)
+      const refusal = push(message)
       if (refusal !== undefined) refuse(refusal)
-      else line.answer(said, { offset: Number(header.offset) + said.bytes.length })
+      else line.respond(message, { offset: Number(header.offset) + message.bytes.length })
     }
   }
 
-  /** Takes a part; answers why not. */
-  function push({ header, bytes }: Said): string | undefined {
+  /** Accepts a part. @returns the code of an error. */
+  function push({ header, bytes }: Received): string | undefined {
     const { key, offset, size, filepath } = header as { key: string; offset: number; size: number; filepath: string }
-    const there = begun.get(key) ?? Buffer.alloc(0)
-    if (offset !== there.length) return 'offset'
-    const now = Buffer.concat([there, bytes])
-    begun.set(key, now)
-    if (now.length < size) return undefined
-    begun.delete(key)
-    if (sha256(now) !== header.sha256) return 'corrupt'
-    files.set(filepath, now)
+    const before = uploads.get(key) ?? Buffer.alloc(0)
+    if (offset !== before.length) return 'offset'
+    const after = Buffer.concat([before, bytes])
+    uploads.set(key, after)
+    if (after.length < size) return undefined
+    uploads.delete(key)
+    if (sha256(after) !== header.sha256) return 'corrupt'
+    files.set(filepath, after)
     return undefined
   }
 
   const server = createServer((socket: Socket) => {
     const parser = new Parser<Buffer>(Buffer, limitsOf(2 ** 24))
-    const waiting = new Map<string, (said: Said) => void>()
+    const pending = new Map<string, (response: Received) => void>()
     const line: FileLine = {
-      answer({ name, header, said }, value, more = {}) {
-        const fields = { requested_value: name, request_id: said.request_id ?? header.request_id, ...more }
+      respond({ name, header, json }, value, more = {}) {
+        const fields = { requested_value: name, request_id: json.request_id ?? header.request_id, ...more }
         const content = Buffer.isBuffer(value) ? value : JSON.stringify({ value })
         line.send({ 'message-type': 'response', ...fields }, content)
       },
@@ -94,9 +97,9 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
         const type = typeof content === 'string' ? 'json' : 'binary'
         socket.write(framed(headerOf(content, { 'content-type': type, ...header }), content))
       },
-      ask: (header, content, id) =>
+      request: (header, content, id) =>
         new Promise(resolve => {
-          waiting.set(id, resolve)
+          pending.set(id, resolve)
           line.send(header, content)
         }),
       cut: () => void socket.destroy(),
@@ -108,14 +111,13 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
       for (let frame = parser.next(); frame !== undefined; frame = parser.next()) {
         const fields = frame.header
         const bytes = Buffer.from(frame.content)
-        const said = fields['content-type'] === 'json' ? JSON.parse(String(bytes)) : {}
+        const json = fields['content-type'] === 'json' ? JSON.parse(String(bytes)) : {}
         const name =
-          fields['message-type'] === 'request' ? said.requested_value : (fields.action ?? fields.requested_value)
-        const kwargs = said.kwargs ?? {}
-        const got = { header: fields, said, bytes, name, kwargs }
-        const asker = fields['message-type'] === 'response' ? waiting.get(String(fields.request_id)) : undefined
-        if (asker) asker(got)
-        else take(got, line)
+          fields['message-type'] === 'request' ? json.requested_value : (fields.action ?? fields.requested_value)
+        const message = { header: fields, json, bytes, name, kwargs: json.kwargs ?? {} }
+        const resolve = fields['message-type'] === 'response' ? pending.get(String(fields.request_id)) : undefined
+        if (resolve) resolve(message)
+        else handle(message, line)
       }
     })
   })
@@ -128,12 +130,12 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
   return {
     url: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`,
     files,
-    /** What is there of files that are not whole, by their keys. */
-    begun,
-    heard,
-    /** The parts that have come, as `[offset, bytes]`. */
+    /** Incomplete files by key. */
+    uploads,
+    received,
+    /** Received parts as `[offset, bytes]`. */
     get parts() {
-      return heard
+      return received
         .filter(({ header }) => header.action === 'filetransfer')
         .map(({ header, bytes }) => [header.offset, bytes.length])
     },
@@ -142,6 +144,13 @@ export async function fileStation(t: TestContext, { isOriginal = false, hear }: 
       return lines[count - 1]!
     },
   }
+}
+
+/** Bytes in which each group of four is its offset. */
+export function offsetBytes(size: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.alloc(size)
+  for (let offset = 0; offset + 4 <= size; offset += 4) bytes.writeUInt32LE(offset, offset)
+  return bytes
 }
 
 export function sha256(bytes: Uint8Array): string {

@@ -13,35 +13,34 @@ import { until } from './peer.ts'
 export interface GroundOptions {
   readonly over?: 'tcp' | 'ws'
   readonly port?: number
-  /** What it answers to `fws.resume`; `undefined`: nothing, as the original. Default: a window of 1,000. */
+  /** Response to `fws.resume`; `undefined`: no response, as clever-show. Default: a window of 1,000. */
   readonly resume?: { readonly window: number } | 'unknown' | 'off' | undefined
-  /** Hears everything else, as it comes. */
-  readonly hear?: (said: Messaging, line: Line) => void
+  /** Called with all other messages. */
+  readonly onMessage?: (message: Messaging, line: Line) => void
 }
 
-/** One client of the ground station. */
+/** A connection of the ground station. */
 export interface Line {
   readonly received: Messaging[]
   send(message: Messaging): void
-  /** A frame. */
   write(frame: Buffer): void
-  /** As a cable that is cut. */
+  /** Breaks the connection. */
   cut(): void
 }
 
-/** A ground station that says what the test wants, over TCP or WebSocket. */
+/** A server that is controlled by its test, over TCP or WebSocket. */
 export async function ground(t: TestContext, options: GroundOptions = {}) {
-  const { over = 'tcp', port = 0, hear } = options
+  const { over = 'tcp', port = 0, onMessage } = options
   const resume = 'resume' in options ? options.resume : { window: 1000 }
   const lines: Line[] = []
-  const take = (line: Line) => {
+  const accept = (line: Line) => {
     lines.push(line)
-    return (said: Messaging) => {
-      if (said.name !== 'fws.resume') hear?.(said, line)
-      else if (resume !== undefined) line.send(answerTo(said, resume))
+    return (message: Messaging) => {
+      if (message.name !== 'fws.resume') onMessage?.(message, line)
+      else if (resume !== undefined) line.send(resumeResponse(message, resume))
     }
   }
-  const server = over === 'tcp' ? await listenTcp(port, take) : await listenWs(port, take)
+  const server = over === 'tcp' ? await listenTcp(port, accept) : await listenWs(port, accept)
   const close = async () => {
     for (const line of lines) line.cut()
     server.close()
@@ -52,7 +51,7 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
     port: server.port,
     lines,
     close,
-    /** The client that came as number `count`. */
+    /** The connection with this number, from 1. */
     line: async (count = 1): Promise<Line> => {
       await until(() => lines.length >= count, `${count} clients`)
       return lines[count - 1]!
@@ -60,18 +59,19 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
   }
 }
 
-function answerTo(said: Messaging, resume: { readonly window: number } | string): Messaging {
-  const answer = { type: 'response', name: said.name, id: (said as { id: string }).id } as const
-  if (typeof resume === 'object') return { ...answer, value: resume }
-  return { ...answer, value: null, error: { code: resume, message: `resuming is ${resume}` } }
+function resumeResponse({ name, ...request }: Messaging, resume: { readonly window: number } | string): Messaging {
+  const response = { type: 'response', name, id: (request as { id: string }).id } as const
+  if (typeof resume === 'object') return { ...response, value: resume }
+  return { ...response, value: null, error: { code: resume, message: `resuming is ${resume}` } }
 }
 
-type Take = (line: Line) => (said: Messaging) => void
+/** Returns the handler for messages of the connection. */
+type Accept = (line: Line) => (message: Messaging) => void
 
-async function listenTcp(port: number, take: Take) {
+async function listenTcp(port: number, accept: Accept) {
   const server: Server = createServer((socket: Socket) => {
     const received: Messaging[] = []
-    const hear = take({
+    const handle = accept({
       received,
       send: message => void socket.write(frameOf(message)),
       write: frame => void socket.write(frame),
@@ -82,11 +82,11 @@ async function listenTcp(port: number, take: Take) {
     socket.on('data', chunk => {
       parser.push(chunk)
       for (let frame = parser.next(); frame !== undefined; frame = parser.next())
-        keep(withPart(messageOf(frame, limitsOf())!))
+        receive(withPart(messageOf(frame, limitsOf())!))
     })
-    function keep(said: Messaging): void {
-      received.push(said)
-      hear(said)
+    function receive(message: Messaging): void {
+      received.push(message)
+      handle(message)
     }
   })
   server.listen(port, '127.0.0.1')
@@ -94,7 +94,7 @@ async function listenTcp(port: number, take: Take) {
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() }
 }
 
-async function listenWs(port: number, take: Take) {
+async function listenWs(port: number, accept: Accept) {
   const server = new WebSocketServer({
     port,
     host: '127.0.0.1',
@@ -103,16 +103,16 @@ async function listenWs(port: number, take: Take) {
   await once(server, 'listening')
   server.on('connection', (socket: WebSocket) => {
     const received: Messaging[] = []
-    const hear = take({
+    const handle = accept({
       received,
       send: message => socket.send(frameOf(message)),
       write: frame => socket.send(frame),
       cut: () => socket.terminate(),
     })
     socket.on('message', data => {
-      const said = withPart(messageOf(readFrame(data as Buffer, limitsOf(2 ** 24)), limitsOf())!)
-      received.push(said)
-      hear(said)
+      const message = withPart(messageOf(readFrame(data as Buffer, limitsOf(2 ** 24)), limitsOf())!)
+      received.push(message)
+      handle(message)
     })
   })
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() }

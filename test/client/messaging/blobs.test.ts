@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { type BlobOptions, blobs, connectMessaging, type MessagingOptions } from '../../../client/messaging/node.ts'
-import { fileStation, type Said, sha256 } from '../../support/file-station.ts'
+import { fileStation, type Received, sha256 } from '../../support/file-station.ts'
 import { until } from '../../support/peer.ts'
 
 const PART = 256 * 1024
 
-/** A page that shares files, and how the station asks it. */
+/** A page that shares files, and functions that send it requests and files. */
 async function shared(t: TestContext, options: BlobOptions | undefined) {
   const station = await fileStation(t)
   const settings: MessagingOptions = { firstDelay: 10, maxDelay: 20, ...(options && { files: blobs(options) }) }
@@ -16,9 +16,9 @@ async function shared(t: TestContext, options: BlobOptions | undefined) {
   let count = 0
 
   /** The value, or the code of the error. */
-  const answerOf = ({ said, header, bytes }: Said) => {
+  const resultOf = ({ json, header, bytes }: Received) => {
     const { code } = Object(header.error)
-    return code ?? (header['content-type'] === 'json' ? said.value : { ...fieldsOf(header), bytes })
+    return code ?? (header['content-type'] === 'json' ? json.value : { ...fieldsOf(header), bytes })
   }
   return {
     page,
@@ -26,23 +26,23 @@ async function shared(t: TestContext, options: BlobOptions | undefined) {
     async request(name: string, kwargs: object) {
       const id = `r${++count}`
       const content = JSON.stringify({ requested_value: name, request_id: id, args: [], kwargs })
-      return answerOf(await line.ask({ 'message-type': 'request' }, content, id))
+      return resultOf(await line.request({ 'message-type': 'request' }, content, id))
     },
     async push(fields: object, bytes: Uint8Array) {
       const id = `m${++count}`
-      return answerOf(await line.ask({ action: 'filetransfer', request_id: id, ...fields }, Buffer.from(bytes), id))
+      return resultOf(await line.request({ action: 'filetransfer', request_id: id, ...fields }, Buffer.from(bytes), id))
     },
   }
 }
 
-function fieldsOf({ offset, size, version }: Said['header']) {
+function fieldsOf({ offset, size, version }: Received['header']) {
   return { offset, size, version }
 }
 
 const letters = (length: number) => Buffer.alloc(length, 'abcdefg')
 
 describe('files that the server sends to a page', () => {
-  it('come as Blobs when they are whole, and once', async t => {
+  it('arrive as Blobs when they are complete, and once', async t => {
     const taken: { filepath: string; blob: Blob }[] = []
     const { request, push } = await shared(t, { take: file => void taken.push(file) })
     const file = letters(PART + 10)
@@ -54,7 +54,7 @@ describe('files that the server sends to a page', () => {
     assert.equal(await push({ ...upload, offset: 5 }, file.subarray(5)), 'offset')
     assert.equal(taken.length, 0)
     assert.deepEqual(await push(last, file.subarray(PART)), { offset: PART + 10 })
-    // The answer was lost.
+    // The response was lost.
     assert.deepEqual(await request('fws.part', upload), { offset: PART + 10 })
     assert.deepEqual(await push({ ...last, offset: PART + 10 }, letters(0)), { offset: PART + 10 })
     assert.deepEqual(
@@ -64,7 +64,7 @@ describe('files that the server sends to a page', () => {
     assert.deepEqual(Buffer.from(await taken[0]!.blob.arrayBuffer()), file)
   })
 
-  it('keep nothing of the frames in which they came', async () => {
+  it('do not retain their frames', async () => {
     let blob: Blob | undefined
     const files = await blobs({
       take: taken => {
@@ -82,7 +82,7 @@ describe('files that the server sends to a page', () => {
     assert.equal(await blob!.text(), 'abc')
   })
 
-  it('may be empty, and may come whole as from the original', async t => {
+  it('can be empty, and can arrive in one frame as from clever-show', async t => {
     const taken: string[] = []
     const { push, line } = await shared(t, {
       take: async ({ filepath, blob }) => void taken.push(`${filepath} ${await blob.text()}`),
@@ -96,7 +96,7 @@ describe('files that the server sends to a page', () => {
     assert.deepEqual(taken, ['empty ', 'whole abc'])
   })
 
-  it('are refused by their paths, sizes and hashes, and by whoever takes them', async t => {
+  it('are refused by path, size and hash, and by the callback', async t => {
     const taken: string[] = []
     const { request, push } = await shared(t, {
       maxBytes: 10,
@@ -124,21 +124,21 @@ describe('files that the server sends to a page', () => {
     assert.equal(taken.length, 6)
   })
 
-  it('come eight at a time; what has not gone on for longest begins anew', async t => {
+  it('arrive eight at a time; the one that is idle for longest starts again', async t => {
     const { push, request } = await shared(t, { take: () => {} })
     const begin = (key: string) => push({ filepath: 'a', key, size: 4, offset: 0 }, letters(2))
-    const thereOf = (key: string) => request('fws.part', { filepath: 'a', key, size: 4 })
+    const sizeOf = (key: string) => request('fws.part', { filepath: 'a', key, size: 4 })
     for (const key of 'abcdefgh') assert.deepEqual(await begin(key), { offset: 2 })
     assert.deepEqual(await push({ filepath: 'a', key: 'a', size: 4, offset: 2 }, letters(1)), { offset: 3 })
     assert.deepEqual(await begin('i'), { offset: 2 })
-    assert.deepEqual(await thereOf('a'), { offset: 3 })
-    assert.deepEqual(await thereOf('b'), { offset: 0 })
-    assert.deepEqual(await thereOf('c'), { offset: 2 })
+    assert.deepEqual(await sizeOf('a'), { offset: 3 })
+    assert.deepEqual(await sizeOf('b'), { offset: 0 })
+    assert.deepEqual(await sizeOf('c'), { offset: 2 })
   })
 })
 
-describe('files that the server gets from a page', () => {
-  it('come in parts, with a version and a hash', async t => {
+describe('files that the server requests from a page', () => {
+  it('are sent in parts, with a version and a hash', async t => {
     let content = letters(10)
     const { request } = await shared(t, { give: filepath => (filepath === 'a' ? new Blob([content]) : undefined) })
     const part = (offset: number, length: number) => request('filetransfer', { filepath: 'a', offset, length })
@@ -156,7 +156,7 @@ describe('files that the server gets from a page', () => {
     assert.equal(await part(0, 0.5), 'failed')
   })
 
-  it('come whole as for the original, where they fit into one answer', async t => {
+  it('are sent in one response as for clever-show, if they fit', async t => {
     const { request } = await shared(t, {
       give: filepath => new Blob([letters(filepath === 'large' ? 2 ** 24 + 1 : 7)]),
     })
@@ -165,7 +165,7 @@ describe('files that the server gets from a page', () => {
   })
 })
 
-it('a client that shares no files says so', async t => {
+it('a client without shared files responds `off`', async t => {
   for (const options of [undefined, {}]) {
     const { request, push } = await shared(t, options)
     const upload = { filepath: 'a', key: 'k', size: 1 }

@@ -5,17 +5,17 @@ import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { clockOf } from '../../../client/messaging/clock.ts'
-import { laterOf } from '../../../client/messaging/later.ts'
+import { schedulerOf } from '../../../client/messaging/scheduler.ts'
 import type { Messaging } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground, type Line } from '../../support/ground.ts'
-import { answer, failing, follow } from '../../support/messaging-client.ts'
+import { failing, follow, responseTo } from '../../support/messaging-client.ts'
 import { until } from '../../support/peer.ts'
 import { root } from '../../support/root.ts'
 
 const exec = promisify(execFile)
-/** Closes its client when it is told to, and ends when nothing holds it. */
+/** Closes its client on request, and then ends. */
 const PROGRAM = `
-import { connectMessaging } from '${pathToFileURL(join(root, 'client/messaging/node.ts'))}'
+import { connectMessaging } from '${pathToFileURL(join(root, 'dist/client/messaging/node.js'))}'
 const client = connectMessaging(process.env.STATION)
 client.action('start', () => console.log('started'))
 client.request('stop', () => {
@@ -27,29 +27,29 @@ client.request('stop', () => {
 const AHEAD = 100
 const server = () => Date.now() / 1000 + AHEAD
 
-const telling: GroundOptions['hear'] = (said, line) => {
-  if (said.name === 'fws.clock') line.send(answer(said, [server(), server()]))
+const sendTime: GroundOptions['onMessage'] = (message, line) => {
+  if (message.name === 'fws.clock') line.send(responseTo(message, [server(), server()]))
 }
-/** As the original: it knows no other clock. */
-const tellingTime: GroundOptions['hear'] = (said, line) => {
-  if (said.name === 'time') line.send(answer(said, server()))
-  else line.send({ ...answer(said, null), error: { code: 'unknown', message: 'no such request' } } as Messaging)
+/** As clever-show, which has no other request for the time. */
+const sendCleverShowTime: GroundOptions['onMessage'] = (message, line) => {
+  if (message.name === 'time') line.send(responseTo(message, server()))
+  else line.send({ ...responseTo(message, null), error: { code: 'unknown', message: 'no such request' } } as Messaging)
 }
 
-const asked = ({ received }: Line) => received.filter(({ name }) => name === 'fws.clock' || name === 'time')
+const timeRequests = ({ received }: Line) => received.filter(({ name }) => name === 'fws.clock' || name === 'time')
 
 describe('the clock of a messaging client', () => {
-  for (const [name, hear, resume] of [
-    ['fws.clock', telling, { window: 1000 }],
-    ['time', tellingTime, 'unknown'],
-    ['time', tellingTime, undefined],
+  for (const [name, onMessage, resume] of [
+    ['fws.clock', sendTime, { window: 1000 }],
+    ['time', sendCleverShowTime, 'unknown'],
+    ['time', sendCleverShowTime, undefined],
   ] as const) {
-    it(`follows the server's as ${name} tells it to a client that resumes ${JSON.stringify(resume)}, and knows how far it may be wrong`, async t => {
-      const station = await ground(t, { hear, resume })
+    it(`follows the server's clock by ${name} with a bounded error if the response to fws.resume is ${JSON.stringify(resume)}`, async t => {
+      const station = await ground(t, { onMessage, resume })
       const { clock } = follow(t, station.url).client
       assert.deepEqual([clock.offset, clock.error], [0, Number.POSITIVE_INFINITY])
       await clock.sync()
-      // The server of this test tells whole milliseconds.
+      // This server sends whole milliseconds.
       assert.ok(
         Math.abs(clock.offset - AHEAD) <= clock.error + 0.002,
         `${clock.offset} is not ${AHEAD} ± ${clock.error}`,
@@ -59,11 +59,11 @@ describe('the clock of a messaging client', () => {
     })
   }
 
-  it('bounds its error also where the ways there and back are uneven', async t => {
+  it('bounds its error if the delays are asymmetric', async t => {
     const station = await ground(t, {
-      hear: (said, line) => {
+      onMessage: (message, line) => {
         const now = server()
-        setTimeout(() => line.send(answer(said, [now, now])), 20)
+        setTimeout(() => line.send(responseTo(message, [now, now])), 20)
       },
     })
     const { clock } = follow(t, station.url).client
@@ -78,30 +78,30 @@ describe('the clock of a messaging client', () => {
     [null, 'unknown'],
     [[1], { window: 1000 }],
   ] as const)
-    it(`refuses ${JSON.stringify(time)}, which is no time, after resuming ${JSON.stringify(resume)}`, async t => {
-      const station = await ground(t, { resume, hear: (said, line) => line.send(answer(said, time)) })
+    it(`refuses ${JSON.stringify(time)} as a time if the response to fws.resume is ${JSON.stringify(resume)}`, async t => {
+      const station = await ground(t, { resume, onMessage: (message, line) => line.send(responseTo(message, time)) })
       const { clock } = follow(t, station.url).client
-      await assert.rejects(clock.sync(), failing('failed', 'the server told no time'))
+      await assert.rejects(clock.sync(), failing('failed', 'the server sent no valid time'))
       assert.deepEqual([clock.offset, clock.error], [0, Number.POSITIVE_INFINITY])
     })
 
-  it('asks again on the next connection, once it has been asked', async t => {
-    const station = await ground(t, { hear: telling })
+  it('is measured again on the next connection after sync()', async t => {
+    const station = await ground(t, { onMessage: sendTime })
     const { client, opened } = follow(t, station.url)
     await opened()
     const line = await station.line()
-    assert.equal(asked(line).length, 0)
+    assert.equal(timeRequests(line).length, 0)
     await client.clock.sync()
-    assert.equal(asked(line).length, 8)
+    assert.equal(timeRequests(line).length, 8)
     line.cut()
     const again = await station.line(2)
-    await until(() => asked(again).length === 8)
+    await until(() => timeRequests(again).length === 8)
   })
 })
 
-describe('an action at an instant', () => {
-  it('is done then, by the clock of the server, while others go on', async t => {
-    const station = await ground(t, { hear: telling })
+describe('an action with a start time', () => {
+  it('runs at that time on the clock of the server; others do not wait', async t => {
+    const station = await ground(t, { onMessage: sendTime })
     const { client } = follow(t, station.url)
     const done: (readonly [string, number])[] = []
     for (const name of ['start', 'led']) client.action(name, () => void done.push([name, client.clock.now()]))
@@ -121,51 +121,47 @@ describe('an action at an instant', () => {
       const late = done[i + 2]![1] - instant
       assert.ok(late >= 0 && late < 0.05, `${late * 1000} ms late`)
     }
-    await until(() => line.received.some(said => said.type === 'response' && said.id === 'k.1'))
+    await until(() => line.received.some(message => message.type === 'response' && message.id === 'k.1'))
   })
 
-  it('is forgotten also by a client that ends while it asks for the time', async () => {
+  it('is dropped if the client is closed during the measurement', async () => {
     let refuse = (_: Error) => {}
-    const asking = new Promise((_, reject) => {
+    const response = new Promise((_, reject) => {
       refuse = reject
     })
-    let isAsked = () => {}
-    const begun = new Promise<void>(resolve => {
-      isAsked = resolve
+    let start = () => {}
+    const started = new Promise<void>(resolve => {
+      start = resolve
     })
     const clock = clockOf(() => {
-      isAsked()
-      return asking
+      start()
+      return response
     })
-    const later = laterOf(clock)
+    const scheduler = schedulerOf(clock)
     let isDone = false
-    later.add({
+    scheduler.add({
       at: server() - 3600,
       size: 0,
       run: () => {
         isDone = true
       },
     })
-    await begun
-    later.stop()
+    await started
+    scheduler.stop()
     refuse(new Error('gone'))
     await new Promise(setImmediate)
     assert.equal(isDone, false)
   })
 
-  it('is forgotten with the client, and then holds no process', async t => {
-    const station = await ground(t, { hear: telling })
-    const ended = exec(
-      process.execPath,
-      ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', PROGRAM],
-      {
-        env: { ...process.env, STATION: station.url },
-        timeout: 10_000,
-      },
-    )
+  it('is dropped with the client, and does not keep the process alive', async t => {
+    const station = await ground(t, { onMessage: sendTime })
+    const ended = exec(process.execPath, ['--input-type=module', '-e', PROGRAM], {
+      env: { ...process.env, STATION: station.url },
+      timeout: 60_000,
+    })
     const line = await station.line()
     line.send({ type: 'message', name: 'start', args: [], kwargs: {}, at: server() + 3600 })
-    await until(() => asked(line).length === 8)
+    await until(() => timeRequests(line).length === 8)
     line.send({ type: 'request', name: 'stop', id: '1', args: [], kwargs: {} })
     assert.equal((await ended).stdout, 'closed\n')
   })

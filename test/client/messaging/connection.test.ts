@@ -4,19 +4,19 @@ import { connectMessaging } from '../../../client/messaging/node.ts'
 import type { Messaging, Request } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground } from '../../support/ground.ts'
 import { plainly } from '../../support/messaging.ts'
-import { answer, failing, follow } from '../../support/messaging-client.ts'
+import { failing, follow, responseTo } from '../../support/messaging-client.ts'
 import { until } from '../../support/peer.ts'
 
-/** Requests `echo` are answered with their args, actions with an id with null. */
-const echoing: GroundOptions['hear'] = (said, line) => {
-  if (said.type === 'request' && said.name === 'echo') line.send(answer(said, said.args))
-  if (said.type === 'message' && said.id !== undefined) line.send(answer(said, null))
+/** Responds to the request `echo` with its args, and to actions with null. */
+const echoing: GroundOptions['onMessage'] = (message, line) => {
+  if (message.type === 'request' && message.name === 'echo') line.send(responseTo(message, message.args))
+  if (message.type === 'message' && message.id !== undefined) line.send(responseTo(message, null))
 }
 
 for (const over of ['tcp', 'ws'] as const) {
   describe(`a messaging client over ${over}`, () => {
-    it('says who it is before anything else, then calls, delivers and emits in order', async t => {
-      const station = await ground(t, { over, hear: echoing })
+    it('registers first, then calls, delivers and emits in order', async t => {
+      const station = await ground(t, { over, onMessage: echoing })
       const { client } = follow(t, station.url)
       assert.equal(client.emit('led', [1, 2], { blue: true }), true)
       const called = client.call('echo', ['первый', { a: [Number.NaN] }])
@@ -38,12 +38,12 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.deepEqual([landed!.name, landed!.id, landed!.kwargs], ['landed', `${epoch}.2`, { at: 'home' }])
     })
 
-    it('rejects with what the server says, and after its timeout', async t => {
+    it('rejects with the error of the server, and after the timeout', async t => {
       const station = await ground(t, {
         over,
-        hear: (said, line) => {
+        onMessage: (message, line) => {
           const error = { code: 'low', message: 'battery at 3 %' }
-          if (said.name === 'arm') line.send({ ...answer(said, null), error } as Messaging)
+          if (message.name === 'arm') line.send({ ...responseTo(message, null), error } as Messaging)
         },
       })
       const { client } = follow(t, station.url)
@@ -51,36 +51,36 @@ for (const over of ['tcp', 'ws'] as const) {
       await assert.rejects(client.deliver('arm'), failing('low', 'battery at 3 %'))
       await assert.rejects(
         client.call('silence', [], {}, { timeout: 20 }),
-        failing('timeout', 'no answer to "silence" within 20 ms'),
+        failing('timeout', 'no response to "silence" within 20 ms'),
       )
       await assert.rejects(
-        client.call('silence', [], {}, { signal: AbortSignal.abort('enough') }),
-        reason => reason === 'enough',
+        client.call('silence', [], {}, { signal: AbortSignal.abort('cancelled') }),
+        reason => reason === 'cancelled',
       )
       const late = new AbortController()
       const called = client.call('silence', [], {}, { signal: late.signal })
-      late.abort('enough')
-      await assert.rejects(called, reason => reason === 'enough')
+      late.abort('cancelled')
+      await assert.rejects(called, reason => reason === 'cancelled')
       assert.equal(client.queued, 0)
       const last = client.call('silence')
       client.close()
-      await assert.rejects(last, failing('gone', 'the connection is gone'))
-      await assert.rejects(client.call('silence'), failing('gone', 'the connection is gone'))
+      await assert.rejects(last, failing('gone', 'the connection is closed'))
+      await assert.rejects(client.call('silence'), failing('gone', 'the connection is closed'))
       assert.equal(client.emit('silence'), false)
     })
 
-    it('sends what is unanswered again, with its id and arguments, before what is new', async t => {
+    it('sends unanswered messages again with their ids and arguments, before new ones', async t => {
       const first = await ground(t, { over })
-      const { client, told, opened } = follow(t, first.url)
+      const { client, events, opened } = follow(t, first.url)
       await opened()
       const calls = [client.call('echo', ['one']), client.deliver('two', [2])]
       const line = await first.line()
       await until(() => line.received.length === 3, 'the messages')
       await first.close()
-      await until(() => told.some(([type]) => type === 'close'))
+      await until(() => events.some(([type]) => type === 'close'))
       client.emit('three')
       calls.push(client.call('echo', ['four']))
-      const second = await ground(t, { over, port: first.port, hear: echoing })
+      const second = await ground(t, { over, port: first.port, onMessage: echoing })
       assert.deepEqual(plainly(await Promise.all(calls)), [['one'], null, ['four']])
       const { received } = await second.line()
       const again = received.slice(1) as Request[]
@@ -101,12 +101,12 @@ for (const over of ['tcp', 'ws'] as const) {
   })
 }
 
-it('a messaging client without an id has one that does not tell its epoch', async t => {
+it('the default id of a messaging client does not contain its epoch', async t => {
   const { url, line } = await ground(t)
   const client = connectMessaging(url)
   t.after(() => client.close())
   const { received } = await line()
-  await until(() => received.length > 0, 'who it is')
+  await until(() => received.length > 0, 'the registration')
   const { id, epoch } = (received[0] as Request).kwargs
   assert.equal(id, client.id)
   assert.match(`${id} ${epoch}`, /^\d{6,30} \d{6,30}$/)

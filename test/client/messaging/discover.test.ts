@@ -7,8 +7,12 @@ import { frameOf } from '../../../filters/messaging/wire/message.ts'
 import { action, door, framed, headerOf, TcpPeer, vector } from '../../support/messaging.ts'
 import { freePort } from '../../support/port.ts'
 
-/** Says all this again and again, until the test is over. */
-async function saying(t: { after(fn: () => void): void }, port: number, datagrams: readonly Buffer[]): Promise<void> {
+/** Sends datagrams repeatedly until the test ends. */
+async function sendRepeatedly(
+  t: { after(fn: () => void): void },
+  port: number,
+  datagrams: readonly Buffer[],
+): Promise<void> {
   const socket = createSocket('udp4')
   await once(socket.bind(0, '127.0.0.1'), 'listening')
   const timer = setInterval(() => {
@@ -53,43 +57,43 @@ describe('discover', () => {
     const found = discover({ port, host: '127.0.0.1', timeout: 10_000 })
     const announce = { messagingAnnounce: true, messagingAnnounceTo: `127.0.0.1:${port}`, messagingAnnounceEvery: 0.1 }
     const room = await door(t, ['echo'], announce)
-    const { host, port: there, id } = await found
-    assert.deepEqual([host, there], ['127.0.0.1', room.port])
+    const { host, port: announced, id } = await found
+    assert.deepEqual([host, announced], ['127.0.0.1', room.port])
     assert.match(id, /^\d{4}$/)
-    const ann = await TcpPeer.open(t, there)
+    const ann = await TcpPeer.open(t, announced)
     ann.send(action('message', ['found']))
     await ann.get(1)
   })
 
   for (const name of ['py3/broadcast/server_ip', 'py27/broadcast/server_ip'])
-    it(`reads ${name}, and ignores all that comes before it`, async t => {
+    it(`reads ${name}, and ignores invalid datagrams before it`, async t => {
       const port = await freePort()
       const found = discover({ port, host: '127.0.0.1', timeout: 10_000 })
-      await saying(t, port, [...wrong, vector(name)])
+      await sendRepeatedly(t, port, [...wrong, vector(name)])
       assert.deepEqual(await found, { host: '192.168.1.101', port: 25_000, id: '0042' })
     })
 
-  it('gives up in time, whatever else it hears', async t => {
+  it('rejects after the timeout, whatever other datagrams arrive', async t => {
     const port = await freePort()
     const found = discover({ port, host: '127.0.0.1', timeout: 300 })
-    await saying(t, port, wrong)
+    await sendRepeatedly(t, port, wrong)
     await assert.rejects(found, {
       code: 'timeout',
-      message: `no server has announced itself on UDP port ${port} within 300 ms`,
+      message: `no server was announced on UDP port ${port} within 300 ms`,
     })
-    // It has let go of its port.
+    // The port is free again.
     const socket = createSocket('udp4')
     t.after(() => void socket.close())
     await once(socket.bind(port, '127.0.0.1'), 'listening')
   })
 
-  it('gives up when it is told to', async () => {
+  it('rejects when its signal is aborted', async () => {
     const port = await freePort()
     const ending = new AbortController()
     const found = discover({ port, host: '127.0.0.1', signal: ending.signal })
-    ending.abort(new Error('enough'))
-    await assert.rejects(found, { message: 'enough' })
-    await assert.rejects(discover({ port, signal: ending.signal }), { message: 'enough' })
+    ending.abort(new Error('cancelled'))
+    await assert.rejects(found, { message: 'cancelled' })
+    await assert.rejects(discover({ port, signal: ending.signal }), { message: 'cancelled' })
   })
 
   it('rejects when it cannot listen', async t => {

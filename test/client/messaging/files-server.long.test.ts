@@ -8,7 +8,7 @@ import { readFrom, saveTo } from '../../../client/messaging/node.ts'
 import { browser, skipWithoutBrowser, watched } from '../../support/browser.ts'
 import { folder, launch, root as repository } from '../../support/cli.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
-import { sha256 } from '../../support/file-station.ts'
+import { offsetBytes, sha256 } from '../../support/file-station.ts'
 import { building } from '../../support/messaging.ts'
 import { failing, follow } from '../../support/messaging-client.ts'
 import { serve, until } from '../../support/peer.ts'
@@ -17,19 +17,12 @@ import { freePort } from '../../support/port.ts'
 const PART = 256 * 1024
 const LARGE = 20 * 1024 * 1024
 
-/** Bytes that say where they are. */
-function bytesOf(size: number): Buffer<ArrayBuffer> {
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(at, at)
-  return bytes
-}
-
-/** Beside those that are not whole. */
+/** Complete files. */
 function filesIn(root: string): string[] {
   return readdirSync(root).filter(name => name !== '.fws-parts')
 }
 
-/** A server in a process of its own, which may be started again. */
+/** A server in a separate process that can be started again. */
 async function launched(t: TestContext) {
   const [root, port, ws] = [folder(t), await freePort(), await freePort()]
   const argv = ['-f', 'messaging', '-p', `${ws}`, '--messaging-port', `${port}`, '--messaging-root', root]
@@ -37,7 +30,7 @@ async function launched(t: TestContext) {
   return { root, ports: { tcp: port, ws }, start, server: await start() }
 }
 
-/** What passes as it is, but for one bit on the first connection. */
+/** A proxy that flips one bit on the first connection. */
 async function flipping(t: TestContext, to: number, at: number, direction: 'up' | 'down'): Promise<number> {
   const port = await freePort()
   let hasFlipped = false
@@ -67,12 +60,12 @@ async function flipping(t: TestContext, to: number, at: number, direction: 'up' 
 
 for (const over of ['tcp', 'ws'] as const) {
   describe(`files of a messaging client and a server over ${over}`, () => {
-    it('arrive whole in both directions, of any size', async t => {
+    it('arrive in both directions, in any size', async t => {
       const { root, ports } = await launched(t)
       const { client } = follow(t, `${over}://127.0.0.1:${ports[over]}`)
       const into = folder(t)
       for (const size of [0, 1, PART, PART + 1, LARGE]) {
-        const bytes = bytesOf(size)
+        const bytes = offsetBytes(size)
         const sent = await client.sendFile(bytes, 'a.bin')
         assert.deepEqual(sent, { bytes: size, sha256: sha256(bytes) })
         assert.ok(readFileSync(join(root, 'a.bin')).equals(bytes), `${size} bytes sent`)
@@ -84,18 +77,18 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.deepEqual(readdirSync(into), ['b.bin'])
     })
 
-    it('go on after a cut', async t => {
+    it('resume after the connection broke', async t => {
       const { root, ports } = await launched(t)
       const proxy = await startFaultProxy({ host: '127.0.0.1', port: ports[over] })
       t.after(() => proxy.stop())
       const { client } = follow(t, `${over}://127.0.0.1:${proxy.port}`)
-      const bytes = bytesOf(LARGE)
-      /** Cuts at each quarter. */
+      const bytes = offsetBytes(LARGE)
+      /** Breaks the connection at each quarter. */
       const cutting = () => {
         const marks = [LARGE / 4, LARGE / 2, (LARGE * 3) / 4]
         let last = 0
         return ({ bytes }: { bytes: number }) => {
-          assert.ok(bytes >= last, `${bytes} bytes after ${last}: it begins anew`)
+          assert.ok(bytes >= last, `${bytes} bytes after ${last}: it starts again`)
           last = bytes
           if (bytes < (marks[0] ?? Number.POSITIVE_INFINITY)) return
           marks.shift()
@@ -109,17 +102,17 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.equal(proxy.accepted, 7)
     })
 
-    it('go on when the server was killed in the middle; half of one is never seen', async t => {
+    it('resume after the server was killed; an incomplete file is not visible', async t => {
       const { root, ports, server, start } = await launched(t)
       const { client } = follow(t, `${over}://127.0.0.1:${ports[over]}`)
-      const bytes = bytesOf(LARGE)
+      const bytes = offsetBytes(LARGE)
       let killed: Promise<unknown> | undefined
-      let there = 0
+      let before = 0
       const sending = client.sendFile(bytes, 'a.bin', {
         onProgress: ({ bytes }) => {
-          if (killed !== undefined && there > 0) assert.ok(bytes >= there, `${bytes} bytes after ${there}`)
+          if (killed !== undefined && before > 0) assert.ok(bytes >= before, `${bytes} bytes after ${before}`)
           if (killed !== undefined || bytes < LARGE / 2) return
-          there = bytes
+          before = bytes
           killed = server.kill()
         },
       })
@@ -149,14 +142,14 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.ok(readFileSync(into).equals(bytes))
     })
 
-    it('go on in a new process when the client was killed', async t => {
+    it('resume in a new process after the client was killed', async t => {
       const { root, ports } = await launched(t)
       const proxy = await startFaultProxy({ host: '127.0.0.1', port: ports[over] })
       t.after(() => proxy.stop())
       proxy.delay(5)
       const url = `${over}://127.0.0.1:${proxy.port}`
       const cwd = folder(t)
-      const [local, into, bytes] = [join(cwd, 'local.bin'), join(cwd, 'got.bin'), bytesOf(LARGE)]
+      const [local, into, bytes] = [join(cwd, 'local.bin'), join(cwd, 'got.bin'), offsetBytes(LARGE)]
       writeFileSync(local, bytes)
 
       async function killedAt(count: number, work: string): Promise<void> {
@@ -180,24 +173,24 @@ for (const over of ['tcp', 'ws'] as const) {
       await killedAt(half, `client.sendFile(readFrom(${JSON.stringify(local)}), 'a.bin', { onProgress })`)
       assert.equal(existsSync(join(root, 'a.bin')), false)
       const { client } = follow(t, url)
-      const told: number[] = []
-      const onProgress = ({ bytes }: { bytes: number }) => void told.push(bytes)
+      const progress: number[] = []
+      const onProgress = ({ bytes }: { bytes: number }) => void progress.push(bytes)
       await client.sendFile(readFrom(local), 'a.bin', { onProgress })
-      assert.ok(told[0]! > half, `goes on with ${told[0]}`)
+      assert.ok(progress[0]! > half, `resumes at ${progress[0]}`)
       assert.ok(readFileSync(join(root, 'a.bin')).equals(bytes))
 
       await killedAt(half, `client.getFile('a.bin', { onProgress, into: saveTo(${JSON.stringify(into)}) })`)
       assert.equal(existsSync(into), false)
-      told.length = 0
+      progress.length = 0
       await client.getFile('a.bin', { onProgress, into: saveTo(into) })
-      assert.ok(told[0]! > half, `goes on with ${told[0]}`)
+      assert.ok(progress[0]! > half, `resumes at ${progress[0]}`)
       assert.ok(readFileSync(into).equals(bytes))
       assert.deepEqual(readdirSync(cwd).sort(), ['got.bin', 'local.bin'])
     })
 
-    it('that are damaged on their way are corrupt, and not there', async t => {
+    it('with damaged bytes are refused as corrupt', async t => {
       const { root, ports } = await launched(t)
-      const bytes = bytesOf(4 * PART)
+      const bytes = offsetBytes(4 * PART)
       const up = await flipping(t, ports[over], 100_000, 'up')
       const { client } = follow(t, `${over}://127.0.0.1:${up}`)
       await assert.rejects(client.sendFile(bytes, 'a.bin', { key: 'k' }), { name: 'MessagingError', code: 'corrupt' })
@@ -208,13 +201,13 @@ for (const over of ['tcp', 'ws'] as const) {
       const other = follow(t, `${over}://127.0.0.1:${down}`).client
       const cwd = folder(t)
       const getting = other.getFile('a.bin', { into: saveTo(join(cwd, 'a.bin')) })
-      await assert.rejects(getting, failing('corrupt', '"a.bin" has another sha256 than what has come of it'))
+      await assert.rejects(getting, failing('corrupt', 'the received bytes of "a.bin" have another sha256'))
       assert.deepEqual(readdirSync(cwd), [])
       await other.getFile('a.bin', { into: saveTo(join(cwd, 'a.bin')) })
       assert.ok(readFileSync(join(cwd, 'a.bin')).equals(bytes))
     })
 
-    it('are refused as the server says', async t => {
+    it('are refused with the error of the server', async t => {
       const { ports, root } = await launched(t)
       const { client } = follow(t, `${over}://127.0.0.1:${ports[over]}`)
       for (const path of ['../a', '/a', 'a//b', '.fws-parts/a', ''])
@@ -227,7 +220,7 @@ for (const over of ['tcp', 'ws'] as const) {
   })
 }
 
-it('a page sends and gets files as Blobs, and so does its server', { skip: skipWithoutBrowser }, async t => {
+it('a page sends and receives files as Blobs, in transfers of both sides', { skip: skipWithoutBrowser }, async t => {
   const root = folder(t)
   const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
   const filter = building(api => {
@@ -263,7 +256,7 @@ it('a page sends and gets files as Blobs, and so does its server', { skip: skipW
     return seen
   })()`)
   assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-files.js'])
-  const bytes = bytesOf(LARGE)
+  const bytes = offsetBytes(LARGE)
   const sent = { bytes: LARGE, sha256: sha256(bytes) }
   assert.deepEqual(seen, { sent, got: true, refused: 'path', pushed: 'pushed.bin', isPushed: true })
   assert.ok(readFileSync(join(root, 'a.bin')).equals(bytes))

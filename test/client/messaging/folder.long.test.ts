@@ -6,6 +6,7 @@ import { blobs, type FolderOptions, folder as files, type Sharing } from '../../
 import type { MessagingApi } from '../../../filters/messaging.ts'
 import { folder } from '../../support/cli.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { offsetBytes } from '../../support/file-station.ts'
 import { building, door } from '../../support/messaging.ts'
 import { follow } from '../../support/messaging-client.ts'
 import { until } from '../../support/peer.ts'
@@ -13,28 +14,21 @@ import { until } from '../../support/peer.ts'
 const PART = 256 * 1024
 const LARGE = 20 * 1024 * 1024
 
-/** Bytes that say where they are. */
-function bytesOf(size: number): Buffer<ArrayBuffer> {
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(at, at)
-  return bytes
-}
-
-/** A server with a root, and one client of it. */
+/** A server with a root, and a client that shares files. */
 async function pair(t: TestContext, over: 'tcp' | 'ws', shared: Sharing, isCut = false) {
   const root = folder(t)
   let api: MessagingApi | undefined
-  const grab = building(given => {
+  const filter = building(given => {
     api = given
     return {}
   })
-  const { server, port } = await door(t, [grab], { messagingRoot: root })
+  const { server, port } = await door(t, [filter], { messagingRoot: root })
   const target = over === 'tcp' ? port : Number(new URL(server.url).port)
   const proxy = isCut ? await startFaultProxy({ host: '127.0.0.1', port: target }) : undefined
   if (proxy) t.after(() => proxy.stop())
-  const known = follow(t, `${over}://127.0.0.1:${proxy?.port ?? target}`, { files: shared })
-  await known.opened()
-  return { ...known, root, api: api!, proxy, clientOf: () => [...server.clients.values()].at(-1)!, server }
+  const client = follow(t, `${over}://127.0.0.1:${proxy?.port ?? target}`, { files: shared })
+  await client.opened()
+  return { ...client, root, api: api!, proxy, clientOf: () => [...server.clients.values()].at(-1)!, server }
 }
 
 async function shared(t: TestContext, options?: FolderOptions) {
@@ -44,42 +38,40 @@ async function shared(t: TestContext, options?: FolderOptions) {
 
 for (const over of ['tcp', 'ws'] as const) {
   describe(`a folder that a messaging client shares over ${over}`, () => {
-    it('takes and gives files of any size', async t => {
-      const told: string[] = []
-      const { home, files } = await shared(t, { onFile: filepath => void told.push(filepath) })
+    it('receives and sends files of any size', async t => {
+      const received: string[] = []
+      const { home, files } = await shared(t, { onFile: filepath => void received.push(filepath) })
       const { api, root, clientOf } = await pair(t, over, files)
       mkdirSync(join(home, 'paths'))
       for (const size of [0, 1, PART, PART + 1, LARGE]) {
-        const bytes = bytesOf(size)
+        const bytes = offsetBytes(size)
         writeFileSync(join(root, 'a.bin'), bytes)
         await api.sendFile(clientOf(), 'a.bin', 'paths/b.bin')
         assert.ok(readFileSync(join(home, 'paths/b.bin')).equals(bytes), `${size} bytes sent`)
         await api.getFile(clientOf(), 'paths/b.bin', 'c.bin')
         assert.ok(readFileSync(join(root, 'c.bin')).equals(bytes), `${size} bytes got`)
       }
-      assert.deepEqual(told, Array(5).fill('paths/b.bin'))
+      assert.deepEqual(received, Array(5).fill('paths/b.bin'))
     })
 
-    it('goes on when the connection was cut', async t => {
+    it('resumes after the connection broke', async t => {
       const { home, files } = await shared(t)
       const { api, root, clientOf, proxy, opened, server } = await pair(t, over, files, true)
-      writeFileSync(join(root, 'a.bin'), bytesOf(LARGE))
-      const told: number[] = []
+      writeFileSync(join(root, 'a.bin'), offsetBytes(LARGE))
       const onProgress = ({ bytes }: { bytes: number }) => {
-        told.push(bytes)
         if (bytes >= LARGE / 2) proxy!.cut()
       }
       await assert.rejects(api.sendFile(clientOf(), 'a.bin', 'b.bin', { onProgress }), { code: 'gone' })
       assert.equal(existsSync(join(home, 'b.bin')), false)
       await opened(2)
       await until(() => server.clients.size === 1)
-      const again: number[] = []
-      await api.sendFile(clientOf(), 'a.bin', 'b.bin', { onProgress: ({ bytes }) => void again.push(bytes) })
-      assert.ok(again[0]! > LARGE / 2, `goes on with ${again[0]}`)
-      assert.ok(readFileSync(join(home, 'b.bin')).equals(bytesOf(LARGE)))
+      const progress: number[] = []
+      await api.sendFile(clientOf(), 'a.bin', 'b.bin', { onProgress: ({ bytes }) => void progress.push(bytes) })
+      assert.ok(progress[0]! > LARGE / 2, `resumes at ${progress[0]}`)
+      assert.ok(readFileSync(join(home, 'b.bin')).equals(offsetBytes(LARGE)))
     })
 
-    it('refuses paths out of it, links, and what is too large', async t => {
+    it('refuses paths outside of the folder, links, and too large files', async t => {
       const { home, files } = await shared(t, { maxFile: 10 })
       const { api, root, clientOf } = await pair(t, over, files)
       const outside = folder(t, { secret: 'secret' })
@@ -98,7 +90,7 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret')
     })
 
-    it('gets again what was replaced, or not accepted', async t => {
+    it('receives a file again that was replaced or refused', async t => {
       let isRefused = true
       const { home, files } = await shared(t, {
         onFile: () => {
@@ -116,7 +108,7 @@ for (const over of ['tcp', 'ws'] as const) {
       }
     })
 
-    it('gets again as a Blob what was replaced', async t => {
+    it('receives a replaced file again as a Blob', async t => {
       const taken: Blob[] = []
       const { api, root, clientOf } = await pair(t, over, blobs({ take: ({ blob }) => void taken.push(blob) }))
       for (const name of ['one', 'two']) writeFileSync(join(root, name), name)
@@ -124,29 +116,29 @@ for (const over of ['tcp', 'ws'] as const) {
       assert.deepEqual(await Promise.all(taken.map(blob => blob.text())), ['one', 'two', 'one'])
     })
 
-    it('may be Blobs instead', async t => {
+    it('can be Blobs', async t => {
       const taken: Blob[] = []
-      const give = new Blob([bytesOf(3 * PART + 1)])
+      const give = new Blob([offsetBytes(3 * PART + 1)])
       const { api, root, clientOf } = await pair(
         t,
         over,
         blobs({ take: ({ blob }) => void taken.push(blob), give: path => (path === 'g' ? give : undefined) }),
       )
       for (const size of [0, 1, PART, 5 * PART + 3]) {
-        writeFileSync(join(root, 'a'), bytesOf(size))
+        writeFileSync(join(root, 'a'), offsetBytes(size))
         await api.sendFile(clientOf(), 'a', 'b')
-        assert.ok(Buffer.from(await taken.at(-1)!.arrayBuffer()).equals(bytesOf(size)), `${size} bytes`)
+        assert.ok(Buffer.from(await taken.at(-1)!.arrayBuffer()).equals(offsetBytes(size)), `${size} bytes`)
       }
       assert.equal(taken.length, 4)
-      assert.ok((await api.getFile(clientOf(), 'g')).equals(bytesOf(3 * PART + 1)))
+      assert.ok((await api.getFile(clientOf(), 'g')).equals(offsetBytes(3 * PART + 1)))
       await api.getFile(clientOf(), 'g', 'got')
-      assert.ok(readFileSync(join(root, 'got')).equals(bytesOf(3 * PART + 1)))
+      assert.ok(readFileSync(join(root, 'got')).equals(offsetBytes(3 * PART + 1)))
       await assert.rejects(api.getFile(clientOf(), 'none'), { code: 'missing' })
     })
   })
 }
 
-it('a folder that is none is refused', async t => {
+it('folder() refuses a path that is no folder', async t => {
   const home = folder(t, { file: '' })
   await assert.rejects(files(join(home, 'none')), { code: 'ENOENT' })
   await assert.rejects(files(join(home, 'file')), {

@@ -7,7 +7,7 @@ import { failing, follow } from '../../support/messaging-client.ts'
 import { serve, until } from '../../support/peer.ts'
 import { freePort } from '../../support/port.ts'
 
-/** Answers, or does not, and tells its topic what it is told. */
+/** Responds to one request and not to another, and broadcasts to a topic. */
 const FILTER = `
 export const uses = ['messaging']
 export const setup = host => {
@@ -18,7 +18,7 @@ export const setup = host => {
 }`
 
 describe('two messaging clients of one server, over TCP and WebSocket', () => {
-  it('are both asked, hear a topic, and not one that is forbidden', async t => {
+  it('respond to requests, and receive a topic, but not a forbidden one', async t => {
     const ids: string[] = []
     const filter = building(api => {
       api.onId((_client, id) => void ids.push(id))
@@ -27,20 +27,20 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
       return {}
     })
     const { server, port } = await door(t, [filter], { messagingAskId: true, messagingTopics: ['fleet'] })
-    const heard: unknown[] = []
+    const received: unknown[] = []
     const clients = [`tcp://127.0.0.1:${port}`, server.url].map((url, i) => {
       const { client } = follow(t, url, { id: `copter${i + 1}` })
       client.request('name', () => `I am ${client.id}`)
       return client
     })
     for (const client of clients)
-      await client.subscribe('fleet', (...said) => heard.push(plainly([client.id, ...said.slice(0, 2)])))
+      await client.subscribe('fleet', (...parameters) => received.push(plainly([client.id, ...parameters.slice(0, 2)])))
     const [first, second] = clients
     assert.deepEqual([...((await first!.call('everybody')) as string[])].sort(), ['I am copter1', 'I am copter2'])
     await second!.call('everybody')
     second!.emit('tell', ['hello'])
-    await until(() => heard.length === 2)
-    assert.deepEqual(heard.sort(), [
+    await until(() => received.length === 2)
+    assert.deepEqual(received.sort(), [
       ['copter1', 'told', ['hello']],
       ['copter2', 'told', ['hello']],
     ])
@@ -52,7 +52,7 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
 })
 
 describe('a page with the messaging client', { skip: skipWithoutBrowser }, () => {
-  it('asks and is asked, does what it is told, and sets its clock', async t => {
+  it('sends and receives requests, runs a timed action, and measures the clock', async t => {
     const chromium = await browser(t)
     const pagesRoot = folder(t, { 'index.html': '<!doctype html><link rel="icon" href="data:,"><p>page</p>' })
     const filter = building(api => {
@@ -80,36 +80,36 @@ describe('a page with the messaging client', { skip: skipWithoutBrowser }, () =>
       return seen
     })()`)
     assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-timing.js'])
-    const { error, offset, ...said } = seen as { error: number; offset: number }
-    assert.deepEqual(said, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
+    const { error, offset, ...rest } = seen as { error: number; offset: number }
+    assert.deepEqual(rest, { refused: [true, 'unknown'], sum: 3, started: { in: 1 } })
     assert.ok(error > 0 && error < 0.1, `${error}`)
     assert.ok(Math.abs(offset) < error + 0.05, `${offset} ± ${error}`)
   })
 })
 
 describe('a messaging client whose server is killed', () => {
-  it('comes back over TCP, is in its topics again, and has its answers', async t => {
+  it('reconnects over TCP, subscribes again, and gets its responses', async t => {
     const [port, tcp] = [await freePort(), await freePort()]
     const cwd = folder(t, { 'ground.js': FILTER })
     const argv = ['-p', `${port}`, '-f', './ground.js', '--messaging-port', `${tcp}`, '--messaging-topics', 'fleet']
     const first = await launch(t, argv, { cwd })
-    const { client, told, opened } = follow(t, `tcp://127.0.0.1:${tcp}`)
-    const heard: unknown[] = []
-    const stop = await client.subscribe('fleet', (...said) => heard.push(said[1]))
+    const { client, events, opened } = follow(t, `tcp://127.0.0.1:${tcp}`)
+    const received: unknown[] = []
+    const stop = await client.subscribe('fleet', (...parameters) => received.push(parameters[1]))
     const called = client.call('never', [], {}, { timeout: 60_000 }).catch(error => error.code)
     await client.call('echo')
     await first.kill()
-    await until(() => told.some(([type]) => type === 'close'))
+    await until(() => events.some(([type]) => type === 'close'))
     const later = [client.call('echo', [1]), client.call('echo', [2])]
     await launch(t, argv, { cwd })
     assert.deepEqual(plainly(await Promise.all(later)), [[1], [2]])
     client.emit('tell', ['again'])
-    await until(() => heard.length === 1)
-    assert.deepEqual(plainly(heard), [['again']])
+    await until(() => received.length === 1)
+    assert.deepEqual(plainly(received), [['again']])
     stop()
     client.emit('tell', ['once more'])
     await client.call('echo')
-    assert.equal(heard.length, 1)
+    assert.equal(received.length, 1)
     await opened(2)
     client.close()
     assert.equal(await called, 'gone')

@@ -3,7 +3,7 @@ import { describe, it, type TestContext } from 'node:test'
 import type { Args, Kwargs, Messaging } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground } from '../../support/ground.ts'
 import { framed, headerOf, plainly } from '../../support/messaging.ts'
-import { answer, follow } from '../../support/messaging-client.ts'
+import { follow, responseTo } from '../../support/messaging-client.ts'
 import { Peer, serve, until } from '../../support/peer.ts'
 
 const request = (name: string, id: string | number, args: Args = [], kwargs: Kwargs = {}): Messaging => ({
@@ -21,15 +21,15 @@ const action = (name: string, args: Args = [], more: object = {}): Messaging => 
   ...more,
 })
 
-/** A client, the server's end of its connection, and what comes there as answers by their id. */
+/** A client, the server's end of its connection, and the responses that arrive there by id. */
 async function pair(t: TestContext, options: GroundOptions & Parameters<typeof follow>[2] = {}) {
   const station = await ground(t, options)
-  const { client, told, opened } = follow(t, station.url, options)
+  const { client, events, opened } = follow(t, station.url, options)
   await opened()
   const line = await station.line()
   line.received.length = 0
-  async function answers(count: number): Promise<ReadonlyMap<unknown, unknown>> {
-    await until(() => line.received.length >= count, `${count} answers, got ${JSON.stringify(line.received)}`)
+  async function responses(count: number): Promise<ReadonlyMap<unknown, unknown>> {
+    await until(() => line.received.length >= count, `${count} responses, got ${JSON.stringify(line.received)}`)
     assert.equal(line.received.length, count)
     return new Map(
       (plainly(line.received) as unknown as { id: unknown; value: unknown; error?: unknown }[]).map(
@@ -37,12 +37,12 @@ async function pair(t: TestContext, options: GroundOptions & Parameters<typeof f
       ),
     )
   }
-  return { station, client, told, opened, line, answers }
+  return { station, client, events, opened, line, responses }
 }
 
-describe('a messaging client is asked, and', () => {
-  it('answers by its handlers, the id and the time by itself', async t => {
-    const { client, line, answers } = await pair(t)
+describe('a messaging client', () => {
+  it('responds with its handlers, and to `id` and `time` without one', async t => {
+    const { client, line, responses } = await pair(t)
     client.request('telemetry', async ([what], { scale }) => ({ [String(what)]: scale, nan: Number.NaN }))
     client.request('nothing', () => undefined)
     client.request('double', () => 1)
@@ -54,25 +54,25 @@ describe('a messaging client is asked, and', () => {
     line.send(request('double', '0003'))
     line.send(request('time', '0004'))
     line.send(request('fws.clock', '0005', [before]))
-    const heard = await answers(6)
-    assert.deepEqual(heard.get('0001'), { высота: 2, nan: null })
-    assert.equal(heard.get(7), null)
-    assert.equal(heard.get('0002'), 'copter1')
-    assert.equal(heard.get('0003'), 2)
-    const [t2, t3] = heard.get('0005') as [number, number]
-    for (const time of [heard.get('0004') as number, t2, t3])
+    const received = await responses(6)
+    assert.deepEqual(received.get('0001'), { высота: 2, nan: null })
+    assert.equal(received.get(7), null)
+    assert.equal(received.get('0002'), 'copter1')
+    assert.equal(received.get('0003'), 2)
+    const [t2, t3] = received.get('0005') as [number, number]
+    for (const time of [received.get('0004') as number, t2, t3])
       assert.ok(Math.abs(time - before) < 5, `${time} is not the time, which was ${before}`)
     assert.ok(t3 >= t2)
     stop()
     client.request('id', () => 'somebody else')
     line.send(request('double', '0006'))
     line.send(request('id', '0007'))
-    const later = await answers(8)
-    assert.deepEqual([later.get('0006'), later.get('0007')], [1, 'somebody else'])
+    const last = await responses(8)
+    assert.deepEqual([last.get('0006'), last.get('0007')], [1, 'somebody else'])
   })
 
-  it('answers with an error what it does not know, what is thrown, and what is no JSON', async t => {
-    const { client, line, answers, told } = await pair(t)
+  it('responds with an error without a handler, after a throw, and to a value that is no JSON', async t => {
+    const { client, line, responses, events } = await pair(t)
     const low = Object.assign(new Error('battery at 3 %'), { code: 'low' })
     client.request('arm', () => {
       throw low
@@ -87,23 +87,23 @@ describe('a messaging client is asked, and', () => {
     line.send(action('land', [], { id: 'a' }))
     line.send(action('swim', [], { id: 'b' }))
     line.send(action('swim'))
-    const heard = await answers(7)
-    assert.deepEqual(heard.get(0), { code: 'unknown', message: 'there is no request "swim"' })
-    assert.deepEqual(heard.get(1), { code: 'low', message: 'battery at 3 %' })
-    assert.deepEqual(heard.get(2), { code: 'failed', message: 'no wings' })
-    assert.deepEqual(heard.get(3), { code: 'failed', message: 'Do not know how to serialize a BigInt' })
-    assert.equal(heard.get(4), null)
-    assert.deepEqual(heard.get('a'), { code: 'failed', message: 'no ground' })
-    assert.deepEqual(heard.get('b'), { code: 'unknown', message: 'there is no message "swim"' })
-    const failed = told.flatMap(([type, event]) =>
+    const received = await responses(7)
+    assert.deepEqual(received.get(0), { code: 'unknown', message: 'there is no request "swim"' })
+    assert.deepEqual(received.get(1), { code: 'low', message: 'battery at 3 %' })
+    assert.deepEqual(received.get(2), { code: 'failed', message: 'no wings' })
+    assert.deepEqual(received.get(3), { code: 'failed', message: 'Do not know how to serialize a BigInt' })
+    assert.equal(received.get(4), null)
+    assert.deepEqual(received.get('a'), { code: 'failed', message: 'no ground' })
+    assert.deepEqual(received.get('b'), { code: 'unknown', message: 'there is no message "swim"' })
+    const failed = events.flatMap(([type, event]) =>
       type === 'failed' ? [event as { name: string; error: unknown }] : [],
     )
     assert.deepEqual(failed.map(({ name }) => name).sort(), ['arm', 'count', 'fly', 'land', 'swim', 'swim', 'swim'])
     assert.equal(failed.find(({ name }) => name === 'arm')!.error, low)
   })
 
-  it('goes on, whatever is thrown', async t => {
-    const { client, line, answers } = await pair(t)
+  it('continues after any thrown value', async t => {
+    const { client, line, responses } = await pair(t)
     const thrown = [
       Object.create(null),
       { code: Object.create(null), message: 'x'.repeat(100_000) },
@@ -124,24 +124,24 @@ describe('a messaging client is asked, and', () => {
       line.send(action('throw', [i], { id: `action ${i}` }))
       line.send(request('throw', `request ${i}`, [i]))
     }
-    const heard = await answers(2 * thrown.length)
-    const silent = { code: 'failed', message: 'what was thrown cannot be said' }
+    const received = await responses(2 * thrown.length)
+    const unprintable = { code: 'failed', message: 'the error has no string form' }
     for (const what of ['action', 'request'])
       assert.deepEqual(
-        thrown.map((_, i) => heard.get(`${what} ${i}`)),
+        thrown.map((_, i) => received.get(`${what} ${i}`)),
         [
-          silent,
-          silent,
-          silent,
+          unprintable,
+          unprintable,
+          unprintable,
           { code: 'c'.repeat(1024), message: 'long' },
-          silent,
+          unprintable,
           { code: 'failed', message: 'undefined' },
         ],
       )
   })
 
-  it('does actions one after the other, and requests beside each other when the actions before them are done', async t => {
-    const { client, line, answers } = await pair(t)
+  it('runs actions one after the other, and requests concurrently when the earlier actions are done', async t => {
+    const { client, line, responses } = await pair(t)
     const done: string[] = []
     const gates = new Map<string, () => void>()
     const gate = (name: string) => new Promise<void>(resolve => gates.set(name, resolve))
@@ -160,15 +160,15 @@ describe('a messaging client is asked, and', () => {
     await until(() => gates.has('one'))
     assert.deepEqual(done, ['one begins'])
     gates.get('one')!()
-    assert.deepEqual([...(await answers(2)).keys()], ['one', 'quick'])
+    assert.deepEqual([...(await responses(2)).keys()], ['one', 'quick'])
     await until(() => gates.has('two'))
     assert.deepEqual(done, ['one begins', 'one ends', 'one again', 'quick', 'two begins'])
     gates.get('slow')!()
-    await answers(3)
+    await responses(3)
   })
 
-  it('does once what the server sends again, and answers it as before', async t => {
-    const { client, line, answers, station, opened } = await pair(t)
+  it('runs a resent message once, and sends the same response again', async t => {
+    const { client, line, responses, station, opened } = await pair(t)
     const deliveries: unknown[] = []
     let count = 0
     client.action('land', (_args, _kwargs, delivery) => void deliveries.push(delivery))
@@ -178,7 +178,7 @@ describe('a messaging client is asked, and', () => {
     })
     line.send(action('land', [], { id: 'k.1' }))
     line.send(request('count', 'k.2'))
-    await answers(2)
+    await responses(2)
     line.cut()
     await opened(2)
     const again = await station.line(2)
@@ -186,11 +186,11 @@ describe('a messaging client is asked, and', () => {
     again.send(action('land', [], { id: 'k.1', resend: true }))
     again.send({ ...request('count', 'k.2'), resend: true } as Messaging)
     again.send({ ...request('count', 'k.3'), resend: true } as Messaging)
-    // Of a server that counts up to four digits, and has begun anew.
+    // clever-show uses ids again, as they have four digits.
     again.send(request('count', 'k.2'))
     await until(() => again.received.length === 4)
     assert.deepEqual(
-      plainly(again.received).map(said => [(said as { id: unknown }).id, (said as { value: unknown }).value]),
+      plainly(again.received).map(message => [(message as { id: unknown }).id, (message as { value: unknown }).value]),
       [
         ['k.1', null],
         ['k.2', 1],
@@ -206,7 +206,7 @@ describe('a messaging client is asked, and', () => {
     ])
   })
 
-  it('answers what it was doing when the connection broke on the next one, once', async t => {
+  it('responds once, on the next connection, if the connection broke meanwhile', async t => {
     const { client, line, station, opened } = await pair(t)
     let finish = () => {}
     let count = 0
@@ -229,15 +229,15 @@ describe('a messaging client is asked, and', () => {
     finish()
     await until(() => again.received.length === 2)
     assert.deepEqual(
-      again.received.map(said => (said as { value: unknown }).value),
+      again.received.map(message => (message as { value: unknown }).value),
       ['copter1', 1],
     )
   })
 
-  it('takes what real peers send: bare NaN, null for args and kwargs, any name of a key', async t => {
-    const { client, line, answers, told } = await pair(t)
-    const heard: unknown[][] = []
-    client.action('telemetry', (args, kwargs) => heard.push([args, kwargs]))
+  it('accepts NaN, null for args and kwargs, and any key, as real peers send them', async t => {
+    const { client, line, responses, events } = await pair(t)
+    const received: unknown[][] = []
+    client.action('telemetry', (args, kwargs) => received.push([args, kwargs]))
     client.request('count', args => args.length)
     const bytes = (content: string, more: object) => framed(headerOf(content, more), content)
     line.write(
@@ -253,39 +253,39 @@ describe('a messaging client is asked, and', () => {
         'message-type': 'request',
       }),
     )
-    assert.equal((await answers(1)).get('0001'), 0)
-    const [args, kwargs] = heard[0] as [unknown[], Record<string, { a: unknown }>]
+    assert.equal((await responses(1)).get('0001'), 0)
+    const [args, kwargs] = received[0] as [unknown[], Record<string, { a: unknown }>]
     assert.deepEqual(args, [null, null, 'NaN " Infinity'])
     assert.equal(Object.getPrototypeOf(kwargs), null)
     assert.deepEqual(Object.keys(kwargs), ['__proto__', 'constructor'])
     assert.equal(({} as { a?: unknown }).a, undefined)
-    assert.ok(!told.some(([type]) => type === 'unreadable'))
+    assert.ok(!events.some(([type]) => type === 'unreadable'))
   })
 
-  it('tells of what it cannot read, ignores types of some day, and hears what follows', async t => {
-    const { line, answers, told } = await pair(t)
+  it('reports unreadable messages, ignores unknown types, and continues', async t => {
+    const { line, responses, events } = await pair(t)
     const bytes = (content: string, more: object) => framed(headerOf(content, more), content)
     line.write(bytes('{"args": [', { action: 'a' }))
     line.write(bytes('null', { action: 'a' }))
     line.write(bytes('{"args": []}', {}))
-    line.write(bytes('{}', { 'message-type': 'some day' }))
+    line.write(bytes('{}', { 'message-type': 'future' }))
     line.write(bytes(`{"args": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`, { action: 'deep' }))
     line.write(bytes('{}', { action: 'a', 'content-encoding': 'klingon' }))
     line.send(request('id', '0001'))
-    assert.equal((await answers(1)).get('0001'), 'copter1')
-    const reasons = told.flatMap(([type, event]) =>
+    assert.equal((await responses(1)).get('0001'), 'copter1')
+    const reasons = events.flatMap(([type, event]) =>
       type === 'unreadable' ? [(event as { reason: string }).reason] : [],
     )
     assert.equal(reasons.length, 5, reasons.join('\n'))
     assert.equal(reasons[2], 'action is a string of 1 to 1024 characters, received undefined')
   })
 
-  it('hears plain messages as actions of that name', async t => {
-    const { client, line, told } = await pair(t)
+  it('emits `message` for an action of that name', async t => {
+    const { client, line, events } = await pair(t)
     line.send(action('message', ['hello']))
-    await until(() => told.some(([type]) => type === 'message'))
+    await until(() => events.some(([type]) => type === 'message'))
     assert.deepEqual(
-      told.filter(([type]) => type === 'message'),
+      events.filter(([type]) => type === 'message'),
       [['message', 'hello']],
     )
     assert.equal(client.send('hello too'), true)
@@ -294,51 +294,51 @@ describe('a messaging client is asked, and', () => {
     assert.deepEqual(plainly(line.received), [{ type: 'message', name: 'message', args: ['hello too'], kwargs: {} }])
   })
 
-  it('refuses handlers of names that are its own', async t => {
+  it('refuses handlers for reserved names', async t => {
     const { client } = await pair(t)
-    assert.throws(() => client.action('fws.resume', () => {}), { message: 'no handler can have the name "fws.resume"' })
+    assert.throws(() => client.action('fws.resume', () => {}), { message: 'the name "fws.resume" is reserved' })
     assert.throws(() => client.request('filetransfer', () => {}), {
       name: 'TypeError',
-      message: 'no handler can have the name "filetransfer"',
+      message: 'the name "filetransfer" is reserved',
     })
   })
 
-  it('works on a thousand messages at most, and is busy for those beyond', async t => {
-    const { client, line, told, answers } = await pair(t)
+  it('processes at most 1,000 messages at a time, and responds `busy` to others', async t => {
+    const { client, line, events, responses } = await pair(t)
     const finish: (() => void)[] = []
     client.request('slow', () => new Promise<void>(resolve => finish.push(resolve)))
     for (let i = 0; i < 1001; i++) line.send(request('slow', i))
-    await until(() => told.some(([type]) => type === 'failed'))
+    await until(() => events.some(([type]) => type === 'failed'))
     assert.equal(finish.length, 1000)
-    const [[, failed]] = told.filter(([type]) => type === 'failed') as [[string, { name: string; error: Error }]]
-    assert.deepEqual([failed.name, failed.error.message], ['slow', 'too much is to be done'])
-    assert.deepEqual((await answers(1)).get(1000), { code: 'busy', message: 'too much is to be done' })
-    // It was not done: said again, it is not taken for what was.
+    const [[, failed]] = events.filter(([type]) => type === 'failed') as [[string, { name: string; error: Error }]]
+    assert.deepEqual([failed.name, failed.error.message], ['slow', 'too many messages'])
+    assert.deepEqual((await responses(1)).get(1000), { code: 'busy', message: 'too many messages' })
+    // It did not run, so its resend is no repetition.
     for (const end of finish) end()
-    await answers(1001)
+    await responses(1001)
     line.send({ ...request('slow', 1000), resend: true } as Messaging)
     await until(() => finish.length === 1001)
     finish[1000]!()
-    await answers(1002)
+    await responses(1002)
   })
 
-  it('works on 16 MiB at most, and is busy beyond', async t => {
-    const { client, line, answers } = await pair(t)
+  it('processes at most 16 MiB at a time, and responds `busy` to more', async t => {
+    const { client, line, responses } = await pair(t)
     const finish: (() => void)[] = []
     client.request('slow', () => new Promise<void>(resolve => finish.push(resolve)))
     const text = 'x'.repeat(5 * 1024 * 1024)
     for (let i = 0; i < 4; i++) line.send(request('slow', i, [text]))
-    assert.deepEqual((await answers(1)).get(3), { code: 'busy', message: 'too much is to be done' })
+    assert.deepEqual((await responses(1)).get(3), { code: 'busy', message: 'too many messages' })
     assert.equal(finish.length, 3)
     for (const end of finish) end()
-    await answers(4)
+    await responses(4)
     line.send(request('slow', 'free', [text]))
     await until(() => finish.length === 4)
   })
 
-  it('takes another id from the server where the application lets it', async t => {
+  it('accepts another id from the server if the application allows it', async t => {
     const names: string[] = []
-    const { client, line, station, opened, told } = await pair(t, {
+    const { client, line, station, opened, events } = await pair(t, {
       reconfigure: id => {
         names.push(id)
         if (id === 'bad') throw new Error('not that one')
@@ -352,82 +352,82 @@ describe('a messaging client is asked, and', () => {
     const again = await station.line(2)
     assert.equal((again.received[0] as { kwargs: Kwargs }).kwargs.id, 'copter2')
     assert.deepEqual(
-      told.flatMap(([type, event]) => (type === 'failed' ? [(event as { error: Error }).error.message] : [])),
-      ['not that one', 'new_id is a text of 1 to 128 characters'],
+      events.flatMap(([type, event]) => (type === 'failed' ? [(event as { error: Error }).error.message] : [])),
+      ['not that one', 'new_id is a string of 1 to 128 characters'],
     )
     assert.deepEqual(
-      told.filter(([type]) => type === 'close'),
+      events.filter(([type]) => type === 'close'),
       [['close', { code: 1000, reason: 'reload', retryIn: 0 }]],
     )
   })
 })
 
-describe('a messaging client in a room of strangers', () => {
+describe('a messaging client among untrusted clients', () => {
   for (const over of ['tcp', 'ws'] as const)
-    it(`keeps its id over ${over}, which only the server itself may give`, async t => {
+    it(`keeps its id over ${over}, which only the server can set`, async t => {
       const names: string[] = []
-      const { client, line, told } = await pair(t, { over, reconfigure: id => names.push(id) })
+      const { client, line, events } = await pair(t, { over, reconfigure: id => names.push(id) })
       line.send(action('id', [], { kwargs: { new_id: 'slave' } }))
-      await until(() => told.some(([type]) => type === 'failed'))
-      const [, failed] = told.find(([type]) => type === 'failed')! as [string, { name: string; error: Error }]
-      assert.deepEqual([failed.name, failed.error.message], ['id', 'an id is given by the server alone'])
+      await until(() => events.some(([type]) => type === 'failed'))
+      const [, failed] = events.find(([type]) => type === 'failed')! as [string, { name: string; error: Error }]
+      assert.deepEqual([failed.name, failed.error.message], ['id', 'only the server can set the id'])
       assert.deepEqual([names, client.id], [[], 'copter1'])
     })
 
-  it('keeps its id with a plain server, whatever the texts say', async t => {
+  it('keeps its id with a plain server, whatever its clients send', async t => {
     const { url } = await serve(t, { filters: ['broadcast'] })
     const names: string[] = []
-    const { told, opened } = follow(t, url, { reconfigure: id => names.push(id) })
+    const { events, opened } = follow(t, url, { reconfigure: id => names.push(id) })
     await opened()
-    const stranger = await Peer.open(url)
+    const other = await Peer.open(url)
     for (const id of ['id', 'request_id'])
-      stranger.send(JSON.stringify({ action: 'id', [id]: '1', kwargs: { new_id: 'slave' } }))
-    await until(() => told.filter(([type]) => type === 'failed').length === 2)
+      other.send(JSON.stringify({ action: 'id', [id]: '1', kwargs: { new_id: 'slave' } }))
+    await until(() => events.filter(([type]) => type === 'failed').length === 2)
     assert.deepEqual(names, [])
   })
 
-  it('takes another id from the original, whose actions have none', async t => {
+  it('accepts another id from clever-show, whose actions have no id', async t => {
     const { client, line, opened } = await pair(t, { resume: undefined, reconfigure: () => {} })
     line.send(action('id', [], { kwargs: { new_id: 'copter2' } }))
     await opened(2)
     assert.equal(client.id, 'copter2')
   })
 
-  it('goes on, whatever is to be done in a thousand years', async t => {
-    const hear: GroundOptions['hear'] = (said, line) => {
+  it('continues while actions are scheduled for a time in a thousand years', async t => {
+    const onMessage: GroundOptions['onMessage'] = (message, line) => {
       const now = Date.now() / 1000
-      if (said.name === 'fws.clock') line.send(answer(said, [now, now]))
+      if (message.name === 'fws.clock') line.send(responseTo(message, [now, now]))
     }
-    const { client, line, told } = await pair(t, { hear })
+    const { client, line, events } = await pair(t, { onMessage })
     const done: unknown[] = []
     client.action('land', () => done.push('land'))
     client.action('soon', () => done.push('soon'))
     for (let i = 0; i < 1000; i++) line.send(action('land', [], { at: 33_000_000_000 }))
-    // What is nearer takes the place of the farthest.
+    // An earlier job replaces the latest one.
     line.send(action('soon', [], { at: Date.now() / 1000 + 0.1 }))
     line.send(action('land'))
     line.send(request('id', '1'))
-    await until(() => line.received.some(({ type }) => type === 'response'), 'the answer')
+    await until(() => line.received.some(({ type }) => type === 'response'), 'the response')
     await until(() => done.length === 2)
     assert.deepEqual(done.toSorted(), ['land', 'soon'])
     assert.equal(
       line.received.filter(({ name }) => name === 'fws.clock').length,
       8,
-      'one look at the clock for all of them',
+      'one measurement of the clock for all of them',
     )
     assert.deepEqual(
-      told.flatMap(([type, event]) => (type === 'failed' ? [String((event as { error: unknown }).error)] : [])),
-      ['MessagingError: too much is to be done'],
+      events.flatMap(([type, event]) => (type === 'failed' ? [String((event as { error: unknown }).error)] : [])),
+      ['MessagingError: too many messages'],
     )
   })
 
-  it('does not answer under an id that fits into no header', async t => {
-    const { line, told, answers } = await pair(t)
+  it('reports a request whose id does not fit into a header', async t => {
+    const { line, events, responses } = await pair(t)
     const content = JSON.stringify({ requested_value: 'id', request_id: 'x'.repeat(70_000), args: [], kwargs: {} })
     line.write(framed(headerOf(content, { 'message-type': 'request' }), content))
     line.send(request('id', '1'))
-    assert.equal((await answers(1)).get('1'), 'copter1')
-    const [, event] = told.find(([type]) => type === 'unreadable')!
+    assert.equal((await responses(1)).get('1'), 'copter1')
+    const [, event] = events.find(([type]) => type === 'unreadable')!
     assert.equal(
       (event as { reason: string }).reason,
       `an id is a number or a string of at most 1024 characters, received "${'x'.repeat(60)}..."`,

@@ -7,22 +7,22 @@ import { authority, signed } from '../../support/certificates.ts'
 import { folder } from '../../support/cli.ts'
 import { ground } from '../../support/ground.ts'
 import { door, framed, headerOf, plainly, request, TcpPeer } from '../../support/messaging.ts'
-import { answer, failing, follow } from '../../support/messaging-client.ts'
+import { failing, follow, responseTo } from '../../support/messaging-client.ts'
 import { Peer, serve, until } from '../../support/peer.ts'
 import { freePort } from '../../support/port.ts'
 
-const closes = (told: ReturnType<typeof follow>['told']) =>
-  told.flatMap(([type, event]) => (type === 'close' ? [event as { code: number; reason: string }] : []))
-const messages = (told: ReturnType<typeof follow>['told']) =>
-  told.flatMap(([type, event]) => (type === 'message' ? [event as string | ArrayBuffer] : []))
+const closeEvents = (events: ReturnType<typeof follow>['events']) =>
+  events.flatMap(([type, event]) => (type === 'close' ? [event as { code: number; reason: string }] : []))
+const messageEvents = (events: ReturnType<typeof follow>['events']) =>
+  events.flatMap(([type, event]) => (type === 'message' ? [event as string | ArrayBuffer] : []))
 
 describe('a messaging client of a plain server', () => {
-  it('sends and hears texts and bytes as they are, and actions as texts', async t => {
+  it('sends and receives strings and bytes unchanged, and actions as strings', async t => {
     const { url } = await serve(t, { filters: ['broadcast'] })
     const other = await Peer.open(url)
-    const { client, told, opened } = follow(t, url)
-    const heard: unknown[] = []
-    client.action('led', (args, kwargs, delivery) => heard.push(plainly([args, kwargs, delivery])))
+    const { client, events, opened } = follow(t, url)
+    const received: unknown[] = []
+    client.action('led', (args, kwargs, delivery) => received.push(plainly([args, kwargs, delivery])))
     assert.equal(client.send('early'), true)
     assert.equal(client.send(new Uint8Array([0])), false)
     client.emit('led', ['blue'], { n: Number.NaN })
@@ -36,16 +36,16 @@ describe('a messaging client of a plain server', () => {
     for (const text of ['plain', '{"action":"led","args":[1],"topic":"fleet"}', '{"action":7}', '{"a":1}', 'null'])
       other.send(text)
     other.send(Buffer.from([3]))
-    await until(() => messages(told).length === 5, 'five messages')
+    await until(() => messageEvents(events).length === 5, 'five messages')
     assert.deepEqual(
-      messages(told).map(data => (typeof data === 'string' ? data : [...new Uint8Array(data)])),
+      messageEvents(events).map(data => (typeof data === 'string' ? data : [...new Uint8Array(data)])),
       ['plain', '{"action":7}', '{"a":1}', 'null', [3]],
     )
-    assert.deepEqual(heard, [[[1], {}, { repeated: false, topic: 'fleet' }]])
-    assert.equal((told[0]![1] as { protocol: string }).protocol, 'messaging')
+    assert.deepEqual(received, [[[1], {}, { repeated: false, topic: 'fleet' }]])
+    assert.equal((events[0]![1] as { protocol: string }).protocol, 'messaging')
   })
 
-  it('has no answers: calls are rejected, those that waited too', async t => {
+  it('rejects calls, also queued ones', async t => {
     const { url } = await serve(t, { filters: ['broadcast'] })
     const { client, opened } = follow(t, url)
     const none = failing('none', 'the server has no filter messaging')
@@ -57,11 +57,11 @@ describe('a messaging client of a plain server', () => {
   })
 })
 
-describe('a messaging client of the original', () => {
-  it('goes on when nobody knows what resuming is, and is done with an action when it is sent', async t => {
+describe('a messaging client of clever-show', () => {
+  it('opens without a response to fws.resume, and delivers an action when it is sent', async t => {
     const station = await ground(t, {
       resume: undefined,
-      hear: (said, line) => said.type === 'request' && line.send(answer(said, said.args)),
+      onMessage: (message, line) => message.type === 'request' && line.send(responseTo(message, message.args)),
     })
     const { client, opened } = follow(t, station.url)
     const called = client.call('echo', [1])
@@ -75,20 +75,20 @@ describe('a messaging client of the original', () => {
     assert.equal(line.received[2]!.name, 'land')
   })
 
-  it('takes one that calls it unknown for such, and one that is off for one of ours', async t => {
+  it('is one if the server answers `unknown`, but not if it answers `off`', async t => {
     const unknown = await ground(t, { resume: 'unknown' })
     await follow(t, unknown.url).client.deliver('land')
     const off = await ground(t, { resume: 'off' })
     await assert.rejects(
       follow(t, off.url).client.deliver('land', [], {}, { timeout: 50 }),
-      failing('timeout', 'no answer to "land" within 50 ms'),
+      failing('timeout', 'no response to "land" within 50 ms'),
     )
   })
 })
 
-describe('what waits in a messaging client', () => {
-  it('goes out though no frame can say what is before it', async t => {
-    const { url } = await ground(t, { hear: (said, line) => line.send(answer(said, 'done')) })
+describe('a message in the queue of a messaging client', () => {
+  it('is sent even if an earlier one does not fit into a frame', async t => {
+    const { url } = await ground(t, { onMessage: (message, line) => line.send(responseTo(message, 'done')) })
     const { client, opened } = follow(t, url)
     const name = 'x'.repeat(65_600)
     const tooLong = {
@@ -107,11 +107,11 @@ describe('what waits in a messaging client', () => {
     assert.equal(client.queued, 0)
   })
 
-  it('is bounded in messages and in bytes', async t => {
+  it('is refused above the limits of messages and bytes', async t => {
     const port = await freePort()
     const url = `tcp://127.0.0.1:${port}`
     const few = follow(t, url, { maxQueued: 2 }).client
-    const full = failing('full', 'too much waits for the server')
+    const full = failing('full', 'the queue is full')
     const calls = [few.call('one').catch(error => error.code)]
     assert.equal(few.emit('two'), true)
     await assert.rejects(few.call('three'), full)
@@ -126,45 +126,48 @@ describe('what waits in a messaging client', () => {
     await assert.rejects(small.call('b', ['x'.repeat(200)]), full)
   })
 
-  it('is given up with its time, its signal, and the connection', async t => {
+  it('is dropped after the timeout, by the signal, and with the connection', async t => {
     const { client } = follow(t, `tcp://127.0.0.1:${await freePort()}`)
-    await assert.rejects(client.call('a', [], {}, { timeout: 30 }), failing('timeout', 'no answer to "a" within 30 ms'))
+    await assert.rejects(
+      client.call('a', [], {}, { timeout: 30 }),
+      failing('timeout', 'no response to "a" within 30 ms'),
+    )
     await assert.rejects(client.call('a', [], {}, { signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' })
     assert.equal(client.queued, 0)
     const aborted = follow(t, 'tcp://127.0.0.1:1', { signal: AbortSignal.abort() }).client
-    await assert.rejects(aborted.call('a'), failing('gone', 'the connection is gone'))
+    await assert.rejects(aborted.call('a'), failing('gone', 'the connection is closed'))
   })
 
-  it('goes out only as far as the server remembers answers', async t => {
+  it('waits until it fits into the window of the server', async t => {
     const station = await ground(t, { resume: { window: 2 } })
     const { client } = follow(t, station.url)
     const calls = ['a', 'b', 'c', 'd'].map(name => client.call(name))
     client.emit('e')
     const line = await station.line()
     await until(() => line.received.length === 3)
-    const said = (i: number) => line.received[i] as Request
-    // The first is unanswered, so the third would take its place.
-    line.send(answer(said(2), 'b'))
+    const receivedRequest = (i: number) => line.received[i] as Request
+    // The first one is unanswered, so the third is outside the window.
+    line.send(responseTo(receivedRequest(2), 'b'))
     assert.equal(await calls[1], 'b')
     assert.equal(line.received.length, 3)
-    line.send(answer(said(1), 'a'))
+    line.send(responseTo(receivedRequest(1), 'a'))
     await until(() => line.received.length === 6)
     assert.deepEqual(
       line.received.slice(1).map(({ name }) => name),
       ['a', 'b', 'c', 'd', 'e'],
     )
-    for (const i of [4, 3]) line.send(answer(said(i), i))
+    for (const i of [4, 3]) line.send(responseTo(receivedRequest(i), i))
     assert.deepEqual(await Promise.all(calls), ['a', 'b', 3, 4])
   })
 
   for (const [how, options] of [
-    ['in time', () => ({ timeout: 300 })],
-    ['by a signal', () => ({ signal: AbortSignal.timeout(300) })],
+    ['by its timeout', () => ({ timeout: 300 })],
+    ['by its signal', () => ({ signal: AbortSignal.timeout(300) })],
   ] as const)
-    it(`goes out when what it waited for is given up ${how}`, async t => {
+    it(`is sent when an earlier one is dropped ${how}`, async t => {
       const station = await ground(t, {
         resume: { window: 1 },
-        hear: (said, line) => said.name === 'b' && line.send(answer(said, 'b')),
+        onMessage: (message, line) => message.name === 'b' && line.send(responseTo(message, 'b')),
       })
       const { client } = follow(t, station.url)
       const given = assert.rejects(client.call('a', [], {}, options()))
@@ -173,12 +176,12 @@ describe('what waits in a messaging client', () => {
       assert.equal(await called, 'b')
     })
 
-  it('goes to the server that it is told to connect to', async t => {
+  it('is sent to the server of reload()', async t => {
     const [first, second] = [
       await ground(t),
-      await ground(t, { over: 'ws', hear: (said, line) => line.send(answer(said, 'second')) }),
+      await ground(t, { over: 'ws', onMessage: (message, line) => line.send(responseTo(message, 'second')) }),
     ]
-    const { client, opened, told } = follow(t, first.url)
+    const { client, opened, events } = follow(t, first.url)
     client.request('telemetry', () => 1)
     await opened()
     const called = client.call('echo')
@@ -189,27 +192,27 @@ describe('what waits in a messaging client', () => {
     const { received } = await second.line()
     assert.deepEqual((received[0] as Request).kwargs.id, 'copter2')
     assert.equal((received[1] as Request).resend, true)
-    assert.deepEqual(closes(told), [{ code: 1000, reason: 'reload', retryIn: 0 }])
+    assert.deepEqual(closeEvents(events), [{ code: 1000, reason: 'reload', retryIn: 0 }])
     client.close()
-    assert.throws(() => client.reload(), failing('gone', 'the connection is gone'))
+    assert.throws(() => client.reload(), failing('gone', 'the connection is closed'))
   })
 
-  it('is not told to a server that says that it is over', async t => {
+  it('is dropped if the server closes with a final code', async t => {
     const { url } = await serve(t, { filters: [{ message: (_, client) => client.disconnect(1008, 'not you') }] })
-    const { client, told } = follow(t, url)
-    await until(() => told.length > 0)
+    const { client, events } = follow(t, url)
+    await until(() => events.length > 0)
     client.send('hello')
-    await until(() => closes(told).length === 1)
-    assert.deepEqual(closes(told), [{ code: 1008, reason: 'not you', retryIn: undefined }])
+    await until(() => closeEvents(events).length === 1)
+    assert.deepEqual(closeEvents(events), [{ code: 1008, reason: 'not you', retryIn: undefined }])
     assert.equal(client.send('hello'), false)
-    await assert.rejects(client.call('a'), failing('gone', 'the connection is gone'))
+    await assert.rejects(client.call('a'), failing('gone', 'the connection is closed'))
   })
 })
 
 describe('a messaging client on TCP', () => {
-  it('leaves a server that sends what is no frame, says why, and comes back', async t => {
+  it('closes the connection after an invalid frame with the reason, and reconnects', async t => {
     const station = await ground(t)
-    const { told, opened } = follow(t, station.url)
+    const { events, opened } = follow(t, station.url)
     const refused = [
       [Buffer.from([0, 0]), 'the header of a frame is not JSON'],
       [framed('[]'), 'the header of a frame is an object, received an array'],
@@ -222,13 +225,13 @@ describe('a messaging client on TCP', () => {
       const line = await station.line(i + 1)
       await opened(i + 1)
       line.write(bytes)
-      await until(() => closes(told).length === i + 1)
-      assert.deepEqual([closes(told)[i]!.code, closes(told)[i]!.reason], [1006, reason])
+      await until(() => closeEvents(events).length === i + 1)
+      assert.deepEqual([closeEvents(events)[i]!.code, closeEvents(events)[i]!.reason], [1006, reason])
     }
     await opened(4)
   })
 
-  it('hears frames however they are cut', async t => {
+  it('reads frames in chunks of any size', async t => {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -245,15 +248,15 @@ describe('a messaging client on TCP', () => {
       await new Promise(setImmediate)
     }
     const [, ...answers] = await peer.get(3)
-    assert.deepEqual(answers.map(said => (said as { value: unknown }).value).sort(), [300, 'copter1'])
+    assert.deepEqual(answers.map(message => (message as { value: unknown }).value).sort(), [300, 'copter1'])
   })
 
-  it('gives a content the time that it takes, also when its header came in pieces', async t => {
+  it('has no timeout for a content, also if its header came in chunks', async t => {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     t.after(() => void server.close())
-    const { told } = follow(t, `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const { events } = follow(t, `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
     const [socket] = (await once(server, 'connection')) as [Socket]
     t.after(() => void socket.destroy())
     const peer = new TcpPeer(socket)
@@ -267,38 +270,38 @@ describe('a messaging client on TCP', () => {
     t.mock.timers.tick(11_000)
     t.mock.timers.reset()
     socket.write(frame.subarray(-10))
-    await until(() => peer.received.length === 2 || closes(told).length > 0)
-    assert.deepEqual(closes(told), [])
+    await until(() => peer.received.length === 2 || closeEvents(events).length > 0)
+    assert.deepEqual(closeEvents(events), [])
   })
 
-  it('looks for its server after three attempts that fail', async t => {
+  it('looks for its server after three failed attempts', async t => {
     const station = await ground(t)
     let asked = 0
-    const { client, told, opened } = follow(t, `tcp://127.0.0.1:${await freePort()}`, {
+    const { client, events, opened } = follow(t, `tcp://127.0.0.1:${await freePort()}`, {
       discover: async () => {
         asked++
-        if (asked === 1) throw new Error('nobody there')
+        if (asked === 1) throw new Error('not found')
         return { host: '127.0.0.1', port: station.port }
       },
     })
     await opened()
     assert.equal(asked, 2)
-    assert.equal(closes(told).length, 7, 'six attempts, and the way to the other server')
+    assert.equal(closeEvents(events).length, 7, 'six attempts and the change of the server')
     assert.equal(client.state, 'open')
   })
 
-  it('looks for no server any more when it is closed', async t => {
-    let looking: AbortSignal | undefined
+  it('stops looking for its server when it is closed', async t => {
+    let searching: AbortSignal | undefined
     const { client } = follow(t, `tcp://127.0.0.1:${await freePort()}`, {
       discover: ({ signal }) => {
-        looking = signal
+        searching = signal
         return new Promise(() => {})
       },
     })
-    await until(() => looking !== undefined)
-    assert.equal(looking!.aborted, false)
+    await until(() => searching !== undefined)
+    assert.equal(searching!.aborted, false)
     client.close()
-    assert.equal(looking!.aborted, true)
+    assert.equal(searching!.aborted, true)
   })
 
   it('refuses URLs that it cannot connect to', async t => {
@@ -306,25 +309,25 @@ describe('a messaging client on TCP', () => {
       ['tcp://127.0.0.1', 'tcp://127.0.0.1 has no port'],
       ['tls://127.0.0.1:x', 'Invalid URL'],
     ] as const) {
-      const { told } = follow(t, url, { attempts: 1 })
-      await until(() => closes(told).length === 1)
-      assert.equal(closes(told)[0]!.reason, reason)
+      const { events } = follow(t, url, { attempts: 1 })
+      await until(() => closeEvents(events).length === 1)
+      assert.equal(closeEvents(events)[0]!.reason, reason)
     }
   })
 
-  it('speaks TLS, and believes nobody without the authority', async t => {
+  it('uses TLS, and refuses a server without the authority', async t => {
     const ca = await authority('fleet')
     const { key, cert } = await signed(ca, { commonName: 'localhost' })
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const { port } = await door(t, [], { messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` })
     const url = `tls://127.0.0.1:${port}`
-    const stranger = follow(t, url, { attempts: 1 })
-    await until(() => closes(stranger.told).length === 1)
-    assert.equal(closes(stranger.told)[0]!.code, 1006)
+    const untrusted = follow(t, url, { attempts: 1 })
+    await until(() => closeEvents(untrusted.events).length === 1)
+    assert.equal(closeEvents(untrusted.events)[0]!.code, 1006)
     const tls = { ca: ca.cert, servername: 'localhost' }
     const { opened } = follow(t, url, { tls })
     await opened()
-    // Whoever announces another server cannot have the client speak to it in the clear.
+    // An announcement cannot downgrade TLS to TCP.
     const discover = async () => ({ host: '127.0.0.1', port })
     const moved = follow(t, `tls://127.0.0.1:${await freePort()}`, { tls, discover })
     await moved.opened()

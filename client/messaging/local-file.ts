@@ -3,19 +3,22 @@ import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
+import { keyOf, type Source } from './file-source.ts'
 import type { Sink } from './get-file.ts'
-import { keyOf, type Source } from './source.ts'
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
 
 /**
- * A file of this machine, to be sent: `copter.sendFile(readFrom('/var/log/flight.csv'), 'logs/flight.csv')`. An upload of it
- * goes on later, also from another process, unless the file has changed. Rejects as the system does.
+ * A local file to send. An upload is resumed later, also by another process, unless the file has changed.
+ *
+ * @throws (rejects) MessagingError `path`: it is not a file; errors of the system. `read` rejects with `changed`.
+ * @example
+ * await copter.sendFile(readFrom('/var/log/flight.csv'), 'logs/flight.csv')
  */
 export async function readFrom(path: string): Promise<Source> {
   const absolute = resolve(path)
   const file = await stat(absolute)
-  if (!file.isFile()) throw new MessagingError('path', `what is sent is a file, received "${path}"`)
+  if (!file.isFile()) throw new MessagingError('path', `readFrom() takes a file, received "${path}"`)
   return {
     size: file.size,
     key: keyOf([absolute, file.size, file.mtimeMs]),
@@ -23,20 +26,22 @@ export async function readFrom(path: string): Promise<Source> {
       const handle = await open(absolute)
       try {
         const { size, mtimeMs } = await handle.stat()
-        const bytes = await piece(handle, start, end)
+        const bytes = await readAt(handle, start, end)
         if (size === file.size && mtimeMs === file.mtimeMs && bytes.length === end - start) return bytes
       } finally {
         await handle.close()
       }
-      throw new MessagingError('changed', `"${path}" has changed while it was sent`)
+      throw new MessagingError('changed', `"${path}" has changed during the transfer`)
     },
   }
 }
 
 /**
- * A place on this machine for a file of the server: `copter.getFile('paths/a.csv', { into: saveTo('/tmp/a.csv') })`. It gets
- * its name when it is whole; until then it is a hidden file beside it, with which a later attempt goes on, also in another
- * process, unless the server's file has changed. Settles with the absolute path.
+ * A local path for a file of the server. An incomplete file is hidden in the same folder; a later transfer resumes it, also in
+ * another process, unless the server's file has changed. `getFile` settles with the absolute path.
+ *
+ * @example
+ * await copter.getFile('paths/a.csv', { into: saveTo('/tmp/a.csv') })
  */
 export function saveTo(path: string): Sink<string> {
   const absolute = resolve(path)
@@ -62,7 +67,7 @@ export function saveTo(path: string): Sink<string> {
       }
       while (hash.size < position) {
         const start = hash.size
-        hash.add(await piece(handle, start, Math.min(start + MAX_PART, position)), start)
+        hash.add(await readAt(handle, start, Math.min(start + MAX_PART, position)), start)
       }
     },
     async write(bytes) {
@@ -76,15 +81,15 @@ export function saveTo(path: string): Sink<string> {
       await handle!.sync()
       await close(true)
       await rename(temp, absolute)
-      await sync(dirname(absolute))
+      await syncFolder(dirname(absolute))
       return absolute
     },
     close,
   }
 }
 
-/** Fewer at its end. */
-async function piece(handle: FileHandle, start: number, end: number): Promise<Buffer<ArrayBuffer>> {
+/** Bytes of a file, fewer at its end. */
+async function readAt(handle: FileHandle, start: number, end: number): Promise<Buffer<ArrayBuffer>> {
   const bytes = Buffer.alloc(end - start)
   for (let done = 0; done < bytes.length; ) {
     const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done)
@@ -94,8 +99,8 @@ async function piece(handle: FileHandle, start: number, end: number): Promise<Bu
   return bytes
 }
 
-/** What has been renamed stays so when the power goes. */
-async function sync(folder: string): Promise<void> {
+/** Makes a rename survive a power failure. */
+async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder)
   try {
     await handle.sync()

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
-import { GatheringSocket } from '../../client/gathering-socket.ts'
+import { BatchingSocket } from '../../client/batching-socket.ts'
 import { serve, until } from '../support/peer.ts'
 
-/** A client of a server that echoes, and how often it has written. */
+/** A client of a server that echoes, and the number of its writes. */
 async function setUp(t: TestContext) {
   const { url } = await serve(t, { filters: ['echo'] })
-  const ws = new GatheringSocket(url)
+  const ws = new BatchingSocket(url)
   t.after(() => ws.terminate())
   const received: string[] = []
   ws.on('message', data => received.push(String(data)))
@@ -25,8 +25,8 @@ async function setUp(t: TestContext) {
   return { ws, received, writes: () => writes }
 }
 
-describe('a socket that gathers', () => {
-  it('writes once what is sent in one turn, in its order', async t => {
+describe('a batching socket', () => {
+  it('writes the messages of one turn once, in order', async t => {
     const { ws, received, writes } = await setUp(t)
     await once(ws, 'open')
     for (let i = 0; i < 100; i++) ws.send(`${i}`)
@@ -37,11 +37,11 @@ describe('a socket that gathers', () => {
     )
     assert.equal(writes(), 1)
     ws.send('later')
-    await until(() => received.length === 101, 'another one')
+    await until(() => received.length === 101, 'another echo')
     assert.equal(writes(), 2)
   })
 
-  it('does not wait with pieces of 4 KiB', async t => {
+  it('writes batches of 4 KiB before the end of the turn', async t => {
     const { ws, received, writes } = await setUp(t)
     await once(ws, 'open')
     for (let i = 0; i < 4; i++) ws.send('x'.repeat(5000))
@@ -49,7 +49,7 @@ describe('a socket that gathers', () => {
     await until(() => received.length === 4, 'the echoes')
   })
 
-  it('throws before it is open, and says goodbye behind what it has sent', async t => {
+  it('throws before it is open, and sends the Close frame after its messages', async t => {
     const { ws, received } = await setUp(t)
     assert.throws(() => ws.send('early'), /CONNECTING/)
     await once(ws, 'open')

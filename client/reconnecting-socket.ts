@@ -1,21 +1,21 @@
 import { delayBefore } from './backoff.ts'
 import type { Sendable } from './queue.ts'
 
-/** Milliseconds that a connection must have lasted for the next wait to be a short one again. */
+/** Milliseconds after which an open connection counts as stable: the next delay is short again. */
 const STABLE = 5000
-/** Close codes after which coming back is of no use: the peer objects to what we do or who we are, or says that it is over. */
+/** Close codes after which a reconnect is useless: a normal end, errors of this client, and refusals. */
 const FINAL: readonly number[] = [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4403]
-/** Nothing was said: the connection broke, or there was none. */
+/** Close code without a Close frame: the connection broke, or was not made. */
 const LOST = 1006
 /** `WebSocket.OPEN`. */
 const OPEN = 1
 
 type Awaitable<T> = T | PromiseLike<T>
 
-// biome-ignore lint/suspicious/noExplicitAny: each implementation has event types of its own
+// biome-ignore lint/suspicious/noExplicitAny: the event types differ between implementations
 type Listener = ((event: any) => void) | null
 
-/** The part of the WebSocket interface (WHATWG) that is used; browsers, Node 22 and `ws` have it. */
+/** The used part of the WebSocket interface (WHATWG), as in browsers, Node 22 and `ws`. */
 export interface Socket {
   binaryType: string
   readonly readyState: number
@@ -31,50 +31,42 @@ export interface Socket {
 export type SocketClass = new (url: string, protocols?: string[]) => Socket
 
 export interface SocketOptions {
-  /** Subprotocols to offer; a function is asked before each attempt. */
+  /** Subprotocols to offer, or a function that is called before each attempt. */
   readonly protocols?: readonly string[] | (() => Awaitable<readonly string[]>)
-  /** For the filter `jwt`: offered as the subprotocol `bearer`; a function is asked before each attempt. */
+  /** Token for the filter `jwt`, sent as a subprotocol after `bearer`, or a function that is called before each attempt. */
   readonly token?: string | (() => Awaitable<string>)
-  /** Closes for good. */
+  /** Closes the connection when it is aborted. */
   readonly signal?: AbortSignal
-  /** Milliseconds of the first wait and of the longest; default 500 and 30,000. */
+  /** Upper bound of the first delay before a reconnect, in milliseconds; doubled with each attempt. Default: 500. */
   readonly firstDelay?: number
+  /** Upper bound of all delays, in milliseconds. Default: 30,000. */
   readonly maxDelay?: number
-  /** Attempts in a row that may fail; default: any number. */
+  /** Attempts in a row that may fail before the connection is closed. Default: no limit. */
   readonly attempts?: number
-  /** Milliseconds that an attempt may take; default 10,000. */
+  /** Milliseconds for an attempt. Default: 10,000. */
   readonly timeout?: number
-  /** Default: the one of the platform. */
+  /** Default: the WebSocket of the platform. */
   readonly WebSocket?: SocketClass | undefined
 }
 
 export interface SocketEvents {
-  /** Connected; `attempt` counts those in a row, from 0. */
+  /** Connected. `attempt` counts failed attempts in a row, from 0; `protocol` is the accepted subprotocol. */
   open: { readonly attempt: number; readonly protocol: string }
   message: string | ArrayBuffer
-  /** Not, or no longer, connected; `retryIn`: milliseconds until the next attempt, `undefined`: there is none. */
+  /** Disconnected, or an attempt failed. `retryIn`: milliseconds until the next attempt; `undefined`: closed. */
   close: { readonly code: number; readonly reason: string; readonly retryIn: number | undefined }
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
 
-/** A WebSocket that is replaced when it breaks. */
-export interface LastingSocket {
-  readonly state: ConnectionState
-  /** Bytes that it was given and has not sent. */
-  readonly bufferedAmount: number
-  /** Sends, or answers `false` where there is no connection. */
-  send(data: Sendable): boolean
-  /** For good. Throws what a WebSocket does for what cannot be said; then nothing has happened. */
-  close(code?: number, reason?: string): void
-}
+export type ReconnectingSocket = ReturnType<typeof reconnectingSocket>
 
 /**
- * Connects, and again whenever there is no connection.
+ * A WebSocket that is replaced when it breaks.
  *
- * @param tell - hears of everything, but not before this function has returned; it must not throw.
+ * @param notify - called for each event, not before this function has returned; MUST NOT throw.
  */
-export function lastingSocket(
+export function reconnectingSocket(
   url: string,
   {
     protocols = [],
@@ -86,33 +78,33 @@ export function lastingSocket(
     timeout = 10_000,
     WebSocket = (globalThis as { WebSocket?: SocketClass }).WebSocket,
   }: SocketOptions,
-  tell: <E extends keyof SocketEvents>(type: E, event: SocketEvents[E]) => void,
-): LastingSocket {
+  notify: <E extends keyof SocketEvents>(type: E, event: SocketEvents[E]) => void,
+) {
   let state = 'connecting' as ConnectionState
   let socket: Socket | undefined
-  /** Failed ones in a row. */
+  /** Failed attempts in a row. */
   let attempt = 0
   let openedAt = 0
-  /** Of the attempt that is under way, by which that is known; or until the next one. */
+  /** Timeout of the current attempt, which it identifies, or delay until the next one. */
   let timer: ReturnType<typeof setTimeout> | undefined
 
   async function connect(): Promise<void> {
     state = 'connecting'
-    const mine = setTimeout(() => {
+    const deadline = setTimeout(() => {
       if (socket) socket.close()
-      else lost({ code: LOST, reason: 'no answer to what to offer' })
+      else lost({ code: LOST, reason: 'no subprotocols or token in time' })
     }, timeout)
-    timer = mine
+    timer = deadline
     try {
       const offered = [...(typeof protocols === 'function' ? await protocols() : protocols)]
       if (token !== undefined) offered.push('bearer', typeof token === 'function' ? await token() : token)
-      // Not before whoever asked for it holds it.
+      // The caller does not have the connection yet.
       await undefined
-      if (timer !== mine) return
-      if (!WebSocket) throw new Error('this platform has no WebSocket; give one as an option')
+      if (timer !== deadline) return
+      if (!WebSocket) throw new Error('this platform has no WebSocket, pass one as an option')
       listen(new WebSocket(url, offered))
     } catch (error) {
-      if (timer === mine) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
+      if (timer === deadline) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
     }
   }
 
@@ -123,10 +115,10 @@ export function lastingSocket(
       clearTimeout(timer)
       state = 'open'
       openedAt = Date.now()
-      tell('open', { attempt, protocol: opening.protocol ?? '' })
+      notify('open', { attempt, protocol: opening.protocol ?? '' })
     }
-    socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => tell('message', data)
-    // `close` follows, and says more.
+    socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => notify('message', data)
+    // A `close` event follows, with the code and the reason.
     socket.onerror = () => {}
     socket.onclose = lost
   }
@@ -142,7 +134,7 @@ export function lastingSocket(
       state = 'waiting'
       timer = setTimeout(connect, retryIn)
     }
-    tell('close', { code, reason, retryIn })
+    notify('close', { code, reason, retryIn })
   }
 
   function end(): void {
@@ -152,11 +144,12 @@ export function lastingSocket(
     signal?.removeEventListener('abort', abort)
   }
 
+  /** Does not reconnect. @throws as `WebSocket.close` for an invalid code or reason; the connection then stays open. */
   function close(code = 1000, reason = ''): void {
     if (state === 'closed') return
     socket?.close(code, reason)
     end()
-    if (!socket) tell('close', { code, reason, retryIn: undefined })
+    if (!socket) notify('close', { code, reason, retryIn: undefined })
   }
 
   const abort = () => close()
@@ -166,14 +159,16 @@ export function lastingSocket(
     void connect()
   }
   return {
-    get state() {
+    get state(): ConnectionState {
       return state
     },
-    get bufferedAmount() {
+    /** Bytes that the platform has not sent yet. */
+    get bufferedAmount(): number {
       return socket?.bufferedAmount ?? 0
     },
-    send(data) {
-      // One that is closing takes what it is given, and sends none of it.
+    /** @returns `false`: there is no open connection. */
+    send(data: Sendable): boolean {
+      // A closing WebSocket discards messages without an error.
       if (socket?.readyState !== OPEN) return false
       socket.send(data)
       return true
