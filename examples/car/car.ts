@@ -5,5 +5,5 @@ import { steer } from './steer.ts'
 
 export { options }
 
-/** A toy car that everybody may drive and see; a real one has a driver of its own in the place of the simulated one. */
+/** A toy car that all clients drive and see. For a real car, replace `simulated()` by a driver. */
 export const setup = (host: Host<typeof options>) => steer(host, simulated())

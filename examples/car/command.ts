@@ -1,30 +1,30 @@
 import { Ajv, type ErrorObject } from 'ajv'
 import type { Payload } from 'filtered-websocket'
 
-/** A command as a car understands it. */
+/** A command for the car. */
 export interface Command {
   /** Direction nibble and speed nibble. */
   readonly byte: number
-  /** After which the car stops. */
+  /** Time until the car stops. */
   readonly seconds: number
 }
 
-/** Why it is none, as one sentence. */
-export interface Wrong {
+/** Reason why a message is not a command, as one sentence. */
+export interface Invalid {
   readonly error: string
 }
 
 const DIRECTIONS = { stop: 0, up: 1, down: 2, left: 3, right: 4 } as const
-/** Longest part of what somebody sent that is shown back. */
+/** Characters of a message that are quoted in an error. */
 const MAX_SHOWN = 60
 
 /**
- * How to read `{"command": "up", "duration": 2}` and `{"command": "raw", "data": 22}`.
+ * Makes a reader of `{"command": "up", "duration": 2}` and `{"command": "raw", "data": 22}`.
  *
- * @param speed - nibble for commands that name none.
- * @param longest - seconds that a command may hold, and does without a duration.
+ * @param speed - speed nibble of commands other than `raw`.
+ * @param maxSeconds - maximum and default duration.
  */
-export function commandReader(speed: number, longest: number): (payload: Payload) => Command | Wrong {
+export function commandReader(speed: number, maxSeconds: number): (payload: Payload) => Command | Invalid {
   const properties = {
     command: {
       enum: ['up', 'down', 'left', 'right', 'stop', 'raw'],
@@ -33,8 +33,8 @@ export function commandReader(speed: number, longest: number): (payload: Payload
     duration: {
       type: 'number',
       exclusiveMinimum: 0,
-      maximum: longest,
-      description: `seconds above 0, up to ${longest}`,
+      maximum: maxSeconds,
+      description: `seconds above 0, up to ${maxSeconds}`,
     },
     data: {
       type: 'integer',
@@ -49,7 +49,7 @@ export function commandReader(speed: number, longest: number): (payload: Payload
     required: ['command'],
     additionalProperties: false,
     if: { properties: { command: { const: 'raw' } }, required: ['command'] },
-    // biome-ignore lint/suspicious/noThenProperty: a word of JSON Schema
+    // biome-ignore lint/suspicious/noThenProperty: keyword of JSON Schema
     then: { required: ['data'] },
   })
 
@@ -64,7 +64,7 @@ export function commandReader(speed: number, longest: number): (payload: Payload
   }
 
   return payload => {
-    if (typeof payload !== 'string') return { error: `a command is text, received ${payload.length} binary bytes` }
+    if (typeof payload !== 'string') return { error: `a command is a string, received ${payload.length} binary bytes` }
     let value: unknown
     try {
       value = JSON.parse(payload)
@@ -72,15 +72,15 @@ export function commandReader(speed: number, longest: number): (payload: Payload
       return { error: `a command is JSON, received ${shown(payload)}` }
     }
     if (!check(value)) return { error: sentence(check.errors![0]!, value, payload) }
-    const { command, duration: seconds = longest, data } = value
+    const { command, duration: seconds = maxSeconds, data } = value
     return { byte: command === 'raw' ? data! : (DIRECTIONS[command] << 4) | (command === 'stop' ? 0 : speed), seconds }
   }
 }
 
-/** Not as JSON if it is nested: nobody knows how deep. */
+/** Objects and arrays are not quoted, as they may be nested deeply. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return cut(JSON.stringify(value))
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   return String(value)
 }
 

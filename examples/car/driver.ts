@@ -1,18 +1,18 @@
 import { type CarState, Model } from './model.ts'
 
-/** What moves a car: the simulated one, or one with wheels. */
+/** Moves a car, simulated or real. */
 export interface Driver {
   /**
-   * Obeys one byte until the next: the high nibble is the direction (0 stop, 1 forward, 2 backward, 3 left, 4 right, 5 forward left, 6 forward
-   * right, 7 backward left, 8 backward right), the low nibble the speed, 0 to 15. A promise settles when the car has it. Bytes MUST
-   * arrive in the order of the calls.
+   * Executes a byte until the next one. The high nibble is the direction (0 stop, 1 forward, 2 backward, 3 left, 4 right, 5 forward
+   * left, 6 forward right, 7 backward left, 8 backward right), the low nibble the speed, 0 to 15. A promise settles when the car has
+   * the byte. Bytes MUST arrive in the order of the calls.
    */
   drive(byte: number): void | Promise<void>
-  /** Where the car is, as far as that is known; asked 50 times a second. */
+  /** The last known state of the car; called 50 times per second. */
   where(): CarState
 }
 
-/** @param now - milliseconds of a clock that only goes forward. */
+/** @param now - milliseconds of a monotonic clock. */
 export function simulated(now: () => number = () => performance.now()): Driver {
   const model = new Model()
   let before = now()
@@ -26,7 +26,7 @@ export function simulated(now: () => number = () => performance.now()): Driver {
 
   return {
     drive(byte) {
-      // Until now it did what it was told before.
+      // The earlier command was valid until now.
       where()
       model.drive(byte)
     },

@@ -1,20 +1,20 @@
-/** Metres; the origin is the upper left corner, y grows downwards, as on a screen. */
+/** Meters; the origin is the upper left corner, y grows downwards, as on a screen. */
 export const FIELD = { width: 4, height: 2.5 } as const
 
-/** Where a car is and what it does. */
+/** State of a car. */
 export interface CarState {
-  /** Metres. */
+  /** Meters. */
   readonly x: number
   readonly y: number
-  /** Radians, clockwise; 0: to the right. It counts full turns. */
+  /** Radians, clockwise from the right, with full turns. */
   readonly heading: number
-  /** Metres a second; negative: backwards. */
+  /** Meters per second; negative when it drives backward. */
   readonly speed: number
-  /** Angle of the front wheels, radians; positive: to the right. */
+  /** Angle of the front wheels in radians; positive to the right. */
   readonly wheel: number
 }
 
-/** What each direction nibble asks for: forwards or backwards, and how far the wheels turn, -1 to 1. */
+/** Forward or backward, and the angle of the wheels from -1 to 1, by direction nibble. */
 const DIRECTIONS: readonly (readonly [roll: number, turn: number])[] = [
   [0, 0],
   [1, 0],
@@ -27,23 +27,23 @@ const DIRECTIONS: readonly (readonly [roll: number, turn: number])[] = [
   [-1, 0.5],
 ]
 
-/** Metres a second at speed 15. */
+/** Meters per second at speed 15. */
 const TOP_SPEED = 1.5
-/** Metres a second, each second. */
+/** Meters per second squared. */
 const ACCELERATION = 3
 const MAX_WHEEL = 0.6
-/** Radians a second. */
+/** Radians per second. */
 const WHEEL_RATE = 4
-/** Metres between the axles, and from the middle of the car to the edge that it cannot cross. */
+/** Meters between the axles, and from the center of the car to a wall. */
 const WHEELBASE = 0.26
 const RADIUS = 0.2
 
-/** Seconds of one step, 50 a second. */
+/** Seconds of one step. */
 const STEP = 0.02
-/** Longest time that is made up for, in seconds: after a pause the car goes on where it was. */
+/** Longest simulated time per call, in seconds: after a pause the car continues where it was. */
 const MAX_LAG = 0.1
 
-/** A toy car on a field with walls; it knows no clock. */
+/** A toy car on a field with walls; time passes only in `advance`. */
 export class Model {
   #x: number = FIELD.width / 2
   #y: number = FIELD.height / 2
@@ -52,7 +52,7 @@ export class Model {
   #wheel = 0
   #targetSpeed = 0
   #targetWheel = 0
-  /** Seconds that no step has covered yet. */
+  /** Seconds that are not simulated yet. */
   #due = 0
 
   /** @param byte - direction nibble, 0 to 8, and speed nibble. */
@@ -71,20 +71,20 @@ export class Model {
   #step(): void {
     this.#wheel = towards(this.#wheel, this.#targetWheel, WHEEL_RATE * STEP)
     const speed = towards(this.#speed, this.#targetSpeed, ACCELERATION * STEP)
-    // Of a bicycle: the rear wheel follows the front one.
+    // Bicycle model: the rear wheel follows the front wheel.
     this.#heading += (speed / WHEELBASE) * Math.tan(this.#wheel) * STEP
     const [along, across] = [Math.cos(this.#heading), Math.sin(this.#heading)]
     const x = within(this.#x + speed * along * STEP, FIELD.width)
     const y = within(this.#y + speed * across * STEP, FIELD.height)
-    // What a wall takes away is no speed.
+    // A wall reduces the speed.
     this.#speed = ((x - this.#x) * along + (y - this.#y) * across) / STEP
     this.#x = x
     this.#y = y
   }
 }
 
-function towards(value: number, target: number, most: number): number {
-  return value + Math.min(Math.max(target - value, -most), most)
+function towards(value: number, target: number, max: number): number {
+  return value + Math.min(Math.max(target - value, -max), max)
 }
 
 function within(position: number, size: number): number {

@@ -7,13 +7,13 @@ export const options = {
     min: 1,
     max: 15,
     integer: true,
-    describe: 'how fast up, down, left and right are',
+    describe: 'Speed of the commands up, down, left and right',
   },
   'car-hold': {
     type: 'number',
     default: 10,
     min: 0.1,
     max: 60,
-    describe: 'seconds after which the car stops when no further command comes',
+    describe: 'Maximum and default duration of a command in seconds; then the car stops',
   },
 } as const satisfies OptionSpecs

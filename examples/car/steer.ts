@@ -4,14 +4,14 @@ import type { Driver } from './driver.ts'
 import { type CarState, FIELD } from './model.ts'
 import type { options } from './options.ts'
 
-/** Milliseconds between two looks at the car. */
+/** Milliseconds between two checks of the car. */
 const TICK = 20
 
 /**
- * One car for all clients: it obeys the last command, whoever gave it, and stops when its time is over, when its client has gone, at
- * a command that is none, and with the server.
+ * One car for all clients. It executes the last command of any client. It stops after the duration, when the client of the command
+ * disconnects, at an invalid command, and with the server.
  *
- * @param now - milliseconds of a clock that only goes forward.
+ * @param now - milliseconds of a monotonic clock.
  */
 export function steer(
   { options: chosen, every, log }: Host<typeof options>,
@@ -19,14 +19,14 @@ export function steer(
   now: () => number = () => performance.now(),
 ): Handlers {
   const read = commandReader(chosen['car-speed'], chosen['car-hold'])
-  /** Whose command the car obeys; undefined: it has stopped, or is about to. */
+  /** Client of the current command; undefined when the car has stopped or must stop. */
   let holder: Client | undefined
   let until = 0
-  /** Until the driver has taken a stop, and nothing was said to it since. */
+  /** False after the driver has confirmed a stop without a later command. */
   let mayMove = false
   let stops = 0
   let viewers: Server | undefined
-  let told = ''
+  let sent = ''
 
   const view = () => ({ car: rounded(driver.where()), driver: holder?.id ?? null })
 
@@ -38,13 +38,13 @@ export function steer(
   }
 
   every(TICK, async () => {
-    // A stop that has failed is tried again.
+    // Retries a failed stop.
     if (mayMove && (holder === undefined || now() >= until)) await halt()
     const state = JSON.stringify(view())
-    // A car that stands is no news.
-    if (state === told) return
-    told = state
-    // Another node has another car.
+    // The state of a standing car does not change.
+    if (state === sent) return
+    sent = state
+    // Each node has its own car.
     viewers?.broadcast(state, { local: true })
   })
 
@@ -62,7 +62,7 @@ export function steer(
         client.send(JSON.stringify(command))
         return halt()
       }
-      if (stands(command.byte)) return halt()
+      if (isStop(command.byte)) return halt()
       holder = client
       until = now() + command.seconds * 1000
       mayMove = true
@@ -75,11 +75,11 @@ export function steer(
   }
 }
 
-function stands(byte: number): boolean {
+function isStop(byte: number): boolean {
   return byte >> 4 === 0 || (byte & 0xf) === 0
 }
 
-/** To the millimetre, so that what cannot be seen is no news. */
+/** To the millimeter, so that invisible changes are not sent. */
 function rounded(state: CarState): Record<string, number> {
   return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, Math.round(value * 1000) / 1000]))
 }

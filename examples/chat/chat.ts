@@ -8,8 +8,8 @@ const NAME = /^[\p{L}\p{N}_-]{1,20}$/u
 const MAX_TEXT = 500
 
 /**
- * One room and its page. A client sends lines of text, `/nick NAME` among them; it gets JSON: `{from, text}` is what
- * somebody said, `{text}` without `from` a notice, with `you` or `here` when its name or the number of people changed.
+ * One room and its page. A client sends strings: messages, and `/nick NAME`. It gets JSON: messages as `{from, text}`, and
+ * notices as `{text}`, with `you` after a change of its name and `here` after a change of the number of clients.
  */
 export const setup = () => {
   const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
@@ -34,10 +34,10 @@ export const setup = () => {
     if (problem === undefined) {
       const before = names.get(client)
       rename(client, wanted)
-      tell(client, { you: wanted, text: `you are ${wanted} now` })
+      send(client, { you: wanted, text: `you are ${wanted} now` })
       client.server.broadcast(JSON.stringify({ text: `${before} is ${wanted} now` }), { except: client })
     } else {
-      tell(client, { text: problem })
+      send(client, { text: problem })
     }
   }
 
@@ -51,7 +51,7 @@ export const setup = () => {
       while (taken.has(`guest-${guests}`))
       const name = `guest-${guests}`
       rename(client, name)
-      tell(client, { you: name, here: names.size, text: `you are ${name}; /nick NAME to change that` })
+      send(client, { you: name, here: names.size, text: `you are ${name}; /nick NAME to change that` })
       client.server.broadcast(JSON.stringify({ here: names.size, text: `${name} joined` }), { except: client })
     },
 
@@ -59,16 +59,16 @@ export const setup = () => {
       if (typeof payload !== 'string') return client.drop('binary')
       const text = payload.trim()
       if (text === '') return client.drop('empty')
-      if (text.length > MAX_TEXT) return tell(client, { text: `at most ${MAX_TEXT} characters` })
+      if (text.length > MAX_TEXT) return send(client, { text: `at most ${MAX_TEXT} characters` })
       const command = /^\/nick(?:\s+(.*))?$/s.exec(text)
       if (command !== null) return nick(client, command[1] ?? '')
-      // To the sender too: everybody sees one order.
+      // Also to the sender, so that all clients see the same order.
       client.server.broadcast(JSON.stringify({ from: names.get(client), text }))
     },
 
     disconnect(client: Client) {
       const name = names.get(client)
-      // It may have gone before its open handler ran.
+      // The open handler may not have run.
       if (name === undefined) return
       names.delete(client)
       taken.delete(name.toLowerCase())
@@ -77,11 +77,11 @@ export const setup = () => {
   }
 }
 
-function tell(client: Client, what: Readonly<Record<string, unknown>>): void {
-  client.send(JSON.stringify(what))
+function send(client: Client, message: Readonly<Record<string, unknown>>): void {
+  client.send(JSON.stringify(message))
 }
 
-/** The page's own style and script, named by their hashes, are all that may run; it may load and frame nothing. */
+/** The Content-Security-Policy allows only the style and the script of the page, by their hashes. */
 function headersFor(page: string): Record<string, string | number> {
   const hash = (tag: string) => {
     const body = page.split(`<${tag}>`)[1]!.split(`</${tag}>`)[0]!

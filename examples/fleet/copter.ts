@@ -8,11 +8,11 @@ import { blobs, connectMessaging } from 'filtered-websocket/client/messaging'
 import { Flight } from './copter/flight.ts'
 import { type Path, readPath } from './copter/path.ts'
 
-/** Milliseconds between two words about itself, and between two looks at the server's clock. */
+/** Milliseconds between two reports, and between two measurements of the server's clock. */
 const TELEMETRY = 250
 const CLOCK = 5000
-/** Where nobody listens. */
-const NOWHERE = 'tcp://127.0.0.1:9'
+/** An address without a server. */
+const NO_SERVER = 'tcp://127.0.0.1:9'
 /** Bytes of a path. */
 const MAX_FILE = 1024 * 1024
 
@@ -31,33 +31,33 @@ const station = connectMessaging(url, {
   id,
   firstDelay: 250,
   maxDelay: 2000,
-  files: blobs({ take, maxBytes: MAX_FILE }),
+  files: blobs({ take: acceptFile, maxBytes: MAX_FILE }),
 })
-const flight = new Flight(shareOf(Number(/\d+$/.exec(id)?.[0] ?? 1)), 85 + 15 * Math.random())
+const flight = new Flight(rowPosition(Number(/\d+$/.exec(id)?.[0] ?? 1)), 85 + 15 * Math.random())
 let before = performance.now()
 let { mode } = flight.state
 let light: readonly number[] | null = null
-let path = saved()
+let path = savedPath()
 if (path !== undefined) flight.load(path)
 
-/** Copters stand in a row; the eleventh is between the first and the second. */
-function shareOf(number: number): number {
+/** Position in the row of copters, 0 to 1; the eleventh is between the first and the second. */
+function rowPosition(number: number): number {
   const index = Math.max(number - 1, 0)
   return (index / 10 + Math.floor(index / 10) / 20) % 1
 }
 
-/** A file of the station, whole and as it was sent. It is read before it takes the place of another; why it is refused goes back. */
-async function take({ filepath, blob }: { readonly filepath: string; readonly blob: Blob }): Promise<void> {
-  if (filepath !== 'path.csv') throw new Error(`a copter takes path.csv, received ${filepath.slice(0, 100)}`)
+/** Accepts a path of the station. An error is sent back, and the earlier path stays. */
+async function acceptFile({ filepath, blob }: { readonly filepath: string; readonly blob: Blob }): Promise<void> {
+  if (filepath !== 'path.csv') throw new Error(`a copter accepts path.csv, received ${filepath.slice(0, 100)}`)
   const text = await blob.text()
   path = readPath(text)
   await writeFile(file, text)
   now().load(path)
-  say()
+  sendTelemetry()
 }
 
-/** What an earlier run of it was sent. */
-function saved(): Path | undefined {
+/** The path of an earlier process. */
+function savedPath(): Path | undefined {
   try {
     return readPath(readFileSync(file, 'utf8'))
   } catch {
@@ -65,11 +65,11 @@ function saved(): Path | undefined {
   }
 }
 
-/** The copter as it is now. */
+/** The flight, simulated up to now. */
 function now(): Flight {
-  const at = performance.now()
-  flight.advance((at - before) / 1000)
-  before = at
+  const time = performance.now()
+  flight.advance((time - before) / 1000)
+  before = time
   return flight
 }
 
@@ -83,31 +83,31 @@ function syncClock(): void {
   if (station.state === 'open') station.clock.sync().catch(() => {})
 }
 
-/** Arrives, if need be after the connection is back; with the time at which it was so. */
-function tell(event: string): void {
+/** Reports an event with its time, after a reconnect if there is no connection. */
+function report(event: string): void {
   const at = station.clock.now()
   station.deliver('event', [event], { at }).catch(() => {})
 }
 
-/** What it is now; what is old when the connection is back would be of no use. */
-function say(): void {
-  const said = telemetry()
-  if (said.mode !== mode) tell(said.mode)
-  mode = said.mode
-  if (station.state === 'open') station.emit('telemetry', [], said)
+/** Old telemetry is useless, so it is sent only while connected. */
+function sendTelemetry(): void {
+  const values = telemetry()
+  if (values.mode !== mode) report(values.mode)
+  mode = values.mode
+  if (station.state === 'open') station.emit('telemetry', [], values)
 }
 
 for (const name of ['arm', 'disarm', 'takeoff', 'pause', 'land'] as const)
   station.action(name, () => {
     now()[name]()
-    say()
+    sendTelemetry()
   })
 
-// To be sure of it when it matters.
+// The clock must be right at the start.
 station.action('arm', syncClock)
 
 station.action('start', (_args, _kwargs, { at }) => {
-  // One clock for all processes of a machine: shows how good the others are.
+  // One clock for all processes of a machine, to check the other clocks.
   const monotonic = Number(process.hrtime.bigint()) / 1e6
   const clock = station.clock.now()
   now().start()
@@ -116,13 +116,13 @@ station.action('start', (_args, _kwargs, { at }) => {
 
 station.action('led_fill', ([red, green, blue], _kwargs, { repeated }) => {
   light = [red, green, blue].map(part => Math.min(Math.max(Math.round(Number(part) || 0), 0), 255))
-  say()
-  if (repeated) tell('lights set, perhaps once more')
+  sendTelemetry()
+  if (repeated) report('lights set, possibly twice')
 })
 
-/** Its radio is off for some seconds: nothing is said or heard, all else goes on. */
+/** Disconnects for some seconds; the flight continues. */
 station.action('silence', ([seconds]) => {
-  station.reload({ url: NOWHERE })
+  station.reload({ url: NO_SERVER })
   setTimeout(() => station.reload({ url }), Math.min(Math.max(Number(seconds) || 1, 1), 60) * 1000)
 })
 
@@ -131,11 +131,11 @@ station.request('position', () => now().state.position)
 station.request('selfcheck', () => now().faults)
 station.request('path', () => path?.points ?? null)
 
-// Why a file is refused the station hears as the answer to it.
-station.on('failed', ({ name, error }) => name !== 'filetransfer' && tell(`${name}: ${(error as Error).message}`))
+// The station gets the error of a file as its response.
+station.on('failed', ({ name, error }) => name !== 'filetransfer' && report(`${name}: ${(error as Error).message}`))
 station.on('open', syncClock)
-setInterval(say, TELEMETRY)
+setInterval(sendTelemetry, TELEMETRY)
 setInterval(syncClock, CLOCK)
 
-// Whoever has started it is gone.
+// The parent process has ended.
 process.on('disconnect', () => process.exit())

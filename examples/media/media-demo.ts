@@ -3,12 +3,12 @@ import type { Media } from '../../filters/media.ts'
 
 export const uses = ['media']
 
-/** Milliseconds of silence after which somebody else may speak. */
+/** Milliseconds of silence after which another client may speak. */
 const PAUSE = 1000
 
 /**
- * A room in which people share text, images, files and their voices. Each hears as JSON what came `from` whom: `text`, or
- * `file` with the URL at which it is served; sound comes as it is, of one speaker at a time.
+ * A room for text, images, files and voice. Clients get JSON with the sender in `from`, and `text`, or `file` with its URL. Sound
+ * is sent unchanged, of one speaker at a time.
  */
 export const setup = (host: Host) => {
   const media = host.use('media')
@@ -16,12 +16,12 @@ export const setup = (host: Host) => {
   let guests = 0
   let speaker: Client | undefined
   let spokeAt = 0
-  /** When somebody last spoke too soon. */
-  const tooSoon = new WeakMap<Client, number>()
+  /** Time of the last refused sound by client. */
+  const refusedAt = new WeakMap<Client, number>()
 
-  /** To everybody, the sender too: all see one order. */
-  const share = (client: Client, what: object) =>
-    media.broadcast(client.server, 'json', { from: names.get(client), ...what })
+  /** Also to the sender, so that all clients see the same order. */
+  const share = (client: Client, fields: object) =>
+    media.broadcast(client.server, 'json', { from: names.get(client), ...fields })
 
   media.on('connect', client => {
     names.set(client, `guest-${++guests}`)
@@ -37,7 +37,7 @@ export const setup = (host: Host) => {
   media.on('upload', ({ payload }, client) => share(client, { file: payload }))
   media.on('file', shareSaved)
   media.on('image', (image, client) => {
-    // As of a camera: seen, not kept.
+    // An image of a camera is not stored.
     if (image.url === undefined)
       media.broadcast(client.server, 'image', image.payload, { metadata: image.metadata, except: client })
     else shareSaved(image, client)
@@ -45,7 +45,7 @@ export const setup = (host: Host) => {
   media.on('audio', ({ payload, metadata }, client) => {
     const now = Date.now()
     if (speaker !== client) {
-      if (now - spokeAt < PAUSE) return hush(client, now)
+      if (now - spokeAt < PAUSE) return refuseSound(client, now)
       speaker = client
       share(client, { speaks: true })
     }
@@ -53,21 +53,21 @@ export const setup = (host: Host) => {
     media.broadcast(client.server, 'audio', payload, { metadata, except: client })
   })
   media.on('binary', (_, client) => {
-    media.alert(client, 'this room takes text, images, files and sound', { level: 'error', category: 'kind' })
+    media.alert(client, 'this room accepts text, images, files and sound', { level: 'error', category: 'kind' })
   })
 
-  /** A file in one message, as the original browser client sends it: it has no name. */
+  /** A file in one message, as the browser client of NanoLLM sends it, has no name. */
   function shareSaved({ kind, url, size, metadata }: Media, client: Client): void {
     if (url !== undefined) share(client, { file: { kind, url, size, name: `unnamed.${metadata}` } })
     else media.alert(client, 'a file needs an extension to be shared', { level: 'error', category: 'upload' })
   }
 
-  /** Two voices, piece by piece in one line, would be noise. */
-  function hush(client: Client, now: number): void {
-    const before = tooSoon.get(client)
-    tooSoon.set(client, now)
-    // Told already: it has not stopped yet.
+  /** Mixed sound of two speakers would be noise. */
+  function refuseSound(client: Client, now: number): void {
+    const before = refusedAt.get(client)
+    refusedAt.set(client, now)
+    // The client has the alert, and has not stopped yet.
     if (before !== undefined && now - before < PAUSE) return
-    media.alert(client, `${names.get(speaker!) ?? 'somebody'} is speaking; wait a moment`, { category: 'voice' })
+    media.alert(client, `${names.get(speaker!) ?? 'another client'} is speaking; wait a moment`, { category: 'voice' })
   }
 }

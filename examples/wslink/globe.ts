@@ -2,20 +2,20 @@ import { disc } from './globe/disc.ts'
 import { LEVELS, PALETTES, tintsOf } from './globe/palettes.ts'
 import { surface, texel } from './globe/surface.ts'
 
-/** Levels of colour from one image to the next. */
+/** Color levels from one image to the next. */
 const DRIFT = 0.4
 
 type Matrix = readonly [number, number, number, number, number, number, number, number, number]
 
-/** A sphere with waves on it, drawn from tables: an image costs some milliseconds. */
+/** A sphere with waves, drawn from tables in some milliseconds. */
 export class Globe {
-  /** RGBA, row by row; each image is drawn over the last. */
+  /** RGBA by rows; `draw` overwrites it. */
   readonly pixels: Uint8Array
   readonly #words: Uint32Array
   readonly #disc: ReturnType<typeof disc>
   readonly #surface = surface()
   readonly #tints = new Map<string, Uint32Array>()
-  /** From what the eye sees to the surface. */
+  /** From view to surface coordinates. */
   #rotation: Matrix = [1, 0, 0, 0, 1, 0, 0, 0, 1]
   #drift = 0
 
@@ -28,9 +28,10 @@ export class Globe {
   }
 
   /**
-   * About the eye's own axes, however it has been turned before.
+   * Rotates the sphere around the axes of the view.
    *
-   * @param right - radians, as `down`.
+   * @param right - radians.
+   * @param down - radians.
    */
   turn(right: number, down: number): void {
     const [c, s, d, e] = [Math.cos(right), Math.sin(right), Math.cos(down), Math.sin(down)]

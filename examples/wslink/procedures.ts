@@ -11,7 +11,7 @@ export const options = {
     default: 30,
     min: 1,
     max: 60,
-    describe: 'images a second, while somebody listens',
+    describe: 'Images per second, while there are subscribers',
   },
 } as const satisfies OptionSpecs
 
@@ -22,11 +22,11 @@ const SETTINGS = 'view.settings'
 
 interface Settings {
   readonly palette: string
-  /** Turns a minute. */
+  /** Turns per minute. */
   readonly speed: number
 }
 
-/** Procedures to call, and a globe that is drawn here and seen by everybody who listens, each image as raw pixels. */
+/** Procedures to call, and a globe whose images are published as raw pixels to all subscribers. */
 export const setup = (host: Host<typeof options>) => {
   const wslink = host.use('wslink')
   const globe = new Globe(SIZE)
@@ -34,20 +34,20 @@ export const setup = (host: Host<typeof options>) => {
   let settings: Settings = { palette: 'ocean', speed: 2 }
   let timer: NodeJS.Timeout | undefined
 
-  /** A client to which two images are still on their way gets this one not: who is slow sees fewer, not older ones. */
+  /** Skips clients with two unsent images: a slow client gets fewer images, but not older ones. */
   const hasRoom = (client: Client) => client.buffered < 2 * globe.pixels.length
 
   function draw(): void {
     globe.turn((settings.speed * 2 * Math.PI) / 60 / fps, 0)
     globe.draw(settings.palette)
-    let isSeen = false
+    let hasSubscribers = false
     const where = (_: unknown, client: Client) => {
-      isSeen = true
+      hasSubscribers = true
       return hasRoom(client)
     }
     const image = { width: SIZE, height: SIZE, pixels: wslink.attachment(globe.pixels) }
     wslink.publish(IMAGE, image, { where })
-    if (!isSeen) stop()
+    if (!hasSubscribers) stop()
   }
 
   function begin(): void {
@@ -59,7 +59,7 @@ export const setup = (host: Host<typeof options>) => {
     timer = undefined
   }
 
-  // Who never says what it listens to gets everything.
+  // Clients without a subscription get all topics.
   wslink.onConnect(begin)
   wslink.onSubscribe(topic => {
     if (topic === IMAGE) begin()
@@ -68,10 +68,10 @@ export const setup = (host: Host<typeof options>) => {
   wslink.registerAll({
     demo: {
       add: (a: number, b: number) => a + b,
-      fail: (why = 'nobody said why') => {
+      fail: (why = 'no reason') => {
         throw new Error(why)
       },
-      /** What it yields is published to its caller on the way. */
+      /** Yielded values are published to the caller as progress. */
       async *slow(seconds = 3) {
         const steps = 20
         for (let step = 1; step <= steps; step++) {
@@ -83,7 +83,7 @@ export const setup = (host: Host<typeof options>) => {
     },
     view: {
       settings: () => settings,
-      /** Called with keyword arguments alone: the ones to change. */
+      /** Called with keyword arguments: the settings to change. */
       set(changed: Partial<Settings>) {
         settings = checked({ ...settings, ...changed })
         wslink.publish(SETTINGS, settings)
@@ -97,7 +97,7 @@ export const setup = (host: Host<typeof options>) => {
   return { stop }
 }
 
-// What clients send may be anything.
+// Clients may send any value.
 
 function angle(value: number): number {
   if (!Number.isFinite(value)) throw new RangeError(`an angle is a number, received ${value}`)
@@ -108,6 +108,6 @@ function checked({ palette, speed }: Settings): Settings {
   if (!Object.hasOwn(PALETTES, palette))
     throw new RangeError(`a palette is one of ${Object.keys(PALETTES).join(', ')}, received ${palette}`)
   if (typeof speed !== 'number' || !(Math.abs(speed) <= 20))
-    throw new RangeError(`speed is a number from -20 to 20, in turns a minute, received ${speed}`)
+    throw new RangeError(`speed is a number from -20 to 20, in turns per minute, received ${speed}`)
   return { palette, speed }
 }

@@ -34,7 +34,7 @@ async function see(page: Page, what: string, condition: (car: Awaited<ReturnType
   })
 }
 
-const atRest = (page: Page) => see(page, 'a car at rest', ({ speed, driver }) => speed === 0 && driver === 'nobody')
+const atRest = (page: Page) => see(page, 'a car at rest', ({ speed, driver }) => speed === 0 && driver === 'none')
 
 /** The middle of the joystick, and how far its knob goes, in pixels. */
 async function stickOf(page: Page) {
@@ -166,7 +166,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await ann.keyboard.down('ArrowLeft')
     await see(bob, 'a car that drives', ({ speed }) => speed === 0.6)
     await bob.getByRole('button', { name: 'Stop' }).click()
-    await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'nobody')
+    await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'none')
   })
 
   it('stops the car when its window is left, and when it is closed', async t => {

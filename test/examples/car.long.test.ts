@@ -84,7 +84,7 @@ describe('examples/car: a command', () => {
     ['{"command": "jump"}', 'command takes up, down, left, right, stop or raw, received "jump"'],
     [
       `{"command": ${'['.repeat(9999)}${']'.repeat(9999)}}`,
-      'command takes up, down, left, right, stop or raw, received a list',
+      'command takes up, down, left, right, stop or raw, received an array',
     ],
     [
       `${'['.repeat(9999)}${']'.repeat(9999)}`,
@@ -122,7 +122,7 @@ describe('examples/car: a command', () => {
     const { drove, message } = await listening(t)
     const client = fakeClient()
     await message(Buffer.from('{"command": "up"}'), client, { payload: '', at: 0 })
-    assert.deepEqual(client.sent, ['{"error":"a command is text, received 17 binary bytes"}'])
+    assert.deepEqual(client.sent, ['{"error":"a command is a string, received 17 binary bytes"}'])
     assert.deepEqual(drove, [0])
   })
 

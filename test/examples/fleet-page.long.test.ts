@@ -28,7 +28,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await fleet.press('Arm')
     await fleet.see(10, 'armed')
     await fleet.press('Send path')
-    await fleet.says(/10 copters\s+path taken/)
+    await fleet.says(/10 copters\s+path accepted/)
     await fleet.press('Start')
     await fleet.see(10, 'on its path')
     await until(
@@ -72,7 +72,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await choose('t,x,y,z\n0,1,1,1\n1,11,1,1\n')
     await fleet.says(/copter1, copter2\s+line 3: 10\.0 m\/s are needed, a copter flies 2\.5/)
     await choose('t,x,y,z\n0,1,1,1\n5,11,1,1\n')
-    await fleet.says(/2 copters\s+path taken/)
+    await fleet.says(/2 copters\s+path accepted/)
     assert.equal(await fleet.page.locator('#path').getAttribute('points'), '1,7 11,7')
     await fleet.press('Start')
     await fleet.says(/copter1, copter2\s+it is not armed, or has no path/)

@@ -29,10 +29,10 @@ describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
     await fleet.see(2, 'hovering')
     assert.equal(await fleet.count(), '2 of 3 copters')
     await fleet.press('Land')
-    await fleet.says(/3 copters\s+told to land/)
+    await fleet.says(/3 copters\s+land sent/)
     assert.match(await fleet.link('copter2'), /away \d s/)
     await fleet.says(/copter2\s+back after [5-9]\.\d s/)
-    await fleet.says(/copter2\s+hovering \(told [2-9]\.\d s later\)/)
+    await fleet.says(/copter2\s+hovering \(reported [2-9]\.\d s later\)/)
     await fleet.see(3, 'on the ground')
   })
 

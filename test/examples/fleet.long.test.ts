@@ -33,7 +33,7 @@ describe('examples/fleet: a path', () => {
     [file('0,1,1,1', '1,,1,1'), 'line 3: x is a number from 0 to 12, received ""'],
     [file('0,1,1,1', '1,1,1,9'), 'line 3: z is a number from 0.5 to 4, received "9"'],
     [file('1,1,1,1', '2,1,1,1'), 'line 2: t begins at 0, received 1'],
-    [file('0,1,1,1', '1,1,1,1', '1,2,1,1'), 'line 4: t grows, received 1 after 1'],
+    [file('0,1,1,1', '1,1,1,1', '1,2,1,1'), 'line 4: t increases, received 1 after 1'],
     [file('0,1,1,1', '1,9,1,1'), 'line 3: 8.0 m/s are needed, a copter flies 2.5'],
     [file(...Array(10_001).fill('0,1,1,1')), 'line 10002: a path has at most 10000 points'],
   ] as const)

@@ -137,7 +137,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     peer.send(envelope(BINARY, 'bytes'))
     await until(() => heard().length === 2, 'an alert')
     const { level, category, message } = heard()[1]!.said.alert
-    assert.deepEqual([level, category, message], ['error', 'kind', 'this room takes text, images, files and sound'])
+    assert.deepEqual([level, category, message], ['error', 'kind', 'this room accepts text, images, files and sound'])
   })
 
   it('tells who speaks too soon so once, and lets it speak after a second of silence', async t => {

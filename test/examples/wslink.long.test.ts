@@ -45,7 +45,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     const chromium = await browser(t)
     const { http } = await start(t, { secret: 's3cret' })
     const page = await open(t, chromium, http, /Connection error/)
-    await page.locator('#status', { hasText: 'not let in' }).waitFor()
+    await page.locator('#status', { hasText: 'refused' }).waitFor()
     assert.match((await page.textContent('#notice'))!, /^The secret is wrong/)
     await page.goto(`${http}/#s3cret`)
     await page.waitForSelector('.online')
@@ -60,7 +60,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     const page = watched(t, await chromium.newPage(), /wslink\.js/)
     await page.goto(server.url.replace('ws:', 'http:'))
     await page.locator('#notice', { hasText: 'The official client is not installed.' }).waitFor()
-    const warning = 'the official client is not installed: npm install wslink, and start again'
+    const warning = 'the official client is not installed: run npm install wslink, and restart'
     assert.ok(server.logged().some(({ msg }) => msg === warning))
   })
 })

@@ -1,16 +1,16 @@
-/** How far the knob goes from the middle, and how far it must go to mean anything, in units of the drawing. */
+/** Maximum distance of the knob from the center, and the dead zone, in units of the drawing. */
 const REACH = 58
 const DEAD = 10
-/** Direction nibbles clockwise from above: forward, forward right, right, ... */
+/** Direction nibbles clockwise from the top: forward, forward right, right, ... */
 const AROUND = [1, 6, 4, 8, 2, 7, 3, 5]
-/** Where keys and buttons lead to, x to the right, y downwards. */
+/** Directions of keys and buttons, x to the right, y downward. */
 const WAYS = { up: [0, -1], down: [0, 1], left: [-1, 0], right: [1, 0] }
 
 /**
- * Stick, buttons and arrow keys as one: the one that was used last counts.
+ * Combines stick, buttons and arrow keys: the last one counts.
  *
- * @param wish - told what is wanted of the car, `undefined` when nobody holds anything any more.
- * @param speed - answers the speed nibble of two keys together.
+ * @param wish - called with the command, `undefined` after a release.
+ * @param speed - returns the speed nibble for two keys together.
  */
 export function controls(wish, speed) {
   const stick = document.querySelector('#stick')
@@ -98,11 +98,11 @@ export function controls(wish, speed) {
       event.preventDefault()
       release()
     })
-    // The key will come up somewhere else.
+    // The keyup event goes to another element.
     button.addEventListener('blur', () => {
       if (held === button && pointer === undefined) release()
     })
-    // Of a screen reader or a voice, which hold nothing.
+    // Screen readers and voice control click without holding.
     button.addEventListener('click', ({ detail }) => {
       if (detail > 0) return
       press(button)
@@ -126,7 +126,7 @@ export function controls(wish, speed) {
   addEventListener('keyup', event => {
     if (keys.delete(wayOf(event))) steerByKeys()
   })
-  // Who looks elsewhere drives no more; the key or finger may come up there.
+  // Without focus the page does not get the release of a key or pointer.
   addEventListener('blur', release)
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) release()

@@ -1,23 +1,21 @@
-/** Milliseconds in which what is shown comes nearer to what is so, by a factor of e. */
+/** Time constant of the movement to the reported position, in milliseconds. */
 const EASE = 45
-/** Places of the car that the trail goes back to. */
+/** Points of the trail. */
 const TRAIL = 90
-/** Metres. */
+/** Meters. */
 const LENGTH = 0.38
 const WIDTH = 0.2
 /** Custom properties of the canvas. */
-const COLOURS = ['marking', 'car', 'idle-car', 'wheel', 'glass', 'lamp']
+const COLORS = ['marking', 'car', 'idle-car', 'wheel', 'glass', 'lamp']
 
 /**
- * Draws the car on its field, between two reports too; at rest it does nothing.
- *
- * @param canvas - as wide as its CSS says, as sharp as the screen.
+ * Draws the car on its field, also between two reports; stops while the car stands.
  */
 export function fieldOn(canvas) {
   const context = canvas.getContext('2d')
   let field = { width: 4, height: 2.5 }
-  let colours = {}
-  /** What the server says, what is on the screen. */
+  let colors = {}
+  /** The reported and the drawn state. */
   let target
   let shown
   let isMine = false
@@ -60,9 +58,9 @@ export function fieldOn(canvas) {
   }
 
   function paintMarkings() {
-    context.fillStyle = colours.marking
+    context.fillStyle = colors.marking
     for (let x = 0.25; x < field.width; x += 0.25) for (let y = 0.25; y < field.height; y += 0.25) dot(x, y, 0.008)
-    context.strokeStyle = colours.marking
+    context.strokeStyle = colors.marking
     context.lineWidth = 0.025
     context.setLineDash([0.09, 0.09])
     context.beginPath()
@@ -72,7 +70,7 @@ export function fieldOn(canvas) {
   }
 
   function paintTrail() {
-    context.strokeStyle = carColour()
+    context.strokeStyle = carColor()
     context.lineWidth = 0.05
     trail.forEach((place, index) => {
       if (index === 0) return
@@ -89,7 +87,7 @@ export function fieldOn(canvas) {
     context.save()
     context.translate(shown.x, shown.y)
     context.rotate(shown.heading)
-    context.fillStyle = colours.wheel
+    context.fillStyle = colors.wheel
     for (const [x, y, angle] of [
       [0.115, -WIDTH / 2, shown.wheel],
       [0.115, WIDTH / 2, shown.wheel],
@@ -102,26 +100,26 @@ export function fieldOn(canvas) {
       box(-0.045, -0.022, 0.09, 0.044, 0.015)
       context.restore()
     }
-    // Not scaled by the transformation.
+    // Shadows are not scaled by the transformation.
     context.shadowColor = 'rgb(0 0 0 / 0.25)'
     context.shadowBlur = 0.06 * scale
     context.shadowOffsetY = 0.015 * scale
-    context.fillStyle = carColour()
+    context.fillStyle = carColor()
     box(-LENGTH / 2, -WIDTH / 2 + 0.012, LENGTH, WIDTH - 0.024, 0.065)
     context.shadowColor = 'transparent'
-    context.fillStyle = colours.glass
+    context.fillStyle = colors.glass
     box(0.015, -0.062, 0.06, 0.124, 0.025)
     context.globalAlpha = 0.55
     box(-0.12, -0.055, 0.035, 0.11, 0.016)
     context.globalAlpha = 1
-    context.fillStyle = colours.lamp
+    context.fillStyle = colors.lamp
     dot(LENGTH / 2 - 0.025, -0.055, 0.015)
     dot(LENGTH / 2 - 0.025, 0.055, 0.015)
     context.restore()
   }
 
-  function carColour() {
-    return isMine ? colours.car : colours['idle-car']
+  function carColor() {
+    return isMine ? colors.car : colors['idle-car']
   }
 
   function dot(x, y, radius) {
@@ -136,16 +134,16 @@ export function fieldOn(canvas) {
     context.fill()
   }
 
-  function readColours() {
+  function readColors() {
     const style = getComputedStyle(canvas)
-    colours = Object.fromEntries(COLOURS.map(name => [name, style.getPropertyValue(`--${name}`)]))
+    colors = Object.fromEntries(COLORS.map(name => [name, style.getPropertyValue(`--${name}`)]))
   }
 
   function fit() {
     const sharp = devicePixelRatio
     canvas.width = Math.round(canvas.clientWidth * sharp)
     canvas.height = Math.round(canvas.clientHeight * sharp)
-    readColours()
+    readColors()
     if (shown !== undefined) paint()
   }
 
@@ -154,7 +152,7 @@ export function fieldOn(canvas) {
   fit()
 
   return {
-    /** A car that was not seen before stands where it is at once. */
+    /** Shows the car without a movement. */
     begin(size, car) {
       field = size
       shown = { ...car }

@@ -2,14 +2,14 @@ import { connect } from '/fws/client.js'
 import { controls } from './controls.js'
 import { fieldOn } from './field.js'
 
-/** Milliseconds after which a command that holds is said again, well before the server gives it up. */
+/** Milliseconds after which a held command is sent again, well before its duration ends. */
 const REPEAT = 1000
-/** Milliseconds between two commands, however fast the stick moves. */
+/** Minimum milliseconds between two commands. */
 const GAP = 50
 
 const element = id => document.querySelector(`#${id}`)
 const field = fieldOn(element('field'))
-/** A command from before a connection was lost is nobody's wish afterwards. */
+/** Commands must not be queued without a connection. */
 const connection = connect(location.href.replace(/^http/, 'ws').replace(/#.*/, ''), {
   firstDelay: 250,
   maxDelay: 5000,
@@ -17,9 +17,9 @@ const connection = connect(location.href.replace(/^http/, 'ws').replace(/#.*/, '
 })
 let me
 let speed = 6
-/** What the person wants just now, as it goes out. */
+/** The held command as JSON. */
 let wanted
-let said = 0
+let sentAt = 0
 let timer
 
 const { release } = controls(
@@ -28,17 +28,17 @@ const { release } = controls(
     if (text === wanted) return
     wanted = text
     clearTimeout(timer)
-    // At once, unlike all else.
+    // A stop is not delayed.
     if (wanted === undefined) connection.send('{"command":"stop"}')
-    else timer = setTimeout(sayAgain, said + GAP - performance.now())
+    else timer = setTimeout(sendAgain, sentAt + GAP - performance.now())
   },
   () => speed,
 )
 
-function sayAgain() {
-  said = performance.now()
+function sendAgain() {
+  sentAt = performance.now()
   connection.send(wanted)
-  timer = setTimeout(sayAgain, REPEAT)
+  timer = setTimeout(sendAgain, REPEAT)
 }
 
 function receive(text) {
@@ -46,7 +46,7 @@ function receive(text) {
   try {
     message = JSON.parse(text)
   } catch {
-    // Another filter's words, such as the warning of rate-limit.
+    // A message of another filter, such as the warning of rate-limit.
     message = { error: text }
   }
   if (message.error !== undefined) {
@@ -54,7 +54,7 @@ function receive(text) {
     return
   }
   const { you, car, driver } = message
-  // What another filter passes on, such as a command behind which `broadcast` stands.
+  // A message of another filter, such as `broadcast`.
   if (car === undefined) return
   if (you !== undefined) {
     me = you
@@ -66,16 +66,16 @@ function receive(text) {
   write('heading', compass(car.heading))
   write('x', car.x.toFixed(2))
   write('y', car.y.toFixed(2))
-  write('driver', driver === null ? 'nobody' : driver === me ? 'you' : 'someone')
+  write('driver', driver === null ? 'none' : driver === me ? 'you' : 'someone')
 }
 
-/** Degrees clockwise from above, 0 to 359. */
+/** Degrees clockwise from the top, 0 to 359. */
 function compass(radians) {
   const degrees = Math.round((radians * 180) / Math.PI) + 90
   return ((degrees % 360) + 360) % 360
 }
 
-/** Only what is new, or screen readers would say it again and again. */
+/** Writes only changes, as screen readers announce each write. */
 function write(id, words) {
   const place = element(id)
   if (place.textContent !== String(words)) place.textContent = words
@@ -90,6 +90,6 @@ connection.on('close', ({ retryIn }) => {
   release()
   document.body.classList.remove('online')
   write('status', retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
-  write('driver', 'nobody')
+  write('driver', 'none')
 })
 connection.on('message', receive)

@@ -2,25 +2,25 @@ import { FIELD, type Path, type Place, TOP_SPEED } from './path.ts'
 
 export type Mode = 'on the ground' | 'taking off' | 'hovering' | 'on its path' | 'paused' | 'landing'
 
-/** Metres above the ground at which a copter waits. */
+/** Meters above the ground of a hovering copter. */
 const HOVER = 1.5
-/** Metres a second, each second. */
+/** Meters per second squared. */
 const ACCELERATION = 4
-/** Metres a second downwards. */
+/** Meters per second downward. */
 const SINK = 0.8
-/** Per cent a second. */
+/** Percent per second. */
 const DRAIN = { idle: 0.02, flying: 0.12, charging: -0.5 }
-/** Per cent below which a copter does not arm, and below which it lands by itself. */
-const ENOUGH = 30
-const LITTLE = 15
-/** Seconds of one step, and the longest time that is made up for. */
+/** Percent of the battery below which a copter does not arm, and below which it lands. */
+const MIN_TO_ARM = 30
+const MIN_TO_FLY = 15
+/** Seconds of one step, and the longest simulated time per call. */
 const STEP = 0.02
 const MAX_LAG = 2
 
-/** A simulated copter; it knows no clock. Its commands throw an Error with a code when they cannot be obeyed. */
+/** A simulated copter; time passes only in `advance`. Commands that cannot be executed throw an Error with code `refused`. */
 export class Flight {
   readonly #home: Place
-  /** How far along the path it flies ahead of the first copter, 0 to 1: they all share one. */
+  /** Distance to the first copter along the common path, 0 to 1. */
   readonly #lead: number
   #mode: Mode = 'on the ground'
   #armed = false
@@ -28,15 +28,15 @@ export class Flight {
   #place: Place
   #velocity: Place = { x: 0, y: 0, z: 0 }
   #path: Path | undefined
-  /** Seconds of the path that are behind it. */
+  /** Seconds since the start of the path. */
   #flown = 0
   #due = 0
 
-  /** @param share - which part of the row of copters is to its left, 0 to 1. */
-  constructor(share: number, battery = 100) {
-    this.#home = { x: 1 + share * (FIELD.width - 1), y: 0.8, z: 0 }
+  /** @param rowPosition - position in the row of copters, 0 to 1 from the left. */
+  constructor(rowPosition: number, battery = 100) {
+    this.#home = { x: 1 + rowPosition * (FIELD.width - 1), y: 0.8, z: 0 }
     this.#place = this.#home
-    this.#lead = share
+    this.#lead = rowPosition
     this.#battery = battery
   }
 
@@ -46,12 +46,12 @@ export class Flight {
     return { mode: this.#mode, armed: this.#armed, battery: this.#battery, position: { x, y, z }, path }
   }
 
-  /** Why it would not arm; none: it would. */
+  /** Reasons why it cannot arm. */
   get faults(): readonly string[] {
-    return this.#battery < ENOUGH ? [`battery at ${Math.floor(this.#battery)} %, ${ENOUGH} are needed`] : []
+    return this.#battery < MIN_TO_ARM ? [`battery at ${Math.floor(this.#battery)} %, ${MIN_TO_ARM} are needed`] : []
   }
 
-  /** Takes it up while it flies another one, too. */
+  /** Replaces the path, also in flight. */
   load(path: Path): void {
     this.#path = path
     this.#flown = 0
@@ -69,13 +69,13 @@ export class Flight {
   }
 
   takeoff(): void {
-    this.#needArms()
+    this.#requireArmed()
     if (!this.#isUp) this.#mode = 'taking off'
   }
 
-  /** Flies its path, from where it stopped. */
+  /** Flies the path from the position where it was paused. */
   start(): void {
-    this.#needArms()
+    this.#requireArmed()
     if (this.#path === undefined) throw refusal('it has no path')
     this.#mode = 'on its path'
   }
@@ -97,20 +97,19 @@ export class Flight {
     return this.#mode !== 'on the ground'
   }
 
-  #needArms(): void {
+  #requireArmed(): void {
     if (!this.#armed) throw refusal('it is not armed')
   }
 
   #step(): void {
     const drain = this.#isUp ? DRAIN.flying : this.#armed ? DRAIN.idle : DRAIN.charging
     this.#battery = Math.min(100, Math.max(0, this.#battery - drain * STEP))
-    if (this.#battery < LITTLE) this.land()
+    if (this.#battery < MIN_TO_FLY) this.land()
     if (this.#isUp) this.#fly()
   }
 
   #fly(): void {
-    const wish = this.#wish()
-    const velocity = limited(wish, TOP_SPEED)
+    const velocity = limited(this.#targetVelocity(), TOP_SPEED)
     const change = limited(minus(velocity, this.#velocity), ACCELERATION * STEP)
     this.#velocity = plus(this.#velocity, change)
     this.#place = plus(this.#place, times(this.#velocity, STEP))
@@ -118,8 +117,8 @@ export class Flight {
     else if (this.#mode === 'taking off' && this.#place.z > HOVER - 0.05) this.#mode = 'hovering'
   }
 
-  /** The velocity that it would have at once if it could. */
-  #wish(): Place {
+  /** Without the limits of speed and acceleration. */
+  #targetVelocity(): Place {
     const { x, y } = this.#place
     if (this.#mode === 'landing') return { x: 0, y: 0, z: -SINK }
     if (this.#mode === 'paused') return { x: 0, y: 0, z: 0 }
@@ -140,8 +139,8 @@ export class Flight {
   }
 }
 
-function refusal(why: string): Error {
-  return Object.assign(new Error(why), { code: 'refused' })
+function refusal(reason: string): Error {
+  return Object.assign(new Error(reason), { code: 'refused' })
 }
 
 function plus(a: Place, b: Place): Place {
@@ -152,11 +151,11 @@ function minus(a: Place, b: Place): Place {
   return { x: a.x - b.x, y: a.y - b.y, z: a.z - b.z }
 }
 
-function times(a: Place, by: number): Place {
-  return { x: a.x * by, y: a.y * by, z: a.z * by }
+function times(a: Place, factor: number): Place {
+  return { x: a.x * factor, y: a.y * factor, z: a.z * factor }
 }
 
-function limited(a: Place, most: number): Place {
+function limited(a: Place, max: number): Place {
   const length = Math.hypot(a.x, a.y, a.z)
-  return length > most ? times(a, most / length) : a
+  return length > max ? times(a, max / length) : a
 }

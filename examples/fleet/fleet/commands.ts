@@ -10,12 +10,12 @@ export interface Station {
   readonly starts: Starts
   readonly processes: Processes
   readonly server: () => Server
-  readonly tellPages: (action: string, args: Args) => void
-  /** What was told of copters, the newest last. */
+  readonly notifyPages: (action: string, args: Args) => void
+  /** Events of copters, the latest one last. */
   readonly events: readonly object[]
 }
 
-/** What became of a command: how many copters obey, and why others do not, by id. */
+/** Result of a command: the number of copters that accept it, and the reasons of others by id. */
 export interface Outcome {
   readonly done: number
   readonly refused: Readonly<Record<string, string>>
@@ -23,34 +23,34 @@ export interface Outcome {
 
 /** Topic of all copters. */
 export const FLEET = 'fleet'
-/** Seconds from the command to the instant of a start: long enough for the word to reach all. */
+/** Seconds from the command to the start, enough to reach all copters. */
 const LEAD = 2
-/** Milliseconds in which a copter answers. */
-const QUICK = { timeout: 3000 }
-/** Milliseconds in which a copter takes a path. */
+/** Milliseconds for the response of a copter. */
+const CALL_OPTIONS = { timeout: 3000 }
+/** Milliseconds for the transfer of a path. */
 const FILE_TIMEOUT = 10_000
-/** The path that a page has sent. */
+/** Name of the path of a page. */
 const OWN = 'own.csv'
 const MAX_FILE = 1024 * 1024
 const MAX_POINTS = 10_000
 
-/** What pages may ask for. */
-export function offerCommands({ messaging, roster, starts, processes, server, tellPages, events }: Station): void {
+/** Adds the requests of pages. */
+export function addCommands({ messaging, roster, starts, processes, server, notifyPages, events }: Station): void {
   let path: { readonly name: string; readonly points: unknown } | null = null
   let started: Started | null = null
-  /** In the folder of --messaging-root. */
+  /** Files in --messaging-root. */
   const paths = new Set(['circle.csv', 'figure-eight.csv'])
 
-  function here(ask: (client: Client) => Promise<unknown>): Promise<Outcome> {
-    const { present } = roster
-    return each([...present.keys()], id => ask(present.get(id)!))
+  function forEachConnected(run: (client: Client) => Promise<unknown>): Promise<Outcome> {
+    const { clients } = roster
+    return forEach([...clients.keys()], id => run(clients.get(id)!))
   }
 
   messaging.request('fleet', () => ({ copters: roster.shown, paths: [...paths], path, started, events }))
 
   messaging.request('arm', () =>
-    here(async client => {
-      const faults = (await messaging.call(client, 'selfcheck', [], {}, QUICK)) as readonly unknown[]
+    forEachConnected(async client => {
+      const faults = (await messaging.call(client, 'selfcheck', [], {}, CALL_OPTIONS)) as readonly unknown[]
       if (faults.length > 0) throw new Error(faults.join(', '))
       messaging.emit(client, 'arm')
     }),
@@ -58,19 +58,19 @@ export function offerCommands({ messaging, roster, starts, processes, server, te
 
   messaging.request('path', async (_client, [name]) => {
     if (!paths.has(String(name))) throw new Error('there is no such path')
-    const outcome = await here(async client => {
+    const outcome = await forEachConnected(async client => {
       const signal = AbortSignal.timeout(FILE_TIMEOUT)
       await messaging.sendFile(client, String(name), 'path.csv', { signal })
-      // As it says itself; it is the same for all.
-      path = { name: String(name), points: pointsIn(await messaging.call(client, 'path', [], {}, QUICK)) }
+      // As the copter has read it; the same for all copters.
+      path = { name: String(name), points: pointsIn(await messaging.call(client, 'path', [], {}, CALL_OPTIONS)) }
     })
-    if (outcome.done > 0) tellPages('path', [path])
+    if (outcome.done > 0) notifyPages('path', [path])
     return outcome
   })
 
-  // From pages; nobody may ask for files here.
+  // Pages may send a path, but not request files.
   messaging.onFile((_client, { filepath, size, direction, done }) => {
-    if (direction !== 'in' || filepath !== OWN) throw new Error(`only ${OWN} is taken`)
+    if (direction !== 'in' || filepath !== OWN) throw new Error(`only ${OWN} is accepted`)
     if (size > MAX_FILE) throw new Error(`a path has at most ${MAX_FILE} bytes`)
     if (done) paths.add(OWN)
   })
@@ -78,47 +78,47 @@ export function offerCommands({ messaging, roster, starts, processes, server, te
   messaging.request('start', async () => {
     const { ready } = roster
     if (ready.length === 0)
-      return here(async () => {
+      return forEachConnected(async () => {
         throw new Error('it is not armed, or has no path')
       })
     const at = messaging.now() + LEAD
-    const gathered = starts.gather(at, ready, messaging.now)
+    const reports = starts.collect(at, ready, messaging.now)
     messaging.schedule(server(), at, 'start', [], {}, { topic: FLEET })
-    tellPages('starting', [at])
-    started = await gathered
-    tellPages('started', [started])
+    notifyPages('starting', [at])
+    started = await reports
+    notifyPages('started', [started])
     return { done: ready.length, refused: {} }
   })
 
   messaging.request('takeoff', () => messaging.broadcast(server(), 'takeoff', [], {}, { topic: FLEET }))
 
-  // Also for those that are away: they hear it when they are back.
+  // Disconnected copters get it when they reconnect.
   for (const name of ['pause', 'land', 'led_fill'])
-    messaging.request(name, (_client, args) => each(roster.ids, id => messaging.peer(id).emit(name, args)))
+    messaging.request(name, (_client, args) => forEach(roster.ids, id => messaging.peer(id).emit(name, args)))
 
   messaging.request('cut', (_client, [id, seconds]) => {
-    const client = roster.present.get(String(id))
-    if (client === undefined) throw new Error('it is away')
+    const client = roster.clients.get(String(id))
+    if (client === undefined) throw new Error('it is disconnected')
     messaging.emit(client, 'silence', [seconds])
   })
 
   messaging.request('kill', (_client, [id]) => processes.kill(String(id)))
 }
 
-async function each(ids: readonly string[], ask: (id: string) => Promise<unknown>): Promise<Outcome> {
+async function forEach(ids: readonly string[], run: (id: string) => Promise<unknown>): Promise<Outcome> {
   const refused = new Map<string, string>()
-  const asked = ids.map(async id => {
+  const runs = ids.map(async id => {
     try {
-      await ask(id)
+      await run(id)
     } catch (error) {
       refused.set(id, (error as Error).message)
     }
   })
-  await Promise.all(asked)
+  await Promise.all(runs)
   return { done: ids.length - refused.size, refused: Object.fromEntries(refused) }
 }
 
-/** Each page gets them, so nothing else. */
+/** Only valid values, as they are sent to all pages. */
 function pointsIn(value: unknown): readonly { readonly x: number | null; readonly y: number | null }[] {
   const points = Array.isArray(value) ? value.slice(0, MAX_POINTS) : []
   return points.map(point => ({ x: numberIn(Object(point).x), y: numberIn(Object(point).y) }))

@@ -7,23 +7,23 @@ import { dirname, join } from 'node:path'
 import type { Logger } from 'filtered-websocket'
 
 const COPTER = join(import.meta.dirname, '../copter.ts')
-/** Runs TypeScript on every Node. */
+/** Runs TypeScript on all versions of Node. */
 const JITI = join(dirname(createRequire(import.meta.url).resolve('jiti/package.json')), 'lib/jiti-cli.mjs')
-/** Milliseconds until a process that has ended is there again. */
+/** Milliseconds until an ended process is started again. */
 const RESTART = 3000
-/** Milliseconds that a process has to end. */
-const GOODBYE = 2000
+/** Milliseconds for a process to end. */
+const STOP_TIMEOUT = 2000
 
-/** Copters of our own, each a process with a folder. */
+/** Simulated copters, each a process with a folder. */
 export class Processes {
   readonly #children = new Map<string, ChildProcess>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #station: string
   readonly #log: Logger
   #folder = ''
-  #isOver = false
+  #isStopped = false
 
-  /** @param station - the URL that they connect to. */
+  /** @param station - URL of the station. */
   constructor(station: string, log: Logger) {
     this.#station = station
     this.#log = log
@@ -34,7 +34,7 @@ export class Processes {
     for (let number = 1; number <= count; number++) this.#launch(`copter${number}`)
   }
 
-  /** Ends one as a crash would; it is there again soon. @throws Error when it is none of ours. */
+  /** Kills a process, which is started again. @throws Error `none`: the process was not started here. */
   kill(id: string): void {
     const child = this.#children.get(id)
     if (child === undefined) throw Object.assign(new Error('its process was not started here'), { code: 'none' })
@@ -42,7 +42,7 @@ export class Processes {
   }
 
   async stop(): Promise<void> {
-    this.#isOver = true
+    this.#isStopped = true
     for (const timer of this.#timers) clearTimeout(timer)
     await Promise.all([...this.#children.values()].map(end))
     if (this.#folder !== '') await rm(this.#folder, { recursive: true, force: true })
@@ -50,13 +50,13 @@ export class Processes {
 
   #launch(id: string): void {
     const args = [JITI, COPTER, '--id', id, '--station', this.#station, '--folder', join(this.#folder, id)]
-    // It ends when this channel does: not even a server that is killed leaves copters behind.
+    // A copter ends with its IPC channel, also if the server is killed.
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     child.on('error', err => this.#log.error({ err, id }, 'a copter cannot be started'))
     child.once('exit', (code, signal) => {
       this.#children.delete(id)
-      if (this.#isOver) return
-      this.#log.warn({ id, code, signal }, 'a copter has ended, and is started again')
+      if (this.#isStopped) return
+      this.#log.warn({ id, code, signal }, 'a copter ended, and will be started again')
       const timer = setTimeout(() => {
         this.#timers.delete(timer)
         this.#launch(id)
@@ -69,7 +69,7 @@ export class Processes {
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
-  const timer = setTimeout(() => child.kill('SIGKILL'), GOODBYE)
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT)
   const exited = once(child, 'exit')
   child.kill()
   await exited

@@ -1,10 +1,10 @@
 import type { Client } from 'filtered-websocket'
 
-/** Copters that are remembered; further ones are not shown. */
+/** Further copters are not shown. */
 const MAX_COPTERS = 100
 const MAX_TEXT = 100
 
-/** What a page gets of a copter: whether it is there, since when (seconds since 1970), and what it last said of itself. */
+/** A copter for pages: whether it is connected, since when (seconds since 1970), and its last telemetry. */
 export interface Shown extends Partial<Telemetry> {
   readonly id: string
   readonly link: boolean
@@ -20,12 +20,12 @@ interface Copter {
   telemetry: Telemetry | undefined
 }
 
-/** All copters that have been here since the server started. */
+/** All copters that have connected since the server started. */
 export class Roster {
   readonly #copters = new Map<string, Copter>()
   readonly #show: (copter: Shown) => void
 
-  /** @param show - told of everything that is new. */
+  /** @param show - called after each change. */
   constructor(show: (copter: Shown) => void) {
     this.#show = show
   }
@@ -34,12 +34,12 @@ export class Roster {
     return [...this.#copters.values()].map(shownOf)
   }
 
-  /** Ids of all, those that are away too. */
+  /** Ids of all copters, also disconnected ones. */
   get ids(): readonly string[] {
     return [...this.#copters.keys()]
   }
 
-  /** Ids of those that are here and would start. */
+  /** Ids of connected copters that can start. */
   get ready(): readonly string[] {
     const all = [...this.#copters.values()]
     return all
@@ -47,27 +47,27 @@ export class Roster {
       .map(({ id }) => id)
   }
 
-  /** Those that are connected, by id. */
-  get present(): ReadonlyMap<string, Client> {
+  /** Connected copters by id. */
+  get clients(): ReadonlyMap<string, Client> {
     const pairs = [...this.#copters.values()].map(({ id, client }) => [id, client] as const)
     return new Map(pairs.filter((pair): pair is readonly [string, Client] => pair[1] !== undefined))
   }
 
-  /** Answers for how many seconds it was away, 0: it is new or was here; `undefined`: there is no room for it. */
-  came(client: Client, id: string): number | undefined {
+  /** @returns seconds since the disconnect, 0 for a new or connected copter; `undefined`: too many copters. */
+  connected(client: Client, id: string): number | undefined {
     const now = Date.now() / 1000
     const copter = this.#copters.get(id) ?? { id, client, since: now, telemetry: undefined }
     if (!this.#copters.has(id) && this.#copters.size >= MAX_COPTERS) return undefined
     this.#copters.set(id, copter)
     const away = copter.client === undefined ? now - copter.since : 0
-    // The newest of several connections is the one that it has.
+    // The latest of several connections counts.
     copter.client = client
     copter.since = now
     this.#show(shownOf(copter))
     return away
   }
 
-  left(client: Client): void {
+  disconnected(client: Client): void {
     const copter = this.#of(client)
     if (copter === undefined) return
     copter.client = undefined
@@ -75,14 +75,14 @@ export class Roster {
     this.#show(shownOf(copter))
   }
 
-  hear(client: Client, kwargs: Readonly<Record<string, unknown>>): void {
+  update(client: Client, kwargs: Readonly<Record<string, unknown>>): void {
     const copter = this.#of(client)
     if (copter === undefined) return
     copter.telemetry = telemetryIn(kwargs)
     this.#show(shownOf(copter))
   }
 
-  /** Of a client that is no copter: `undefined`. */
+  /** `undefined`: the client is not a copter. */
   idOf(client: Client): string | undefined {
     return this.#of(client)?.id
   }
@@ -97,7 +97,7 @@ function shownOf({ id, client, since, telemetry }: Copter): Shown {
   return { id, link: client !== undefined, since, ...telemetry }
 }
 
-/** Each page gets it, so nothing else, and not much. */
+/** Only valid and short values, as they are sent to all pages. */
 function telemetryIn(kwargs: Readonly<Record<string, unknown>>) {
   const { mode, armed, battery, position, path, light, clock, process } = kwargs
   const { x, y, z } = Object(position)

@@ -6,24 +6,24 @@ import { tableIn } from './table.js'
 const element = id => document.querySelector(`#${id}`)
 const sky = skyOn(element('sky'))
 const table = tableIn(element('rows'), { cut, kill })
-const { say, sayAll } = log(element('log'))
+const { add, addResult } = log(element('log'))
 const main = document.querySelector('main')
 const station = connectMessaging(location.href.replace(/^http/, 'ws').replace(/#.*/, ''), {
   firstDelay: 250,
   maxDelay: 5000,
 })
-/** What the file that the person has dropped or chosen is called at the station. */
+/** Name of the user's file at the station. */
 const OWN = 'own.csv'
 let own
 let isNew = true
 
 const COMMANDS = {
-  arm: async () => sayAll('armed', await station.call('arm')),
-  path: async () => sayAll('path taken', await sendPath()),
+  arm: async () => addResult('armed', await station.call('arm')),
+  path: async () => addResult('path accepted', await sendPath()),
   takeoff: () => station.call('takeoff'),
-  start: async () => sayAll('started', await station.call('start')),
-  pause: async () => sayAll('told to pause', await station.call('pause')),
-  land: async () => sayAll('told to land', await station.call('land')),
+  start: async () => addResult('started', await station.call('start')),
+  pause: async () => addResult('pause sent', await station.call('pause')),
+  land: async () => addResult('land sent', await station.call('land')),
 }
 
 function showStarted({ at, late, skew }) {
@@ -33,7 +33,7 @@ function showStarted({ at, late, skew }) {
   write(
     'started',
     count === 0
-      ? 'Nobody has started.'
+      ? 'No copter has started.'
       : `${count} copters started at ${time} UTC, first and last ${skew.toFixed(1)} ms apart`,
   )
 }
@@ -56,7 +56,7 @@ async function tryTo(command) {
   try {
     await command()
   } catch (error) {
-    say('server', error.message, { isTrouble: true })
+    add('server', error.message, { isTrouble: true })
   }
 }
 
@@ -68,26 +68,26 @@ function show(copter) {
 
 function showPath(path) {
   sky.path(path.points)
-  offer(path.name)
+  addPath(path.name)
   element('paths').value = path.name
 }
 
-function offer(name, label = name.replace(/\.csv$/, '')) {
+function addPath(name, label = name.replace(/\.csv$/, '')) {
   const select = element('paths')
-  const known = [...select.options].find(({ value }) => value === name)
-  if (known === undefined) select.add(new Option(label, name))
-  else if (name === OWN && own !== undefined) known.label = own.name
+  const existing = [...select.options].find(({ value }) => value === name)
+  if (existing === undefined) select.add(new Option(label, name))
+  else if (name === OWN && own !== undefined) existing.label = own.name
 }
 
-function take([file]) {
+function choose([file]) {
   if (file === undefined) return
   own = file
-  offer(OWN, file.name)
+  addPath(OWN, file.name)
   element('paths').value = OWN
-  say('you', `${file.name} is chosen; send it`)
+  add('you', `${file.name} is chosen; send it`)
 }
 
-/** Only what is new, or screen readers would say it again and again. */
+/** Writes only changes, as screen readers announce each write. */
 function write(id, words) {
   const place = element(id)
   if (place.textContent !== words) place.textContent = words
@@ -105,8 +105,8 @@ for (const button of document.querySelectorAll('[data-light]')) {
   button.addEventListener('click', () => tryTo(() => station.call('led_fill', light)))
 }
 element('own').addEventListener('change', ({ target }) => {
-  take(target.files)
-  // The same file may be chosen again when it has changed.
+  choose(target.files)
+  // Allows to choose the same file again.
   target.value = ''
 })
 addEventListener('dragover', event => {
@@ -119,7 +119,7 @@ addEventListener('dragleave', ({ relatedTarget }) => {
 addEventListener('drop', event => {
   event.preventDefault()
   element('drop').hidden = true
-  take(event.dataTransfer.files)
+  choose(event.dataTransfer.files)
 })
 
 station.on('open', async () => {
@@ -128,27 +128,27 @@ station.on('open', async () => {
   write('status', 'connected')
   await tryTo(async () => {
     const { copters, paths, path, started, events } = await station.call('fleet')
-    for (const name of paths) offer(name)
+    for (const name of paths) addPath(name)
     for (const copter of copters) show(copter)
     write('count', table.summary)
     if (path !== null) showPath(path)
     if (started !== null) showStarted(started)
-    if (isNew) for (const event of events) say(event.id, event.text, event)
+    if (isNew) for (const event of events) add(event.id, event.text, event)
     isNew = false
   })
 })
 station.on('close', ({ retryIn }) => {
   document.body.classList.remove('online')
-  // A command from before a connection was lost is nobody's wish afterwards.
+  // Commands must not be queued without a connection.
   main.inert = true
   write('status', retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
 })
 tryTo(() =>
-  station.subscribe('telemetry', (action, [news]) => {
-    if (action === 'copter') show(news)
-    else if (action === 'path') showPath(news)
-    else if (action === 'starting') write('started', 'Starting in two seconds, all at one instant')
-    else if (action === 'started') showStarted(news)
-    else if (action === 'event') say(news.id, news.text, news)
+  station.subscribe('telemetry', (action, [value]) => {
+    if (action === 'copter') show(value)
+    else if (action === 'path') showPath(value)
+    else if (action === 'starting') write('started', 'Starting in two seconds, all at the same time')
+    else if (action === 'started') showStarted(value)
+    else if (action === 'event') add(value.id, value.text, value)
   }),
 )

@@ -1,21 +1,21 @@
 const SVG = 'http://www.w3.org/2000/svg'
-/** Metres of the field away from whoever looks. */
+/** Depth of the field in meters. */
 const DEPTH = 8
-/** Milliseconds from one word of a copter to the next: so long it takes to where it was. */
-const PACE = 250
-/** Milliseconds of silence after which it is shown anew. */
+/** Milliseconds between two reports of a copter, and of the movement to a new position. */
+const INTERVAL = 250
+/** Milliseconds without a report after which a copter jumps to its new position. */
 const LOST = 1500
-/** Places that a trail goes back to. */
+/** Points of a trail. */
 const TRAIL = 14
 
-/** Draws the copters, between two of their words too; when all stand it does nothing. */
+/** Draws the copters, also between two reports; stops while all stand. */
 export function skyOn(svg) {
   const copters = new Map()
   let isAsked = false
 
   function copterOf(id) {
-    const known = copters.get(id)
-    if (known !== undefined) return known
+    const existing = copters.get(id)
+    if (existing !== undefined) return existing
     const body = make('g', svg.querySelector('#copters'), { class: 'copter' })
     for (const [x, y] of [
       [-1, -1],
@@ -47,7 +47,7 @@ export function skyOn(svg) {
     let isDone = true
     for (const copter of copters.values()) {
       if (copter.to === undefined) continue
-      const part = Math.min((now - copter.at) / PACE, 1)
+      const part = Math.min((now - copter.at) / INTERVAL, 1)
       if (part < 1) isDone = false
       place(copter, between(copter.from, copter.to, part))
     }
@@ -78,12 +78,12 @@ export function skyOn(svg) {
       if (position == null || position.x === null) return
       const { to } = copter
       if (to !== undefined && to.x === position.x && to.y === position.y && to.z === position.z) {
-        // It stands: its trail goes.
+        // The trail of a standing copter becomes shorter.
         if (copter.places.shift() !== undefined) request()
         return
       }
       const at = performance.now()
-      // Where it was meanwhile nobody knows.
+      // The positions between the reports are missing.
       if (at - copter.at > LOST) {
         copter.now = position
         copter.places.length = 0
@@ -95,7 +95,7 @@ export function skyOn(svg) {
       if (copter.places.length > TRAIL) copter.places.shift()
       request()
     },
-    /** @param points - what all of them fly along. */
+    /** @param points - of the common path. */
     path(points) {
       svg.querySelector('#path').setAttribute('points', points.map(({ x, y }) => `${x},${DEPTH - y}`).join(' '))
     },

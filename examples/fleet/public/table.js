@@ -8,15 +8,15 @@ const SVG = 'http://www.w3.org/2000/svg'
 /**
  * A row for each copter.
  *
- * @param cut - takes the link of one away for some seconds.
- * @param kill - ends the process of one.
+ * @param cut - disconnects a copter for some seconds.
+ * @param kill - kills the process of a copter.
  */
 export function tableIn(body, { cut, kill }) {
   const rows = new Map()
 
   function rowOf(id) {
-    const known = rows.get(id)
-    if (known !== undefined) return known
+    const existing = rows.get(id)
+    if (existing !== undefined) return existing
     const line = document.createElement('tr')
     const cells = {}
     for (const name of ['id', 'state', 'battery', 'link', 'clock', 'start', 'act']) {

@@ -1,4 +1,4 @@
-/** `1.4 MB`, for people. */
+/** Formats a number of bytes, such as `1.4 MB`. */
 export function bytes(count) {
   const units = ['bytes', 'kB', 'MB', 'GB']
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3))

@@ -2,7 +2,7 @@ import { bytes } from './bytes.js'
 
 const MAX_ITEMS = 300
 
-/** What has been shared, the newest at the end. Everything is written as text: nothing of it is read as HTML. */
+/** Shared items, the latest one at the end, without HTML. */
 export class Feed {
   #list
   #hint
@@ -14,21 +14,21 @@ export class Feed {
     list.addEventListener('scroll', () => {
       this.#isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
     })
-    // A phone's keyboard takes half of the page, and pictures have no size until they are there.
+    // The keyboard of a phone covers half of the page, and pictures have no size before they are loaded.
     new ResizeObserver(() => this.#stay()).observe(list)
     list.addEventListener('load', () => this.#stay(), true)
   }
 
-  /** `what` has a `text`, a `file` that was saved, or a `picture` that is a Blob. */
-  add(what, isMine) {
+  /** @param shared - has a `text`, a saved `file`, or a `picture` as a Blob. */
+  add(shared, isMine) {
     const item = document.createElement('li')
     item.className = isMine ? 'item mine' : 'item'
-    item.classList.toggle('same', this.#list.lastElementChild?.dataset.from === what.from)
-    item.dataset.from = what.from
+    item.classList.toggle('same', this.#list.lastElementChild?.dataset.from === shared.from)
+    item.dataset.from = shared.from
     const name = document.createElement('bdi')
     name.className = 'from'
-    name.textContent = isMine ? 'you' : what.from
-    item.append(name, contentOf(what))
+    name.textContent = isMine ? 'you' : shared.from
+    item.append(name, contentOf(shared))
     this.#list.append(item)
     if (this.#list.childElementCount > MAX_ITEMS) this.#list.firstElementChild.remove()
     this.#hint.hidden = true
@@ -36,7 +36,7 @@ export class Feed {
     this.#stay()
   }
 
-  /** Who has scrolled up to read is left there. */
+  /** Does not scroll after the user has scrolled up. */
   #stay() {
     if (this.#isAtEnd) this.#list.scrollTop = this.#list.scrollHeight
   }
@@ -52,7 +52,7 @@ function contentOf({ text, file, picture }) {
   return words
 }
 
-/** An image is shown and opens in a page of its own; any other file is saved under the name that it had. */
+/** An image opens in a new page; other files are saved under their original names. */
 function fileOf({ kind, url, size, name, original = name }) {
   const link = document.createElement('a')
   link.className = 'shared'

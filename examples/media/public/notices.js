@@ -1,6 +1,6 @@
 const MAX_NOTICES = 3
 
-/** Shows a sentence for some milliseconds; levels: warning, error, success, info. */
+/** Shows a message for some milliseconds. @param level - warning, error, success or info. */
 export function showAlert(message, level = 'warning', timeout = 5000) {
   const list = document.getElementById('alerts')
   const notice = document.createElement('p')

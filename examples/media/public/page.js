@@ -41,14 +41,14 @@ element('composer').addEventListener('submit', event => {
   const { value } = element('line')
   if (value.trim() === '') return
   if (media.send('text', value)) element('line').value = ''
-  else showAlert('too much waits to be sent', 'error')
+  else showAlert('the queue is full', 'error')
   showStatus()
 })
 
 for (const picker of [element('image'), element('file')])
   picker.addEventListener('change', () => {
     for (const file of picker.files) send(media, file)
-    // The same file may be chosen again.
+    // Allows to choose the same file again.
     picker.value = ''
   })
 

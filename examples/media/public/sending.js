@@ -1,6 +1,6 @@
 import { bytes } from './bytes.js'
 
-/** Sends a file, with a row that shows how far it is and can cancel it, and that stays when it is refused. */
+/** Uploads a file, with a row for progress and cancel, which stays after an error. */
 export async function send(media, file) {
   const stop = new AbortController()
   const row = rowOf(file, () => stop.abort())

@@ -2,10 +2,10 @@ import { levelOf } from '/fws/media.js'
 import { showAlert } from './notices.js'
 import { Wave } from './wave.js'
 
-/** Milliseconds without sound after which nobody speaks any more. */
+/** Milliseconds without sound after which the speaker is hidden. */
 const SILENCE = 1000
 
-/** Talking, listening, and who is speaking. */
+/** Talk, listen, and the current speaker. */
 export class Voice {
   #media
   #strip = document.getElementById('voice')
@@ -13,7 +13,7 @@ export class Voice {
   #talk = document.getElementById('microphone')
   #listen = document.getElementById('listen')
   #wave = new Wave(document.getElementById('wave'))
-  /** Ends the talking, also before the browser has given a microphone. */
+  /** Stops the microphone, also before the browser has opened it. */
   #stop
   #player
   #timer
@@ -22,11 +22,10 @@ export class Voice {
     this.#media = media
     this.#talk.addEventListener('click', () => (this.#stop ? this.stopTalking() : this.#startTalking()))
     this.#listen.addEventListener('click', () => this.#toggleListening())
-    media.on('audio', ({ payload }) => this.#heard(payload))
+    media.on('audio', ({ payload }) => this.#showLevel(payload))
     media.on('close', () => this.stopTalking())
   }
 
-  /** Somebody begins, as the words say. */
   speaks(words) {
     this.#speaker.textContent = words
   }
@@ -37,7 +36,7 @@ export class Voice {
     this.#pressed(this.#talk, true)
     const { signal } = stop
     try {
-      const { closed } = await this.#media.microphone({ signal, onSamples: samples => this.#heard(samples) })
+      const { closed } = await this.#media.microphone({ signal, onSamples: samples => this.#showLevel(samples) })
       await closed
       if (!signal.aborted) this.stopTalking()
     } catch (error) {
@@ -53,7 +52,7 @@ export class Voice {
     this.#pressed(this.#talk, false)
   }
 
-  /** Browsers play nothing until somebody has touched the page. */
+  /** Browsers play sound only after a click. */
   #toggleListening() {
     if (this.#player === undefined) {
       this.#player = this.#media.player()
@@ -64,7 +63,7 @@ export class Voice {
     this.#pressed(this.#listen, this.#player !== undefined)
   }
 
-  #heard(samples) {
+  #showLevel(samples) {
     this.#strip.hidden = false
     this.#wave.add(levelOf(samples))
     clearTimeout(this.#timer)

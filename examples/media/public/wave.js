@@ -1,7 +1,7 @@
 /** CSS pixels from one bar to the next, and of a bar. */
 const [STEP, WIDTH] = [5, 3]
 
-/** Levels of sound as bars, the newest at the right. */
+/** Levels of sound as bars, the latest one at the right. */
 export class Wave {
   #canvas
   #levels = []
@@ -34,7 +34,7 @@ export class Wave {
     context.fillStyle = getComputedStyle(this.#canvas).color
     this.#levels = this.#levels.slice(-Math.ceil(width / STEP))
     for (const [index, level] of this.#levels.toReversed().entries()) {
-      // Loudness is heard by its logarithm.
+      // Closer to the perceived loudness than a linear scale.
       const size = Math.max(WIDTH, height * Math.sqrt(level))
       context.beginPath()
       context.roundRect(width - (index + 1) * STEP, (height - size) / 2, WIDTH, size, WIDTH / 2)

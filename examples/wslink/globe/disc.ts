@@ -1,15 +1,15 @@
 import { LIGHTS } from './palettes.ts'
 
-/** From where the light comes: right, down and towards the eye; of length 1. */
+/** Direction of the light: right, down and toward the viewer; unit length. */
 const SUN = [-0.48, -0.6, 0.64] as const
-/** The radius as a part of half the image's side. */
+/** Radius relative to half of the image's side. */
 const FILL = 0.97
 
-/** What does not change of an image of a sphere, for each of its pixels. */
+/** Constant values of each pixel of the sphere. */
 export interface Disc {
   /** Index in the image. */
   readonly places: Uint32Array
-  /** Three numbers each: right, down, towards the eye. */
+  /** Three numbers for each pixel: right, down, toward the viewer. */
   readonly normals: Float32Array
   /** 0 to LIGHTS - 1. */
   readonly lights: Uint8Array

@@ -1,7 +1,7 @@
-type Colour = readonly [red: number, green: number, blue: number]
+type Color = readonly [red: number, green: number, blue: number]
 
-/** Colours from low to high. */
-export const PALETTES: Readonly<Record<string, readonly Colour[]>> = {
+/** Colors from low to high. */
+export const PALETTES: Readonly<Record<string, readonly Color[]>> = {
   ocean: [
     [8, 29, 66],
     [14, 77, 115],
@@ -25,12 +25,12 @@ export const PALETTES: Readonly<Record<string, readonly Colour[]>> = {
   ],
 }
 
-/** Levels of a palette, there and back; and of light. */
+/** Levels of a palette, up and down; and of light. */
 export const LEVELS = 256
 export const LIGHTS = 128
 
-/** Every level in every light, as words of RGBA without its alpha: `LEVELS` for the darkest light, then for the next. */
-export function tintsOf(palette: readonly Colour[]): Uint32Array {
+/** RGBA words without alpha: all levels in the darkest light, then in the next one. */
+export function tintsOf(palette: readonly Color[]): Uint32Array {
   const tints = new Uint32Array(LIGHTS * LEVELS)
   for (let light = 0; light < LIGHTS; light++) {
     const lit = (2 * light) / (LIGHTS - 1) - 1
@@ -38,7 +38,7 @@ export function tintsOf(palette: readonly Colour[]): Uint32Array {
     const gloss = 26 * Math.max(0, lit) ** 8
     for (let level = 0; level < LEVELS; level++) {
       const height = 1 - Math.abs(1 - (2 * level) / LEVELS)
-      const [red, green, blue] = colourAt(palette, height).map(part => Math.min(255, part * shade + gloss))
+      const [red, green, blue] = colorAt(palette, height).map(part => Math.min(255, part * shade + gloss))
       tints[light * LEVELS + level] = (blue! << 16) | (green! << 8) | red!
     }
   }
@@ -46,8 +46,8 @@ export function tintsOf(palette: readonly Colour[]): Uint32Array {
 }
 
 /** @param height - 0 to 1. */
-function colourAt(palette: readonly Colour[], height: number): readonly number[] {
-  const at = height * (palette.length - 1)
-  const low = Math.min(Math.floor(at), palette.length - 2)
-  return palette[low]!.map((part, i) => part + (palette[low + 1]![i]! - part) * (at - low))
+function colorAt(palette: readonly Color[], height: number): readonly number[] {
+  const position = height * (palette.length - 1)
+  const low = Math.min(Math.floor(position), palette.length - 2)
+  return palette[low]!.map((part, i) => part + (palette[low + 1]![i]! - part) * (position - low))
 }

@@ -1,6 +1,6 @@
 /** Texels at each side. */
 const SIZE = 512
-/** Waves through the room in which the sphere is: direction times frequency, phase, height. */
+/** Waves through the space around the sphere: direction times frequency, phase, height. */
 const WAVES = [
   [2.3, 3.1, -1.4, 0.3, 1],
   [-3.2, 2.9, 2.1, 1.7, 0.75],
@@ -11,10 +11,10 @@ const WAVES = [
   [-7.4, -6.1, 7.2, 3.5, 0.1],
 ] as const
 
-/** Levels of colour from the lowest to the highest; above 255 they begin anew. */
+/** Color levels from the lowest to the highest point, modulo 256. */
 const STEEP = 400
 
-/** Levels all over a sphere, 0 to 255, unfolded as an octahedron: without a seam, and found without an angle. */
+/** Levels on a sphere, 0 to 255, in an octahedral mapping, which has no seam and needs no trigonometry. */
 export function surface(): Uint8Array {
   const heights = new Float32Array(SIZE * SIZE)
   for (let row = 0; row < SIZE; row++)
@@ -24,7 +24,7 @@ export function surface(): Uint8Array {
   return Uint8Array.from(heights, height => (STEEP * (height - low)) / (high - low))
 }
 
-/** Where the surface has the height in a direction, of any length. */
+/** Index of the surface in a direction of any length. */
 export function texel(x: number, y: number, z: number): number {
   const scale = 1 / (Math.abs(x) + Math.abs(y) + Math.abs(z))
   let u = x * scale

@@ -1,6 +1,6 @@
 const MAX_ITEMS = 50
 
-/** Calls and what came of them, the newest first; everything is written as text. */
+/** Calls and their results, the latest one first, without HTML. */
 export class Answers {
   #list
   #hint
@@ -10,7 +10,7 @@ export class Answers {
     this.#hint = hint
   }
 
-  /** A line for a call that is under way. */
+  /** Adds a line for a pending call. */
   add(method, args) {
     const item = document.createElement('li')
     const [call, answer, time] = ['code', 'output', 'small'].map(name => document.createElement(name))

@@ -1,22 +1,21 @@
-/** Milliseconds before the first attempt to come back; they double, up to the last. */
-const [FIRST, LAST] = [500, 10_000]
+/** Milliseconds before the first reconnect, doubled up to the maximum. */
+const [FIRST, MAX] = [500, 10_000]
 
 /**
- * The official client of wslink, and what it leaves to applications: it comes back by itself, listens to the same
- * topics then, and a call ends when its connection does.
+ * The official client of wslink with reconnects: subscribes again to its topics, and rejects calls whose connection is lost.
  */
 export class Link {
-  /** `connecting`, `online`, `offline` (and trying again), or `refused`. */
+  /** `connecting`, `online`, `offline` (it will reconnect), or `refused`. */
   state = 'connecting'
   #config
   #onState
   #session
   #attempts = 0
-  /** Callbacks by topic, and what the client calls a subscription of them. */
+  /** Callbacks by topic, and subscriptions of the client by topic. */
   #listeners = new Map()
   #subscriptions = new Map()
-  /** Ends of calls that are under way: the client itself would wait for ever. */
-  #losses = new Set()
+  /** Reject pending calls, which the client leaves pending after a disconnect. */
+  #rejections = new Set()
 
   /** @param onState - called at each change of `state`. */
   constructor({ sessionURL, secret, onState }) {
@@ -25,18 +24,18 @@ export class Link {
     this.#connect()
   }
 
-  /** The answer; rejects with `{ code, message, data }` as the server tells, or when the connection is lost. */
+  /** Settles with the result. Rejects with `{ code, message, data }` of the server, or when the connection is lost. */
   call(method, args = [], kwargs = {}) {
     if (this.#session === undefined) return Promise.reject({ message: 'not connected' })
     return new Promise((resolve, reject) => {
-      const lose = () => reject({ message: 'the connection was lost' })
+      const rejectLost = () => reject({ message: 'the connection was lost' })
       const call = this.#session.call(method, args, kwargs)
-      this.#losses.add(lose)
-      call.then(resolve, reject).finally(() => this.#losses.delete(lose))
+      this.#rejections.add(rejectLost)
+      call.then(resolve, reject).finally(() => this.#rejections.delete(rejectLost))
     })
   }
 
-  /** From now on, also after a loss, until `unlisten`. */
+  /** Subscribes until `unlisten`, also after a reconnect. */
   listen(topic, callback) {
     this.#listeners.set(topic, callback)
     if (this.#session !== undefined) this.#subscribe(topic, callback)
@@ -46,11 +45,11 @@ export class Link {
     this.#listeners.delete(topic)
     if (this.#session === undefined) return
     this.#subscriptions.get(topic).unsubscribe()
-    this.#tell('wslink.unsubscribe', topic)
+    this.#notify('wslink.unsubscribe', topic)
   }
 
   #connect() {
-    // A new one each time: what an old one may still hear is its own.
+    // A new object each time, as an old one may still emit events.
     const smart = window.wslink.SmartConnect.newInstance({ config: { ...this.#config } })
     smart.onConnectionReady(connection => {
       this.#session = connection.getSession()
@@ -59,7 +58,7 @@ export class Link {
       this.#set('online')
     })
     smart.onConnectionError((connection, { code }) => {
-      // Errors of the socket have none, and its close follows.
+      // Errors of the socket have no code, and a close event follows.
       if (code === undefined) return
       this.#set('refused')
       connection.getSession().close()
@@ -70,23 +69,23 @@ export class Link {
 
   #closed() {
     this.#session = undefined
-    for (const lose of this.#losses) lose()
+    for (const reject of this.#rejections) reject()
     if (this.state === 'refused') return
     this.#set('offline')
-    const wait = Math.min(LAST, FIRST * 2 ** this.#attempts++)
+    const wait = Math.min(MAX, FIRST * 2 ** this.#attempts++)
     setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2))
   }
 
-  /** The client hears a topic by itself; one line more, and the server sends it nothing else. */
+  /** The official client only filters topics; this call makes the server send only subscribed ones. */
   #subscribe(topic, callback) {
     this.#subscriptions.set(
       topic,
       this.#session.subscribe(topic, ([data]) => callback(data)),
     )
-    this.#tell('wslink.subscribe', topic)
+    this.#notify('wslink.subscribe', topic)
   }
 
-  #tell(method, topic) {
+  #notify(method, topic) {
     this.call(method, [topic]).catch(error => console.warn(method, topic, error))
   }
 

@@ -7,10 +7,10 @@ const WORDS = {
   connecting: 'connecting',
   online: 'online',
   offline: 'offline, trying again',
-  refused: 'not let in',
+  refused: 'refused',
 }
-const NOT_INSTALLED = 'The official client is not installed. Say npm install wslink, and start the server again.'
-const REFUSED = 'The secret is wrong. Put the right one behind a # at the end of the address.'
+const NOT_INSTALLED = 'The official client is not installed. Run npm install wslink, and restart the server.'
+const REFUSED = 'The secret is wrong. Put the right one after a # at the end of the address.'
 
 const element = id => document.getElementById(id)
 
@@ -20,7 +20,7 @@ else start()
 function start() {
   const link = new Link({
     sessionURL: `${location.origin.replace(/^http/, 'ws')}/ws`,
-    // What stands behind # is sent to nobody by the browser itself.
+    // Browsers do not send the part after # to servers.
     secret: decodeURIComponent(location.hash.slice(1)) || undefined,
     onState: state => {
       showState(state)
@@ -30,7 +30,7 @@ function start() {
   addEventListener('hashchange', () => location.reload())
   followView(link)
   const answers = new Answers(element('answers'), element('hint'))
-  for (const form of document.querySelectorAll('#calls form')) offerCall(link, form, answers)
+  for (const form of document.querySelectorAll('#calls form')) addCall(link, form, answers)
 }
 
 function showState(state) {
@@ -66,17 +66,17 @@ function followView(link) {
   element('settings').addEventListener('submit', event => event.preventDefault())
 }
 
-/** Everybody who has the page open changes the same ones. */
+/** All open pages share the settings. */
 function showSettings({ palette, speed }) {
   element('settings').elements.palette.value = palette
   if (document.activeElement !== element('speed')) element('speed').value = speed
 }
 
-function offerCall(link, form, answers) {
+function addCall(link, form, answers) {
   const { method } = form.dataset
   const button = form.querySelector('button')
   let answer
-  // What the procedure yields on its way.
+  // Values that the procedure yields.
   link.listen(`${method}.progress`, part => answer?.progress(part))
   form.addEventListener('submit', async event => {
     event.preventDefault()

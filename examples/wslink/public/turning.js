@@ -2,22 +2,22 @@
 const STEP = 0.15
 const KEYS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }
 
-/** Turns the globe by dragging and by keys; one call at a time, with all that has come together until then. */
+/** Turns the globe by dragging and by keys, with one call at a time for all movements until then. */
 export function turning(canvas, link) {
   let [right, down] = [0, 0]
-  let isAsking = false
+  let isCalling = false
 
   async function turn(byRight, byDown) {
     right += byRight
     down += byDown
-    if (isAsking) return
-    isAsking = true
+    if (isCalling) return
+    isCalling = true
     while (right !== 0 || down !== 0) {
       const angles = [right, down]
       right = down = 0
       await link.call('view.turn', angles).catch(() => {})
     }
-    isAsking = false
+    isCalling = false
   }
 
   canvas.addEventListener('pointerdown', event => canvas.setPointerCapture(event.pointerId))

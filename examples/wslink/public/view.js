@@ -1,7 +1,7 @@
 /** Milliseconds over which images are counted. */
 const PERIOD = 1000
 
-/** Draws images as they come, and says how many. */
+/** Draws images as they arrive, and shows their rate. */
 export class View {
   #context
   #rate
@@ -25,7 +25,7 @@ export class View {
     this.#latest = image
   }
 
-  /** Off: none are expected. */
+  /** @param isOn - whether images are expected. */
   turn(isOn) {
     this.#isOn = isOn
     this.#count()
@@ -34,7 +34,7 @@ export class View {
   #draw() {
     const { width, height, pixels } = this.#latest
     this.#latest = undefined
-    // The client's bytes are a window on the message, so they are not copied here either.
+    // A view of the message, without a copy.
     const view = new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, pixels.byteLength)
     this.#context.putImageData(new ImageData(view, width, height), 0, 0)
   }
