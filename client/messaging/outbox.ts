@@ -37,8 +37,8 @@ export interface Entry {
   readonly size: number
   /** Settles the call; missing for messages without a response. */
   readonly end?: (error: unknown, response?: Response) => void
-  /** `lost`: sent on a connection that broke. */
-  state?: 'sent' | 'lost'
+  /** On this connection or an earlier one. */
+  isSent?: true
   frame(): Uint8Array<ArrayBuffer>
 }
 
@@ -89,7 +89,7 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
       if (entry.seq - firstSeq() >= window) return
       try {
         if (!send(entry)) return
-        entry.state = 'sent'
+        entry.isSent = true
         unsent.delete(entry)
         if (!entry.end) remove(entry)
       } catch (error) {
@@ -122,7 +122,7 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
         id,
         seq,
         size: file ? 0 : sizeOf(content),
-        frame: () => encode(type, name, id, { ...fields, resend: entry.state && true }, content),
+        frame: () => encode(type, name, id, { ...fields, resend: entry.isSent }, content),
         end(error, response) {
           clearTimeout(timer)
           signal?.removeEventListener('abort', abort)
@@ -177,11 +177,7 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
 
     /** The connection broke. Messages in flight are sent again before new ones, or reject. */
     disconnected(): void {
-      for (const entry of entries.values()) {
-        if (!entry.state) continue
-        entry.state = 'lost'
-        if (!entry.seq) entry.end!(goneError())
-      }
+      for (const entry of entries.values()) if (entry.isSent && !entry.seq) entry.end!(goneError())
       unsent = new Set(entries.values())
     },
 

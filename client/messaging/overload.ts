@@ -4,7 +4,7 @@ import { MessagingError } from './error.ts'
 const MAX_MESSAGES = 1000
 const MAX_BYTES = 16 * 1024 * 1024
 
-/** The error when so many messages of the server are pending that one must be refused. */
+/** The error for a message that exceeds the limits of pending messages, if it does. */
 export function overload(messages: number, bytes: number): MessagingError | undefined {
   if (messages > MAX_MESSAGES || bytes > MAX_BYTES) return new MessagingError('busy', 'too many messages')
 }

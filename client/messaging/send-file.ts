@@ -55,7 +55,7 @@ export async function sendFile(
 
   async function sendWhole(call: Call): Promise<void> {
     if (size > MAX_CONTENT)
-      throw new MessagingError('too-large', `this server accepts files of at most ${MAX_CONTENT} bytes, not ${size}`)
+      throw new MessagingError('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
     const bytes = await readPart(0, size)
     await call('message', FILE, {}, { fields: { filepath }, bytes })
     onProgress?.({ bytes: size, size })

@@ -9,7 +9,7 @@ import { CleverShowServer, type ServerState } from './clever-show-server.ts'
 import { type Frame, MAX_CONTENT } from './format.ts'
 import { FRAMES } from './session.ts'
 
-/** Of headers; contents are parsed later. */
+/** Limits of headers; contents are parsed later. */
 const LIMITS = { maxContent: MAX_CONTENT, parse: (text: string) => readJson(text, { allowNaN: true }) }
 /** Bytes from which on a batch is written without waiting for the end of the turn. */
 const BATCH = 4096
@@ -50,7 +50,7 @@ class TcpSocket implements Socket {
   onmessage: Socket['onmessage'] = null
   onclose: Socket['onclose'] = null
   onerror: Socket['onerror'] = null
-  /** The only one on TCP. */
+  /** TCP has no other format. */
   readonly protocol = FRAMES
   readonly #socket: NetSocket
   readonly #parser = new Parser<Buffer<ArrayBuffer>>(Buffer, LIMITS)

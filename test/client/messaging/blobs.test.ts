@@ -43,8 +43,8 @@ const letters = (length: number) => Buffer.alloc(length, 'abcdefg')
 
 describe('files that the server sends to a page', () => {
   it('arrive as Blobs when they are complete, and once', async t => {
-    const taken: { filepath: string; blob: Blob }[] = []
-    const { request, push } = await shared(t, { take: file => void taken.push(file) })
+    const received: { filepath: string; blob: Blob }[] = []
+    const { request, push } = await shared(t, { take: file => void received.push(file) })
     const file = letters(PART + 10)
     const upload = { filepath: 'a/b', key: 'k', size: file.length }
     const last = { ...upload, offset: PART, sha256: sha256(file) }
@@ -52,23 +52,23 @@ describe('files that the server sends to a page', () => {
     assert.deepEqual(await push({ ...upload, offset: 0 }, file.subarray(0, PART)), { offset: PART })
     assert.deepEqual(await request('fws.part', upload), { offset: PART })
     assert.equal(await push({ ...upload, offset: 5 }, file.subarray(5)), 'offset')
-    assert.equal(taken.length, 0)
+    assert.equal(received.length, 0)
     assert.deepEqual(await push(last, file.subarray(PART)), { offset: PART + 10 })
     // The response was lost.
     assert.deepEqual(await request('fws.part', upload), { offset: PART + 10 })
     assert.deepEqual(await push({ ...last, offset: PART + 10 }, letters(0)), { offset: PART + 10 })
     assert.deepEqual(
-      taken.map(({ filepath }) => filepath),
+      received.map(({ filepath }) => filepath),
       ['a/b'],
     )
-    assert.deepEqual(Buffer.from(await taken[0]!.blob.arrayBuffer()), file)
+    assert.deepEqual(Buffer.from(await received[0]!.blob.arrayBuffer()), file)
   })
 
   it('do not retain their frames', async () => {
     let blob: Blob | undefined
     const files = await blobs({
-      take: taken => {
-        blob = taken.blob
+      take: received => {
+        blob = received.blob
       },
     })()
     const upload = { filepath: 'a', key: 'k', size: 3 }
@@ -83,26 +83,26 @@ describe('files that the server sends to a page', () => {
   })
 
   it('can be empty, and can arrive in one frame as from clever-show', async t => {
-    const taken: string[] = []
+    const received: string[] = []
     const { push, line } = await shared(t, {
-      take: async ({ filepath, blob }) => void taken.push(`${filepath} ${await blob.text()}`),
+      take: async ({ filepath, blob }) => void received.push(`${filepath} ${await blob.text()}`),
     })
     assert.deepEqual(
       await push({ filepath: 'empty', key: 'k', size: 0, offset: 0, sha256: sha256(letters(0)) }, letters(0)),
       { offset: 0 },
     )
     line.send({ action: 'filetransfer', filepath: 'whole' }, letters(3))
-    await until(() => taken.length === 2)
-    assert.deepEqual(taken, ['empty ', 'whole abc'])
+    await until(() => received.length === 2)
+    assert.deepEqual(received, ['empty ', 'whole abc'])
   })
 
   it('are refused by path, size and hash, and by the callback', async t => {
-    const taken: string[] = []
+    const received: string[] = []
     const { request, push } = await shared(t, {
       maxBytes: 10,
       take: ({ filepath }) => {
         if (filepath === 'no') throw Object.assign(new Error('not this one'), { code: 'refused' })
-        taken.push(filepath)
+        received.push(filepath)
       },
     })
     const whole = { key: 'k', size: 3, offset: 0, sha256: sha256(letters(3)) }
@@ -110,7 +110,7 @@ describe('files that the server sends to a page', () => {
     for (const filepath of paths) assert.equal(await push({ ...whole, filepath }, letters(3)), 'path', `${filepath}`)
     for (const filepath of ['..a', 'a/..b', 'a..', '...', 'ж/ a', 'a'.repeat(1024)])
       assert.deepEqual(await push({ ...whole, filepath }, letters(3)), { offset: 3 }, filepath)
-    assert.equal(taken.length, 6)
+    assert.equal(received.length, 6)
     assert.equal(await push({ ...whole, filepath: 'a', key: 'k/' }, letters(3)), 'failed')
     assert.equal(await push({ ...whole, filepath: 'a', size: -1 }, letters(3)), 'failed')
     assert.equal(await push({ ...whole, filepath: 'a', size: 2 }, letters(3)), 'too-large')
@@ -121,7 +121,7 @@ describe('files that the server sends to a page', () => {
     assert.equal(await push({ ...whole, filepath: 'c', sha256: undefined }, letters(3)), 'corrupt')
     assert.equal(await push({ ...whole, filepath: 'no' }, letters(3)), 'refused')
     assert.equal(await push({ ...whole, filepath: 'no' }, letters(3)), 'refused')
-    assert.equal(taken.length, 6)
+    assert.equal(received.length, 6)
   })
 
   it('arrive eight at a time; the one that is idle for longest starts again', async t => {

@@ -237,10 +237,10 @@ it('a page sends and receives files as Blobs, in transfers of both sides', { ski
     const { connectMessaging, blobs, MessagingError } = await import('/fws/messaging.js')
     const bytes = Uint32Array.from({ length: ${LARGE / 4} }, (_, i) => i * 4)
     const file = new File([bytes], 'a.bin')
-    const taken = []
+    const received = []
     const ground = connectMessaging(location.href.replace('http', 'ws'), {
       id: 'page',
-      files: blobs({ take: file => taken.push(file), give: path => path === 'page.bin' ? file : undefined }),
+      files: blobs({ take: file => received.push(file), give: path => path === 'page.bin' ? file : undefined }),
     })
     const isTheSame = async blob => {
       const words = new Uint32Array(await blob.arrayBuffer())
@@ -251,7 +251,7 @@ it('a page sends and receives files as Blobs, in transfers of both sides', { ski
     await ground.call('push', [], {}, { timeout: 30_000 })
     await ground.call('pull', [], {}, { timeout: 30_000 })
     const refused = await ground.sendFile('text', '../a').catch(error => error instanceof MessagingError && error.code)
-    const seen = { sent, got, refused, pushed: taken[0].filepath, isPushed: await isTheSame(taken[0].blob) }
+    const seen = { sent, got, refused, pushed: received[0].filepath, isPushed: await isTheSame(received[0].blob) }
     ground.close()
     return seen
   })()`)

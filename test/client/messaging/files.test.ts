@@ -97,8 +97,8 @@ describe('a file that a messaging client sends', () => {
     const { sha256: hash } = await connect(t, station.url).sendFile(bytes, 'a')
     assert.equal(hash, sha256(bytes))
     assert.deepEqual(station.files.get('a'), bytes)
-    const taken = station.parts.filter(([, length]) => length === PART).length
-    assert.ok(taken <= 24, `${taken} parts for 20`)
+    const sentParts = station.parts.filter(([, length]) => length === PART).length
+    assert.ok(sentParts <= 24, `${sentParts} parts for 20`)
     assert.equal(station.received.filter(({ name }) => name === 'fws.part').length, 2)
   })
 
@@ -259,7 +259,7 @@ describe('a file that a messaging client sends', () => {
     assert.deepEqual(station.parts, [[undefined, 3 * PART]])
     await assert.rejects(
       copter.sendFile(new Blob([Buffer.alloc(2 ** 24), 'x']), 'b'),
-      failing('too-large', 'this server accepts files of at most 16777216 bytes, not 16777217'),
+      failing('too-large', 'this server accepts at most 16777216 bytes, not 16777217'),
     )
   })
 })

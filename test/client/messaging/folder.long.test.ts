@@ -109,27 +109,27 @@ for (const over of ['tcp', 'ws'] as const) {
     })
 
     it('receives a replaced file again as a Blob', async t => {
-      const taken: Blob[] = []
-      const { api, root, clientOf } = await pair(t, over, blobs({ take: ({ blob }) => void taken.push(blob) }))
+      const received: Blob[] = []
+      const { api, root, clientOf } = await pair(t, over, blobs({ take: ({ blob }) => void received.push(blob) }))
       for (const name of ['one', 'two']) writeFileSync(join(root, name), name)
       for (const name of ['one', 'two', 'one']) await api.sendFile(clientOf(), name, 'path')
-      assert.deepEqual(await Promise.all(taken.map(blob => blob.text())), ['one', 'two', 'one'])
+      assert.deepEqual(await Promise.all(received.map(blob => blob.text())), ['one', 'two', 'one'])
     })
 
     it('can be Blobs', async t => {
-      const taken: Blob[] = []
+      const received: Blob[] = []
       const give = new Blob([offsetBytes(3 * PART + 1)])
       const { api, root, clientOf } = await pair(
         t,
         over,
-        blobs({ take: ({ blob }) => void taken.push(blob), give: path => (path === 'g' ? give : undefined) }),
+        blobs({ take: ({ blob }) => void received.push(blob), give: path => (path === 'g' ? give : undefined) }),
       )
       for (const size of [0, 1, PART, 5 * PART + 3]) {
         writeFileSync(join(root, 'a'), offsetBytes(size))
         await api.sendFile(clientOf(), 'a', 'b')
-        assert.ok(Buffer.from(await taken.at(-1)!.arrayBuffer()).equals(offsetBytes(size)), `${size} bytes`)
+        assert.ok(Buffer.from(await received.at(-1)!.arrayBuffer()).equals(offsetBytes(size)), `${size} bytes`)
       }
-      assert.equal(taken.length, 4)
+      assert.equal(received.length, 4)
       assert.ok((await api.getFile(clientOf(), 'g')).equals(offsetBytes(3 * PART + 1)))
       await api.getFile(clientOf(), 'g', 'got')
       assert.ok(readFileSync(join(root, 'got')).equals(offsetBytes(3 * PART + 1)))

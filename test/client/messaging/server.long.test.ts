@@ -14,7 +14,7 @@ export const setup = host => {
   const messaging = host.use('messaging')
   messaging.request('echo', (_client, args) => args)
   messaging.request('never', () => new Promise(() => {}))
-  messaging.action('tell', (client, args) => messaging.broadcast(client.server, 'told', args, {}, { topic: 'fleet' }))
+  messaging.action('relay', (client, args) => messaging.broadcast(client.server, 'relayed', args, {}, { topic: 'fleet' }))
 }`
 
 describe('two messaging clients of one server, over TCP and WebSocket', () => {
@@ -23,7 +23,7 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
     const filter = building(api => {
       api.onId((_client, id) => void ids.push(id))
       api.request('everybody', async () => (await api.callAll('*', 'name')).map(({ value }) => value))
-      api.action('tell', (client, args) => api.broadcast(client.server, 'told', args, {}, { topic: 'fleet' }))
+      api.action('relay', (client, args) => api.broadcast(client.server, 'relayed', args, {}, { topic: 'fleet' }))
       return {}
     })
     const { server, port } = await door(t, [filter], { messagingAskId: true, messagingTopics: ['fleet'] })
@@ -38,11 +38,11 @@ describe('two messaging clients of one server, over TCP and WebSocket', () => {
     const [first, second] = clients
     assert.deepEqual([...((await first!.call('everybody')) as string[])].sort(), ['I am copter1', 'I am copter2'])
     await second!.call('everybody')
-    second!.emit('tell', ['hello'])
+    second!.emit('relay', ['hello'])
     await until(() => received.length === 2)
     assert.deepEqual(received.sort(), [
-      ['copter1', 'told', ['hello']],
-      ['copter2', 'told', ['hello']],
+      ['copter1', 'relayed', ['hello']],
+      ['copter2', 'relayed', ['hello']],
     ])
     await assert.rejects(
       first!.subscribe('secret', () => {}),
@@ -103,11 +103,11 @@ describe('a messaging client whose server is killed', () => {
     const later = [client.call('echo', [1]), client.call('echo', [2])]
     await launch(t, argv, { cwd })
     assert.deepEqual(plainly(await Promise.all(later)), [[1], [2]])
-    client.emit('tell', ['again'])
+    client.emit('relay', ['again'])
     await until(() => received.length === 1)
     assert.deepEqual(plainly(received), [['again']])
     stop()
-    client.emit('tell', ['once more'])
+    client.emit('relay', ['once more'])
     await client.call('echo')
     assert.equal(received.length, 1)
     await opened(2)
