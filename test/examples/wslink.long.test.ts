@@ -74,7 +74,7 @@ describe('examples/wslink: its procedures', () => {
         .map(one => one.catch(said)))`
     assert.deepEqual(await official('wslink', server.url, program), [
       'a palette is one of ocean, ember, meadow, received mud',
-      'speed is a number from -20 to 20, in turns a minute, received fast',
+      'speed is a number from -20 to 20, in turns per minute, received fast',
       'an angle is a number, received x',
     ])
   })
