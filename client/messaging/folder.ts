@@ -41,10 +41,18 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   if (!(await stat(path)).isDirectory()) throw new TypeError(`folder() takes a folder, received "${path}"`)
   const store = await FileStore.open(path, 'folder()', { quota, partAge: PART_AGE })
   const hashes = new FileHashes()
-  /** Uploads may come over several connections. */
-  const writes = new SerialQueue()
+  /** By upload, which may come over several connections. */
+  const queues = new Map<string, SerialQueue>()
   /** SHA-256 of completed uploads, by the name of the part. */
   const completed = new BoundedMap<string, string>(MAX_COMPLETED)
+
+  function inTurn<T>(key: string, task: () => Promise<T>): Promise<T> {
+    const queue = queues.get(key) ?? new SerialQueue()
+    queues.set(key, queue)
+    return queue.run(task).finally(() => {
+      if (queue.settled === undefined) queues.delete(key)
+    })
+  }
 
   async function read<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
     const file = await store.file(filepath)
@@ -109,25 +117,25 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   }
 
   return {
-    find: upload =>
-      writes
-        .run(async () => {
-          const part = partOf(upload)
-          return (await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part)
-        })
-        .catch(throwVisible),
-    take: (upload, offset, bytes, sha256 = '') =>
-      writes.run(async () => {
-        const { filepath, size } = upload
-        const part = partOf(upload)
+    find(upload) {
+      const part = partOf(upload)
+      return inTurn(part, async () =>
+        (await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part),
+      ).catch(throwVisible)
+    },
+    take(upload, offset, bytes, sha256 = '') {
+      const { filepath, size } = upload
+      const part = partOf(upload)
+      return inTurn(part, async () => {
         if (offset === size && completed.get(part) === sha256 && (await isCompleted(part, filepath))) return
         completed.delete(part)
         if (!(await write({ filepath, size, part, offset }, bytes, sha256).catch(throwVisible))) return
         await notify(filepath)
         completed.set(part, sha256)
-      }),
+      })
+    },
     save: (filepath, bytes) =>
-      writes.run(async () => {
+      inTurn(filepath, async () => {
         await write({ filepath, size: bytes.length }, bytes).catch(throwVisible)
         await notify(filepath)
       }),
