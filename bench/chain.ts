@@ -1,5 +1,5 @@
-// What a message costs on its way through the chain, from the transport to the last filter: no socket, nothing sent. Sends
-// nanoseconds a message by case, medians of alternating rounds.
+// Measures the CPU cost of a message from the transport through the chain, without sockets and sends. Sends nanoseconds per message
+// by case to the parent process, medians of alternating rounds.
 import { pino } from 'pino'
 import { readGiven } from '../dist/src/config/config-file.js'
 import type { FilterModule } from '../dist/src/contract/filter.js'

@@ -1,5 +1,5 @@
-// Two nodes and one Redis, 500 clients on each node, every message to everyone but its sender: ours beside Socket.IO with
-// its Redis adapter, in one run. `--quick`: a try of a few seconds; `--only fws`: without Socket.IO, which is installed at first use.
+// Two nodes and one Redis, 500 clients per node, each message to all other clients: compared with Socket.IO and its Redis adapter.
+// `--quick` takes a few seconds; `--only fws` skips Socket.IO, which is installed at first use.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -24,7 +24,8 @@ const contestants: Readonly<Record<string, (redis: string) => Launched>> = {
 }
 
 const names = Object.keys(contestants).filter(name => values.only === undefined || name === values.only)
-if (names.length === 0) throw new Error(`--only ${values.only}: there are ${Object.keys(contestants).join(' and ')}`)
+if (names.length === 0)
+  throw new Error(`--only takes ${Object.keys(contestants).join(' or ')}, received "${values.only}"`)
 if (names.includes('socket.io')) installPeers('socket.io')
 
 async function measure(name: string, inflight: number): Promise<Measured> {
@@ -62,12 +63,12 @@ async function measure(name: string, inflight: number): Promise<Measured> {
 
 function versions(): string {
   const version = (name: string) => createRequire(import.meta.url)(`${name}/package.json`).version
-  const theirs = names.includes('socket.io') ? ['socket.io', '@socket.io/redis-adapter', 'redis'] : []
-  return [`Node ${process.versions.node}`, ...theirs.map(name => `${name} ${version(name)}`)].join(', ')
+  const packages = names.includes('socket.io') ? ['socket.io', '@socket.io/redis-adapter', 'redis'] : []
+  return [`Node ${process.versions.node}`, ...packages.map(name => `${name} ${version(name)}`)].join(', ')
 }
 
 console.log(
-  `cluster: ${NODES} nodes, one Redis, ${scale.clients} clients a node, ${SIZE} B, sender excluded; median of ${scale.rounds} alternating rounds\n${versions()}`,
+  `cluster: ${NODES} nodes, one Redis, ${scale.clients} clients per node, ${SIZE} B, sender excluded; median of ${scale.rounds} alternating rounds\n${versions()}`,
 )
 for (const inflight of scale.inflight) {
   const results: Record<string, Measured[]> = {}
@@ -75,7 +76,7 @@ for (const inflight of scale.inflight) {
     for (const name of names) results[name] = [...(results[name] ?? []), await measure(name, inflight)]
   console.log(`${inflight} in flight`)
   const middle = (name: string, of: (one: Measured) => number) => median(results[name]!.map(of))
-  /** CPU seconds for a million deliveries. */
+  /** CPU seconds per million deliveries. */
   const cpu = (name: string, process: string) => middle(name, one => one.cpu[process]! / (one.rate / 1e6))
   for (const name of names) {
     console.log(
@@ -83,7 +84,7 @@ for (const inflight of scale.inflight) {
         .toLocaleString('en')
         .padStart(
           10,
-        )} deliveries/s, across nodes p50 ${middle(name, ({ p50 }) => p50).toFixed(2)} ms p99 ${middle(name, ({ p99 }) => p99).toFixed(2)} ms, CPU s a million: nodes ${cpu(name, 'nodes').toFixed(2)} Redis ${cpu(name, 'redis').toFixed(3)}, load ${Math.round(middle(name, ({ busy }) => busy) * 100)}% busy`,
+        )} deliveries/s, across nodes p50 ${middle(name, ({ p50 }) => p50).toFixed(2)} ms p99 ${middle(name, ({ p99 }) => p99).toFixed(2)} ms, CPU s per million: nodes ${cpu(name, 'nodes').toFixed(2)} Redis ${cpu(name, 'redis').toFixed(3)}, load ${Math.round(middle(name, ({ busy }) => busy) * 100)}% busy`,
     )
   }
   const rate = ({ rate }: Measured) => rate

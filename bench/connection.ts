@@ -1,29 +1,29 @@
-// A raw WebSocket client that costs as little as Node allows: one read buffer for all connections, headers walked, payloads
-// left alone. Its frames are masked with a fixed key.
+// A raw WebSocket client with minimal cost: one read buffer for all connections, parsed headers, unread payloads. Its frames are
+// masked with a fixed key.
 import { connect, type Socket } from 'node:net'
 import { clientFrame, DIGITS, type Dialect, numberIn, TEXT, type Template } from './template.ts'
 
 const CLOSE = 8
 const PING = 9
 const PONG = 10
-/** What Socket.IO sends first, where it is compressed and cannot be read. */
+/** The first packets of Socket.IO, which are not parsed if they are compressed. */
 const OPENING = ['0{', '40{']
 const NOTHING = Buffer.alloc(0)
 
 export interface Shape {
   readonly dialect: Dialect
-  /** What the server is going to send. */
+  /** The messages of the server. */
   readonly template: Template
   readonly deflate: boolean
-  /** Bytes that one read may bring. */
+  /** The buffer of one read. */
   readonly readBuffer: Buffer
 }
 
-/** What a connection tells of the messages that it gets. */
+/** Callbacks for received messages. */
 export interface Listener {
-  /** The number of each and when it was read, if numbers are asked for. */
+  /** Called with the number of each message and its time; `undefined` skips parsing numbers. */
   numbered: ((number: number, now: number) => void) | undefined
-  /** So many in one read. */
+  /** Called with the number of messages of one read. */
   arrived(count: number): void
 }
 
@@ -37,11 +37,11 @@ export class Connection {
   #open: (() => void) | undefined
   #fail!: (error: Error) => void
   #head: string | undefined = ''
-  /** Of those that could not be read. */
+  /** Compressed packets before the opening. */
   #packets = 0
-  /** The beginning of a frame of which the rest has not come. */
+  /** The received part of an incomplete frame. */
   #rest = NOTHING
-  /** Bytes still to come of a message whose beginning has been looked at. */
+  /** Missing bytes of a message whose header has been parsed. */
   #left = 0
 
   constructor(url: string, room: string | undefined, shape: Shape) {
@@ -62,7 +62,7 @@ export class Connection {
     this.socket.on('error', lost).on('close', () => lost('closed'))
   }
 
-  /** Ends without a goodbye, and without a port that waits. */
+  /** Resets the connection, which leaves no port in TIME_WAIT. */
   destroy(): void {
     this.socket.removeAllListeners().on('error', () => {})
     this.socket.resetAndDestroy()
@@ -71,8 +71,8 @@ export class Connection {
   #read(length: number): boolean {
     const { readBuffer } = this.#shape
     if (this.#head !== undefined) this.#handshake(readBuffer.subarray(0, length))
-    else if (this.#rest.length === 0) this.#take(readBuffer, length)
-    else this.#takeRest(Buffer.concat([this.#rest, readBuffer.subarray(0, length)]))
+    else if (this.#rest.length === 0) this.#parse(readBuffer, length)
+    else this.#parseRest(Buffer.concat([this.#rest, readBuffer.subarray(0, length)]))
     return true
   }
 
@@ -86,7 +86,7 @@ export class Connection {
     if (!head.startsWith('HTTP/1.1 101')) this.#fail(new Error(head))
     else if (this.#shape.deflate && !/permessage-deflate/i.test(head)) this.#fail(new Error('deflate was refused'))
     else if (this.#shape.dialect === 'plain') this.#ready()
-    if (rest.length > 0) this.#take(rest, rest.length)
+    if (rest.length > 0) this.#parse(rest, rest.length)
   }
 
   #ready(): void {
@@ -94,14 +94,14 @@ export class Connection {
     this.#open = undefined
   }
 
-  #takeRest(bytes: Buffer): void {
+  #parseRest(bytes: Buffer): void {
     this.bytes -= this.#rest.length
     this.#rest = NOTHING
-    this.#take(bytes, bytes.length)
+    this.#parse(bytes, bytes.length)
   }
 
-  /** The first `length` bytes; no subarray, for this runs for every read of every connection. */
-  #take(bytes: Buffer, length: number): void {
+  /** Parses the first `length` bytes, without a subarray, since it runs for every read. */
+  #parse(bytes: Buffer, length: number): void {
     this.bytes += length
     const numberEnd = this.#shape.template.numberAt + DIGITS
     const numbered = this.listener?.numbered
@@ -116,7 +116,7 @@ export class Connection {
       const start = at + (short === 126 ? 4 : 2)
       const size = short === 126 ? (bytes[at + 2]! << 8) | bytes[at + 3]! : short
       const end = start + size
-      // Compressed, or long enough: a message. What else Socket.IO sends as text once it is open is shorter.
+      // Compressed or long enough is a message: other text packets of an open Socket.IO connection are shorter.
       if ((bytes[at]! & 15) === TEXT && isOpen && (size >= this.#least || (bytes[at]! & 0x40) !== 0)) {
         if (numbered !== undefined) {
           if (start + numberEnd > length) break
@@ -126,7 +126,10 @@ export class Connection {
       } else {
         if (end > length) break
         const isCompressed = (bytes[at]! & 0x40) !== 0
-        this.#other(bytes[at]! & 15, isCompressed ? OPENING[this.#packets++]! : bytes.toString('latin1', start, end))
+        this.#handleOther(
+          bytes[at]! & 15,
+          isCompressed ? OPENING[this.#packets++]! : bytes.toString('latin1', start, end),
+        )
       }
       at = end
     }
@@ -135,13 +138,13 @@ export class Connection {
     if (messages > 0) this.listener?.arrived(messages)
   }
 
-  #other(opcode: number, text: string): void {
+  #handleOther(opcode: number, text: string): void {
     if (opcode === PING) this.socket.write(clientFrame(PONG, text))
-    else if (opcode === CLOSE) throw new Error(`closed by the server: ${text}`)
+    else if (opcode === CLOSE) throw new Error(`the server closed the connection: ${text}`)
     else if (text === '2') this.socket.write(clientFrame(TEXT, '3'))
     else if (text.startsWith('0{')) this.socket.write(clientFrame(TEXT, '40'))
     else if (text.startsWith('40{')) this.#ready()
-    else throw new Error(`not understood: opcode ${opcode}, ${text}`)
+    else throw new Error(`unexpected frame: opcode ${opcode}, ${text}`)
   }
 }
 
@@ -154,7 +157,7 @@ function handshake(host: string, room: string | undefined, { dialect, deflate }:
     'Upgrade: websocket',
     'Sec-WebSocket-Version: 13',
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-    // As browsers do.
+    // The offer of browsers.
     ...(deflate ? ['Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits'] : []),
   ]
   return `${lines.join('\r\n')}\r\n\r\n`

@@ -1,16 +1,15 @@
-// Who is measured, and how each is started. Every one does the same work: text messages, decoded, deflate off unless asked.
-import { spawnSync } from 'node:child_process'
+// The measured servers, and their commands. All do the same work: text messages, decoded, without deflate by default.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Dialect } from './template.ts'
 
-/** What a server does with a message: to all but the sender, to all, to the others in the sender's room, or back. */
+/** The audience of a message: all others, all, the others in the room of the sender, or the sender. */
 export type Kind = 'broadcast' | 'everyone' | 'rooms' | 'echo'
 
 export interface Setup {
   readonly kind: Kind
   readonly deflate?: boolean
-  /** Pass-through filters in front; ours only. */
+  /** Pass-through filters before the filter; `ours` only. */
   readonly passing?: number
   /** Collects garbage on SIGUSR2. */
   readonly collects?: boolean
@@ -19,7 +18,7 @@ export interface Setup {
 export interface Contestant {
   readonly dialect: Dialect
   readonly version: () => string
-  /** A process that tells its `ws://` address on standard error. */
+  /** A process that prints its `ws://` URL to standard error. */
   readonly command: (setup: Setup) => readonly string[]
 }
 
@@ -43,12 +42,12 @@ export const contestants: Readonly<Record<string, Contestant>> = {
   ws: {
     dialect: 'plain',
     version: () => versionOf('ws'),
-    command: setup => [...node(setup), here('servers/ws.mjs'), ...theirs(setup)],
+    command: setup => [...node(setup), here('servers/ws.mjs'), ...kindOf(setup)],
   },
   'socket.io': {
     dialect: 'socket.io',
     version: () => versionOf('socket.io'),
-    command: setup => [...node(setup), here('servers/socketio.mjs'), ...theirs(setup)],
+    command: setup => [...node(setup), here('servers/socketio.mjs'), ...kindOf(setup)],
   },
   bun: {
     dialect: 'plain',
@@ -57,26 +56,20 @@ export const contestants: Readonly<Record<string, Contestant>> = {
       here('node_modules/.bin/bun'),
       ...(setup.collects ? ['--preload', collector] : []),
       here('servers/bun.mjs'),
-      ...theirs(setup),
+      ...kindOf(setup),
     ],
   },
-}
-
-/** Whether ours has the option by now. */
-export function canCompress(): boolean {
-  const { stdout } = spawnSync(process.execPath, [ourCommand, '--help'], { encoding: 'utf8' })
-  return /--compress\b/.test(stdout)
 }
 
 function node({ collects }: Setup): string[] {
   return collects ? [process.execPath, '--expose-gc', '--import', collector] : [process.execPath]
 }
 
-function theirs({ kind, deflate }: Setup): string[] {
+function kindOf({ kind, deflate }: Setup): string[] {
   return deflate ? [kind, 'deflate'] : [kind]
 }
 
-/** Built-ins where there are some. */
+/** A built-in filter if there is one. */
 function ourFilter(kind: Kind): string {
   return kind === 'broadcast' || kind === 'echo' ? kind : here('filters', `${kind}.ts`)
 }

@@ -1,5 +1,5 @@
-// What is lost, doubled and reordered between two nodes while something happens to Redis, to the way there or to a node:
-// real processes, a real Redis, a proxy between it and each node. Prints a table for docs/reference/delivery.md. `--only NAME`: one row.
+// Counts lost, duplicate and reordered messages between two nodes during faults of Redis, the network or a node, with real processes,
+// a real Redis, and a proxy between it and each node. Prints a table for docs/reference/delivery.md. `--only NAME` runs one row.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Launched } from '../test/support/cli.ts'
@@ -7,15 +7,15 @@ import { type FaultProxy, startFaultProxy } from '../test/support/fault-proxy.ts
 import { Peer, until } from '../test/support/peer.ts'
 import { type RedisServer, type SentinelSet, startRedis, startSentinelSet } from '../test/support/redis.ts'
 
-/** Messages a second. */
+/** Messages per second. */
 const RATE = 200
-/** Clients of each node; one of the first is the sender. */
+/** Clients per node; one client of the first node is the sender. */
 const CLIENTS = 3
-/** Milliseconds without a fault, before it and, whole again, behind it: longer than --redis-timeout. */
+/** Milliseconds before the fault, and after the recovery: longer than --redis-timeout. */
 const CALM = 1500
-/** Milliseconds within which everything must be whole again. */
+/** Milliseconds for the recovery. */
 const DEADLINE = 20_000
-/** Both nodes are ready and the last message is no older than this: whole. */
+/** Greatest age of the last message, in milliseconds, for a recovered state. */
 const FRESH = 500
 
 interface Scene {
@@ -23,15 +23,15 @@ interface Scene {
   /** Between each node and Redis. */
   readonly proxies: readonly FaultProxy[]
   readonly sentinels: SentinelSet | undefined
-  /** A message of so many bytes more. */
+  /** Sends an additional message with `bytes` of padding. */
   sendLarge(bytes: number): void
   /** Kills the node without the sender. */
   killNode(): Promise<void>
-  /** Starts it again; does not wait for it. */
+  /** Starts it again, without waiting. */
   startNode(): void
 }
 
-/** Each resolves when the fault has ended. */
+/** Each resolves at the end of the fault. */
 const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
   none: () => sleep(2000),
   'Redis killed, back empty after 2 s': async ({ redis }) => {
@@ -84,7 +84,7 @@ const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
   'Sentinel failover': ({ sentinels }) => sentinels!.failover(),
 }
 
-/** One connection of a client, and the number of the first message that it must get. */
+/** A connection, and the number of the first message that it must get. */
 interface Session {
   readonly peer: Peer
   readonly from: number
@@ -93,17 +93,17 @@ interface Session {
 interface Row {
   readonly fault: string
   readonly sent: number
-  /** Messages that all clients of the sender's node got. */
+  /** Messages received by all clients of the node of the sender. */
   readonly local: number
   readonly localLost: number
-  /** Messages that all clients of the other node got that were there. */
+  /** Messages received by all connected clients of the other node. */
   readonly remote: number
   readonly lost: number
-  /** As the nodes counted: not sent, never came, sent without an answer (may have arrived; canaries count too). */
-  readonly told: readonly number[]
+  /** Counts of the nodes: not sent, not received, sent without a reply (may have arrived; canaries count too). */
+  readonly counted: readonly number[]
   readonly duplicated: number
   readonly reordered: number
-  /** Seconds; `undefined`: not before the deadline. */
+  /** Seconds; `undefined` after the deadline. */
   readonly recovered: number | undefined
 }
 
@@ -143,9 +143,9 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
   const openAll = (node: Launched): Promise<Session[]> =>
     Promise.all(Array.from({ length: CLIENTS }, async () => ({ peer: await Peer.open(node.url), from: sent })))
   const [sender, ...locals] = await openAll(nodes[0]!)
-  /** Those that have ended, too. */
+  /** Includes closed ones. */
   const remotes = await openAll(nodes[1]!)
-  let present = remotes
+  let connected = remotes
   undo.push(() => {
     for (const { peer } of [sender!, ...locals, ...remotes]) peer.ws.terminate()
   })
@@ -174,37 +174,37 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
     killNode: async () => {
       await nodes[1]!.kill()
       await Promise.all(remotes.map(({ peer }) => peer.end()))
-      present = []
+      connected = []
     },
     startNode: () => {
       startNode(1)
       reopening = until(() => nodes[1]!.listening(), 'the node again').then(async () => {
-        present = await openAll(nodes[1]!)
-        remotes.push(...present)
+        connected = await openAll(nodes[1]!)
+        remotes.push(...connected)
       })
-      // Awaited behind the fault.
+      // Awaited after the fault.
       reopening.catch(() => {})
     },
   }
   await sleep(CALM)
   await faults[fault]!(scene)
   const ended = performance.now()
-  const isWhole = async () =>
-    present.length > 0 &&
-    present.every(
+  const isRecovered = async () =>
+    connected.length > 0 &&
+    connected.every(
       ({ peer }) => (sentAt[numberOf(peer.received.at(-1))] ?? 0) > Math.max(ended, performance.now() - FRESH),
     ) &&
     (await Promise.all(nodes.map(isReady))).every(Boolean)
-  const whole = await stable(isWhole)
+  const recovered = await stable(isRecovered)
   await reopening
   clearInterval(sending)
   const hasLast = ({ peer }: Session) => numberOf(peer.received.at(-1)) === sent - 1
-  await until(() => [...locals, ...present].every(hasLast), 'the last message', 2000).catch(() => {})
+  await until(() => [...locals, ...connected].every(hasLast), 'the last message', 2000).catch(() => {})
 
   const verdicts = { local: locals.map(one => judge(one, sent)), remote: remotes.map(one => judge(one, sent)) }
   const all = [...verdicts.local, ...verdicts.remote]
   const lost = new Set(verdicts.remote.flatMap(({ missing }) => missing))
-  const told = await Promise.all(nodes.map(toldBy))
+  const counted = await Promise.all(nodes.map(countsOf))
   return {
     fault,
     sent,
@@ -212,11 +212,11 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
     remote: new Set(verdicts.remote.flatMap(({ seen }) => [...seen].filter(n => !lost.has(n)))).size,
     localLost: new Set(verdicts.local.flatMap(({ missing }) => missing)).size,
     lost: lost.size,
-    told: COUNTED.map((_, i) => told.reduce((sum, counts) => sum + counts[i]!, 0)),
-    // The sender is left out by its own node: what it gets has come back from the other.
+    counted: COUNTED.map((_, i) => counted.reduce((sum, counts) => sum + counts[i]!, 0)),
+    // The sender gets no message of its own, unless the other node returns it.
     duplicated: all.reduce((sum, { duplicated }) => sum + duplicated, sender!.peer.received.length),
     reordered: all.reduce((sum, { reordered }) => sum + reordered, 0),
-    recovered: whole === undefined ? undefined : Math.max(0, whole - ended) / 1000,
+    recovered: recovered === undefined ? undefined : Math.max(0, recovered - ended) / 1000,
   }
 }
 
@@ -228,7 +228,7 @@ function numberOf(message: string | Buffer | undefined): number {
   return Number.parseInt(String(message), 10)
 }
 
-/** When it began to be so for good; `undefined`: not before the deadline. */
+/** The time from which on the condition held; `undefined` after the deadline. */
 async function stable(condition: () => Promise<boolean>): Promise<number | undefined> {
   const deadline = performance.now() + DEADLINE
   let since: number | undefined
@@ -241,7 +241,7 @@ async function stable(condition: () => Promise<boolean>): Promise<number | undef
   return undefined
 }
 
-/** A connection that ended told its client by that: it is owed what it was sent until then, without gaps. */
+/** A closed connection must have all messages up to its last one. */
 function judge({ peer, from }: Session, sent: number) {
   const seen = new Set<number>()
   let highest = -1
@@ -272,21 +272,21 @@ async function isReady(node: Launched): Promise<boolean> {
 
 const COUNTED = ['fws_nodes_unsent_total', 'fws_nodes_lost_total', 'fws_storage_unanswered_publishes_total']
 
-async function toldBy(node: Launched): Promise<readonly number[]> {
+async function countsOf(node: Launched): Promise<readonly number[]> {
   const text = await (await fetch(`${healthOf(node)}/metrics`)).text()
   return COUNTED.map(name => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1]))
 }
 
-function wrongWith({ localLost, lost, told, duplicated, reordered, recovered }: Row): readonly string[] {
-  const [unsent, missed, unanswered] = told as [number, number, number]
-  // Both nodes may tell of the same loss: one of them must know of all.
+function wrongWith({ localLost, lost, counted, duplicated, reordered, recovered }: Row): readonly string[] {
+  const [unsent, missed, unanswered] = counted as [number, number, number]
+  // Both nodes may count the same loss; one of them must count all.
   const known = Math.max(missed, unsent + unanswered)
   return [
-    localLost > 0 && `${localLost} messages lost on the sender's own node`,
+    localLost > 0 && `${localLost} messages lost on the node of the sender`,
     duplicated > 0 && `${duplicated} duplicated`,
     reordered > 0 && `${reordered} reordered`,
-    lost > known && `${lost} lost, ${known} told`,
-    recovered === undefined && `not whole again within ${DEADLINE / 1000} s`,
+    lost > known && `${lost} lost, ${known} counted`,
+    recovered === undefined && `not recovered within ${DEADLINE / 1000} s`,
   ].filter(problem => problem !== false)
 }
 
@@ -302,10 +302,11 @@ async function redisVersion(): Promise<string> {
 const { values } = parseArgs({ options: { only: { type: 'string' } } })
 const { only } = values
 const chosen = Object.keys(faults).filter(name => only === undefined || name.startsWith(only))
-if (chosen.length === 0) throw new Error(`--only ${only}: there are ${Object.keys(faults).join('; ')}`)
+if (chosen.length === 0)
+  throw new Error(`--only takes the beginning of ${Object.keys(faults).join('; ')}, received "${only}"`)
 const date = new Date().toISOString().slice(0, 10)
 console.log(
-  `${date}, Node ${process.versions.node}, Redis ${await redisVersion()}, ${RATE} messages a second, \`--redis-timeout 1\`:\n`,
+  `${date}, Node ${process.versions.node}, Redis ${await redisVersion()}, ${RATE} messages per second, \`--redis-timeout 1\`:\n`,
 )
 console.log(
   '| fault | sent | delivered local | delivered remote | lost remote | told lost: unsent + missed + unanswered | duplicated | reordered | seconds to recover |',
@@ -317,14 +318,14 @@ for (const fault of chosen) {
     problems.push(`${fault}: ${error.message}`)
   })
   if (row === undefined) continue
-  const { sent, local, remote, lost, told, duplicated, reordered, recovered } = row
+  const { sent, local, remote, lost, counted, duplicated, reordered, recovered } = row
   const cells = [
     fault,
     sent,
     local,
     remote,
     lost,
-    told.join(' + '),
+    counted.join(' + '),
     duplicated,
     reordered,
     recovered?.toFixed(1) ?? 'no',

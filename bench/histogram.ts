@@ -1,22 +1,22 @@
-/** Buckets of 1.6% over the whole range, as HdrHistogram has them: exact below 128, then 64 for each doubling. */
+/** Buckets of 1.6% like HdrHistogram: exact below 128, then 64 per doubling. */
 const SUB_BITS = 6
 const SUB = 1 << SUB_BITS
 const MOST = 2 ** 31 - 1
 
-/** Counts whole numbers, such as microseconds, in memory that does not grow. */
+/** Counts integers, such as microseconds, in constant memory. */
 export class Histogram {
   readonly #counts = new Uint32Array(indexOf(MOST) + 1)
   count = 0
   max = 0
 
   record(value: number): void {
-    const whole = value < 0 ? 0 : value > MOST ? MOST : Math.floor(value)
-    this.#counts[indexOf(whole)]!++
+    const integer = value < 0 ? 0 : value > MOST ? MOST : Math.floor(value)
+    this.#counts[indexOf(integer)]!++
     this.count++
-    if (whole > this.max) this.max = whole
+    if (integer > this.max) this.max = integer
   }
 
-  /** The value that this share of all is not above, at most 1.6% too high; NaN when nothing was recorded. */
+  /** The percentile of a share from 0 to 1, at most 1.6% too high; NaN without records. */
   percentile(share: number): number {
     if (this.count === 0) return Number.NaN
     let left = Math.max(1, Math.ceil(this.count * share))

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Installs whom we are measured beside, unless this package is there: users of ours are spared them. */
+/** Installs the other servers if this package is missing, so that `npm install` does not. */
 export function installPeers(needed: string): void {
   if (existsSync(join(import.meta.dirname, 'node_modules', needed))) return
   const { status } = spawnSync('npm', ['ci'], { cwd: import.meta.dirname, stdio: 'inherit' })

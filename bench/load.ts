@@ -1,26 +1,26 @@
-// The load generator: many raw connections in one process, for one server or several nodes, driven by one Job. Closed loop
-// (`inflight`) for throughput, open loop (`rate`) for latency: there the time counts from when a message was due, so that
-// a server that falls behind does not slow its own measurement. With `check` every message of every client is checked.
-import { readFileSync } from 'node:fs'
+// The load generator: many raw connections in one process, for one server or several nodes, driven by one Job. A closed loop
+// (`inflight`) measures throughput, an open loop (`rate`) latency from the due time of each message, so that a slow server does not
+// slow its own measurement. `check` verifies every message of every client.
 import { Connection, type Shape } from './connection.ts'
 import { Histogram } from './histogram.ts'
+import { processorTime } from './processor-time.ts'
 import { Room } from './room.ts'
 import { type Dialect, documents, Template } from './template.ts'
 
-/** Handshakes under way at a time. */
+/** Concurrent handshakes. */
 const OPENING = 64
-/** Milliseconds: no delivery for so long and the rest is lost; after so many in all it is unfinished. */
+/** Milliseconds without a delivery after which the rest is lost, and in total until it is unfinished. */
 const QUIET = 1000
-const PATIENCE = 3000
-/** An open loop wakes so many milliseconds early and spins: timers are no finer. */
+const DRAIN_TIMEOUT = 3000
+/** Milliseconds by which an open loop wakes early and spins, since timers are not exact. */
 const EARLY = 2
 
 export interface Job {
   readonly dialect: Dialect
-  /** Each gets `clients`; with several, latency is that of the other nodes' clients. */
+  /** Each gets `clients`. With several, latency is measured at the clients of the other nodes. */
   readonly urls: readonly string[]
   readonly clients: number
-  /** Clients are dealt to so many rooms, each with one sender. */
+  /** Rooms for the clients, each with one sender. */
   readonly rooms: number
   readonly audience: 'others' | 'everyone'
   /** Bytes of payload. */
@@ -28,22 +28,22 @@ export interface Job {
   readonly json?: boolean
   readonly deflate?: boolean
   readonly check?: boolean
-  /** One after the other; after the last the connections stay open until the process is ended. */
+  /** Run in sequence; then the connections stay open until the process is killed. */
   readonly paces: readonly Pace[]
-  /** Seconds of each pace, before and while it is measured. */
+  /** Seconds of each pace before and during the measurement. */
   readonly warmup?: number
   readonly seconds?: number
   /** Clients in the first room that never read. */
   readonly stalled?: number
-  /** Bytes of one read at most. */
+  /** Bytes per read. */
   readonly readBytes?: number
-  /** The server never stops sending, whatever it is sent: nothing is waited for. */
+  /** The server never stops sending, so deliveries are not awaited. */
   readonly isEndless?: boolean
-  /** Processes whose CPU time is of interest, by a name of their own. */
+  /** Process ids by name, whose CPU time is measured. */
   readonly watch?: Readonly<Record<string, readonly number[]>>
 }
 
-/** In flight in each room, or a second. */
+/** Messages in flight per room, or messages per second. */
 export type Pace = { readonly inflight: number } | { readonly rate: number }
 
 export interface Opened {
@@ -52,24 +52,24 @@ export interface Opened {
 }
 
 export interface Measured {
-  /** Deliveries a second, over all clients. */
+  /** Deliveries per second to all clients. */
   readonly rate: number
-  /** Bytes of one delivery on the wire, its header included. */
+  /** Bytes of a delivery on the wire, with its header. */
   readonly wireBytes: number
   /** Milliseconds; with `check` only. */
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /** Open loop: milliseconds by which the load itself sent too late, 99th percentile. */
+  /** Open loop: delay of the sends in milliseconds, 99th percentile. */
   readonly late: number
-  /** Closed loop: share of the time in which the load had something to read; near 1 the load is what is measured. */
+  /** Closed loop: share of the time with data to read; near 1 the load generator is the bottleneck. */
   readonly busy: number
   readonly lost: number
   readonly doubled: number
   readonly reordered: number
-  /** Deliveries that were still coming when patience ended. */
+  /** Deliveries that were still arriving after the drain timeout. */
   readonly unfinished: number
-  /** CPU seconds of those watched, for each second. */
+  /** CPU seconds per second, by name. */
   readonly cpu: Readonly<Record<string, number>>
 }
 
@@ -84,7 +84,7 @@ const shape: Shape = {
 }
 const connections: Connection[] = []
 const rooms: Room[] = []
-/** Milliseconds of a closed loop in which nothing came. */
+/** Milliseconds of a closed loop without data. */
 let idle = 0
 
 async function openAll(): Promise<Opened> {
@@ -139,7 +139,7 @@ async function measure(pace: Pace): Promise<Measured> {
     max: latencies.count > 0 ? latencies.max / 1000 : Number.NaN,
     late: lateness.percentile(0.99) / 1000,
     busy: 'rate' in pace ? Number.NaN : 1 - (after.idle - before.idle) / 1000 / span,
-    // One doubled and one lost would cancel out in what is missing.
+    // A duplicate and a loss cancel out in `missing`.
     lost: unfinished
       ? sum(room => room.disorder.gaps)
       : Math.max(
@@ -166,7 +166,7 @@ function closedLoop(inflight: number): () => void {
   }
 }
 
-/** Polls its sockets and never sleeps: no server pays for waking it, as none pays for clients across a network. */
+/** Polls the sockets without sleeping, so that no server pays for waking the load. */
 function stayAwake(): () => void {
   let isOver = false
   let received = 0
@@ -186,7 +186,7 @@ function stayAwake(): () => void {
   }
 }
 
-/** All rooms keep the same schedule. */
+/** All rooms have the same schedule. */
 function openLoop(rate: number, lateness: Histogram): () => void {
   const period = 1000 / rate
   const start = performance.now()
@@ -211,13 +211,13 @@ function openLoop(rate: number, lateness: Histogram): () => void {
   }
 }
 
-/** Waits for what is under way; answers whether it was still coming at the end. */
+/** Waits for deliveries in flight; returns whether some were still arriving at the end. */
 async function drain(): Promise<boolean> {
   const start = performance.now()
   let missing = sum(room => room.missing)
   let progress = start
   while (missing > 0 && performance.now() - progress < QUIET) {
-    if (performance.now() - start > PATIENCE) return true
+    if (performance.now() - start > DRAIN_TIMEOUT) return true
     await passed(10)
     const now = sum(room => room.missing)
     if (now < missing) progress = performance.now()
@@ -232,19 +232,13 @@ function snapshot() {
     deliveries: sum(room => room.received),
     bytes: connections.reduce((total, { bytes }) => total + bytes, 0),
     idle,
-    cpu: Object.fromEntries(Object.entries(watch).map(([name, pids]) => [name, cpuSeconds(pids)])),
+    cpu: Object.fromEntries(
+      Object.entries(watch).map(([name, pids]) => [
+        name,
+        pids.reduce((seconds, pid) => seconds + processorTime(pid) / 1e6, 0),
+      ]),
+    ),
   }
-}
-
-/** So far (proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms). */
-function cpuSeconds(pids: readonly number[]): number {
-  if (process.platform !== 'linux') return Number.NaN
-  let ticks = 0
-  for (const pid of pids) {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
-    ticks += Number(fields[11]) + Number(fields[12])
-  }
-  return ticks / 100
 }
 
 function sum(of: (room: Room) => number): number {

@@ -1,4 +1,4 @@
-// One measurement: a server started for it, the load put on it, and what comes of that as readings.
+// One measurement: starts a server, runs the load, and returns readings.
 import { join } from 'node:path'
 import { contestants, type Setup } from './contestants.ts'
 import type { Job, Measured } from './load.ts'
@@ -7,10 +7,10 @@ import { load, type Served, withLoad, withServer } from './processes.ts'
 export interface Scale {
   readonly clients: number
   readonly idleClients: number
-  /** Seconds of each measurement, and before it. */
+  /** Seconds of each measurement, and of the warmup. */
   readonly seconds: number
   readonly warmup: number
-  /** Every row, or the headline rows. */
+  /** All rows, or the headline rows only. */
   readonly isFull: boolean
 }
 
@@ -28,25 +28,25 @@ export interface Reading {
     | 'bytes'
     | 'faults'
   readonly value: number
-  /** Shares of the time in which the load did not wait, and in which the server had its core. */
+  /** Busy shares of the time, of the load and of the core of the server. */
   readonly busy?: { readonly load: number; readonly server: number }
-  /** How the messages come: the load's own ceiling for such is measured too. */
+  /** The pattern of the messages, for the ceiling of the load. */
   readonly pattern?: Pattern
 }
 
-/** Clients that get so many messages of so many bytes at a time; 0 in flight: they only connect. */
+/** Clients, bytes per message and messages in flight; 0 in flight only connects. */
 export interface Pattern {
   readonly clients: number
   readonly size: number
   readonly inflight: number
 }
 
-/** Units of which less is better. */
+/** Units in which less is better. */
 export const LESS = new Set<Reading['unit']>(['ms', 'KiB a client', 'MiB', 'ns a message', '%', 'bytes', 'faults'])
 
 export type Shape = Pick<Job, 'size' | 'clients' | 'rooms' | 'audience'>
 
-/** Deliveries a second at each number in flight; in the first round every message is checked too. */
+/** Deliveries per second for each number in flight; the first round also checks every message. */
 export function throughput(
   name: string,
   setup: Setup,
@@ -77,7 +77,7 @@ export function throughput(
         unit: 'deliveries/s',
         value: measured.rate,
         busy: busy(measured),
-        // An echo costs the load a write for each read: a ceiling of reads tells nothing of that.
+        // The ceiling counts reads only, and an echo needs a write per read.
         ...(setup.kind === 'echo' ? {} : { pattern }),
       })
     }
@@ -108,10 +108,7 @@ export function serve<T>(
   )
 }
 
-/**
- * The most deliveries, or handshakes, a second that the load can take: from a source that writes without a pause, read in
- * pieces of this pattern.
- */
+/** The most deliveries, or handshakes, per second that the load handles, from a source that always writes. */
 export function ceiling({ clients, size, inflight }: Pattern, { seconds, warmup }: Scale): Promise<number> {
   const source = join(import.meta.dirname, 'servers/source.mjs')
   return withServer([process.execPath, source, String(size)], async ({ url }) => {
@@ -142,7 +139,7 @@ export function latencies(row: string, { p50, p99 }: Measured): Reading[] {
   ]
 }
 
-/** What of all deliveries was lost, doubled or reordered. */
+/** Lost, doubled and reordered deliveries. */
 export function faults(row: string, { lost, doubled, reordered }: Measured): Reading {
   return { row: `${row}: lost, doubled or reordered`, unit: 'faults', value: lost + doubled + reordered }
 }

@@ -1,11 +1,11 @@
-// Draws docs/performance.svg: how many times as fast ours is as each of the others, from the newest results or the file
-// named. Colours of middle lightness and no background, for light and dark pages alike.
+// Draws docs/performance.svg with the speed relative to each other server, from the newest results or the given file. Colors of
+// middle lightness without a background suit light and dark pages.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { LESS } from './measure.ts'
 import { newest, type Results, type Row, ratio } from './results.ts'
 
-/** Scenario and row, and what the picture calls them. */
+/** Scenario, row, and label. */
 const HEADLINE = [
   ['fanout', '64 B, sender excluded, 1 in flight', 'fan-out to 1,000, 1 in flight'],
   ['fanout', '64 B, sender excluded, 16 in flight', 'fan-out, 16 in flight'],
@@ -23,7 +23,7 @@ const OTHERS = [
 
 const TEXT = '#7a828e'
 const WIDTH = 760
-/** Where the scale begins and ends. */
+/** Horizontal range of the scale. */
 const [LEFT, RIGHT] = [230, WIDTH - 70]
 const TOP = 64
 const BAR = 11
@@ -40,8 +40,8 @@ function draw({ rows, versions, machine, date, rounds }: Results): string {
   const bottom = TOP + groups.length * GROUP
   const parts: string[] = [text(0, 16, 'How many times as fast as the others, logarithmic', 'class="title"')]
   let legend = 0
-  for (const [name, label, colour] of OTHERS) {
-    parts.push(`<rect x="${legend}" y="30" width="${BAR}" height="${BAR}" fill="${colour}"/>`)
+  for (const [name, label, color] of OTHERS) {
+    parts.push(`<rect x="${legend}" y="30" width="${BAR}" height="${BAR}" fill="${color}"/>`)
     const named = `against ${label} ${versions[name] ?? ''}`.trim()
     parts.push(text(legend + BAR + 6, 40, named))
     legend += 40 + named.length * 6.6
@@ -74,7 +74,7 @@ ${parts.join('\n')}
 `
 }
 
-/** Above 1 ours is better. */
+/** Above 1 `ours` is better. */
 function times(row: Row, other: string): number {
   const ours = ratio(row, other)
   return LESS.has(row.unit) ? 1 / ours : ours

@@ -1,17 +1,16 @@
-// What one Redis carries: envelopes a second from one publisher to several nodes, and what each costs it. Raw sockets, so that
-// Redis on its one core is what is measured. For docs/operations/scaling.md.
+// Envelopes per second of one Redis from one publisher to several nodes, and their CPU cost. Raw sockets make Redis with its one core
+// the bottleneck. For docs/operations/scaling.md.
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { nodeBytes, writeEnvelope } from '../dist/src/cluster/envelope.js'
 import { Launched } from '../test/support/cli.ts'
 import { until } from '../test/support/peer.ts'
 import { startRedis } from '../test/support/redis.ts'
-import { pin } from './processes.ts'
+import { pin, processorTime } from './processes.ts'
 
 const SECONDS = 2
-/** Bytes that may be under way to Redis: enough to keep it busy. */
+/** Bytes in flight to Redis, enough to keep it busy. */
 const WINDOW = 1 << 20
 const CHANNEL = 'fws:all'
 
@@ -51,7 +50,7 @@ async function measure(nodes: number, size: number) {
     let answered = 0
     let isOver = false
     const most = Math.max(batch, Math.floor(WINDOW / command.length))
-    const pump = () => {
+    const fill = () => {
       while (!isOver && sent - answered + batch <= most) {
         publisher.write(bytes)
         sent += batch
@@ -59,9 +58,9 @@ async function measure(nodes: number, size: number) {
     }
     publisher.on('data', chunk => {
       answered += chunk.length / answer
-      pump()
+      fill()
     })
-    pump()
+    fill()
     await new Promise(resolve => setTimeout(resolve, 500))
     const before = { received, answered, cpu: cpuSeconds(redis.pid!), at: performance.now() }
     await new Promise(resolve => setTimeout(resolve, SECONDS * 1000))
@@ -77,10 +76,7 @@ async function measure(nodes: number, size: number) {
   }
 }
 
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
-}
+const cpuSeconds = (pid: number) => processorTime(pid) / 1e6
 
 const round = (n: number) => Math.round(n).toLocaleString('en')
 console.log(`one Redis, one publisher, medians of 3; Redis and load on a core each\n`)
@@ -97,7 +93,7 @@ for (const size of [128, 1024, 16_384]) {
   }
 }
 
-// What an envelope costs the node that gets it: parsed, and handed to one client of it.
+// The cost of an envelope for the receiving node: it parses it and delivers it to one client.
 console.log('\n| envelopes of one message | CPU of the node for each | envelopes a second at one whole core |')
 console.log('|---|---|---|')
 for (const size of [64, 1024]) {
@@ -107,7 +103,7 @@ for (const size of [64, 1024]) {
   console.log(`| ${size} B | ${(cost * 1e6).toFixed(1)} µs | ${round(1 / cost)} |`)
 }
 
-/** CPU seconds. */
+/** CPU seconds per envelope. */
 async function costOfEnvelope(size: number): Promise<number> {
   const COUNT = 100_000
   const IN_FLIGHT = 200

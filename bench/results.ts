@@ -1,4 +1,4 @@
-// What a run leaves in `bench/results/`: every reading of every round, with machine and versions.
+// The files in `bench/results/`: every reading of every round, with machine and versions.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
@@ -12,12 +12,12 @@ export interface Row {
   readonly scenario: string
   readonly row: string
   readonly unit: Reading['unit']
-  /** Of each contestant: one value a round. */
+  /** One value per round, by contestant. */
   readonly rounds: Record<string, number[]>
-  /** Of each contestant: the shares of the time in which the load and the server were busy. */
+  /** Busy shares of the time, of the load and the server, by contestant. */
   readonly busy: Record<string, { readonly load: number; readonly server: number }[]>
   readonly pattern?: Pattern
-  /** The most that the load can take of this pattern. */
+  /** The most that the load handles in this pattern. */
   ceiling?: number
 }
 
@@ -39,7 +39,7 @@ export function newResults(names: readonly string[], scale: Scale, rounds: numbe
     cores: cpus().length,
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     system: `${process.platform} ${release()}`,
-    /** Processes that ran before the start: above 0.5, something else had the processors too. */
+    /** Load average at the start; above 0.5 other processes affect the results. */
     loadAverage: Number(loadavg()[0]!.toFixed(2)),
   }
   const versions = Object.fromEntries(names.map(name => [name, contestants[name]!.version()]))
@@ -66,12 +66,12 @@ export function add(results: Results, scenario: string, name: string, reading: R
   if (busy !== undefined) found.busy[name] = [...(found.busy[name] ?? []), busy]
 }
 
-/** NaN: not measured. */
+/** NaN without numbers. */
 export function median(numbers: readonly number[] = []): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
 }
 
-/** Ours against another's, of their medians. */
+/** The ratio of the medians of `ours` and another contestant. */
 export function ratio({ rounds }: Row, to: string): number {
   return median(rounds.ours) / median(rounds[to])
 }
@@ -85,7 +85,7 @@ export function save(
   return path
 }
 
-/** The newest that has been kept. */
+/** The newest file. */
 export function newest(): Results {
   const files = readdirSync(folder).filter(file => file.endsWith('.json'))
   if (files.length === 0) throw new Error('no results yet: npm run bench')

@@ -2,17 +2,17 @@ import type { Connection, Listener } from './connection.ts'
 import type { Histogram } from './histogram.ts'
 import type { Template } from './template.ts'
 
-/** The clients that get the messages of one sender, and what has become of these messages. */
+/** A sender with its receivers, and the state of its messages. */
 export class Room {
   readonly sender: Connection
   readonly #template: Template
   readonly #receivers: Receiver[] = []
-  /** When each message was to be sent. */
+  /** Due time of each message. */
   readonly sentAt: number[] = []
-  /** Messages that may be under way; 0: none is sent by itself. */
+  /** Messages to keep in flight; 0 disables. */
   inflight = 0
   received = 0
-  /** Number of the first message of which the latency counts. */
+  /** Number of the first message with a measured latency. */
   #measuredFrom = Number.POSITIVE_INFINITY
   #latencies: Histogram | undefined
 
@@ -25,7 +25,7 @@ export class Room {
     return this.sentAt.length
   }
 
-  /** Deliveries still to come. */
+  /** Outstanding deliveries. */
   get missing(): number {
     return this.sent * this.#receivers.length - this.received
   }
@@ -47,13 +47,13 @@ export class Room {
     connection.listener = receiver
   }
 
-  /** Latencies, in microseconds, of what is sent from now on. */
+  /** Records the latencies of later messages in microseconds. */
   measure(latencies: Histogram): void {
     this.#measuredFrom = this.sent
     this.#latencies = latencies
   }
 
-  /** What has not arrived by now is counted as if it had arrived now. */
+  /** Ends the measurement; missing messages count as arriving now. */
   measured(): void {
     const now = performance.now()
     for (const { isMeasured, next } of this.#receivers)
@@ -65,14 +65,14 @@ export class Room {
     if (number >= this.#measuredFrom) this.#latencies?.record((now - this.sentAt[number]!) * 1000)
   }
 
-  /** Sends as many as are missing to those in flight. */
+  /** Sends messages until `inflight` is reached. */
   fill(): void {
     const receivers = this.#receivers.length
     const messages = this.inflight - (this.sent - Math.floor(this.received / receivers))
     if (messages > 0) this.send(messages, performance.now(), 0)
   }
 
-  /** @param at - when the first is to be sent, the others `period` milliseconds apart. */
+  /** @param at - due time of the first message; the others follow every `period` milliseconds. */
   send(messages: number, at: number, period: number): void {
     const frames: Buffer[] = []
     for (let i = 0; i < messages; i++) {
@@ -86,7 +86,7 @@ export class Room {
 export interface Disorder {
   readonly doubled: number
   readonly reordered: number
-  /** Messages that later ones have overtaken, and that have not come since. */
+  /** Missing messages before received ones. */
   readonly gaps: number
 }
 
@@ -94,7 +94,7 @@ class Receiver implements Listener {
   readonly #room: Room
   readonly numbered: ((number: number, now: number) => void) | undefined
   readonly isMeasured: boolean
-  /** One more than the highest number that came. */
+  /** One more than the highest received number. */
   next = 0
   readonly gaps = new Set<number>()
   doubled = 0

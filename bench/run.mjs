@@ -1,5 +1,5 @@
-// The benchmarks: `run.mjs` for the headline rows, `--full` for everything, `run.mjs NAME...` for scenarios by name.
-// `--only ours,ws`, `--rounds N`, `--seconds N`, `--clients N`, `--idle N`, `--save FILE`. The peers are installed at first use.
+// Runs the benchmarks: `run.mjs` the headline rows, `--full` all, `run.mjs NAME...` scenarios by name.
+// `--only ours,ws`, `--rounds N`, `--seconds N`, `--clients N`, `--idle N`, `--save FILE`. The other servers are installed at first use.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ const needsPeers = only === undefined || /socket\.io|bun/.test(only)
 
 if (!existsSync(join(here, '../dist'))) fail('not built: npm run build')
 if (needsPeers && !existsSync(join(here, 'node_modules'))) run('npm', ['ci', '--prefix', here])
-// Where npm runs no install scripts, Bun's own has not put the binary in its place.
+// If npm does not run install scripts, Bun has no binary yet.
 const bun = join(here, 'node_modules/.bin/bun')
 if (needsPeers && spawnSync(bun, ['--version']).status !== 0)
   run(process.execPath, [join(here, 'node_modules/bun/install.js')])
@@ -21,7 +21,7 @@ await import('./suite.ts')
 
 function run(command, args) {
   const { status } = spawnSync(command, args, { stdio: 'inherit' })
-  if (status !== 0) fail(`${command} ${args.join(' ')} ended with ${status}`)
+  if (status !== 0) fail(`${command} ${args.join(' ')} exited with ${status}`)
 }
 
 function fail(message) {

@@ -1,19 +1,17 @@
-// What is measured. Each scenario runs once a round for each contestant, against servers started for it alone.
-import { canCompress } from './contestants.ts'
+// The scenarios. Each runs once per round and contestant, with its own servers.
 import { busy, faults, inFlight, latencies, type Reading, type Scale, serve, throughput } from './measure.ts'
 import { load, residentMemory, runScript, withLoad } from './processes.ts'
 
 export interface Scenario {
   readonly about: string
-  /** Default: everybody. */
+  /** Contestants. Default: all. */
   readonly who?: readonly string[]
-  /** Answers nothing if this contestant cannot. */
   run(name: string, scale: Scale, round: number): Promise<readonly Reading[]>
 }
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   fanout: {
-    about: 'one sends, 1,000 receive; closed loop',
+    about: 'one client sends to 1,000; closed loop',
     async run(name, scale, round) {
       const readings: Reading[] = []
       for (const size of scale.isFull ? [64, 1024] : [64]) {
@@ -29,7 +27,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   rooms: {
-    about: '1,000 clients in 100 rooms, one of each room sends to the others; in flight for each room',
+    about: '1,000 clients in 100 rooms, one per room sends to the others; in flight per room',
     run(name, scale, round) {
       const shape = { size: 64, clients: scale.clients, rooms: scale.clients / 10, audience: 'others' } as const
       return throughput(name, { kind: 'rooms' }, shape, [1, 16], '64 B', scale, round)
@@ -37,7 +35,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   echo: {
-    about: '100 clients, each gets its own messages back; in flight for each client',
+    about: '100 clients, each gets its own messages; in flight per client',
     run(name, scale, round) {
       const clients = scale.clients / 10
       const shape = { size: 64, clients, rooms: clients, audience: 'everyone' } as const
@@ -47,7 +45,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
   latency: {
     about:
-      '1,000 clients, broadcasts on a fixed schedule (open loop); from when a message was due to each arrival, or to the end where it never came',
+      '1,000 clients, broadcasts on a fixed schedule (open loop); from the due time of a message to each arrival, or to the end if it is lost',
     run(name, scale) {
       return serve(name, { kind: 'broadcast' }, scale, async (_, job) => {
         const readings: Reading[] = []
@@ -55,7 +53,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
           const [measured] = await load({ ...job, check: true, size: 64, paces: [{ rate }] })
           const row = `${rate} a second`
           readings.push(...latencies(row, measured!), faults(row, measured!))
-          // Short of rate times clients: it cannot keep up, and its latencies are those of a queue that grows.
+          // If it is below rate times clients, the server is overloaded, and the latencies are those of a growing queue.
           readings.push({ row: `${row}, delivered`, unit: 'deliveries/s', value: measured!.rate })
           readings.push({ row: `${row}, load itself late, p99`, unit: 'ms', value: measured!.late })
         }
@@ -65,7 +63,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   connect: {
-    about: 'handshakes a second, 64 under way at a time; of Socket.IO with its own connect packets',
+    about: 'handshakes per second, 64 at a time; for Socket.IO with its connect packets',
     run(name, scale) {
       return serve(name, { kind: 'broadcast' }, scale, async (_, job) => {
         const { opened, seconds } = await withLoad(
@@ -79,7 +77,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   memory: {
-    about: 'idle clients: resident memory above that of the empty server, after a garbage collection',
+    about: 'idle clients: resident memory in addition to the empty server, after a garbage collection',
     run(name, scale) {
       return serve(name, { kind: 'broadcast', collects: true }, scale, async ({ pid }, job) => {
         const empty = await residentMemory(pid)
@@ -98,7 +96,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   chain: {
-    about: 'pass-through filters in front: what one message costs without any socket, and what they take of a fan-out',
+    about: 'pass-through filters: the cost of one message without sockets, and their share of a fan-out',
     who: ['ours'],
     async run(name, scale) {
       const nanoseconds = await runScript<Readonly<Record<string, number>>>('chain.ts')
@@ -121,9 +119,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   deflate: {
-    about: '1,000 clients that negotiated permessage-deflate, 1 KiB of JSON',
+    about: '1,000 clients with permessage-deflate, 1 KiB of JSON',
     async run(name, scale) {
-      if (name === 'ours' && !canCompress()) return []
       return serve(name, { kind: 'broadcast', deflate: true }, scale, async (_, job) => {
         const paces = [1, 16].map(inflight => ({ inflight }))
         const results = await load({ ...job, size: 1024, json: true, deflate: true, paces })
@@ -137,7 +134,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
   'slow-client': {
     about:
-      'one more client that never reads: latency of the 1,000 others at 50 messages of 8 KiB a second; then memory while 10 others take all they can',
+      'one more client that never reads: latency of the 1,000 others at 50 messages of 8 KiB per second; then memory while 10 others receive at full speed',
     async run(name, scale) {
       const readings: Reading[] = []
       for (const stalled of [0, 1]) {

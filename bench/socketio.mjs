@@ -1,4 +1,4 @@
-// Socket.IO with its Redis adapter as their documentation shows it: `socketio.mjs REDIS_URL`, one node in a process.
+// Socket.IO with its Redis adapter, as in its documentation: `socketio.mjs REDIS_URL`, one node per process.
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
 import { createClient } from 'redis'

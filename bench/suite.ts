@@ -1,17 +1,17 @@
-// Runs scenarios, all contestants in turn within each round; prints medians and ratios. Fails if a message of ours was lost,
-// doubled or reordered. See run.mjs for the command.
+// Runs scenarios with alternating contestants, and prints medians and ratios. Fails if `ours` lost, doubled or reordered a message.
+// The command is run.mjs.
 import { parseArgs } from 'node:util'
 import { contestants } from './contestants.ts'
 import { ceiling, LESS, type Scale } from './measure.ts'
 import { add, median, newResults, type Row, ratio, save } from './results.ts'
 import { type Scenario, scenarios } from './scenarios.ts'
 
-/** Above this share of its own ceiling, or while it is that busy and the server less, the load may be what was measured. */
+/** Share of its ceiling, or busy share, above which the load may be the bottleneck. */
 const BOUND = 0.8
-/** A server that has its core for this share of the time is what was measured, however busy the load. */
+/** Busy share of its core above which the server is the bottleneck. */
 const SATURATED = 0.9
 const HEADLINE = ['fanout', 'rooms', 'echo', 'latency']
-/** Processes that want a processor while nothing of ours runs. */
+/** Load average without the benchmark. */
 const QUIET = 0.5
 
 const { values, positionals } = parseArgs({
@@ -50,21 +50,19 @@ console.log(
     )}\n${Object.values(results.machine).slice(0, -1).join(', ')}; medians of ${rounds} alternating rounds of ${seconds} s`,
 )
 if ((results.machine.loadAverage as number) > QUIET)
-  console.log(
-    `warning: the load average is ${results.machine.loadAverage}; something else runs, and the numbers are worth little`,
-  )
+  console.log(`warning: the load average is ${results.machine.loadAverage}; other processes affect the results`)
 for (const name of chosen) await run(name, scenarios[name]!)
-// A single scenario is a look, not a record.
+// Results of single scenarios are saved only on request.
 if (values.save !== undefined || positionals.length === 0) console.log(`\n${save(results, values.save)}`)
 
 const broken = results.rows.filter(({ unit, rounds }) => unit === 'faults' && rounds.ours?.some(count => count > 0))
 for (const { scenario, row, rounds } of broken) console.error(`failed: ${scenario}, ${row}: ${rounds.ours}`)
 if (broken.length > 0) process.exitCode = 1
 
-function check(what: string, given: readonly string[], known: Readonly<Record<string, unknown>>): void {
+function check(what: string, given: readonly string[], valid: Readonly<Record<string, unknown>>): void {
   for (const name of given) {
-    if (Object.hasOwn(known, name)) continue
-    console.error(`no ${what} ${name}; there are ${Object.keys(known).join(', ')}`)
+    if (Object.hasOwn(valid, name)) continue
+    console.error(`unknown ${what} ${name}; known are ${Object.keys(valid).join(', ')}`)
     process.exit(2)
   }
 }
@@ -76,7 +74,6 @@ async function run(title: string, scenario: Scenario): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     for (const name of running) {
       const readings = await scenario.run(name, scale, round)
-      if (readings.length === 0 && round === 0) console.log(`  ${name} cannot do this yet`)
       for (const reading of readings) add(results, title, name, reading)
     }
   }
@@ -87,7 +84,7 @@ async function run(title: string, scenario: Scenario): Promise<void> {
 
 function print(rows: readonly Row[], running: readonly string[]): void {
   const others = running.filter(name => name !== 'ours')
-  const table = [['', ...running, ...others.map(name => `ours/${name}`), '', 'load can take', 'load idle']]
+  const table = [['', ...running, ...others.map(name => `ours/${name}`), '', 'load ceiling', 'load idle']]
   for (const row of rows) {
     table.push([
       row.row,
@@ -107,11 +104,11 @@ function print(rows: readonly Row[], running: readonly string[]): void {
   }
   if (rows.some(row => running.some(name => isBound(row, name))))
     console.log(
-      `  * above ${BOUND * 100}% of what the load can take, or the load was busier than the server: the server may do more`,
+      `  * above ${BOUND * 100}% of the ceiling of the load, or the load was busier than the server: the server may be faster`,
     )
 }
 
-/** Of the load, in percent; NaN in an open loop, where it is not counted. */
+/** Idle time of the load in percent; empty for an open loop. */
 function idle({ busy }: Row, name: string): string {
   const share = 1 - median(busy[name]?.map(({ load }) => load))
   return Number.isNaN(share) ? '' : `${Math.round(share * 100)}%`

@@ -1,10 +1,10 @@
-// The messages that the load sends, as frames.
+// The frames of the load.
 
-/** What stands around a message: nothing, or Socket.IO's packets (socket.io/docs/v4/engine-io-protocol, socket-io-protocol). */
+/** The protocol of messages: none, or packets of Socket.IO (socket.io/docs/v4/engine-io-protocol, socket-io-protocol). */
 export type Dialect = 'plain' | 'socket.io'
 
 export const TEXT = 1
-/** Digits of the number that a message carries. */
+/** Digits of the number in a message. */
 export const DIGITS = 8
 const ZERO = 0x30
 const MASK = Buffer.from([0x12, 0x34, 0x56, 0x78])
@@ -17,14 +17,14 @@ export function clientFrame(opcode: number, text: string): Buffer {
   return Buffer.concat([Buffer.from([0x80 | opcode, ...header]), MASK, payload.map((byte, i) => byte ^ MASK[i & 3]!)])
 }
 
-/** Messages of one size, each with a number of its own in eight digits. */
+/** Messages of one size, each with its number in eight digits. */
 export class Template {
   readonly #frames: readonly Buffer[]
   readonly #textAt: number
   readonly numberAt: number
   readonly length: number
 
-  /** @param texts - of one length, used in turn; each has eight zeros where the number goes. */
+  /** @param texts - of one length, used in turn; eight zeros mark the place of the number. */
   constructor(texts: readonly string[], dialect: Dialect) {
     const isJson = texts[0]!.startsWith('{')
     const [before, after] = dialect === 'plain' ? ['', ''] : isJson ? ['42["m",', ']'] : ['42["m","', '"]']
@@ -50,7 +50,7 @@ export function numberIn(bytes: Buffer, at: number): number {
   return number
 }
 
-/** Texts as applications send them: the same keys, other values. */
+/** JSON like that of applications: equal keys, different values. */
 export function documents(size: number): string[] {
   let seed = 1
   const random = (below: number) => {

@@ -1,5 +1,5 @@
-// A client of wslink 2.x that costs as little as Node allows: calls are frames made beforehand, of answers only the heads are
-// looked at. Whether they are right is asked once, before.
+// A client of wslink 2.x with minimal cost: it sends prepared frames, and parses only the headers of replies. `check` in wslink.ts
+// verifies the replies once before.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { encode } from '@msgpack/msgpack'
@@ -7,19 +7,19 @@ import { encode } from '@msgpack/msgpack'
 const BINARY = 0x82
 const PING = 0x89
 const MASK = Buffer.from([0x5a, 0xc3, 0x17, 0x88])
-/** Bytes before those of a message, in each chunk. */
+/** Bytes of a chunk header. */
 const CHUNK_HEAD = 12
-/** Longest head of a frame. */
+/** Bytes of the longest frame header. */
 const FRAME_HEAD = 10
-/** The number of a call, in its id. */
+/** Placeholder of the call number in an id. */
 const DIGITS = '00000000'
 const READ_BUFFER = 1024 * 1024
 
 export interface Rate {
-  /** A second. */
+  /** Per second. */
   readonly answers: number
   readonly megabytes: number
-  /** All answers, those while it warmed up too. */
+  /** All replies, with those of the warmup. */
   readonly total: number
 }
 
@@ -27,13 +27,13 @@ export class Caller {
   readonly #socket: Socket
   readonly #buffer = Buffer.allocUnsafe(READ_BUFFER)
   #rest: Buffer = Buffer.alloc(0)
-  /** Bytes of the frame that are still to come, and whether its message ends with it. */
+  /** Missing bytes of the frame, and whether its message ends with it. */
   #left = 0
   #isLast = false
   #isOpen = false
   #count = 0
   #bytes = 0
-  /** Called with the number of answers that are complete with one read. */
+  /** Called with the number of replies of one read. */
   #onAnswers: (count: number) => void = () => {}
 
   private constructor(url: URL) {
@@ -44,7 +44,7 @@ export class Caller {
     })
   }
 
-  /** Connects and says hello. */
+  /** Connects and authenticates. */
   static async open(url: string, secret: string): Promise<Caller> {
     const caller = new Caller(new URL(url))
     await once(caller.#socket, 'connect')
@@ -57,7 +57,7 @@ export class Caller {
     return caller
   }
 
-  /** Keeps so many calls under way. */
+  /** Keeps `inFlight` calls running, and measures the replies. */
   async rate(
     method: string,
     args: readonly unknown[],
@@ -72,13 +72,13 @@ export class Caller {
     }
     let answered = 0
     let isOn = true
-    let underWay = inFlight
+    let running = inFlight
     const ended = new Promise<void>(resolve => {
       this.#onAnswers = count => {
         answered += count
         if (isOn) return write(count)
-        underWay -= count
-        if (underWay === 0) resolve()
+        running -= count
+        if (running === 0) resolve()
       }
     })
     write(inFlight)
@@ -113,10 +113,10 @@ export class Caller {
       this.#isOpen = true
       bytes = bytes.subarray(end + 4)
     }
-    return this.#take(bytes)
+    return this.#parse(bytes)
   }
 
-  #take(bytes: Buffer): boolean {
+  #parse(bytes: Buffer): boolean {
     let answers = 0
     let at = 0
     for (;;) {
@@ -139,29 +139,28 @@ export class Caller {
 }
 
 interface Head {
-  /** Where the payload begins, and its bytes. */
+  /** Offset and size of the payload. */
   readonly end: number
   readonly size: number
-  /** A message ends with this frame. */
+  /** The message ends with this frame. */
   readonly isLast: boolean
 }
 
-/** The head of a frame, and of the chunk in it; `undefined`: not all of it is there. */
+/** The headers of a frame and its chunk; `undefined` if they are incomplete. */
 function headAt(bytes: Buffer, at: number): Head | undefined {
-  // Left without an answer: no connection lives long enough to be missed.
+  // Pings are not answered, since connections end before the heartbeat does.
   if (bytes[at] === PING && bytes.length - at >= 2) return { end: at + 2, size: bytes[at + 1]!, isLast: false }
   if (bytes.length - at < FRAME_HEAD + CHUNK_HEAD) return undefined
   const short = bytes[at + 1]!
   const end = at + (short === 127 ? 10 : short === 126 ? 4 : 2)
   const size =
     short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short
-  if (bytes[at] !== BINARY)
-    throw new Error(`a frame that is no chunk: ${bytes.subarray(at, at + 64).toString('latin1')}`)
+  if (bytes[at] !== BINARY) throw new Error(`not a chunk: ${bytes.subarray(at, at + 64).toString('latin1')}`)
   const isLast = bytes.readUInt32LE(end + 4) + size - CHUNK_HEAD === bytes.readUInt32LE(end + 8)
   return { end, size, isLast }
 }
 
-/** A call, of which only the number changes. */
+/** A prepared call with a variable number. */
 class Call {
   readonly #frame: Buffer
   readonly #digitsAt: number
@@ -175,7 +174,7 @@ class Call {
     const frame = Buffer.from(this.#frame)
     const digits = String(number).padStart(DIGITS.length, '0')
     for (let i = 0; i < digits.length; i++) this.#put(frame, this.#digitsAt + i, digits.charCodeAt(i))
-    // The id of its message: no two under way have the same.
+    // The message id, unique among running calls.
     for (let i = 0; i < 4; i++) this.#put(frame, headLength(frame) + i, (number >>> (8 * i)) & 255)
     return frame
   }
@@ -192,7 +191,7 @@ function frameOf(request: { id: string; method: string; args: readonly unknown[]
   chunk.writeUInt32LE(number, 0)
   chunk.writeUInt32LE(message.length, 8)
   chunk.set(message, CHUNK_HEAD)
-  if (chunk.length > 0xffff) throw new Error('only short requests are made here')
+  if (chunk.length > 0xffff) throw new Error('requests are limited to 64 KiB')
   const head =
     chunk.length < 126 ? [BINARY, 0x80 | chunk.length] : [BINARY, 0x80 | 126, chunk.length >> 8, chunk.length & 255]
   return Buffer.concat([Buffer.from(head), MASK, chunk.map((byte, i) => byte ^ MASK[i % 4]!)])

@@ -1,4 +1,4 @@
-// Images of 1 MB, 30 times a second, to 10 clients of the filter `wslink`: whether all arrive, and how evenly. After a build.
+// Images of 1 MB, 30 per second, to 10 clients of filter `wslink`: rate and intervals of their arrival. Needs a build.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,14 +8,14 @@ import { pin, withServer } from './processes.ts'
 
 const CLIENTS = 10
 const SECONDS = 10
-/** Bytes from which on a message is an image. */
+/** Bytes above which a message is an image. */
 const IMAGE = 1_000_000
 
 const root = join(import.meta.dirname, '..')
 const server = [process.execPath, join(root, 'dist/bin/fws-server.js'), '-p', '0', '-f']
 const flags = [join(root, 'bench/filters/images.ts'), '--wslink-secret', 'bench']
 
-/** A client, and when each image came. */
+/** A client, and the arrival times of its images. */
 async function open(url: string): Promise<{ socket: WebSocket; at: number[] }> {
   const socket = new WebSocket(`${url}/ws`, { perMessageDeflate: false })
   await once(socket, 'open')
@@ -39,8 +39,8 @@ await withServer([...server, ...flags], async ({ url }) => {
   const gaps = clients.flatMap(({ at }) => at.slice(1).map((time, i) => time - at[i]!)).toSorted((a, b) => a - b)
   const part = (share: number) => gaps[Math.min(gaps.length - 1, Math.floor(share * gaps.length))]!.toFixed(1)
   const rates = clients.map(({ at }) => (at.length / SECONDS).toFixed(1))
-  console.log(`images a second of each client: ${rates.join(' ')}`)
-  console.log(`between two of them: median ${part(0.5)} ms, 99 % ${part(0.99)} ms, most ${part(1)} ms`)
+  console.log(`images per second of each client: ${rates.join(' ')}`)
+  console.log(`intervals: median ${part(0.5)} ms, 99 % ${part(0.99)} ms, maximum ${part(1)} ms`)
   console.log(`closed: ${clients.filter(({ socket }) => socket.readyState !== WebSocket.OPEN).length}`)
   for (const { socket } of clients) socket.terminate()
 })

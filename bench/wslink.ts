@@ -1,7 +1,7 @@
-// Calls a second and MB a second of answers of 1 MB by the filter `wslink`, beside the original server in Python. After a build:
+// Calls per second, and MB per second in replies of 1 MB, of filter `wslink`, compared with wslink (Python). Needs a build:
 // `node --import tsx bench/wslink.ts --python CLONE --interpreter VENV/bin/python`, with a clone of Kitware/wslink and an environment
-// made by `python3 -m venv VENV && VENV/bin/pip install aiohttp msgpack`; it needs aiohttp 3.9, Debian 12 has 3.8. The load is a client
-// of its own, leaner than the official one, so that the servers are measured and not the client. Rounds alternate; medians.
+// made by `python3 -m venv VENV && VENV/bin/pip install aiohttp msgpack`; it needs aiohttp 3.9, Debian 12 has 3.8. The load is a
+// client with less overhead than the official one, so that the servers are the bottleneck. Medians of alternating rounds.
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -60,11 +60,11 @@ if (chosen.python !== undefined) {
 
 interface Sample {
   readonly rate: number
-  /** Microseconds of the server's core for one answer: what other processes take tells less on it. */
+  /** CPU microseconds of the server per reply, which depends less on other processes. */
   readonly cost: number
 }
 
-/** Each row of one server. */
+/** Measures all rows of a server. */
 function measure(command: readonly string[]): Promise<readonly Sample[]> {
   return withServer(command, async ({ url, pid }) => {
     await check(url)
@@ -80,7 +80,7 @@ function measure(command: readonly string[]): Promise<readonly Sample[]> {
   })
 }
 
-/** The answers are those that are meant. */
+/** Verifies the replies. */
 async function check(url: string): Promise<void> {
   const socket = new WebSocket(`${url}/ws`, { perMessageDeflate: false })
   await once(socket, 'open')
@@ -95,7 +95,7 @@ async function check(url: string): Promise<void> {
   await ask('system:c0:0', 'wslink.hello', [{ secret: SECRET }])
   const sum = await ask('rpc:check:0', 'demo.add', [1, 2])
   const image = await ask('rpc:check:1', 'demo.image', [])
-  if (sum !== 3 || (image as Uint8Array).length !== IMAGE) throw new Error(`wrong answers: ${sum}, ${image}`)
+  if (sum !== 3 || (image as Uint8Array).length !== IMAGE) throw new Error(`wrong replies: ${sum}, ${image}`)
   socket.terminate()
 }
 
@@ -112,7 +112,7 @@ for (const [index, { name }] of rows.entries()) {
     const rates = all.map(round => round[index]!.rate)
     const cost = median(all.map(round => round[index]!.cost))
     const list = rates.map(rate => rate.toFixed(0)).join(' ')
-    console.log(`  ${server}: ${median(rates).toFixed(0)} (${list}), ${cost.toFixed(0)} µs of its core for one`)
+    console.log(`  ${server}: ${median(rates).toFixed(0)} (${list}), ${cost.toFixed(0)} µs of CPU per reply`)
     return median(rates)
   })
   if (medians.length === 2) console.log(`  ours : python = ${(medians[0]! / medians[1]!).toFixed(1)}`)

@@ -1,4 +1,4 @@
-// Compiles the sources and the tests to .build, without type checks: tests then start at once instead of being compiled file by file.
+// Compiles the sources and the tests to .build without type checks, so that tests start fast.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -14,9 +14,9 @@ execFileSync(
     stdio: 'inherit',
   },
 )
-// Its own package: `filtered-websocket` means the compiled sources beside the tests, not dist.
+// With its own package.json, `filtered-websocket` resolves to the sources compiled for the tests, not to dist.
 const { name, type, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const here = JSON.parse(JSON.stringify(exports).replaceAll('./dist/', './'))
 writeFileSync(join(out, 'package.json'), JSON.stringify({ name, type, exports: here }))
-// The client libraries as browsers load them.
+// The client libraries for browsers.
 symlinkSync('../dist/browser', join(out, 'browser'))

@@ -1,5 +1,5 @@
-// Writes what the code describes: docs/reference/options.md, config.schema.json, and the filter table in README.md.
-// With --check it writes nothing and fails if one of them is out of date.
+// Generates docs/reference/options.md, config.schema.json, and the filter table in README.md.
+// With --check it only fails if one of them is out of date.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -10,7 +10,7 @@ const { coreOptions, commandOptions, envName } = await load('src/config/options.
 const { configSchema } = await load('src/config/schema.js')
 const { builtinNames, FILTER, STORAGE } = await load('src/modules/loader.js')
 
-/** Groups of the filter table; a filter with `stage: 'guard'` is a guard, and one that is not listed here is under Others. */
+/** Groups of the filter table. A filter with `stage: 'guard'` is a guard; a filter that is not listed is in Others. */
 const GUARDS = 'Guards'
 const GROUPS = {
   [GUARDS]: [],

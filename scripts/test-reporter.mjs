@@ -1,5 +1,5 @@
-// Prints what the spec reporter prints, then one line for each reason for which tests were skipped. With NO_SKIPS, a skip because a
-// program is missing fails the run.
+// The spec reporter with one more line per reason of skipped tests. With NO_SKIPS, a skip because of a missing program fails the
+// run.
 import { Readable } from 'node:stream'
 import { spec } from 'node:test/reporters'
 

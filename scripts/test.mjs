@@ -1,10 +1,10 @@
-// Runs the tests: the quick ones, with --long the long ones (*.long.test.ts), or the files named.
+// Runs the quick tests, with --long the long ones (*.long.test.ts), or the given files.
 import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
-/** Milliseconds for a test, and for a whole file: only one that hangs comes near. Tests wait with deadlines of their own. */
+/** Milliseconds for a test, and for a file. Tests have shorter deadlines. */
 const TIMEOUT = 300_000
 
 const [option, ...named] = process.argv.slice(2)
@@ -14,12 +14,12 @@ const all = readdirSync(join(root, 'test'), { recursive: true })
   .filter(file => file.endsWith('.test.ts'))
   .map(file => join('test', file))
   .sort()
-/** Test files at a time. Quick tests mostly wait, so there are more of them than cores; long ones measure time and fill both cores. */
+/** Concurrent test files. Quick tests mostly wait; long ones measure time and use both cores. */
 const concurrency = isLong ? 1 : 3
 const files = given.length > 0 ? given : all.filter(file => file.endsWith('.long.test.ts') === isLong)
 
 const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1
-// The command line is tested as it is shipped.
+// Tests run the built command.
 for (const script of ['build.mjs', 'compile-tests.mjs']) if (node(join(root, 'scripts', script)) !== 0) process.exit(1)
 
 const compiled = files.map(file => join('.build', file.replace(/\.ts$/, '.js')))
@@ -34,7 +34,7 @@ const runner = spawn(
     '--test-reporter-destination=stdout',
     ...compiled,
   ],
-  // A process group of its own, so that nothing that a test started outlives the run, whatever way it ends.
+  // In its own process group, so that all processes of the tests can be killed at the end.
   { cwd: root, stdio: 'inherit', detached: true },
 )
 const endGroup = () => {
@@ -52,6 +52,6 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   })
 }
 runner.on('exit', code => {
-  if (endGroup()) console.error('processes that tests had left behind were ended')
+  if (endGroup()) console.error('killed processes that tests had left')
   process.exit(code ?? 1)
 })

@@ -1,4 +1,4 @@
 import type { Client, Payload } from 'filtered-websocket'
 
-/** Every message to everyone, its sender included. */
+/** Broadcasts each message to all clients, including the sender. */
 export const message = (payload: Payload, client: Client) => client.server.broadcast(payload)

@@ -2,7 +2,7 @@ import type { Host } from 'filtered-websocket'
 
 export const uses = ['wslink']
 
-/** What can be called, as in bench/servers/wslink-original.py. */
+/** The procedures of bench/servers/wslink-original.py. */
 export const setup = (host: Host) => {
   const wslink = host.use('wslink')
   const image = Buffer.alloc(1_000_000)

@@ -6,12 +6,12 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A client is in the room that its URL names (`?room=17`). */
+/** Joins the room in the URL (`?room=17`). */
 export const open = (client: Client) => {
   client.state.room = client.handshake?.url.searchParams.get('room') ?? 'lobby'
   client.join(client.state.room)
 }
 
-/** Every message to everyone in the room but its sender. */
+/** Broadcasts each message to the others in the room. */
 export const message = (payload: Payload, client: Client) =>
   client.server.broadcast(payload, { topic: client.state.room!, except: client })

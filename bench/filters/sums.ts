@@ -2,6 +2,6 @@ import type { Host } from 'filtered-websocket'
 
 export const uses = ['messaging']
 
-/** What is asked, as in bench/servers/socketio-sums.mjs. */
+/** The request of bench/servers/socketio-sums.mjs. */
 export const setup = (host: Host) =>
   host.use('messaging').request('add', (_client, [a, b]) => (a as number) + (b as number))

@@ -1,4 +1,4 @@
-// Bun with its native publish (uWebSockets): `ws.publish` leaves the sender out, `server.publish` does not. Text arrives
+// Bun with its native publish (uWebSockets): `ws.publish` excludes the sender, `server.publish` does not. Text arrives
 // as a string. `bun bun.mjs KIND [deflate]`, KIND as in contestants.ts.
 const [kind, deflate] = process.argv.slice(2)
 const compress = deflate === 'deflate'

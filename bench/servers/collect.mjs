@@ -1,2 +1,2 @@
-// Loaded into a server of which the memory is measured.
+// Preloaded into a server whose memory is measured.
 process.on('SIGUSR2', () => (globalThis.Bun ? Bun.gc(true) : globalThis.gc()))

@@ -1,4 +1,4 @@
-// Socket.IO 4 that acknowledges sums, over WebSocket alone.
+// Socket.IO 4 that acknowledges sums, over WebSocket only.
 import { createServer } from 'node:http'
 import { Server } from 'socket.io'
 

@@ -1,4 +1,4 @@
-// Socket.IO 4 with its own rooms, over WebSocket alone. `socketio.mjs KIND [deflate]`, KIND as in contestants.ts.
+// Socket.IO 4 with its rooms, over WebSocket only. `socketio.mjs KIND [deflate]`, KIND as in contestants.ts.
 import { createServer } from 'node:http'
 import { Server } from 'socket.io'
 

@@ -1,10 +1,10 @@
-// No WebSocket server: answers every handshake with the same bytes and, once it receives anything, writes finished frames
-// to all connections as fast as they take them. What the load generator can read from it is its ceiling.
+// A fake WebSocket server: answers every handshake with the same bytes and, after the first data, writes prepared frames to all
+// connections as fast as it can. It measures the ceiling of the load generator.
 // `source.mjs SIZE`: bytes of payload.
 import { createServer } from 'node:net'
 
 const size = Number(process.argv[2])
-/** The number that a message carries stays 0; the load does not look at it here. */
+/** The message number stays 0; the load does not read it here. */
 const payload = Buffer.alloc(size, '0')
 const header = size < 126 ? [0x81, size] : [0x81, 126, size >> 8, size & 255]
 const frame = Buffer.concat([Buffer.from(header), payload])
@@ -17,14 +17,14 @@ const server = createServer({ noDelay: true }, socket => {
   socket.on('error', () => {})
   socket.once('data', () => {
     socket.write(ANSWER)
-    socket.once('data', () => sockets.forEach(pump))
+    socket.once('data', () => sockets.forEach(flood))
   })
 })
 server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 }, () =>
   console.error(`listening on ws://127.0.0.1:${server.address().port}`),
 )
 
-function pump(socket) {
+function flood(socket) {
   const fill = () => {
     while (socket.write(block));
   }

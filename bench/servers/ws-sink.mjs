@@ -1,4 +1,4 @@
-// ws as it takes a stream of binary messages: counts their bytes, and says `done` at so many. `ws-sink.mjs BYTES`.
+// ws receives a stream of binary messages, and sends `done` after BYTES bytes. `ws-sink.mjs BYTES`.
 import { WebSocketServer } from 'ws'
 
 const total = Number(process.argv[2])

@@ -1,4 +1,4 @@
-// ws as its README shows a broadcast: a loop over the clients; text is decoded to a string, as applications do.
+// ws with the broadcast of its README: a loop over the clients. Text is decoded to a string, as in applications.
 // `ws.mjs KIND [deflate]`, KIND as in contestants.ts.
 import { WebSocketServer } from 'ws'
 

@@ -1,4 +1,4 @@
-# The original server of wslink, with the procedures of bench/filters/procedures.ts. PYTHONPATH=CLONE/src python3 wslink-original.py
+# The server of wslink (Python), with the procedures of bench/filters/procedures.ts. PYTHONPATH=CLONE/src python3 wslink-original.py
 import sys
 from argparse import Namespace
 
