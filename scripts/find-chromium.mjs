@@ -1,4 +1,4 @@
-// Sees to it that the tests of pages find a browser; run with tsx, once before all tests.
-import { provideChromium } from '../test/support/chromium-binary.ts'
+// Installs a browser for the tests if there is none. Run with tsx before all tests.
+import { installChromium } from '../test/support/chromium-binary.ts'
 
-provideChromium()
+installChromium()

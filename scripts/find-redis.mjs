@@ -1,4 +1,4 @@
-// Sees to it that the tests of storage "redis" find a server; run with tsx, once before all tests.
-import { provideRedis } from '../test/support/redis-binary.ts'
+// Installs Redis for the tests if there is none. Run with tsx before all tests.
+import { installRedis } from '../test/support/redis-binary.ts'
 
-provideRedis()
+installRedis()

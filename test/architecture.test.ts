@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { it } from 'node:test'
 import { root } from './support/root.ts'
 
-/** Rooms of src: each imports only from those before it, and from itself. Rooms in one array do not import each other. */
+/** Rooms of src: each imports only from earlier rooms and itself. Rooms in one array do not import each other. */
 const ROOMS = [
   ['contract'],
   ['kit'],
@@ -22,7 +22,7 @@ const ROOMS = [
 const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0]! : file)
 const rankOf = (room: string) => ROOMS.findIndex(rooms => rooms.includes(room))
 
-/** Imports of every file below a folder, types included, as paths relative to it. */
+/** Imports of all files below a folder, including types, as paths relative to it. */
 function importsIn(folder: string): { file: string; imports: string }[] {
   return readdirSync(folder, { recursive: true })
     .map(String)
@@ -41,7 +41,7 @@ it('imports between the rooms of src run one way', () => {
   assert.ok(src.length > 300)
   const back = src.filter(({ file, imports }) => {
     const [from, to] = [roomOf(file), roomOf(imports)]
-    // root.ts, which knows where the package is, is for every room; index.ts and cli.ts import any.
+    // All rooms may import root.ts, which finds the package; index.ts and cli.ts may import all rooms.
     if (from === to || to === 'root.ts' || rankOf(from) === -1) return false
     return rankOf(to) === -1 || rankOf(to) >= rankOf(from)
   })
@@ -57,7 +57,7 @@ it('the core imports no filter, storage or client, and they import no file of th
   assert.deepEqual(outside('client', /^\.\.\/protocols\//), [])
 })
 
-it('a filter imports its own parts only', () => {
+it('a filter imports only its own parts', () => {
   const foreign = importsIn(join(root, 'filters')).filter(({ file, imports }) => {
     const owner = roomOf(file).replace(/\.ts$/, '')
     return !imports.startsWith('..') && roomOf(imports).replace(/\.ts$/, '') !== owner

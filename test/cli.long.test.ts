@@ -6,11 +6,11 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { generate } from 'selfsigned'
+import { selfSigned } from './support/certificates.ts'
 import { explained, folder, Launched, launch, refusal, root, run } from './support/cli.ts'
 import { Peer, until } from './support/peer.ts'
 
-/** A filter with an option that must be given, a secret, and one of each other type. */
+/** A filter with a required option, a secret, and one option of each other type. */
 const VAULT = `
 import type { Host, OptionSpecs } from 'filtered-websocket'
 export const options = {
@@ -36,7 +36,7 @@ function section(help: string, heading: string): string {
 const flagsIn = (text: string) => [...text.matchAll(/^ +(?:-\w, )?--(\S+)/gm)].map(([, name]) => name)
 
 describe('fws-server --help', { concurrency: 3 }, () => {
-  it('goes to standard output alone, and exits 0', async () => {
+  it('goes to standard output only, and exits 0', async () => {
     const { code, stdout, stderr } = await run(['--help'])
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
     assert.match(stdout, /^fws-server -f FILTER\.\.\. \[options\]\n/)
@@ -83,7 +83,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     assert.match(section(stdout, 'Examples:'), /fws-server -f log \.\/my-filter\.ts broadcast/)
   })
 
-  it('lists the built-in filters, each with the description in its module', async () => {
+  it('lists the built-in filters, each with the description of its module', async () => {
     const { stdout } = await run(['--help'])
     const lines = section(stdout, 'Built-in filters:').split('\n')
     const listed = lines.map(line => /^ {2}(\S+) +(\S.*)$/.exec(line)!.slice(1))
@@ -99,7 +99,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     }
   })
 
-  it("shows a filter's own options under its own heading when -f names it, and not otherwise", async () => {
+  it('shows the options of a filter under their own heading only if -f names it', async () => {
     const [chosen, other] = await Promise.all([run(['-f', 'rate-limit', 'log', '--help']), run(['--help'])])
     assert.deepEqual(flagsIn(section(chosen.stdout, 'Filter rate-limit:')), [
       'rate-limit-messages',
@@ -115,14 +115,14 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     assert.doesNotMatch(other.stdout, /rate-limit-messages|log-max/)
   })
 
-  it('shows the options of a filter whose required option is not given yet', async t => {
+  it('shows the options of a filter whose required option is missing', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     const { code, stdout } = await run(['-f', './vault.ts', '--help'], { cwd })
     assert.equal(code, 0)
     assert.match(section(stdout, 'Filter vault:'), /--vault-key +what opens the vault +\[string\] \[required\]/)
   })
 
-  it('shows the options of the filters beside an option that is wrong', async () => {
+  it('shows the options of filters even if an option is wrong', async () => {
     const { code, stdout } = await run(['-f', 'log', '-p', 'abc', '--help'])
     assert.equal(code, 0)
     assert.deepEqual(flagsIn(section(stdout, 'Filter log:')), ['log-max'])
@@ -136,20 +136,20 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     assert.doesNotMatch(stdout, /hunter2/)
   })
 
-  it('refuses when a filter is missing, as there is nothing to show of it', async () => {
+  it('refuses a missing filter, which has no options to show', async () => {
     assert.match(await refusal(['-f', 'brodcast', '--help']), /^no filter "brodcast"; did you mean "broadcast"\?\n/)
   })
 })
 
 describe('fws-server --version', () => {
-  it('prints the version of the package alone', async () => {
+  it('prints only the version of the package', async () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     assert.deepEqual(await run(['--version']), { code: 0, signal: null, stdout: `${version}\n`, stderr: '' })
   })
 })
 
 describe('fws-server --explain', { concurrency: 3 }, () => {
-  it('says which file put which handler on which chain, in order, and exits', async t => {
+  it('prints which file adds which handler to which chain, in order, and exits', async t => {
     const cwd = folder(t, {
       'parts/twice.js': 'export const message = [() => {}, () => {}]\nexport const open = () => {}',
       'door.js':
@@ -186,7 +186,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
     ])
   })
 
-  it('says of every option its value and where it came from', async t => {
+  it('prints the value and the source of every option', async t => {
     const cwd = folder(t, { 'my.json': '{ "drain": 7, "origins": ["http://a", "http://b"] }' })
     const { stdout } = await run(['-p', '0', '-c', 'my.json', '--explain'], { cwd, env: { FWS_HEARTBEAT: '5' } })
     const options = explained(stdout)
@@ -208,7 +208,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
     )
   })
 
-  it('shows the options of each place in the chain that has its own', async t => {
+  it('shows the options of each position in the chain that has its own', async t => {
     const cwd = folder(t, {
       'my.json': '{ "filters": [["log", { "max": 3 }], "log", ["log", { "log-max": 9 }]] }',
     })
@@ -246,7 +246,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
     })
   }
 
-  it('stops the filters that it has set up', async t => {
+  it('stops the filters that it set up', async t => {
     const cwd = folder(t, {
       'noted.js':
         "export const setup = ({ log }) => ({ start() { log.info('started') }, stop: () => log.info('stopped') })",
@@ -262,7 +262,7 @@ describe('fws-server --explain', { concurrency: 3 }, () => {
     )
   })
 
-  it('exits even where a setup has left a timer running', async t => {
+  it('exits even if a setup leaves a timer running', async t => {
     const cwd = folder(t, { 'busy.js': 'export const setup = () => void setInterval(() => {}, 1000)' })
     const { code } = await run(['-f', './busy.js', '--explain'], { cwd })
     assert.equal(code, 0)
@@ -318,7 +318,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     it(argv, async () => assert.equal(await refusal(argv.split(' ')), sentence))
   }
 
-  it('a key that cannot be read', async t => {
+  it('a key file that cannot be read', async t => {
     const cwd = folder(t)
     assert.equal(
       await refusal(['-p', '0', '--key', 'k.pem', '--cert', 'c.pem'], { cwd }),
@@ -331,7 +331,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     assert.equal(await refusal(['-f', './vault'], { cwd }), 'filter vault needs --vault-key: what opens the vault')
   })
 
-  it('a secret given twice, without telling it', async t => {
+  it('a secret that is given twice, without printing it', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     assert.equal(
       await refusal(['-f', './vault', '--vault-key', 'hunter2', '--vault-key', 'hunter3'], { cwd }),
@@ -339,7 +339,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     )
   })
 
-  it('a mistyped filter, with the nearest one and every place tried', async t => {
+  it('a mistyped filter, with the nearest name and all places tried', async t => {
     const cwd = folder(t)
     assert.deepEqual((await refusal(['-f', 'brodcast'], { cwd })).split('\n'), [
       'no filter "brodcast"; did you mean "broadcast"?',
@@ -359,7 +359,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     )
   })
 
-  it('and ends even where a filter has left a timer running', async t => {
+  it('and exits even if a filter leaves a timer running', async t => {
     const cwd = folder(t, { 'busy.js': 'setInterval(() => {}, 1000)\nexport const message = () => {}' })
     assert.equal(
       await refusal(['-f', './busy.js', '--prot', '1'], { cwd }),
@@ -368,8 +368,8 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
   })
 })
 
-describe('fws-server takes values', { concurrency: 3 }, () => {
-  it('of every type, and gives them to the filter that owns them', async t => {
+describe('fws-server accepts values', { concurrency: 3 }, () => {
+  it('of every type, and passes them to the filter that owns them', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     const owners = ['--vault-owners', 'ann', 'bob', '--vault-owners', 'cy']
     const argv = ['--vault-key', '-5', '--vault-depth=12', '--vault-ratio', '-0.25', '--vault-open', ...owners]
@@ -388,7 +388,7 @@ describe('fws-server takes values', { concurrency: 3 }, () => {
     })
   })
 
-  it('after one -f or after several', async () => {
+  it('after one -f or several', async () => {
     const [one, several] = await Promise.all([
       run(['-f', 'echo', 'log', '--explain']),
       run(['-f', 'echo', '-f', 'log', '--explain']),
@@ -397,14 +397,14 @@ describe('fws-server takes values', { concurrency: 3 }, () => {
     assert.deepEqual(explained(several.stdout).get('filters'), ['echo log', 'flag'])
   })
 
-  it('of a switch as --no-NAME', async () => {
+  it('of a boolean as --no-NAME', async () => {
     const { stdout } = await run(['-f', 'broadcast-by-token', '--no-broadcast-by-token-loose', '--explain'], {
       env: { FWS_BROADCAST_BY_TOKEN_LOOSE: 'true' },
     })
     assert.deepEqual(explained(stdout).get('broadcast-by-token-loose'), ['false', 'flag'])
   })
 
-  it('from flags before the environment before the config file before the default', async t => {
+  it('from flags before the environment, the config file and the default', async t => {
     const cwd = folder(t, { 'my.json': '{ "max-clients": 3 }' })
     const seen = async (argv: string[], env: Record<string, string>) =>
       explained((await run([...argv, '--explain'], { cwd, env })).stdout).get('max-clients')
@@ -421,7 +421,7 @@ describe('fws-server takes values', { concurrency: 3 }, () => {
     )
   })
 
-  it('of filters as a whole from the first source that names any', async t => {
+  it('of filters only from the first source that names any', async t => {
     const cwd = folder(t, { 'my.json': '{ "filters": ["log"] }' })
     const seen = async (argv: string[], env: Record<string, string>) =>
       explained((await run([...argv, '-c', 'my.json', '--explain'], { cwd, env })).stdout).get('filters')
@@ -434,9 +434,9 @@ describe('fws-server takes values', { concurrency: 3 }, () => {
   })
 })
 
-describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () => {
-  it('takes -key and -cert, and serves TLS', async t => {
-    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+describe('fws-server with the spelling of filtered_websocket (Python)', { concurrency: 3 }, () => {
+  it('accepts -key and -cert, and serves TLS', async t => {
+    const { key, cert } = await selfSigned()
     const cwd = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const server = await launch(t, ['-p', '0', '-f', 'echo', '-key', 'key.pem', '-cert', 'cert.pem'], { cwd })
     assert.match(server.url, /^wss:\/\/127\.0\.0\.1:\d+$/)
@@ -445,7 +445,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
     assert.deepEqual(await peer.get(1), ['hello'])
   })
 
-  it('takes flags in snake_case, and in camelCase', async () => {
+  it('accepts flags in snake_case and camelCase', async () => {
     const { stdout } = await run(['--max_payload', '5', '--memory_channels', 'a', 'b', '--maxClients=7', '--explain'])
     const options = explained(stdout)
     assert.deepEqual(
@@ -458,7 +458,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
     )
   })
 
-  it('takes the dotted names of the six filters', async () => {
+  it('accepts the dotted names of the six filters', async () => {
     const names = {
       broadcast_messages: 'broadcast',
       broadcast_messages_by_token: 'broadcast-by-token',
@@ -473,7 +473,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
     assert.deepEqual(Object.fromEntries(files.map(([, old, ours]) => [old, ours])), names)
   })
 
-  it('refuses a dotted name that there never was', async () => {
+  it('refuses an unknown dotted name', async () => {
     assert.match(
       await refusal(['-f', 'filtered_websocket.filters.stdout_mesages']),
       /^no filter "filtered_websocket\.filters\.stdout_mesages"; did you mean "stdout-messages"\?\n/,
@@ -481,7 +481,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
   })
 
   for (const name of ['filtered_websocket.storage_objects.default', 'memory']) {
-    it(`takes STORAGE_OBJECT_MODULE=${name}`, async () => {
+    it(`accepts STORAGE_OBJECT_MODULE=${name}`, async () => {
       const { code, stdout } = await run(['--explain'], { env: { STORAGE_OBJECT_MODULE: name } })
       assert.equal(code, 0)
       assert.match(stdout, /^storage\n {2}memory +dist\/storage\/memory\.js$/m)
@@ -489,7 +489,7 @@ describe('fws-server with the spelling of the ancestor', { concurrency: 3 }, () 
     })
   }
 
-  it('takes --storage and FWS_STORAGE before STORAGE_OBJECT_MODULE', async () => {
+  it('prefers --storage and FWS_STORAGE to STORAGE_OBJECT_MODULE', async () => {
     const env = { STORAGE_OBJECT_MODULE: './nowhere' }
     const [flag, own] = await Promise.all([
       run(['--storage', 'memory', '--explain'], { env }),
@@ -541,7 +541,7 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
       assert.equal(await refusal(['-p', '0'], { env: { [name]: value } }), sentence))
   }
 
-  it('only warns of an FWS_ variable that names no option, with the nearest one', async t => {
+  it('only warns about an FWS_ variable that names no option, with the nearest name', async t => {
     const server = await launch(t, ['-p', '0'], { env: { FWS_PROT: '1', FWS_SERVICE_HOST: '10.0.0.1' } })
     assert.deepEqual(
       server.logged().flatMap(({ level, msg }) => (level === 40 ? [msg] : [])),
@@ -552,12 +552,12 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
     )
   })
 
-  it('warns of a switch that only the command line has', async t => {
+  it('warns about a boolean that only the command line has', async t => {
     const server = await launch(t, ['-p', '0'], { env: { FWS_EXPLAIN: '1' } })
     assert.match(String(server.logged()[0]!.msg), /^environment variable FWS_EXPLAIN names no option/)
   })
 
-  it('reads a secret from the file that FWS_NAME_FILE names, without the last line end', async t => {
+  it('reads a secret from the file that FWS_NAME_FILE names, without the final line break', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT, 'key.txt': 'two words\n' })
     const server = await launch(t, ['-p', '0', '-f', './vault', 'echo'], {
       cwd,
@@ -569,7 +569,7 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
     assert.equal(JSON.parse(String(text))['vault-key'], 'two words')
   })
 
-  it('refuses FWS_NAME_FILE where there is no such file', async t => {
+  it('refuses FWS_NAME_FILE if the file does not exist', async t => {
     const cwd = folder(t, { 'vault.ts': VAULT })
     assert.equal(
       await refusal(['-f', './vault'], { cwd, env: { FWS_VAULT_KEY_FILE: '/nowhere' } }),
@@ -586,7 +586,7 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
     )
   })
 
-  it('does not read a file for an option that is no secret', async t => {
+  it('does not read a file for an option that is not a secret', async t => {
     const cwd = folder(t, { port: '8123' })
     const { stdout, stderr } = await run(['--explain'], { cwd, env: { FWS_PORT_FILE: 'port' } })
     assert.deepEqual(explained(stdout).get('port'), ['9000', 'default'])
@@ -595,7 +595,7 @@ describe('fws-server and the environment', { concurrency: 3 }, () => {
 })
 
 describe('fws-server as a process', { concurrency: 3 }, () => {
-  it('without -f sends each message to the others and prints it', async t => {
+  it('without -f broadcasts and prints each message', async t => {
     const server = await launch(t, ['-p', '0'])
     const ann = await Peer.open(server.url)
     const bob = await Peer.open(server.url)
@@ -609,7 +609,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.deepEqual(bob.received, ['hello'])
   })
 
-  it('says one line when it listens, with the real address', async t => {
+  it('logs one line when it listens, with the actual address', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'echo'])
     const [line, ...more] = server.logged()
     assert.deepEqual(more, [])
@@ -629,7 +629,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     })
   })
 
-  it('fails with exit 1 and one line when a start fails', async t => {
+  it('fails with exit 1 and one line when a filter fails to start', async t => {
     const cwd = folder(t, { 'late.js': "export const start = async () => { throw new Error('no licence') }" })
     assert.deepEqual(await run(['-p', '0', '-f', './late.js'], { cwd }), {
       code: 1,
@@ -640,7 +640,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    it(`stops at ${signal} with exit 0: clients are told 1001`, async t => {
+    it(`stops on ${signal} with exit 0, and closes clients with 1001`, async t => {
       const server = await launch(t, ['-p', '0', '-f', 'echo'])
       const peer = await Peer.open(server.url)
       const ended = await server.stop(signal)
@@ -650,7 +650,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     })
   }
 
-  it('prints what filters have written before it stops', async t => {
+  it('prints the output of filters before it stops', async t => {
     const cwd = folder(t, {
       'bye.js': "export const setup = ({ stdout }) => ({ stop: () => stdout.write('x'.repeat(300_000) + 'end') })",
     })
@@ -659,12 +659,12 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.deepEqual({ code, length: stdout.length, end: stdout.slice(-3) }, { code: 0, length: 300_003, end: 'end' })
   })
 
-  it('exits at once at a second signal', async t => {
+  it('exits immediately on a second signal', async t => {
     const cwd = folder(t, {
       'slow.js':
         "export const setup = ({ log }) => ({ stop: () => { log.info('stopping'); return new Promise(() => {}) } })",
     })
-    // Were it to wait for the filter, it would take longer than the test waits.
+    // Waiting for the filter would take longer than the deadline of the test.
     const server = await launch(t, ['-p', '0', '-f', './slow.js', '--drain', '60'], { cwd })
     server.child.kill('SIGTERM')
     await until(() => server.logged().some(({ msg }) => msg === 'stopping'))
@@ -672,7 +672,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.deepEqual({ code, signal }, { code: 1, signal: null })
   })
 
-  it('stops in order when the signal comes while its filters start', async t => {
+  it('stops in order when the signal arrives while its filters start', async t => {
     const cwd = folder(t, {
       'one.js': "export const setup = ({ log }) => ({ start() {}, stop: () => log.info('one has stopped') })",
       'two.js':
@@ -698,7 +698,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
       'hangs.js': code(hang),
     })
 
-    it(`stops at once when the signal comes while the ${what} of a module hangs`, async t => {
+    it(`stops immediately when the signal arrives while the ${what} of a module hangs`, async t => {
       const hang = "setInterval(() => {}, 1000); console.error('hanging'); await new Promise(() => {})"
       const server = new Launched(['-p', '0', '--filter-timeout', '0', ...argv], { cwd: folder(t, files(hang)) })
       t.after(() => server.kill())
@@ -709,7 +709,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
       if (what === 'start') assert.ok(server.logged().some(({ msg }) => msg === 'one has stopped'))
     })
 
-    it(`fails with exit 1 and one line when the ${what} of a module waits for nothing`, async t => {
+    it(`fails with exit 1 and one line when the ${what} of a module never settles`, async t => {
       const cwd = folder(t, files('await new Promise(() => {})'))
       const { code, stderr } = await run(['-p', '0', '--filter-timeout', '0', ...argv], { cwd })
       assert.equal(code, 1)
@@ -720,7 +720,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     })
   }
 
-  it('lives on when a filter leaves a rejection or a throwing timer behind while it starts', async t => {
+  it('survives a rejection or a throwing timer of a filter during its start', async t => {
     const cwd = folder(t, {
       'stray.js': `Promise.reject(new Error('stray promise'))
         export const start = () => new Promise(started => {
@@ -734,7 +734,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
-  it('lives on when what is left behind cannot even be shown', async t => {
+  it('survives unhandled errors that cannot be serialized', async t => {
     const nasty = "Object.create(null, { message: { get() { throw new Error('looked at') } } })"
     const cwd = folder(t, {
       'nasty.js': `const leave = () => { Promise.reject(${nasty}); setTimeout(() => { throw ${nasty} }) }
@@ -759,7 +759,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
-  it('writes ten errors a minute that were left behind, of each kind', async t => {
+  it('logs at most ten unhandled errors of each kind per minute', async t => {
     const cwd = folder(t, {
       'leaky.js': `export const message = () => {
         for (let i = 0; i < 50; i++) Promise.reject(new Error('leak'))
@@ -775,7 +775,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal(server.logged().filter(({ level }) => level === 60).length, 20)
   })
 
-  it('serves on while a consumer filter feeds itself', async t => {
+  it('continues while a consumer filter feeds itself', async t => {
     const cwd = folder(t, {
       'mill.js': `export const consumer = ({ channel }, server) => void server.publish(channel, 'again')
         export const message = (payload, client) => void client.server.publish('global', payload)`,
@@ -787,7 +787,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
-  it('lives on when the reader of its output goes away', async t => {
+  it('survives a reader of its output that exits', async t => {
     const head = spawn('head', ['-n', '1'], { stdio: ['pipe', 'pipe', 'inherit'] })
     const headEnded = once(head, 'close')
     const server = await launch(t, ['-p', '0'], { stdout: head.stdin })
@@ -802,7 +802,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
-  it('lives on when nobody reads its output; what is printed after that is whole messages', async t => {
+  it('survives a reader of its output that stalls; later output has only complete messages', async t => {
     const server = await launch(t, ['-p', '0'], { stdout: 'unread' })
     const ann = await Peer.open(server.url)
     const bob = await Peer.open(server.url)
@@ -815,7 +815,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     )
     server.readStdout()
     await until(() => server.stdout.includes(';\n'))
-    // Once there is room again, it prints again.
+    // When there is space again, it prints again.
     await until(() => {
       ann.send('room?')
       return server.stdout.endsWith('=> room?\n')
@@ -829,8 +829,8 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal((await server.stop()).code, 0)
   })
 
-  it('lives on when nobody reads its log', async t => {
-    // All echoes may wait at once: a peer that is still sending is not too slow.
+  it('survives a reader of its log that stalls', async t => {
+    // All echoes may be queued at once: a peer that still sends is not a slow client.
     const bounds = ['--log-max', '100000', '--max-buffered', '10000000', '--drain', '1']
     const server = await launch(t, ['-p', '0', '-f', 'log', 'echo', ...bounds])
     server.child.stderr!.pause()
@@ -844,7 +844,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal(server.child.exitCode, 0)
   })
 
-  it('lives on when the reader of its log goes away', async t => {
+  it('survives a reader of its log that exits', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'log', 'echo', '--drain', '1'])
     server.child.stderr!.destroy()
     const peer = await Peer.open(server.url)
@@ -855,7 +855,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     assert.equal(server.child.exitCode, 0)
   })
 
-  it('reads no file of the folder that it was not told to read', async t => {
+  it('reads only configured files of its working directory', async t => {
     const cwd = folder(t, {
       'config.json': '{ "nonsense": 1 }',
       '.env': 'FWS_PORT=abc',
@@ -866,7 +866,7 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
   })
 })
 
-/** A port that somebody listens on. */
+/** A port in use. */
 async function takenPort(t: { after(fn: () => void): void }): Promise<number> {
   const other = createServer().listen(0, '127.0.0.1')
   t.after(() => void other.close())

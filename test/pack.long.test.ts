@@ -63,7 +63,7 @@ const code: string = await createServer({ port: -1 }).then(() => 'none', (error:
 console.log(JSON.stringify({ status, received: caller.received, code, kinds: [typeof message, typeof fake, typeof storageConformance, typeof open] }))
 `
 
-/** Everything that the filter and the program may rely on must be in the tarball; so types of dependencies are checked too. */
+/** All imports of the filter and the program must be in the tarball, so the types of dependencies are checked too. */
 const TSCONFIG = {
   compilerOptions: {
     strict: true,
@@ -80,7 +80,7 @@ const TSCONFIG = {
   files: ['shout.ts', 'program.ts'],
 }
 
-/** Runs a program to its end; its output is in the error where it fails. */
+/** Runs a program to its end; a failure contains its output. */
 async function exec(file: string, args: readonly string[], cwd: string): Promise<string> {
   try {
     return (await promisify(execFile)(file, args, { cwd, timeout: 55_000 })).stdout
@@ -111,7 +111,7 @@ describe('the package, packed and installed in an empty folder', () => {
     for (const end of ends) await end()
   })
 
-  it('holds what runs, its types, the schema and the papers, and no tests and no sources', () => {
+  it('contains the program, its types, the schema and the documents, without tests and sources', () => {
     const kinds =
       /^(dist\/.+\.(js|d\.ts)|docs\/.+|examples\/.+|config\.(example|schema)\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
@@ -141,14 +141,14 @@ describe('the package, packed and installed in an empty folder', () => {
       files.filter(
         file => file.endsWith('.js') && file.startsWith('dist/') && !files.includes(file.replace(/js$/, 'd.ts')),
       ),
-      // For pages; what is imported in a bundler stands in dist/client.
+      // For pages; bundlers import from dist/client.
       ['client', 'media', 'messaging-files', 'messaging-timing', 'messaging', 'microphone-worklet'].map(
         name => `dist/browser/${name}.js`,
       ),
     )
   })
 
-  it('has every file that its package.json points to', () => {
+  it('contains every file that its package.json names', () => {
     const home = join(cwd, 'node_modules/filtered-websocket')
     const { bin, exports, types } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
     const targets = [types, ...Object.values(bin), ...pathsIn(exports)]
@@ -158,7 +158,7 @@ describe('the package, packed and installed in an empty folder', () => {
     assert.deepEqual(missing, [])
   })
 
-  it('installs nothing but JavaScript: no dependency has an install script', () => {
+  it('installs only JavaScript: no dependency has an install script', () => {
     const lock = JSON.parse(readFileSync(join(cwd, 'package-lock.json'), 'utf8'))
     const packages = Object.entries(lock.packages as Record<string, { hasInstallScript?: boolean }>)
     assert.ok(packages.length > 5)
@@ -191,12 +191,12 @@ describe('the package, packed and installed in an empty folder', () => {
     }
   })
 
-  it('type-checks a filter and a program against the types that it ships, strictly', async () => {
+  it('type-checks a filter and a program strictly against its types', async () => {
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
     await exec(process.execPath, [tsc, '-p', cwd], cwd)
   })
 
-  it('finds a type error in a filter, so the types are not any', async () => {
+  it('reports a type error in a filter, so the types are not any', async () => {
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
     writeFileSync(
       join(cwd, 'wrong.ts'),
@@ -215,7 +215,7 @@ export const message = (payload: Payload, client: Client) => client.sendd(payloa
     })
   })
 
-  it('runs that program: createServer, the built-ins as modules, and the test kit', async () => {
+  it('runs that program: createServer, the built-ins as modules, and the testing kit', async () => {
     const tsx = ['--import', import.meta.resolve('tsx'), 'program.ts']
     const printed = await exec(process.execPath, tsx, cwd)
     assert.deepEqual(JSON.parse(printed), {
@@ -227,12 +227,12 @@ export const message = (payload: Payload, client: Client) => client.sendd(payloa
   })
 })
 
-/** Of an export, whatever it depends on. */
+/** The targets of an export for any condition. */
 function pathsIn(to: string | object): readonly string[] {
   return typeof to === 'string' ? [to] : Object.values(to).flatMap(pathsIn)
 }
 
-/** Ends a process and those that it started. */
+/** Kills a process group. */
 async function killAll(child: ChildProcess): Promise<void> {
   try {
     process.kill(-child.pid!, 'SIGKILL')

@@ -13,18 +13,18 @@ import { ask, handshake } from './support/frames.ts'
 import { Peer, until } from './support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from './support/redis.ts'
 
-/** Nothing else looks like it, in whatever form it may be printed. */
+/** A unique value in any encoding. */
 const SECRET = 'xQ7pLm2vRz9KsW4tYc8NbJ3hGd6fAe5uVi1oXq0k'
-/** Parts of it are no better. */
+/** Parts of it must not be printed either. */
 const PART = SECRET.slice(3, 12)
 
 interface SecretOption {
   readonly name: string
-  /** What brings it. */
+  /** Arguments that add the option. */
   readonly chosen: readonly string[]
 }
 
-/** Every option of the core and of what is built in that is marked as a secret. */
+/** All secret options of the core, the filters and the storages. */
 async function secretOptions(): Promise<readonly SecretOption[]> {
   const found: SecretOption[] = []
   const add = (specs: OptionSpecs = {}, chosen: readonly string[]) => {
@@ -45,7 +45,7 @@ async function secretOptions(): Promise<readonly SecretOption[]> {
 
 const options = await secretOptions()
 
-/** Ways to give a secret: arguments and variables. */
+/** Ways to set a secret: arguments and variables. */
 const WAYS: Readonly<
   Record<string, (option: string, value: string, t: TestContext) => { argv: string[]; env: Record<string, string> }>
 > = {
@@ -74,7 +74,7 @@ class Collected extends Writable {
   }
 }
 
-/** Everything that the command says, in this process; a server that starts is stopped at once. */
+/** All output of the command, in this process; a server that starts is stopped immediately. */
 async function said(argv: readonly string[], env: Readonly<Record<string, string>>, base: string): Promise<string> {
   const [stdout, stderr] = [new Collected(), new Collected()]
   const result = await main({ argv, env, base, stdout, stderr })
@@ -92,14 +92,14 @@ for (const { name, chosen } of options) {
 
   describe(`--${name}`, () => {
     for (const [way, give] of Object.entries(WAYS)) {
-      it(`${way} is not explained`, async t => {
+      it(`${way} is not in --explain`, async t => {
         const { argv, env } = give(name, SECRET, t)
         const text = await said([...quiet, ...argv, '--explain'], env, folder(t))
         assertNone(text, '--explain')
       })
     }
 
-    it('given wrongly is not in the sentence that says so', async t => {
+    it('is not in the error about a wrong value', async t => {
       const variable = envName(name)
       const config = (text: string) => ['-c', join(folder(t, { 'c.json': text }), 'c.json')]
       const key = JSON.stringify(name)
@@ -138,7 +138,7 @@ for (const { name, chosen } of options) {
   })
 }
 
-describe('a server that runs', { skip: skipWithoutOwn }, () => {
+describe('a running server', { skip: skipWithoutOwn }, () => {
   let redis: RedisServer
   before(async () => {
     redis = await startRedis({ config: { requirepass: SECRET } })
@@ -147,7 +147,7 @@ describe('a server that runs', { skip: skipWithoutOwn }, () => {
 
   for (const { name, chosen } of options) {
     for (const [way, give] of Object.entries(WAYS)) {
-      it(`tells --${name} ${way} nowhere: not in the log, the metrics, an answer`, async t => {
+      it(`does not print --${name} ${way} in the log, the metrics or a response`, async t => {
         const value = name === 'redis-url' ? redis.url : SECRET
         const { argv, env } = give(name, value, t)
         const target = name === 'redis-password' ? ['--redis-port', String(redis.port)] : ['--redis-url', redis.url]
@@ -176,7 +176,7 @@ describe('a server that runs', { skip: skipWithoutOwn }, () => {
     }
   }
 
-  it('tells no password when Redis refuses it, or goes away', async t => {
+  it('logs no password when Redis refuses it or disconnects', async t => {
     const own = await startRedis({ config: { requirepass: SECRET } })
     t.after(() => own.stop())
     const argv = [

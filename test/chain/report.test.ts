@@ -3,11 +3,11 @@ import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { ErrorReport } from '../../src/chain/report.ts'
 import { createCounters } from '../../src/fanout/counters.ts'
+import { collectedLog } from '../support/log.ts'
 
 function reporting() {
-  const lines: Record<string, unknown>[] = []
   const counters = createCounters()
-  const log = pino({ level: 'debug', base: null }, { write: line => void lines.push(JSON.parse(line)) })
+  const { log, logged: lines } = collectedLog()
   return { report: new ErrorReport(log, counters), counters, lines }
 }
 

@@ -158,14 +158,14 @@ describe('order', () => {
     const filters: FilterModule[] = [
       { message: () => {} },
       {
-        // Late more often than not, and never for the same time.
+        // Mostly async, with varying delays.
         async message() {
           for (let n = below(4); n > 0; n--) await turn()
         },
       },
       { message: payload => `${payload}` },
       {
-        // A promise only now and then.
+        // Rarely async.
         message: payload => (below(3) === 0 ? Promise.resolve(payload) : undefined),
       },
       { message: (payload, client) => void arrived[client.state.orderNumber!]!.push(JSON.parse(String(payload)).text) },

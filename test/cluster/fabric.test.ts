@@ -48,7 +48,7 @@ describe('envelope', () => {
     ]
     const envelope = writeEnvelope(ann, { first: 1, restarted: false, messages })
     assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, restarted: false, messages })
-    // The format is longer than all that there is.
+    // The length of the format is beyond the end.
     const cut = writeEnvelope(ann, { first: 1, restarted: false, messages: [{ payload: 'x', format: 'points' }] })
     cut[24 + 5] = 200
     assert.equal(readEnvelope(cut), 'envelope with a message of kind 3 that cannot be read')
@@ -76,7 +76,7 @@ interface Node {
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
   readonly disconnects: DisconnectOrder[]
-  /** Messages and orders as they came. */
+  /** Messages and orders in the order of arrival. */
   readonly seen: (Payload | DisconnectOrder)[]
   readonly logged: Record<string, unknown>[]
   readonly listening: Set<string>

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { parse } from 'jsonc-parser'
-import { generate } from 'selfsigned'
+import { selfSigned } from '../support/certificates.ts'
 import { explained, folder, inside, launch, refusalInside, root, run } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 
@@ -276,7 +276,7 @@ describe('a server by its config file', { concurrency: 3 }, () => {
   })
 
   it('resolves its relative paths from its own folder, and those of the command line from the working directory', async t => {
-    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+    const { key, cert } = await selfSigned()
     const cwd = folder(t, {
       'etc/my.json': `{
         "port": 0,

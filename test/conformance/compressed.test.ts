@@ -8,7 +8,7 @@ import { onEachServer } from './served.ts'
 
 const MAX_PAYLOAD = 1_048_576
 const OFFER = { 'Sec-WebSocket-Extensions': 'permessage-deflate' }
-/** The reserved bit that says: compressed. */
+/** The reserved bit of a compressed message. */
 const RSV1 = 4
 const SERVER = 'server_no_context_takeover'
 const CLIENT = 'client_no_context_takeover'
@@ -23,7 +23,7 @@ function deflated(payload: string | Buffer, windowBits = 15): Buffer {
 
 const compressed = (opcode: number, payload: string | Buffer) => frame(opcode, deflated(payload), { rsv: RSV1 })
 
-/** Offers, and the answers to them; `undefined`: no extension, as RFC 7692, section 7, wants what is wrong to be declined. */
+/** Offers and responses; `undefined`: no extension, since RFC 7692, section 7, declines invalid offers. */
 const offers: readonly (readonly [offer: string, answer: string | undefined])[] = [
   ['permessage-deflate', ACCEPTED],
   [`permessage-deflate; ${SERVER}`, ACCEPTED],
@@ -64,7 +64,7 @@ const offers: readonly (readonly [offer: string, answer: string | undefined])[] 
   ['permessage-deflate; server_max_window_bits=10; server_max_window_bits=10', undefined],
 ]
 
-/** What is no list of extensions at all (RFC 6455, section 9.1). */
+/** Headers that are not extension lists (RFC 6455, section 9.1). */
 const malformed = [
   '',
   ',',
@@ -121,17 +121,17 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
     it(`refuses the extensions "${header}" with 400`, async () => assert.equal((await answerTo(header)).status, 400))
   }
 
-  it('takes the examples of RFC 7692', async () => {
+  it('accepts the examples of RFC 7692', async () => {
     const client = await served.open(OFFER)
     client.peer.send(
       frame(TEXT, hex('f248cdc9c90700'), { rsv: RSV1 }),
       frame(TEXT, hex('f248cd'), { rsv: RSV1, fin: false }),
       frame(CONTINUATION, hex('c9c90700')),
-      // A block that is stored, one that says it is the last, two in one message.
+      // A stored block, a final block, two blocks in one message.
       frame(TEXT, hex('000500faff48656c6c6f00'), { rsv: RSV1 }),
       frame(TEXT, hex('f348cdc9c9070000'), { rsv: RSV1 }),
       frame(TEXT, hex('f24805000000ffffcac9c90700'), { rsv: RSV1 }),
-      // And what it does not have to compress.
+      // A message need not be compressed.
       frame(TEXT, 'Hello'),
       frame(TEXT, hex('00'), { rsv: RSV1 }),
     )
@@ -139,10 +139,10 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
   })
 
   for (const size of [16, 64, 256, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072, MAX_PAYLOAD - 1024]) {
-    it(`takes messages of ${size} bytes, that shrink and that do not, whole and in fragments`, async () => {
+    it(`accepts messages of ${size} bytes, compressible or not, unfragmented and fragmented`, async () => {
       const client = await served.open(OFFER)
       const text = 'ünï, '.repeat(size).slice(0, size / 2)
-      // What does not shrink grows a little: max-payload holds for the frame as for what it unfolds to.
+      // Incompressible data grows a little: max-payload applies to the frame and to the inflated message.
       const noise = randomBytes(size)
       for (const [opcode, payload] of [
         [TEXT, text],
@@ -162,7 +162,7 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
   }
 
   for (const bits of [9, 12, 15]) {
-    it(`takes what a client compresses with a window of 2^${bits}`, async () => {
+    it(`accepts a message compressed with a window of 2^${bits}`, async () => {
       const client = await served.open({
         'Sec-WebSocket-Extensions': `permessage-deflate; client_max_window_bits=${bits}`,
       })
@@ -172,7 +172,7 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('takes 200 messages, compressed or not, in their order', async () => {
+  it('accepts 200 messages, compressed or not, in order', async () => {
     const client = await served.open(OFFER)
     const texts = Array.from({ length: 200 }, (_, i) => `${i} `.repeat(i))
     client.peer.send(...texts.map((text, i) => (i % 3 === 0 ? frame(TEXT, text) : compressed(TEXT, text))))
@@ -180,7 +180,7 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
   })
 
   for (const [what, bytes, code] of bad) {
-    it(`closes with ${code} on ${what}, and that connection only`, async () => {
+    it(`closes only that connection with ${code} on ${what}`, async () => {
       const client = await served.open(OFFER)
       client.peer.send(compressed(TEXT, 'one'), bytes, frame(TEXT, 'after'))
       await client.closedWith(code)
@@ -188,7 +188,7 @@ onEachServer(['--compress', '--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('closes with 1002 on a compressed frame of a client that has not asked for it', async () => {
+  it('closes with 1002 on a compressed frame of a client that did not negotiate compression', async () => {
     const client = await served.open()
     client.peer.send(compressed(TEXT, 'x'))
     await client.closedWith(1002)

@@ -1,4 +1,4 @@
-// RFC 6455, sections 5 and 7, and sections 1 to 5, 7 and 10 of the Autobahn test suite, against the command as it is shipped.
+// RFC 6455, sections 5 and 7, and sections 1 to 5, 7 and 10 of the Autobahn test suite, against the built command.
 
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
@@ -17,13 +17,13 @@ import {
 import { onEachServer } from './served.ts'
 
 const MAX_PAYLOAD = 500_000
-/** What a peer may cut one message into. */
+/** Fragment sizes that a peer may use. */
 const MAX_PIECES = 1024
 const MASK = Buffer.from([0x12, 0x34, 0x56, 0x78])
 
 const opcodes = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 
-/** The name, the bytes, and the code that they are answered with. */
+/** The name, the bytes, and the expected close code. */
 type Bad = readonly (readonly [what: string, bytes: Buffer, code: number])[]
 
 const badHeaders: Bad = [
@@ -57,9 +57,9 @@ const badHeaders: Bad = [
       1002,
     ] as const,
   ]),
-  ['the claim of a length with its highest bit set', frame(BINARY, '', { claims: 2 ** 63 }), 1009],
-  ['the claim of a message beyond any number', frame(BINARY, '', { claims: 2 ** 60 }), 1009],
-  ['the mere claim of a message beyond max-payload', frame(BINARY, '', { claims: 2 ** 40 }), 1009],
+  ['a declared length with its highest bit set', frame(BINARY, '', { declared: 2 ** 63 }), 1009],
+  ['a declared length beyond any limit', frame(BINARY, '', { declared: 2 ** 60 }), 1009],
+  ['a declared length beyond max-payload', frame(BINARY, '', { declared: 2 ** 40 }), 1009],
   ['a message one byte beyond max-payload', frame(BINARY, Buffer.alloc(MAX_PAYLOAD + 1)), 1009],
   [
     'a message whose fragments together are beyond max-payload',
@@ -88,7 +88,7 @@ const badControls: Bad = [
   ...[CLOSE, PING, PONG].flatMap(opcode => [
     [`control frame ${opcode} in fragments`, frame(opcode, '', { fin: false }), 1002] as const,
     [`control frame ${opcode} longer than 125 bytes`, frame(opcode, Buffer.alloc(126, 0x03)), 1002] as const,
-    [`control frame ${opcode} that claims 2^16 bytes`, frame(opcode, '', { claims: 65_536 }), 1002] as const,
+    [`control frame ${opcode} that declares 2^16 bytes`, frame(opcode, '', { declared: 65_536 }), 1002] as const,
     [
       `control frame ${opcode} with a length in two bytes`,
       Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | 126, 0, 0]), MASK]),
@@ -108,16 +108,16 @@ const goodCodes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1
 
 onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
   for (const [what, bytes, code] of [...badHeaders, ...badFragments, ...badControls]) {
-    it(`closes with ${code} on ${what}, and that connection only`, async () => {
+    it(`closes only that connection with ${code} on ${what}`, async () => {
       const bad = await served.open()
       bad.peer.send(frame(TEXT, 'one'), frame(BINARY, 'two'), bytes, frame(TEXT, 'after'))
       await bad.closedWith(code)
-      // What came before was good.
+      // The earlier messages are valid.
       await bad.received('one', Buffer.from('two'))
     })
   }
 
-  it('closes with the same codes when the bytes come one by one', async () => {
+  it('closes with the same codes when the bytes arrive one by one', async () => {
     const short = [...badHeaders, ...badFragments, ...badControls].filter(([, { length }]) => length < 200)
     await Promise.all(
       short.map(async ([, bytes, code]) => {
@@ -143,14 +143,14 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('closes with 1008 on a message that comes in crumbs', async () => {
+  it('closes with 1008 on a message of tiny fragments', async () => {
     const crumbs = await served.open()
     const bytes = frame(BINARY, Buffer.alloc(MAX_PAYLOAD))
     let sent = 0
     while (!crumbs.peer.isClosed && sent < bytes.length) {
       const crumb = bytes.subarray(sent, ++sent)
       await new Promise(resolve => crumbs.peer.socket.write(crumb, resolve))
-      // Else the next would come with it.
+      // Otherwise the next fragment would be in the same read.
       await new Promise(resolve => setImmediate(resolve))
     }
     assert.ok(sent > MAX_PIECES, `${sent} bytes were taken`)
@@ -158,7 +158,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     await crumbs.received()
   })
 
-  it('takes a length in more bytes than it needs: the minimum binds who sends', async () => {
+  it('accepts a length that is not minimal: the rule binds the sender', async () => {
     const client = await served.open()
     const long = Buffer.concat([
       Buffer.from([0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0, 2]),
@@ -184,7 +184,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('cuts off a peer that sends more pings in one write than 60', async () => {
+  it('disconnects a peer that sends more than 60 pings in one write', async () => {
     const client = await served.open()
     client.peer.send(...Array(50).fill(frame(PING, 'p')))
     await client.peer.get(50)
@@ -195,7 +195,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
   })
 
   for (const payload of ['', 'unasked', 'x'.repeat(125)]) {
-    it(`takes no notice of a pong of ${payload.length} bytes that it did not ask for`, async () => {
+    it(`ignores an unsolicited pong of ${payload.length} bytes`, async () => {
       const { peer } = await served.open()
       peer.send(frame(PONG, payload))
       await peer.roundTrip()
@@ -203,9 +203,9 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('joins a fragmented text, with pings answered in between', async () => {
+  it('joins a fragmented text, and answers pings between the fragments', async () => {
     const client = await served.open()
-    // The euro sign is cut in two.
+    // The split is inside the euro sign.
     client.peer.send(
       frame(TEXT, Buffer.from([0x61, 0xe2, 0x82]), { fin: false }),
       frame(PING, 'one'),
@@ -225,7 +225,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     await client.received('a€b')
   })
 
-  it('joins fragments however the network cuts them', async () => {
+  it('joins fragments that arrive in any pieces', async () => {
     const client = await served.open()
     await client.drip(
       Buffer.concat([
@@ -239,14 +239,14 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     assert.equal((await client.peer.get(1))[0]!.opcode, PONG)
   })
 
-  it('takes as many fragments as it allows', async () => {
+  it('accepts as many fragments as the limit allows', async () => {
     const client = await served.open()
     const between = Array(MAX_PIECES - 2).fill(frame(CONTINUATION, 'x', { fin: false }))
     client.peer.send(frame(TEXT, 'x', { fin: false }), ...between, frame(CONTINUATION, 'x'))
     await client.received('x'.repeat(MAX_PIECES))
   })
 
-  it('takes empty messages, text and binary, whole and in fragments', async () => {
+  it('accepts empty messages, text and binary, unfragmented and fragmented', async () => {
     const client = await served.open()
     for (const opcode of [TEXT, BINARY]) {
       client.peer.send(
@@ -262,7 +262,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     await client.received('', '', '', nothing, nothing, nothing)
   })
 
-  it('takes a message of exactly max-payload', async () => {
+  it('accepts a message of exactly max-payload', async () => {
     const client = await served.open()
     client.peer.send(frame(TEXT, 'x'.repeat(MAX_PAYLOAD)))
     await client.received('x'.repeat(MAX_PAYLOAD))
@@ -279,13 +279,13 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
       const leaving = await served.open()
       leaving.peer.send(bytes)
       await leaving.closedWith(code)
-      // RFC 6455, section 5.5.1: the code comes back; the reason may.
+      // RFC 6455, section 5.5.1: the code is echoed; the reason may be.
       const { payload } = leaving.peer.frames[0]!
       assert.deepEqual(frame(CLOSE, payload), bytes)
     })
   }
 
-  it('works on what came before a Close, and on nothing behind it', async () => {
+  it('handles messages before a Close frame, and none after it', async () => {
     const leaving = await served.open()
     leaving.peer.send(
       frame(TEXT, 'one'),
@@ -300,7 +300,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     await leaving.received('one', 'two')
   })
 
-  it('forgets a message whose Close comes before its last fragment', async () => {
+  it('discards an unfinished message when a Close frame arrives', async () => {
     const leaving = await served.open()
     leaving.peer.send(frame(TEXT, 'one', { fin: false }), closeFrame(1000), frame(CONTINUATION, 'two'))
     await leaving.closedWith(1000)
@@ -312,7 +312,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     ['a FIN within a frame', (peer: RawPeer) => peer.socket.end(frame(TEXT, 'half').subarray(0, 7))],
     ['a FIN between frames', (peer: RawPeer) => peer.socket.end(frame(TEXT, 'whole'))],
   ] as const) {
-    it(`survives ${how}, and takes it for 1006`, async () => {
+    it(`survives ${how}, and reports 1006`, async () => {
       const leaving = await served.open()
       leave(leaving.peer)
       await leaving.leftWith(1006)
@@ -320,20 +320,20 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`], served => {
     })
   }
 
-  it('accepts no compressed frame: it agrees to no extension', async () => {
+  it('accepts no compressed frame, since it negotiates no extension', async () => {
     const client = await served.open({ 'Sec-WebSocket-Extensions': 'permessage-deflate' })
     assert.doesNotMatch(client.peer.head, /extensions/i)
     client.peer.send(frame(TEXT, 'x', { rsv: 4 }))
     await client.closedWith(1002)
   })
 
-  it('takes a second handshake on an open connection for the bad frame that it is', async () => {
+  it('treats a second handshake on an open connection as an invalid frame', async () => {
     const client = await served.open()
     client.peer.send(Buffer.from(handshake(served.url)))
     await client.closedWith(1002)
   })
 
-  it('takes what comes in the same segment as the handshake', async () => {
+  it('accepts frames in the same segment as the handshake', async () => {
     const client = await served.open({}, Buffer.concat([frame(TEXT, 'early'), frame(PING, 'p'), closeFrame(1000)]))
     await client.closedWith(1000, [PONG])
     await client.received('early')

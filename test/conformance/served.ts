@@ -12,7 +12,7 @@ import { fingerprint } from './filters/fingerprint.ts'
 
 type Headers = Readonly<Record<string, string>>
 
-/** What the log of a server told of one client. */
+/** The log events of one client. */
 interface Told {
   messages: string[]
   code: number | undefined
@@ -20,14 +20,14 @@ interface Told {
 
 const filter = (name: string) => join(root, 'test/conformance/filters', `${name}.ts`)
 
-/** What stands between the socket and the filters differs in each. */
+/** Each has other components between the socket and the filters. */
 const SETUPS = [
   { name: 'with an empty chain', filters: [] },
   { name: 'behind a data filter', filters: [filter('tap')] },
   { name: 'before a slow message filter', filters: [filter('slow')] },
 ]
 
-/** The command as it is shipped, once for each setup; `define` declares the cases that all of them must pass. */
+/** The built command, once per setup; `define` declares cases for all of them. */
 export function onEachServer(options: readonly string[], define: (served: Served) => void): void {
   for (const { name, filters } of SETUPS) {
     describe(`a server ${name}`, () => {
@@ -35,12 +35,12 @@ export function onEachServer(options: readonly string[], define: (served: Served
       before(() => served.start())
       after(() => served.end())
       define(served)
-      it('has contained no error, and closed as it told', () => served.check())
+      it('reported no error, and closed with the expected codes', () => served.check())
     })
   }
 }
 
-/** A server under test, and a client of it that must notice nothing of what the others do. */
+/** A server under test, and a client that must not be affected by the others. */
 export class Served {
   readonly #argv: readonly string[]
   readonly #seesMessages: boolean
@@ -49,10 +49,10 @@ export class Served {
   #server!: Launched
   #witness!: RawPeer
   #asking: Promise<void> | undefined
-  /** Messages that it had received before the case under way. */
+  /** Messages received before the current case. */
   #messages = 0
 
-  /** @param seesMessages - whether its log tells of messages; else they are only counted. */
+  /** @param seesMessages - whether it logs messages; otherwise they are only counted. */
   constructor(argv: readonly string[], seesMessages: boolean) {
     this.#argv = argv
     this.#seesMessages = seesMessages
@@ -74,7 +74,7 @@ export class Served {
   }
 
   /**
-   * A client, and what the server has to say of it.
+   * Opens a client.
    *
    * @param behind - bytes in the same write as its handshake.
    */
@@ -86,16 +86,16 @@ export class Served {
     return new Case(this, await RawPeer.open(this.url, { ...headers, 'X-Case': id }, behind), seen)
   }
 
-  /** The others have noticed nothing. */
+  /** The other clients are not affected. */
   async isWell(): Promise<void> {
-    // One ping for all who ask at a time: more than 100 in one read would be cut off.
+    // One ping at a time for all callers: more than 100 in one read would disconnect the client.
     this.#asking ??= this.#witness.roundTrip().finally(() => {
       this.#asking = undefined
     })
     await this.#asking
   }
 
-  /** These messages of the case under way have been received, and worked on where there is a filter for them. */
+  /** Waits until the messages of the current case are received, and handled if a filter handles them. */
   async received(seen: readonly string[], expected: readonly Payload[]): Promise<void> {
     if (this.#seesMessages) {
       await until(() => seen.length >= expected.length, `${expected.length} messages worked on, got ${seen.length}`)
@@ -131,7 +131,7 @@ export class Served {
   }
 }
 
-/** One client that does right or wrong. */
+/** A client that sends valid or invalid frames. */
 export class Case {
   readonly peer: RawPeer
   readonly #served: Served
@@ -143,12 +143,12 @@ export class Case {
     this.#seen = seen
   }
 
-  /** The messages that the server has got of it, these and no others. */
+  /** Asserts exactly the messages that the server received from it. */
   received(...expected: readonly Payload[]): Promise<void> {
     return this.#served.received(this.#seen.messages, expected)
   }
 
-  /** The server has sent one Close frame with this code after these opcodes, ended the connection, and told its filters the same code. */
+  /** Asserts one Close frame with this code after these opcodes, the end of the connection, and the same code in the disconnect chain. */
   async closedWith(code: number, opcodes: readonly number[] = []): Promise<void> {
     assert.equal(await this.peer.end(), code)
     assert.deepEqual(
@@ -159,7 +159,7 @@ export class Case {
     await this.#served.isWell()
   }
 
-  /** Its disconnect chain got this code. */
+  /** Asserts the code in its disconnect chain. */
   async leftWith(code: number): Promise<void> {
     await until(() => this.#seen.code !== undefined, 'the disconnect chain')
     assert.equal(this.#seen.code, code)

@@ -1,4 +1,4 @@
-// Messages of every size that RFC 6455, section 5.2, tells apart, and large ones: sections 1, 9 and 10 of the Autobahn test suite.
+// Messages of all sizes that RFC 6455, section 5.2, encodes differently, and large ones: sections 1, 9 and 10 of the Autobahn test suite.
 import { it } from 'node:test'
 import { BINARY, CONTINUATION, frame, PING, TEXT } from '../support/frames.ts'
 import { onEachServer } from './served.ts'
@@ -8,7 +8,7 @@ const MAX_PAYLOAD = 16 * MIB
 const EDGES = [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537]
 const LARGE = [65_536, 262_144, MIB, 4 * MIB, 8 * MIB, MAX_PAYLOAD]
 
-/** Bytes that are text too, and no two neighbours alike. */
+/** ASCII bytes, each different from the next. */
 const content = (size: number) => Buffer.alloc(size, 'Autobahn, section 9. ')
 
 /** One message in frames of a size. */
@@ -21,14 +21,14 @@ function fragments(opcode: number, message: Buffer, size: number): Buffer[] {
 }
 
 onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOAD}`], served => {
-  it('takes text and binary at each edge of the three forms of a length', async () => {
+  it('accepts text and binary at the limits of the three length encodings', async () => {
     const client = await served.open()
     client.peer.send(...EDGES.flatMap(size => [frame(TEXT, content(size)), frame(BINARY, content(size))]))
     await client.received(...EDGES.flatMap(size => [String(content(size)), content(size)]))
   })
 
   for (const size of LARGE) {
-    it(`takes messages of ${size / 1024} KiB, text and binary`, async () => {
+    it(`accepts messages of ${size / 1024} KiB, text and binary`, async () => {
       const client = await served.open()
       client.peer.send(frame(TEXT, content(size)), frame(BINARY, content(size)))
       await client.received(String(content(size)), content(size))
@@ -36,7 +36,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOA
   }
 
   for (const size of [4096, 16_384, 65_536, 262_144, MIB]) {
-    it(`joins 4 MiB from fragments of ${size / 1024} KiB, and answers a ping behind each`, async () => {
+    it(`joins 4 MiB from fragments of ${size / 1024} KiB, and answers a ping after each`, async () => {
       const client = await served.open()
       const pieces = fragments(BINARY, content(4 * MIB), size)
       client.peer.send(...pieces.flatMap(piece => [piece, frame(PING, 'p')]))
@@ -52,7 +52,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOA
   })
 
   for (const size of [64, 997, 2048]) {
-    it(`takes 1 MiB however the network cuts it: in pieces of ${size} bytes`, async () => {
+    it(`accepts 1 MiB in pieces of ${size} bytes`, async () => {
       const client = await served.open()
       const bytes = frame(TEXT, content(MIB))
       for (let at = 0; at < bytes.length; at += size) {
@@ -65,7 +65,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOA
   }
 
   for (const size of [0, 125, 4096]) {
-    it(`takes 500 messages of ${size} bytes in their order`, async () => {
+    it(`accepts 500 messages of ${size} bytes in order`, async () => {
       const client = await served.open()
       const messages = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(size).slice(0, size))
       client.peer.send(...messages.map(message => frame(TEXT, message)))
@@ -75,7 +75,7 @@ onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOA
 
   it('closes with 1009 on one byte more than 16 MiB', async () => {
     const client = await served.open()
-    client.peer.send(frame(BINARY, '', { claims: MAX_PAYLOAD + 1 }))
+    client.peer.send(frame(BINARY, '', { declared: MAX_PAYLOAD + 1 }))
     await client.closedWith(1009)
   })
 })

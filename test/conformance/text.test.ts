@@ -81,14 +81,14 @@ const bad: readonly (readonly [what: string, bytes: Buffer])[] = [
   ['a good word, then a bad one', Buffer.concat([GREEK, hex('eda080'), Buffer.from('edited')])],
 ]
 
-/** The beginnings of a text that end with a whole character, or do not. */
+/** Prefixes of a string that end at a character, or inside one. */
 function prefixes(text: Buffer, isWhole: boolean): (readonly [string, Buffer])[] {
   return Array.from({ length: text.length }, (_, i) => text.subarray(0, i + 1))
     .filter(prefix => Buffer.from(prefix.toString()).equals(prefix) === isWhole)
     .map(prefix => [`the beginning ${prefix.toString('hex')}`, prefix] as const)
 }
 
-/** How a text may come: in one frame, in two, in one a byte. */
+/** A string in one frame, in two, and in one per byte. */
 function shapes(text: Buffer): readonly Buffer[] {
   const half = text.length >> 1
   const last = text.length - 1
@@ -103,7 +103,7 @@ function shapes(text: Buffer): readonly Buffer[] {
 
 onEachServer([], served => {
   for (const [what, text] of good) {
-    it(`takes ${what}, in one frame and in fragments`, async () => {
+    it(`accepts ${what}, in one frame and in fragments`, async () => {
       const client = await served.open()
       client.peer.send(...shapes(text))
       await client.received(String(text), String(text), String(text))
@@ -121,7 +121,7 @@ onEachServer([], served => {
     })
   }
 
-  it('takes any bytes at all in binary', async () => {
+  it('accepts any bytes in binary messages', async () => {
     const client = await served.open()
     client.peer.send(...bad.map(([, bytes]) => frame(2, bytes)))
     await client.received(...bad.map(([, bytes]) => bytes))

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { checkCloseCode, closeLabel, cutReason } from '../../src/contract/close.ts'
+import { cheap } from '../support/cpu.ts'
 
 describe('checkCloseCode', () => {
   for (const code of [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]) {
-    it(`takes ${code}`, () => checkCloseCode(code))
+    it(`accepts ${code}`, () => checkCloseCode(code))
   }
   for (const code of [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, -1000, 1000.5, Number.NaN, Infinity]) {
     it(`refuses ${code}`, () => {
@@ -47,7 +48,7 @@ describe('cutReason', () => {
     assert.equal(cutReason('x'.repeat(124)), 'x'.repeat(123))
   })
 
-  it("cuts at a character's end, never in the middle of one", () => {
+  it('cuts at the end of a character', () => {
     assert.equal(cutReason('ü'.repeat(62)), 'ü'.repeat(61))
     assert.equal(cutReason('€'.repeat(42)), '€'.repeat(41))
     assert.equal(cutReason('😀'.repeat(31)), '😀'.repeat(30))
@@ -68,9 +69,7 @@ describe('cutReason', () => {
   })
 
   it('takes linear time for a long reason', () => {
-    // A linear algorithm takes a millisecond; a quadratic one would block the server.
-    const started = performance.now()
-    assert.equal(cutReason(`bad message: ${'x'.repeat(12_000)}`).length, 123)
-    assert.ok(performance.now() - started < 200)
+    // A quadratic algorithm would block the server.
+    assert.equal(cheap(() => cutReason(`bad message: ${'x'.repeat(120_000)}`), 'a reason').length, 123)
   })
 })

@@ -4,19 +4,19 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { connect } from '../../client/node.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
-import { knock } from '../support/knock.ts'
 import { until } from '../support/peer.ts'
 import { SECRET, sign } from '../support/tokens.ts'
+import { upgrade } from '../support/upgrade.ts'
 
 const env = { FWS_JWT_SECRET: SECRET }
 const page = readFileSync(join(root, 'docs/guide/authentication.md'), 'utf8')
-/** Every file that the page shows: its first line is a comment with the file's name. */
+/** The files that the page shows; the first line of each is a comment with its name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```[jt]s\n(\/\/ ([\w.-]+)\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [name!, text!]),
 )
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
 
-/** Runs a program that speaks to a server with the WebSocket of browsers; answers what it prints. */
+/** Runs a program that connects with the WebSocket of browsers; returns its output. */
 async function inPage(t: TestContext, program: string): Promise<string> {
   const cwd = folder(t, { ...files, 'package.json': '{ "type": "module" }', 'page.js': program })
   const { code, stdout, stderr } = await run([], { cwd, command: ['--experimental-websocket', 'page.js'] })
@@ -41,7 +41,7 @@ describe('docs/guide/authentication.md', () => {
     assert.equal(printed, 'bearer hello\n')
   })
 
-  it('shows a page that sends its token first, and renews it when that expires', async t => {
+  it('shows a page that sends its token first, and renews it before it expires', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', '--jwt-first-message'], { env })
     const exp = Math.floor(Date.now() / 1000) + 1
     const tokens = [sign({ sub: 'ann', exp }), sign({ sub: 'ann' })]
@@ -61,11 +61,11 @@ describe('docs/guide/authentication.md', () => {
       })
       socket.addEventListener('close', ({ code }) => console.log('closed', code))`,
     )
-    // Its own timer and the server's warning come at about the same time here; in earnest they are half a minute apart.
+    // Its timer and the warning of the server nearly coincide here; by default they are half a minute apart.
     assert.match(printed, /^token 1\ntoken 2\n(token 3\n)?message hello\nclosed 1005\n$/)
   })
 
-  it('is right about the client library: it comes back with a new token', async t => {
+  it('describes how the client library reconnects with a new token', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', '--jwt-grace', '0'], { env })
     const tokens = [sign({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 1 }), sign({ sub: 'ann' })]
     const connection = connect(server.url, { token: async () => tokens.shift()!, firstDelay: 10 })
@@ -80,30 +80,30 @@ describe('docs/guide/authentication.md', () => {
     assert.deepEqual(seen, ['bearer', [4401, 'token expired'], 'bearer', 'hello'])
   })
 
-  it('shows a filter that greets whoever has come in, also after a first message', async t => {
+  it('shows a filter that greets authenticated clients, also after a first message', async t => {
     const cwd = folder(t, files)
     const server = await launch(t, ['-p', '0', '-f', 'jwt', './greet.ts', '--jwt-first-message'], { env, cwd })
-    const { peer } = await knock(server.url, bearer(sign({ sub: 'ann' })))
+    const { peer } = await upgrade(server.url, bearer(sign({ sub: 'ann' })))
     assert.deepEqual(await peer!.get(1), ['hello ann'])
-    const { peer: late } = await knock(server.url)
+    const { peer: late } = await upgrade(server.url)
     late!.send(JSON.stringify({ auth: sign({ sub: 'bob' }) }))
     assert.ok((await late!.get(2)).includes('hello bob'))
   })
 
-  it('shows a filter that revokes: closed 4403, refused at connect, and the log says why', async t => {
+  it('shows a filter that revokes: it closes with 4403, refuses connects, and logs the reason', async t => {
     const cwd = folder(t, files)
     const argv = ['-p', '0', '-f', 'jwt', './ban.ts', 'broadcast', '--log-level', 'debug']
     const server = await launch(t, argv, { env, cwd })
     const token = sign({ sub: 'eve' })
-    const { peer: eve } = await knock(server.url, bearer(token))
-    const { peer: bob } = await knock(server.url, bearer(sign({ sub: 'bob' })))
-    const { peer: ann } = await knock(server.url, bearer(sign({ sub: 'ann', role: 'admin' })))
+    const { peer: eve } = await upgrade(server.url, bearer(token))
+    const { peer: bob } = await upgrade(server.url, bearer(sign({ sub: 'bob' })))
+    const { peer: ann } = await upgrade(server.url, bearer(sign({ sub: 'ann', role: 'admin' })))
     bob!.send('/ban ann')
     assert.deepEqual(await ann!.get(1), ['/ban ann'])
     ann!.send('/ban eve')
     assert.deepEqual((await ann!.get(2))[1], 'eve is out')
     assert.deepEqual(await eve!.end(), { code: 4403, reason: 'revoked' })
-    const { status, body } = await knock(server.url, bearer(token))
+    const { status, body } = await upgrade(server.url, bearer(token))
     assert.deepEqual([status, body], [401, 'token refused: revoked\n'])
     const isSaid = () => server.logged().some(({ reason }) => reason === 'token refused: revoked')
     await until(isSaid, 'a line in the log')

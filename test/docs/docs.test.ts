@@ -8,7 +8,7 @@ const pages = readdirSync(root, { recursive: true, withFileTypes: true })
   .map(entry => relative(root, join(entry.parentPath, entry.name)))
   .filter(path => path.endsWith('.md') && !/(^|\/)(node_modules|dist|\.build)\//.test(path))
 const textOf = (page: string) => readFileSync(join(root, page), 'utf8')
-/** Without code, which has its own words. */
+/** Without code. */
 const proseOf = (page: string) => textOf(page).replace(/^```[\s\S]*?^```$|`[^`]*`/gm, '`')
 
 /** Anchors of a page, as GitHub makes them of its headings. */
@@ -48,7 +48,7 @@ describe('the docs', () => {
   })
 
   for (const page of pages) {
-    it(`${page} has links that lead somewhere`, () => {
+    it(`${page} has valid links`, () => {
       const links = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
       for (const link of links.filter(target => !/^https?:/.test(target))) {
         const [path, anchor] = link.split('#') as [string, string | undefined]
@@ -58,7 +58,7 @@ describe('the docs', () => {
       }
     })
 
-    // Its text comes from the option objects.
+    // It is generated from the option objects.
     if (page === 'docs/reference/options.md') continue
     it(`${page} is in plain English`, () => {
       const found = INSTEAD.flatMap(([words, instead]) =>
@@ -71,7 +71,7 @@ describe('the docs', () => {
     })
   }
 
-  it('architecture.md names every file of the rooms, and no other', () => {
+  it('architecture.md names exactly the files of the rooms', () => {
     const rooms = [...textOf('docs/architecture.md').matchAll(/^\| `(\w+)` \| (`[^|]*`[^|]*) \|[^|]*\|$/gm)]
     assert.deepEqual(
       rooms.map(([, room]) => room).sort(),

@@ -22,7 +22,7 @@ const [, both] = /`(fws-server -f pages \.\/ground\.ts [^`]*)`/.exec(page)!
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!.trim())
 const texts = [...wire.matchAll(/^\| `(\{.*?\})` \|/gm)].map(([, text]) => text!)
 
-/** A server that a command of the page starts, on free ports. */
+/** Starts a command of the page on free ports. */
 async function started(t: Parameters<typeof launch>[0], command: string) {
   const argv = command.replace('25000', '0').split(' ').slice(1)
   const server = await launch(t, [...argv, '-p', '0'], { cwd: folder(t, { 'ground.ts': ground! }) })
@@ -31,7 +31,7 @@ async function started(t: Parameters<typeof launch>[0], command: string) {
 }
 
 describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
-  it('shows commands, a filter, and texts', () => {
+  it('shows commands, a filter and JSON messages', () => {
     assert.deepEqual([commands.length, texts.length], [2, 4])
   })
 
@@ -40,7 +40,7 @@ describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
       await Peer.open((await started(t, command)).url)
     })
 
-  it('shows a ground station that greets copters, asks them, and lands them', needsPython, async t => {
+  it('shows a ground station that greets copters, calls them and lands them', needsPython, async t => {
     const { url, port } = await started(t, commands[0]!)
     const [one, two] = [await PythonPeer.open(t, port, 'copter1'), await PythonPeer.open(t, port, 'other')]
     const green = { action: 'led_fill', args: [0, 255, 0], kwargs: {} }
@@ -60,7 +60,7 @@ describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
     assert.deepEqual(one.heard[1], { action: 'land', args: [], kwargs: {} })
   })
 
-  it('shows a copter in Node, and a page that asks it and lands it', { skip: skipWithoutBrowser }, async t => {
+  it('shows a copter in Node, and a page that calls it and lands it', { skip: skipWithoutBrowser }, async t => {
     const files = { 'ground.ts': ground!, 'public/index.html': html!, 'public/page.js': pageScript! }
     const server = await launch(t, [...both!.replace('25000', '0').split(' ').slice(1), '-p', '0'], {
       cwd: folder(t, files),
@@ -83,7 +83,7 @@ describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
     assert.equal(child.exitCode, 0)
   })
 
-  it('shows texts that are understood', async t => {
+  it('shows JSON messages that are valid', async t => {
     const { url } = await started(t, commands[1]!)
     const [ann, bob] = [await Peer.open(url, {}, ['messaging']), await Peer.open(url)]
     for (const text of texts) ann.send(text)

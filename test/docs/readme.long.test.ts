@@ -8,7 +8,7 @@ import { Peer, until } from '../support/peer.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { root } from '../support/root.ts'
 
-/** Pages that are followed from top to bottom, in one folder. */
+/** Pages that are followed from top to bottom in one folder. */
 const PAGES = ['README.md', 'docs/guide/writing-filters.md', 'docs/guide/configuration.md', 'docs/guide/library.md']
 const blocks = PAGES.flatMap(page =>
   [...readFileSync(join(root, page), 'utf8').matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language, text]) => ({
@@ -26,11 +26,11 @@ const commands = [
   ),
 ]
 const servers = commands.filter(line => /^([A-Z_]+=\S+ )?npx fws-server/.test(line))
-/** Those that print something and exit. */
+/** Commands that print and exit. */
 const printing = servers.filter(line => /--(explain|help)\b/.test(line))
 const nodes = servers.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
 const others = commands.filter(line => !servers.includes(line))
-/** Every file that they show: its first line is a comment with the file's name. */
+/** The files that they show; the first line of each is a comment with its name. */
 const files = blocks.flatMap(({ text }) => {
   const name = /^\/\/ ([\w.-]+\.\w+)(:|\n)/.exec(text)?.[1]
   return name === undefined ? [] : [{ name, text }]
@@ -39,7 +39,7 @@ const files = blocks.flatMap(({ text }) => {
 describe('README and guides, followed from a clone in an empty folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'fws-readme-'))
   const clone = join(folder, 'filtered-websocket')
-  // The ports of the examples may be taken on the machine that tests; `node --test` is to speak as to a person.
+  // The ports of the examples may be in use. `NODE_TEST_CONTEXT` would change the output of `node --test`.
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env
   const env: Record<string, string | undefined> = {
     ...inherited,
@@ -64,7 +64,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
     for (const { name, text } of files) writeFileSync(join(clone, name), text)
   })
 
-  /** Starts a command; `stop` ends it and all that it started. */
+  /** Starts a command; `stop` kills its process group. */
   function start(command: string) {
     const words = command.split(' ')
     const set = words.filter(word => /^[A-Z_]+=/.test(word)).map(word => word.split('=') as [string, string])
@@ -81,18 +81,18 @@ describe('README and guides, followed from a clone in an empty folder', () => {
       said.code = code
     })
     const stop = async () => {
-      // npx starts a shell and that the server: the whole group.
+      // npx starts a shell, and the shell starts the server.
       if (said.code === undefined) process.kill(-child.pid!, 'SIGTERM')
       await until(() => said.code !== undefined, `the end of ${command}`, 60_000)
     }
     return { said, stop }
   }
 
-  /** Runs a server while `use` talks to it. */
+  /** Runs a server while `use` connects to it. */
   async function whileRunning(command: string, use: (url: string, said: { stdout: string }) => Promise<void>) {
     const { said, stop } = start(command)
     try {
-      // The first npx links the package into its cache; on a busy machine that takes long.
+      // The first npx links the package into its cache, which is slow under load.
       await until(() => said.code !== undefined || said.stderr.includes('listening on '), command, 60_000)
       const [url] = /ws:\/\/[\d.:]+/.exec(said.stderr) ?? []
       assert.ok(url, said.stderr)
@@ -121,7 +121,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
   })
 
   for (const command of servers.filter(line => !printing.includes(line) && !nodes.includes(line))) {
-    it(`${command} listens, and a client gets in`, () =>
+    it(`${command} listens, and a client connects`, () =>
       whileRunning(command, async url => {
         const peer = await Peer.open(url)
         peer.ws.close()
@@ -129,11 +129,11 @@ describe('README and guides, followed from a clone in an empty folder', () => {
       }))
   }
 
-  it('the two servers with Redis are one', async () => {
+  it('the two servers with Redis are one server', async () => {
     const [first, second] = nodes
     env.FWS_REDIS_URL = redis.url
     env.FWS_HEALTH_PORT = '0'
-    // A port of its own in the README; here any free one.
+    // The README uses a fixed port, the test any free one.
     await whileRunning(first!, one =>
       whileRunning(second!.replace('-p 9002', '-p 0'), async two => {
         const [ann, bob] = [await Peer.open(one), await Peer.open(two)]
@@ -143,7 +143,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
     )
   })
 
-  it('npx fws-server prints what one client says, and the other gets it', () =>
+  it('npx fws-server prints a message, and the other client gets it', () =>
     whileRunning('npx fws-server', async (url, said) => {
       const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
       ann.send('hello')
@@ -151,7 +151,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
       await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n$/.test(said.stdout), said.stdout)
     }))
 
-  it('npx fws-server -f ./hello.js broadcast stdout-messages greets, shouts, and keeps a secret', () =>
+  it('npx fws-server -f ./hello.js broadcast stdout-messages greets, converts to upper case, and hides a secret', () =>
     whileRunning('npx fws-server -f ./hello.js broadcast stdout-messages', async (url, said) => {
       const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
       ann.send('secret')
@@ -160,7 +160,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
       await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => HELLO\n$/.test(said.stdout), said.stdout)
     }))
 
-  it('the filters that no command names load', async () => {
+  it('the filters that no command names can be loaded', async () => {
     const { stdout } = await runToEnd('npx fws-server -f ./staff.js ./ask.js ./door.ts ./frames.js broadcast --explain')
     assert.match(stdout, /max-payload +4194304 +filter frames/)
   })
@@ -171,6 +171,6 @@ describe('README and guides, followed from a clone in an empty folder', () => {
 
   const programs = files.filter(file => /^servers?\.mjs$/.test(file.name)).map(({ name }) => `node ${name}`)
   for (const command of [...printing, ...others.filter(line => line.startsWith('node ')), ...programs]) {
-    it(`${command} ends well`, async () => assert.ok((await runToEnd(command)).stdout.length > 0))
+    it(`${command} exits with 0`, async () => assert.ok((await runToEnd(command)).stdout.length > 0))
   }
 })

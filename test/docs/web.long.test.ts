@@ -8,14 +8,14 @@ import { envelope, opened, vector } from '../support/media.ts'
 import { Peer, until } from '../support/peer.ts'
 
 const page = readFileSync(join(root, 'docs/guide/pages-and-media.md'), 'utf8')
-/** Every file that the page shows: its first line is a comment with the file's name. */
+/** The files that the page shows; the first line of each is a comment with its name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```(?:[jt]s|html)\n((?:\/\/|<!--) ([\w.-]+)[^\n]*\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [
     name!,
     text!,
   ]),
 )
-/** What the commands of the page name, in one folder. */
+/** The files that the commands of the page need. */
 const SITE = {
   'agent.ts': files['agent.ts']!,
   'site/index.html': files['index.html']!,
@@ -23,7 +23,7 @@ const SITE = {
 }
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!.replaceAll('\\\n', ' '))
 
-/** Words of a command of this page, as a shell takes them. */
+/** The arguments of a command of this page, as a shell parses them. */
 const words = (command: string) => [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!)
 
 describe('docs/guide/pages-and-media.md', () => {
@@ -40,14 +40,14 @@ describe('docs/guide/pages-and-media.md', () => {
       await Peer.open(server.url)
     })
 
-  it('shows a template that gets its variables', async t => {
+  it('shows a template that renders its variables', async t => {
     const command = commands.find(command => command.includes('--pages-var'))!
     const { url } = await launch(t, [...words(command).slice(1), '-p', '0'], { cwd: folder(t, SITE) })
     const text = await (await fetch(url.replace('ws:', 'http:'))).text()
     assert.match(text, /<h1>Kitchen<\/h1>\n<body data-room="7">footer of Kitchen<\/body>/)
   })
 
-  it('shows the start of the pages of NanoLLM', async t => {
+  it('shows the command for the pages of NanoLLM', async t => {
     const command = commands.find(command => command.includes('nano_llm'))!
     const cwd = folder(t, {
       'agent.ts': files['agent.ts']!,
@@ -61,7 +61,7 @@ describe('docs/guide/pages-and-media.md', () => {
     assert.equal(await (await fetch(new URL('/static/a.js', http))).text(), 'a()')
   })
 
-  it('shows a filter that answers, greets and sends images to all', async t => {
+  it('shows a filter that answers, greets, and broadcasts images', async t => {
     const { url } = await launch(t, ['-p', '0', '-f', './agent.ts'], { cwd: folder(t, SITE) })
     const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
     const [welcome] = await bob.get(1)
@@ -76,7 +76,7 @@ describe('docs/guide/pages-and-media.md', () => {
     assert.deepEqual(opened((await ann.get(3))[2]).said, { chat_history: [{ role: 'user' }] })
   })
 
-  it('shows a page that sends and shows everything', { skip: skipWithoutBrowser }, async t => {
+  it('shows a page that sends and displays all media', { skip: skipWithoutBrowser }, async t => {
     const cwd = folder(t, {
       ...SITE,
       'site/index.html': '<script src="/globals.js"></script><script type="module" src="/page.js"></script>',
@@ -100,12 +100,11 @@ describe('docs/guide/pages-and-media.md', () => {
     await tab.goto(server.url.replace('ws:', 'http:'))
     await until(async () => (await tab.evaluate<number>('bars.at(-1)')) === 1, 'an upload')
     const types = () => listener.received.map(opened).map(({ type }) => type)
-    // What the microphone hears is bytes to `broadcast`.
+    // The audio of the microphone is bytes to `broadcast`.
     await until(() => types().filter(type => type === 2).length > 3 && types().filter(type => type === 5).length > 2)
     assert.equal(await tab.evaluate('shown[0]'), 'image/png')
     assert.ok(logged.includes('success welcome, you are one of 2'), logged.join('\n'))
     assert.equal(opened(listener.received.find(message => opened(message).type === 1)).said, 'hello')
     assert.ok(existsSync(join(cwd, 'uploads')))
-    await tab.close()
   })
 })

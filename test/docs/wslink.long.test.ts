@@ -10,7 +10,7 @@ import { Peer, until } from '../support/peer.ts'
 import { Client2, hello, official, SECRET } from '../support/wslink.ts'
 
 const page = readFileSync(join(root, 'docs/guide/wslink.md'), 'utf8')
-/** Every file that the page shows: its first line is a comment with the file's name. */
+/** The files that the page shows; the first line of each is a comment with its name. */
 const files = Object.fromEntries(
   [...page.matchAll(/^```(?:[jt]s|html)\n((?:\/\/|<!--) ([\w.-]+)[^\n]*\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [
     name!,
@@ -19,7 +19,7 @@ const files = Object.fromEntries(
 )
 const commands = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!.trim())
 
-/** A server of one of the files, with the secret of the tests. */
+/** A server with one of the files and the secret of the tests. */
 async function serving(t: TestContext, name: string): Promise<string> {
   const flags = ['-p', '0', '-f', `./${name}`, '--wslink-secret', SECRET]
   return (await launch(t, flags, { cwd: folder(t, { [name]: files[name]! }) })).url
@@ -32,7 +32,9 @@ describe('docs/guide/wslink.md', () => {
     assert.deepEqual(Object.keys(files), names)
   })
 
-  it('shows a page that calls and listens, and the command that serves it', { skip: skipWithoutBrowser }, async t => {
+  it('shows a page that calls and subscribes, and the command that serves it', {
+    skip: skipWithoutBrowser,
+  }, async t => {
     const cwd = folder(t, {
       'procedures.ts': files['procedures.ts']!,
       'site/index.html': files['index.html']!,
@@ -70,7 +72,7 @@ describe('docs/guide/wslink.md', () => {
     ])
   })
 
-  it('shows the line with which a client listens to nothing else', async t => {
+  it('shows the line that subscribes a client to no other topic', async t => {
     const program = `const { connection, call, hear } = await enter()
       const session = connection.getSession()
       const shown = []
@@ -84,7 +86,7 @@ describe('docs/guide/wslink.md', () => {
     assert.deepEqual(await official('wslink', await serving(t, 'procedures.ts'), program), [['hello'], []])
   })
 
-  it('shows a topic with parts, of which each client hears its own', async t => {
+  it('shows a topic with parts, of which each client gets its own', async t => {
     const program = `const { call, hear } = await enter()
       const parts = hear('demo.parts')
       await call('wslink.subscribe', ['demo.parts', { part: 'engine' }])
@@ -97,7 +99,7 @@ describe('docs/guide/wslink.md', () => {
     ])
   })
 
-  it('shows TypeScript whose types hold', async t => {
+  it('shows TypeScript that compiles', async t => {
     const sources = Object.entries(files).filter(([name]) => name.endsWith('.ts'))
     const config = {
       extends: join(root, 'tsconfig.check.json'),
@@ -123,8 +125,8 @@ describe('docs/guide/wslink.md', () => {
     await assert.rejects(check, ({ stdout }) => stdout.includes("Type 'string' is not assignable to type 'number'"))
   })
 
-  it('tells the errors as they are', async t => {
-    // The one that it needs beside those of the page.
+  it('shows the actual error messages', async t => {
+    // A required file that the page does not show.
     const unsayable = "demo: {\n      unsayable: () => () => 'a function',"
     const cwd = folder(t, { 'procedures.ts': files['procedures.ts']!.replace('demo: {', unsayable) })
     const { url } = await launch(t, ['-p', '0', '-f', './procedures.ts', '--wslink-secret', SECRET], { cwd })
@@ -147,7 +149,7 @@ describe('docs/guide/wslink.md', () => {
     assert.deepEqual(said, told)
   })
 
-  it('tells that a server without a way to come in does not start', async t => {
+  it('states that a server without authentication does not start', async t => {
     const cwd = folder(t, { 'procedures.ts': files['procedures.ts']! })
     const { code, stderr } = await run(['-p', '0', '-f', './procedures.ts'], { cwd })
     assert.equal(code, 2)

@@ -2,27 +2,25 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { browser, screenshot, skipWithoutBrowser, watched } from '../support/browser.ts'
+import {
+  browser,
+  DESKTOP,
+  PHONE_CONTEXT,
+  screenshot,
+  skipWithoutBrowser,
+  UNREACHABLE,
+  watched,
+} from '../support/browser.ts'
 import { launch, root } from '../support/cli.ts'
 import { serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
 
 const CAR = join(root, 'examples/car')
-const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 800 } }
-const PHONE: BrowserContextOptions = {
-  viewport: { width: 390, height: 844 },
-  deviceScaleFactor: 2,
-  isMobile: true,
-  hasTouch: true,
-}
-/** What Chromium logs when a server is not there. */
-const UNREACHABLE = /^WebSocket connection to 'ws:.*failed/
-
 async function connected(page: Page): Promise<void> {
   await until(async () => (await page.locator('#status').textContent()) === 'connected', 'a connection')
 }
 
-/** What the page shows of the car. */
+/** The state of the car that the page shows. */
 async function shown(page: Page) {
   const [speed, heading, x, y, driver] = await page.locator('dl output, #driver').allTextContents()
   return { speed: Number(speed), heading: Number(heading), x: Number(x), y: Number(y), driver }
@@ -36,13 +34,13 @@ async function see(page: Page, what: string, condition: (car: Awaited<ReturnType
 
 const atRest = (page: Page) => see(page, 'a car at rest', ({ speed, driver }) => speed === 0 && driver === 'none')
 
-/** The middle of the joystick, and how far its knob goes, in pixels. */
+/** The center of the joystick, and the radius of its knob, in pixels. */
 async function stickOf(page: Page) {
   const box = (await page.locator('#stick').boundingBox())!
   return { x: box.x + box.width / 2, y: box.y + box.height / 2, reach: box.width * 0.29 }
 }
 
-/** All that is drawn. */
+/** The drawn field. */
 const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
 
 describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
@@ -55,23 +53,22 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     for (const end of ends) await end()
   })
 
-  /** How to look at a car: each call is one more viewer. */
+  /** Opens pages; each call is another viewer. */
   function viewers(t: TestContext) {
-    const pages: Page[] = []
-    // Before the end of the server, which each page would log as an error.
-    t.after(async () => {
-      for (const page of pages) await page.close()
-    })
-    return async (url: string, how = DESKTOP, expected?: RegExp): Promise<Page> => {
+    return async (
+      url: string,
+      how: BrowserContextOptions = { viewport: DESKTOP },
+      expected?: RegExp,
+    ): Promise<Page> => {
       const page = watched(t, await chromium.newPage(how), expected)
-      pages.push(page)
+      t.after(() => page.close())
       await page.goto(url.replace('ws:', 'http:'))
       await connected(page)
       return page
     }
   }
 
-  /** A server with the car, and how to look at it. */
+  /** A server with the car, and a function that opens a page. */
   async function start(t: TestContext, options: Record<string, unknown> = {}) {
     const open = viewers(t)
     const { url } = await serve(t, {
@@ -105,7 +102,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     assert.deepEqual(await shown(bob), await shown(ann))
   })
 
-  it('takes no notice of what other filters send', async t => {
+  it('ignores the messages of other filters', async t => {
     const show = await start(t, { filters: [join(CAR, 'car.ts'), 'broadcast', 'pages'] })
     const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowUp')
@@ -114,7 +111,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(bob)
   })
 
-  it('drives by arrow keys, two together too, and stops when they come up', async t => {
+  it('drives by arrow keys, also two at a time, and stops when they are released', async t => {
     const show = await start(t)
     const page = await show()
     await page.keyboard.down('ArrowDown')
@@ -130,7 +127,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
   })
 
-  it('drives by its buttons, held by a pointer or a key, and a click without either is a second', async t => {
+  it('drives by its buttons, with a pointer or a key; a click without either lasts a second', async t => {
     const show = await start(t)
     const page = await show()
     const forward = page.getByRole('button', { name: 'Forward' })
@@ -150,7 +147,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
   })
 
-  it('stops when the button that a key holds loses the focus, as the key may come up elsewhere', async t => {
+  it('stops when the button that a key holds loses the focus', async t => {
     const show = await start(t)
     const page = await show()
     await page.getByRole('button', { name: 'Forward' }).focus()
@@ -160,7 +157,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
   })
 
-  it('stops the car of somebody else by its stop button', async t => {
+  it('stops the car of another driver by its stop button', async t => {
     const show = await start(t)
     const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowLeft')
@@ -169,7 +166,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'none')
   })
 
-  it('stops the car when its window is left, and when it is closed', async t => {
+  it('stops the car when its window is left or closed', async t => {
     const show = await start(t)
     const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowLeft')
@@ -183,9 +180,9 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(bob)
   })
 
-  it('drives by touch on a phone, whose screen is wide enough', async t => {
+  it('drives by touch, and fits a phone', async t => {
     const show = await start(t)
-    const page = await show(PHONE)
+    const page = await show(PHONE_CONTEXT)
     const widths = `['html', 'dl'].map(name => document.querySelector(name)).map(e => e.scrollWidth - e.clientWidth)`
     assert.deepEqual(await page.evaluate(widths), [0, 0])
     const { x, y, reach } = await stickOf(page)
@@ -201,7 +198,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
   })
 
-  it('keeps a car on its way for longer than a command holds, as long as the key is down', async t => {
+  it('keeps the car moving longer than --car-hold while the key is down', async t => {
     const show = await start(t, { carHold: 1.2 })
     const page = await show()
     await page.keyboard.down('ArrowLeft')
@@ -215,12 +212,12 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
   })
 
-  it('comes back by itself when the server was killed, and drives again', async t => {
+  it('reconnects when the server is killed and restarted', async t => {
     const port = await freePort()
     const command = ['-c', join(CAR, 'config.json'), '-p', String(port)]
     const open = viewers(t)
     const server = await launch(t, command)
-    const show = () => open(server.url, DESKTOP, UNREACHABLE)
+    const show = () => open(server.url, undefined, UNREACHABLE)
     const [ann, bob] = [await show(), await show()]
     await ann.keyboard.down('ArrowUp')
     await see(bob, 'a car that drives', ({ y }) => y < 1.2)
@@ -230,19 +227,19 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     const observer = await (await launch(t, command)).connect()
     await Promise.all([connected(ann), connected(bob)])
     await bob.keyboard.down('ArrowDown')
-    // For longer than a page waits before it repeats what is held.
+    // Longer than the interval at which the page repeats a held command.
     await see(ann, 'a car that backs', ({ y, driver }) => y > 2 && driver === 'someone')
     await bob.keyboard.up('ArrowDown')
     await atRest(ann)
-    // The key of ann, still down, was for the car that is gone.
+    // The key that ann still holds was pressed for the previous car.
     const drivers = observer.received.map(text => JSON.parse(String(text)).driver).filter(id => id !== null)
     assert.equal(new Set(drivers).size, 1)
     observer.ws.terminate()
   })
 
-  it('is as sharp as the screen', async t => {
+  it('draws at the resolution of the screen', async t => {
     const show = await start(t)
-    const page = await show(PHONE)
+    const page = await show(PHONE_CONTEXT)
     const [drawn, seen] = await page.evaluate<[number, number]>(
       `[document.querySelector('#field').width, document.querySelector('#field').clientWidth]`,
     )

@@ -14,7 +14,7 @@ import { Peer, serve, until } from '../support/peer.ts'
 const CAR = join(root, 'examples/car')
 const MIDDLE: CarState = { x: 2, y: 1.25, heading: -Math.PI / 2, speed: 0, wheel: 0 }
 
-/** The filter with a clock of the test and a car that only listens. */
+/** The filter with a fake clock and a car that records its commands. */
 function withClock(t: TestContext) {
   t.mock.timers.reset()
   t.mock.timers.enable({ apis: ['setInterval'] })
@@ -34,7 +34,7 @@ function withClock(t: TestContext) {
           () => now,
         ),
     },
-    /** Lets time pass, in steps of 20 ms. */
+    /** Advances the clock in steps of 20 ms. */
     async pass(ms: number) {
       for (const end = now + ms; now < end; ) {
         now += 20
@@ -54,7 +54,7 @@ describe('examples/car: a command', () => {
     return { drove, pass, say, message, disconnect }
   }
 
-  it('is a direction at middle speed, or at that of --car-speed', async t => {
+  it('is a direction at middle speed, or at --car-speed', async t => {
     const { drove, say } = await listening(t)
     for (const command of ['up', 'down', 'left', 'right', 'stop']) await say({ command })
     assert.deepEqual(drove, [0x16, 0x26, 0x36, 0x46, 0])
@@ -63,12 +63,12 @@ describe('examples/car: a command', () => {
     assert.deepEqual(fast.drove, [0x1f])
   })
 
-  it('raw is the byte itself, up to direction 8; without direction or speed it is a stop', async t => {
+  it('raw is the byte itself, up to direction 8; without direction or speed it stops', async t => {
     const { drove, say, pass } = await listening(t)
     for (const data of [0x16, 0x8f, 0x51]) await say({ command: 'raw', data })
     for (const data of [0, 0x0f, 0x10]) await say({ command: 'raw', data })
     assert.deepEqual(drove, [0x16, 0x8f, 0x51, 0, 0, 0])
-    // It has stopped already.
+    // It has already stopped.
     await pass(11_000)
     assert.equal(drove.length, 6)
   })
@@ -108,7 +108,7 @@ describe('examples/car: a command', () => {
     ['{"command": "up", "speed": 3}', '"speed" is none of command, duration, data'],
   ] as const
   for (const [text, error] of wrong) {
-    it(`${text.slice(0, 50)} is none: its sender reads why, and the car stops`, async t => {
+    it(`${text.slice(0, 50)} is invalid: the sender gets the reason, and the car stops`, async t => {
       const { drove, say } = await listening(t)
       await say({ command: 'up' })
       const client = fakeClient()
@@ -118,7 +118,7 @@ describe('examples/car: a command', () => {
     })
   }
 
-  it('is text: a binary message is none', async t => {
+  it('is text: a binary message is invalid', async t => {
     const { drove, message } = await listening(t)
     const client = fakeClient()
     await message(Buffer.from('{"command": "up"}'), client, { payload: '', at: 0 })
@@ -126,7 +126,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0])
   })
 
-  it('holds for its duration', async t => {
+  it('lasts for its duration', async t => {
     const { drove, say, pass } = await listening(t)
     await say({ command: 'up', duration: 1.5 })
     await pass(1480)
@@ -137,7 +137,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0x16, 0])
   })
 
-  it('without a duration holds for as long as --car-hold, which is the longest duration too', async t => {
+  it('without a duration lasts for --car-hold, which is also the maximum', async t => {
     const { drove, say, pass } = await listening(t, { 'car-hold': 2 })
     await say({ command: 'down' })
     await pass(1980)
@@ -149,7 +149,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(client.sent, ['{"error":"duration takes seconds above 0, up to 2, received 3"}'])
   })
 
-  it('ends the one before it, its duration too, whoever gave it', async t => {
+  it('ends the previous one of any client, with its duration', async t => {
     const { drove, say, pass } = await listening(t)
     await say({ command: 'up', duration: 0.5 })
     await say({ command: 'left', duration: 2 }, fakeClient({ id: 'other' }))
@@ -159,7 +159,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0x16, 0x36, 0])
   })
 
-  it('ends with the connection of its client, and with no other', async t => {
+  it('ends with the connection of its client only', async t => {
     const { drove, say, disconnect } = await listening(t)
     const [ann, bob] = [fakeClient({ id: 'ann' }), fakeClient({ id: 'bob' })]
     const lost = { code: 1006, reason: '', clean: false }
@@ -173,7 +173,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0x16, 0x46, 0])
   })
 
-  it('that the car does not take is an error, and a stop is tried until it does', async t => {
+  it('that the car refuses is an error; a stop is repeated until the car accepts it', async t => {
     const { listening: module, driver, drove, pass } = withClock(t)
     const { message } = (await setUp(module)) as Required<SetUp>
     const take = driver.drive
@@ -186,7 +186,7 @@ describe('examples/car: a command', () => {
     assert.deepEqual(drove, [0])
   })
 
-  it('is stopped again when the stop after it is not taken, though one before it is', async t => {
+  it('is stopped again if the stop after it fails, even if an earlier one succeeded', async t => {
     const { listening: module, driver, drove, pass } = withClock(t)
     const { message } = (await setUp(module)) as Required<SetUp>
     const say = (command: string) => message(`{"command": "${command}"}`, fakeClient(), { payload: '', at: 0 })
@@ -214,8 +214,8 @@ describe('examples/car: a command', () => {
   })
 })
 
-describe('examples/car: what viewers get', () => {
-  it('is who they are, the field and the car when they come', async t => {
+describe('examples/car: viewers', () => {
+  it('get their identity, the field and the car when they connect', async t => {
     const server = await testServer([withClock(t).moving])
     const ann = await server.connect()
     server.flush()
@@ -234,7 +234,7 @@ describe('examples/car: what viewers get', () => {
     await server.stop()
   })
 
-  it('is the car 50 times a second while it moves and when it stops, and nothing while it stands', async t => {
+  it('get the car 50 times a second while it moves and once when it stops', async t => {
     const { moving, pass } = withClock(t)
     const server = await testServer([moving])
     const [ann, bob] = [await server.connect(), await server.connect()]
@@ -255,14 +255,14 @@ describe('examples/car: what viewers get', () => {
     await pass(5000)
     server.flush()
     const rest = states().slice(50)
-    // 0.6 m/s, less 0.06 each tick.
+    // 0.6 m/s, less 0.06 per tick.
     assert.equal(rest.length, 10)
     assert.equal(rest.at(-1).car.speed, 0)
     assert.deepEqual(ann.received.slice(1), bob.received.slice(1))
     await server.stop()
   })
 
-  it('is the car of their own server: two in one process have two', async t => {
+  it('get the car of their own server: two in one process have two', async t => {
     const filters = [join(CAR, 'car.ts')]
     const [one, two] = [await serve(t, { filters }), await serve(t, { filters })]
     const [ann, bob] = [await Peer.open(one.url), await Peer.open(two.url)]
@@ -278,7 +278,7 @@ describe('examples/car: what viewers get', () => {
 })
 
 describe('examples/car: the model', () => {
-  /** What is left of a car after so many seconds of these bytes. */
+  /** The state of a car after some seconds of each byte. */
   function after(...steps: readonly (readonly [byte: number, seconds: number])[]): CarState {
     const model = new Model()
     for (const [byte, seconds] of steps) {
@@ -290,9 +290,9 @@ describe('examples/car: the model', () => {
   const near = (actual: number, expected: number, within = 0.02) =>
     assert.ok(Math.abs(actual - expected) <= within, `${actual} is not ${expected}`)
 
-  it('stands in the middle and looks up', () => assert.deepEqual(after([0, 1]), MIDDLE))
+  it('starts in the middle and points up', () => assert.deepEqual(after([0, 1]), MIDDLE))
 
-  it('drives forward and backward, the faster the higher the speed nibble', () => {
+  it('drives forward and backward, faster with a higher speed nibble', () => {
     const slow = after([0x11, 0.5])
     const middle = after([0x16, 0.5])
     const fast = after([0x1f, 0.5])
@@ -304,7 +304,7 @@ describe('examples/car: the model', () => {
     near(after([0x26, 0.5]).y, 2.5 - middle.y, 1e-9)
   })
 
-  it('goes round with its wheels turned: left and right to the end of their way, the slanting directions half', () => {
+  it('turns with its wheels: left and right to the stop, diagonals half', () => {
     const turned = (byte: number) => after([byte, 0.5]).heading + Math.PI / 2
     assert.ok(turned(0x36) < turned(0x56) && turned(0x56) < 0)
     for (const [left, right] of [
@@ -313,12 +313,12 @@ describe('examples/car: the model', () => {
       [0x76, 0x86],
     ] as const)
       near(turned(left), -turned(right), 1e-9)
-    // Backwards its nose goes the other way.
+    // In reverse its front turns the other way.
     assert.ok(turned(0x76) > 0)
     assert.ok(after([0x76, 0.5]).y > 1.25)
   })
 
-  it('comes to rest when it is stopped, its wheels straight', () => {
+  it('stops with straight wheels', () => {
     const { speed, wheel } = after([0x4f, 1], [0, 1])
     assert.deepEqual([speed, wheel], [0, 0])
   })
@@ -340,9 +340,9 @@ describe('examples/car: the model', () => {
     }
   })
 
-  it('gets away from a wall', () => assert.ok(after([0x1f, 3], [0x2f, 1]).y > 0.8))
+  it('drives away from a wall', () => assert.ok(after([0x1f, 3], [0x2f, 1]).y > 0.8))
 
-  it('makes up for at most a tenth of a second, and for no clock that goes back', () => {
+  it('catches up at most a tenth of a second, and ignores a clock that is set back', () => {
     const model = new Model()
     model.drive(0x1f)
     const late = model.advance(60)
@@ -350,7 +350,7 @@ describe('examples/car: the model', () => {
     assert.deepEqual(model.advance(-60), late)
   })
 
-  it('is the same however time is cut', () => {
+  it('does not depend on the length of the steps', () => {
     const model = new Model()
     model.drive(0x5a)
     for (let ms = 0; ms < 1000; ms += 4) model.advance(0.004)
@@ -361,7 +361,7 @@ describe('examples/car: the model', () => {
 describe('examples/car: its README', () => {
   const readme = readFileSync(join(CAR, 'README.md'), 'utf8')
 
-  /** Drives forward for a moment, to the end. */
+  /** Drives forward briefly, with the complete program. */
   async function drive(url: string): Promise<void> {
     const ann = await Peer.open(url)
     ann.send('{"command": "raw", "data": 22, "duration": 0.2}')

@@ -14,7 +14,7 @@ async function room(t: Test) {
   return { ws: url, http: url.replace('ws:', 'http:') }
 }
 
-/** Opens a client and takes its welcome. */
+/** Opens a client and removes its welcome. */
 async function enter(url: string): Promise<Peer> {
   const peer = await Peer.open(url)
   await peer.get(1)
@@ -27,7 +27,7 @@ async function heard(peer: Peer, count: number): Promise<Record<string, unknown>
 }
 
 describe('examples/chat: the page', () => {
-  it('is served at / as HTML that nobody may frame, sniff or cache for long', async t => {
+  it('is served at / as HTML that cannot be framed, sniffed or cached for long', async t => {
     const { http } = await room(t)
     const answer = await fetch(`${http}/?from=elsewhere`)
     assert.equal(answer.status, 200)
@@ -38,7 +38,7 @@ describe('examples/chat: the page', () => {
     assert.match(await answer.text(), /^<!doctype html>[\s\S]*<\/html>\n$/)
   })
 
-  it('may run its own script and style and nothing else', async t => {
+  it('may run only its own script and style', async t => {
     const { http } = await room(t)
     const answer = await fetch(http)
     const page = await answer.text()
@@ -55,7 +55,7 @@ describe('examples/chat: the page', () => {
     assert.doesNotMatch(page, /\son[a-z]+=|\sstyle=|innerHTML|insertAdjacentHTML|document\.write/)
   })
 
-  it('is nowhere else: other paths and other methods get 426', async t => {
+  it('is served at / only: other paths and methods get 426', async t => {
     const { http } = await room(t)
     for (const path of ['/page.html', '/chat.ts', '/../page.html', '//', '/index.html']) {
       assert.equal((await fetch(http + path)).status, 426, path)
@@ -65,7 +65,7 @@ describe('examples/chat: the page', () => {
 })
 
 describe('examples/chat: the room', () => {
-  it('welcomes a client with its name and the number of people, and tells the others', async t => {
+  it('welcomes a client with its name and the number of clients, and notifies the others', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const bob = await enter(ws)
@@ -75,7 +75,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual((await heard(ann, 2))[1], { here: 2, text: 'guest-2 joined' })
   })
 
-  it('gives everybody, the sender too, what one says, in one order', async t => {
+  it('sends each message to all clients, also the sender, in one order', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const bob = await enter(ws)
@@ -91,7 +91,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual((await heard(bob, 3)).slice(1), said)
   })
 
-  it('carries markup as the text that it is', async t => {
+  it('passes markup on as text', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const text = `<img src=x onerror="alert('1')">&amp;`
@@ -99,7 +99,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual((await heard(ann, 2))[1], { from: 'guest-1', text })
   })
 
-  it('changes a name for its bearer and tells the others', async t => {
+  it('changes the name of a client and notifies the others', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const bob = await enter(ws)
@@ -112,7 +112,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual((await heard(ann, 3))[2], { you: 'Änn_1', text: 'you are Änn_1 now' })
   })
 
-  it('bounds names: 20 letters at most, no blanks, no markup, none', async t => {
+  it('limits names to 20 letters without spaces or markup', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     for (const name of ['a'.repeat(21), 'two words', '<b>', 'line\nbreak', '']) ann.send(`/nick ${name}`)
@@ -123,7 +123,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual(answers, [refused, refused, refused, refused, refused, accepted])
   })
 
-  it('gives a name to one at a time, whatever its case, and again when its bearer has gone', async t => {
+  it('gives a name to one client at a time, regardless of case, and again when that client has left', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const bob = await enter(ws)
@@ -137,7 +137,7 @@ describe('examples/chat: the room', () => {
     assert.deepEqual((await heard(bob, 5))[4], { you: 'ANN', text: 'you are ANN now' })
   })
 
-  it('gives no newcomer the name that somebody has taken before', async t => {
+  it('does not give a new client a name that was chosen before', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     ann.send('/nick guest-2')
@@ -146,7 +146,7 @@ describe('examples/chat: the room', () => {
     assert.equal((await heard(bob, 1))[0]!.you, 'guest-3')
   })
 
-  it('bounds what one says, and passes on neither blanks nor binary messages', async t => {
+  it('limits messages, and drops blank and binary messages', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     ann.send('x'.repeat(501))

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { Browser } from 'playwright-core'
 import { connectMessaging } from '../../client/messaging/node.ts'
-import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
-import { DESKTOP, Fleet, PHONE } from '../support/fleet.ts'
+import { browser, PHONE, PHONE_CONTEXT, screenshot, skipWithoutBrowser } from '../support/browser.ts'
+import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
-/** Milliseconds that the first and the last of ten may be apart, whatever else the machine does. */
+/** Milliseconds between the first and the last of ten starts. */
 const MAX_SKEW = 50
 
 describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
@@ -28,7 +28,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await fleet.press('Arm')
     await fleet.see(10, 'armed')
     await fleet.press('Send path')
-    await fleet.says(/10 copters\s+path accepted/)
+    await fleet.logs(/10 copters\s+path accepted/)
     await fleet.press('Start')
     await fleet.see(10, 'on its path')
     await until(
@@ -41,7 +41,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     )
     assert.ok(started.truth < MAX_SKEW, `${started.truth} ms`)
     assert.ok(Math.abs(started.skew - started.truth) < MAX_SKEW, `${started.skew} ms`)
-    // They are on their ring by then.
+    // They have reached their ring.
     const isOnRing = async () => {
       const { copters } = (await station.call('fleet')) as { copters: { position: { x: number; y: number } }[] }
       return copters.every(({ position: { x, y } }) => Math.abs(Math.hypot((x - 6) / 3.4, (y - 4.3) / 3) - 1) < 0.05)
@@ -57,11 +57,11 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     const background = 'getComputedStyle(document.body).backgroundColor'
     assert.equal(await fleet.page.evaluate(background), 'rgb(20, 24, 26)')
     await fleet.page.emulateMedia({ colorScheme: 'light' })
-    await fleet.page.setViewportSize(PHONE.viewport!)
+    await fleet.page.setViewportSize(PHONE)
     await screenshot(fleet.page, 'fleet-phone')
   })
 
-  it('sends a path of the person, or shows why copters do not take it', async t => {
+  it('sends an uploaded path, or shows why copters refuse it', async t => {
     const fleet = await start(t, 2)
     const choose = async (text: string) => {
       await fleet.page
@@ -70,16 +70,16 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
       await fleet.press('Send path')
     }
     await choose('t,x,y,z\n0,1,1,1\n1,11,1,1\n')
-    await fleet.says(/copter1, copter2\s+line 3: 10\.0 m\/s are needed, a copter flies 2\.5/)
+    await fleet.logs(/copter1, copter2\s+line 3: 10\.0 m\/s are needed, a copter flies 2\.5/)
     await choose('t,x,y,z\n0,1,1,1\n5,11,1,1\n')
-    await fleet.says(/2 copters\s+path accepted/)
+    await fleet.logs(/2 copters\s+path accepted/)
     assert.equal(await fleet.page.locator('#path').getAttribute('points'), '1,7 11,7')
     await fleet.press('Start')
-    await fleet.says(/copter1, copter2\s+it is not armed, or has no path/)
+    await fleet.logs(/copter1, copter2\s+it is not armed, or has no path/)
   })
 
-  it('fits a phone, and is used by keys', async t => {
-    const fleet = await start(t, 2, PHONE)
+  it('fits a phone, and works with the keyboard', async t => {
+    const fleet = await start(t, 2, PHONE_CONTEXT)
     assert.equal(await fleet.page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0)
     await fleet.page.getByRole('button', { name: 'Arm' }).focus()
     await fleet.page.keyboard.press('Enter')

@@ -9,7 +9,7 @@ import { folder, root } from '../support/cli.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
-describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
+describe('examples/fleet: failures', { skip: skipWithoutBrowser }, () => {
   let chromium: Browser
   const ends: (() => void | Promise<void>)[] = []
   before(async () => {
@@ -20,7 +20,7 @@ describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
   })
   const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium, copters, how)
 
-  it('cuts the link of one, which tells later what it did, and does what was said meanwhile', async t => {
+  it('cuts the connection of a copter, which later reports and runs the commands sent meanwhile', async t => {
     const fleet = await start(t, 3)
     await fleet.press('Arm')
     await fleet.see(3, 'armed')
@@ -29,14 +29,14 @@ describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
     await fleet.see(2, 'hovering')
     assert.equal(await fleet.count(), '2 of 3 copters')
     await fleet.press('Land')
-    await fleet.says(/3 copters\s+land sent/)
+    await fleet.logs(/3 copters\s+land sent/)
     assert.match(await fleet.link('copter2'), /away \d s/)
-    await fleet.says(/copter2\s+back after [5-9]\.\d s/)
-    await fleet.says(/copter2\s+hovering \(reported [2-9]\.\d s later\)/)
+    await fleet.logs(/copter2\s+back after [5-9]\.\d s/)
+    await fleet.logs(/copter2\s+hovering \(reported [2-9]\.\d s later\)/)
     await fleet.see(3, 'on the ground')
   })
 
-  it('kills a process, which takes what was kept for it when it is there again', async t => {
+  it('kills a process, which gets the queued commands after its restart', async t => {
     const fleet = await start(t, 2)
     const [, before] = await fleet.processes()
     await fleet.page.getByRole('button', { name: 'Kill the process of copter2' }).click()
@@ -49,7 +49,7 @@ describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
     assert.equal(await fleet.link('copter2'), 'connected')
   })
 
-  it('takes a copter that is started by hand, and remembers it when it has gone', async t => {
+  it('accepts a copter that is started by hand, and lists it after it has left', async t => {
     const fleet = await start(t, 0)
     const readme = readFileSync(join(root, 'examples/fleet/README.md'), 'utf8')
     const [, words] = /^npx jiti (.*)$/m.exec(readme)!
@@ -59,7 +59,7 @@ describe('examples/fleet: trouble', { skip: skipWithoutBrowser }, () => {
     await until(async () => (await fleet.count()) === '1 copter', 'the copter')
     assert.deepEqual(await fleet.processes(), [copter.pid])
     await fleet.page.getByRole('button', { name: 'Kill the process of copter11' }).click()
-    await fleet.says(/server\s+its process was not started here/)
+    await fleet.logs(/server\s+its process was not started here/)
     copter.kill()
     await until(async () => (await fleet.count()) === '0 of 1 copter', 'its end')
   })

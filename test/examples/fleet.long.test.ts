@@ -11,7 +11,7 @@ describe('examples/fleet: a path', () => {
     return true
   }
 
-  it('says where to be at each moment, round after round', () => {
+  it('gives the position at each time, lap after lap', () => {
     const path = readPath(file('0,1,1,1', '2,3,1,1', '4,3,2,3\r', ''))
     assert.equal(path.seconds, 4)
     assert.deepEqual(path.points[1], { x: 3, y: 1, z: 1 })
@@ -54,7 +54,7 @@ describe('examples/fleet: a copter', () => {
     return flight.state
   }
 
-  it('does nothing that it is not armed for, and does not arm with little in its battery', () => {
+  it('refuses commands unless it is armed, and does not arm with a low battery', () => {
     const flight = new Flight(0, 29.5)
     assert.throws(() => flight.start(), refused('it is not armed'))
     assert.throws(() => flight.takeoff(), refused('it is not armed'))
@@ -65,7 +65,7 @@ describe('examples/fleet: a copter', () => {
     assert.throws(() => flight.start(), refused('it has no path'))
   })
 
-  it('takes off, hovers, lands, and is disarmed then', () => {
+  it('takes off, hovers, lands and disarms', () => {
     const flight = ready()
     flight.takeoff()
     assert.equal(fly(flight, 0.5).mode, 'taking off')
@@ -79,7 +79,7 @@ describe('examples/fleet: a copter', () => {
     assert.deepEqual([landed.mode, landed.armed, landed.position.z], ['on the ground', false, 0])
   })
 
-  it('flies its path, stays where it is paused, and goes on from there', () => {
+  it('flies its path, pauses in place, and continues from there', () => {
     const flight = ready()
     const path = pathOf('circle.csv')
     flight.start()
@@ -94,7 +94,7 @@ describe('examples/fleet: a copter', () => {
     assert.ok(fly(flight, 2).position.y < paused.position.y)
   })
 
-  it('lands by itself when its battery is low', () => {
+  it('lands when its battery is low', () => {
     const flight = ready(0, 30)
     flight.start()
     const { mode, battery } = fly(flight, 140)

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Page } from 'playwright-core'
-import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
+import { browser, DESKTOP, PHONE, screenshot, skipWithoutBrowser, UNREACHABLE } from '../support/browser.ts'
 import { root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
-import { AWAY, DESKTOP, enter, file, hills, PHONE, room, say, seen, two } from '../support/media-room.ts'
+import { enter, file, hills, room, say, seen, two } from '../support/media-room.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
-/** How tall the bars of sound are, as a part of the whole; `left`: that of the oldest. */
+/** Heights of the audio bars, from 0 to 1; `left` is the oldest. */
 const bars = (page: Page) =>
   page.evaluate<{ tallest: number; left: number }>(`(() => {
     const canvas = document.getElementById('wave')
@@ -20,11 +20,11 @@ const bars = (page: Page) =>
     return canvas.width > 8 && canvas.height > 8 ? { tallest: tall(canvas.width), left: tall(8) } : { tallest: 0, left: 0 }
   })()`)
 
-/** Silence is a tenth. */
+/** The height of silence is 0.1. */
 const isLoud = async (page: Page) => (await bars(page)).tallest > 0.25
 
 describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
-  it('lets one be heard by the others, one at a time', async t => {
+  it('gives the floor to one speaker at a time', async t => {
     const { ann, bob } = await two(t)
     await bob.click('#listen')
     await ann.click('#microphone')
@@ -41,7 +41,7 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await ann.locator('#speaker', { hasText: 'guest-2 is speaking' }).waitFor()
   })
 
-  it('holds no microphone that was let go before the browser gave it', async t => {
+  it('releases a microphone that the browser grants too late', async t => {
     const { ann, bob } = await two(t)
     await ann.evaluate(`(() => {
       const { mediaDevices } = navigator
@@ -70,11 +70,11 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await until(async () => (await ann.evaluate(open)) === 0, 'no microphone')
   })
 
-  it('comes back by itself when the server was killed, and sends what was written meanwhile', async t => {
+  it('reconnects when the server is killed and restarted, and sends the messages written meanwhile', async t => {
     const chromium = await browser(t)
     const { server, http } = await room(t)
-    const ann = await enter(t, chromium, http, DESKTOP, AWAY)
-    const bob = await enter(t, chromium, http, DESKTOP, AWAY)
+    const ann = await enter(t, chromium, http, DESKTOP, UNREACHABLE)
+    const bob = await enter(t, chromium, http, DESKTOP, UNREACHABLE)
     await server.kill()
     await ann.locator('#status', { hasText: 'offline, trying again' }).waitFor()
     await bob.locator('#status', { hasText: 'offline, trying again' }).waitFor()
@@ -88,7 +88,7 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await seen(ann, 'written offline')
   })
 
-  it('looks as in the pictures, and is no wider than a phone', async t => {
+  it('looks like the screenshots, and fits a phone', async t => {
     const chromium = await browser(t)
     const { http } = await room(t)
     const ann = await enter(t, chromium, http)
@@ -120,7 +120,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
   /** One pixel. */
   const PNG = vector('c2s/image png').subarray(32)
 
-  /** A client and what it has heard, without what is said of who is here. */
+  /** A client and its messages, without the list of clients. */
   async function guest(http: string) {
     const peer = await Peer.open(http.replace('http:', 'ws:'))
     const heard = () =>
@@ -131,7 +131,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     return { peer, heard }
   }
 
-  it('has nothing to do with bytes of no kind, and says so', async t => {
+  it('refuses bytes without a kind, with an error', async t => {
     const { http } = await room(t)
     const { peer, heard } = await guest(http)
     peer.send(envelope(BINARY, 'bytes'))
@@ -140,7 +140,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     assert.deepEqual([level, category, message], ['error', 'kind', 'this room accepts text, images, files and sound'])
   })
 
-  it('tells who speaks too soon so once, and lets it speak after a second of silence', async t => {
+  it('notifies a client once that it cannot speak yet, and admits it after a second of silence', async t => {
     const { http } = await room(t)
     const ann = await guest(http)
     const bob = await guest(http)
@@ -174,8 +174,8 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     await until(() => ann.heard().at(-1)!.type === AUDIO, 'its sound')
   })
 
-  // Its clock stands still, and with it the deadlines of `until`.
-  it('tells so again who tries again while the same one speaks', { timeout: 10_000 }, async t => {
+  // The fake clock also stops the deadlines of `until`.
+  it('notifies a client again that retries while the same client speaks', { timeout: 10_000 }, async t => {
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })
     const [ann, bob] = [await guest(url), await guest(url)]
@@ -204,7 +204,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     await until(() => alerts() === 2, 'another alert')
   })
 
-  it('shares what comes in one message too: saved with an extension, seen but not kept without', async t => {
+  it('also shares media that arrives in one message: with a file extension it is stored, otherwise it is shown only', async t => {
     const chromium = await browser(t)
     const { http } = await room(t)
     const page = await enter(t, chromium, http)

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { file, hills, say, seen, two } from '../support/media-room.ts'
 import { until } from '../support/peer.ts'
 
-/** Keeps what the bars of uploads show, and does something at the first change. */
+/** Records the progress bars of uploads, and calls `on` at the first change. */
 const watchBars = (atFirst = '') => `{
   window.shown = []
   new MutationObserver(records => {
@@ -14,7 +14,7 @@ const watchBars = (atFirst = '') => `{
 }`
 
 describe('examples/media: the page', () => {
-  it('shares text with everybody, and reads nothing of it as HTML', async t => {
+  it('shares text with all clients, never as HTML', async t => {
     const { ann, bob } = await two(t)
     const markup = `<img src=x onerror="alert('1')"> "quoted"`
     await say(ann, markup)
@@ -26,7 +26,7 @@ describe('examples/media: the page', () => {
     assert.equal(await bob.textContent('#status'), 'guest-2, 2 here')
   })
 
-  it('shares an image, which others see at once', async t => {
+  it('shares an image, which other clients display at once', async t => {
     const { ann, bob, http } = await two(t)
     const picture = await hills(ann)
     await ann.setInputFiles('#image', { name: 'hills.png', mimeType: 'image/png', buffer: picture })
@@ -40,7 +40,7 @@ describe('examples/media: the page', () => {
     await ann.locator('#uploads li').waitFor({ state: 'detached' })
   })
 
-  it('shares a file of 50 MB, and shows how much of it the server has', async t => {
+  it('shares a file of 50 MB, and shows the progress of the upload', async t => {
     const { ann, bob, http } = await two(t)
     const size = 50 * 1024 * 1024
     await ann.evaluate(watchBars())
@@ -62,7 +62,7 @@ describe('examples/media: the page', () => {
     await ann.locator('#uploads li').waitFor({ state: 'detached' })
   })
 
-  it('cancels an upload, of which nothing stays', async t => {
+  it('cancels an upload, and leaves no file', async t => {
     const { ann, bob, uploads } = await two(t)
     await ann.evaluate(watchBars(`document.querySelector('#uploads button').click()`))
     await ann.setInputFiles('#file', file(t, 'large.txt', 50 * 1024 * 1024))
@@ -74,7 +74,7 @@ describe('examples/media: the page', () => {
     await until(() => readdirSync(uploads).length === 0, 'an empty folder')
   })
 
-  it('shows why a file is refused, until that has been read', async t => {
+  it('shows why a file is refused until the message is dismissed', async t => {
     const { ann, bob, uploads } = await two(t)
     await ann.setInputFiles('#file', {
       name: 'setup.exe',
@@ -100,7 +100,7 @@ describe('examples/media: the page', () => {
     assert.deepEqual(readdirSync(uploads), [])
   })
 
-  it('can be used with the keyboard alone', async t => {
+  it('works with the keyboard only', async t => {
     const { ann, bob } = await two(t)
     const focused = () => ann.evaluate<string>('document.activeElement.id')
     await ann.focus('#listen')

@@ -9,7 +9,7 @@ const theme = readFileSync(join(root, 'examples/theme/theme.css'), 'utf8')
 const EXAMPLES = ['car', 'chat', 'fleet', 'media', 'wslink']
 
 describe('the theme of the examples', { skip: skipWithoutBrowser }, () => {
-  it('is the only place of its colors and of the header', () => {
+  it('is the only file with its colors and the header', () => {
     const [, colors] = /:root \{([\s\S]*?)\}/.exec(theme)!
     const shared = [...colors!.matchAll(/(--[\w-]+): (light-dark\(.*\));/g)].map(([, , value]) => value!)
     assert.ok(shared.length > 8)
@@ -34,7 +34,6 @@ describe('the theme of the examples', { skip: skipWithoutBrowser }, () => {
           getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('header')).display]`)
         assert.equal(background, colorScheme === 'light' ? 'rgb(244, 245, 243)' : 'rgb(20, 24, 26)')
         assert.equal(display, 'flex')
-        await page.close()
       })
     }
   }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { browser, screenshot, skipWithoutBrowser } from '../support/browser.ts'
+import { browser, PHONE, screenshot, skipWithoutBrowser, UNREACHABLE } from '../support/browser.ts'
 import { until } from '../support/peer.ts'
-import { AWAY, call, enter, one, PHONE, pictures, rate, start, traffic } from '../support/wslink-page.ts'
+import { call, enter, one, pictures, rate, start, traffic } from '../support/wslink-page.ts'
 
 describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => {
-  it('draws a stream of images of 1 MiB, until nobody listens', async t => {
+  it('draws a stream of images of 1 MiB until no client is subscribed', async t => {
     const chromium = await browser(t)
     const { http } = await start(t)
     const page = await chromium.newPage()
@@ -15,7 +15,7 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
     await until(async () => /^[1-9]\d* images\/s, [1-9]\d* MB\/s$/.test(await rate(page)), 'a rate')
     await page.click('#images')
     assert.equal(await rate(page), 'images are off')
-    // An answer comes behind what was on its way.
+    // A reply follows earlier images.
     await call(page, 'demo.add')
     const before = seen.images
     await call(page, 'demo.slow', '0.3')
@@ -25,7 +25,7 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
     assert.ok(seen.images > before)
   })
 
-  it('turns the globe by keys and by dragging, and changes it for everybody', async t => {
+  it('turns the globe by keys and by dragging, and changes it for all clients', async t => {
     const chromium = await browser(t)
     const { http } = await start(t)
     const other = await enter(t, chromium, http)
@@ -49,10 +49,10 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
     assert.equal((await call(page, 'demo.add')).name, 'done')
   })
 
-  it('comes back by itself when the server was killed, and ends what was under way', async t => {
+  it('reconnects when the server is killed and restarted, and ends running calls', async t => {
     const chromium = await browser(t)
     const { server, http } = await start(t)
-    const page = await enter(t, chromium, http, AWAY)
+    const page = await enter(t, chromium, http, UNREACHABLE)
     await page.fill('form[data-method="demo.slow"] input', '60')
     await page.click('form[data-method="demo.slow"] button')
     await page.locator('#answers progress').waitFor()
@@ -65,7 +65,7 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
     await pictures(page, 5)
   })
 
-  it('looks as in the pictures, and is no wider than a phone', async t => {
+  it('looks like the screenshots, and fits a phone', async t => {
     const { page } = await one(t, { fps: '30' })
     await call(page, 'demo.add', '2', '3')
     await call(page, 'demo.slow', '0.1')

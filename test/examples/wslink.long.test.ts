@@ -9,7 +9,7 @@ import { official } from '../support/wslink.ts'
 import { call, one, open, start } from '../support/wslink-page.ts'
 
 describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
-  it('calls a procedure, and shows what it answers', async t => {
+  it('calls a procedure, and shows the reply', async t => {
     const { page } = await one(t)
     assert.deepEqual(await call(page, 'demo.add', '40', '2.5'), { name: 'done', texts: ['demo.add(40, 2.5)', '42.5'] })
   })
@@ -23,7 +23,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     })
   })
 
-  it('shows how far a slow procedure is', async t => {
+  it('shows the progress of a slow procedure', async t => {
     const { page } = await one(t)
     await page.evaluate(`{
       window.parts = []
@@ -41,7 +41,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     )
   })
 
-  it('says when the secret is wrong, and comes in with the right one', async t => {
+  it('reports a wrong secret, and connects with the right one', async t => {
     const chromium = await browser(t)
     const { http } = await start(t, { secret: 's3cret' })
     const page = await open(t, chromium, http, /Connection error/)
@@ -51,9 +51,9 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     await page.waitForSelector('.online')
   })
 
-  it('says when the official client is not installed', async t => {
+  it('reports that the official client is not installed', async t => {
     const chromium = await browser(t)
-    // Nothing is installed beside it, or above it.
+    // There is no node_modules in the folder or above it.
     const copy = folder(t)
     for (const part of ['wslink', 'theme']) cpSync(join(root, 'examples', part), join(copy, part), { recursive: true })
     const server = await launch(t, ['-c', join(copy, 'wslink/config.json'), '-p', '0'])
@@ -66,7 +66,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
 })
 
 describe('examples/wslink: its procedures', () => {
-  it('refuse settings that are none', async t => {
+  it('refuse invalid settings', async t => {
     const { server } = await start(t)
     const program = `const { call } = await enter('wslink-secret')
       const said = error => error.data.exception
@@ -79,7 +79,7 @@ describe('examples/wslink: its procedures', () => {
     ])
   })
   for (const generation of ['wslink', 'wslink-1'] as const)
-    it(`give images to ${generation === 'wslink' ? 'a client of 2.x' : 'one of 1.x'} that never says what it listens to`, async t => {
+    it(`publish images to ${generation === 'wslink' ? 'a client of 2.x' : 'a client of 1.x'} that never subscribes`, async t => {
       const { server } = await start(t)
       const program = `const { hear } = await enter('wslink-secret')
         const images = await hear('view.image').next(2)
@@ -98,11 +98,11 @@ describe('examples/wslink: the globe', () => {
   }
   const different = (a: Uint8Array, b: Uint8Array) => a.filter((part, i) => part !== b[i]).length / a.length
 
-  it('is a disc on nothing', () => {
+  it('is a disc on a transparent background', () => {
     const pixels = drawn(0, 0)
     assert.deepEqual([pixels[3], pixels[4 * (32 * 64 + 32) + 3]], [0, 255])
   })
-  it('looks the same after a whole turn, and other after a part of one', () => {
+  it('looks the same after a full turn, and different after a partial turn', () => {
     const before = drawn(0, 0)
     assert.ok(different(drawn(2 * Math.PI, -2 * Math.PI), before) < 0.01)
     assert.ok(different(drawn(1, 0), before) > 0.3)

@@ -48,7 +48,7 @@ const soft = { name: 'soft', encode: (payload: Payload) => `${payload}.` }
 const numbered = { name: 'numbered', numbered: true as const, encode: (payload: Payload) => Buffer.from(payload) }
 const codecs = [loud, soft, numbered]
 
-/** With the number in front, if there is one. */
+/** With its number, if there is one. */
 function shown(payload: Payload): string {
   return typeof payload === 'string' ? payload : `${payload.readBigUInt64BE()}:${payload.subarray(8)}`
 }

@@ -28,7 +28,7 @@ const speaking = (codec: Codec) => ({
   },
 })
 
-/** In which memory the last piece of each write lies. */
+/** The memory of the last piece of each write. */
 function buffersWritten(server: Server): Set<ArrayBufferLike> {
   const written = new Set<ArrayBufferLike>()
   for (const client of server.clients.values()) {
@@ -302,7 +302,7 @@ describe('a numbered codec', () => {
     outbox.writeAll(pieces, all.length, 4002)
     assert.deepEqual(Buffer.concat(written), all)
     assert.equal(written.length, 8)
-    // The shared bytes are not changed.
+    // The shared bytes do not change.
     assert.equal(written.filter(piece => piece === large).length, 2)
   })
 

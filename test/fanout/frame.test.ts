@@ -13,7 +13,7 @@ interface Parsed {
   readonly header: number
 }
 
-/** Reads a frame by the letter of RFC 6455, section 5.2. */
+/** Parses a frame literally as in RFC 6455, section 5.2. */
 function parse(bytes: Buffer): Parsed {
   assert.equal(bytes[0]! & 0x80, 0x80, 'FIN is set')
   assert.equal(bytes[0]! & 0x70, 0, 'no reserved bit is set')

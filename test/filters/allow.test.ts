@@ -8,6 +8,7 @@ import type { Access, Client } from '../../src/contract/client.ts'
 import type { Host } from '../../src/contract/filter.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
+import { cheap } from '../support/cpu.ts'
 import { Peer, until } from '../support/peer.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 
@@ -129,13 +130,11 @@ describe('allow', () => {
 
   it('matches malicious topics in bounded time, and refuses topics over 1,024 characters', () => {
     const rules = [`anyone join ${'*ab'.repeat(300)}*c*`, `anyone join ${'*/'.repeat(500)}x`]
-    const start = performance.now()
-    for (let i = 0; i < 100; i++) {
-      assert.equal(allows(rules, {}, 'join', 'a'.repeat(1024)), false)
-      assert.equal(allows(rules, {}, 'join', 'ab'.repeat(512)), false)
-      assert.equal(allows(rules, {}, 'join', '/'.repeat(1024)), false)
-    }
-    assert.ok(performance.now() - start < 1000)
+    for (const topic of ['a'.repeat(1024), 'ab'.repeat(512), '/'.repeat(1024)])
+      assert.equal(
+        cheap(() => allows(rules, {}, 'join', topic), topic.slice(0, 2)),
+        false,
+      )
     assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1024)), true)
     assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1025)), false)
   })

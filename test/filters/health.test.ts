@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { createServer as createTcp } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
-import { pino } from 'pino'
 import { createServer, type FilterModule, type RunningServer, type ServerOptions } from '../../src/index.ts'
+import { collectedLog } from '../support/log.ts'
 import { Peer, raw, until } from '../support/peer.ts'
 
 interface Answer {
@@ -13,8 +13,7 @@ interface Answer {
 }
 
 async function withHealth(t: TestContext, options: ServerOptions = {}) {
-  const lines: Record<string, unknown>[] = []
-  const log = pino({ level: 'debug' }, { write: line => void lines.push(JSON.parse(line)) })
+  const { log, logged: lines } = collectedLog()
   const server = await createServer({
     port: 0,
     drain: 2,

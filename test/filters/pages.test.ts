@@ -8,7 +8,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
-import { generate } from 'selfsigned'
+import { selfSigned } from '../support/certificates.ts'
 import { folder, launch, refusal } from '../support/cli.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 import { whileSwapping } from '../support/swap.ts'
@@ -595,7 +595,7 @@ describe('options of pages', () => {
   })
 
   it('shares the port of the WebSocket with TLS too', async t => {
-    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+    const { key, cert } = await selfSigned()
     const files = folder(t, { 'key.pem': key, 'cert.pem': cert, 'page.html': 'safe' })
     const pem = { key: join(files, 'key.pem'), cert: join(files, 'cert.pem') }
     const { url } = await serve(t, { filters: ['pages', 'echo'], pagesRoot: files, pagesIndex: 'page.html', ...pem })

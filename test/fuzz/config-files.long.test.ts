@@ -1,4 +1,4 @@
-// Random config files. jazzer.js would guide them by coverage, but it instruments CommonJS, not our modules.
+// Random config files. jazzer.js cannot guide them by coverage, since it instruments only CommonJS.
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { it } from 'node:test'
@@ -45,7 +45,7 @@ const text = fc.oneof(
   },
 )
 
-it(`${COUNT} random config files are taken, or refused in one sentence`, { timeout: 120_000 }, async t => {
+it(`${COUNT} random config files are accepted, or refused in one sentence`, { timeout: 120_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const loader = new RememberingLoader()
@@ -53,7 +53,7 @@ it(`${COUNT} random config files are taken, or refused in one sentence`, { timeo
   const path = join(base, 'config.json')
   await fc.assert(
     fc.asyncProperty(mutated(text.map(json => Buffer.from(json))), async bytes => {
-      // Another file each time: file systems are slow to cut one short.
+      // A new file each time, since truncating a file is slow.
       rmSync(path, { force: true })
       writeFileSync(path, bytes)
       await refusedOrTaken({ argv: ['-c', path], base }, loader)

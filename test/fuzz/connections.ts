@@ -9,37 +9,37 @@ import { Peer } from '../support/peer.ts'
 import { recovered, resourcesOf, watched } from '../support/resources.ts'
 import { chooseSeed } from './seed.ts'
 
-/** Connections at a time. */
+/** Concurrent connections. */
 const AT_ONCE = 200
-/** Milliseconds until a server must have ended any of them. */
+/** Milliseconds in which a server must close a connection. */
 const DEADLINE = 10_000
-/** Cases before the resources are first looked at: caches are full by then. */
+/** Cases before the first measurement of resources, so that caches are full. */
 const WARM_UP = 1000
 
-/** What is written on one connection, and whether the client then says that it is done. */
+/** The bytes of one connection, and whether the client then ends its side. */
 export interface Conversation {
   readonly writes: readonly Buffer[]
   readonly ends: boolean
 }
 
-/** The form in which `seeds.json` keeps it. */
+/** The form in `seeds.json`. */
 export interface KeptConversation {
-  /** Each byte a character. */
+  /** One byte per character. */
   readonly writes: readonly string[]
   readonly ends: boolean
 }
 
-/** Servers, as arguments: compressing, and with a tap that sees every byte. */
+/** Servers, as arguments: with compression, and with a data filter. */
 const TARGETS = [
   [...watched.argv, 'echo', '--compress'],
   [...watched.argv, 'stdout-rawdata', 'echo'],
 ]
-/** They hang up soon on who is silent. */
+/** They close silent clients soon. */
 const IMPATIENT = ['--handshake-timeout', '1', '--heartbeat', '1', '--max-payload', '100000', '--drain', '0']
 
 /**
- * Has random conversations with running servers: each must be ended by the server in time, with an answer that `check`
- * takes. Afterwards the servers serve others, have logged no error, and hold no more than before.
+ * Runs random conversations with servers: the server must end each in time, with bytes that pass `check`. Afterwards the servers serve
+ * other clients, have logged no error, and use no more resources than before.
  */
 export async function fuzzConnections<C extends Conversation>(
   t: TestContext,
@@ -47,9 +47,9 @@ export async function fuzzConnections<C extends Conversation>(
     readonly conversations: fc.Arbitrary<C>
     readonly count: number
     readonly kept: readonly KeptConversation[]
-    /** Arguments of each server; default: two kinds. */
+    /** Arguments of each server. Default: both kinds. */
     readonly targets?: readonly (readonly string[])[]
-    /** How one connects who is welcome. */
+    /** Connects a valid client. */
     readonly welcome?: ClientOptions
     check(answer: Buffer, conversation: C): void
   },
@@ -95,7 +95,7 @@ async function inParallel<T>(items: readonly T[], work: (item: T, i: number) => 
   await Promise.all(Array.from({ length: AT_ONCE }, worker))
 }
 
-/** Everything that the server says until it ends the connection. */
+/** All bytes of the server until it closes the connection. */
 async function answerTo(server: Launched, { writes, ends }: Conversation): Promise<Buffer> {
   const { hostname, port } = new URL(server.url)
   const socket = connect({ host: hostname, port: Number(port), noDelay: true, allowHalfOpen: true })
@@ -131,7 +131,7 @@ function endOf(socket: Socket): Promise<void> {
   })
 }
 
-/** A handshake that is right; the port does not matter on loopback. */
+/** A valid handshake; the port does not matter on loopback. */
 export const goodHandshake = (headers: Readonly<Record<string, string>> = {}) =>
   Buffer.from(handshake('ws://localhost:9000', headers))
 

@@ -1,5 +1,4 @@
-// Random frames against the command as it is shipped. jazzer.js would not guide them: it sees code that it loads itself,
-// and the server runs in a process of its own.
+// Random frames against the built command. jazzer.js cannot guide them, since the server runs in its own process.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { constants, deflateRawSync } from 'node:zlib'
@@ -10,7 +9,7 @@ import { mutated } from './mutations.ts'
 import { kept } from './seed.ts'
 
 const COUNT = 10_000
-/** Frames of one conversation, on average. */
+/** Average frames per conversation. */
 const FRAMES = 4
 const OFFER = { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' }
 const CLOSE_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014]
@@ -26,7 +25,7 @@ const deflated = fc.oneof(
   fc
     .string({ maxLength: 100 })
     .map(text => deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4)),
-  // The larger one is a bomb.
+  // The larger one is a decompression bomb.
   fc.constantFrom(deflateRawSync(Buffer.alloc(2000)), deflateRawSync(Buffer.alloc(2_000_000))),
 )
 
@@ -52,13 +51,13 @@ const oneFrame = fc
       { weight: 1, arbitrary: fc.nat(7) },
     ),
     masked: fc.oneof({ weight: 20, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
-    claims: fc.oneof(
+    declared: fc.oneof(
       { weight: 20, arbitrary: fc.constant(undefined) },
       { weight: 1, arbitrary: fc.constantFrom(0, 1, 125, 126, 65_536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63) },
     ),
   })
-  .map(({ opcode, payload: data, claims, ...shape }) =>
-    frame(opcode, data, claims === undefined ? shape : { ...shape, claims }),
+  .map(({ opcode, payload: data, declared, ...shape }) =>
+    frame(opcode, data, declared === undefined ? shape : { ...shape, declared }),
   )
 
 const conversations: fc.Arbitrary<Conversation> = fc
@@ -83,7 +82,7 @@ function closing(code: number, reason: string): Buffer {
   return bytes
 }
 
-/** What a server may write: an accepted handshake, whole frames without mask, nothing behind a Close. */
+/** Bytes that a server may write: an accepted handshake, complete unmasked frames, nothing after a Close frame. */
 function check(answer: Buffer): void {
   let at = answer.indexOf('\r\n\r\n') + 4
   assert.match(answer.toString('latin1', 0, at), /^HTTP\/1\.1 101 /)
@@ -103,7 +102,7 @@ function check(answer: Buffer): void {
   }
 }
 
-it(`${COUNT * FRAMES} random frames are answered by the book or cut off, and leave nothing behind`, {
+it(`${COUNT * FRAMES} random frames are answered according to RFC 6455 or disconnected, and leak nothing`, {
   timeout: 120_000,
 }, async t => {
   await fuzzConnections(t, { conversations, count: COUNT, kept: kept('frames'), check })

@@ -1,5 +1,4 @@
-// Random handshakes against the command as it is shipped. jazzer.js would not guide them: what parses is llhttp, which it
-// cannot instrument, in another process.
+// Random handshakes against the built command. jazzer.js cannot guide them: the parser is llhttp, in another process.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import fc from 'fast-check'
@@ -112,7 +111,7 @@ const conversations: fc.Arbitrary<Conversation> = fc
     return { writes: writes.filter(({ length }) => length > 0), ends: patience > 0 }
   })
 
-it(`${COUNT} random handshakes are answered in HTTP or cut off, and leave nothing behind`, {
+it(`${COUNT} random handshakes are answered in HTTP or disconnected, and leak nothing`, {
   timeout: 120_000,
 }, async t => {
   await fuzzConnections(t, {

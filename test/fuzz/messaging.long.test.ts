@@ -1,4 +1,4 @@
-// Random frames against the parser, and over TCP against the command as it is shipped.
+// Random frames against the parser, and over TCP against the built command.
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { it } from 'node:test'
@@ -23,7 +23,7 @@ const CONNECTIONS = 2000
 const AT_ONCE = 100
 
 const recorded = fc.constantFrom(...vectors.map(({ bytes }) => bytes))
-/** Some bytes are others, or left out. */
+/** Changes or removes some bytes. */
 const mutated = fc
   .tuple(recorded, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }), fc.nat())
   .map(([bytes, changes, cut]) => {
@@ -51,7 +51,7 @@ const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 300 }).map(some => Buffer.from(some)),
 )
 
-it(`${RUNS} streams are frames, or refused in a sentence`, { timeout: 60_000 }, t => {
+it(`${RUNS} streams are parsed as frames, or refused in one sentence`, { timeout: 60_000 }, t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const stream = fc.tuple(fc.array(bytes, { maxLength: 4 }), fc.integer({ min: 1, max: 500 }))
@@ -67,7 +67,7 @@ it(`${RUNS} streams are frames, or refused in a sentence`, { timeout: 60_000 }, 
           assert.deepEqual(readFrame(frame.bytes, limitsOf(MAX)).content, frame.content)
           const read = messageOf(frame, limitsOf())
           const said = read && withPart(read)
-          // What is understood can be said again.
+          // A parsed message can be encoded again.
           if (said !== undefined)
             assert.deepEqual(messageOf(readFrame(frameOf(said), limitsOf(2 * MAX)), limitsOf())?.name, said.name)
         }
@@ -81,7 +81,9 @@ it(`${RUNS} streams are frames, or refused in a sentence`, { timeout: 60_000 }, 
   fc.assert(property, { seed, numRuns: RUNS })
 })
 
-it(`${RUNS} texts are messages, refused in a sentence, or something else`, { timeout: 60_000 }, t => {
+it(`${RUNS} strings are parsed as messages, refused in one sentence, or left to other filters`, {
+  timeout: 60_000,
+}, t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const keys = fc.constantFrom('action', 'request', 'response', 'id', 'args', 'kwargs', 'value', 'error', 'other')
@@ -100,7 +102,7 @@ it(`${RUNS} texts are messages, refused in a sentence, or something else`, { tim
   fc.assert(property, { seed, numRuns: RUNS })
 })
 
-it(`${CONNECTIONS} connections over TCP leave nothing behind`, { timeout: 60_000 }, async t => {
+it(`${CONNECTIONS} connections over TCP leak nothing`, { timeout: 60_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const server = await launch(

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** One change of some bytes, at a place told as a share of their length. */
+/** A change of some bytes, at a position given as a share of the length. */
 interface Mutation {
   readonly at: number
   readonly how: 'flip' | 'set' | 'insert' | 'remove' | 'double' | 'cut'
@@ -15,7 +15,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.record({
   length: fc.nat(20),
 })
 
-/** The same bytes, changed at a few places or, as often, not at all. */
+/** The bytes with a few changes, or, equally often, none. */
 export function mutated(bytes: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
   const changes = fc.oneof(fc.constant([]), fc.array(mutation, { minLength: 1, maxLength: 4 }))
   return fc.tuple(bytes, changes).map(([original, list]) => list.reduce(change, original))

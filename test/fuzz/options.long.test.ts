@@ -1,4 +1,4 @@
-// Random command lines and environments. jazzer.js would guide them by coverage, but it instruments CommonJS, not our modules.
+// Random command lines and environments. jazzer.js cannot guide them by coverage, since it instruments only CommonJS.
 import { it } from 'node:test'
 import fc from 'fast-check'
 import { commandOptions, coreOptions, envName } from '../../src/config/options.ts'
@@ -59,7 +59,7 @@ const env = fc.dictionary(
   { maxKeys: 2 },
 )
 
-it(`${COUNT} random option lists are taken, or refused in one sentence`, { timeout: 120_000 }, async t => {
+it(`${COUNT} random option lists are accepted, or refused in one sentence`, { timeout: 120_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const loader = new RememberingLoader()

@@ -3,7 +3,7 @@ import { isUsageError, messageOf } from '../../src/contract/errors.ts'
 import { makePlan, type Sources } from '../../src/lifecycle/plan.ts'
 import { type LoadedModule, Loader, type ModuleKind } from '../../src/modules/loader.ts'
 
-/** Asks Node for each module once: it is the options that are tried, thousands of times. */
+/** Resolves each module once, since the options change thousands of times and the modules do not. */
 export class RememberingLoader extends Loader {
   readonly #loaded = new Map<string, Promise<LoadedModule>>()
 
@@ -22,7 +22,7 @@ export class RememberingLoader extends Loader {
   }
 }
 
-/** Either there is a plan, or the operator is told in a sentence what is wrong; anything else is a fault of ours. */
+/** Returns a plan, or the one-sentence error of the operator; any other error fails the test. */
 export async function refusedOrTaken(sources: Sources, loader: Loader): Promise<void> {
   try {
     await makePlan(sources, loader)

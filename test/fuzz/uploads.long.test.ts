@@ -1,4 +1,4 @@
-// Clients that begin, send, end, cancel and go in any order, at once: what stays is what they were told, and no room is lost.
+// Clients begin, send, end, cancel and leave at random: the files must match the replies, and no space may leak.
 import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { it } from 'node:test'
@@ -15,7 +15,7 @@ const QUOTA = 60_000
 const MAX_FILES = 6
 
 const id = fc.nat(2)
-/** So that chunks often make up a file. */
+/** Sizes, so that chunks often complete a file. */
 const sizes = fc.constantFrom(100, 5000, 10_000)
 const step = fc.oneof(
   fc.record({
@@ -33,7 +33,7 @@ const step = fc.oneof(
 )
 type Step = object | { readonly chunk: number; readonly bytes: number }
 
-/** Each upload of a number is over before its next one begins. */
+/** An upload of a number ends before the next one begins. */
 function checkOrder(replies: readonly UploadReply[]): void {
   const open = new Set<number>()
   for (const reply of replies) {
@@ -49,7 +49,7 @@ it(`${RUNS} rooms of three clients`, { timeout: 60_000 }, async t => {
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const clients = fc.array(fc.array(step, { maxLength: 30 }), { minLength: 3, maxLength: 3 })
   const property = fc.asyncProperty(clients, async plans => {
-    // The clock stands still: what is counted must be right without looking.
+    // The clock is fixed, so the counted space must be right without a new measurement.
     const uploads = await uploadsOf(t, { quota: QUOTA, maxFiles: MAX_FILES, window: 8192, total: 5, now: () => 0 })
     const files: SavedFile[] = []
     const run = async (steps: readonly Step[]) => {

@@ -200,7 +200,7 @@ it(`${CONVERSATIONS} random conversations of wslink get valid replies or are clo
         if (opcode === CLOSE && payload.length > 0)
           assert.ok([1002, 1005, 1007, 1008, 1009].includes(payload.readUInt16BE(0)), payload.toString('latin1'))
       }
-      if (!answer.includes('only for those who are let in')) return
+      if (!answer.includes('only for authenticated clients')) return
       letIn++
       assert.ok(knowsSecret, 'let in without the secret')
     },

@@ -1,4 +1,4 @@
-// Attacks, their visible results and the log, against the shipped command. SECURITY.md lists
+// Attacks, their visible results and the log, against the built command. SECURITY.md lists
 // the tests that prove the rest.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -12,10 +12,10 @@ import { Peer, raw, until } from '../support/peer.ts'
 import { recovered, resourcesOf, watched } from '../support/resources.ts'
 
 const MIB = 1_048_576
-/** Memory growth of a process within its limits. */
+/** Memory growth within the limits. */
 const BOUNDED = 200 * MIB
 
-/** A server that logs at debug level; `filters` follow those that watch it. */
+/** A server that logs at debug level; `filters` follow `health` and the resources filter. */
 async function start(t: TestContext, filters: readonly string[], options: readonly string[] = []): Promise<Launched> {
   const argv = [...watched.argv, ...filters, '--log-level', 'debug', '--drain', '0', ...options]
   return launch(t, argv, { command: watched.command })
@@ -30,7 +30,7 @@ function logLines(server: Launched, message: string, from = 0): readonly unknown
     .map(({ reason, code, err, status }) => [status, reason ?? code ?? (err as { code?: string } | undefined)?.code])
 }
 
-/** Another client is still served. */
+/** Another client is served. */
 async function servesOthers(server: Launched): Promise<void> {
   const peer = await Peer.open(server.url)
   peer.send('still here')
@@ -39,7 +39,7 @@ async function servesOthers(server: Launched): Promise<void> {
   await peer.end()
 }
 
-/** Bytes behind the handshake's own header fields. */
+/** Bytes after the header fields of the handshake. */
 function handshakeWith(server: Launched, fields: string, first?: string): string {
   return handshake(server.url, {}, first).replace(/\r\n$/, `${fields}\r\n`)
 }
@@ -272,7 +272,7 @@ describe('a flood', () => {
     peer.socket.pause()
     const pings = Buffer.concat(Array(50).fill(frame(PING, Buffer.alloc(125))))
     for (let i = 0; i < 2000 && !peer.isClosed; i++) {
-      // The client may also get a failed write, which ends it.
+      // A failed write may also end the client.
       await new Promise(resolve => peer.socket.write(pings, resolve))
     }
     await until(async () => (await metricsOf(server)).get('fws_closed_total{code="1006"}') === 1, 'the end')
@@ -327,7 +327,7 @@ describe('a flood', () => {
       return (await closes()) === stuck.length
     }, 'the end of those that do not read')
     for (const peer of stuck) peer.socket.resume()
-    for (const peer of stuck) assert.equal(await peer.goodbye(), 1013)
+    for (const peer of stuck) assert.equal(await peer.echoClose(), 1013)
     loud.ws.terminate()
     await recovered(server, before)
   })
@@ -335,7 +335,7 @@ describe('a flood', () => {
 
 describe('a decompression bomb', () => {
   const OFFER = { 'Sec-WebSocket-Extensions': 'permessage-deflate' }
-  /** 1 MiB that unfolds to 1 GiB; and 1 KiB to 1 MiB and a byte. */
+  /** 1 MiB that inflates to 1 GiB; and 1 KiB that inflates to 1 MiB and a byte. */
   const GREAT = Buffer.concat(Array(16).fill(deflateRawSync(Buffer.alloc(64 * MIB), { finishFlush: 2 })))
   const SMALL = deflateRawSync(Buffer.alloc(MIB + 1), { finishFlush: 2 })
 

@@ -7,9 +7,11 @@ import type { Client } from '../../src/contract/client.ts'
 import type { RunningServer, ServerOptions } from '../../src/index.ts'
 import { authority, type Pems, pemFiles, signed } from '../support/certificates.ts'
 import { folder, refusal } from '../support/cli.ts'
-import { Peer, refusedWith, serve, until } from '../support/peer.ts'
+import { collectedLog } from '../support/log.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { upgradeStatus } from '../support/upgrade.ts'
 
-/** Made once: keys take time. */
+/** Made once, since keys are slow. */
 const ours = await authority('our authority')
 const theirs = await authority('another authority')
 const server = await signed(ours, { commonName: 'localhost' })
@@ -20,7 +22,7 @@ const expired = await signed(ours, { commonName: 'ann' }, { from: new Date(2020,
 interface Started {
   readonly server: RunningServer
   readonly clients: Client[]
-  /** Writes another authority in place of the first. */
+  /** Replaces the authority. */
   trust(by: Pems): Promise<string>
 }
 
@@ -63,7 +65,7 @@ function request(url: string, options: ConnectionOptions) {
   return { socket, answer }
 }
 
-/** A session that the server has given out, once its client has had an answer. */
+/** A session of the server, after a response to the client. */
 async function sessionOf({ url }: RunningServer, options: ConnectionOptions): Promise<Buffer> {
   const { socket, answer } = request(url, options)
   let session: Buffer | undefined
@@ -121,9 +123,7 @@ describe('--ca', () => {
 
   it('logs an invalid certificate at debug level, with the reason', async t => {
     const write = await pemFiles(t)
-    const lines: Record<string, unknown>[] = []
-    const { pino } = await import('pino')
-    const log = pino({ level: 'debug' }, { write: line => void lines.push(JSON.parse(line)) })
+    const { log, logged: lines } = collectedLog()
     const { server } = await start(t, { log, ca: await write('ca.pem', theirs.cert) })
     await Peer.open(server.url, as(ann)).catch(() => {})
     await until(() => lines.some(({ msg }) => msg === 'client certificate refused'))
@@ -174,16 +174,16 @@ describe('--ca', () => {
     await Peer.open(server.url, as(ann))
     await until(() => clients.length === 1)
     assert.equal(clients[0]!.identity, 'ann')
-    assert.equal(await refusedWith(server.url, as(stranger)), 403)
+    assert.equal(await upgradeStatus(server.url, as(stranger)), 403)
   })
 
   it('is read again by reload(), which invalidates old sessions', async t => {
     const { server, trust } = await start(t)
     const session = await sessionOf(server, as(ann))
     await trust(theirs)
-    assert.equal(await refusedWith(server.url, as(ann)), 101)
+    assert.equal(await upgradeStatus(server.url, as(ann)), 101)
     assert.equal(server.reload(), true)
-    assert.equal(await refusedWith(server.url, as(stranger)), 101)
+    assert.equal(await upgradeStatus(server.url, as(stranger)), 101)
     for (const options of [as(ann), { ...as(ann), session }])
       await assert.rejects(Peer.open(server.url, options), { code: 'ECONNRESET' })
   })
@@ -215,7 +215,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const { server } = await start(t, { clientCert: 'optional' })
       const session = await sessionOf(server, { ...as(stranger), ...only })
       assert.equal(await wasResumed(server.url, { ...trusting, ...only, session }), true)
-      assert.equal(await refusedWith(server.url, { ...trusting, ...only, session } as never), 403)
+      assert.equal(await upgradeStatus(server.url, { ...trusting, ...only, session } as never), 403)
     })
 
     it('is refused once its certificate has expired', async t => {
@@ -223,7 +223,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const brief = await signed(ours, { commonName: 'ann' }, { until: new Date(Date.now() + 60_000) })
       const session = await sessionOf(server, { ...as(brief), ...only })
       t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 120_000 })
-      assert.equal(await refusedWith(server.url, { ...trusting, ...only, session } as never), 403)
+      assert.equal(await upgradeStatus(server.url, { ...trusting, ...only, session } as never), 403)
       assert.deepEqual(clients, [])
     })
   })
@@ -243,7 +243,7 @@ describe('--client-cert optional', () => {
       [stranger, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
       [expired, 'CERT_HAS_EXPIRED'],
     ] as const) {
-      assert.equal(await refusedWith(server.url, as(pems)), 403)
+      assert.equal(await upgradeStatus(server.url, as(pems)), 403)
       const answer = await requestTo(server, as(pems))
       assert.match(answer, /^HTTP\/1\.1 403 Forbidden\r\n/)
       assert.ok(answer.includes(`\r\nthe client certificate is not valid (${problem}); see --ca\n`), answer)

@@ -1,25 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, request as httpRequest } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { describe, it, type TestContext } from 'node:test'
+import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { generate } from 'selfsigned'
 import { type Peer as DataPeer, DROP, type Payload } from '../../src/index.ts'
+import { selfSignedFiles } from '../support/certificates.ts'
 import { ask, frame, handshake, RawPeer, TEXT } from '../support/frames.ts'
 import { Peer, raw, serve, until } from '../support/peer.ts'
-
-async function certificate(t: TestContext): Promise<{ key: string; cert: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'fws-'))
-  t.after(() => rm(folder, { recursive: true }))
-  const pems = await generate([{ name: 'commonName', value: 'localhost' }])
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  await Promise.all([writeFile(key, pems.private), writeFile(cert, pems.cert)])
-  return { key, cert }
-}
 
 /** A data filter that records its chunks. */
 function tape() {
@@ -91,7 +79,7 @@ describe('a data filter', () => {
 
   it('sees TLS connections after decryption', async t => {
     const { data, chunks } = tape()
-    const server = await serve(t, { filters: [{ data }], ...(await certificate(t)) })
+    const server = await serve(t, { filters: [{ data }], ...(await selfSignedFiles(t)).files })
     const socket = connectTls({ port: Number(new URL(server.url).port), rejectUnauthorized: false })
     socket.on('error', () => {})
     await once(socket, 'secureConnect')
@@ -155,7 +143,7 @@ describe('a data filter', () => {
       filters: [
         {
           data: async chunk => {
-            // The earlier, the longer.
+            // Earlier chunks take longer.
             for (let i = releases.push(() => {}); i < COUNT; i++) await turn()
             order.push(String(chunk))
           },
@@ -336,7 +324,7 @@ for (const [name, data] of [
   ['async', async () => {}],
 ] as const) {
   describe(`behind a data filter that is ${name}`, () => {
-    it('big messages go both ways', async t => {
+    it('large messages pass in both directions', async t => {
       const SIZE = 5 * 1024 * 1024
       const server = await serve(t, { filters: [{ data }, 'echo'], maxPayload: SIZE })
       const peer = await Peer.open(server.url, { maxPayload: SIZE })
@@ -348,9 +336,13 @@ for (const [name, data] of [
       assert.equal(second, 'behind')
     })
 
-    it('big messages go both ways over TLS too', async t => {
+    it('large messages pass in both directions over TLS too', async t => {
       const SIZE = 5 * 1024 * 1024
-      const server = await serve(t, { filters: [{ data }, 'echo'], maxPayload: SIZE, ...(await certificate(t)) })
+      const server = await serve(t, {
+        filters: [{ data }, 'echo'],
+        maxPayload: SIZE,
+        ...(await selfSignedFiles(t)).files,
+      })
       const peer = await Peer.open(server.url, { maxPayload: SIZE, rejectUnauthorized: false })
       const big = Buffer.from(Array.from({ length: SIZE }, (_, i) => (i * 7919) % 251))
       peer.send(big)
@@ -358,7 +350,7 @@ for (const [name, data] of [
       assert.ok(big.equals(first as Buffer))
     })
 
-    it('many small messages keep their order both ways', async t => {
+    it('many small messages keep their order in both directions', async t => {
       const COUNT = 5000
       const seen: Payload[] = []
       const server = await serve(t, {
@@ -410,7 +402,7 @@ for (const [name, data] of [
       assert.equal(ports.size, 1)
     })
 
-    it('requests in one segment are answered in their order', async t => {
+    it('requests in one segment are answered in order', async t => {
       const server = await serve(t, { filters: [{ data, request: (req, res) => void res.end(req.url) }] })
       const one = (path: string, connection: string) =>
         `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: ${connection}\r\n\r\n`
@@ -418,12 +410,12 @@ for (const [name, data] of [
       assert.deepEqual((await answer()).match(/\/[ab]$|\/[ab](?=HTTP)/gm), ['/a', '/b'])
     })
 
-    it('a peer that never finishes its headers is cut after handshake-timeout', async t => {
+    it('a peer that never finishes its headers is disconnected after handshake-timeout', async t => {
       const server = await serve(t, { filters: [{ data }], handshakeTimeout: 0.2 })
       assert.equal((await ask(server.url, 'GET / HTTP/1.1\r\nHost: localhost\r\n')).status, 408)
     })
 
-    it('a peer that sends nothing is cut after handshake-timeout', async t => {
+    it('a peer that sends nothing is disconnected after handshake-timeout', async t => {
       const server = await serve(t, { filters: [{ data }], handshakeTimeout: 0.2 })
       assert.equal((await ask(server.url, '')).status, 408)
     })

@@ -14,7 +14,7 @@ async function lifeOfTheSilent(server: RunningServer): Promise<void> {
 }
 
 describe('heartbeat', () => {
-  it('pings every client once an interval, and keeps those that answer', async t => {
+  it('pings every client once per interval, and keeps those that answer', async t => {
     const server = await serve(t, { filters: [], heartbeat: HEARTBEAT })
     const peers = await Promise.all(Array.from({ length: 10 }, () => Peer.open(server.url)))
     const pings = peers.map(() => 0)
@@ -59,9 +59,9 @@ describe('heartbeat', () => {
     ['any message', frame(TEXT, 'alive')],
     ['a ping of its own', frame(PING, 'alive')],
     // A pong cannot overtake a long frame in transit.
-    ['part of a message', frame(TEXT, 'x'.repeat(100), { claims: 100_000 })],
+    ['part of a message', frame(TEXT, 'x'.repeat(100), { declared: 100_000 })],
   ] as const) {
-    it(`accepts ${what} as a sign of life`, async t => {
+    it(`accepts ${what} as an answer`, async t => {
       const server = await serve(t, { filters: [], heartbeat: HEARTBEAT, drain: 0 })
       const peer = await RawPeer.open(server.url)
       const pings = () => peer.frames.filter(frame => frame.opcode === PING).length
@@ -101,7 +101,7 @@ describe('heartbeat', () => {
     assert.equal(peer.closed, undefined)
     release()
     await until(() => seen.length === 100)
-    // And it is watched again from then on.
+    // Its heartbeat continues from then on.
     let pings = 0
     peer.ws.on('ping', () => pings++)
     await until(() => pings >= 2)
@@ -140,7 +140,7 @@ describe('heartbeat', () => {
     await until(() => peer.frames.some(({ opcode }) => opcode === TEXT))
   })
 
-  it('watches a client behind a data filter too', async t => {
+  it('also pings a client behind a data filter', async t => {
     const server = await serve(t, { filters: [{ data: () => {} }], heartbeat: HEARTBEAT })
     const alive = await Peer.open(server.url)
     await lifeOfTheSilent(server)

@@ -6,24 +6,16 @@ import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { type Client, DROP, type RunningServer } from '../../src/index.ts'
 import { RawPeer } from '../support/frames.ts'
+import { gate } from '../support/gate.ts'
 import { Peer, raw, serve, until } from '../support/peer.ts'
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
 const LAST_REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
-/** More than the kernel keeps for a peer that does not read. */
+/** More than the kernel buffers for a peer that does not read. */
 const LARGE = Buffer.alloc(32_000_000)
 
-/** A quarter of a second until an idle connection ends. */
+/** An idle connection ends after 0.25 s. */
 const IMPATIENT = { heartbeat: 0.125, handshakeTimeout: 0.1 }
-
-/** A promise with its resolver. */
-function gate(): { opened: Promise<void>; open(): void } {
-  let open = () => {}
-  const opened = new Promise<void>(resolve => {
-    open = resolve
-  })
-  return { opened, open }
-}
 
 describe('a connection that is idle', () => {
   for (const [name, more] of [
@@ -48,7 +40,7 @@ describe('a connection that is idle', () => {
       assert.ok((await answer()).length < LARGE.length)
     })
 
-    it(`is kept while a filter is at work on its request or its handshake${name}`, async t => {
+    it(`is kept while a filter handles its request or its handshake${name}`, async t => {
       const { opened, open } = gate()
       t.after(async () => open())
       let isOver = false
@@ -68,8 +60,8 @@ describe('a connection that is idle', () => {
       const server = await serve(t, { filters, heartbeat: 0.125, handshakeTimeout: 0 })
       const { socket, answer } = await raw(server.url, '')
       socket.write(LAST_REQUEST)
-      const knocking = await RawPeer.knock(server.url)
-      // A connection that came later and does not read: by its end the time is over for the others.
+      const knocking = await RawPeer.sendHandshake(server.url)
+      // A later connection that does not read: its end shows that the timeout has passed for the others.
       const clock = await raw(server.url, '')
       clock.socket.pause()
       clock.socket.write(REQUEST.replace('/', '/unread'))
@@ -83,7 +75,7 @@ describe('a connection that is idle', () => {
     })
   }
 
-  it('has no idle timeout once it is a client, also after an earlier request', async t => {
+  it('has no idle timeout when it is a client, also after an earlier request', async t => {
     let socket: Socket | undefined
     const timeouts: unknown[] = []
     const request = (_: unknown, res: ServerResponse) => {
@@ -109,7 +101,7 @@ describe('a connection that is idle', () => {
 })
 
 describe('requests that are pipelined', () => {
-  it('end their connection when more than 32 are unanswered', async t => {
+  it('close their connection when more than 32 are unanswered', async t => {
     const { opened, open } = gate()
     t.after(async () => open())
     let asked = 0
@@ -120,7 +112,7 @@ describe('requests that are pipelined', () => {
     const server = await serve(t, { filters: [{ request }] })
     const peer = await raw(server.url, REQUEST.repeat(32))
     await until(() => asked === 32)
-    // All of them are kept; one more is not.
+    // All of these are kept; a further one is not.
     const other = await raw(server.url, REQUEST)
     await until(() => asked === 33)
     assert.equal(peer.socket.closed, false)
@@ -130,7 +122,7 @@ describe('requests that are pipelined', () => {
     other.socket.destroy()
   })
 
-  it('may be any number when each is answered', async t => {
+  it('may be any number if each is answered', async t => {
     const server = await serve(t, { filters: [{ request: (_, res) => void res.end('page') }] })
     const { socket, answer } = await raw(server.url, REQUEST.repeat(20))
     await once(socket, 'data')
@@ -140,7 +132,7 @@ describe('requests that are pipelined', () => {
 })
 
 describe('a request whose filter fails', () => {
-  it('is answered without the headers that the filter had set, and its connection closed', async t => {
+  it('is answered without the headers that the filter set, and closes its connection', async t => {
     const server = await serve(t, {
       filters: [
         {

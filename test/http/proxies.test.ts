@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { readProxies } from '../../src/http/proxies.ts'
+import { cpuTime } from '../support/cpu.ts'
 import { ask, handshake } from '../support/frames.ts'
 import { Peer, serve } from '../support/peer.ts'
 
@@ -12,7 +13,7 @@ describe('the address of a peer', () => {
     assert.equal(remote([], '127.0.0.1', '1.2.3.4'), '127.0.0.1')
     assert.equal(remote([], '::1'), '::1')
   })
-  it("is the socket's, unless that is a trusted proxy: headers can be forged", () => {
+  it("is the socket's unless that is a trusted proxy: headers can be forged", () => {
     assert.equal(remote(['10.0.0.0/8'], '203.0.113.9', '1.2.3.4'), '203.0.113.9')
   })
   it('is the last entry behind one proxy, never the first', () => {
@@ -24,10 +25,10 @@ describe('the address of a peer', () => {
     const trusted = ['loopback', '10.0.0.0/8', '2001:db8::/32']
     assert.equal(remote(trusted, '::1', '6.6.6.6, 1.2.3.4, 10.1.2.3,2001:db8::7'), '1.2.3.4')
   })
-  it('is the first entry, when all are trusted proxies', () => {
+  it('is the first entry if all are trusted proxies', () => {
     assert.equal(remote(['10.0.0.0/8'], '10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3')
   })
-  it('is that of the proxy without a header', () => {
+  it('is that of the proxy if there is no header', () => {
     for (const header of [undefined, '', ' '])
       assert.equal(remote(['10.0.0.1'], '10.0.0.1', header), '10.0.0.1', JSON.stringify(header))
   })
@@ -79,13 +80,17 @@ describe('the address of a peer', () => {
     assert.equal(remote(['::ffff:10.0.0.0/104'], '10.0.0.1', '1.2.3.4'), '1.2.3.4')
     assert.equal(remote(['loopback'], '::ffff:127.0.0.1', '1.2.3.4'), '1.2.3.4')
   })
-  it('of a socket that has gone is empty', () => assert.equal(readProxies([]).remoteOf(undefined, '1.2.3.4'), ''))
+  it('of a closed socket is empty', () => assert.equal(readProxies([]).remoteOf(undefined, '1.2.3.4'), ''))
   it('is found among thousands of entries without reading all', () => {
-    const many = `${'6.6.6.6,'.repeat(100_000)}1.2.3.4,${Array(2000).fill('10.0.0.2').join()}`
+    const few = `1.2.3.4,${Array(2000).fill('10.0.0.2').join()}`
+    const many = `${'6.6.6.6,'.repeat(100_000)}${few}`
     const proxies = readProxies(['10.0.0.0/8'])
-    const begun = performance.now()
-    for (let i = 0; i < 100; i++) assert.equal(proxies.remoteOf('10.0.0.1', many), '1.2.3.4')
-    assert.ok(performance.now() - begun < 2000)
+    const read = (header: string) =>
+      cpuTime(() => {
+        for (let i = 0; i < 10; i++) assert.equal(proxies.remoteOf('10.0.0.1', header), '1.2.3.4')
+      }).ms
+    // Reading all entries would take 50 times as long.
+    assert.ok(read(many) < 10 * read(few))
   })
 })
 
@@ -119,7 +124,7 @@ describe('--trust-proxy', () => {
     })
   }
 
-  it('gives client.remote and the log the real address, also of several headers', async t => {
+  it('sets the real address as client.remote and in the log, also for several headers', async t => {
     const remotes: string[] = []
     const server = await serve(t, {
       filters: [{ connect: client => void remotes.push(client.remote) }],

@@ -1,44 +1,25 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { beforeEach, describe, it, type TestContext } from 'node:test'
+import { beforeEach, describe, it } from 'node:test'
 import {
   type ConnectionOptions,
   connect as connectTls,
   createServer as createTlsServer,
   type TLSSocket,
 } from 'node:tls'
-import { pino } from 'pino'
-import { generate } from 'selfsigned'
 import { createServer } from '../../src/index.ts'
 import { optionError } from '../../src/kit/index.ts'
+import { type Pems, selfSigned, selfSignedFiles } from '../support/certificates.ts'
 import { launch } from '../support/cli.ts'
-import { Peer, refusedWith, serve, until } from '../support/peer.ts'
+import { collectedLog } from '../support/log.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { upgradeStatus } from '../support/upgrade.ts'
 
-interface Files {
-  readonly key: string
-  readonly cert: string
-}
-
-/** Key and certificate in files of their own, and how to put another name's in their place. */
-async function certificate(t: TestContext, name = 'first') {
-  const folder = await mkdtemp(join(tmpdir(), 'fws-'))
-  t.after(() => rm(folder, { recursive: true }))
-  const key = join(folder, 'key.pem')
-  const cert = join(folder, 'cert.pem')
-  const renew = async (commonName: string) => {
-    const pems = await generate([{ name: 'commonName', value: commonName }])
-    await Promise.all([writeFile(key, pems.private), writeFile(cert, pems.cert)])
-    return pems
-  }
-  return { files: { key, cert }, pems: await renew(name), renew }
-}
-
-/** A finished TLS handshake, or the error that ended it. */
+/** A completed TLS handshake, or the error that ended it. */
 async function tlsTo(url: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
   const socket = connectTls({ port: Number(new URL(url).port), rejectUnauthorized: false, ...options })
   await once(socket, 'secureConnect')
@@ -57,7 +38,7 @@ const TLS_1_1 = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAUL
 
 describe('--key and --cert', () => {
   it('make a wss server', async t => {
-    const { files, pems } = await certificate(t, 'localhost')
+    const { files, pems } = await selfSignedFiles(t, 'localhost')
     const server = await serve(t, { filters: ['broadcast'], ...files })
     assert.match(server.url, /^wss:\/\/127\.0\.0\.1:\d+$/)
     const trusting = { ca: pems.cert, servername: 'localhost' }
@@ -67,7 +48,7 @@ describe('--key and --cert', () => {
   })
 
   it('answer plain HTTP requests over TLS', async t => {
-    const { files } = await certificate(t)
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: [{ request: (_, res) => void res.end('secret') }], ...files })
     const socket = await tlsTo(server.url)
     let text = ''
@@ -79,20 +60,20 @@ describe('--key and --cert', () => {
     assert.match(text, /^HTTP\/1\.1 200 .*secret$/s)
   })
 
-  it('have an https origin as their own', async t => {
-    const { files } = await certificate(t)
+  it('have an https origin', async t => {
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: [], ...files })
     const { host } = new URL(server.url)
     const refused = await Promise.all(
       [`https://${host}`, 'https://evil.example'].map(origin =>
-        refusedWith(server.url, { origin, rejectUnauthorized: false }),
+        upgradeStatus(server.url, { origin, rejectUnauthorized: false }),
       ),
     )
     assert.deepEqual(refused, [101, 403])
   })
 
-  it("are seen in the handshake's URL: it is wss", async t => {
-    const { files } = await certificate(t)
+  it('make the URL of the handshake wss', async t => {
+    const { files } = await selfSignedFiles(t)
     const urls: string[] = []
     const server = await serve(t, {
       filters: [{ connect: client => void urls.push(client.handshake!.url.href) }],
@@ -103,7 +84,7 @@ describe('--key and --cert', () => {
   })
 
   it('send large messages completely', async t => {
-    const { files } = await certificate(t)
+    const { files } = await selfSignedFiles(t)
     const SIZE = 5 * 1024 * 1024
     const server = await serve(t, { filters: ['echo'], maxPayload: SIZE, ...files })
     const peer = await Peer.open(server.url, { rejectUnauthorized: false, maxPayload: SIZE })
@@ -113,7 +94,7 @@ describe('--key and --cert', () => {
   })
 
   it('accept TLS 1.2 and 1.3', async t => {
-    const { files } = await certificate(t)
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: [], ...files })
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const socket = await tlsTo(server.url, { minVersion: version, maxVersion: version })
@@ -123,9 +104,9 @@ describe('--key and --cert', () => {
   })
 
   it('refuse TLS 1.1, also after a reload', async t => {
-    const { files, pems, renew } = await certificate(t)
+    const { files, pems, renew } = await selfSignedFiles(t)
     // A server that supports it can serve this client.
-    const lax = createTlsServer({ key: pems.private, cert: pems.cert, ...TLS_1_1 }).listen(0)
+    const lax = createTlsServer({ key: pems.key, cert: pems.cert, ...TLS_1_1 }).listen(0)
     t.after(() => lax.close())
     await once(lax, 'listening')
     const old = await tlsTo(`wss://localhost:${(lax.address() as { port: number }).port}`, TLS_1_1)
@@ -141,7 +122,7 @@ describe('--key and --cert', () => {
   })
 
   it('survive peers without TLS', async t => {
-    const { files } = await certificate(t)
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: ['echo'], ...files })
     const port = Number(new URL(server.url).port)
     const plain = connect(port, '127.0.0.1')
@@ -157,42 +138,42 @@ describe('--key and --cert', () => {
     assert.deepEqual(await peer.get(1), ['still here'])
   })
 
-  it('cut a peer that never finishes its TLS handshake after handshake-timeout', async t => {
-    const { files } = await certificate(t)
+  it('close a peer that never finishes its TLS handshake after handshake-timeout', async t => {
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: [], handshakeTimeout: 0.2, ...files })
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
     t.after(() => void socket.destroy())
     socket.on('error', () => {})
     socket.resume()
-    await until(() => socket.closed, 'the end of the connection', 2000)
+    await until(() => socket.closed, 'the end of the connection')
   })
 
   it('close peers with an unfinished TLS handshake at close()', async t => {
-    const { files } = await certificate(t)
-    const server = await serve(t, { filters: [], ...files })
+    const { files } = await selfSignedFiles(t)
+    const server = await serve(t, { filters: [], handshakeTimeout: 60, ...files })
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
     t.after(() => void socket.destroy())
     socket.on('error', () => {})
     await once(socket.resume(), 'connect')
-    // By then the server has the other connection too.
+    // By then the server has accepted the other connection too.
     await Peer.open(server.url, { rejectUnauthorized: false })
     await server.close()
-    await until(() => socket.closed, 'the end of the connection', 1000)
+    await until(() => socket.closed, 'the end of the connection')
   })
 
-  it('cut a peer that never finishes its request headers after handshake-timeout', async t => {
-    const { files } = await certificate(t)
+  it('close a peer that never finishes its request headers after handshake-timeout', async t => {
+    const { files } = await selfSignedFiles(t)
     const server = await serve(t, { filters: [], handshakeTimeout: 0.2, ...files })
     const socket = await tlsTo(server.url)
     t.after(() => void socket.destroy())
     socket.resume().write('GET / HTTP/1.1\r\n')
-    await until(() => socket.closed, 'the end of the connection', 2000)
+    await until(() => socket.closed, 'the end of the connection')
   })
 })
 
 describe('reload()', () => {
   it('serves the new certificate to new connections; open clients stay connected', async t => {
-    const { files, renew } = await certificate(t, 'first')
+    const { files, renew } = await selfSignedFiles(t, 'first')
     const server = await serve(t, { filters: ['broadcast'], ...files })
     assert.equal(await servedName(server.url), 'first')
     const old = await Peer.open(server.url, { rejectUnauthorized: false })
@@ -209,7 +190,7 @@ describe('reload()', () => {
   })
 
   it('may be repeated', async t => {
-    const { files, renew } = await certificate(t, 'first')
+    const { files, renew } = await selfSignedFiles(t, 'first')
     const server = await serve(t, { filters: [], ...files })
     for (const name of ['second', 'third']) {
       await renew(name)
@@ -221,32 +202,32 @@ describe('reload()', () => {
   for (const [what, spoil, problem] of [
     [
       'a broken certificate',
-      ({ cert }: Files) => writeFile(cert, 'no certificate'),
+      ({ cert }: Pems) => writeFile(cert, 'no certificate'),
       '--cert CERT is not in PEM format: it has no line "-----BEGIN ..."',
     ],
     [
       'a missing certificate',
-      ({ cert }: Files) => rm(cert),
+      ({ cert }: Pems) => rm(cert),
       "--cert CERT cannot be read: ENOENT: no such file or directory, open 'CERT'",
     ],
-    ['an empty certificate', ({ cert }: Files) => writeFile(cert, ''), '--cert CERT is empty'],
-    ['an empty key', ({ key }: Files) => writeFile(key, ''), '--key KEY is empty'],
+    ['an empty certificate', ({ cert }: Pems) => writeFile(cert, ''), '--cert CERT is empty'],
+    ['an empty key', ({ key }: Pems) => writeFile(key, ''), '--key KEY is empty'],
     [
       'a certificate of another key',
-      async ({ cert }: Files) => writeFile(cert, (await generate([{ name: 'commonName', value: 'other' }])).cert),
+      async ({ cert }: Pems) => writeFile(cert, (await selfSigned('other')).cert),
       '--key KEY does not belong to --cert CERT, the certificate of "CN=other"',
     ],
     [
       'swapped files',
-      async ({ key, cert }: Files) => {
+      async ({ key, cert }: Pems) => {
         const [had, has] = await Promise.all([readFile(key), readFile(cert)])
         await Promise.all([writeFile(key, has), writeFile(cert, had)])
       },
       '--key KEY holds a certificate and --cert CERT a private key; swap them',
     ],
   ] as const) {
-    it(`with ${what} throws and keeps the old one, until the files are good again`, async t => {
-      const { files, renew } = await certificate(t, 'first')
+    it(`with ${what} throws and keeps the old certificate until the files are valid again`, async t => {
+      const { files, renew } = await selfSignedFiles(t, 'first')
       const server = await serve(t, { filters: ['echo'], ...files })
       const peer = await Peer.open(server.url, { rejectUnauthorized: false })
       await spoil(files)
@@ -271,8 +252,8 @@ describe('reload()', () => {
 })
 
 describe('a start with a certificate that cannot be used', () => {
-  it('is refused before any filter has started', async t => {
-    const { files } = await certificate(t)
+  it('is refused before any filter starts', async t => {
+    const { files } = await selfSignedFiles(t)
     const started: string[] = []
     await assert.rejects(
       createServer({
@@ -309,8 +290,8 @@ describe('SIGHUP', () => {
       ],
     ],
   ] as const) {
-    it(`on ${what}: a bad pair leaves the old one in use, and a good one replaces it`, async t => {
-      const { files, renew } = await certificate(t, 'first')
+    it(`on ${what}: an invalid pair keeps the old one, and a valid one replaces it`, async t => {
+      const { files, renew } = await selfSignedFiles(t, 'first')
       const cwd = dirname(files.key)
       const copy = () => copyFile(files.cert, join(cwd, 'messaging.pem'))
       await copy()
@@ -340,7 +321,7 @@ describe('SIGHUP', () => {
         `50 reload refused, the old TLS files stay in use: ${prefix}${certOption} ${bad} is empty`,
       ])
       assert.deepEqual(new Set(await served()), new Set(['first']))
-      await writeFile(bad, (await generate([{ name: 'commonName', value: 'other' }])).cert)
+      await writeFile(bad, (await selfSigned('other')).cert)
       assert.deepEqual(await reload(text => text.startsWith('50')), [
         `50 reload refused, the old TLS files stay in use: ${prefix}${keyOption} ${files.key} does not belong to ${certOption} ${bad}, the certificate of "CN=other"`,
       ])
@@ -352,7 +333,7 @@ describe('SIGHUP', () => {
     })
   }
 
-  it('ends a server without files to read', async t => {
+  it('ends a server without files to reload', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'echo'])
     assert.equal((await server.stop('SIGHUP')).signal, 'SIGHUP')
   })
@@ -413,7 +394,7 @@ describe('reload of filters', () => {
       assert.deepEqual(used, [])
     })
 
-  it('has nothing to do without any', async t => {
+  it('does nothing without any', async t => {
     const server = await serve(t, { filters: ['echo'] })
     assert.deepEqual([server.reloadable, server.reload()], [false, false])
   })
@@ -423,13 +404,11 @@ describe('a failed TLS handshake', () => {
   const failures = (server: { counters: { tlsFailures: Record<string, number> } }) => ({
     ...server.counters.tlsFailures,
   })
-  const logTo = (lines: Record<string, unknown>[]) =>
-    pino({ level: 'info' }, { write: line => void lines.push(JSON.parse(line)) })
 
   it('is counted, and logged once a minute if the client refuses the certificate', async t => {
-    const { files } = await certificate(t)
-    const logged: Record<string, unknown>[] = []
-    const server = await serve(t, { filters: [], ...files, log: logTo(logged) })
+    const { files } = await selfSignedFiles(t)
+    const { log, logged } = collectedLog()
+    const server = await serve(t, { filters: [], ...files, log })
     const { host } = new URL(server.url)
     for (let i = 0; i < 7; i++)
       await once(spawn('openssl', ['s_client', '-connect', host, '-verify_return_error'], { stdio: 'ignore' }), 'close')
@@ -447,9 +426,9 @@ describe('a failed TLS handshake', () => {
   })
 
   it('is only counted if the client is the cause', async t => {
-    const { files } = await certificate(t)
-    const logged: Record<string, unknown>[] = []
-    const server = await serve(t, { filters: [], ...files, log: logTo(logged) })
+    const { files } = await selfSignedFiles(t)
+    const { log, logged } = collectedLog()
+    const server = await serve(t, { filters: [], ...files, log })
     const plain = connect(Number(new URL(server.url).port), '127.0.0.1')
     plain.on('error', () => {})
     plain.resume().write('GET / HTTP/1.1\r\n\r\n')

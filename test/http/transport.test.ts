@@ -56,14 +56,14 @@ class LineTransport implements Transport {
 
 interface Lines {
   readonly filter: FilterModule
-  /** Once the server has started. */
+  /** After the server has started. */
   readonly port: number
   readonly transports: LineTransport[]
-  /** The handle of each connection. */
+  /** The `Attached` of each connection. */
   readonly attached: Attached[]
 }
 
-/** A filter that opens a second door: lines over TCP. */
+/** A filter with another transport: lines over TCP. */
 function lines({ open = false } = {}): Lines {
   let tcp: TcpServer | undefined
   const transports: LineTransport[] = []
@@ -151,7 +151,7 @@ class LinePeer {
   }
 }
 
-/** A server with that door, and the filters of a test behind it. */
+/** A server with that transport and filters after it. */
 async function withLines(t: Test, filters: readonly (string | FilterModule)[], options: object = {}) {
   const door = lines()
   const server = await serve(t as never, { filters: [door.filter, ...filters], ...options })
@@ -162,8 +162,8 @@ async function withLines(t: Test, filters: readonly (string | FilterModule)[], o
   return { server, door, clientOf, peer: () => LinePeer.open(t, door.port) }
 }
 
-describe('a filter that brings another transport', () => {
-  it('shares the room with WebSocket clients: broadcasts go both ways', async t => {
+describe('a transport of a filter', () => {
+  it('shares broadcasts with WebSocket clients in both directions', async t => {
     const { server, clientOf, peer } = await withLines(t, ['broadcast'])
     const line = await peer()
     await clientOf(1)
@@ -176,7 +176,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual([web.received, line.received], [['from the line'], ['from the web']])
   })
 
-  it('shares topics, each in its own form', async t => {
+  it('shares topics, each in its own framing', async t => {
     const { server, clientOf, peer } = await withLines(t, [
       {
         open: client => client.join(client.transport === 'line' ? 'lines' : 'webs'),
@@ -200,7 +200,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(await web.get(4), ['joined', 'to both', 'to webs', Buffer.from('bytes')])
   })
 
-  it('frames a broadcast once for all its connections', async t => {
+  it('frames a broadcast once for all its clients', async t => {
     const { server, clientOf, peer } = await withLines(t, [])
     const peers = [await peer(), await peer(), await peer()]
     await clientOf(3)
@@ -218,7 +218,7 @@ describe('a filter that brings another transport', () => {
     assert.match(id, /^[0-9a-f-]{36}$/)
   })
 
-  it('runs no connect chain, and then open, message and disconnect as for any client', async t => {
+  it('runs no connect chain, then open, message and disconnect as for any client', async t => {
     const ran: unknown[] = []
     const { clientOf, peer } = await withLines(t, [
       {
@@ -263,7 +263,7 @@ describe('a filter that brings another transport', () => {
     assert.deepEqual(order, ['nothing yet', 'one', 'two', 'settled'])
   })
 
-  it('keeps the order of messages behind an async filter', async t => {
+  it('keeps the order of messages after an async filter', async t => {
     const { clientOf, peer } = await withLines(t, [
       {
         async message(payload) {
@@ -371,7 +371,7 @@ describe('a filter that brings another transport', () => {
     assert.equal(server.counters.drops['closed client'], 1)
   })
 
-  it('a peer that is lost is 1006 and not clean', async t => {
+  it('reports 1006 and not clean when a peer is lost', async t => {
     const ended: Closed[] = []
     const { clientOf, peer } = await withLines(t, [{ disconnect: (_, closed) => void ended.push(closed) }])
     const line = await peer()
@@ -469,7 +469,7 @@ describe('a filter that brings another transport', () => {
   })
 })
 
-/** The methods in which a connection may fail. */
+/** The methods that a connection may throw in. */
 type Failing = 'write' | 'pause' | 'resume' | 'close' | 'destroy'
 
 /** A connection that throws in one method. */

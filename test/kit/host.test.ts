@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { isHostAllowed, isHostHeader, isLoopback } from '../../src/kit/index.ts'
+import { cheap } from '../support/cpu.ts'
 import { ask } from '../support/frames.ts'
 import { serve } from '../support/peer.ts'
 
@@ -74,7 +75,7 @@ const SPELLINGS: readonly (readonly [string, boolean, boolean, boolean])[] = [
   ['[::7f00:1]', false, true, false],
   ['[::ffff:10.0.0.1]', false, true, false],
   ['::', false, false, false],
-  // What a URL may have around its host.
+  // Parts of a URL around its host.
   ['localhost/evil', false, false, false],
   ['localhost/', false, false, false],
   ['localhost?x', false, false, false],
@@ -86,7 +87,7 @@ const SPELLINGS: readonly (readonly [string, boolean, boolean, boolean])[] = [
   ['//localhost', false, false, false],
   ['localhost,evil.example', false, false, false],
   ['localhost;evil', false, false, false],
-  // What a URL parser decodes, strips or maps.
+  // Characters that a URL parser decodes, strips or maps.
   ['localhost%2fevil', false, false, false],
   ['%6cocalhost', false, false, false],
   ['localhost%00', false, false, false],
@@ -139,20 +140,18 @@ describe('a host', () => {
     })
   }
 
-  it('of 100,000 characters is judged in less than a second', () => {
-    const begun = Date.now()
+  it('of 100,000 characters is checked in linear time', () => {
     for (const text of ['a.', 'a', '[', ':', '1.', '%', '-.'])
-      for (const judge of [isLoopback, isHostHeader]) judge(`${text.repeat(50_000)}!`)
-    assert.ok(Date.now() - begun < 1000)
+      for (const check of [isLoopback, isHostHeader]) cheap(() => check(`${text.repeat(50_000)}!`), text)
   })
 })
 
 describe('isHostAllowed', () => {
-  it('does not answer a request without Host on loopback, however the address is spelt', () => {
+  it('does not allow a request without Host on loopback, in any spelling of the address', () => {
     for (const boundTo of ['127.0.0.1', '::1', '::ffff:127.0.0.1'])
       assert.equal(isHostAllowed(undefined, boundTo), false, boundTo)
   })
-  it('answers an allowed name, with any port, in any case, with and without the final dot', () => {
+  it('allows a listed name, with any port, in any case, with and without the final dot', () => {
     for (const [header, entry, expected] of [
       ['chat.example', 'chat.example', true],
       ['chat.example:8443', 'chat.example', true],
@@ -170,11 +169,11 @@ describe('isHostAllowed', () => {
     ] as const)
       assert.equal(isHostAllowed(header, '127.0.0.1', [entry]), expected, `${header} for ${entry}`)
   })
-  it('answers any name when it is not bound to loopback', () => {
+  it('allows any name when it is not bound to loopback', () => {
     assert.equal(isHostAllowed('anything.example', '0.0.0.0'), true)
     assert.equal(isHostAllowed(undefined, '::'), true)
   })
-  it('answers only listed and loopback names once there is a list', () => {
+  it('allows only listed and loopback names if there is a list', () => {
     const answered = ['chat.example', 'localhost', '127.0.0.1:9000', 'other.example', '10.0.0.1', undefined].map(
       header => isHostAllowed(header, '0.0.0.0', ['chat.example']),
     )
@@ -203,14 +202,14 @@ describe('a plain request', () => {
     assert.deepEqual({ ...server.counters.refusals }, refused)
   })
 
-  it('on every address is refused with 400 for a Host that is none', async t => {
+  it('on all addresses is refused with 400 for an invalid Host', async t => {
     const server = await serve(t, { host: '0.0.0.0', filters: [{ request: (_, res) => void res.end('page') }] })
     const url = `ws://127.0.0.1:${new URL(server.url).port}`
     for (const [text, , header] of sent)
       assert.equal((await ask(url, Buffer.from(get(text)))).status, header ? 200 : 400, text)
   })
 
-  it('is refused with 400, counted, without Host or with two', async t => {
+  it('is refused with 400, and counted, without Host or with two', async t => {
     const server = await serve(t, { filters: [] })
     for (const [fields, reason] of [
       ['', /^no Host header$/m],
@@ -223,7 +222,7 @@ describe('a plain request', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 400: 2 })
   })
 
-  it('whose target is absolute must name the host of its Host header', async t => {
+  it('with an absolute target must name the host of its Host header', async t => {
     const server = await serve(t, { filters: [{ request: (_, res) => void res.end('page') }] })
     for (const [target, host, status] of [
       ['http://localhost/', 'localhost', 200],

@@ -5,7 +5,7 @@ import { cheap, filled } from '../support/cpu.ts'
 
 const MIB = 1_048_576
 const python = (text: string) => readJson(text, { allowNaN: true })
-/** An array of that many texts, each made from its index. */
+/** An array of `count` values, made from their indexes. */
 const array = (count: number, item: (i: number) => string) => `[${Array.from({ length: count }, (_, i) => item(i))}]`
 const outcome = (read: () => unknown) => {
   try {
@@ -16,8 +16,8 @@ const outcome = (read: () => unknown) => {
   }
 }
 
-describe('JSON with NaN, read', () => {
-  it('has numbers that JSON has not', () => {
+describe('reading JSON with NaN', () => {
+  it('accepts numbers that JSON does not have', () => {
     assert.deepEqual(python('[NaN, Infinity, -Infinity, {"a": NaN, "b": [NaN]}]'), [
       Number.NaN,
       Number.POSITIVE_INFINITY,
@@ -28,7 +28,7 @@ describe('JSON with NaN, read', () => {
     assert.deepEqual(python('[NaN,-1,-0.5,1e5]'), [Number.NaN, -1, -0.5, 1e5])
   })
 
-  it('leaves these words alone in strings', () => {
+  it('keeps these words in strings', () => {
     const value = { NaN: 'NaN', 'a "NaN" b': ['Infinity', '-Infinity', '\\', '\\"NaN', 'NaN\n', '\\\\', 'NaN0'] }
     assert.deepEqual(python(JSON.stringify({ value, n: 0 }).replace('"n":0', '"n":NaN')), { value, n: Number.NaN })
   })
@@ -59,7 +59,7 @@ describe('JSON with NaN, read', () => {
 })
 
 describe('JSON of peers', () => {
-  it('keeps the last of equal keys, and __proto__ as a key of its own', () => {
+  it('keeps the last of equal keys, and __proto__ as an own key', () => {
     assert.deepEqual(readJson('{"a": 1, "a": 2}'), { a: 2 })
     for (const [text, value] of [
       ['{"__proto__":1,"__proto__":2}', 2],
@@ -74,7 +74,7 @@ describe('JSON of peers', () => {
     }
   })
 
-  it('has at most the characters, levels and elements of its bounds', () => {
+  it('has at most the characters, levels and elements of its limits', () => {
     const bounds = { maxLength: 20, maxDepth: 3, maxElements: 4 }
     for (const text of ['[[[1]]]', '[1,2,3,4]', '{"a":{"b":{"c":1}}}', '"[[[[,,,,,,"', '[[],[],[]'.slice(0, 6)])
       assert.notEqual(
@@ -93,7 +93,7 @@ describe('JSON of peers', () => {
       assert.throws(() => readJson(text, bounds), { name: 'RangeError', message }, text)
   })
 
-  it('counts what is in no string, whatever strings hold', () => {
+  it('counts only outside of strings', () => {
     const brackets = '['.repeat(200)
     for (const text of [brackets, `${brackets}\\`, `\\"${brackets}`, `"${brackets}"`, `\\\\"${brackets},`])
       assert.deepEqual(readJson(JSON.stringify([text])), [text])
@@ -124,25 +124,25 @@ describe('JSON of peers', () => {
     ['objects with large numbers as keys', array(33_333, i => `{"1":0,"${i + 60_000}":1}`), 'read'],
   ]
   for (const [what, text, expected] of hostile)
-    it(`costs little: ${what}`, () =>
+    it(`takes little time: ${what}`, () =>
       assert.equal(
         cheap(() => outcome(() => python(text)), what),
         expected,
       ))
 })
 
-describe('JSON as Python writes it, written', () => {
-  it('has a blank behind commas and colons, and none elsewhere', () => {
+describe('writing JSON as Python does', () => {
+  it('adds a space after commas and colons only', () => {
     assert.equal(writeJson({ a: [1, { b: null }], c: {}, d: [] }), '{"a": [1, {"b": null}], "c": {}, "d": []}')
   })
 
-  it('leaves texts as they are', () => {
+  it('keeps strings unchanged', () => {
     const texts = ['a,\nb', ',', '\n ', 'a: b,c', 'п, é', '{"a":1,\n "b":2}']
     assert.equal(writeJson(texts), `[${texts.map(text => JSON.stringify(text)).join(', ')}]`)
     assert.deepEqual(JSON.parse(writeJson(texts)), texts)
   })
 
-  it('is as long as what it says, however deep that is', () => {
+  it('computes the exact length at any depth', () => {
     const deep = `${'['.repeat(90)}${'1,'.repeat(1_000_000)}1${']'.repeat(90)}`
     assert.equal(writeJson(JSON.parse(deep)), deep)
     const texts = ['\\"'.repeat(1_000_000), ', '.repeat(1_000_000)]
@@ -151,7 +151,7 @@ describe('JSON as Python writes it, written', () => {
     assert.equal(writeJson(short), `["${'\\\\'.repeat(30_000)}", ":"]`)
   })
 
-  it('says null for numbers that JSON has not, and throws for what is nothing in it', () => {
+  it('writes null for numbers that JSON does not have, and throws for values that it cannot express', () => {
     assert.equal(writeJson([Number.NaN, Number.POSITIVE_INFINITY]), '[null, null]')
     assert.throws(() => writeJson(undefined), { message: 'JSON cannot say undefined' })
     assert.throws(() => writeJson(() => 1), { message: 'JSON cannot say function' })

@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LimitError, Limiter, OwnerLimiter } from '../../src/kit/limiter.ts'
-
-/** A promise and what settles it. */
-function gate() {
-  let open = () => {}
-  const opened = new Promise<void>(resolve => {
-    open = resolve
-  })
-  return { open, opened }
-}
+import { gate } from '../support/gate.ts'
 
 describe('a limiter', () => {
-  it('runs as many tasks at a time as it may, the others in the order of the calls', async () => {
+  it('runs up to max tasks at a time, the others in the order of the calls', async () => {
     const limiter = new Limiter({ max: 2 })
     const order: string[] = []
     const gates = Array.from({ length: 5 }, gate)
@@ -46,7 +38,7 @@ describe('a limiter', () => {
       },
     ],
   ] as const)
-    it(`frees the place of a task that ${name}`, async () => {
+    it(`frees the slot of a task that ${name}`, async () => {
       const limiter = new Limiter({ max: 1 })
       const [failed, next] = [limiter.run<void>(fail), limiter.run(async () => 'next')]
       await assert.rejects(failed, { message: 'broken' })
@@ -71,7 +63,7 @@ describe('a limiter', () => {
         await limiter.run(async () => {})
       })
 
-  it('starts no further task from a total weight on, and counts weights that change', () => {
+  it('starts no further task from a total weight on, and adjusts to changed weights', () => {
     const limiter = new Limiter({ max: 10, maxWeight: 100 })
     for (const weight of [60, 39, 1]) {
       assert.equal(limiter.isFull, false)

@@ -6,10 +6,10 @@ import { describe, it } from 'node:test'
 import { readRegular } from '../../src/kit/regular-file.ts'
 import { folder, refusal } from '../support/cli.ts'
 
-describe('a file that is read at the start', () => {
+describe('a file that is read at start', () => {
   it('is text', t => assert.equal(readRegular(join(folder(t, { word: 'grüß' }), 'word')), 'grüß'))
 
-  it('is no pipe, which nobody waits for, no folder and no device', t => {
+  it('is not a pipe, a folder or a device, and does not wait for them', t => {
     const pipe = join(folder(t), 'pipe')
     execFileSync('mkfifo', [pipe])
     for (const path of [pipe, '/dev/zero']) assert.throws(() => readRegular(path), { message: 'it is no regular file' })

@@ -20,7 +20,7 @@ import { launch, refusal } from '../support/cli.ts'
 import { until } from '../support/peer.ts'
 import { root } from '../support/root.ts'
 
-/** Of the files that `openssl-files.sh` makes. */
+/** The folder with the files of `openssl-files.sh`. */
 let files = ''
 before(() => {
   files = mkdtempSync(join(tmpdir(), 'fws-'))
@@ -60,7 +60,7 @@ const DER_CERTIFICATE =
 const PKCS12 = 'is a PKCS#12 archive; convert it with: openssl pkcs12 -in FILE -out FILE.pem'
 const DAMAGED = 'holds a private key that is damaged or of an unknown algorithm'
 
-describe('a key and a certificate that no handshake would succeed with', () => {
+describe('an unusable key and certificate', () => {
   for (const [key, cert, sentence, passphrase] of [
     // The key.
     ['none', 'rsa.crt', "--key none cannot be read: ENOENT: no such file or directory, open 'none'"],
@@ -196,7 +196,7 @@ describe('a key and a certificate that no handshake would succeed with', () => {
     })
   }
 
-  it('are named by the option that gave them', () => {
+  it('are named by the option that set them', () => {
     const read = (key: string, passphrase?: string) =>
       readTlsFiles({ key: at(key), cert: at('rsa.crt'), passphrase }, '--messaging-', () => {})
     assert.equal(
@@ -234,7 +234,7 @@ describe('a key and its certificate', () => {
     ['marked.key', 'marked.crt'],
     ['rsa.key', 'described.crt'],
   ] as const) {
-    it(`${key} and ${cert}${passphrase ? ' with a passphrase' : ''} make a TLS handshake`, async t => {
+    it(`${key} and ${cert}${passphrase ? ' with a passphrase' : ''} complete a TLS handshake`, async t => {
       const { pair, warnings } = readPair(key, cert, passphrase)
       assert.deepEqual(warnings, [])
       const server = createServer(pair, socket => socket.end()).listen(0, '127.0.0.1')
@@ -251,11 +251,11 @@ describe('a key and its certificate', () => {
     })
   }
 
-  it('that are combined in one file keep the key out of the certificates', () => {
+  it('in one file keep the key out of the certificates', () => {
     assert.doesNotMatch(readPair('combined.pem', 'combined.pem').pair.cert, /PRIVATE/)
   })
 
-  it('that clients refuse for now are used with a warning', async () => {
+  it('that clients do not accept yet are used with a warning', async () => {
     const day = 86_400_000
     const by = { key: '', cert: '' }
     for (const kind of ['key', 'cert'] as const)
@@ -311,7 +311,7 @@ describe('authorities', () => {
       ))
 })
 
-describe('a key of tokens', () => {
+describe('a key for tokens', () => {
   for (const name of ['public.pem', 'rsa.crt', 'crlf.crt', 'described.crt', 'marked.crt'])
     it(`is public in ${name}`, () =>
       assert.equal(publicKeyIn(readPem('--jwt-public-key', at(name))).asymmetricKeyType, 'rsa'))
@@ -334,14 +334,14 @@ describe('a key of tokens', () => {
         `--jwt-public-key ${name} ${problem}`,
       ))
 
-  it('is not decrypted where no option takes a passphrase', () =>
+  it('is not decrypted if no option accepts a passphrase', () =>
     assert.equal(
       sentenceOf(() => privateKeyIn(readPem('--private-key', at('encrypted.key')))),
       '--private-key encrypted.key is encrypted; decrypt it with: openssl pkey -in FILE -out FILE.pem',
     ))
 })
 
-describe('a TLS handshake that failed', () => {
+describe('a failed TLS handshake', () => {
   for (const [code, sentence] of [
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'a client refused the certificate of this server: unknown ca'],
     ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', 'a client refused the certificate of this server: bad certificate'],
@@ -375,7 +375,7 @@ describe('a passphrase', () => {
       'tls',
     ],
   ] as const)
-    it(`comes from a file for ${what}, and serves a reload too`, async t => {
+    it(`is read from a file for ${what}, also on reload`, async t => {
       writeFileSync(at('passphrase'), 'word\n')
       const env = { [`${variable}_FILE`]: 'passphrase' }
       const server = await launch(t, ['-p', '0', ...options], { cwd: files, env })
@@ -393,7 +393,7 @@ describe('a passphrase', () => {
     })
 })
 
-describe('the start with files that cannot be used', () => {
+describe('a start with unusable files', () => {
   for (const [what, key, cert, sentence] of [
     ['an empty key', 'empty', 'rsa.crt', '--key empty is empty'],
     ['an empty certificate', 'rsa.key', 'empty', '--cert empty is empty'],
@@ -416,7 +416,7 @@ describe('the start with files that cannot be used', () => {
       assert.equal(said.replaceAll(`${files}/`, ''), sentence)
     })
 
-  it('is refused too for the port of messaging, Redis, jwt and the token command', async () => {
+  it('is also refused for the port of messaging, Redis, jwt and the token command', async () => {
     for (const [argv, sentence] of [
       [
         '-f messaging --messaging-port 0 --messaging-key p256.key --messaging-cert rsa.crt',

@@ -5,7 +5,7 @@ import { visible } from '../../src/kit/visible.ts'
 import { createLogger } from '../../src/lifecycle/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
-/** Clears the screen, sets the title, goes to the start of the line; the same by one character of C1; and DEL. */
+/** Clears the screen, sets the title, moves to the start of the line; the same with C1; and DEL. */
 const ATTACK = '\x1b[2J\x1b]0;title\x07\rroot#\x9b2J\x7f'
 const SHOWN = '\\x1b[2J\\x1b]0;title\\x07\\x0droot#\\x9b2J\\x7f'
 
@@ -23,7 +23,7 @@ class Screen extends Writable {
 }
 
 describe('control characters', () => {
-  it('are shown as their codes, tab and line feed as they are', () => {
+  it('are shown as their codes, except tab and line feed', () => {
     assert.equal(visible(ATTACK), SHOWN)
     assert.equal(visible('a\tb\nc grüß 日本 👋'), 'a\tb\nc grüß 日本 👋')
   })
@@ -32,7 +32,7 @@ describe('control characters', () => {
     [true, SHOWN],
     [false, ATTACK],
   ] as const) {
-    it(`of a message ${isTTY ? 'do not reach' : 'are left alone where standard output is not'} a terminal`, async t => {
+    it(`of a message ${isTTY ? 'do not reach' : 'are kept where standard output is not'} a terminal`, async t => {
       const stdout = new Screen(isTTY)
       const server = await serve(t, { filters: ['stdout-messages', 'stdout-rawdata'], stdout })
       const peer = await Peer.open(server.url)
@@ -44,13 +44,13 @@ describe('control characters', () => {
     })
   }
 
-  it('of an error do not reach a terminal by the pretty log', async () => {
+  it('of an error do not reach a terminal through the pretty log', async () => {
     const stderr = new Screen(true)
     const log = await createLogger({ 'log-level': 'info', 'log-format': 'auto' }, stderr)
     log.error({ err: new Error(`bad ${ATTACK}`), text: ATTACK }, `failed ${ATTACK}`)
     assert.ok(stderr.text.includes(`failed ${SHOWN}`), stderr.text)
     assert.ok(stderr.text.includes(`Error: bad ${SHOWN}\n`), stderr.text)
-    // What is left are pino-pretty's own colours.
+    // Only the colors of pino-pretty remain.
     assert.doesNotMatch(stderr.text.replace(/\p{Cc}\[\d*m/gu, ''), /(?!\n)\p{Cc}/u)
   })
 })

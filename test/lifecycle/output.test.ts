@@ -5,7 +5,7 @@ import { BoundedOutput } from '../../src/lifecycle/output.ts'
 
 const MEBIBYTE = 1_048_576
 
-/** A reader that takes nothing until it is told to. */
+/** A stream that does not accept data until `take` is called. */
 class StalledReader extends Writable {
   readonly taken: string[] = []
   #go: (() => void) | undefined
@@ -15,7 +15,7 @@ class StalledReader extends Writable {
     this.#go = done
   }
 
-  /** Takes one piece. */
+  /** Accepts one chunk. */
   take(): void {
     this.#go?.()
   }
@@ -43,7 +43,7 @@ describe('output', () => {
     assert.deepEqual(reader.taken, ['one\n', 'two\n', 'three\n'])
   })
 
-  it('drops what a stalled reader does not take past a mebibyte, whole, and counts its bytes', () => {
+  it('drops messages that a stalled reader does not take beyond 1 MiB, and counts their bytes', () => {
     const reader = new StalledReader()
     const dropped = tally()
     const output = new BoundedOutput(reader, dropped.add)
@@ -56,7 +56,7 @@ describe('output', () => {
     assert.equal(reader.writableLength, MEBIBYTE)
   })
 
-  it('drops a text that alone is larger than the bound', () => {
+  it('drops a message that is larger than the limit', () => {
     const reader = new StalledReader()
     const dropped = tally()
     new BoundedOutput(reader, dropped.add).write('x'.repeat(MEBIBYTE + 1))
@@ -64,7 +64,7 @@ describe('output', () => {
     assert.equal(reader.writableLength, 0)
   })
 
-  it('goes on when the reader does', () => {
+  it('continues when the reader does', () => {
     const reader = new StalledReader()
     const dropped = tally()
     const output = new BoundedOutput(reader, dropped.add)
@@ -76,7 +76,7 @@ describe('output', () => {
     assert.equal(dropped.bytes, 7)
   })
 
-  it('a reader that has gone ends the output: nothing throws, everything is counted', async () => {
+  it('ends when the reader exits: nothing throws, and all bytes are counted', async () => {
     const dropped = tally()
     const gone = new Writable({
       write(_chunk, _encoding, done) {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
-import { shipped } from '../support/cli.ts'
+import { built } from '../support/cli.ts'
 import { Peer, until } from '../support/peer.ts'
 
-/** Runs a command on a terminal of its own, which is read until it says where it listens, and then no more: as after Ctrl-S. */
+/** Runs a command in a terminal that is read until the command listens, and then blocked, as with Ctrl-S. */
 const STALLED_TERMINAL = `
 import os, pty, signal, subprocess, sys
 ours, its = pty.openpty()
@@ -23,8 +23,8 @@ sys.exit(child.wait())
 const hasPython = spawnSync('python3', ['-c', 'import pty']).status === 0
 
 describe('a terminal that is stopped with Ctrl-S', { skip: hasPython ? false : 'needs python3, for its pty' }, () => {
-  it('stops neither the server, nor its end', async t => {
-    const argv = [process.execPath, ...shipped, '-p', '0', '-f', 'log', 'stdout-messages', 'echo']
+  it('blocks neither the server nor its shutdown', async t => {
+    const argv = [process.execPath, ...built, '-p', '0', '-f', 'log', 'stdout-messages', 'echo']
     const child = spawn('python3', ['-c', STALLED_TERMINAL, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] })
     t.after(() => void child.kill('SIGHUP'))
     let text = ''

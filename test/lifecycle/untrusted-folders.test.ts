@@ -32,7 +32,7 @@ describe('untrusted folders', () => {
       )
     })
 
-  it('belong to one server, and are seen by filters whatever their order', async t => {
+  it('belong to one server, and are visible to filters in any order', async t => {
     const seen = new Map<string, UntrustedFolders>()
     const filters = (name: string) => [
       {
@@ -57,7 +57,7 @@ describe('untrusted folders', () => {
     )
   })
 
-  it('are there in setUp', async () => {
+  it('are available in setUp', async () => {
     let folders: UntrustedFolders | undefined
     const { stop } = await setUp({
       setup: host => {

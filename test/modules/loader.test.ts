@@ -504,7 +504,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     )
   })
 
-  // Each of these would be found out only by the first message, or never.
+  // Otherwise only the first message would show each of these, if at all.
   for (const [what, text, sentence] of [
     [
       'a setup that returns a handler that is no function',
@@ -715,7 +715,7 @@ describe('from source', { concurrency: 3 }, () => {
 
 type Test = Parameters<typeof folder>[0]
 
-/** The first answer to `?` of a server with these filters. */
+/** The reply to `?` of a server with these filters. */
 async function answer(t: Test, filters: readonly string[], cwd: string): Promise<string | Buffer> {
   const server = await launch(t, ['-p', '0', '-f', ...filters], { cwd })
   const peer = await Peer.open(server.url)
@@ -724,7 +724,7 @@ async function answer(t: Test, filters: readonly string[], cwd: string): Promise
   return first!
 }
 
-/** The file that a filter's name leads to. */
+/** The file that a filter name resolves to. */
 async function fileOf(asked: string, cwd: string): Promise<string> {
   const { code, stdout, stderr } = await inside(['-f', asked, '--explain'], cwd)
   assert.equal(code, 0, stderr)

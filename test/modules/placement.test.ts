@@ -33,10 +33,10 @@ const source = pathToFileURL(`${root}/`)
 const home = process.cwd()
 let folder = ''
 
-// A folder for each test: a module that was loaded once is not read again.
+// A folder per test, since modules are cached by path.
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'fws-placement-'))
-  // Bare names are looked for in the working directory last.
+  // Bare names are resolved in the working directory last.
   process.chdir(folder)
 })
 afterEach(() => {
@@ -78,7 +78,7 @@ async function serve(t: Test, filters: Filters, options: Readonly<Record<string,
   return server
 }
 
-/** The output from the setup to one message, and to the stop. */
+/** The output of the setup, of one message, and of the stop. */
 async function told(filters: Filters, options: Readonly<Record<string, unknown>> = {}): Promise<readonly string[]> {
   const server = await testServer(filters, options)
   const peer = await server.connect()

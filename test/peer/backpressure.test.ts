@@ -6,12 +6,12 @@ import { BINARY, CLOSE, frame, RawPeer, TEXT } from '../support/frames.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
 const MAX_BUFFERED = 100_000
-/** What one read of a socket brings. */
+/** Bytes of one read of a socket. */
 const ONE_READ = 65_536
-/** Growth of the process that is no leak: garbage not yet collected, buffers of the test's own clients. */
+/** Memory growth that is not a leak: garbage, and buffers of the test clients. */
 const NOISE = 128 * 1024 * 1024
 
-/** A client that reads nothing from now on, and the server's side of it. */
+/** A client that stops reading, and its client on the server. */
 async function stuckPeer(server: RunningServer): Promise<{ peer: RawPeer; client: Client }> {
   const before = new Set(server.clients.keys())
   const peer = await RawPeer.open(server.url)
@@ -20,7 +20,7 @@ async function stuckPeer(server: RunningServer): Promise<{ peer: RawPeer; client
   return { peer, client: server.clients.get(id!)! }
 }
 
-/** Waits until `measure` has not changed for a while, told by round trips of somebody else through the same server. */
+/** Waits until `measure` is stable over several round trips of another client. */
 async function settled(measure: () => number, clock: RawPeer): Promise<void> {
   let last = measure()
   for (let same = 0; same < 50; same++) {
@@ -31,7 +31,7 @@ async function settled(measure: () => number, clock: RawPeer): Promise<void> {
   }
 }
 
-/** Writes pieces one after the other, each when the one before has left the process. */
+/** Writes pieces one by one, each after the previous one has left the process. */
 function flood(peer: RawPeer, pieces: readonly Buffer[]): { written: number; done: Promise<void> } {
   const progress = { written: 0, done: Promise.resolve() }
   const run = async () => {
@@ -44,7 +44,7 @@ function flood(peer: RawPeer, pieces: readonly Buffer[]): { written: number; don
   return progress
 }
 
-// Each stands differently between the socket and the client.
+// Each has other components between the socket and the client.
 const taps: readonly (readonly [name: string, filter: FilterModule])[] = [
   ['without a data filter', {}],
   ['behind a data filter', { data: () => {} }],
@@ -53,7 +53,7 @@ const taps: readonly (readonly [name: string, filter: FilterModule])[] = [
 
 for (const [name, tap] of taps.slice(0, 2)) {
   describe(`a client that never reads, ${name}`, () => {
-    it('is closed with 1013 when more than max-buffered waits for it, and others are not held up', async t => {
+    it('is closed with 1013 above max-buffered unsent bytes, without delaying others', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: MAX_BUFFERED })
       const { peer, client } = await stuckPeer(server)
       const other = await Peer.open(server.url)
@@ -62,11 +62,11 @@ for (const [name, tap] of taps.slice(0, 2)) {
       while (server.counters.drops['slow client'] === undefined) {
         server.broadcast(`${sent++}`.padEnd(10_000))
         await turn()
-        // With the message that was too much it is given up: what is left of it then tells nothing.
+        // After the message that exceeds the limit the client is closed, and `buffered` is meaningless.
         if (server.counters.drops['slow client'] === undefined) peak = Math.max(peak, client.buffered)
         if (sent % 50 === 0) await other.get(sent)
       }
-      // On a busy machine several messages are written at once, and the last ones that fitted in may not have been seen.
+      // Under load several messages are written at once, and the test may miss the last ones below the limit.
       assert.ok(sent * 10_000 > MAX_BUFFERED && peak <= MAX_BUFFERED, `${sent} messages, ${peak} bytes`)
       server.broadcast('after')
       sent++
@@ -75,7 +75,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
         [...Array.from({ length: sent - 1 }, (_, i) => `${i}`), 'after'],
       )
       peer.socket.resume()
-      assert.equal(await peer.goodbye(), 1013)
+      assert.equal(await peer.echoClose(), 1013)
       assert.equal(String(peer.frames.at(-1)!.payload.subarray(2)), 'too slow')
       await until(() => server.counters.closed === 1)
       assert.deepEqual({ ...server.counters.closes }, { 1013: 1 })
@@ -83,7 +83,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       assert.equal(server.clients.size, 1)
     })
 
-    it('gets what was accepted before the Close frame whole and in order', async t => {
+    it('gets all accepted messages before the Close frame, in order', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: MAX_BUFFERED })
       const { peer, client } = await stuckPeer(server)
       let sent = 0
@@ -92,7 +92,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
         await turn()
       }
       peer.socket.resume()
-      await peer.goodbye()
+      await peer.echoClose()
       const texts = peer.frames.filter(({ opcode }) => opcode === TEXT).map(({ payload }) => String(payload).trim())
       assert.deepEqual(
         texts,
@@ -101,7 +101,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       assert.equal(peer.frames.at(-1)!.opcode, CLOSE)
     })
 
-    it('is kept under slow-clients drop, and every message that it does not get is counted', async t => {
+    it('stays open under slow-clients drop, and each dropped message is counted', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: MAX_BUFFERED, slowClients: 'drop' })
       const { peer, client } = await stuckPeer(server)
       let sent = 0
@@ -123,7 +123,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
     })
 
     for (const slowClients of ['close', 'drop'] as const) {
-      it(`leaves memory flat under slow-clients ${slowClients}, however much is broadcast`, async t => {
+      it(`does not grow memory under slow-clients ${slowClients}, however much is broadcast`, async t => {
         const server = await serve(t, { filters: [tap], maxBuffered: MAX_BUFFERED, slowClients })
         const { peer } = await stuckPeer(server)
         const other = await Peer.open(server.url)
@@ -158,7 +158,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       client.send(Buffer.alloc(LARGE, 1))
       client.send('behind')
       await turn()
-      // The kernel takes part of it; the rest is under way.
+      // The kernel takes part of it; the rest is in flight.
       assert.ok(client.buffered > 10_000, `${client.buffered} bytes`)
       client.send('later')
       await turn()
@@ -178,7 +178,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       peer.socket.destroy()
     })
 
-    it('may be broadcast too, again and again', async t => {
+    it('may also be broadcast repeatedly', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: 10_000 })
       const peers = await Promise.all(Array.from({ length: 3 }, () => Peer.open(server.url, { maxPayload: LARGE })))
       for (let i = 1; i <= 3; i++) {
@@ -189,7 +189,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       assert.deepEqual({ ...server.counters.drops }, {})
     })
 
-    it('may not be under way twice to a client that does not read', async t => {
+    it('may not be in flight twice to a client that does not read', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: 10_000 })
       const { peer, client } = await stuckPeer(server)
       client.send(Buffer.alloc(LARGE))
@@ -199,7 +199,7 @@ for (const [name, tap] of taps.slice(0, 2)) {
       await turn()
       assert.equal(server.counters.drops['slow client'], 1)
       peer.socket.resume()
-      assert.equal(await peer.goodbye(), 1013)
+      assert.equal(await peer.echoClose(), 1013)
     })
   })
 }
@@ -214,7 +214,7 @@ describe('100,000 sends in one turn of the event loop', () => {
       client!.send(`${i}`.padEnd(300))
       peak = Math.max(peak, client!.buffered)
     }
-    // What is unsent, and what this turn has added to it.
+    // The unsent bytes, and the bytes of this turn.
     assert.ok(peak <= 2 * MAX_BUFFERED + 304, `${peak} bytes`)
     assert.equal((await peer.end()).code, 1013)
     assert.ok(server.counters.drops['closed client']! > 0)
@@ -224,7 +224,7 @@ describe('100,000 sends in one turn of the event loop', () => {
     )
   })
 
-  it('to everybody are bounded by max-buffered', async t => {
+  it('to all clients are bounded by max-buffered', async t => {
     const server = await serve(t, { filters: [], maxBuffered: MAX_BUFFERED })
     const peers = [await Peer.open(server.url), await Peer.open(server.url)]
     const before = process.memoryUsage().arrayBuffers
@@ -243,7 +243,7 @@ describe('100,000 sends in one turn of the event loop', () => {
     }
   })
 
-  it('all arrive when max-buffered has room for them', async t => {
+  it('all arrive if they fit in max-buffered', async t => {
     const server = await serve(t, { filters: [], maxBuffered: 100_000_000 })
     const peer = await Peer.open(server.url)
     const [client] = server.clients.values()
@@ -260,7 +260,7 @@ describe('100,000 sends in one turn of the event loop', () => {
 })
 
 describe('sends before a client is open', () => {
-  it('are bounded by max-buffered: one more is an error of the filter', async t => {
+  it('are bounded by max-buffered: a further one is an error of the filter', async t => {
     const messages: string[] = []
     const server = await serve(t, {
       filters: [
@@ -286,7 +286,7 @@ for (const [name, tap] of taps) {
   describe(`a flood of messages to a slow filter, ${name}`, () => {
     const MAX_QUEUED = 100
 
-    it('pauses the socket, keeps the queue bounded, loses nothing and keeps the order', async t => {
+    it('pauses the socket, bounds the queue, loses no message and keeps the order', async t => {
       const COUNT = 50_000
       const seen: number[] = []
       let queued = 0
@@ -320,7 +320,7 @@ for (const [name, tap] of taps) {
       peer.socket.destroy()
     })
 
-    it('is stopped at the peer, not stored, while the filter does nothing', async t => {
+    it('stays with the peer while the filter is blocked', async t => {
       let release = () => {}
       const released = new Promise<void>(resolve => {
         release = resolve
@@ -355,7 +355,7 @@ for (const [name, tap] of taps) {
       const all = pieces.reduce((bytes, piece) => bytes + piece.length, 0)
       const progress = flood(peer, pieces)
       await settled(() => progress.written, clock)
-      // What the kernel holds for both ends is not ours to bound.
+      // The buffers of the kernel are not limited.
       assert.ok(progress.written < all / 2, `${progress.written} bytes of ${all} were taken in`)
       assert.ok(server.counters.messages <= MAX_QUEUED + ONE_READ / 1000 + 2, `${server.counters.messages} messages`)
       assert.equal(server.counters.paused, 1)
@@ -372,7 +372,7 @@ for (const [name, tap] of taps) {
       clock.socket.destroy()
     })
 
-    it('is bounded in bytes as in messages', async t => {
+    it('is bounded in bytes as well as in messages', async t => {
       const SIZE = 50_000
       let release = () => {}
       const released = new Promise<void>(resolve => {
@@ -397,7 +397,7 @@ for (const [name, tap] of taps) {
       const clock = await RawPeer.open(server.url)
       const progress = flood(peer, Array(400).fill(frame(BINARY, Buffer.alloc(SIZE))))
       await settled(() => progress.written, clock)
-      // The first is in the filter, the others wait.
+      // The first is in the filter, the others are queued.
       assert.ok(server.counters.bytesIn <= SIZE + MAX_BUFFERED + ONE_READ + SIZE, `${server.counters.bytesIn} bytes`)
       release()
       await until(() => bytes === 400 * SIZE, 'all bytes', 30_000)
@@ -406,7 +406,7 @@ for (const [name, tap] of taps) {
     })
 
     for (const chain of ['connect', 'open'] as const) {
-      it(`is bounded too while the ${chain} chain runs, and complete after it`, async t => {
+      it(`is also bounded while the ${chain} chain runs, and complete after it`, async t => {
         const SIZE = 1000
         let release = () => {}
         const released = new Promise<void>(resolve => {
@@ -425,7 +425,7 @@ for (const [name, tap] of taps) {
           maxQueued: MAX_QUEUED,
           drain: 0,
         })
-        const peer = await RawPeer.knock(server.url)
+        const peer = await RawPeer.sendHandshake(server.url)
         await until(() => isHeld)
         const clock = await RawPeer.open(server.url)
         const pieces: Buffer[] = Array(512).fill(Buffer.concat(Array(64).fill(frame(BINARY, Buffer.alloc(SIZE)))))
@@ -443,7 +443,7 @@ for (const [name, tap] of taps) {
 }
 
 describe('a flood to a fast filter', () => {
-  it('leaves memory flat', async t => {
+  it('does not grow memory', async t => {
     let bytes = 0
     const server = await serve(t, {
       filters: [
@@ -490,13 +490,13 @@ for (const [name, tap] of taps) {
       assert.deepEqual({ ...counters.drops }, {})
     })
 
-    it('waits for a client that does not read, until it reads or has gone', async t => {
+    it('waits for a client that does not read until it reads or has left', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: 100 * MAX_BUFFERED })
       for (const end of ['resume', 'destroy'] as const) {
         const { peer, client } = await stuckPeer(server)
         let isDrained = false
         const clock = await RawPeer.open(server.url)
-        // What the kernels of both ends take has gone.
+        // The buffers of the kernels are full.
         do {
           client.send('x'.repeat(1_000_000))
           await settled(() => client.buffered, clock)

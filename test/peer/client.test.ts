@@ -7,6 +7,7 @@ import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
 import { Refused, type TestClient, type TestServer, testServer } from '../../src/testing/index.ts'
+import { gate } from '../support/gate.ts'
 import { until } from '../support/peer.ts'
 
 declare module 'filtered-websocket' {
@@ -18,7 +19,7 @@ declare module 'filtered-websocket' {
   }
 }
 
-/** A server of these filters, stopped with the test. */
+/** A server with these filters, stopped after the test. */
 async function serve(
   t: { after(fn: () => Promise<void>): void },
   filters: readonly FilterModule[],
@@ -31,22 +32,13 @@ async function serve(
 
 const nothing: FilterModule = { open: () => {} }
 
-/** A promise and who settles it. */
-function gate(): { readonly passed: Promise<void>; open(): void } {
-  let open = () => {}
-  const passed = new Promise<void>(resolve => {
-    open = resolve
-  })
-  return { passed, open: () => open() }
-}
-
 const codeOf = (peer: TestClient) => peer.closed?.code
 
 const errorsOf = (server: TestServer) =>
   server.logged.filter(line => line.level === 50).map(line => (line.err as { message: string }).message)
 
 describe('send', () => {
-  it('before the client is open is held until it is, in order', async t => {
+  it('before the client is open is queued until it is, in order', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -67,7 +59,7 @@ describe('send', () => {
     assert.match(errorsOf(server)[0]!, /^client \S+ is not open yet: 20\d bytes wait for it, --max-buffered is 100$/)
   })
 
-  it('to a client that has gone is counted, not thrown', async t => {
+  it('to a client that has left is counted, and does not throw', async t => {
     const server = await serve(t, [nothing])
     const { client, received, leave } = await server.connect()
     await leave()
@@ -77,7 +69,7 @@ describe('send', () => {
     assert.deepEqual([received, server.server.counters.drops['closed client']], [[], 1])
   })
 
-  it('after disconnect() is counted, not thrown', async t => {
+  it('after disconnect() is counted, and does not throw', async t => {
     const server = await serve(t, [
       {
         message(_, client) {
@@ -92,7 +84,7 @@ describe('send', () => {
     assert.deepEqual([peer.received, server.server.counters.drops['closed client']], [['before'], 1])
   })
 
-  it('shows in buffered until it is written', async t => {
+  it('counts in buffered until it is written', async t => {
     const server = await serve(t, [nothing])
     const { client } = await server.connect()
     assert.equal(client.buffered, 0)
@@ -112,7 +104,7 @@ describe('send', () => {
     [true, 'boolean'],
     [() => {}, 'function'],
   ] as const) {
-    it(`${called === 'object' ? JSON.stringify(payload) : called} is refused in words by send, answer, broadcast and publish`, async t => {
+    it(`${called === 'object' ? JSON.stringify(payload) : called} is refused with a reason by send, answer, broadcast and publish`, async t => {
       const server = await serve(t, [nothing])
       const { client } = await server.connect()
       const wrong = payload as unknown as Payload
@@ -130,7 +122,7 @@ describe('send', () => {
 })
 
 describe('topics', () => {
-  it('joined in connect hold from the opening on', async t => {
+  it('joined in connect apply from the opening on', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -149,13 +141,13 @@ describe('topics', () => {
     assert.deepEqual(client.topics, new Set(['a']))
   })
 
-  it('of a client that is not open yet are not heard', async t => {
-    const { passed, open } = gate()
+  it('of a client that is not open yet deliver nothing', async t => {
+    const { opened, open } = gate()
     const server = await serve(t, [
       {
         async connect(client) {
           client.join('a')
-          await passed
+          await opened
         },
       },
     ])
@@ -167,7 +159,7 @@ describe('topics', () => {
     assert.deepEqual(received, [])
   })
 
-  it('joined twice are heard once, and left at once', async t => {
+  it('joined twice deliver once, and are left at once', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     client.join('a')
@@ -181,7 +173,7 @@ describe('topics', () => {
     assert.deepEqual(received, ['one'])
   })
 
-  it('are several: a broadcast to each is heard once', async t => {
+  it('deliver a broadcast to each of several topics once', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     for (const topic of ['a', 'b']) client.join(topic)
@@ -191,7 +183,7 @@ describe('topics', () => {
     assert.deepEqual(received, ['to a', 'to b', 'to all'])
   })
 
-  it('joined and left while on hold hold from the admission on', async t => {
+  it('joined and left while pending apply from the admission on', async t => {
     const server = await serve(t, [{ open: client => client.hold() }])
     const { client, received } = await server.connect()
     client.join('a')
@@ -204,7 +196,7 @@ describe('topics', () => {
     assert.deepEqual(received, ['to a'])
   })
 
-  it('of a client that is put on hold are heard no more until it is admitted', async t => {
+  it('of a client that becomes pending deliver nothing until it is admitted', async t => {
     const server = await serve(t, [
       {
         open: client => client.join('a'),
@@ -224,7 +216,7 @@ describe('topics', () => {
   })
 })
 
-/** Filters that note what reaches them, the second of which holds and admits as told. */
+/** Filters that record their messages; the second holds and admits on command. */
 function holding(when: 'connect' | 'open' | 'message') {
   const seen: [string, Payload][] = []
   const note = (name: string): FilterModule => ({ message: payload => void seen.push([name, payload]) })
@@ -242,7 +234,7 @@ function holding(when: 'connect' | 'open' | 'message') {
 
 describe('hold', () => {
   for (const when of ['connect', 'open', 'message'] as const) {
-    it(`in ${when}: messages reach the filters up to the holder, and none after it`, async t => {
+    it(`in ${when}: messages reach the filters up to the holder, and not those after it`, async t => {
       const { seen, filters } = holding(when)
       const server = await serve(t, filters)
       const { say } = await server.connect()
@@ -267,7 +259,7 @@ describe('hold', () => {
       ])
     })
 
-    it(`in ${when}: no broadcast arrives, and none is kept for later`, async t => {
+    it(`in ${when}: broadcasts do not arrive and are not queued`, async t => {
       const { filters } = holding(when)
       const server = await serve(t, filters)
       const [held, other] = [await server.connect(), await server.connect()]
@@ -293,13 +285,13 @@ describe('hold', () => {
     })
   })
 
-  it('by an async handler holds before its promise settles', async t => {
-    const { passed, open } = gate()
+  it('by an async handler applies before its promise settles', async t => {
+    const { opened, open } = gate()
     const server = await serve(t, [
       {
         async open(client) {
           client.hold()
-          await passed
+          await opened
         },
       },
     ])
@@ -339,7 +331,7 @@ describe('hold', () => {
     assert.deepEqual(received, [])
   })
 
-  it('twice by one filter is one hold', async t => {
+  it('twice by one filter counts once', async t => {
     const server = await serve(t, [
       {
         open(client) {
@@ -356,7 +348,7 @@ describe('hold', () => {
     assert.deepEqual(received, ['admitted'])
   })
 
-  it('may be ended from outside of any handler, as by a timer', async t => {
+  it('may be ended outside of a handler, for example by a timer', async t => {
     const server = await serve(t, [{ open: client => client.hold() }])
     const { client, received } = await server.connect()
     client.admit()
@@ -365,7 +357,7 @@ describe('hold', () => {
     assert.deepEqual(received, ['admitted'])
   })
 
-  it('admit() of a client that is not on hold does nothing', async t => {
+  it('admit() of a client that is not pending does nothing', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     client.admit()
@@ -374,7 +366,7 @@ describe('hold', () => {
     assert.deepEqual(received, ['once'])
   })
 
-  it('in connect and admitted there is no hold', async t => {
+  it('in connect that is admitted there has no effect', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -400,14 +392,14 @@ describe('hold', () => {
     assert.deepEqual(left, [client.id])
   })
 
-  it('outlives the connection: what waited is worked on by nobody after the holder', async t => {
-    const { passed, open } = gate()
+  it('remains after the connection: filters after the holder do not get queued messages', async t => {
+    const { opened, open } = gate()
     const after: Payload[] = []
     const server = await serve(t, [
       {
         open: client => client.hold(),
         message: async () => {
-          await passed
+          await opened
         },
       },
       { message: payload => void after.push(payload) },
@@ -421,8 +413,8 @@ describe('hold', () => {
   })
 })
 
-describe('sends to a client on hold', () => {
-  it('of the holder go out at once', async t => {
+describe('sends to a pending client', () => {
+  it('of the holder are written immediately', async t => {
     const server = await serve(t, [
       {
         open(client) {
@@ -437,7 +429,7 @@ describe('sends to a client on hold', () => {
     assert.deepEqual(received, ['who are you?', 'guess is wrong'])
   })
 
-  it('of the holder in connect go out with the opening', async t => {
+  it('of the holder in connect are written at the opening', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -451,7 +443,7 @@ describe('sends to a client on hold', () => {
     assert.deepEqual(received, ['who are you?'])
   })
 
-  it('of other filters wait for its admission, and then come in their order', async t => {
+  it('of other filters wait for its admission, in order', async t => {
     const server = await serve(t, [
       {
         connect: client => client.hold(),
@@ -473,13 +465,13 @@ describe('sends to a client on hold', () => {
     assert.deepEqual(received, ['welcome', 'from open', 'from elsewhere', 'you are in', 'news'])
   })
 
-  it('wait also while their holder awaits; what it answers does not', async t => {
-    const { passed, open } = gate()
+  it('wait also while the holder awaits, except its answers', async t => {
+    const { opened, open } = gate()
     const server = await serve(t, [
       {
         open: client => client.hold(),
         async message(_, client) {
-          await passed
+          await opened
           return client.answer('checked')
         },
       },
@@ -495,7 +487,7 @@ describe('sends to a client on hold', () => {
     assert.deepEqual(received, ['checked', 'for members only'])
   })
 
-  it('are bounded by --max-buffered: past it the client is closed as a slow one, and no sender is to blame', async t => {
+  it('are bounded by --max-buffered, above which the client is closed as slow without an error for the sender', async t => {
     const server = await serve(t, [{ open: client => client.hold() }], { 'max-buffered': 100 })
     const held = await server.connect()
     held.client.send('x'.repeat(60))
@@ -505,7 +497,7 @@ describe('sends to a client on hold', () => {
     assert.deepEqual(held.received, [])
   })
 
-  it('are left out past --max-buffered where --slow-clients is drop', async t => {
+  it('are dropped above --max-buffered with --slow-clients drop', async t => {
     const options = { 'max-buffered': 100, 'slow-clients': 'drop' }
     const server = await serve(t, [{ open: client => client.hold() }], options)
     const held = await server.connect()
@@ -514,7 +506,7 @@ describe('sends to a client on hold', () => {
     assert.equal(server.server.counters.drops['slow client'], 2)
   })
 
-  it('are gone when it leaves', async t => {
+  it('are discarded when it leaves', async t => {
     const server = await serve(t, [{ open: client => client.hold() }])
     const { client, received, leave } = await server.connect()
     client.send('secret')
@@ -531,23 +523,23 @@ describe('the hold deadline', () => {
     message: (payload, client) => (payload === 'admit' ? client.admit() : client.hold()),
   }
 
-  it('closes with 1008 who was not admitted in time', async t => {
+  it('closes a client with 1008 that is not admitted in time', async t => {
     const server = await serve(t, [{ open: client => client.hold() }], { holdTimeout: 0.02 })
     const peer = await server.connect()
     await until(() => peer.closed !== undefined, 'the close')
     assert.deepEqual(peer.closed, { code: 1008, reason: 'not admitted in time' })
   })
 
-  it('counts from the opening for a hold in connect', async t => {
+  it('starts at the opening for a hold in connect', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
-    const { passed, open } = gate()
+    const { opened, open } = gate()
     const server = await serve(
       t,
       [
         {
           async connect(client) {
             client.hold()
-            await passed
+            await opened
           },
         },
       ],
@@ -563,7 +555,7 @@ describe('the hold deadline', () => {
     assert.equal(codeOf(peer), 1008)
   })
 
-  it('is over with the admission, and starts anew with another hold', async t => {
+  it('ends with the admission, and starts again with another hold', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const server = await serve(t, [holder], { holdTimeout: 1, filterTimeout: 0 })
     const peer = await server.connect()
@@ -581,7 +573,7 @@ describe('the hold deadline', () => {
     assert.equal(codeOf(peer), 1008, 'holding again has not extended it')
   })
 
-  it('is over with the admission after a hold that was asked for twice', async t => {
+  it('ends with the admission also after two holds of a filter', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const server = await serve(t, [holder], { holdTimeout: 1, filterTimeout: 0 })
     const peer = await server.connect()
@@ -590,7 +582,7 @@ describe('the hold deadline', () => {
     assert.equal(codeOf(peer), undefined)
   })
 
-  it('0 is none', async t => {
+  it('0 disables it', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const server = await serve(t, [holder], { holdTimeout: 0, filterTimeout: 0 })
     const peer = await server.connect()
@@ -611,7 +603,7 @@ describe('answer and drop', () => {
     assert.deepEqual([received, server.server.counters.errors], [['no x'], 0])
   })
 
-  it('drop ends the chain, is counted by its reason, and told at debug level', async t => {
+  it('drop ends the chain, is counted by reason, and logged at debug level', async t => {
     const server = await serve(t, [
       { message: (payload, client) => (payload === '' ? client.drop() : client.drop('too long')) },
       { message: () => assert.fail('reached') },
@@ -630,7 +622,7 @@ describe('answer and drop', () => {
     )
   })
 
-  it('reasons made of user data do not grow the counters for ever', async t => {
+  it('reasons made of user data do not grow the counters without limit', async t => {
     const server = await serve(t, [{ message: (payload, client) => client.drop(String(payload)) }])
     const { say } = await server.connect()
     for (let i = 0; i < 150; i++) await say(`reason ${i}`)
@@ -639,7 +631,7 @@ describe('answer and drop', () => {
     assert.equal(drops.other, 50)
   })
 
-  it('a reason named like a property of every object is a reason', async t => {
+  it('a reason may have the name of a property of Object.prototype', async t => {
     const server = await serve(t, [{ message: (payload, client) => client.drop(String(payload)) }])
     const { say } = await server.connect()
     for (const reason of ['constructor', '__proto__', 'toString']) await say(reason)
@@ -662,7 +654,7 @@ describe('refuse', () => {
     assert.equal(server.server.clients.size, 0)
   })
 
-  it('counts although the handler forgets to return it', async t => {
+  it('applies even if the handler does not return it', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -687,7 +679,7 @@ describe('refuse', () => {
     await assert.rejects(server.connect(), { status: 403 })
   })
 
-  it('later than in connect throws', async t => {
+  it('after connect throws', async t => {
     const server = await serve(t, [nothing])
     const { client } = await server.connect()
     assert.throws(() => client.refuse(401), {
@@ -697,14 +689,14 @@ describe('refuse', () => {
   })
 
   for (const status of [0, 101, 200, 299, 600, 401.5, Number.NaN]) {
-    it(`${status} is no status to refuse with`, async t => {
+    it(`${status} is not a valid status`, async t => {
       const server = await serve(t, [{ connect: client => client.refuse(status) }])
       await assert.rejects(server.connect(), { status: 500 })
       assert.deepEqual(errorsOf(server), [`refuse() takes an HTTP status from 300 to 599, received ${status}`])
     })
   }
 
-  it('neither open nor disconnect run for a client that was refused', async t => {
+  it('neither open nor disconnect run for a refused client', async t => {
     const server = await serve(t, [
       { connect: client => client.refuse(401) },
       { open: () => assert.fail('opened'), disconnect: () => assert.fail('disconnected') },
@@ -720,7 +712,7 @@ describe('disconnect', () => {
     ['returned', (_: Payload, client: Client) => client.disconnect(1008)],
     ['not returned', (_: Payload, client: Client) => void client.disconnect(1008)],
   ] as const) {
-    it(`ends the chain, ${how}: a guard that closes a client lets nothing of it through`, async t => {
+    it(`ends the chain, ${how}: later filters do not get the message`, async t => {
       const server = await serve(t, [{ message }, broadcast])
       const [ann, bob] = [await server.connect(), await server.connect()]
       await ann.say('bad')
@@ -728,7 +720,7 @@ describe('disconnect', () => {
     })
   }
 
-  it('closes after everything that was sent, with 1000 unless told otherwise', async t => {
+  it('closes after all earlier sends, by default with 1000', async t => {
     const server = await serve(t, [nothing])
     const [one, two] = [await server.connect(), await server.connect()]
     one.client.send('last')
@@ -740,7 +732,7 @@ describe('disconnect', () => {
     assert.deepEqual({ ...server.server.counters.closes }, { 1000: 1, 4000: 1 })
   })
 
-  it('close() is the same', async t => {
+  it('has the alias close()', async t => {
     const server = await serve(t, [nothing])
     const peer = await server.connect()
     peer.client.close()
@@ -748,7 +740,7 @@ describe('disconnect', () => {
   })
 
   for (const code of [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 1000.5, Number.NaN]) {
-    it(`${code} is no code to send`, async t => {
+    it(`${code} is not a valid code`, async t => {
       const server = await serve(t, [nothing])
       const peer = await server.connect()
       assert.throws(() => peer.client.disconnect(code), {
@@ -759,14 +751,14 @@ describe('disconnect', () => {
     })
   }
 
-  it("cuts its reason to 123 bytes, at a character's end", async t => {
+  it('cuts its reason to 123 bytes at the end of a character', async t => {
     const server = await serve(t, [nothing])
     const peer = await server.connect()
     peer.client.disconnect(1008, `x${'ü'.repeat(100)}`)
     assert.deepEqual(peer.closed, { code: 1008, reason: `x${'ü'.repeat(61)}` })
   })
 
-  it('again does nothing: the first code and reason hold', async t => {
+  it('again has no effect: the first code and reason apply', async t => {
     const codes: number[] = []
     const server = await serve(t, [{ disconnect: (_, { code }) => void codes.push(code) }])
     const peer = await server.connect()
@@ -775,14 +767,14 @@ describe('disconnect', () => {
     assert.deepEqual([peer.closed?.code, codes], [1008, [1008]])
   })
 
-  it('discards the messages that wait, and counts them', async t => {
-    const { passed, open } = gate()
+  it('discards the queued messages, and counts them', async t => {
+    const { opened, open } = gate()
     const seen: Payload[] = []
     const server = await serve(t, [
       {
         async message(payload) {
           seen.push(payload)
-          await passed
+          await opened
         },
       },
     ])
@@ -795,13 +787,13 @@ describe('disconnect', () => {
     assert.deepEqual([seen, server.server.counters.drops['closing client']], [['one'], 3])
   })
 
-  it('runs the disconnect chain once, after the work under way, with code and reason', async t => {
-    const { passed, open } = gate()
+  it('runs the disconnect chain once, after the running handlers, with code and reason', async t => {
+    const { opened, open } = gate()
     const order: unknown[] = []
     const server = await serve(t, [
       {
         async message() {
-          await passed
+          await opened
           order.push('message done')
         },
         disconnect: (client, closed) => void order.push([client.id, closed]),
@@ -817,7 +809,7 @@ describe('disconnect', () => {
     assert.deepEqual(order, ['message done', [client.id, { code: 4001, reason: 'bye', clean: true }]])
   })
 
-  it("is told the peer's code and reason when the peer leaves", async t => {
+  it('reports the code and reason of the peer when the peer leaves', async t => {
     const told: unknown[] = []
     const server = await serve(t, [{ disconnect: (_, closed) => void told.push(closed) }])
     const peer = await server.connect()
@@ -826,7 +818,7 @@ describe('disconnect', () => {
     assert.equal(peer.closed, undefined, 'the server has not closed it')
   })
 
-  it('after the peer has left does nothing', async t => {
+  it('after the peer has left has no effect', async t => {
     const told: number[] = []
     const server = await serve(t, [{ disconnect: (_, { code }) => void told.push(code) }])
     const peer = await server.connect()
@@ -835,10 +827,10 @@ describe('disconnect', () => {
     assert.deepEqual([codeOf(peer), told], [undefined, [4000]])
   })
 
-  it('of a client whose last words are too much for it closes with 1013, once', async t => {
+  it('of a client whose last messages exceed its limit closes with 1013, once', async t => {
     const server = await serve(t, [nothing], { 'max-buffered': 1000 })
     const closes: [number, string][] = []
-    // Takes nothing that is written to it.
+    // Accepts no writes.
     const socket = new Duplex({ read() {}, write() {} })
     const { client, closed } = server.server.attach({
       name: 'stuck',
@@ -861,7 +853,7 @@ describe('disconnect', () => {
     assert.deepEqual(closes, [[1013, 'too slow']])
   })
 
-  it('in open closes with what was sent before', async t => {
+  it('in open closes after the earlier sends', async t => {
     const server = await serve(t, [
       {
         open(client) {
@@ -892,7 +884,7 @@ describe('disconnect', () => {
 })
 
 describe('signal', () => {
-  it('is aborted when the client has gone, and not before', async t => {
+  it('is aborted when the client has left, and not before', async t => {
     const server = await serve(t, [nothing])
     const { client, leave } = await server.connect()
     const { signal } = client
@@ -902,7 +894,7 @@ describe('signal', () => {
     assert.equal(signal.aborted, true)
   })
 
-  it('asked for afterwards is aborted already', async t => {
+  it('is already aborted if it is read later', async t => {
     const aborted: boolean[] = []
     const server = await serve(t, [{ disconnect: client => void aborted.push(client.signal.aborted) }])
     const { client, leave } = await server.connect()
@@ -910,7 +902,7 @@ describe('signal', () => {
     assert.deepEqual([client.signal.aborted, aborted], [true, [true]])
   })
 
-  it('ends work under way when the server disconnects', async t => {
+  it('ends running work when the server disconnects', async t => {
     const ended: string[] = []
     const server = await serve(t, [
       {
@@ -935,7 +927,7 @@ describe('codec', () => {
   const codec = (name: string) => ({ name, encode: (payload: Payload) => `${name}(${payload})` })
   const [one, two] = [codec('one'), codec('two')]
 
-  it('set in connect encodes everything from then on, what connect sends included', async t => {
+  it('set in connect encodes all later messages, also those of connect', async t => {
     const server = await serve(t, [
       {
         connect(client) {
@@ -952,7 +944,7 @@ describe('codec', () => {
     assert.deepEqual(received, ['plain', 'one(connect)', 'one(open)', 'one(all)'])
   })
 
-  it('changed midway: what was sent before goes out in the old form, in order', async t => {
+  it('changed later: earlier messages keep the old form, in order', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     client.join('a')
@@ -967,7 +959,7 @@ describe('codec', () => {
     assert.deepEqual(received, ['one(1)', 'one(2)', 'one(3)', 'two(4)', 'two(5)'])
   })
 
-  it('changed on hold: what waits keeps the form in which it was sent', async t => {
+  it('changed while pending: queued messages keep the form in which they were sent', async t => {
     const server = await serve(t, [{ open: client => client.hold() }])
     const { client, received } = await server.connect()
     client.codec = one
@@ -979,7 +971,7 @@ describe('codec', () => {
     assert.deepEqual(received, ['one(1)', 'two(2)'])
   })
 
-  it('is each client its own, and payloads as they are by default', async t => {
+  it('is separate for each client, and keeps payloads unchanged by default', async t => {
     const server = await serve(t, [nothing])
     const peers = [await server.connect(), await server.connect(), await server.connect()]
     peers[0]!.client.codec = one
@@ -998,7 +990,7 @@ describe('codec', () => {
     )
   })
 
-  it('may turn text into binary, and say that a payload is not for its clients', async t => {
+  it('may turn text into binary, and skip payloads', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     client.codec = {
@@ -1011,7 +1003,7 @@ describe('codec', () => {
     assert.equal(server.server.counters.errors, 0)
   })
 
-  it('that fails for a direct send is reported, named, and sends nothing', async t => {
+  it('that fails for a direct send is reported by name, and sends nothing', async t => {
     const server = await serve(t, [nothing])
     const { client, received } = await server.connect()
     client.codec = {
@@ -1028,7 +1020,7 @@ describe('codec', () => {
 })
 
 describe('message views', () => {
-  it('what one filter leaves on the third argument is seen, typed, by those after it', async t => {
+  it('set by one filter on the third argument are typed for later filters', async t => {
     const seen: (number | undefined)[] = []
     const server = await serve(t, [
       { message: (_payload, _client, message) => void seen.push(message.words?.length) },
@@ -1045,7 +1037,7 @@ describe('message views', () => {
     assert.deepEqual(seen, [undefined, 2, undefined, 3])
   })
 
-  it('the message itself is as received, whatever the payload has become', async t => {
+  it('contain the message as received, whatever the payload is now', async t => {
     const seen: unknown[] = []
     const before = Date.now()
     const server = await serve(t, [
@@ -1064,7 +1056,7 @@ describe('message views', () => {
 })
 
 describe('state', () => {
-  it('is kept from connect to disconnect, and is each client its own', async t => {
+  it('is kept from connect to disconnect, separately for each client', async t => {
     const seen: (string | undefined)[] = []
     const see = ({ state }: Client) => void seen.push(state.nickname)
     const server = await serve(t, [
@@ -1087,7 +1079,7 @@ describe('state', () => {
 })
 
 describe('client', () => {
-  it('has an id of its own, an address, a transport, a handshake and a server', async t => {
+  it('has a unique id, an address, a transport, a handshake and a server', async t => {
     const server = await serve(t, [nothing])
     const [one, two] = [await server.connect({ remote: '10.0.0.1', url: '/room' }), await server.connect()]
     assert.notEqual(one.client.id, two.client.id)
@@ -1097,7 +1089,7 @@ describe('client', () => {
     )
   })
 
-  it('is among the clients from open until it has gone', async t => {
+  it('is in server.clients from open until it has left', async t => {
     const there: [string, boolean][] = []
     const note = (chain: string) => (client: Client) =>
       void there.push([chain, client.server.clients.get(client.id) === client])

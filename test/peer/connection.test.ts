@@ -7,10 +7,10 @@ import { Queue } from '../../client/queue.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { serve, until } from '../support/peer.ts'
 
-/** Bounds that let a test see several attempts within a second. */
+/** Delays that allow several attempts within a second. */
 const QUICK = { firstDelay: 20, maxDelay: 50 }
 
-/** A connection that is closed with its test, and what it tells. */
+/** A connection that is closed after the test, and its events. */
 function follow(t: TestContext, url: string, options: ConnectOptions = QUICK) {
   const connection = connect(url, options)
   t.after(() => connection.close())
@@ -25,7 +25,7 @@ function follow(t: TestContext, url: string, options: ConnectOptions = QUICK) {
 
 const echo: FilterModule = { message: (payload, client) => client.send(payload) }
 
-/** Closes as it is told: `close CODE`. */
+/** Closes on `close CODE`. */
 const closing: FilterModule = {
   message: (payload, client) => {
     const [, code] = /^close (\d+)$/.exec(String(payload)) ?? []
@@ -34,7 +34,7 @@ const closing: FilterModule = {
 }
 
 describe('a connection', () => {
-  it('sends text and bytes in order, those of before it was open first', async t => {
+  it('sends text and bytes in order, first those from before it was open', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, received, opened } = follow(t, url)
     assert.equal(connection.state, 'connecting')
@@ -52,7 +52,7 @@ describe('a connection', () => {
     assert.deepEqual(opened, [{ attempt: 0, protocol: '' }])
   })
 
-  it('comes back when the server does, and sends then what waited', async t => {
+  it('reconnects when the server returns, and then sends queued messages', async t => {
     const first = await serve(t, { filters: [echo] })
     const { port } = new URL(first.url)
     const { connection, opened, closed, received } = follow(t, first.url)
@@ -69,7 +69,7 @@ describe('a connection', () => {
     assert.ok(opened[1]!.attempt >= 2)
   })
 
-  it('passes every message through what each connection is given, those that waited first', async t => {
+  it('passes all messages through the setup of each connection, queued ones first', async t => {
     const first = await serve(t, { filters: [echo] })
     const { port } = new URL(first.url)
     const numbering = () => {
@@ -92,7 +92,7 @@ describe('a connection', () => {
     assert.deepEqual(received, ['0 a', '1 b', '2 c', '0 d', '1 e'])
   })
 
-  it('sends what must not wait only while it is open', async t => {
+  it('sends messages that must not wait only while it is open', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, opened, received } = follow(t, url)
     assert.deepEqual([connection.sendNow('early'), connection.queued], [false, 0])
@@ -105,7 +105,7 @@ describe('a connection', () => {
   })
 
   for (const code of [1000, 1008, 4403])
-    it(`does not come back after ${code}`, async t => {
+    it(`does not reconnect after ${code}`, async t => {
       const { url } = await serve(t, { filters: [closing] })
       const { connection, closed } = follow(t, url)
       connection.send(`close ${code}`)
@@ -115,7 +115,7 @@ describe('a connection', () => {
       assert.equal(connection.send('too late'), false)
     })
 
-  it('comes back after 4401, with a token that is new', async t => {
+  it('reconnects after 4401 with a new token', async t => {
     const tokens: string[] = []
     const listen: FilterModule = { connect: client => void tokens.push(client.handshake!.protocols.join()) }
     const { url } = await serve(t, { filters: [listen, closing] })
@@ -128,7 +128,7 @@ describe('a connection', () => {
     assert.equal(opened[0]!.protocol, 'chat')
   })
 
-  it('gives up after so many attempts', async t => {
+  it('stops after a number of attempts', async t => {
     const { connection, closed } = follow(t, 'ws://127.0.0.1:1', { ...QUICK, attempts: 3 })
     await until(() => connection.state === 'closed')
     assert.deepEqual(
@@ -137,7 +137,7 @@ describe('a connection', () => {
     )
   })
 
-  it('waits no longer for a server that does not answer than it is told', async t => {
+  it('waits for a server that does not answer no longer than the timeout', async t => {
     const silent = createTcp(socket => void socket.on('error', () => {})).listen(0, '127.0.0.1')
     t.after(() => silent.close())
     await until(() => silent.listening)
@@ -147,7 +147,7 @@ describe('a connection', () => {
     assert.equal(closed[0]!.code, 1006)
   })
 
-  it('ends with its signal, whatever it is doing', async t => {
+  it('stops with its signal in any state', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const stop = new AbortController()
     const { connection, opened, closed } = follow(t, url, { ...QUICK, signal: stop.signal })
@@ -165,7 +165,7 @@ describe('a connection', () => {
     assert.equal(away.closed.at(-1)!.retryIn, undefined)
   })
 
-  it('tells an address or a token that cannot be had as a close', async t => {
+  it('reports an address or a token that cannot be fetched as a close', async t => {
     const wrong = follow(t, 'http:// nowhere', { ...QUICK, attempts: 1 })
     await until(() => wrong.closed.length === 1)
     assert.equal(wrong.closed[0]!.code, 1006)
@@ -175,7 +175,7 @@ describe('a connection', () => {
     assert.equal(without.closed[0]!.reason, 'logged out')
   })
 
-  it('refuses what cannot be sent or said, and stays as it was', async t => {
+  it('refuses invalid messages, and keeps its state', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, opened, received } = follow(t, url)
     for (const wrong of [{}, null, 1, undefined]) assert.throws(() => connection.send(wrong as never), TypeError)
@@ -188,7 +188,7 @@ describe('a connection', () => {
     assert.equal(connection.state, 'closed')
   })
 
-  it('waits no longer for a token than for a connection', async t => {
+  it('waits for a token no longer than for a connection', async t => {
     const { url } = await serve(t, { filters: [echo] })
     let asked = 0
     const token = () => (++asked === 1 ? new Promise<string>(() => {}) : 'a')
@@ -198,7 +198,7 @@ describe('a connection', () => {
     assert.equal(closed[0]!.reason, 'no subprotocols or token in time')
   })
 
-  it('stops telling whoever no longer wants to hear', async t => {
+  it('does not call removed listeners', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, received } = follow(t, url)
     const heard: unknown[] = []
@@ -213,7 +213,7 @@ describe('a connection', () => {
 })
 
 describe('the queue of a connection', () => {
-  it('takes no more than its messages, nor than its bytes', () => {
+  it('accepts no more than its messages and bytes', () => {
     const queue = new Queue(2, 100)
     assert.deepEqual(
       ['a', 'b', 'c'].map(text => queue.add(text)),
@@ -227,8 +227,8 @@ describe('the queue of a connection', () => {
   })
 })
 
-describe('the wait before an attempt', () => {
-  it('is anything up to a bound that doubles, at most the longest', () => {
+describe('the delay before an attempt', () => {
+  it('is random up to a limit that doubles, up to the maximum', () => {
     const bounds = [0, 1, 2, 3, 50, 2000].map(attempt => delayBefore(attempt, 500, 3000, 1))
     assert.deepEqual(bounds, [500, 1000, 2000, 3000, 3000, 3000])
     assert.equal(delayBefore(3, 500, 3000, 0), 0)

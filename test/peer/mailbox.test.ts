@@ -6,14 +6,14 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { type InboundLimits, Mailbox, type MailboxOwner } from '../../src/peer/mailbox.ts'
 
-/** An owner whose work ends when the test says so. */
+/** An owner whose tasks end when the test calls `finish`. */
 class Desk<T extends string> implements MailboxOwner<T> {
   readonly mailbox: Mailbox<T>
-  /** What has been begun, in order. */
+  /** Started items, in order. */
   readonly begun: T[] = []
   /** Pauses and resumes, in order. */
   readonly calls: string[] = []
-  /** Whether an item takes until `finish`; otherwise it is done at once. */
+  /** Whether a task lasts until `finish`. */
   isSlow = true
   #finish: (() => void)[] = []
 
@@ -42,7 +42,7 @@ class Desk<T extends string> implements MailboxOwner<T> {
     this.calls.push(`resume at ${this.mailbox.waiting}`)
   }
 
-  /** Ends the work on the item that was begun last. */
+  /** Ends the last started task. */
   async finish(): Promise<void> {
     this.#finish.shift()!()
     await turn()
@@ -50,20 +50,20 @@ class Desk<T extends string> implements MailboxOwner<T> {
 }
 
 describe('mailbox', () => {
-  it('idle, hands an item over on the stack of receive', () => {
+  it('when idle, handles an item on the stack of receive', () => {
     const desk = new Desk()
     desk.mailbox.receive('a')
     assert.deepEqual(desk.begun, ['a'])
   })
 
-  it('goes straight through what is done at once', () => {
+  it('handles items that finish synchronously without a pause', () => {
     const desk = new Desk()
     desk.isSlow = false
     for (const item of ['a', 'b', 'c']) desk.mailbox.receive(item)
     assert.deepEqual([desk.begun, desk.mailbox.waiting], [['a', 'b', 'c'], 0])
   })
 
-  it('works on one at a time, in the order received', async () => {
+  it('handles one item at a time, in the order received', async () => {
     const desk = new Desk()
     for (const item of ['a', 'b', 'c']) desk.mailbox.receive(item)
     for (const so of [['a'], ['a', 'b'], ['a', 'b', 'c']]) {
@@ -73,7 +73,7 @@ describe('mailbox', () => {
     assert.deepEqual([desk.begun.length, desk.underWay, desk.mailbox.waiting], [3, 0, 0])
   })
 
-  it('keeps the order when quick items stand behind a slow one', async () => {
+  it('keeps the order when fast items follow a slow one', async () => {
     const desk = new Desk()
     desk.mailbox.receive('slow')
     desk.isSlow = false
@@ -84,7 +84,7 @@ describe('mailbox', () => {
     assert.deepEqual(desk.begun, ['slow', 'quick 1', 'quick 2'])
   })
 
-  it('puts what arrives while an item is worked on behind what waits already', () => {
+  it('queues items that arrive during a task after those that wait', () => {
     const desk = new Desk()
     const { mailbox } = desk
     desk.handle = item => {
@@ -100,7 +100,7 @@ describe('mailbox', () => {
     assert.deepEqual(desk.begun, ['a', 'from a', 'b'])
   })
 
-  it('any mix of quick and slow items comes out in order, each once', async () => {
+  it('handles any mix of fast and slow items in order, each once', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.record({ turns: fc.nat(2), arrivesAfter: fc.nat(2) }), { maxLength: 40 }),
@@ -139,14 +139,14 @@ describe('mailbox', () => {
   })
 })
 
-describe('mailbox whose work brings more work', () => {
+describe('mailbox whose tasks add items', () => {
   const LAST = 5000
 
   for (const [how, done] of [
     ['at once', undefined],
     ['within the same turn', Promise.resolve()],
   ] as const) {
-    it(`of items that are done ${how} lets the event loop turn, and keeps the order`, async () => {
+    it(`with items that finish ${how} lets the event loop run, and keeps the order`, async () => {
       const begun: number[] = []
       const mailbox: Mailbox<number> = new Mailbox<number>(
         {
@@ -197,8 +197,8 @@ describe('mailbox whose work brings more work', () => {
   })
 })
 
-describe('mailbox with work that fails', () => {
-  it('goes on, though no owner should let it', async () => {
+describe('mailbox with tasks that fail', () => {
+  it('continues', async () => {
     const begun: string[] = []
     const mailbox = new Mailbox<string>(
       {
@@ -222,7 +222,7 @@ describe('mailbox with work that fails', () => {
 })
 
 describe('mailbox at its limit', () => {
-  it('pauses once when as many items wait as may, and resumes at half', async () => {
+  it('pauses once when the maximum number of items waits, and resumes at half', async () => {
     const desk = new Desk({ maxQueued: 4 })
     for (const item of ['work', '1', '2', '3']) desk.mailbox.receive(item)
     assert.deepEqual([desk.calls, desk.mailbox.paused], [[], false])
@@ -236,7 +236,7 @@ describe('mailbox at its limit', () => {
     assert.deepEqual([desk.calls, desk.mailbox.paused], [['pause at 4', 'resume at 2'], false])
   })
 
-  it('takes everything that comes while it is paused: what was read is not lost', async () => {
+  it('accepts all items that arrive while it is paused, since they have been read', async () => {
     const desk = new Desk({ maxQueued: 2 })
     const items = Array.from({ length: 50 }, (_, i) => `${i}`)
     for (const item of items) desk.mailbox.receive(item)
@@ -245,7 +245,7 @@ describe('mailbox at its limit', () => {
     assert.deepEqual(desk.begun, items)
   })
 
-  it('pauses when as many bytes wait as may, and resumes at half', async () => {
+  it('pauses when the maximum of bytes waits, and resumes at half', async () => {
     const desk = new Desk({ maxBytes: 100 })
     desk.mailbox.receive('work that is begun does not wait')
     desk.mailbox.receive('x'.repeat(40))
@@ -259,7 +259,7 @@ describe('mailbox at its limit', () => {
     assert.deepEqual(desk.calls, ['pause at 3', 'resume at 1'])
   })
 
-  it('one item larger than the limit pauses, and resumes once it is worked on', async () => {
+  it('pauses for one item larger than the limit, and resumes when it is handled', async () => {
     const desk = new Desk({ maxBytes: 100 })
     desk.mailbox.receive('a')
     desk.mailbox.receive('x'.repeat(500))
@@ -276,7 +276,7 @@ describe('mailbox at its limit', () => {
     assert.deepEqual(desk.calls, ['pause at 2', 'resume at 1', 'pause at 2'])
   })
 
-  it('a limit of one item works', async () => {
+  it('works with a limit of one item', async () => {
     const desk = new Desk({ maxQueued: 1 })
     desk.mailbox.receive('a')
     desk.mailbox.receive('b')
@@ -293,14 +293,14 @@ describe('mailbox at its limit', () => {
 })
 
 describe('whenIdle', () => {
-  it('is at once when nothing is under way', () => {
+  it('calls back immediately when nothing is running', () => {
     const desk = new Desk()
     let idle = 0
     desk.mailbox.whenIdle(() => idle++)
     assert.equal(idle, 1)
   })
 
-  it('is when everything that waits has been worked on, once for each who asked', async () => {
+  it('calls back once for each caller when all items are handled', async () => {
     const desk = new Desk()
     const told: string[] = []
     desk.mailbox.receive('a')
@@ -316,7 +316,7 @@ describe('whenIdle', () => {
     assert.deepEqual(told, ['one', 'two'])
   })
 
-  it('may itself bring new work', async () => {
+  it('may itself add items', async () => {
     const desk = new Desk()
     desk.mailbox.receive('a')
     desk.mailbox.whenIdle(() => desk.mailbox.receive('b'))
@@ -326,7 +326,7 @@ describe('whenIdle', () => {
 })
 
 describe('discard', () => {
-  it('forgets what waits, says how much that was, and lets the work under way end', async () => {
+  it('drops queued items, returns their number, and lets the running task end', async () => {
     const desk = new Desk()
     for (const item of ['a', 'b', 'c']) desk.mailbox.receive(item)
     assert.equal(desk.mailbox.discard(), 2)
@@ -340,14 +340,14 @@ describe('discard', () => {
     assert.deepEqual([desk.begun, idle], [['a'], true])
   })
 
-  it('resumes what it had paused', () => {
+  it('resumes what it paused', () => {
     const desk = new Desk({ maxQueued: 2 })
     for (const item of ['a', 'b', 'c']) desk.mailbox.receive(item)
     desk.mailbox.discard()
     assert.deepEqual([desk.calls, desk.mailbox.paused], [['pause at 2', 'resume at 0'], false])
   })
 
-  it('from within the work ends it there', async () => {
+  it('from within a task ends there', async () => {
     const desk = new Desk()
     let dropped = 0
     desk.mailbox.receive('slow')
@@ -361,7 +361,7 @@ describe('discard', () => {
     assert.deepEqual([desk.begun, dropped, desk.mailbox.waiting], [['slow', 'a'], 2, 0])
   })
 
-  it('starts the count of bytes anew', () => {
+  it('resets the count of bytes', () => {
     const desk = new Desk({ maxBytes: 10 })
     desk.mailbox.receive('work')
     desk.mailbox.receive('x'.repeat(9))
@@ -394,7 +394,7 @@ describe('begin', () => {
     assert.deepEqual([desk.begun, idle], [['a', 'b'], true])
   })
 
-  it('pauses at the limit as work on an item does', async () => {
+  it('pauses at the limit like the handling of an item', async () => {
     const desk = new Desk({ maxQueued: 2 })
     desk.mailbox.begin(new Promise(() => {}))
     for (const item of ['a', 'b', 'c']) desk.mailbox.receive(item)
@@ -403,7 +403,7 @@ describe('begin', () => {
 })
 
 describe('a mailbox that is never empty', () => {
-  it('does not keep what has left it', async () => {
+  it('does not retain handled items', async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     let finish = () => {}

@@ -18,7 +18,7 @@ storageConformance('memory', () =>
   }),
 )
 
-/** An engine that breaks a promise in nearly each of its operations. */
+/** A storage that breaks a rule in nearly every operation. */
 const BROKEN = `
   const sets = new Map(), values = new Map(), channels = new Map(), logs = new Map()
   const setOf = key => sets.get(key) ?? sets.set(key, new Set()).get(key)
@@ -41,7 +41,7 @@ const BROKEN = `
       async increment(key, by = 1, ttlMs) {
         const sum = Number(values.get(key) ?? 0) + by
         if (!values.has(key)) endAfter(key, ttlMs)
-        // Not with a time to live: its end in this very turn would break one promise more, now and then.
+        // Not with a time to live, whose end in this turn would sometimes break another rule.
         if (ttlMs === undefined) await turn()
         values.set(key, String(sum))
         return sum
@@ -83,7 +83,7 @@ describe('the conformance suite', () => {
         storageConformance('small', () => ({ sets: open().sets }))`,
       )
       const loader = import.meta.resolve('tsx')
-      // Without the variable that makes children of a test runner report in its own protocol.
+      // Without the variable that makes a child of a test runner use its protocol.
       const { NODE_TEST_CONTEXT: _, ...env } = process.env
       const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
         env,
@@ -107,7 +107,7 @@ describe('the conformance suite', () => {
           'reads in order, after an id, up to a limit',
           'keeps exactly the newest `entries`',
           'trims up to and including an id',
-          // The suites that they stand in.
+          // The suites that contain them.
           'sets',
           'values',
           'bus',

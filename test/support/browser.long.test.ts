@@ -7,15 +7,11 @@ import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { browser, screenshot, skipWithoutBrowser, watched } from './browser.ts'
 import { NO_CHROMIUM } from './chromium-binary.ts'
-import { folder, root } from './cli.ts'
-import { until } from './peer.ts'
+import { folder, root, type Test } from './cli.ts'
+import { serve, until } from './peer.ts'
 
-interface Test {
-  after(fn: () => void | Promise<void>): void
-}
-
-/** The end of a test that has not ended: what it would run, and when. */
-function ending(): Test & { run(): Promise<void> } {
+/** A test whose `after` hooks run when the caller says so. */
+function fakeTest(): Test & { run(): Promise<void> } {
   const ends: (() => void | Promise<void>)[] = []
   return {
     after: end => void ends.push(end),
@@ -25,14 +21,14 @@ function ending(): Test & { run(): Promise<void> } {
   }
 }
 
-/** Module code of this repository in a process of its own, which gets nothing but this. */
+/** Runs a module in its own process with only these variables. */
 async function child(code: string, env: Readonly<Record<string, string>>): Promise<string> {
   const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
   return (await promisify(execFile)(process.execPath, args, { cwd: root, env })).stderr
 }
 
 describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
-  it('shows a page and takes its picture, which is kept only when that is asked for', async t => {
+  it('shows a page and takes its screenshot, which is written only on request', async t => {
     delete process.env.UPDATE_SCREENSHOTS
     const page = watched(t, await (await browser(t)).newPage())
     await page.setContent('<h1>hello</h1><p style="width: 50%; background: teal">world</p>')
@@ -41,26 +37,45 @@ describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
     assert.equal(existsSync(join(root, 'docs/images/never-written.png')), false)
   })
 
-  it('takes no blank picture', async t => {
+  it('refuses a blank screenshot', async t => {
     const page = await (await browser(t)).newPage()
     await page.setContent('<p style="color: white">nothing to see</p>')
     await assert.rejects(screenshot(page, 'blank'), { message: 'picture blank is blank' })
   })
 
-  it('gives pages a microphone without asking', async t => {
+  it('grants pages a microphone', async t => {
     const page = watched(t, await (await browser(t)).newPage())
-    // Only where a secure context is.
+    // The microphone needs a secure context.
     await page.route('http://localhost/', route => route.fulfill({ contentType: 'text/html', body: '<p>page</p>' }))
     await page.goto('http://localhost/')
     const kinds = `navigator.mediaDevices.getUserMedia({ audio: true }).then(s => s.getTracks().map(({ kind }) => kind))`
     assert.deepEqual(await page.evaluate(kinds), ['audio'])
   })
 
-  it('is gone after its test', async () => {
-    const test = ending()
+  it('is closed after its test', async () => {
+    const test = fakeTest()
     const started = await browser(test)
     await test.run()
     assert.equal(started.isConnected(), false)
+  })
+
+  it('ignores errors of a page after the body of its test, when the server is stopped first', async t => {
+    const page = await (await browser(t)).newPage()
+    let errors = 0
+    page.on('console', () => errors++)
+    await t.test('a test whose page reconnects', async inner => {
+      const server = await serve(inner, { filters: ['echo'], origins: ['*'] })
+      inner.after(() => until(() => errors > 0, 'an error of the page'))
+      watched(inner, page)
+      await page.evaluate(`new Promise(opened => {
+        const connect = () => {
+          const socket = new WebSocket('${server.url}')
+          socket.onopen = opened
+          socket.onclose = () => setTimeout(connect, 10)
+        }
+        connect()
+      })`)
+    })
   })
 
   const wrong = [
@@ -73,8 +88,8 @@ describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
     ],
   ] as const
   for (const [what, script, message] of wrong) {
-    it(`fails the test of a page that ${what}, unless that was expected`, async t => {
-      const [test, forgiving] = [ending(), ending()]
+    it(`fails the test of a page that ${what}, unless it is expected`, async t => {
+      const [test, forgiving] = [fakeTest(), fakeTest()]
       const page = watched(test, await (await browser(t)).newPage())
       watched(forgiving, page, message)
       const body = `<meta http-equiv="Content-Security-Policy" content="style-src 'none'"><body></body>`
@@ -95,27 +110,27 @@ describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
   }
 })
 
-describe('where there is no Chromium', () => {
+describe('without Chromium', () => {
   const provide = `import './scripts/find-chromium.mjs'`
 
-  it('the tests of one name what to do', async () => {
+  it('tests that need it report what to do', async () => {
     const code = `import { browser } from './test/support/browser.ts'; await browser({ after() {} }).catch(e => console.error(e.message))`
     assert.equal(await child(code, { PATH: '/nonexistent' }), `${NO_CHROMIUM}\n`)
   })
 
-  it('what to do is said before the tests where it cannot be installed', async t => {
+  it('the tests print what to do before they start, if it cannot be installed', async t => {
     assert.equal(await child(provide, { PATH: folder(t) }), `${NO_CHROMIUM}\n`)
   })
 
-  it('a CHROMIUM_PATH is taken, and one that is no program is named', async () => {
+  it('CHROMIUM_PATH is used, and an invalid one is reported', async () => {
     assert.equal(await child(provide, { PATH: '/nonexistent', CHROMIUM_PATH: process.execPath }), '')
     assert.equal(
       await child(provide, { PATH: '/nonexistent', CHROMIUM_PATH: '/no/chromium' }),
-      'CHROMIUM_PATH is no program that can be started, received "/no/chromium"\n',
+      'CHROMIUM_PATH is not an executable file, received "/no/chromium"\n',
     )
   })
 
-  it('it is installed before the tests, where that can be done', {
+  it('it is installed before the tests, if possible', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async t => {
     const bin = folder(t)

@@ -1,15 +1,15 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generate } from 'selfsigned'
+import { folder, type Test } from './cli.ts'
 
-/** PEM texts. */
+/** PEM strings. */
 export interface Pems {
   readonly key: string
   readonly cert: string
 }
 
-/** An authority that signs its own certificate. */
+/** A certificate authority. */
 export async function authority(name: string): Promise<Pems> {
   const extensions = [
     { name: 'basicConstraints' as const, cA: true, critical: true },
@@ -19,7 +19,7 @@ export async function authority(name: string): Promise<Pems> {
   return { key, cert }
 }
 
-/** A certificate that the authority has signed: of these names, for a server and a client alike. */
+/** A certificate with a subject of `names`, signed by an authority, for servers and clients. */
 export async function signed(
   by: Pems,
   names: Readonly<Record<string, string>> | readonly (readonly [string, string])[],
@@ -41,15 +41,29 @@ export async function signed(
   return { key, cert }
 }
 
-/** PEM texts in files of a folder, gone after the test; answers their paths, and writes more. */
-export async function pemFiles(t: {
-  after(fn: () => Promise<void>): void
-}): Promise<(name: string, pem: string) => Promise<string>> {
-  const folder = await mkdtemp(join(tmpdir(), 'fws-'))
-  t.after(() => rm(folder, { recursive: true }))
+/** A key with a self-signed certificate. */
+export async function selfSigned(name = 'localhost'): Promise<Pems> {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: name }])
+  return { key, cert }
+}
+
+/** Files of a self-signed certificate, removed after the test. `renew` replaces them. */
+export async function selfSignedFiles(t: Test, name?: string) {
+  const path = folder(t)
+  const files = { key: join(path, 'key.pem'), cert: join(path, 'cert.pem') }
+  const renew = async (name?: string): Promise<Pems> => {
+    const pems = await selfSigned(name)
+    await Promise.all([writeFile(files.key, pems.key), writeFile(files.cert, pems.cert)])
+    return pems
+  }
+  return { files, pems: await renew(name), renew }
+}
+
+/** Returns a function that writes a PEM file to a folder, removed after the test, and returns its path. */
+export async function pemFiles(t: Test): Promise<(name: string, pem: string) => Promise<string>> {
+  const path = folder(t)
   return async (name, pem) => {
-    const path = join(folder, name)
-    await writeFile(path, pem)
-    return path
+    await writeFile(join(path, name), pem)
+    return join(path, name)
   }
 }

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { launch } from './cli.ts'
 
 describe('a server that tests launch', () => {
-  it('is killed without a word to its clients, also paused and twice', async t => {
+  it('is killed without a close to its clients, also paused and twice', async t => {
     const server = await launch(t, ['-p', '0', '-f', 'echo'])
     const ann = await server.connect()
     ann.send('hello')
@@ -17,7 +17,7 @@ describe('a server that tests launch', () => {
     assert.equal((await server.kill()).signal, 'SIGKILL')
   })
 
-  it('answers nothing while it is paused, and all of it afterwards', async t => {
+  it('answers nothing while it is paused, and everything later', async t => {
     const [server, other] = await Promise.all([0, 1].map(() => launch(t, ['-p', '0', '-f', 'echo'])))
     const [ann, bob] = await Promise.all([server!.connect(), other!.connect()])
     server!.pause()

@@ -11,24 +11,25 @@ import { root } from './root.ts'
 
 export { root } from './root.ts'
 
-/** The command as it is shipped, and as it stands in the source. */
-export const shipped = [join(root, 'dist/bin/fws-server.js')]
+/** Arguments of Node for the built command, and for its source. */
+export const built = [join(root, 'dist/bin/fws-server.js')]
 export const source = ['--import', import.meta.resolve('tsx'), join(root, 'bin/fws-server.ts')]
 
-interface Test {
+/** The part of a `TestContext` that most helpers need. */
+export interface Test {
   after(fn: () => void | Promise<void>): void
 }
 
 export interface Where {
   /** Default: the repository. */
   cwd?: string
-  /** All that the process gets beside PATH and HOME. */
+  /** Environment variables in addition to PATH and HOME. */
   env?: Readonly<Record<string, string>>
-  /** Arguments of node; default: the command as it is shipped. */
+  /** Arguments of Node. Default: the built command. */
   command?: readonly string[]
 }
 
-/** What is left of a process. */
+/** The exit code and output of a process. */
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -36,7 +37,7 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** A folder of these files, gone after the test; no package.json and no node_modules above it. */
+/** Creates a folder with these files outside of any package; it is removed after the test. */
 export function folder(t: Test, files: Readonly<Record<string, string>> = {}): string {
   const path = realpathSync(mkdtempSync(join(tmpdir(), 'fws-')))
   t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
@@ -47,7 +48,7 @@ export function folder(t: Test, files: Readonly<Record<string, string>> = {}): s
   return path
 }
 
-/** Runs the command to its end, which must come by itself. */
+/** Runs the command until it exits. */
 export async function run(argv: readonly string[], where: Where = {}): Promise<Ended> {
   const command = new Command(argv, where)
   try {
@@ -57,7 +58,7 @@ export async function run(argv: readonly string[], where: Where = {}): Promise<E
   }
 }
 
-/** The sentence with which the command refuses: exit 2, nothing on standard output, no stack. */
+/** The one-sentence error of a refused start: exit 2, no standard output, no stack. */
 export async function refusal(argv: readonly string[], where: Where = {}): Promise<string> {
   return sentenceOf(await run(argv, where))
 }
@@ -69,7 +70,7 @@ function sentenceOf({ code, stdout, stderr }: { code: unknown; stdout: string; s
   return stderr.slice('fws-server: '.length, -1)
 }
 
-/** Does the same inside this process, from the source: quick, for what does not depend on the process. */
+/** Runs the command in this process, which is faster. */
 export async function inside(
   argv: readonly string[],
   base: string,
@@ -81,7 +82,7 @@ export async function inside(
   return { code, stdout: stdout.text, stderr: stderr.text }
 }
 
-/** The sentence with which it refuses inside this process. */
+/** Like `refusal`, in this process. */
 export async function refusalInside(argv: readonly string[], base: string): Promise<string> {
   return sentenceOf(await inside(argv, base))
 }
@@ -94,7 +95,7 @@ class Collected extends Writable {
   }
 }
 
-/** Starts a server, which must come to listen; ended after the test. */
+/** Starts a server and waits until it listens; it is killed after the test. */
 export async function launch(t: Test, argv: readonly string[], where: Where & Wiring = {}): Promise<Launched> {
   const server = new Launched(argv, where)
   t.after(async () => {
@@ -109,7 +110,7 @@ export async function launch(t: Test, argv: readonly string[], where: Where & Wi
 }
 
 interface Wiring {
-  /** Another process's end of a pipe for standard output; or nobody reads it until the test does. Default: kept in `stdout`. */
+  /** The pipe of another process for standard output, or `unread` until the test reads it. Default: collected in `stdout`. */
   stdout?: Writable | 'unread'
 }
 
@@ -119,7 +120,7 @@ class Command {
   stderr = ''
   readonly #closed: Promise<unknown>
 
-  constructor(argv: readonly string[], { cwd = root, env = {}, command = shipped, stdout }: Where & Wiring) {
+  constructor(argv: readonly string[], { cwd = root, env = {}, command = built, stdout }: Where & Wiring) {
     const { PATH = '', HOME = '' } = process.env
     this.child = spawn(process.execPath, [...command, ...argv], {
       cwd,
@@ -143,7 +144,7 @@ class Command {
     const { child } = this
     await until(
       () => child.exitCode !== null || child.signalCode !== null,
-      `an end, got ${this.stdout}${this.stderr}`,
+      `an exit, got ${this.stdout}${this.stderr}`,
       60_000,
     )
     await this.#closed
@@ -151,9 +152,9 @@ class Command {
   }
 }
 
-/** A server in a process of its own. */
+/** A server in its own process. */
 export class Launched extends Command {
-  /** The lines of its log so far, parsed. */
+  /** The parsed lines of its log so far. */
   logged(): readonly Record<string, unknown>[] {
     return this.stderr
       .split('\n')
@@ -166,7 +167,6 @@ export class Launched extends Command {
     return this.logged().some(({ msg }) => /^listening on wss?[:+]/.test(String(msg)))
   }
 
-  /** As its ready line tells. */
   get url(): string {
     return this.logged().find(({ msg }) => String(msg).startsWith('listening on '))!.url as string
   }
@@ -175,12 +175,12 @@ export class Launched extends Command {
     return this.child.pid!
   }
 
-  /** A client of it; its connection ends with the server. */
+  /** Connects a client. */
   connect(): Promise<Peer> {
     return Peer.open(this.url)
   }
 
-  /** Stops the process: connections stay, the system still accepts new ones, nothing is answered. */
+  /** Stops the process with SIGSTOP: the system still accepts connections, but nothing is answered. */
   pause(): void {
     this.child.kill('SIGSTOP')
   }
@@ -189,19 +189,19 @@ export class Launched extends Command {
     this.child.kill('SIGCONT')
   }
 
-  /** Asks it to stop, and waits until it has. */
+  /** Sends a signal, and waits for the exit. */
   stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     this.child.kill(signal)
     return this.ended()
   }
 
-  /** Ends it as a crash would: nothing is said to anybody. Also paused, and twice. */
+  /** Kills it without closing its connections; also when it is paused or already killed. */
   kill(): Promise<Ended> {
     return this.stop('SIGKILL')
   }
 }
 
-/** Options as `--explain` prints them: value and source by name. */
+/** Value and source of each option in the output of `--explain`. */
 export function explained(stdout: string): ReadonlyMap<string, readonly [value: string, source: string]> {
   const options = stdout.slice(stdout.indexOf('\noptions of core\n'))
   const lines = options.matchAll(/^ {2}(\S+) +(.*?) +(default|flag|env \S+|filter \S+|\S+\.json)$/gm)

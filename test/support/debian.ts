@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** Where the PATH has a program; undefined: nowhere. */
+/** The path of a program on the PATH. */
 export function onPath(name: string, { PATH = '' }: Env): string | undefined {
   return PATH.split(delimiter)
     .filter(folder => folder !== '')
@@ -12,7 +12,7 @@ export function onPath(name: string, { PATH = '' }: Env): string | undefined {
     .find(isExecutable)
 }
 
-/** Whether this is a program that we may start. */
+/** Whether this process may execute the file. */
 export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
@@ -22,29 +22,24 @@ export function isExecutable(path: string): boolean {
   }
 }
 
-/** Asked by Debian's packages before they start a service; 101 forbids it. */
+/** Debian packages run it before they start a service; exit code 101 forbids the start. */
 const POLICY = '/usr/sbin/policy-rc.d'
 
-/**
- * Installs a Debian package, of which no service starts; where that is not ours to do (no root, no apt-get) it does nothing. What it
- * does goes to standard error.
- *
- * @param missing - what is not there, for the line that is printed.
- */
-export function installDebian(name: string, missing: string, env: Env): void {
+/** Installs a Debian package without starting its services, if this process is root and there is an apt-get. */
+export function installDebian(name: string, env: Env): void {
   const aptGet = process.getuid?.() === 0 ? onPath('apt-get', env) : undefined
   if (aptGet === undefined) return
-  console.error(`no ${missing} on the PATH: installing the Debian package`)
-  const ours = forbidServices()
+  console.error(`no ${name} on the PATH: installing the Debian package`)
+  const isOwnPolicy = forbidServices()
   try {
     runQuietly(aptGet, ['update'], env)
     runQuietly(aptGet, ['install', '-y', '--no-install-recommends', name], env)
   } finally {
-    if (ours) rmSync(POLICY, { force: true })
+    if (isOwnPolicy) rmSync(POLICY, { force: true })
   }
 }
 
-/** Runs a program to its end, at most four minutes; of standard output it would be taken for a result of the tests. */
+/** Runs a program to its end, for at most 4 minutes. Its output goes to standard error, since standard output has the test results. */
 export function runQuietly(program: string, args: readonly string[], env: Env): void {
   spawnSync(program, args, {
     env: { ...env, DEBIAN_FRONTEND: 'noninteractive' },
@@ -53,7 +48,7 @@ export function runQuietly(program: string, args: readonly string[], env: Env): 
   })
 }
 
-/** False: the machine has a policy of its own, which stays. */
+/** Returns false if the machine has its own policy, which is kept. */
 function forbidServices(): boolean {
   try {
     writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' })

@@ -9,7 +9,7 @@ interface Test {
   after(fn: () => void | Promise<void>): void
 }
 
-/** One end of a connection, and what became of it. */
+/** One end of a connection, and its state. */
 class End {
   readonly socket: Socket
   text = ''
@@ -48,11 +48,11 @@ class End {
 
 interface Setup {
   readonly proxy: FaultProxy
-  /** The upstream's ends, in order. */
+  /** The ends of the upstream, in order. */
   readonly served: readonly End[]
-  /** A client, and the upstream's end of its connection. */
+  /** A client, and the upstream end of its connection. */
   open(): Promise<readonly [client: End, served: End]>
-  /** A client alone. */
+  /** A client only. */
   dial(): Promise<End>
 }
 
@@ -83,7 +83,7 @@ async function setup(t: Test): Promise<Setup> {
   return { proxy, served, open, dial }
 }
 
-/** Both ends can talk to each other. */
+/** Asserts that both ends receive each other's data. */
 async function talk(client: End, served: End): Promise<void> {
   const [before, after] = [served.text, client.text]
   client.socket.write('ping')
@@ -92,15 +92,15 @@ async function talk(client: End, served: End): Promise<void> {
   await client.got(`${after}pong`)
 }
 
-/** Time enough to read all of `SIZE`, for who does not wait. */
+/** Time to read `SIZE` without a pause. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 3000; i++) await new Promise(setImmediate)
 }
 
-/** Far more than the sockets hold. */
+/** Far more than the socket buffers. */
 const SIZE = 64 << 20
 
-/** All that was written before this is read has gone through the proxy, or was lost in it. */
+/** Waits until earlier writes have passed the proxy, or were dropped. */
 async function settle({ open }: Pick<Setup, 'open'>): Promise<void> {
   const [client, served] = await open()
   await talk(client, served)
@@ -108,7 +108,7 @@ async function settle({ open }: Pick<Setup, 'open'>): Promise<void> {
 }
 
 describe('a fault proxy', () => {
-  it('passes bytes and ends, each way by itself, and counts', async t => {
+  it('forwards bytes and ends, each direction separately, and counts', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     await open()
@@ -124,7 +124,7 @@ describe('a fault proxy', () => {
     assert.deepEqual([proxy.connections, proxy.accepted], [1, 2])
   })
 
-  it('passes resets, and resets whom it cannot connect', async t => {
+  it('forwards resets, and resets clients that it cannot connect', async t => {
     const { open } = await setup(t)
     const [client, served] = await open()
     client.socket.resetAndDestroy()
@@ -139,7 +139,7 @@ describe('a fault proxy', () => {
     await refused.isReset()
   })
 
-  it('paused, it holds back whoever writes, and loses nothing', async t => {
+  it('paused, delays writers, and loses nothing', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     proxy.pause()
@@ -157,7 +157,7 @@ describe('a fault proxy', () => {
     assert.deepEqual([client.length, served.length], [SIZE + 1, SIZE + 1])
   })
 
-  it('holds back whoever writes to one that does not read', async t => {
+  it('delays the writer of a peer that does not read', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     for (const ms of [0, 1]) {
@@ -171,7 +171,7 @@ describe('a fault proxy', () => {
     }
   })
 
-  it('paused, it holds back resets', async t => {
+  it('paused, delays resets', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     proxy.pause()
@@ -182,7 +182,7 @@ describe('a fault proxy', () => {
     await served.isReset()
   })
 
-  it('paused, it accepts connections that work when it is resumed', async t => {
+  it('paused, accepts connections that work when it is resumed', async t => {
     const { proxy, dial, served } = await setup(t)
     proxy.pause()
     const client = await dial()
@@ -194,7 +194,7 @@ describe('a fault proxy', () => {
     await served[0]!.got('hello')
   })
 
-  it('cuts with a reset on both sides, and accepts new connections', async t => {
+  it('cut, resets both sides and accepts new connections', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     proxy.cut()
@@ -203,7 +203,7 @@ describe('a fault proxy', () => {
     await talk(...(await open()))
   })
 
-  it('refuses, with a reset of what there is, until it accepts again on the same port', async t => {
+  it('refusing, resets connections until it accepts again on the same port', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     const { port } = proxy
@@ -217,10 +217,10 @@ describe('a fault proxy', () => {
     await talk(...(await open()))
   })
 
-  it('delays each chunk, not one after the other, in order', async t => {
+  it('delays chunks concurrently, in order', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
-    proxy.delay(100)
+    proxy.delay(500)
     const start = performance.now()
     for (let i = 0; i < 20; i++) {
       client.socket.write(String(i))
@@ -231,10 +231,11 @@ describe('a fault proxy', () => {
     await until(() => served.ended, 'an end')
     const took = performance.now() - start
     assert.equal(served.text, '012345678910111213141516171819end')
-    assert.ok(took >= 99 && took < 1500, `${took} ms`)
+    // Consecutive delays would take 10 s.
+    assert.ok(took >= 499 && took < 9000, `${took} ms`)
   })
 
-  it('delays much without loss', async t => {
+  it('delays much data without loss', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     proxy.delay(5)
@@ -244,7 +245,7 @@ describe('a fault proxy', () => {
     assert.equal(client.length, size)
   })
 
-  it('half open, it swallows everything and closes nothing; only new connections come back', async t => {
+  it('half open, drops all bytes and closes nothing; only new connections recover', async t => {
     const { proxy, open, dial, served: all } = await setup(t)
     const [client, served] = await open()
     await talk(client, served)
@@ -263,7 +264,7 @@ describe('a fault proxy', () => {
     ])
   })
 
-  it('half open, it does not tell one end that the other is gone', async t => {
+  it('half open, hides the end of one side from the other', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     const [other, answering] = await open()
@@ -276,7 +277,7 @@ describe('a fault proxy', () => {
     assert.deepEqual([served.closed, other.closed], [false, false])
   })
 
-  it('drops replies, and in the end resets those who missed one', async t => {
+  it('drops replies, and finally resets clients that missed one', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     const [other, idle] = await open()
@@ -293,7 +294,7 @@ describe('a fault proxy', () => {
     await talk(other, idle)
   })
 
-  it('drops what nobody asked for, too', async t => {
+  it('drops unsolicited messages too', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     const [other, asking] = await open()
@@ -307,7 +308,7 @@ describe('a fault proxy', () => {
     assert.deepEqual([client.text, client.ended], ['', false])
   })
 
-  it('resumed, it is done with one that had left before its answers came', async t => {
+  it('resumed, forgets a client that left before its replies arrived', async t => {
     const { proxy, open } = await setup(t)
     const [client, served] = await open()
     proxy.pause()
@@ -323,10 +324,10 @@ describe('a fault proxy', () => {
     proxy.stop().then(() => {
       isStopped = true
     })
-    await until(() => isStopped, 'a stop', 2000)
+    await until(() => isStopped, 'a stop')
   })
 
-  it('stops twice, also refused and with dead connections', async t => {
+  it('stops twice, also while it refuses or has dead connections', async t => {
     const { proxy, open, dial } = await setup(t)
     const [client, served] = await open()
     proxy.halfOpen()

@@ -2,32 +2,32 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, Socket } from 'node:net'
 import { freePort } from './port.ts'
 
-/** A TCP proxy on loopback that does to connections what networks do. `resume` ends `pause`, `halfOpen` and `dropReplies`, of which the last called holds. */
+/** A TCP proxy on loopback with network faults. Only the last of `pause`, `halfOpen` and `dropReplies` is active, until `resume`. */
 export interface FaultProxy {
   readonly port: number
-  /** How many clients have now, as far as we have read, a connection that they have not ended. */
+  /** Connections that their clients have not ended, as far as the proxy has read. */
   readonly connections: number
-  /** How many there were in all. */
+  /** Total number of connections. */
   readonly accepted: number
-  /** Bytes, ends and resets wait, in both directions; so do those who write more than the sockets hold. */
+  /** Delays bytes, ends and resets in both directions; writers block when the socket buffers are full. */
   pause(): void
   resume(): void
-  /** Resets all connections, both their halves; new ones are accepted. */
+  /** Resets both sides of all connections; new ones are accepted. */
   cut(): void
   /** Resets all connections and refuses new ones. */
   refuse(): void
   /** Accepts connections again, on the same port. */
   accept(): Promise<void>
-  /** From now on each chunk of bytes arrives so many ms later, in order; 0: at once. */
+  /** Delays each later chunk by `ms`, in order; 0 disables. */
   delay(ms: number): void
   /**
-   * All bytes vanish and nothing ever closes, as behind a dead router, on these connections for ever. New ones are accepted and as
-   * dead, and nothing upstream sees them; those after `resume` work.
+   * Drops all bytes and ends, like a dead router. These connections and new ones stay dead, and the upstream does not get new ones;
+   * connections after `resume` work.
    */
   halfOpen(): void
-  /** What the client sends arrives, what it is answered vanishes. `resume` resets the connections on which something was sent or has vanished. */
+  /** Drops the replies of the upstream. `resume` resets the connections with requests or dropped replies. */
   dropReplies(): void
-  /** Also twice. */
+  /** May be called twice. */
   stop(): Promise<void>
 }
 
@@ -42,7 +42,7 @@ type Mode = 'pass' | 'paused' | 'no replies' | 'half open'
 class TcpProxy implements FaultProxy {
   readonly port: number
   readonly #upstream: { host: string; port: number }
-  readonly #links = new Set<Link>()
+  readonly #pairs = new Set<Pair>()
   #listener: Server | undefined
   mode: Mode = 'pass'
   latency = 0
@@ -54,56 +54,56 @@ class TcpProxy implements FaultProxy {
   }
 
   get connections(): number {
-    return [...this.#links].filter(link => link.open).length
+    return [...this.#pairs].filter(pair => pair.open).length
   }
 
   async accept(): Promise<void> {
     if (this.#listener !== undefined) return
-    this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, client => this.#link(client))
+    this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, client => this.#open(client))
     await once(this.#listener.listen(this.port, '127.0.0.1'), 'listening')
   }
 
-  #link(client: Socket): void {
+  #open(client: Socket): void {
     this.accepted++
     const isDead = this.mode === 'half open'
     const upstream = isDead ? new Socket() : connect({ ...this.#upstream, allowHalfOpen: true, noDelay: true })
-    const link = new Link(this, client, upstream, isDead)
-    this.#links.add(link)
-    link.gone.then(() => this.#links.delete(link))
+    const pair = new Pair(this, client, upstream, isDead)
+    this.#pairs.add(pair)
+    pair.gone.then(() => this.#pairs.delete(pair))
   }
 
   refuse(): void {
     this.cut()
-    // Its port is free at once; the listener itself ends with the last of its connections.
+    // The port is free at once; the listener closes with its last connection.
     this.#listener?.close()
     this.#listener = undefined
   }
 
   cut(): void {
-    for (const link of this.#links) link.reset()
+    for (const pair of this.#pairs) pair.reset()
   }
 
   pause(): void {
-    this.#become('paused')
+    this.#setMode('paused')
   }
 
   resume(): void {
-    for (const link of this.#links) if (link.doomed && !link.dead) link.reset()
-    this.#become('pass')
+    for (const pair of this.#pairs) if (pair.isDoomed && !pair.dead) pair.reset()
+    this.#setMode('pass')
   }
 
   halfOpen(): void {
-    for (const link of this.#links) link.dead = true
-    this.#become('half open')
+    for (const pair of this.#pairs) pair.dead = true
+    this.#setMode('half open')
   }
 
   dropReplies(): void {
-    this.#become('no replies')
+    this.#setMode('no replies')
   }
 
-  #become(mode: Mode): void {
+  #setMode(mode: Mode): void {
     this.mode = mode
-    for (const link of this.#links) link.flow()
+    for (const pair of this.#pairs) pair.update()
   }
 
   delay(ms: number): void {
@@ -111,21 +111,21 @@ class TcpProxy implements FaultProxy {
   }
 
   async stop(): Promise<void> {
-    const gone = [...this.#links].map(link => link.gone)
+    const gone = [...this.#pairs].map(pair => pair.gone)
     this.refuse()
     await Promise.all(gone)
   }
 }
 
-/** A client and what it is connected to. */
-class Link {
+/** A client and its upstream. */
+class Pair {
   readonly #sockets: readonly Socket[]
   readonly #flows: readonly Flow[]
   readonly gone: Promise<unknown>
-  /** Nothing arrives any more, nor ever will. */
+  /** All bytes are dropped, also after `resume`. */
   dead: boolean
-  /** The next `resume` resets it: the client has missed an answer, or will, or one end is gone while the other must not know. */
-  doomed = false
+  /** The next `resume` resets it, since the client misses a reply, or one side has ended while the other must not notice. */
+  isDoomed = false
   open = true
 
   constructor(proxy: TcpProxy, client: Socket, upstream: Socket, isDead: boolean) {
@@ -139,23 +139,23 @@ class Link {
     }
     for (const socket of this.#sockets) {
       socket.on('error', () => {
-        if (proxy.mode === 'paused') this.doomed = true
+        if (proxy.mode === 'paused') this.isDoomed = true
         else if (!this.dead) this.reset()
       })
     }
     this.#flows = [new Flow(proxy, this, client, upstream, false), new Flow(proxy, this, upstream, client, true)]
-    this.flow()
+    this.update()
   }
 
-  flow(): void {
-    for (const flow of this.#flows) flow.flow()
+  update(): void {
+    for (const flow of this.#flows) flow.update()
   }
 
   reset(): void {
     this.open = false
     for (const flow of this.#flows) flow.end()
     for (const socket of this.#sockets) {
-      // One that is connecting would connect first, one that is ending cannot be reset and would never close.
+      // A connecting socket would connect first, and an ending one would never close.
       const isEnding = socket.writableEnded && !socket.writableFinished
       if (socket.connecting || isEnding) socket.destroy()
       else if (!socket.destroyed) socket.resetAndDestroy()
@@ -163,47 +163,47 @@ class Link {
   }
 }
 
-/** Bytes of one direction that wait for their time, a slow reader or `resume`, before their source must wait. */
+/** Bytes queued in one direction, above which its source is paused. */
 const MAX_WAITING = 1 << 20
 
 /** The bytes of one direction. */
 class Flow {
   readonly #proxy: TcpProxy
-  readonly #link: Link
+  readonly #pair: Pair
   readonly #from: Socket
   readonly #to: Socket
   readonly #isReply: boolean
-  /** A chunk without bytes is the end. */
+  /** A chunk without bytes is the end of the stream. */
   #waiting: { bytes?: Buffer; due: number }[] = []
   #size = 0
   #isFull = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(proxy: TcpProxy, link: Link, from: Socket, to: Socket, isReply: boolean) {
+  constructor(proxy: TcpProxy, pair: Pair, from: Socket, to: Socket, isReply: boolean) {
     this.#proxy = proxy
-    this.#link = link
+    this.#pair = pair
     this.#from = from
     this.#to = to
     this.#isReply = isReply
-    from.on('data', bytes => this.#take(bytes))
-    from.on('end', () => this.#take())
+    from.on('data', bytes => this.#push(bytes))
+    from.on('end', () => this.#push())
     to.on('drain', () => {
       this.#isFull = false
-      this.flow()
+      this.update()
     })
   }
 
-  #take(bytes?: Buffer): void {
+  #push(bytes?: Buffer): void {
     const due = performance.now() + this.#proxy.latency
     this.#waiting.push(bytes === undefined ? { due } : { bytes, due })
     this.#size += bytes?.length ?? 0
-    this.flow()
+    this.update()
   }
 
-  flow(): void {
+  update(): void {
     clearTimeout(this.#timer)
-    if (this.#loses()) {
-      if (this.#waiting.length > 0) this.#link.doomed = true
+    if (this.#isDropping()) {
+      if (this.#waiting.length > 0) this.#pair.isDoomed = true
       this.#waiting = []
       this.#size = 0
       this.#from.resume()
@@ -213,22 +213,22 @@ class Flow {
     while (!isPaused && !this.#isFull && this.#waiting.length > 0) {
       const wait = this.#waiting[0]!.due - performance.now()
       if (wait > 0) {
-        this.#timer = setTimeout(() => this.flow(), wait)
+        this.#timer = setTimeout(() => this.update(), wait)
         break
       }
-      // Its answer may come when replies pass again.
-      if (!this.#isReply && this.#proxy.mode === 'no replies') this.#link.doomed = true
-      this.#pass(this.#waiting.shift()!.bytes)
+      // Its reply may be dropped.
+      if (!this.#isReply && this.#proxy.mode === 'no replies') this.#pair.isDoomed = true
+      this.#write(this.#waiting.shift()!.bytes)
     }
     if (this.#size > MAX_WAITING) this.#from.pause()
     else this.#from.resume()
   }
 
-  #loses(): boolean {
-    return this.#link.dead || (this.#isReply && this.#proxy.mode === 'no replies')
+  #isDropping(): boolean {
+    return this.#pair.dead || (this.#isReply && this.#proxy.mode === 'no replies')
   }
 
-  #pass(bytes: Buffer | undefined): void {
+  #write(bytes: Buffer | undefined): void {
     if (bytes === undefined) {
       this.#to.end()
       return

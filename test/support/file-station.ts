@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
@@ -6,6 +5,9 @@ import { limitsOf } from '../../filters/messaging/wire/limits.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
 import { framed, headerOf } from './messaging.ts'
 import { until } from './peer.ts'
+import { sha256 } from './sha256.ts'
+
+export { sha256 } from './sha256.ts'
 
 /** A message of a client. */
 export interface Received {
@@ -151,8 +153,4 @@ export function offsetBytes(size: number): Buffer<ArrayBuffer> {
   const bytes = Buffer.alloc(size)
   for (let offset = 0; offset + 4 <= size; offset += 4) bytes.writeUInt32LE(offset, offset)
   return bytes
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { watched } from './browser.ts'
+import { UNREACHABLE, watched } from './browser.ts'
 import { folder, type Launched, launch, root } from './cli.ts'
 import { until } from './peer.ts'
 import { freePort } from './port.ts'
@@ -11,25 +11,17 @@ import { freePort } from './port.ts'
 const FLEET = join(root, 'examples/fleet')
 export const SAMPLES = ['circle.csv', 'figure-eight.csv']
 export const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 720 }, colorScheme: 'light' }
-export const PHONE: BrowserContextOptions = {
-  viewport: { width: 390, height: 844 },
-  deviceScaleFactor: 2,
-  isMobile: true,
-  hasTouch: true,
-}
-/** What Chromium logs when a server is not there. */
-const UNREACHABLE = /^WebSocket connection to 'ws:.*failed/
 
-/** A path of the example. */
+/** The content of a path file of the example. */
 export function sample(name: string): string {
   return readFileSync(join(FLEET, 'paths', name), 'utf8')
 }
 
-/** The server of examples/fleet with its copters, and a page that shows them. */
+/** The server of examples/fleet with its copters, and its page. */
 export class Fleet {
   readonly server: Launched
   readonly page: Page
-  /** Where copters connect. */
+  /** The URL for copters. */
   readonly station: string
 
   private constructor(server: Launched, page: Page, station: string) {
@@ -44,14 +36,11 @@ export class Fleet {
     const paths = Object.fromEntries(SAMPLES.map(name => [name, sample(name)]))
     const ports = ['-p', '0', '--messaging-port', String(port), '--fleet-station', station]
     const argv = ['-c', join(FLEET, 'config.json'), ...ports, '--fleet-copters', String(copters)]
-    const pages: Page[] = []
-    // Before the end of the server, which a page would log as an error.
-    t.after(() => pages[0]?.close())
-    // Of a server that is killed nobody else clears up.
+    // A killed server leaves its temporary files.
     const env = { TMPDIR: folder(t) }
     const server = await launch(t, [...argv, '--messaging-root', folder(t, paths)], { env })
     const page = watched(t, await chromium.newPage(how), UNREACHABLE)
-    pages.push(page)
+    t.after(() => page.close())
     await page.goto(server.url.replace('ws:', 'http:'))
     const fleet = new Fleet(server, page, station)
     await until(async () => (await fleet.count()) === `${copters} copters`, 'the copters', 20_000)
@@ -70,37 +59,37 @@ export class Fleet {
     return this.page.locator('tbody tr', { has: this.page.getByRole('rowheader', { name: id, exact: true }) })
   }
 
-  /** What the row of a copter says of its link. */
+  /** The connection state in the row of a copter. */
   async link(id: string): Promise<string> {
     return (await this.#row(id).locator('.link').textContent())!
   }
 
-  /** The colour of the lights of a copter, such as `45 98 190`. */
+  /** The color of the lights of a copter, such as `45 98 190`. */
   async light(id: string): Promise<string | undefined> {
     return /rgb\((.*)\)/.exec((await this.#row(id).getAttribute('style')) ?? '')?.[1]
   }
 
-  /** Process ids of all copters, in their order. */
+  /** Process ids of all copters, in order. */
   async processes(): Promise<readonly number[]> {
     const names = await this.page.locator('tbody th').all()
     const titles = () => Promise.all(names.map(name => name.getAttribute('title')))
-    await until(async () => (await titles()).every(title => title?.startsWith('process ')), 'their first words')
+    await until(async () => (await titles()).every(title => title?.startsWith('process ')), 'the process ids')
     return (await titles()).map(title => Number(title!.split(' ')[1]))
   }
 
-  /** Waits for something in the log. */
-  async says(text: RegExp): Promise<void> {
+  /** Waits for a match in the log. */
+  async logs(text: RegExp): Promise<void> {
     const log = this.page.locator('#log')
     await until(async () => text.test(await log.innerText()), String(text)).catch(async error => {
       assert.fail(`${error.message}, saw ${await log.innerText()}`)
     })
   }
 
-  /** Waits until that many copters are in a state. */
+  /** Waits until `count` copters are in a state. */
   async see(count: number, state: string): Promise<void> {
     const states = () => this.page.locator('tbody .state').allTextContents()
-    const isSo = async () => (await states()).filter(text => text === state).length === count
-    await until(isSo, `${count} ${state}`).catch(async error => {
+    const isReached = async () => (await states()).filter(text => text === state).length === count
+    await until(isReached, `${count} ${state}`).catch(async error => {
       assert.fail(`${error.message}, saw ${await states()}`)
     })
   }

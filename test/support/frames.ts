@@ -14,25 +14,25 @@ export interface FrameShape {
   /** The three reserved bits: 4, 2, 1. */
   rsv?: number
   masked?: boolean
-  /** The length that the header tells; default: the true one. */
-  claims?: number
+  /** The length in the header. Default: the actual length. */
+  declared?: number
 }
 
-/** One frame from a client to a server, right or wrong as asked (RFC 6455, section 5.2). */
+/** A frame of a client, which may be invalid (RFC 6455, section 5.2). */
 export function frame(opcode: number, payload: string | Buffer = '', shape: FrameShape = {}): Buffer {
   const data = Buffer.from(payload)
-  const { fin = true, rsv = 0, masked = true, claims = data.length } = shape
+  const { fin = true, rsv = 0, masked = true, declared = data.length } = shape
   const first = (fin ? 0x80 : 0) | (rsv << 4) | opcode
   const maskBit = masked ? 0x80 : 0
   let header: Buffer
-  if (claims < 126) {
-    header = Buffer.from([first, maskBit | claims])
-  } else if (claims < 65_536) {
+  if (declared < 126) {
+    header = Buffer.from([first, maskBit | declared])
+  } else if (declared < 65_536) {
     header = Buffer.from([first, maskBit | 126, 0, 0])
-    header.writeUInt16BE(claims, 2)
+    header.writeUInt16BE(declared, 2)
   } else {
     header = Buffer.from([first, maskBit | 127, 0, 0, 0, 0, 0, 0, 0, 0])
-    header.writeBigUInt64BE(BigInt(claims), 2)
+    header.writeBigUInt64BE(BigInt(declared), 2)
   }
   if (!masked) return Buffer.concat([header, data])
   const mask = Buffer.from([0x12, 0x34, 0x56, 0x78])
@@ -47,7 +47,7 @@ export function closeFrame(code: number, reason: string | Buffer = ''): Buffer {
 
 type Headers = Readonly<Record<string, string | undefined>>
 
-/** The bytes of a handshake; a header set to `undefined` is left out. */
+/** The bytes of a handshake. `undefined` removes a header. */
 export function handshake(url: string, headers: Headers = {}, start = 'GET / HTTP/1.1'): string {
   const all = {
     Host: new URL(url).host,
@@ -68,7 +68,7 @@ export interface Answer {
   readonly body: string
 }
 
-/** The answer to one HTTP request, given as bytes: read until the server closes, or has switched protocols. */
+/** Sends the bytes of an HTTP request, and returns the response when the server closes or switches protocols. */
 export async function ask(url: string, bytes: string | Buffer): Promise<Answer> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -99,12 +99,12 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-/** A WebSocket client that is only bytes: it answers nothing by itself, and may send what no client should. */
+/** A WebSocket client that sends any bytes, and nothing by itself. */
 export class RawPeer {
   readonly socket: Socket
-  /** The head of the server's HTTP answer. */
+  /** The status line and headers of the response. */
   head = ''
-  /** Everything that came after it. */
+  /** The frames after it. */
   readonly frames: Frame[] = []
   isClosed = false
   #unread: Buffer = Buffer.alloc(0)
@@ -120,14 +120,14 @@ export class RawPeer {
 
   /** @param behind - bytes in the same write as the handshake. */
   static async open(url: string, headers: Headers = {}, behind: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
-    const peer = await RawPeer.knock(url, headers, behind)
+    const peer = await RawPeer.sendHandshake(url, headers, behind)
     await until(() => peer.head !== '' || peer.isClosed, 'an answer to the handshake')
     if (!peer.head.startsWith('HTTP/1.1 101 ')) throw new Error(`not opened: ${peer.head}`)
     return peer
   }
 
   /** Sends the handshake and does not wait for the answer. */
-  static async knock(url: string, headers: Headers = {}, behind: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
+  static async sendHandshake(url: string, headers: Headers = {}, behind: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
     const { hostname, port } = new URL(url)
     const socket = connect({ host: hostname, port: Number(port), noDelay: true })
     const peer = new RawPeer(socket)
@@ -136,7 +136,7 @@ export class RawPeer {
     return peer
   }
 
-  /** The code of the Close frame that came; 1005: it had none; `undefined`: none came. */
+  /** The code of the received Close frame; 1005 if it has none, `undefined` without a Close frame. */
   get closeCode(): number | undefined {
     const close = this.frames.find(({ opcode }) => opcode === CLOSE)
     if (close === undefined) return undefined
@@ -147,31 +147,31 @@ export class RawPeer {
     this.socket.write(Buffer.concat(frames))
   }
 
-  /** As a process that crashes: a reset, no goodbye. */
+  /** Resets the connection without a Close frame, like a crash. */
   reset(): void {
     this.socket.resetAndDestroy()
   }
 
-  /** The first `count` frames, as soon as there are so many. */
+  /** Waits for the first `count` frames. */
   async get(count: number): Promise<readonly Frame[]> {
     await until(() => this.frames.length >= count, `${count} frames, got ${this.frames.length}`)
     return this.frames.slice(0, count)
   }
 
-  /** Waits until the server has ended the connection; answers `closeCode`. */
+  /** Waits until the server has closed the connection; returns `closeCode`. */
   async end(): Promise<number | undefined> {
     await until(() => this.isClosed, 'the end of the connection')
     return this.closeCode
   }
 
-  /** Waits for the server's Close and echoes it, as a client should; answers `closeCode`. */
-  async goodbye(): Promise<number | undefined> {
+  /** Waits for a Close frame and echoes it; returns `closeCode`. */
+  async echoClose(): Promise<number | undefined> {
     await until(() => this.closeCode !== undefined || this.isClosed, 'a Close frame')
     this.send(frame(CLOSE, this.frames.at(-1)!.payload))
     return this.end()
   }
 
-  /** A ping, and its pong back: whatever the server had to do before has been done. */
+  /** Sends a ping and waits for its pong: the server has handled all earlier frames. */
   async roundTrip(): Promise<void> {
     const seen = this.frames.length
     this.send(frame(PING, 'there?'))

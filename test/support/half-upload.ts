@@ -1,4 +1,4 @@
-// A process that is in the middle of an upload to the folder of its argument, until it is killed.
+// Begins an upload to the folder in its argument, and waits to be killed.
 import { png, uploadsOf } from './uploads.ts'
 
 const uploads = await uploadsOf({ after() {} }, { folder: process.argv[2]! })

@@ -10,7 +10,7 @@ const LOOKS = 'a file name has no characters that are equivalent to a dot, / or 
 const DEVICE = 'a file name is not a device name of Windows'
 const EXTENSION = 'a file name ends with an extension of 1 to 8 letters or digits, such as .png'
 
-/** Names of files that are made to do harm, each with what filter media says of it. */
+/** Malicious file names, with the error of filter media. */
 export const HOSTILE: readonly (readonly [reason: string, ...names: readonly string[]])[] = [
   ['a file needs a name', ''],
   [LONG, `${'a'.repeat(252)}.png`, `${'é'.repeat(126)}.png`, `${'😀'.repeat(63)}.png`, 'a'.repeat(1_000_000)],

@@ -3,35 +3,36 @@ import type { KillScene, SceneOptions } from './kill-scene.ts'
 import type { Kind } from './numbered.ts'
 import { until } from './peer.ts'
 
-/** What happens while numbered things are said. */
+/** A fault while numbered messages are sent. */
 export interface Fault extends Omit<SceneOptions, 'rate' | 'over'> {
-  /** What may be lost, and why: nobody promises that. */
+  /** Messages that may be lost, and why. */
   readonly loses?: { readonly kinds: readonly Kind[]; readonly because: string }
-  /** Codes with which something may fail, which are told to who has said it. */
+  /** Error codes that senders may get. */
   readonly fails?: readonly string[]
   run(scene: KillScene): Promise<unknown>
 }
 
-const AWAY = 1000
+/** Milliseconds. */
+const DOWNTIME = 1000
 const ONE = { nodes: 1, storage: 'memory' } as const
 
 async function killServer(scene: KillScene): Promise<void> {
   await scene.killNode(0)
-  await sleep(AWAY)
+  await sleep(DOWNTIME)
   await scene.startNode(0)
 }
 
 async function killClient(scene: KillScene): Promise<void> {
   await scene.killCopter()
-  await sleep(AWAY)
+  await sleep(DOWNTIME)
   await scene.startCopter()
 }
 
 export const faults: Readonly<Record<string, Fault>> = {
-  none: { ...ONE, run: () => sleep(AWAY) },
+  none: { ...ONE, run: () => sleep(DOWNTIME) },
   'server killed, memory': {
     ...ONE,
-    loses: { kinds: ['emit'], because: 'what is kept in memory goes with its process' },
+    loses: { kinds: ['emit'], because: 'memory is lost with its process' },
     run: killServer,
   },
   'server killed, Redis': { nodes: 1, storage: 'redis', run: killServer },
@@ -57,7 +58,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     async run({ nodes }) {
       const { proxy } = nodes[0]!
       proxy.dropReplies()
-      await sleep(AWAY / 2)
+      await sleep(DOWNTIME / 2)
       proxy.resume()
     },
   },
@@ -66,7 +67,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     async run({ nodes }) {
       const { proxy } = nodes[0]!
       proxy.halfOpen()
-      await sleep(3 * AWAY)
+      await sleep(3 * DOWNTIME)
       proxy.resume()
     },
   },
@@ -75,7 +76,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     storage: 'redis',
     async run(scene) {
       await scene.move()
-      await sleep(AWAY / 2)
+      await sleep(DOWNTIME / 2)
       await scene.move()
     },
   },
@@ -85,18 +86,18 @@ export const faults: Readonly<Record<string, Fault>> = {
     fails: ['unavailable'],
     async run({ nodes }) {
       for (const { storage } of nodes) storage!.refuse()
-      await sleep(3 * AWAY)
+      await sleep(3 * DOWNTIME)
       for (const { storage } of nodes) await storage!.accept()
     },
   },
   'Redis killed, back empty after 1 s': {
     nodes: 2,
     storage: 'redis',
-    loses: { kinds: ['emit'], because: 'what is kept in Redis goes with it' },
+    loses: { kinds: ['emit'], because: 'the data of Redis is lost' },
     fails: ['unavailable'],
     async run({ redis }) {
       await redis!.kill()
-      await sleep(AWAY)
+      await sleep(DOWNTIME)
       await redis!.restart()
     },
   },

@@ -6,8 +6,8 @@ import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Launched, root } from './cli.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
-import { type Kind, type Noted, readNoted, type Tally, tally } from './numbered.ts'
-import type { Orders, Told, Transfer } from './numbered-copter.ts'
+import { type Kind, type LogRecord, readRecords, type Tally, tally } from './numbered.ts'
+import type { Orders, Report, Transfer } from './numbered-copter.ts'
 import { Peer, until } from './peer.ts'
 import { freePort } from './port.ts'
 import { type RedisServer, startRedis } from './redis.ts'
@@ -16,9 +16,9 @@ export interface SceneOptions {
   readonly nodes: 1 | 2
   readonly storage: 'memory' | 'redis'
   readonly over: 'tcp' | 'ws'
-  /** Requests, and as many actions, a second, of the client and of each node. */
+  /** Requests per second, and as many actions, of the client and of each node. */
   readonly rate: number
-  /** What the client does instead; paths from `folder`, where the server's files are in `root`. */
+  /** A transfer in place of messages. Paths are relative to `folder`; the files of the server are in `root`. */
   readonly transfer?: Transfer
 }
 
@@ -31,7 +31,7 @@ interface Node {
   launched: Launched
 }
 
-/** Servers and a client, all of them processes of their own, that have each other do numbered things. */
+/** Servers and a client in their own processes, which send numbered messages to each other. */
 export class KillScene {
   readonly #undo: (() => unknown)[] = []
   readonly #options: SceneOptions
@@ -39,11 +39,10 @@ export class KillScene {
   readonly #dead = new Set<number>()
   readonly nodes: Node[] = []
   redis: RedisServer | undefined
-  /** Of files. */
   readonly folder: string
   #copter!: ChildProcess
-  /** What the client tells. */
-  told: Told[] = []
+  /** Reports of the client. */
+  reports: Report[] = []
 
   private constructor(options: SceneOptions) {
     this.#options = options
@@ -54,7 +53,7 @@ export class KillScene {
     mkdirSync(join(this.folder, 'root'))
   }
 
-  /** @param prepare - is given the folder before anything runs. */
+  /** @param prepare - runs before all processes, with the folder. */
   static async open(options: SceneOptions, prepare: (folder: string) => void = () => {}): Promise<KillScene> {
     const scene = new KillScene(options)
     try {
@@ -114,7 +113,7 @@ export class KillScene {
     return launched
   }
 
-  /** Connects a client, and waits until it is. */
+  /** Starts the client, and waits until it is connected. */
   async startCopter(): Promise<void> {
     const { over, rate, transfer } = this.#options
     const orders: Orders = {
@@ -130,67 +129,68 @@ export class KillScene {
     })
     this.#copter = copter
     this.#undo.push(() => void copter.kill('SIGKILL'))
-    this.told = []
-    copter.on('message', told => this.told.push(told as Told))
+    this.reports = []
+    copter.on('message', report => this.reports.push(report as Report))
     await this.#opened(0)
   }
 
-  /** Once the client has connected more than so many times. */
+  /** Waits until the client has connected more than `count` times. */
   async #opened(count: number): Promise<void> {
     await until(() => this.#openings > count, 'the client to connect')
   }
 
   get #openings(): number {
-    return this.told.filter(told => told === 'open').length
+    return this.reports.filter(report => report === 'open').length
   }
 
-  /** Kills it while it does something. */
+  /** Kills the client while it handles a message. */
   async killCopter(): Promise<void> {
-    await this.#working(this.#copter.pid!)
+    await this.#stopAtWork(this.#copter.pid!)
     this.#dead.add(this.#copter.pid!)
     this.#copter.kill('SIGKILL')
     await once(this.#copter, 'exit')
   }
 
-  /** Has the client go to the next node. */
+  /** Connects the client to the next node. */
   async move(): Promise<void> {
     const before = this.#openings
     this.#copter.send('move')
     await this.#opened(before)
   }
 
-  /** Kills it while it does something. */
+  /** Kills a node while it handles a message. */
   async killNode(i: number): Promise<void> {
     const { launched } = this.nodes[i]!
-    await this.#working(launched.pid)
+    await this.#stopAtWork(launched.pid)
     this.#dead.add(launched.pid)
     await launched.kill()
   }
 
-  /** Stops it while it does something of which nobody has heard the answer. */
-  async #working(pid: number): Promise<void> {
+  /** Stops a process while it handles a message whose response has not arrived. */
+  async #stopAtWork(pid: number): Promise<void> {
     if (this.#options.transfer !== undefined) return
     for (let tries = 0; tries < 20; tries++) {
       const since = Date.now()
-      const fresh = () => this.noted().filter(({ at, pid: by, event }) => by === pid && event === 'done' && at >= since)
-      await until(() => fresh().length > 0, 'work')
+      const fresh = () =>
+        this.records().filter(({ at, pid: by, event }) => by === pid && event === 'done' && at >= since)
+      await until(() => fresh().length > 0, 'a handled message')
       process.kill(pid, 'SIGSTOP')
-      // What it has answered before is heard by then.
+      // Earlier responses arrive by then.
       await sleep(100)
-      const answered = new Set(this.noted().flatMap(({ event, n }) => (event === 'answered' ? [n] : [])))
+      const answered = new Set(this.records().flatMap(({ event, n }) => (event === 'answered' ? [n] : [])))
       if (fresh().some(({ kind, n }) => kind !== 'emit' && !answered.has(n))) return
       process.kill(pid, 'SIGCONT')
     }
-    throw new Error(`process ${pid} was never in the middle of its work`)
+    throw new Error(`process ${pid} was never stopped while it handled a message`)
   }
 
-  /** Again on the same ports. */
+  /** Starts a node again on the same ports. */
   async startNode(i: number): Promise<void> {
     const node = this.nodes[i]!
     node.launched = await this.#launch(node.flags)
   }
 
-  /** Has all say nothing new, and waits for the answers. */
+  /** Stops all senders, and waits for the responses. */
   async settle(ms: number): Promise<void> {
     this.#copter.send('rest')
     for (const { launched } of this.nodes) {
@@ -200,16 +200,16 @@ export class KillScene {
       peer.ws.close()
     }
     const isSettled = () => ALL.every(kind => this.tally(kind, 0).open === 0)
-    await until(isSettled, 'all answers', ms).catch(() => {})
+    await until(isSettled, 'all responses', ms).catch(() => {})
   }
 
-  /** @param instant - when the fault was over. */
+  /** @param instant - the end of the fault. */
   tally(kind: Kind, instant: number): Tally {
-    return tally(this.noted(), kind, this.#dead, instant)
+    return tally(this.records(), kind, this.#dead, instant)
   }
 
-  noted(): readonly Noted[] {
-    return readNoted(this.#log)
+  records(): readonly LogRecord[] {
+    return readRecords(this.#log)
   }
 
   async close(): Promise<void> {

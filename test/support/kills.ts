@@ -6,16 +6,16 @@ import type { Kind, Tally } from './numbered.ts'
 export interface KillOptions {
   readonly over: 'tcp' | 'ws'
   readonly rate: number
-  /** Milliseconds before the fault and behind it. */
+  /** Milliseconds before and after the fault. */
   readonly calm: number
   /** Milliseconds for all answers. */
   readonly deadline: number
 }
 
-/** What became of each kind of messages. */
+/** The result for each kind of message. */
 export type Outcome = Readonly<Record<Kind, Tally>>
 
-/** Has servers and a client talk, and something happen to them. */
+/** Runs a fault while servers and a client exchange messages. */
 export async function endure(name: string, { over, rate, calm, deadline }: KillOptions): Promise<Outcome> {
   const fault = faults[name]!
   const scene = await KillScene.open({ nodes: fault.nodes, storage: fault.storage, over, rate })
@@ -32,18 +32,18 @@ export async function endure(name: string, { over, rate, calm, deadline }: KillO
   }
 }
 
-/** What is not as promised; one sentence each. */
+/** Violations of the delivery guarantees, one string each. */
 export function broken(name: string, outcome: Outcome): readonly string[] {
   const { loses, fails = [] } = faults[name]!
   return Object.entries(outcome).flatMap(([kind, { said, done, untold, lost, open, codes }]) => {
     const others = codes.filter(code => !fails.includes(code))
     const mayLose = loses?.kinds.includes(kind as Kind)
     return [
-      said === 0 && 'nothing was said',
-      done === 0 && 'nothing was done',
-      untold > 0 && `${untold} done twice without a word`,
+      said === 0 && 'no message was sent',
+      done === 0 && 'no message was handled',
+      untold > 0 && `${untold} handled twice without "repeated"`,
       lost > 0 && !mayLose && `${lost} lost`,
-      open > 0 && !mayLose && `${open} without an answer`,
+      open > 0 && !mayLose && `${open} without a response`,
       others.length > 0 && `failed with ${others}`,
     ].flatMap(problem => (problem === false ? [] : [`${name}: ${kind}: ${problem}`]))
   })

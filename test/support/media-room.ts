@@ -2,21 +2,16 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
-import { browser, watched } from './browser.ts'
+import { browser, DESKTOP, watched } from './browser.ts'
 import { folder, launch } from './cli.ts'
 
-export const DESKTOP = { width: 1280, height: 800 }
-export const PHONE = { width: 390, height: 844 }
-/** What Chromium logs by itself while there is no server. */
-export const AWAY = /WebSocket connection to .* failed/
-
-/** The example as its one command starts it, but on a free port and with a folder of the test for uploads. */
+/** Starts the example on a free port, with a folder of the test for uploads. */
 export async function room(t: TestContext, port = '0', uploads = folder(t)) {
   const server = await launch(t, ['-c', 'examples/media/config.json', '-p', port, '--media-uploads', uploads])
   return { server, uploads, http: server.url.replace('ws:', 'http:') }
 }
 
-/** A page of the room, connected. */
+/** Opens a connected page. */
 export async function enter(
   t: TestContext,
   chromium: Browser,
@@ -32,7 +27,6 @@ export async function enter(
 }
 
 export async function two(t: TestContext) {
-  // Before its server, so that it is closed first: a page without a server logs errors.
   const chromium = await browser(t)
   const at = await room(t)
   const ann = await enter(t, chromium, at.http)
@@ -45,17 +39,17 @@ export async function say(page: Page, text: string): Promise<void> {
   await page.press('#line', 'Enter')
 }
 
-/** Waits until a text is in the page's feed. */
+/** Waits until the feed of the page contains the text. */
 export const seen = (page: Page, text: string) => page.locator('#feed .shared', { hasText: text }).first().waitFor()
 
-/** A file on disk: playwright takes no large ones from memory. */
+/** A file on disk, since Playwright accepts no large files from memory. */
 export function file(t: TestContext, name: string, size: number): string {
   const path = join(folder(t), name)
   writeFileSync(path, Buffer.alloc(size, 'filtered websocket\n'))
   return path
 }
 
-/** A picture of hills and a sun, drawn by the browser: PNG. */
+/** A PNG that the browser draws. */
 export async function hills(page: Page): Promise<Buffer> {
   return Buffer.from(await page.evaluate<string>(HILLS), 'base64')
 }
@@ -64,14 +58,14 @@ const HILLS = `(async () => {
   const canvas = new OffscreenCanvas(900, 560)
   const context = canvas.getContext('2d')
   const sky = context.createLinearGradient(0, 0, 0, 560)
-  for (const [at, colour] of [[0, '#f7c59f'], [0.55, '#f4a6a0'], [1, '#8fb8c9']]) sky.addColorStop(at, colour)
+  for (const [at, color] of [[0, '#f7c59f'], [0.55, '#f4a6a0'], [1, '#8fb8c9']]) sky.addColorStop(at, color)
   context.fillStyle = sky
   context.fillRect(0, 0, 900, 560)
   context.fillStyle = '#fff3df'
   context.arc(650, 190, 60, 0, 7)
   context.fill()
-  for (const [top, colour, steep] of [[330, '#6b8fa3', 1], [400, '#44697d', 2], [470, '#22424f', 3]]) {
-    context.fillStyle = colour
+  for (const [top, color, steep] of [[330, '#6b8fa3', 1], [400, '#44697d', 2], [470, '#22424f', 3]]) {
+    context.fillStyle = color
     context.beginPath()
     context.moveTo(0, 560)
     for (let x = 0; x <= 900; x += 10)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { readEnvelope } from '../../protocols/nanollm/envelope.ts'
 import { root } from './root.ts'
 
-/** Recorded between the original browser client and the original server (nanollm-webserver). */
+/** A frame recorded between the browser client and the server of NanoLLM. */
 export interface Vector {
   readonly name: string
   readonly direction: 'client->server' | 'server->client' | undefined
@@ -23,7 +23,7 @@ export function vector(name: string): Buffer {
   return found.bytes
 }
 
-/** An envelope as a client writes it. */
+/** An envelope of a client. */
 export function envelope(type: number, payload: string | Uint8Array, metadata = '', id = 0, timestamp = 0): Buffer {
   const bytes = Buffer.from(payload as Uint8Array)
   const head = Buffer.alloc(32)
@@ -36,7 +36,7 @@ export function envelope(type: number, payload: string | Uint8Array, metadata = 
   return Buffer.concat([head, bytes])
 }
 
-/** What an envelope from a server says; JSON and text decoded. */
+/** Parses an envelope of a server, and decodes JSON and text. */
 export function opened(message: string | Buffer | undefined) {
   const { id, timestamp, type, metadata, payload } = readEnvelope(message as Buffer)
   const said = type === 0 ? JSON.parse(String(payload)) : type === 1 ? String(payload) : payload

@@ -1,6 +1,8 @@
 import type { Response } from '../../filters/messaging/wire/message.ts'
 import { Peer, until } from './peer.ts'
 
+export { gate } from './gate.ts'
+
 /** A message of a page, as JSON text states it. */
 export type Said = Readonly<Record<string, unknown>>
 
@@ -64,13 +66,4 @@ export class Browser {
     this.peer.ws.terminate()
     await this.peer.end()
   }
-}
-
-/** A promise, and the function that resolves it. */
-export function gate(): { readonly opened: Promise<void>; open(): void } {
-  let open = () => {}
-  const opened = new Promise<void>(resolve => {
-    open = resolve
-  })
-  return { opened, open: () => open() }
 }

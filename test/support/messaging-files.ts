@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -8,6 +7,9 @@ import type { ServerOptions } from '../../src/index.ts'
 import { folder, launch } from './cli.ts'
 import { door, framed, headerOf, request, response, TcpPeer } from './messaging.ts'
 import { watched } from './resources.ts'
+import { sha256 } from './sha256.ts'
+
+export { sha256 } from './sha256.ts'
 
 /** Bytes of a part. */
 export const PART = 262_144
@@ -87,7 +89,7 @@ export function partsOf(filepath: string, content: Buffer, { key = 'k', from = 0
   return parts
 }
 
-/** The frame of a push, cut in its content. */
+/** The frame of a push with incomplete content. */
 export function begun(filepath: string, size: number, bytes: Buffer): Buffer {
   const header = { action: 'filetransfer', filepath, 'content-type': 'binary', 'content-length': size }
   return Buffer.concat([framed(headerOf('', header)), bytes])
@@ -99,7 +101,7 @@ export function last({ received }: TcpPeer): unknown {
   return said.error === undefined ? said.value : [said.error.code, said.error.message]
 }
 
-/** The answer to a part. */
+/** Sends a part, and returns the response. */
 export async function taken(peer: TcpPeer, ...args: Parameters<typeof part>): Promise<unknown> {
   const count = peer.received.length
   peer.send(part(...args))
@@ -117,10 +119,6 @@ export async function asked(peer: TcpPeer, kwargs: Request['kwargs'], name = 'fi
   const count = peer.received.length
   peer.send(request(name, `${count}`, [], kwargs))
   return (await peer.get(count + 1))[count] as Response
-}
-
-export function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
 
 /** Bytes with different values. */
@@ -151,7 +149,7 @@ export class FilePeer {
   readonly heard: string[] = []
   /** Bytes of incomplete files. */
   readonly there = new Map<string, Buffer>()
-  /** Changes an answer, or keeps it. */
+  /** Replaces a response; `undefined` sends none. */
   answer: (said: Messaging, answer: Buffer) => Buffer | undefined = (_, answer) => answer
   readonly #peer: TcpPeer
   #done = 0

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { pino } from 'pino'
 import { limitsOf } from '../../filters/messaging/wire/limits.ts'
 import { type Action, frameOf, type Messaging } from '../../filters/messaging/wire/message.ts'
 import type { MessagingApi } from '../../filters/messaging.ts'
@@ -14,6 +13,7 @@ import { withPart } from '../../protocols/clever-show/part.ts'
 import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import type { ServerOptions } from '../../src/index.ts'
+import { collectedLog } from './log.ts'
 import { serve, until } from './peer.ts'
 import { root } from './root.ts'
 
@@ -88,10 +88,9 @@ export function building(
   return { uses: ['messaging'], setup: (host: Host) => on(host.use('messaging' as never) as MessagingApi, host) }
 }
 
-/** A server with messaging on a TCP port, and what it logs. */
+/** A server with messaging on a TCP port, and its log. */
 export async function door(t: TestContext, filters: ServerOptions['filters'] = [], options: ServerOptions = {}) {
-  const logged: Record<string, unknown>[] = []
-  const log = pino({ level: 'debug' }, { write: line => void logged.push(JSON.parse(line)) })
+  const { log, logged } = collectedLog()
   const defaults = { messagingPort: 0, messagingAskId: false }
   const server = await serve(t, { filters: ['messaging', ...filters], log, ...defaults, ...options })
   const { url } = logged.find(({ msg }) => String(msg).startsWith('messaging listens on')) as { url: string }
@@ -152,12 +151,12 @@ export class TcpPeer {
     return this.received.slice(0, count)
   }
 
-  /** Settles when the other side has ended. */
+  /** Waits until the other side has ended. */
   async end(): Promise<void> {
     await until(() => this.hasEnded || this.socket.closed, 'the end')
   }
 
-  /** Messages, as name and args. */
+  /** Messages as name and arguments. */
   get names(): readonly (readonly [string, unknown])[] {
     return this.received.map(said => [said.name, 'args' in said ? said.args : said.value])
   }

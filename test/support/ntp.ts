@@ -4,7 +4,7 @@ import { once } from 'node:events'
 /** Seconds from 1900 to 1970. */
 const TO_1970 = 2_208_988_800
 
-/** Seconds since 1970 as NTP writes them, in 8 bytes. */
+/** Seconds since 1970 in the 8 bytes of NTP. */
 export function instant(seconds: number): Buffer {
   const bytes = Buffer.alloc(8)
   const since1900 = seconds + TO_1970
@@ -13,7 +13,7 @@ export function instant(seconds: number): Buffer {
   return bytes
 }
 
-/** What a server whose clock is ahead answers to a query, as RFC 4330 has it. */
+/** The response of a server whose clock is `ahead` seconds fast (RFC 4330). */
 export function answerTo(query: Buffer, ahead = 0, here = Date.now() / 1000): Buffer {
   const answer = Buffer.alloc(48)
   answer[0] = 0x1c
@@ -24,7 +24,7 @@ export function answerTo(query: Buffer, ahead = 0, here = Date.now() / 1000): Bu
   return answer
 }
 
-/** An NTP server on a free port of 127.0.0.1, which answers what it is told; nothing: nothing. */
+/** An NTP server on a free port of 127.0.0.1; it does not respond if `answer` returns `undefined`. */
 export async function ntpServer(
   t: { after(fn: () => void): void },
   answer: (query: Buffer, from: RemoteInfo) => Buffer | undefined | Promise<Buffer | undefined>,

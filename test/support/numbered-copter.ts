@@ -1,16 +1,16 @@
-// A client of test/support/filters/numbered.ts in a process of its own: says numbered things, and notes what it says and does.
+// A client of test/support/filters/numbered.ts in its own process: sends numbered messages, and logs what it sends and handles.
 import { appendFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Args, connectMessaging, type Delivery, readFrom, saveTo } from '../../client/messaging/node.ts'
 
 export interface Orders {
-  /** Of servers; it goes to the next one when it loses one. */
+  /** Servers; it connects to the next one after a loss. */
   readonly urls: readonly string[]
-  /** File of what it said and did. */
+  /** The log file of all processes. */
   readonly log: string
-  /** Actions, and requests, that it says a second. */
+  /** Requests per second, and as many actions. */
   readonly rate: number
-  /** What it does instead: sends a file, or gets one. */
+  /** A file transfer in place of messages. */
   readonly transfer?: Transfer | undefined
 }
 
@@ -20,10 +20,10 @@ export interface Transfer {
   readonly remote: string
 }
 
-/** What it tells whoever has started it: that it is connected, that the file is there, how many bytes of it are. */
-export type Told = 'open' | 'transferred' | number
+/** A report to the parent process: connected, file complete, or its bytes so far. */
+export type Report = 'open' | 'transferred' | number
 
-/** Milliseconds of each thing to do, after its effect. */
+/** Milliseconds from the log record to the response. */
 const WORK = 20
 const TIMEOUT = 15_000
 
@@ -32,29 +32,29 @@ const copter = connectMessaging(urls[0]!, { id: 'copter1', firstDelay: 50, maxDe
 let count = 0
 let moves = 0
 
-function report(told: Told): void {
-  process.send!(told)
+function report(what: Report): void {
+  process.send!(what)
 }
 
-function note(...what: readonly unknown[]): void {
+function record(...what: readonly unknown[]): void {
   appendFileSync(log, `${JSON.stringify([Date.now(), process.pid, ...what])}\n`)
 }
 
 async function work(kind: string, [n]: Args, { repeated }: Delivery): Promise<unknown> {
-  note('done', kind, n, repeated)
+  record('done', kind, n, repeated)
   await sleep(WORK)
   return n
 }
 
-async function say(kind: string, begin: (n: string) => Promise<unknown>): Promise<void> {
+async function send(kind: string, begin: (n: string) => Promise<unknown>): Promise<void> {
   const n = `${process.pid}.${++count}`
-  note('said', kind, n)
+  record('said', kind, n)
   try {
     const answer = await begin(n)
     if (answer !== undefined && answer !== n) throw Object.assign(new Error(), { code: `the answer ${answer}` })
-    note('answered', kind, n)
+    record('answered', kind, n)
   } catch (error) {
-    note('failed', kind, n, (error as { code?: string }).code)
+    record('failed', kind, n, (error as { code?: string }).code)
   }
 }
 
@@ -68,13 +68,13 @@ copter.on('close', ({ retryIn }) => {
   if (urls.length > 1 && retryIn) move()
 })
 copter.on('open', () => report('open'))
-const saying = setInterval(() => {
+const sending = setInterval(() => {
   if (transfer !== undefined) return
-  void say('call', n => copter.call('call', [n], {}, { timeout: TIMEOUT }))
-  void say('deliver', n => copter.deliver('deliver', [n], {}, { timeout: TIMEOUT }))
+  void send('call', n => copter.call('call', [n], {}, { timeout: TIMEOUT }))
+  void send('deliver', n => copter.deliver('deliver', [n], {}, { timeout: TIMEOUT }))
 }, 1000 / rate)
 process.on('message', order => {
-  if (order === 'rest') clearInterval(saying)
+  if (order === 'rest') clearInterval(sending)
   if (order === 'move') move()
 })
 process.on('disconnect', () => process.exit())

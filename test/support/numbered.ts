@@ -1,42 +1,42 @@
 import { readFileSync } from 'node:fs'
 
-/** One thing that was noted. */
-export interface Noted {
+/** A record in the log of all processes. */
+export interface LogRecord {
   /** Milliseconds since 1970. */
   readonly at: number
   readonly pid: number
   readonly event: 'said' | 'done' | 'answered' | 'failed'
   readonly kind: Kind
   readonly n: string
-  /** Of what was done whether it was told that it may be a repeat; of what failed the code. */
+  /** For `done`, `repeated` of the delivery; for `failed`, the error code. */
   readonly more: unknown
 }
 
-/** The client's requests and its actions with answers; the server's kept actions and its requests. */
+/** Requests and confirmed actions of the client; queued actions and requests of the server. */
 export type Kind = 'call' | 'deliver' | 'emit' | 'ask'
 
-/** What became of all of a kind. */
+/** Counts for one kind. */
 export interface Tally {
   readonly said: number
   readonly done: number
-  /** Times that something was done again and the handler was told that it may be so; or was not told. */
+  /** Repeated deliveries with `repeated: true`, and without. */
   readonly told: number
   readonly untold: number
-  /** Answered, or waited for to the end by who lives, and never done. */
+  /** Answered, or awaited by a live process, and never handled. */
   readonly lost: number
-  /** Whoever said it was told that it failed, and it was not done. */
+  /** Failed for the sender, and not handled. */
   readonly refused: number
-  /** Codes of all that failed. */
+  /** Error codes. */
   readonly codes: readonly string[]
-  /** Milliseconds of what took longest: until it was answered, of an emit until it was done. */
+  /** Longest time to the response in milliseconds; for an emit, to the handling. */
   readonly latest: number
-  /** The last answer to what was said before an instant, in milliseconds behind it. */
+  /** Milliseconds from an instant to the last response to an earlier message. */
   readonly recovered: number
-  /** Of what is neither answered nor failed, by those who live. */
+  /** Messages of live processes without a response or an error. */
   readonly open: number
 }
 
-export function readNoted(log: string): readonly Noted[] {
+export function readRecords(log: string): readonly LogRecord[] {
   return readFileSync(log, 'utf8')
     .split('\n')
     .slice(0, -1)
@@ -46,45 +46,46 @@ export function readNoted(log: string): readonly Noted[] {
     })
 }
 
-interface Life {
-  said?: Noted
-  readonly done: Noted[]
-  end?: Noted
+interface Message {
+  said?: LogRecord
+  readonly done: LogRecord[]
+  end?: LogRecord
 }
 
 /**
- * @param dead - processes that were killed: nobody waits for what they have said.
- * @param instant - when the fault was over, in milliseconds since 1970.
+ * @param dead - killed processes, which do not wait for responses.
+ * @param instant - the end of the fault, in milliseconds since 1970.
  */
-export function tally(noted: readonly Noted[], kind: Kind, dead: ReadonlySet<number>, instant: number): Tally {
-  const lives = new Map<string, Life>()
-  for (const one of noted) {
+export function tally(records: readonly LogRecord[], kind: Kind, dead: ReadonlySet<number>, instant: number): Tally {
+  const messages = new Map<string, Message>()
+  for (const one of records) {
     if (one.kind !== kind) continue
-    const life: Life = lives.get(one.n) ?? { done: [] }
-    lives.set(one.n, life)
-    if (one.event === 'done') life.done.push(one)
-    else if (one.event === 'said') life.said = one
-    else life.end = one
+    const message: Message = messages.get(one.n) ?? { done: [] }
+    messages.set(one.n, message)
+    if (one.event === 'done') message.done.push(one)
+    else if (one.event === 'said') message.said = one
+    else message.end = one
   }
-  const all = [...lives.values()]
+  const all = [...messages.values()]
   const again = all.flatMap(({ done }) => done.slice(1))
-  const isOwed = ({ said, end }: Life) => end?.event === 'answered' || (end === undefined && !dead.has(said!.pid))
-  const settled = ({ done, end }: Life) =>
+  const isExpected = ({ said, end }: Message) =>
+    end?.event === 'answered' || (end === undefined && !dead.has(said!.pid))
+  const settled = ({ done, end }: Message) =>
     kind === 'emit' ? done[0]?.at : end?.event === 'answered' ? end.at : undefined
   return {
     said: all.length,
     done: all.filter(({ done }) => done.length > 0).length,
     told: again.filter(({ more }) => more === true).length,
     untold: again.filter(({ more }) => more !== true).length,
-    lost: all.filter(life => life.done.length === 0 && isOwed(life)).length,
+    lost: all.filter(message => message.done.length === 0 && isExpected(message)).length,
     refused: all.filter(({ done, end }) => done.length === 0 && end?.event === 'failed').length,
     codes: [...new Set(all.flatMap(({ end }) => (end?.event === 'failed' ? [String(end.more)] : [])))],
-    latest: Math.max(0, ...all.map(life => (settled(life) ?? life.said!.at) - life.said!.at)),
-    recovered: Math.max(0, ...all.map(life => (life.said!.at < instant ? (settled(life) ?? 0) - instant : 0))),
+    latest: Math.max(0, ...all.map(message => (settled(message) ?? message.said!.at) - message.said!.at)),
+    recovered: Math.max(0, ...all.map(message => (message.said!.at < instant ? (settled(message) ?? 0) - instant : 0))),
     open: all.filter(
-      life =>
-        !dead.has(life.said!.pid) &&
-        (life.end === undefined || (kind === 'emit' && isOwed(life) && life.done.length === 0)),
+      message =>
+        !dead.has(message.said!.pid) &&
+        (message.end === undefined || (kind === 'emit' && isExpected(message) && message.done.length === 0)),
     ).length,
   }
 }

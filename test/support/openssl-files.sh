@@ -1,11 +1,11 @@
-# Keys and certificates in every format that people give to servers by mistake, in the current folder.
+# Writes keys and certificates in all formats that servers get, also by mistake, to the current folder.
 set -eu
-own() { # NAME, then options of `openssl req`: a key and a certificate that it signs itself.
+own() { # NAME, then options of `openssl req`: a key and a self-signed certificate.
   name=$1
   shift
   openssl req -x509 -nodes -days 30 -subj "/CN=$name" -keyout "$name.key" -out "$name.crt" "$@"
 }
-issue() { # NAME, ISSUER, and an extension: a key and a certificate that the issuer signs.
+issue() { # NAME, ISSUER, and an extension: a key and a certificate signed by the issuer.
   openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj "/CN=$1" -keyout "$1.key" -out "$1.csr"
   printf '%s\n' "$3" >"$1.ext"
   openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -days 30 -extfile "$1.ext" -out "$1.crt"
@@ -27,7 +27,7 @@ openssl genpkey -algorithm X25519 -out x25519.key
 openssl genpkey -genparam -algorithm DSA -pkeyopt dsa_paramgen_bits:1024 -out dsa.params
 openssl genpkey -paramfile dsa.params -out dsa.key
 
-# root signs middle, which signs leaf. Another authority of the same name as root has another key.
+# root signs middle, which signs leaf. Another authority with the name of root has another key.
 own root $ec:P-256
 mkdir again
 (cd again && own root $ec:P-256)

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type ClientOptions, WebSocket } from 'ws'
 import { createServer, type RunningServer, type ServerOptions } from '../../src/index.ts'
 
-/** A server on a free port, quiet, closed by the test that asked for it. */
+/** Starts a server on a free port without a log; it is closed after the test. */
 export async function serve(
   t: { after(fn: () => Promise<void>): void },
   options: ServerOptions = {},
@@ -14,7 +14,7 @@ export async function serve(
   return server
 }
 
-/** A real WebSocket client that keeps what it gets. */
+/** A WebSocket client that collects its messages. */
 export class Peer {
   readonly ws: WebSocket
   readonly received: (string | Buffer)[] = []
@@ -40,7 +40,7 @@ export class Peer {
     this.ws.send(payload)
   }
 
-  /** The first `count` messages, as soon as there are so many. */
+  /** Waits for the first `count` messages. */
   async get(count: number): Promise<readonly (string | Buffer)[]> {
     await until(() => this.received.length >= count, `${count} messages, got ${this.received.length}`)
     return this.received.slice(0, count)
@@ -52,18 +52,6 @@ export class Peer {
   }
 }
 
-/** The HTTP status that refuses a handshake. */
-export async function refusedWith(url: string, options: ClientOptions = {}): Promise<number> {
-  const ws = new WebSocket(url, options)
-  ws.on('error', () => {})
-  const status = await Promise.race([
-    once(ws, 'unexpected-response').then(([, response]) => response.statusCode as number),
-    once(ws, 'open').then(() => 101),
-  ])
-  ws.terminate()
-  return status
-}
-
 /** Waits for a condition, with a deadline. */
 export async function until(condition: () => boolean | Promise<boolean>, what = 'it', ms = 30_000): Promise<void> {
   const deadline = Date.now() + ms
@@ -73,7 +61,7 @@ export async function until(condition: () => boolean | Promise<boolean>, what = 
   }
 }
 
-/** Bare bytes to a server; `text` is everything that it answers until it closes. */
+/** Sends bytes to a server. `answer` waits until the server closes, and returns all that it sent. */
 export async function raw(url: string, bytes: string | Buffer): Promise<{ socket: Socket; answer(): Promise<string> }> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -84,7 +72,7 @@ export async function raw(url: string, bytes: string | Buffer): Promise<{ socket
   })
   await once(socket, 'connect')
   socket.write(bytes)
-  // Not `once` of events: it fails with a write that comes too late.
+  // `once` of node:events would reject on a failed write.
   const closed = new Promise(resolve => socket.once('close', resolve))
   return {
     socket,

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 
 /**
- * A port of 127.0.0.1 that is free, as are those `offsets` above it. It lies below what systems take for outgoing connections: from
- * there a stranger could have it while its server is away, and a client that tries again and again could connect to itself.
+ * A free port of 127.0.0.1 with free ports at `offsets` above it. It is below the range for outgoing connections: there another
+ * process could take it while its server is down, and a client that retries could connect to itself.
  */
 export async function freePort(...offsets: readonly number[]): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 
-/** Arrays as arrays; an error within one is an Error in it. */
+/** A reply; errors in arrays are `Error` objects. */
 export type Reply = string | number | null | Error | Reply[]
 
-/** Sends one command over a connection of its own; an error that Redis answers is thrown. */
+/** Sends a command over its own connection. @throws (rejects) the error reply of Redis. */
 export async function command(url: string, args: readonly string[], tls: ConnectionOptions = {}): Promise<Reply> {
   const { protocol, hostname, port, username, password } = new URL(url)
   const credentials = [username, password].filter(Boolean).map(decodeURIComponent)
@@ -14,7 +14,7 @@ export async function command(url: string, args: readonly string[], tls: Connect
   const secure = protocol === 'rediss:'
   const socket = secure ? connectTls({ ...at, ...tls }) : connect(at)
   const deadline = setTimeout(
-    () => socket.destroy(new Error(`no answer of ${at.host}:${at.port} to ${args[0]}`)),
+    () => socket.destroy(new Error(`no reply of ${at.host}:${at.port} to ${args[0]}`)),
     10_000,
   )
   try {
@@ -29,7 +29,7 @@ export async function command(url: string, args: readonly string[], tls: Connect
       if (error !== undefined) throw error
       return replies.at(-1)!
     }
-    throw new Error(`${at.host}:${at.port} closed the connection instead of answering ${args[0]}`)
+    throw new Error(`${at.host}:${at.port} closed the connection without a reply to ${args[0]}`)
   } finally {
     clearTimeout(deadline)
     socket.on('error', () => {}).destroy()
@@ -58,7 +58,7 @@ function parseMany(bytes: Buffer, start: number, count: number): Parsed<Reply[]>
   return { value, end }
 }
 
-/** RESP 2 (redis.io/docs/latest/develop/reference/protocol-spec); undefined: not all of it is here yet. */
+/** RESP 2 (redis.io/docs/latest/develop/reference/protocol-spec); `undefined` if the reply is not complete. */
 function parse(bytes: Buffer, start: number): Parsed<Reply> {
   const line = bytes.indexOf('\r\n', start)
   if (line < 0) return undefined

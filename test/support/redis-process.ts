@@ -2,22 +2,22 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from './peer.ts'
 import { freePort } from './port.ts'
 import { NO_REDIS, redisBinary } from './redis-binary.ts'
 import { command, type Reply } from './redis-command.ts'
 
-/** Directives of redis.conf: name (the first words of one that may come several times) and value. */
+/** Directives of redis.conf: name (with the first arguments of a repeatable directive) and value. */
 export type RedisConfig = Readonly<Record<string, string>>
 
-/** PEM texts; the certificate is its own authority, and clients need none. */
+/** PEM strings of a self-signed certificate; clients need none. */
 export interface RedisTls {
   readonly key: string
   readonly cert: string
 }
 
 export interface RedisOptions {
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number
   readonly config?: RedisConfig
   /** All connections are TLS. */
@@ -27,22 +27,22 @@ export interface RedisOptions {
 export interface RedisServer {
   readonly port: number
   readonly url: string
-  /** undefined: the server of REDIS_URL, which can be neither paused nor killed; so are skipped with `skipWithoutOwn`. */
+  /** `undefined` for the server of REDIS_URL, which cannot be paused or killed; `skipWithoutOwn` skips such tests. */
   readonly pid: number | undefined
-  /** One command over a connection of its own; an error that Redis answers is thrown. */
+  /** Sends a command over its own connection. @throws (rejects) the error reply of Redis. */
   command(...args: string[]): Promise<Reply>
-  /** Stops its process: connections stay, the system still accepts new ones, nothing is answered. */
+  /** Stops its process with SIGSTOP: the system still accepts connections, but nothing is answered. */
   pause(): void
   resume(): void
-  /** As a crash; resolves when it is gone. */
+  /** Kills it, and waits for its exit. */
   kill(): Promise<void>
-  /** Again on the same port, empty; kills it first if it runs. */
+  /** Kills it if it runs, and starts it empty on the same port. */
   restart(): Promise<void>
-  /** The end of it and of its folder; also after `kill`, and twice. */
+  /** Kills it and removes its folder; also after `kill`, and twice. */
   stop(): Promise<void>
 }
 
-/** Starts one without persistence on loopback. */
+/** Starts a server without persistence on loopback. */
 export async function startOwn(options: RedisOptions, args: readonly string[] = []): Promise<OwnRedis> {
   const binary = redisBinary()
   if (binary === undefined) throw new Error(NO_REDIS)
@@ -55,19 +55,19 @@ export async function startOwn(options: RedisOptions, args: readonly string[] = 
       return server
     } catch (error) {
       await server.stop()
-      // Another test process took the port between our look and our start.
+      // Another process may take the port before the start.
       const taken = options.port === undefined && /address already in use/i.test(String(error))
       if (!taken || tries === 5) throw error
     }
   }
 }
 
-/** How far the bus of a cluster's node is from its port. */
+/** Offset of the cluster bus port of a node. */
 const BUS = 10_000
 
 /**
- * Runs a server until its own standard input ends: also when we are killed, after which Redis would live on. The folder is
- * its $0. Exits when the server is gone, however it went.
+ * Runs a server until standard input ends, so that Redis also ends when the test process is killed. $0 is its folder. Exits with the
+ * server.
  */
 const GUARD = `
   exec 4<&0
@@ -119,7 +119,7 @@ class OwnRedis implements RedisServer {
 
   async start(): Promise<void> {
     this.#log = ''
-    // In a session of its own: an interrupt in the terminal is for the tests, and the guard must outlive them.
+    // In its own session: the guard must outlive an interrupted test process.
     const guard = spawn('/bin/sh', ['-c', GUARD, this.#folder, ...this.#run], { detached: true })
     this.#guard = guard
     guard.stdin.on('error', () => {})
@@ -132,8 +132,8 @@ class OwnRedis implements RedisServer {
     guard.once('close', () => {
       this.#guard = undefined
     })
-    await eventually(() => {
-      if (this.#guard === undefined) throw new Error(`redis ended at once:\n${this.#log}`)
+    await until(() => {
+      if (this.#guard === undefined) throw new Error(`redis exited at start:\n${this.#log}`)
       return /^pid \d+$/m.test(this.#log) && /Ready to accept connections|Sentinel ID is/.test(this.#log)
     }, `redis on port ${this.port}`)
   }
@@ -172,16 +172,3 @@ class OwnRedis implements RedisServer {
 }
 
 const PLAIN: RedisConfig = { bind: '127.0.0.1', save: '""', appendonly: 'no', 'repl-diskless-sync-delay': '0' }
-
-/** As `until`, for what Redis must be asked. */
-export async function eventually(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  ms = 20_000,
-): Promise<void> {
-  const deadline = Date.now() + ms
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`)
-    await sleep(10)
-  }
-}

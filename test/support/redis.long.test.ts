@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { generate } from 'selfsigned'
+import { selfSigned } from './certificates.ts'
 import { folder, root } from './cli.ts'
 import { until } from './peer.ts'
 import {
@@ -36,7 +36,7 @@ function lives(pid: number): boolean {
   }
 }
 
-/** A module of this repository in a process of its own, which gets nothing but this. */
+/** Runs a module in its own process with only these variables. */
 function child(code: string, env: Readonly<Record<string, string>>) {
   const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
   const started = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -48,7 +48,7 @@ function child(code: string, env: Readonly<Record<string, string>>) {
 }
 
 describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
-  it('answers commands with what Redis means', async t => {
+  it('returns the replies of Redis', async t => {
     const server = await redis(t)
     assert.equal(await server.command('SET', 'k', 'grün'), 'OK')
     assert.equal(await server.command('GET', 'k'), 'grün')
@@ -58,14 +58,14 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
     await assert.rejects(server.command('INCR', 'k'), { message: 'ERR value is not an integer or out of range' })
   })
 
-  it('takes an answer that comes in many pieces', async t => {
+  it('accepts a reply in many pieces', async t => {
     const server = await redis(t)
     const long = 'ü'.repeat(1_000_000)
     await server.command('RPUSH', 'list', long, 'short')
     assert.deepEqual(await server.command('LRANGE', 'list', '0', '-1'), [long, 'short'])
   })
 
-  it('is alone, keeps nothing on disk, and takes directives', async t => {
+  it('is standalone, has no persistence, and accepts directives', async t => {
     const [one, two] = await Promise.all([redis(t, { config: { maxmemory: '5mb' } }), redis(t)])
     await one.command('SET', 'k', 'v')
     assert.equal(await two.command('GET', 'k'), null)
@@ -74,20 +74,20 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(await one.command('CONFIG', 'GET', 'appendonly'), ['appendonly', 'no'])
   })
 
-  it('with a password has it in its URL', async t => {
+  it('has its password in its URL', async t => {
     const server = await redis(t, { config: { requirepass: 's3cret' } })
     assert.equal(server.url, `redis://:s3cret@127.0.0.1:${server.port}`)
     assert.equal(await server.command('PING'), 'PONG')
   })
 
-  it('speaks TLS', async t => {
-    const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+  it('supports TLS', async t => {
+    const { key, cert } = await selfSigned()
     const server = await redis(t, { tls: { key, cert } })
     assert.equal(server.url, `rediss://127.0.0.1:${server.port}`)
     assert.equal(await server.command('PING'), 'PONG')
   })
 
-  it('answers nothing while it is paused, and all of it afterwards', async t => {
+  it('answers nothing while it is paused, and everything later', async t => {
     const server = await redis(t)
     server.pause()
     let answered = false
@@ -101,7 +101,7 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
     assert.equal(await answer, 'PONG')
   })
 
-  it('is gone when it was killed, and comes again empty on its port', async t => {
+  it('can be killed, and restarts empty on its port', async t => {
     const server = await redis(t)
     const { pid, port } = server
     await server.command('SET', 'k', 'v')
@@ -114,14 +114,14 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
     assert.equal(await server.command('GET', 'k'), null)
   })
 
-  it('starts on the port asked for, or says why not', async t => {
+  it('starts on the given port, or reports why not', async t => {
     const first = await redis(t)
     await assert.rejects(startRedis({ port: first.port }), /redis ended at once:.*Address already in use/s)
     await first.stop()
     assert.equal((await redis(t, { port: first.port })).port, first.port)
   })
 
-  it('stops twice, paused and killed, with its folder', async () => {
+  it('stops twice, paused and killed, and removes its folder', async () => {
     const [paused, killed] = await Promise.all([startRedis(), startRedis()])
     const [, dir] = (await paused.command('CONFIG', 'GET', 'dir')) as string[]
     const { pid } = paused
@@ -133,7 +133,7 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
   })
 
   for (const state of ['running', 'paused']) {
-    it(`ends with a test process that is killed, also ${state}`, async () => {
+    it(`ends when its test process is killed, also ${state}`, async () => {
       const code = `
         import { startRedis } from './test/support/redis.ts'
         const server = await startRedis()
@@ -152,7 +152,7 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
 })
 
 describe('a Redis Cluster of the tests', { skip: skipWithoutOwn }, () => {
-  it('has three masters that know each other, and takes one back with its slots', async t => {
+  it('has three connected masters, and accepts a restarted one with its slots', async t => {
     const cluster = await startRedisCluster()
     t.after(() => cluster.stop())
     const ports = cluster.nodes.map(({ port }) => port)
@@ -184,7 +184,7 @@ describe('a Redis Cluster of the tests', { skip: skipWithoutOwn }, () => {
 })
 
 describe('Sentinels of the tests', { skip: skipWithoutOwn }, () => {
-  it('name the replica when the master is killed', async t => {
+  it('report the replica when the master is killed', async t => {
     const set = await startSentinelSet()
     t.after(() => set.stop())
     assert.equal(set.sentinels.length, 3)
@@ -199,15 +199,15 @@ describe('Sentinels of the tests', { skip: skipWithoutOwn }, () => {
   })
 })
 
-describe('where there is no Redis', () => {
-  it('the tests of one name what to do', async () => {
+describe('without Redis', () => {
+  it('tests that need it report what to do', async () => {
     const code = `import { startRedis } from './test/support/redis.ts'; await startRedis()`
     const { code: exit, stderr } = await child(code, { PATH: '/nonexistent' }).ended
     assert.equal(exit, 1)
     assert.ok(stderr.includes(`Error: ${NO_REDIS}\n`), stderr)
   })
 
-  it('that of REDIS_URL does for tests that need one, and no more', { skip: skipWithoutOwn }, async t => {
+  it('REDIS_URL is used by tests that need no server of their own', { skip: skipWithoutOwn }, async t => {
     const { url } = await redis(t)
     const code = `
       import assert from 'node:assert/strict'
@@ -225,7 +225,7 @@ describe('where there is no Redis', () => {
 
   const provide = `import './scripts/find-redis.mjs'`
 
-  it('it is installed before the tests, where that can be done, and starts no service', {
+  it('it is installed before the tests, if possible, without starting a service', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async t => {
     const bin = folder(t)
@@ -252,13 +252,13 @@ describe('where there is no Redis', () => {
     assert.deepEqual(again, { code: 0, stderr: '' })
   })
 
-  it('what to do is said before the tests where it cannot be installed', async t => {
+  it('the tests print what to do before they start, if it cannot be installed', async t => {
     const empty = folder(t)
     const { code, stderr } = await child(provide, { PATH: empty }).ended
     assert.deepEqual({ code, stderr }, { code: 0, stderr: `${NO_REDIS}\n` })
   })
 
-  it('REDIS_URL is enough: nothing is installed', async t => {
+  it('REDIS_URL suffices: nothing is installed', async t => {
     const empty = folder(t)
     const { code, stderr } = await child(provide, { PATH: empty, REDIS_URL: 'redis://127.0.0.1' }).ended
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })

@@ -1,16 +1,17 @@
+import { until } from './peer.ts'
 import { NO_REDIS, redisBinary } from './redis-binary.ts'
 import { command, type Reply } from './redis-command.ts'
-import { eventually, type RedisConfig, type RedisOptions, type RedisServer, startOwn } from './redis-process.ts'
+import { type RedisConfig, type RedisOptions, type RedisServer, startOwn } from './redis-process.ts'
 
 export type { RedisConfig, RedisOptions, RedisServer, RedisTls } from './redis-process.ts'
 
-/** Why tests with a Redis are skipped; false: there is a binary, or REDIS_URL. */
+/** Reason to skip tests with Redis; false if there is a binary or REDIS_URL. */
 export const skipWithoutRedis: string | false = redisBinary() === undefined && !process.env.REDIS_URL && NO_REDIS
 
-/** Why tests that start, stop and configure a Redis of their own are skipped; false: there is a binary. */
+/** Reason to skip tests that start their own Redis; false if there is a binary. */
 export const skipWithoutOwn: string | false = redisBinary() === undefined && NO_REDIS
 
-/** Starts a Redis without persistence on loopback; with no binary and no options it is that of REDIS_URL, which may hold keys of others. */
+/** Starts a Redis without persistence on loopback. Without a binary and options it is the server of REDIS_URL, which may have other keys. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   if (skipWithoutOwn === false) return startOwn(options)
   if (Object.keys(options).length > 0 || !process.env.REDIS_URL) throw new Error(skipWithoutOwn)
@@ -18,30 +19,30 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 }
 
 function givenRedis(url: string): RedisServer {
-  const notOurs = () => {
-    throw new Error(skipWithoutOwn || 'not ours')
+  const refuse = () => {
+    throw new Error(skipWithoutOwn || 'the server of REDIS_URL')
   }
   return {
     port: Number(new URL(url).port || 6379),
     url,
     pid: undefined,
     command: (...args) => command(url, args),
-    pause: notOurs,
-    resume: notOurs,
-    kill: notOurs,
-    restart: notOurs,
+    pause: refuse,
+    resume: refuse,
+    kill: refuse,
+    restart: refuse,
     stop: async () => {},
   }
 }
 
 export interface RedisCluster {
-  /** Three masters, each with a third of the slots; one that is killed comes back with its slots by `restart`. */
+  /** Three masters, each with a third of the slots; `restart` restores a killed one with its slots. */
   readonly nodes: readonly RedisServer[]
   readonly urls: readonly string[]
   stop(): Promise<void>
 }
 
-/** A Redis Cluster in which every node finds everything in order. */
+/** Starts a Redis Cluster and waits until all nodes report state ok. */
 export async function startRedisCluster(): Promise<RedisCluster> {
   const config = { 'cluster-enabled': 'yes', 'cluster-config-file': 'nodes.conf', 'cluster-node-timeout': '2000' }
   const nodes: RedisServer[] = []
@@ -53,7 +54,7 @@ export async function startRedisCluster(): Promise<RedisCluster> {
       await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))
     }
     for (const node of nodes.slice(1)) await node.command('CLUSTER', 'MEET', '127.0.0.1', String(nodes[0]!.port))
-    await eventually(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), 'a whole cluster')
+    await until(async () => (await Promise.all(nodes.map(isComplete))).every(Boolean), 'a complete cluster')
   } catch (error) {
     await stopAll(nodes)
     throw error
@@ -63,7 +64,7 @@ export async function startRedisCluster(): Promise<RedisCluster> {
 
 const slot = (third: number) => Math.floor((16_384 * third) / 3)
 
-async function isWhole(node: RedisServer): Promise<boolean> {
+async function isComplete(node: RedisServer): Promise<boolean> {
   const info = String(await node.command('CLUSTER', 'INFO'))
   return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3')
 }
@@ -74,20 +75,20 @@ export interface Address {
 }
 
 export interface SentinelSet {
-  /** The name of the master, for the sentinels. */
+  /** The name of the master in the sentinels. */
   readonly name: string
   readonly sentinels: readonly Address[]
-  /** Who began as what. */
+  /** The initial roles. */
   readonly master: RedisServer
   readonly replica: RedisServer
-  /** As the sentinels tell. */
+  /** The master by the sentinels. */
   currentMaster(): Promise<Address>
-  /** Kills the current master; resolves when all sentinels name the other and it takes writes. The killed one may `restart`: ten seconds later it is its replica. */
+  /** Kills the current master, and waits until the other server is the master. The killed one may `restart`, and is a replica after 10 s. */
   failover(): Promise<Address>
   stop(): Promise<void>
 }
 
-/** A master, its replica, and three sentinels that know both and each other; they need 0.5 s to miss one. */
+/** Starts a master, its replica, and three connected sentinels, which detect a failure after 0.5 s. */
 export async function startSentinelSet(): Promise<SentinelSet> {
   const name = 'fws'
   const all: RedisServer[] = []
@@ -99,8 +100,8 @@ export async function startSentinelSet(): Promise<SentinelSet> {
   try {
     const master = await add({})
     const replica = await add({ replicaof: `127.0.0.1 ${master.port}` })
-    // A sentinel asks a master for its replicas at once, and then only after ten seconds.
-    await eventually(async () => String(await replica.command('INFO')).includes('master_link_status:up'), 'a replica')
+    // A sentinel asks a master for its replicas at its start, and then only after 10 s.
+    await until(async () => String(await replica.command('INFO')).includes('master_link_status:up'), 'a replica')
     const monitor = {
       'sentinel monitor': `${name} 127.0.0.1 ${master.port} 2`,
       'sentinel down-after-milliseconds': `${name} 500`,
@@ -111,7 +112,7 @@ export async function startSentinelSet(): Promise<SentinelSet> {
       await add(monitor, '--sentinel'),
       await add(monitor, '--sentinel'),
     ]
-    await eventually(async () => (await Promise.all(sentinels.map(seesAll))).every(Boolean), 'sentinels')
+    await until(async () => (await Promise.all(sentinels.map(seesAll))).every(Boolean), 'sentinels')
     return new Sentinels(name, sentinels, master, replica)
   } catch (error) {
     await stopAll(all)
@@ -126,10 +127,10 @@ export async function startSentinelSet(): Promise<SentinelSet> {
   }
 }
 
-/** A flat list of names and values. */
+/** Fields of an array of alternating names and values. */
 function fieldsOf(reply: Reply): ReadonlyMap<string, string> {
-  const list = reply as string[]
-  return new Map(list.flatMap((field, i) => (i % 2 === 0 ? [[field, list[i + 1]!] as const] : [])))
+  const fields = reply as string[]
+  return new Map(fields.flatMap((field, i) => (i % 2 === 0 ? [[field, fields[i + 1]!] as const] : [])))
 }
 
 class Sentinels implements SentinelSet {
@@ -160,9 +161,9 @@ class Sentinels implements SentinelSet {
     const { port } = await this.currentMaster()
     const [old, next] = port === this.master.port ? [this.master, this.replica] : [this.replica, this.master]
     await old.kill()
-    await eventually(async () => {
+    await until(async () => {
       const named = await Promise.all(this.#processes.map(sentinel => this.#masterOf(sentinel)))
-      // One that is being promoted drops its clients.
+      // A server drops its clients while it is promoted.
       const [role] = (await next.command('ROLE').catch(() => [])) as string[]
       return role === 'master' && named.every(([, port]) => Number(port) === next.port)
     }, `port ${next.port} as master`)

@@ -1,38 +1,38 @@
 import { join } from 'node:path'
-import { type Launched, shipped } from './cli.ts'
+import { built, type Launched } from './cli.ts'
 import { body, metricsOf } from './metrics.ts'
 import { until } from './peer.ts'
 import { root } from './root.ts'
 
-/** Growth in bytes that is no leak: caches, pools, what the collector has not given back to the system. */
+/** Growth in bytes that is not a leak: caches, pools, memory that the garbage collector keeps. */
 const HEAP_NOISE = 16_000_000
 const RSS_NOISE = 128_000_000
 
-/** For `launch`: a server whose resources can be asked for; more filters may stand behind its own. */
+/** For `launch`: a server that reports its resources; more filters may follow. */
 export const watched = {
   argv: watchedArgv(),
-  command: ['--expose-gc', ...shipped],
+  command: ['--expose-gc', ...built],
 }
 
-/** The same with guards before its filters. */
+/** The arguments with guards before the filters. */
 export function watchedArgv(...guards: readonly string[]): string[] {
   const resources = join(root, 'test/support/filters/resources.ts')
   return ['--port', '0', '--health-port', '0', '-f', ...guards, 'health', resources]
 }
 
 export interface Resources {
-  /** Handles and timers by kind, the connection that asks included. */
+  /** Handles and timers by kind, including the connection of the request. */
   readonly handles: Readonly<Record<string, number>>
   readonly rss: number
   readonly heapUsed: number
 }
 
-/** What the process of a watched server holds now. */
+/** The current resources of a watched server. */
 export async function resourcesOf(server: Launched): Promise<Resources> {
   return JSON.parse(await body(`${server.url.replace('ws', 'http')}/resources`))
 }
 
-/** Waits until a server has as few clients, handles and bytes as before. */
+/** Waits until a server has no clients, and no more handles and memory than before. */
 export async function recovered(server: Launched, before: Resources, ms?: number): Promise<void> {
   let state = ''
   const isBack = async () => {
@@ -47,7 +47,7 @@ export async function recovered(server: Launched, before: Resources, ms?: number
     )
   }
   try {
-    await until(isBack, 'the resources of before', ms)
+    await until(isBack, 'the earlier resources', ms)
   } catch (error) {
     throw new Error(`${(error as Error).message}\nbefore ${JSON.stringify(before)}\nnow ${state}`)
   }

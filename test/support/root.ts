@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** The repository, from its sources and from their compiled copy in `.build` alike. */
+/** The root of the repository, from the sources and from `.build`. */
 export const root = rootAbove(import.meta.dirname)
 
 function rootAbove(folder: string): string {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 
-/** A folder on a disk of so few bytes, or `undefined` where none can be made. */
+/** A folder on a file system of `bytes`; `undefined` if it cannot be mounted. */
 export function smallDisk(t: TestContext, bytes: number): string | undefined {
   const path = mkdtempSync(join(tmpdir(), 'fws-'))
   try {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 
-/** Renames in a thread of its own, as fast as it can, until its parent ends it. */
+/** Renames in a loop until the worker is terminated. */
 const SWAP = `
 const { renameSync, symlinkSync } = require('node:fs')
 const { parentPort, workerData: { path, target } } = require('node:worker_threads')
@@ -14,7 +14,7 @@ for (;;) {
   renameSync(path + '.real', path)
 }`
 
-/** Runs a function while a file or folder and a symbolic link to `target` take turns at a path. */
+/** Runs a function while a path alternates between a file or folder and a symbolic link to `target`. */
 export async function whileSwapping(
   t: { after(fn: () => Promise<unknown>): void },
   path: string,

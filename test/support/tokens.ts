@@ -3,7 +3,7 @@ import jwt, { type Algorithm, type SignOptions } from 'jsonwebtoken'
 
 export const SECRET = 'a secret of thirty-two bytes, or more'
 
-/** A token as an issuer would make it, good for a minute unless told otherwise. */
+/** A valid token. Default: expires in a minute. */
 export function sign(
   claims: object,
   { key = SECRET, algorithm = 'HS256', kid }: { key?: string | KeyObject; algorithm?: string; kid?: unknown } = {},
@@ -13,13 +13,13 @@ export function sign(
   return jwt.sign({ exp: now + 60, ...claims }, key, { algorithm: algorithm as Algorithm, header })
 }
 
-/** Parts as they are: what no library would make. */
+/** A token of arbitrary parts. */
 export function forge(header: unknown, payload: unknown, signature = ''): string {
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
   return `${part(header)}.${part(payload)}.${signature}`
 }
 
-/** Signed with the secret, whatever it holds; a text goes in as it is. */
+/** A token of any payload, signed with the secret. A string is not encoded as JSON. */
 export function forgeSigned(payload: unknown, header: object = {}): string {
   const unsigned = [
     JSON.stringify({ alg: 'HS256', typ: 'JWT', ...header }),
@@ -33,7 +33,7 @@ export function forgeSigned(payload: unknown, header: object = {}): string {
 export interface KeyPair {
   readonly publicKey: KeyObject
   readonly privateKey: KeyObject
-  /** The public one, PEM. */
+  /** The public key as PEM. */
   readonly pem: string
   readonly privatePem: string
 }
@@ -55,7 +55,7 @@ function withPem({ publicKey, privateKey }: { publicKey: KeyObject; privateKey: 
   }
 }
 
-/** As it stands in a key set. */
+/** A public key in the form of a key set. */
 export function jwk({ publicKey }: KeyPair, more: object): object {
   return { ...publicKey.export({ format: 'jwk' }), use: 'sig', ...more }
 }

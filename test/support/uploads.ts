@@ -2,9 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { Uploads, type UploadsOptions } from '../../filters/media/uploads.ts'
-import { folder } from './cli.ts'
-
-type Test = Parameters<typeof folder>[0]
+import { folder, type Test } from './cli.ts'
 
 /** The smallest PNG, of one pixel. */
 export const PNG = Buffer.from(
@@ -12,12 +10,12 @@ export const PNG = Buffer.from(
   'hex',
 )
 
-/** So many bytes that begin as a PNG does. */
+/** A Buffer of `bytes` that begins like a PNG. */
 export function png(bytes: number): Buffer {
   return Buffer.concat([PNG, Buffer.alloc(bytes - PNG.length)])
 }
 
-/** Uploads to an empty folder, gone after the test. */
+/** Uploads to an empty folder, removed after the test. */
 export async function uploadsOf(t: Test, options: Partial<UploadsOptions> = {}): Promise<Uploads> {
   const uploads = new Uploads({
     folder: options.folder ?? join(folder(t), 'uploads'),
@@ -34,7 +32,7 @@ export async function uploadsOf(t: Test, options: Partial<UploadsOptions> = {}):
   return uploads
 }
 
-/** What lies in its folder, parts included. */
+/** The files in its folder, including unfinished ones. */
 export function filesOf({ folder }: { readonly folder: string }): readonly string[] {
   return readdirSync(folder).sort()
 }

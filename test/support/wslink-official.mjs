@@ -1,5 +1,5 @@
-// A program of users: the official client, in a process of its own, since it needs globals of a browser.
-// Arguments: the package, the server, a program. What the program returns is printed as JSON.
+// Runs a program with an official client in its own process, since the client needs globals of a browser.
+// Arguments: the package, the URL, the program. Prints the result of the program as JSON.
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 
@@ -12,11 +12,11 @@ globalThis.window = {
   location: { protocol: 'http:', hostname: '127.0.0.1', host: '127.0.0.1', port: '', pathname: '/' },
 }
 globalThis.document = { baseURI: 'http://127.0.0.1/' }
-// The clients say there what went wrong; standard output is for the result.
+// The clients log errors there; standard output has only the result.
 console.log = console.error
 const { SmartConnect } = require(name)
 
-/** Settles with a session when the server lets it in, rejects with what it says else. */
+/** Resolves with a session, or rejects with the error of the server. */
 function enter(secret = 's3cret') {
   const smart = SmartConnect.newInstance({ config: { sessionURL: url, secret } })
   return new Promise((resolve, reject) => {
@@ -27,7 +27,7 @@ function enter(secret = 's3cret') {
         call: session.call,
         attach: session.addAttachment,
         connection,
-        /** What is published on a topic, as it comes; `next(count)` waits for so many in all. */
+        /** Collects the publishes of a topic; `next(count)` waits for the first `count`. */
         hear(topic) {
           const heard = []
           const { unsubscribe } = session.subscribe(topic, ([data]) => void heard.push(data))
@@ -49,7 +49,7 @@ function enter(secret = 's3cret') {
   })
 }
 
-/** Bytes, as whichever kind the client gives them. */
+/** Bytes from any type that the client returns. */
 async function bytesOf(value) {
   if (value instanceof Blob) return Buffer.from(await value.arrayBuffer())
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
@@ -60,7 +60,7 @@ const digest = async value =>
     .update(await bytesOf(value))
     .digest('hex')
 
-/** Not random, and no two places alike. */
+/** Deterministic bytes without repetition. */
 function pattern(length) {
   const bytes = Buffer.alloc(length)
   for (let at = 0; at + 4 <= length; at += 4) bytes.writeUInt32LE((at * 2_654_435_761) >>> 0, at)

@@ -1,23 +1,18 @@
 import { createHash } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
-import { browser, watched } from './browser.ts'
+import { browser, DESKTOP, watched } from './browser.ts'
 import { launch } from './cli.ts'
 import { until } from './peer.ts'
 
-export const DESKTOP = { width: 1280, height: 800 }
-export const PHONE = { width: 390, height: 844 }
-/** What Chromium logs by itself while there is no server. */
-export const AWAY = /WebSocket connection to .* failed/
-
 interface Started {
   port?: string
-  /** Few, as Chromium draws without a graphics card here. */
+  /** Frames per second. Few, since Chromium draws without a graphics card. */
   fps?: string
   secret?: string
 }
 
-/** The example as its one command starts it, but on a free port. */
+/** Starts the example on a free port. */
 export async function start(t: TestContext, { port = '0', fps = '10', secret }: Started = {}) {
   const flags = ['-p', port, '--procedures-fps', fps, ...(secret === undefined ? [] : ['--wslink-secret', secret])]
   const server = await launch(t, ['-c', 'examples/wslink/config.json', ...flags])
@@ -31,7 +26,7 @@ export async function open(t: TestContext, chromium: Browser, url: string, expec
   return page
 }
 
-/** A page of the example, connected. */
+/** Opens a connected page. */
 export async function enter(t: TestContext, chromium: Browser, http: string, expected?: RegExp): Promise<Page> {
   const page = await open(t, chromium, http, expected)
   await page.waitForSelector('.online')
@@ -39,13 +34,12 @@ export async function enter(t: TestContext, chromium: Browser, http: string, exp
 }
 
 export async function one(t: TestContext, started?: Started) {
-  // Before its server, so that it is closed first: a page without a server logs errors.
   const chromium = await browser(t)
   const at = await start(t, started)
   return { ...at, chromium, page: await enter(t, chromium, at.http) }
 }
 
-/** Calls a procedure by its form; answers the line of the newest answer, when there is one. */
+/** Calls a procedure by its form, and returns the line of its reply. */
 export async function call(page: Page, method: string, ...args: string[]): Promise<{ name: string; texts: string[] }> {
   const form = page.locator(`form[data-method="${method}"]`)
   for (const [index, arg] of args.entries()) await form.locator('input').nth(index).fill(arg)
@@ -58,7 +52,7 @@ export async function call(page: Page, method: string, ...args: string[]): Promi
   }
 }
 
-/** Looks at what the page draws, as digests of its pixels; waits until there were so many different ones. */
+/** Waits until the page has drawn `count` different images, compared by digests of their pixels. */
 export async function pictures(page: Page, count: number): Promise<void> {
   const seen = new Set<string>()
   await until(async () => {
@@ -71,7 +65,7 @@ export async function pictures(page: Page, count: number): Promise<void> {
   }, `${count} pictures`)
 }
 
-/** What goes through the connections that a page opens from now on. */
+/** Counts the traffic of later connections of a page. */
 export function traffic(page: Page) {
   const seen = { images: 0, turns: 0 }
   page.on('websocket', socket => {

@@ -42,7 +42,7 @@ export function exchange(name: string): readonly Vector[] {
   return found
 }
 
-/** A filter that uses wslink, like an application. */
+/** A filter that uses wslink. */
 export function building(on: (wslink: WslinkApi) => void): FilterModule {
   return {
     uses: ['wslink'],
@@ -141,10 +141,10 @@ export class Client2 {
 export type Version = 'wslink' | 'wslink-1'
 
 /**
- * Runs a program with an official client, and answers what it returns. It finds `enter`, `bytesOf`, `digest`, `pattern`
- * and `url`, as `wslink-official.mjs` says.
+ * Runs a program with an official client, and returns its result. Its variables are `enter`, `bytesOf`, `digest`, `pattern` and
+ * `url` of `wslink-official.mjs`.
  */
-// biome-ignore lint/suspicious/noExplicitAny: a test knows what its program returns
+// biome-ignore lint/suspicious/noExplicitAny: tests know the results of their programs
 export async function official(version: Version, url: string, program: string): Promise<any> {
   const argv = [join(root, 'test/support/wslink-official.mjs'), version, url, program]
   const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Payload } from 'filtered-websocket'
 
-/** Tells two messages apart, short enough for a line of a log. */
+/** Identifies a message, short enough for a log line. */
 export function fingerprint(payload: Payload): string {
   const bytes = Buffer.from(payload)
   const content = bytes.length <= 100 ? bytes.toString('hex') : createHash('sha256').update(bytes).digest('hex')

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Host, Payload } from 'filtered-websocket'
 import { fingerprint } from './fingerprint.ts'
 
-/** Has each message wait, then tells the log of it. */
+/** Delays each message, then logs it. */
 export const setup = ({ log }: Host) => ({
   async message(payload: Payload, { handshake }: Client) {
     await sleep(1)

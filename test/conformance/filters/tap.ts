@@ -1,7 +1,7 @@
 import type { Client, Host, Payload } from 'filtered-websocket'
 import { fingerprint } from './fingerprint.ts'
 
-/** Stands between the socket and the parsers, and tells the log what came out behind them. */
+/** A data filter: logs the messages that leave the parsers after it. */
 export const setup = ({ log }: Host) => ({
   data: () => {},
   message: (payload: Payload, { handshake }: Client) =>

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { folder, type Launched, launch, run } from '../../support/cli.ts'
-import { knock } from '../../support/knock.ts'
 import { Peer, until } from '../../support/peer.ts'
 import { ec, forge, forgeSigned, rsa, SECRET, sign } from '../../support/tokens.ts'
+import { upgrade } from '../../support/upgrade.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -35,7 +35,7 @@ function assertUnsaid(server: Launched, token: string): void {
 /** Asserts the reason in the response and in the log. */
 async function assertRefused(server: Launched, token: string, reason: string): Promise<void> {
   const before = refused(server).length
-  const { status, headers, body } = await knock(server.url, bearer(token))
+  const { status, headers, body } = await upgrade(server.url, bearer(token))
   assert.deepEqual([status, body], [401, `token refused: ${reason}\n`])
   assert.equal(
     headers['www-authenticate'],
@@ -58,7 +58,7 @@ describe('jwt with a secret, attacked', () => {
   const good = { sub: 'ann', aud: 'chat', iss: 'https://issuer.example' }
 
   it('admits a client with a valid token', async () => {
-    const { status, peer } = await knock(server.url, bearer(sign(good)))
+    const { status, peer } = await upgrade(server.url, bearer(sign(good)))
     assert.equal(status, 101)
     peer!.send('hello')
     assert.deepEqual(await peer!.get(1), ['hello'])
@@ -121,7 +121,7 @@ describe('jwt with a secret, attacked', () => {
 
   it('logs no part of a token in the URL, valid or not, at any level', async () => {
     for (const token of [sign(good), sign({ ...good, exp: now() - 60 })]) {
-      const { peer } = await knock(`${server.url}/?token=${token}&x=1`)
+      const { peer } = await upgrade(`${server.url}/?token=${token}&x=1`)
       peer?.send('hello')
       await peer?.get(1)
       peer?.ws.close()
@@ -188,7 +188,7 @@ describe('jwt with a public key, attacked', () => {
 
   it('admits a client with a token of the private key', async () => {
     const token = sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256' })
-    assert.equal((await knock(server.url, bearer(token))).status, 101)
+    assert.equal((await upgrade(server.url, bearer(token))).status, 101)
   })
 
   it('refuses HS256 with the public key as secret', async () => {

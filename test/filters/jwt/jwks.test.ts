@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { RemoteKeys } from '../../../filters/jwt/jwks.ts'
 import { launch } from '../../support/cli.ts'
-import { knock } from '../../support/knock.ts'
 import { until } from '../../support/peer.ts'
 import { ec, jwk, type KeyPair, rsa, sign } from '../../support/tokens.ts'
+import { upgrade } from '../../support/upgrade.ts'
 
 const keysOf = (...keys: object[]) => JSON.stringify({ keys })
 const rs256 = (pair: KeyPair, kid?: unknown) => sign({ sub: 'ann' }, { key: pair.privateKey, algorithm: 'RS256', kid })
@@ -145,7 +145,7 @@ describe('jwt: keys of a URL', () => {
     ['an empty set', (res: ServerResponse) => void res.end('{"keys":[]}'), /no signature keys/],
   ] as const)
     it(`${what} is not a key set: key unavailable`, async t => {
-      const { state, find, warnings } = await remote(t, '', { timeoutMs: 200 })
+      const { state, find, warnings } = await remote(t, '', { timeoutMs: warning.test('timeout') ? 200 : 10_000 })
       state.answer = answer
       await assert.rejects(find('a'), refused('key unavailable'))
       // No second fetch within the cooldown.
@@ -171,14 +171,14 @@ describe('jwt --jwt-jwks-url', () => {
   it('admits clients with a token of one of the keys, also while the issuer is down', async t => {
     const { url, stop } = await issuer(t, keysOf(jwk(pair, { kid: 'a' })))
     const server = await launch(t, argv(url))
-    const ann = await knock(server.url, bearer(rs256(pair, 'a')))
+    const ann = await upgrade(server.url, bearer(rs256(pair, 'a')))
     assert.equal(ann.status, 101)
-    const eve = await knock(server.url, bearer(rs256(pair, '../../a')))
+    const eve = await upgrade(server.url, bearer(rs256(pair, '../../a')))
     assert.deepEqual([eve.status, eve.body], [401, 'token refused: unknown key\n'])
     const confused = sign({}, { key: pair.pem, kid: 'a' })
-    assert.equal((await knock(server.url, bearer(confused))).body, 'token refused: wrong algorithm\n')
+    assert.equal((await upgrade(server.url, bearer(confused))).body, 'token refused: wrong algorithm\n')
     stop()
-    assert.equal((await knock(server.url, bearer(rs256(pair, 'a')))).status, 101)
+    assert.equal((await upgrade(server.url, bearer(rs256(pair, 'a')))).status, 101)
     ann.peer!.send('still here')
     assert.deepEqual(await ann.peer!.get(1), ['still here'])
     const warned = server.logged().filter(({ level }) => level === 40)
@@ -193,7 +193,7 @@ describe('jwt --jwt-jwks-url', () => {
     stop()
     const server = await launch(t, argv(url))
     const token = rs256(pair, 'a')
-    const { status, headers, body } = await knock(server.url, bearer(token))
+    const { status, headers, body } = await upgrade(server.url, bearer(token))
     assert.deepEqual([status, body], [503, 'token refused: key unavailable\n'])
     assert.equal(headers['retry-after'], '5')
     assert.equal(headers['www-authenticate'], undefined)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { folder, launch } from '../../support/cli.ts'
-import { knock } from '../../support/knock.ts'
 import { until } from '../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
 import { SECRET, sign } from '../../support/tokens.ts'
+import { upgrade } from '../../support/upgrade.ts'
 
 /** Revokes by a JSON message. */
 const REVOKE = `export const uses = ['jwt']
@@ -44,17 +44,17 @@ describe('jwt on several nodes', { skip: skipWithoutOwn }, () => {
     ]
     const env = { STORAGE_OBJECT_MODULE: 'redis', FWS_JWT_SECRET: SECRET }
     const [one, two] = await Promise.all([launch(t, argv, { cwd, env }), launch(t, argv, { cwd, env })])
-    const admin = (await knock(one.url, by({ sub: 'root' }))).peer!
+    const admin = (await upgrade(one.url, by({ sub: 'root' }))).peer!
     const [ann, bob] = [
-      (await knock(two.url, by({ sub: 'ann' }))).peer!,
-      (await knock(two.url, by({ jti: 'b' }))).peer!,
+      (await upgrade(two.url, by({ sub: 'ann' }))).peer!,
+      (await upgrade(two.url, by({ jti: 'b' }))).peer!,
     ]
     admin.send('{"sub":"ann"}')
     assert.deepEqual(await ann.end(), { code: 4403, reason: 'revoked' })
     admin.send('{"jti":"b"}')
     assert.deepEqual(await admin.get(2), ['revoked', 'revoked'])
     for (const claims of [{ sub: 'ann' }, { jti: 'b' }]) {
-      const { status, body } = await knock(two.url, by({ ...claims, iat: Math.floor(Date.now() / 1000) - 60 }))
+      const { status, body } = await upgrade(two.url, by({ ...claims, iat: Math.floor(Date.now() / 1000) - 60 }))
       assert.deepEqual([status, body], [401, 'token refused: revoked\n'])
     }
     // A revocation by id takes effect on other nodes at the refresh.
@@ -63,11 +63,11 @@ describe('jwt on several nodes', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(await bob.end(), { code: 4401, reason: 'revoked' })
 
     await redis.kill()
-    await until(async () => (await knock(two.url, by({ sub: 'cy' }))).status === 503, 'a refusal')
-    const { body, headers } = await knock(two.url, by({ sub: 'cy' }))
+    await until(async () => (await upgrade(two.url, by({ sub: 'cy' }))).status === 503, 'a refusal')
+    const { body, headers } = await upgrade(two.url, by({ sub: 'cy' }))
     assert.deepEqual([body, headers['retry-after']], ['token refused: revocations unavailable\n', '5'])
     assert.equal(admin.closed, undefined)
     await redis.restart()
-    await until(async () => (await knock(two.url, by({ sub: 'cy' }))).status === 101, 'a welcome')
+    await until(async () => (await upgrade(two.url, by({ sub: 'cy' }))).status === 101, 'a welcome')
   })
 })

@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import jwt from 'jsonwebtoken'
-import { folder, launch, refusal, run, shipped } from '../../support/cli.ts'
-import { knock } from '../../support/knock.ts'
+import { built, folder, launch, refusal, run } from '../../support/cli.ts'
 import { ec, rsa, SECRET, sign } from '../../support/tokens.ts'
+import { upgrade } from '../../support/upgrade.ts'
 
 const env = { FWS_JWT_SECRET: SECRET }
 const now = () => Math.floor(Date.now() / 1000)
@@ -33,7 +33,7 @@ describe('fws-server token', () => {
     assert.deepEqual(claims, { sub: 'ann', iss: 'me', aud: 'chat', role: 'admin', level: 3, rooms: ['a'], zip: '007' })
     assert.equal(exp! - iat!, 60)
     const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', ...expected], { env })
-    const { status } = await knock(server.url, { headers: { authorization: `Bearer ${token}` } })
+    const { status } = await upgrade(server.url, { headers: { authorization: `Bearer ${token}` } })
     assert.equal(status, 101)
   })
 
@@ -90,7 +90,7 @@ describe('fws-server token', () => {
   })
 
   it('reads a token from standard input', async () => {
-    const child = spawn(process.execPath, [...shipped, 'token', '--check', '-'], {
+    const child = spawn(process.execPath, [...built, 'token', '--check', '-'], {
       env: { PATH: process.env.PATH, ...env },
     })
     let stdout = ''

@@ -120,13 +120,13 @@ describe('rate-limit-clients', () => {
         rateLimitConnects: ANY,
       })
       for (let round = 0; round < 3; round++) {
-        const peers = await Promise.all(Array.from({ length: 200 }, () => RawPeer.knock(server.url)))
+        const peers = await Promise.all(Array.from({ length: 200 }, () => RawPeer.sendHandshake(server.url)))
         await until(() => waiting.length === 200, `200 handshakes, got ${waiting.length}`)
         for (const peer of peers) go(peer)
         await until(() => peers.every(({ socket }) => socket.destroyed || socket.writableFinished))
         for (const open of waiting.splice(0)) open()
       }
-      const peers = Array.from({ length: 200 }, () => RawPeer.knock(server.url))
+      const peers = Array.from({ length: 200 }, () => RawPeer.sendHandshake(server.url))
       await until(() => waiting.length === 200, `room for 200 again, got ${waiting.length}`)
       for (const peer of await Promise.all(peers)) peer.socket.destroy()
     })
@@ -137,11 +137,11 @@ describe('rate-limit-clients', () => {
     const slow = { stage: 'guard' as const, connect: () => new Promise<void>(resolve => waiting.push(resolve)) }
     const server = await limited(t, { filters: [slow, 'rate-limit'], rateLimitClients: 1 })
     for (let i = 0; i < 3; i++) {
-      const peer = await RawPeer.knock(server.url)
+      const peer = await RawPeer.sendHandshake(server.url)
       await until(() => waiting.length === 1)
       peer.socket.resetAndDestroy()
       // The server handles the disconnect before the next handshake.
-      const next = RawPeer.knock(server.url)
+      const next = RawPeer.sendHandshake(server.url)
       await until(() => waiting.length === 2)
       for (const go of waiting.splice(0)) go()
       const { socket } = await next

@@ -9,7 +9,7 @@ import { folder } from '../../support/cli.ts'
 const BUSY = { code: 'busy', message: '64 files wait, try again later' }
 
 describe('hashes', () => {
-  it('are found once for a version, two at a time, with an end to those that wait', async t => {
+  it('are computed once per version, two at a time, and waiting clients can abort', async t => {
     const path = folder(t, { a: 'abc' })
     const root = await FileRoot.open(path, '--files')
     const hashes = new FileHashes()

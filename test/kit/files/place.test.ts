@@ -12,7 +12,7 @@ for (const [system, makeLink] of [
   ['with links', link],
   ['without links', failing('EPERM') as typeof link],
 ] as const) {
-  describe(`placing a part, on a system ${system}`, () => {
+  describe(`committing an upload, on a system ${system}`, () => {
     const parts = (t: TestContext) => {
       const path = folder(t, { '.part-1': 'one', '.part-2': 'two' })
       return { path, give: (part: string) => placeNew(join(path, part), join(path, 'a.txt'), makeLink) }
@@ -24,7 +24,7 @@ for (const [system, makeLink] of [
       assert.deepEqual(readdirSync(path), ['.part-2', 'a.txt'])
     })
 
-    it('overwrites nothing', async t => {
+    it('does not overwrite files', async t => {
       const { path, give } = parts(t)
       await give('.part-1')
       assert.equal(await give('.part-2'), false)
@@ -32,7 +32,7 @@ for (const [system, makeLink] of [
       assert.deepEqual(readdirSync(path), ['.part-2', 'a.txt'])
     })
 
-    it('gives a name to one of two at once', async t => {
+    it('commits one of two concurrent uploads to a name', async t => {
       const { path, give } = parts(t)
       const results = await Promise.all(['.part-1', '.part-2'].map(give))
       assert.deepEqual(results.toSorted(), [false, true])
@@ -43,8 +43,8 @@ for (const [system, makeLink] of [
   })
 }
 
-describe('placing a part', () => {
-  it('fails as the system does', async t => {
+describe('committing an upload', () => {
+  it('fails with the error of the system', async t => {
     const path = folder(t, { '.part-1': 'one' })
     await assert.rejects(placeNew(join(path, '.part-1'), join(path, 'a.txt'), failing('EIO') as typeof link), {
       code: 'EIO',

@@ -30,14 +30,14 @@ describe('a path', () => {
     })
   }
 
-  it('may have what else people call their files', () => {
+  it('may have other characters of common file names', () => {
     for (const filepath of ['a', 'a/b/c.csv', '.hidden', 'a b/полёт.csv', 'a/.fws-parts', '..a', 'x'.repeat(1024)])
       assert.deepEqual(namesIn(filepath), filepath.split('/'))
   })
 })
 
 describe('a root', () => {
-  it('stays in the folder that it has opened, whatever comes in the place of its path', async t => {
+  it('stays in the opened folder when its path is replaced', async t => {
     const outside = folder(t, { a: 'secret' })
     const path = folder(t, { 'in/a': 'open' })
     const root = await FileRoot.open(path, '--files')
@@ -59,7 +59,7 @@ describe('a root', () => {
     assert.deepEqual(readdirSync(join(path, '.fws-parts')), [])
   })
 
-  it('opens no pipe, no folder, and puts no file over them', async t => {
+  it('opens no pipe or folder, and does not replace them', async t => {
     const path = folder(t, { 'in/a': '' })
     execFileSync('mkfifo', [join(path, 'pipe')])
     const root = await FileRoot.open(path, '--files')
@@ -78,7 +78,7 @@ describe('a root', () => {
     await temp.discard()
   })
 
-  it('writes no part through a link, and follows none to the parts', async t => {
+  it('writes no upload through a link, and follows no link to uploads', async t => {
     const outside = folder(t, { a: 'secret' })
     const path = folder(t)
     const root = await FileRoot.open(path, '--files')
@@ -91,7 +91,7 @@ describe('a root', () => {
     assert.equal(readFileSync(join(outside, 'a'), 'utf8'), 'secret')
   })
 
-  it('gives a file another version when it changes, also with its size and time of before', async t => {
+  it('changes the version of a file when it changes, also with equal size and time', async t => {
     const path = folder(t, { a: 'abc' })
     const root = await FileRoot.open(path, '--files')
     const versions = new Set<string>()

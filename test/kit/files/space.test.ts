@@ -8,7 +8,7 @@ import { folder } from '../../support/cli.ts'
 
 const FULL = { code: 'full', message: 'no more than 100 bytes are kept in all' }
 
-/** Room for 100 bytes, and a clock. */
+/** A limit of 100 bytes, and a clock. */
 async function spaceOf(t: TestContext, files: Record<string, string> = {}, share = 1) {
   const path = folder(t, files)
   const clock = { now: Date.now() }
@@ -21,8 +21,8 @@ async function spaceOf(t: TestContext, files: Record<string, string> = {}, share
   return { path, clock, space }
 }
 
-describe('the room under a root', () => {
-  it('is what is there, in folders too, and what is promised', async t => {
+describe('the space under a root', () => {
+  it('is what exists, also in folders, and what is reserved', async t => {
     const { space } = await spaceOf(t, { a: 'x'.repeat(20), 'in/b': 'x'.repeat(30) })
     await space.reserve('one', 40, 0)
     assert.equal(space.used.bytes, 90)
@@ -34,7 +34,7 @@ describe('the room under a root', () => {
     await assert.rejects(Promise.all([space.reserve('three', 25, 0), space.reserve('four', 25, 0)]), FULL)
   })
 
-  it('is promised to one file of a sender up to all, to several up to a share of what is free', async t => {
+  it('is granted to one file of a sender completely, to several up to a share of the free space', async t => {
     const { space } = await spaceOf(t, { a: 'x'.repeat(20) }, 1 / 4)
     await space.reserve('one', 15, 0, 'ann')
     await space.reserve('two', 5, 0, 'ann')
@@ -51,14 +51,14 @@ describe('the room under a root', () => {
     await space.reserve('six', 20, 0, 'ann')
   })
 
-  it('is taken once by a file that becomes one, less what it replaces', async t => {
+  it('is counted once for a file that is committed, less the file that it replaces', async t => {
     const { space } = await spaceOf(t, { a: 'x'.repeat(20) })
     await space.reserve('one', 50, 0)
     await space.take('one', async () => 20)
     assert.equal(space.used.bytes, 50)
   })
 
-  it('is not refused while a file is placed that frees it', async t => {
+  it('is not refused while a commit frees it', async t => {
     const { space } = await spaceOf(t, { a: 'x'.repeat(60) })
     await space.reserve('one', 30)
     let place = () => {}
@@ -69,7 +69,7 @@ describe('the room under a root', () => {
     assert.equal(space.used.bytes, 100)
   })
 
-  it('is taken once by a part that goes on', async t => {
+  it('is counted once for an upload that continues', async t => {
     const { space } = await spaceOf(t, { '.fws-parts/one': 'x'.repeat(80) })
     await space.reserve('one', 100, 80)
     assert.equal(space.used.bytes, 100)
@@ -77,7 +77,7 @@ describe('the room under a root', () => {
     assert.equal(space.used.bytes, 90)
   })
 
-  it('is looked at anew before a refusal, and forgets parts that are too old', async t => {
+  it('is measured again before a refusal, without expired uploads', async t => {
     const { space, path, clock } = await spaceOf(t, { a: 'x'.repeat(60), '.fws-parts/old': 'x'.repeat(30) })
     await space.count()
     await assert.rejects(space.reserve('one', 20, 0), FULL)

@@ -25,7 +25,7 @@ describe('a file store', () => {
     ['a link to itself', (path: string) => symlinkSync(path, path), 'ELOOP'],
     ['a link to a file', (path: string) => symlinkSync('/etc/hostname', path), 'ENOTDIR'],
   ] as const)
-    it(`is refused where there is ${name}`, async t => {
+    it(`is refused if there is ${name}`, async t => {
       const path = join(folder(t), 'store')
       make(path)
       await assert.rejects(FileStore.open(path, '--files', LIMITS), {
@@ -38,7 +38,7 @@ describe('a file store', () => {
     const partsIn = (path: string) =>
       parts === 'folder' ? namesOf(join(path, '.fws-parts')) : namesOf(path).filter(name => name.startsWith('.part-'))
 
-    it(`gives a file its name when it is complete, with parts in a ${parts}`, async t => {
+    it(`names a file when it is complete, with parts in a ${parts}`, async t => {
       const { path, store } = await storeOf(t, { parts }, { 'in/b': '' })
       const write = await store.begin({ bytes: 10 })
       await write.append(bytes(4))
@@ -57,7 +57,7 @@ describe('a file store', () => {
       assert.deepEqual(store.space.used, { files: 2, bytes: 10 })
     })
 
-    it(`keeps a part that goes on, and deletes it when it is too old, with parts in a ${parts}`, async t => {
+    it(`keeps a part that continues, and deletes an expired one, with parts in a ${parts}`, async t => {
       const { path, store } = await storeOf(t, { parts })
       const part = parts === 'folder' ? 'key' : '.part-key'
       const first = await store.begin({ bytes: 10, part })
@@ -87,7 +87,7 @@ describe('a file store', () => {
     assert.equal(store.space.used.bytes, 0)
   })
 
-  it('has empty files', async t => {
+  it('accepts empty files', async t => {
     const { path, store } = await storeOf(t)
     const write = await store.begin({ bytes: 0 })
     await write.commit('empty')
@@ -95,7 +95,7 @@ describe('a file store', () => {
     assert.equal(statSync(join(path, 'empty')).size, 0)
   })
 
-  it('replaces a file only if that is asked for', async t => {
+  it('replaces a file only on request', async t => {
     const { path, store } = await storeOf(t, {}, { a: 'old' })
     const write = await store.begin({ bytes: 3 })
     await write.append(Buffer.from('new'))
@@ -119,7 +119,7 @@ describe('a file store', () => {
     ['bytes at once', {}, [101], { code: 'full' }],
     ['files of no bytes', { maxFiles: 0 }, [0], { code: 'count' }],
   ] as const)
-    it(`refuses too many ${name}, and has the room again`, async t => {
+    it(`refuses too many ${name}, and releases the space`, async t => {
       const { store } = await storeOf(t, options)
       const writes = await Promise.all(begins.slice(0, -1).map(bytes => store.begin({ bytes })))
       await assert.rejects(store.begin({ bytes: begins.at(-1)! }), error)
@@ -138,7 +138,7 @@ describe('a file store', () => {
     assert.equal(store.space.used.bytes, 0)
   })
 
-  it('keeps the bytes before an append that failed', async t => {
+  it('keeps the bytes before a failed append', async t => {
     const path = smallDisk(t, 65_536)
     if (path === undefined) return t.skip('no tmpfs can be mounted')
     const store = await FileStore.open(path, '--files', { quota: 1e6, partAge: 1000 })
@@ -156,7 +156,7 @@ describe('a file store', () => {
     assert.equal(statSync(join(path, 'a')).size, 20_000)
   })
 
-  it('tries whether it can be written', async t => {
+  it('checks whether it can be written', async t => {
     const { path, store } = await storeOf(t, { parts: 'prefix' })
     await store.probe()
     assert.deepEqual(namesOf(path), [])
@@ -164,7 +164,7 @@ describe('a file store', () => {
     await assert.rejects(gone.probe(), { code: 'ENOENT' })
   })
 
-  it('deletes no folder and no complete file, however old', async t => {
+  it('deletes no folder and no complete file of any age', async t => {
     const { path, store } = await storeOf(t, { parts: 'prefix' }, { a: 'x', '.hidden': 'x', 'in/.part-old': 'x' })
     mkdirSync(join(path, '.part-folder'))
     const old = Date.now() / 1000 - 61
@@ -186,7 +186,7 @@ describe('an error of the system', () => {
     ['EMFILE', 'busy: too many files are open, try again later', true],
     ['EIO', 'failed: the file could not be read or written', true],
   ] as const)
-    it(`${code} has no path for a client`, () => {
+    it(`${code} shows no path to a client`, () => {
       const system = Object.assign(new Error(`${code}: open '${PATH}'`), { code })
       const error = fileErrorOf(system)
       assert.equal(`${error.code}: ${error.message}`, expected)

@@ -5,9 +5,9 @@ import { mkdir, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer as createTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { pino } from 'pino'
 import { createServer, type RunningServer, type ServerOptions } from '../../../src/index.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { collectedLog } from '../../support/log.ts'
 import { Peer, until } from '../../support/peer.ts'
 import {
   type RedisConfig,
@@ -34,8 +34,7 @@ interface Node {
 }
 
 async function node(t: TestContext, options: ServerOptions): Promise<Node> {
-  const logged: Record<string, unknown>[] = []
-  const log = pino({ level: 'debug' }, { write: line => void logged.push(JSON.parse(line)) })
+  const { log, logged } = collectedLog()
   const server = await createServer({
     port: 0,
     drain: 1,
@@ -70,7 +69,7 @@ async function node(t: TestContext, options: ServerOptions): Promise<Node> {
   }
 }
 
-/** Waits until /readyz and the metrics say exactly this. */
+/** Waits until /readyz and the metrics are exactly these. */
 async function becomes({ readyz, metric }: Node, expected: Record<string, boolean>, what: string): Promise<void> {
   let last = ''
   await until(async () => {
@@ -95,7 +94,7 @@ async function own(t: TestContext, config: RedisConfig = {}): Promise<RedisServe
   return redis
 }
 
-/** Ids of the connections of one node, of those that subscribe or of those that do not. */
+/** Ids of the connections of one node that subscribe, or that do not. */
 async function connectionsOf(redis: RedisServer, instance: string, type: 'pubsub' | 'normal'): Promise<string[]> {
   const list = String(await redis.command('CLIENT', 'LIST', 'TYPE', type)).split('\n')
   return list.filter(line => line.includes(`name=${instance} `)).map(line => /^id=(\d+)/.exec(line)![1]!)
@@ -280,7 +279,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
       return two.peer.received.includes('known')
     })
     await new Promise(setImmediate)
-    // On the same connection, so that all before it has been answered.
+    // On the same connection, so that all earlier commands have been answered.
     await one.server.publish('other', 'x')
     await acl('-publish')(redis)
     for (let i = 0; i < 30; i++) {

@@ -12,7 +12,7 @@ import {
 } from '../../support/redis.ts'
 import { openRedis } from '../../support/redis-storage.ts'
 
-/** Seconds; a silent connection is replaced after three times as long. */
+/** Seconds; a silent connection is replaced after three times this. */
 const TIMEOUT = 0.4
 
 interface Node {
@@ -46,7 +46,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await until(() => bob!.received.at(-1) === text, `"${text}" on the same node`)
   }
 
-  /** Ready by itself, and messages go both ways, once each. */
+  /** Recovers, and messages pass in both directions, once each. */
   async function assertWhole(nodes: readonly Node[]): Promise<void> {
     await until(() => nodes.every(({ server }) => server.ready), 'every node ready')
     for (const from of nodes) {
@@ -147,7 +147,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     await assertWhole(nodes)
     assert.equal(nodes[0]!.server.storageMetrics.unanswered_publishes_total! > 0, true)
   })
-  it('publishing while Redis is down takes no memory', async t => {
+  it('publishing while Redis is down uses no memory', async t => {
     const { proxy, at } = await proxied(t)
     const nodes = [await node(t, at), await node(t, at)]
     proxy.refuse()
@@ -261,7 +261,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
       await assertWhole(nodes)
     }
   })
-  it('Redis Cluster: a master that is down for longer than connections are kept', async t => {
+  it('Redis Cluster: a master that is down longer than connections are kept', async t => {
     const cluster = await startRedisCluster()
     t.after(() => cluster.stop())
     const at = { redisCluster: cluster.nodes.map(({ port }) => `127.0.0.1:${port}`), redisTimeout: 0.5 }

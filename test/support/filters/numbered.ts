@@ -2,41 +2,45 @@ import { appendFileSync } from 'node:fs'
 import type { Host } from 'filtered-websocket'
 import type { Args, Delivery } from 'filtered-websocket/filters/messaging'
 
-/** Milliseconds of each thing to do: between its effect, which is the first, and its answer. */
+/** Milliseconds from the log record to the response. */
 const WORK = 20
 const PEER = 'copter1'
-/** Milliseconds for an answer, wherever the peer is meanwhile. */
+/** Milliseconds for a response, including reconnects of the peer. */
 const TIMEOUT = 15_000
 
 export const uses = ['messaging']
 
 export const options = {
-  'numbered-log': { type: 'string', default: '', describe: 'file of what was said and done' },
-  'numbered-rate': { type: 'number', default: 0, describe: 'actions, and requests, that the peer gets a second' },
+  'numbered-log': { type: 'string', default: '', describe: 'Log file of all processes' },
+  'numbered-rate': {
+    type: 'number',
+    default: 0,
+    describe: 'Requests per second to the peer, and as many actions; 0 disables',
+  },
 } as const
 
-/** Notes what peers have it do, and has one peer do numbered things; what is noted outlives this process. */
+/** Logs the messages that it handles, and sends numbered messages to a peer. The log outlives this process. */
 export const setup = ({ options: chosen, use, every }: Host<typeof options>) => {
   const messaging = use('messaging')
   let count = 0
   let isResting = false
 
-  function note(...what: readonly unknown[]): void {
+  function record(...what: readonly unknown[]): void {
     appendFileSync(chosen['numbered-log'], `${JSON.stringify([Date.now(), process.pid, ...what])}\n`)
   }
 
   async function work(kind: string, [n]: Args, { repeated }: Delivery): Promise<unknown> {
-    note('done', kind, n, repeated)
+    record('done', kind, n, repeated)
     await new Promise(resolve => setTimeout(resolve, WORK))
     return n
   }
 
-  function say(kind: string, begin: (n: string) => Promise<unknown>): void {
+  function send(kind: string, begin: (n: string) => Promise<unknown>): void {
     const n = `${process.pid}.${++count}`
-    note('said', kind, n)
+    record('said', kind, n)
     begin(n).then(
-      () => note('answered', kind, n),
-      error => note('failed', kind, n, error.code),
+      () => record('answered', kind, n),
+      error => record('failed', kind, n, error.code),
     )
   }
 
@@ -52,8 +56,8 @@ export const setup = ({ options: chosen, use, every }: Host<typeof options>) => 
       every(1000 / chosen['numbered-rate'], () => {
         if (isResting) return
         const peer = messaging.peer(PEER)
-        say('emit', n => peer.emit('emit', [n]))
-        say('ask', n => peer.call('ask', [n], {}, { timeout: TIMEOUT }))
+        send('emit', n => peer.emit('emit', [n]))
+        send('ask', n => peer.call('ask', [n], {}, { timeout: TIMEOUT }))
       })
     },
   }

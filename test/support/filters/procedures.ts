@@ -3,12 +3,12 @@ import type {} from '../../../filters/wslink.ts'
 
 export const uses = ['wslink']
 
-/** What clients that send nonsense may reach. */
+/** Procedures for random messages. */
 export const setup = (host: Host) => {
   const wslink = host.use('wslink')
   wslink.registerAll({
     demo: {
-      inside: () => 'only for those who are let in',
+      inside: () => 'only for authenticated clients',
       echo: (...all: unknown[]) => all,
       say: (topic: string, data: unknown) => wslink.publish(topic, data),
       later: () => new Promise(resolve => setTimeout(resolve, 20)),

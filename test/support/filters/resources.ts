@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import process from 'node:process'
 
-/** What the process holds, as JSON under /resources; without garbage where node was started with --expose-gc. */
+/** Serves the resources of the process as JSON under /resources, after a garbage collection with --expose-gc. */
 export const request = ({ url }: IncomingMessage, res: ServerResponse) => {
   if (url !== '/resources') return
   globalThis.gc?.()
