@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { createHook } from 'node:async_hooks'
-import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -14,7 +13,7 @@ import type { FilterModule } from '../src/contract/filter.ts'
 import type { Payload } from '../src/contract/payload.ts'
 import type { ServerClient } from '../src/peer/client.ts'
 import { testServer } from '../src/testing/index.ts'
-import { folder, type Test } from './support/cli.ts'
+import { folder, runModule, type Test } from './support/cli.ts'
 import { gate } from './support/gate.ts'
 import { collectedLog } from './support/log.ts'
 import { Peer, raw, serve, until } from './support/peer.ts'
@@ -25,17 +24,6 @@ import { upgradeStatus } from './support/upgrade.ts'
 function logging() {
   const { log, logged: lines } = collectedLog()
   return { log, errors: () => lines.filter(({ level }) => level === 50) }
-}
-
-/** Runs a module in its own process, where an uncaught error is visible. */
-function run(script: string): { status: number | null; stdout: string; stderr: string } {
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env
-  return spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-    cwd: root,
-    env,
-    encoding: 'utf8',
-    timeout: 30_000,
-  })
 }
 
 describe('promise 1: order', () => {
@@ -294,14 +282,14 @@ describe('promise 2: three outcomes, and errors', () => {
     assert.deepEqual(await peer.get(1), ['alive'])
   })
 
-  it('an unawaited publish that fails does not end the process', t => {
+  it('an unawaited publish that fails does not end the process', async t => {
     const cwd = folder(t, {
       'down.mjs': `export const open = () => ({ bus: {
         publish: () => Promise.reject(new Error('connection lost')),
         subscribe: () => () => {},
       } })`,
     })
-    const { status, stdout, stderr } = run(`
+    const { code, stdout, stderr } = await runModule(`
       import { createServer } from './src/index.ts'
       import { Peer } from './test/support/peer.ts'
       const careless = { message(payload, client) { client.server.publish('news', payload) } }
@@ -316,7 +304,7 @@ describe('promise 2: three outcomes, and errors', () => {
       console.log('alive', ...peer.received)
       await server.close()
     `)
-    assert.deepEqual([stdout, status], ['alive one two\n', 0], stderr)
+    assert.deepEqual([stdout, code], ['alive one two\n', 0], stderr)
   })
 })
 
@@ -596,14 +584,14 @@ describe('promise 5: no global state', () => {
     assert.equal(stdout.listenerCount('error'), before)
   })
 
-  it('importing any file of src, filters and storage has no effect: no handle, output, listener or global', () => {
+  it('importing any file of src, filters and storage has no effect: no handle, output, listener or global', async () => {
     const files = ['src', 'filters', 'storage'].flatMap(folder =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
         .filter(file => file.endsWith('.ts'))
         .map(file => `./${folder}/${file}`),
     )
     assert.ok(files.length > 40)
-    const { status, stdout, stderr } = run(`
+    const { code, stdout, stderr } = await runModule(`
       const count = () => process.eventNames().map(name => [String(name), process.listenerCount(name)])
       const before = { globals: Object.getOwnPropertyNames(globalThis), listeners: count(), env: { ...process.env } }
       const changed = []
@@ -617,7 +605,7 @@ describe('promise 5: no global state', () => {
       if (changed.length > 0) console.log(JSON.stringify(changed))
       process.on('exit', code => { if (code !== 0) console.log('exit', code) })
     `)
-    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: '', stderr: '' })
   })
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
+import { closeLabel } from '../../src/contract/close.ts'
 import type { Payload } from '../../src/index.ts'
 import { type Launched, launch } from '../support/cli.ts'
 import { CLOSE, RawPeer } from '../support/frames.ts'
@@ -13,7 +14,7 @@ import { fingerprint } from './filters/fingerprint.ts'
 type Headers = Readonly<Record<string, string>>
 
 /** The log events of one client. */
-interface Told {
+interface ClientLog {
   messages: string[]
   code: number | undefined
 }
@@ -45,7 +46,7 @@ export class Served {
   readonly #argv: readonly string[]
   readonly #seesMessages: boolean
   readonly #undo: (() => void | Promise<void>)[] = []
-  readonly #cases = new Map<string, Told>()
+  readonly #cases = new Map<string, ClientLog>()
   #server!: Launched
   #witness!: RawPeer
   #asking: Promise<void> | undefined
@@ -76,14 +77,14 @@ export class Served {
   /**
    * Opens a client.
    *
-   * @param behind - bytes in the same write as its handshake.
+   * @param extra - bytes in the same write as its handshake.
    */
-  async open(headers: Headers = {}, behind?: Buffer): Promise<Case> {
+  async open(headers: Headers = {}, extra?: Buffer): Promise<Case> {
     const id = `${this.#cases.size}`
-    const seen: Told = { messages: [], code: undefined }
+    const seen: ClientLog = { messages: [], code: undefined }
     this.#cases.set(id, seen)
     if (!this.#seesMessages) this.#messages = await this.#received()
-    return new Case(this, await RawPeer.open(this.url, { ...headers, 'X-Case': id }, behind), seen)
+    return new Case(this, await RawPeer.open(this.url, { ...headers, 'X-Case': id }, extra), seen)
   }
 
   /** The other clients are not affected. */
@@ -98,7 +99,7 @@ export class Served {
   /** Waits until the messages of the current case are received, and handled if a filter handles them. */
   async received(seen: readonly string[], expected: readonly Payload[]): Promise<void> {
     if (this.#seesMessages) {
-      await until(() => seen.length >= expected.length, `${expected.length} messages worked on, got ${seen.length}`)
+      await until(() => seen.length >= expected.length, `${expected.length} handled messages, got ${seen.length}`)
       assert.deepEqual(seen, expected.map(fingerprint))
     } else {
       const count = async () => (await this.#received()) - this.#messages
@@ -110,9 +111,10 @@ export class Served {
   async check(): Promise<void> {
     const codes = [...this.#cases.values()].flatMap(({ code }) => (code === undefined ? [] : [code]))
     const metrics = await metricsOf(this.#server)
-    for (const code of new Set(codes)) {
-      const told = codes.filter(other => other === code).length
-      assert.equal(metrics.get(`fws_closed_total{code="${code}"}`), told, `closes with ${code}`)
+    const labels = codes.map(closeLabel)
+    for (const label of new Set(labels)) {
+      const count = labels.filter(other => other === label).length
+      assert.equal(metrics.get(`fws_closed_total{code="${label}"}`), count, `closes with ${label}`)
     }
     assert.equal(metrics.get('fws_errors_total'), 0)
     const worse = this.#server.logged().filter(({ level }) => Number(level) > 30)
@@ -135,9 +137,9 @@ export class Served {
 export class Case {
   readonly peer: RawPeer
   readonly #served: Served
-  readonly #seen: Readonly<Told>
+  readonly #seen: Readonly<ClientLog>
 
-  constructor(served: Served, peer: RawPeer, seen: Readonly<Told>) {
+  constructor(served: Served, peer: RawPeer, seen: Readonly<ClientLog>) {
     this.#served = served
     this.peer = peer
     this.#seen = seen

@@ -56,8 +56,8 @@ describe('docs/guide/wslink.md', () => {
   })
 
   it('shows procedures of every kind', async t => {
-    const program = `const { call, hear } = await enter()
-      const steps = hear('demo.count.progress')
+    const program = `const { call, collect } = await enter()
+      const steps = collect('demo.count.progress')
       return [
         await call('demo.count', [3]),
         await steps.next(3),
@@ -73,22 +73,22 @@ describe('docs/guide/wslink.md', () => {
   })
 
   it('shows the line that subscribes a client to no other topic', async t => {
-    const program = `const { connection, call, hear } = await enter()
+    const program = `const { connection, call, collect } = await enter()
       const session = connection.getSession()
       const shown = []
       const show = data => shown.push(data.text)
-      const steps = hear('demo.count.progress')
+      const steps = collect('demo.count.progress')
       ${files['listen.js']}
       await call('demo.count', [2])
       await call('demo.say', ['hello'])
       while (shown.length === 0) await new Promise(done => setTimeout(done, 2))
-      return [shown, steps.heard]`
+      return [shown, steps.received]`
     assert.deepEqual(await official('wslink', await serving(t, 'procedures.ts'), program), [['hello'], []])
   })
 
   it('shows a topic with parts, of which each client gets its own', async t => {
-    const program = `const { call, hear } = await enter()
-      const parts = hear('demo.parts')
+    const program = `const { call, collect } = await enter()
+      const parts = collect('demo.parts')
       await call('wslink.subscribe', ['demo.parts', { part: 'engine' }])
       await call('demo.move', ['wheel', 1])
       await call('demo.move', ['engine', 2])
@@ -131,7 +131,7 @@ describe('docs/guide/wslink.md', () => {
     const cwd = folder(t, { 'procedures.ts': files['procedures.ts']!.replace('demo: {', unsayable) })
     const { url } = await launch(t, ['-p', '0', '-f', './procedures.ts', '--wslink-secret', SECRET], { cwd })
     const rows = [...page.matchAll(/^\| [^|]+ \| (-32\d{3}) \| `([^`]+)` \| ([^|]*)\|$/gm)]
-    const told = rows.map(([, code, message, data]) => [Number(code), message!, data!.trim() !== ''])
+    const documented = rows.map(([, code, message, data]) => [Number(code), message!, data!.trim() !== ''])
     const client = await Client2.enter(url)
     const stranger = new Client2(await Peer.open(url))
     stranger.send(hello('wrong'))
@@ -141,12 +141,12 @@ describe('docs/guide/wslink.md', () => {
     client.call('demo.fail')
     client.call('demo.unsayable')
     await Promise.all([stranger.peer.get(2), client.peer.get(5)])
-    const said = [...stranger.messages, ...client.messages.slice(1)].map(({ error: { code, message, data } }) => [
+    const actual = [...stranger.messages, ...client.messages.slice(1)].map(({ error: { code, message, data } }) => [
       code,
       message,
       data !== undefined,
     ])
-    assert.deepEqual(said, told)
+    assert.deepEqual(actual, documented)
   })
 
   it('states that a server without authentication does not start', async t => {

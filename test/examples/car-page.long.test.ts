@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { after, before, describe, it, type TestContext } from 'node:test'
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { describe, it, type TestContext } from 'node:test'
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import {
-  browser,
   DESKTOP,
   PHONE_CONTEXT,
   screenshot,
   skipWithoutBrowser,
+  suiteBrowser,
   UNREACHABLE,
   watched,
 } from '../support/browser.ts'
@@ -44,14 +44,7 @@ async function stickOf(page: Page) {
 const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
 
 describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
-  let chromium: Browser
-  const ends: (() => void | Promise<void>)[] = []
-  before(async () => {
-    chromium = await browser({ after: end => void ends.push(end) })
-  })
-  after(async () => {
-    for (const end of ends) await end()
-  })
+  const chromium = suiteBrowser()
 
   /** Opens pages; each call is another viewer. */
   function viewers(t: TestContext) {
@@ -60,7 +53,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
       how: BrowserContextOptions = { viewport: DESKTOP },
       expected?: RegExp,
     ): Promise<Page> => {
-      const page = watched(t, await chromium.newPage(how), expected)
+      const page = watched(t, await chromium().newPage(how), expected)
       t.after(() => page.close())
       await page.goto(url.replace('ws:', 'http:'))
       await connected(page)

@@ -22,7 +22,7 @@ async function enter(url: string): Promise<Peer> {
 }
 
 /** The first `count` messages, parsed. */
-async function heard(peer: Peer, count: number): Promise<Record<string, unknown>[]> {
+async function messagesOf(peer: Peer, count: number): Promise<Record<string, unknown>[]> {
   return (await peer.get(count)).map(text => JSON.parse(text.toString()))
 }
 
@@ -69,10 +69,10 @@ describe('examples/chat: the room', () => {
     const { ws } = await room(t)
     const ann = await enter(ws)
     const bob = await enter(ws)
-    assert.deepEqual(await heard(bob, 1), [
+    assert.deepEqual(await messagesOf(bob, 1), [
       { you: 'guest-2', here: 2, text: 'you are guest-2; /nick NAME to change that' },
     ])
-    assert.deepEqual((await heard(ann, 2))[1], { here: 2, text: 'guest-2 joined' })
+    assert.deepEqual((await messagesOf(ann, 2))[1], { here: 2, text: 'guest-2 joined' })
   })
 
   it('sends each message to all clients, also the sender, in one order', async t => {
@@ -87,8 +87,8 @@ describe('examples/chat: the room', () => {
       { from: 'guest-1', text: 'hello' },
       { from: 'guest-2', text: 'hello yourself' },
     ]
-    assert.deepEqual((await heard(ann, 4)).slice(2), said)
-    assert.deepEqual((await heard(bob, 3)).slice(1), said)
+    assert.deepEqual((await messagesOf(ann, 4)).slice(2), said)
+    assert.deepEqual((await messagesOf(bob, 3)).slice(1), said)
   })
 
   it('passes markup on as text', async t => {
@@ -96,7 +96,7 @@ describe('examples/chat: the room', () => {
     const ann = await enter(ws)
     const text = `<img src=x onerror="alert('1')">&amp;`
     ann.send(text)
-    assert.deepEqual((await heard(ann, 2))[1], { from: 'guest-1', text })
+    assert.deepEqual((await messagesOf(ann, 2))[1], { from: 'guest-1', text })
   })
 
   it('changes the name of a client and notifies the others', async t => {
@@ -105,11 +105,11 @@ describe('examples/chat: the room', () => {
     const bob = await enter(ws)
     ann.send('/nick Änn_1')
     ann.send('it is me')
-    assert.deepEqual((await heard(bob, 3)).slice(1), [
+    assert.deepEqual((await messagesOf(bob, 3)).slice(1), [
       { text: 'guest-1 is Änn_1 now' },
       { from: 'Änn_1', text: 'it is me' },
     ])
-    assert.deepEqual((await heard(ann, 3))[2], { you: 'Änn_1', text: 'you are Änn_1 now' })
+    assert.deepEqual((await messagesOf(ann, 3))[2], { you: 'Änn_1', text: 'you are Änn_1 now' })
   })
 
   it('limits names to 20 letters without spaces or markup', async t => {
@@ -117,7 +117,7 @@ describe('examples/chat: the room', () => {
     const ann = await enter(ws)
     for (const name of ['a'.repeat(21), 'two words', '<b>', 'line\nbreak', '']) ann.send(`/nick ${name}`)
     ann.send(`/nick ${'a'.repeat(20)}`)
-    const answers = (await heard(ann, 7)).slice(1)
+    const answers = (await messagesOf(ann, 7)).slice(1)
     const refused = { text: 'a name is 1 to 20 letters, digits, _ or -' }
     const accepted = { you: 'a'.repeat(20), text: `you are ${'a'.repeat(20)} now` }
     assert.deepEqual(answers, [refused, refused, refused, refused, refused, accepted])
@@ -130,11 +130,11 @@ describe('examples/chat: the room', () => {
     ann.send('/nick ann')
     await bob.get(2)
     bob.send('/nick ANN')
-    assert.deepEqual((await heard(bob, 3))[2], { text: 'ANN is taken' })
+    assert.deepEqual((await messagesOf(bob, 3))[2], { text: 'ANN is taken' })
     ann.ws.close()
-    assert.deepEqual((await heard(bob, 4))[3], { here: 1, text: 'ann left' })
+    assert.deepEqual((await messagesOf(bob, 4))[3], { here: 1, text: 'ann left' })
     bob.send('/nick ANN')
-    assert.deepEqual((await heard(bob, 5))[4], { you: 'ANN', text: 'you are ANN now' })
+    assert.deepEqual((await messagesOf(bob, 5))[4], { you: 'ANN', text: 'you are ANN now' })
   })
 
   it('does not give a new client a name that was chosen before', async t => {
@@ -143,7 +143,7 @@ describe('examples/chat: the room', () => {
     ann.send('/nick guest-2')
     await ann.get(2)
     const bob = await enter(ws)
-    assert.equal((await heard(bob, 1))[0]!.you, 'guest-3')
+    assert.equal((await messagesOf(bob, 1))[0]!.you, 'guest-3')
   })
 
   it('limits messages, and drops blank and binary messages', async t => {
@@ -153,7 +153,7 @@ describe('examples/chat: the room', () => {
     ann.send('   ')
     ann.send(Buffer.from('binary'))
     ann.send('x'.repeat(500))
-    assert.deepEqual((await heard(ann, 3)).slice(1), [
+    assert.deepEqual((await messagesOf(ann, 3)).slice(1), [
       { text: 'at most 500 characters' },
       { from: 'guest-1', text: 'x'.repeat(500) },
     ])

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it, type TestContext } from 'node:test'
-import type { Browser } from 'playwright-core'
+import { describe, it, type TestContext } from 'node:test'
 import { connectMessaging } from '../../client/messaging/node.ts'
-import { browser, PHONE, PHONE_CONTEXT, screenshot, skipWithoutBrowser } from '../support/browser.ts'
+import { PHONE, PHONE_CONTEXT, screenshot, skipWithoutBrowser, suiteBrowser } from '../support/browser.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
@@ -10,15 +9,8 @@ import { until } from '../support/peer.ts'
 const MAX_SKEW = 50
 
 describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
-  let chromium: Browser
-  const ends: (() => void | Promise<void>)[] = []
-  before(async () => {
-    chromium = await browser({ after: end => void ends.push(end) })
-  })
-  after(async () => {
-    for (const end of ends) await end()
-  })
-  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium, copters, how)
+  const chromium = suiteBrowser()
+  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium(), copters, how)
 
   it('arms ten processes, sends them a path, and they start at one instant', async t => {
     const fleet = await start(t, 10)

@@ -2,23 +2,15 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, it, type TestContext } from 'node:test'
-import type { Browser } from 'playwright-core'
-import { browser, skipWithoutBrowser } from '../support/browser.ts'
+import { describe, it, type TestContext } from 'node:test'
+import { skipWithoutBrowser, suiteBrowser } from '../support/browser.ts'
 import { folder, root } from '../support/cli.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
 describe('examples/fleet: failures', { skip: skipWithoutBrowser }, () => {
-  let chromium: Browser
-  const ends: (() => void | Promise<void>)[] = []
-  before(async () => {
-    chromium = await browser({ after: end => void ends.push(end) })
-  })
-  after(async () => {
-    for (const end of ends) await end()
-  })
-  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium, copters, how)
+  const chromium = suiteBrowser()
+  const start = (t: TestContext, copters: number, how = DESKTOP) => Fleet.start(t, chromium(), copters, how)
 
   it('cuts the connection of a copter, which later reports and runs the commands sent meanwhile', async t => {
     const fleet = await start(t, 3)

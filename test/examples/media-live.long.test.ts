@@ -123,20 +123,20 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
   /** A client and its messages, without the list of clients. */
   async function guest(http: string) {
     const peer = await Peer.open(http.replace('http:', 'ws:'))
-    const heard = () =>
+    const messages = () =>
       peer.received
         .map(message => opened(message))
         .filter(({ type, said }) => type !== JSON_ || said.here === undefined)
-    await until(() => heard().length > 0, 'a welcome')
-    return { peer, heard }
+    await until(() => messages().length > 0, 'a welcome')
+    return { peer, messages }
   }
 
   it('refuses bytes without a kind, with an error', async t => {
     const { http } = await room(t)
-    const { peer, heard } = await guest(http)
+    const { peer, messages } = await guest(http)
     peer.send(envelope(BINARY, 'bytes'))
-    await until(() => heard().length === 2, 'an alert')
-    const { level, category, message } = heard()[1]!.said.alert
+    await until(() => messages().length === 2, 'an alert')
+    const { level, category, message } = messages()[1]!.said.alert
     assert.deepEqual([level, category, message], ['error', 'kind', 'this room accepts text, images, files and sound'])
   })
 
@@ -146,10 +146,10 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     const bob = await guest(http)
     const sound = (id: number) => envelope(AUDIO, Buffer.from([id, 0]), '16000', id)
     ann.peer.send(sound(1))
-    await until(() => bob.heard().length === 3, 'sound')
+    await until(() => bob.messages().length === 3, 'sound')
     assert.deepEqual(
       bob
-        .heard()
+        .messages()
         .slice(1)
         .map(({ type, said, metadata }) => [type, said, metadata]),
       [
@@ -159,19 +159,19 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     )
     for (const id of [2, 3]) bob.peer.send(sound(id))
     bob.peer.send(envelope(1, 'and so'))
-    await until(() => bob.heard().length === 5, 'an alert and the text')
+    await until(() => bob.messages().length === 5, 'an alert and the text')
     assert.deepEqual(
       bob
-        .heard()
+        .messages()
         .slice(3)
         .map(({ said }) => said.alert?.message ?? said),
       ['guest-1 is speaking; wait a moment', { from: 'guest-2', text: 'and so' }],
     )
     await until(() => {
       bob.peer.send(sound(4))
-      return ann.heard().some(({ said }) => said.from === 'guest-2' && said.speaks)
+      return ann.messages().some(({ said }) => said.from === 'guest-2' && said.speaks)
     }, 'its turn')
-    await until(() => ann.heard().at(-1)!.type === AUDIO, 'its sound')
+    await until(() => ann.messages().at(-1)!.type === AUDIO, 'its sound')
   })
 
   // The fake clock also stops the deadlines of `until`.
@@ -181,18 +181,18 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     const [ann, bob] = [await guest(url), await guest(url)]
     const sound = envelope(AUDIO, Buffer.from([1, 0]))
     const speak = async () => {
-      const count = bob.heard().length
+      const count = bob.messages().length
       ann.peer.send(sound)
       await until(
         () =>
           bob
-            .heard()
+            .messages()
             .slice(count)
             .some(({ type }) => type === AUDIO),
         'sound',
       )
     }
-    const alerts = () => bob.heard().filter(({ said }) => said.alert !== undefined).length
+    const alerts = () => bob.messages().filter(({ said }) => said.alert !== undefined).length
     await speak()
     bob.peer.send(sound)
     await until(() => alerts() === 1, 'an alert')
@@ -208,17 +208,17 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     const chromium = await browser(t)
     const { http } = await room(t)
     const page = await enter(t, chromium, http)
-    const { peer, heard } = await guest(http)
+    const { peer, messages } = await guest(http)
     peer.send(envelope(IMAGE, PNG, 'png'))
     await page.locator('#feed a img').waitFor()
-    const { url, ...file } = heard().at(-1)!.said.file
+    const { url, ...file } = messages().at(-1)!.said.file
     assert.deepEqual(file, { kind: 'image', size: PNG.length, name: 'unnamed.png' })
     assert.deepEqual(Buffer.from(await (await fetch(http + url)).arrayBuffer()), PNG)
     peer.send(envelope(IMAGE, PNG))
     const seen = `[...document.querySelectorAll('#feed img[src^=blob]')].some(({ naturalWidth }) => naturalWidth === 1)`
     await until(() => page.evaluate<boolean>(seen), 'a picture')
     peer.send(envelope(FILE, 'text'))
-    await until(() => heard().at(-1)?.said.alert !== undefined, 'an alert')
-    assert.equal(heard().at(-1)!.said.alert.message, 'a file needs an extension to be shared')
+    await until(() => messages().at(-1)?.said.alert !== undefined, 'an alert')
+    assert.equal(messages().at(-1)!.said.alert.message, 'a file needs an extension to be shared')
   })
 })

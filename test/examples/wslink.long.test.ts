@@ -81,8 +81,8 @@ describe('examples/wslink: its procedures', () => {
   for (const generation of ['wslink', 'wslink-1'] as const)
     it(`publish images to ${generation === 'wslink' ? 'a client of 2.x' : 'a client of 1.x'} that never subscribes`, async t => {
       const { server } = await start(t)
-      const program = `const { hear } = await enter('wslink-secret')
-        const images = await hear('view.image').next(2)
+      const program = `const { collect } = await enter('wslink-secret')
+        const images = await collect('view.image').next(2)
         const digests = await Promise.all(images.map(({ pixels }) => digest(pixels)))
         return [(await bytesOf(images[0].pixels)).length, digests[0] === digests[1]]`
       assert.deepEqual(await official(generation, server.url, program), [512 * 512 * 4, false])

@@ -3,7 +3,9 @@ import { describe, it, type TestContext } from 'node:test'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import type { Sets } from '../../src/contract/storage.ts'
 import { type TestServer, testServer } from '../../src/testing/index.ts'
+import type { Test } from '../support/cli.ts'
 import { cheap } from '../support/cpu.ts'
+import { startTestServer } from '../support/test-server.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 
 const WARN = 40
@@ -11,7 +13,7 @@ const registered = (token: string) => `Successfully registered with broadcast gr
 
 /** A server with the filter, and its storage. */
 async function serve(
-  t: { after(fn: () => Promise<void>): void },
+  t: Test,
   options: Readonly<Record<string, unknown>> = {},
 ): Promise<{ server: TestServer; group(token: string): Promise<string[]> }> {
   let sets: Sets | undefined
@@ -20,8 +22,7 @@ async function serve(
       sets = host.storage.sets
     },
   }
-  const server = await testServer(['broadcast-by-token', looking], options)
-  t.after(() => server.stop())
+  const server = await startTestServer(t, ['broadcast-by-token', looking], options)
   return { server, group: async token => [...(await sets!.get(`broadcast-by-token:${token}`))] }
 }
 

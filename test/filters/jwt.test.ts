@@ -189,8 +189,8 @@ describe('jwt: a token is read', () => {
 
 describe('jwt: first message', () => {
   it('admits a client, which received and sent no messages before', async t => {
-    const heard: Payload[] = []
-    const listen: FilterModule = { message: payload => void heard.push(payload) }
+    const received: Payload[] = []
+    const listen: FilterModule = { message: payload => void received.push(payload) }
     const { server, connect, flush } = await serve(t, { 'jwt-first-message': true, 'jwt-topics': 'rooms' }, [listen])
     const ann = await connect()
     server.broadcast('before')
@@ -203,7 +203,7 @@ describe('jwt: first message', () => {
     server.broadcast('after', { topic: 'a' })
     await ann.say('hello')
     assert.deepEqual(ann.received.slice(1), ['after'])
-    assert.deepEqual(heard, ['hello'])
+    assert.deepEqual(received, ['hello'])
   })
 
   it('does not replace an invalid token in the handshake', async t => {

@@ -338,10 +338,10 @@ describe('wslink publishes', () => {
 
 describe('a client of wslink', () => {
   it('can be refused a topic by a hook, or get messages from it', async t => {
-    const heard: unknown[] = []
+    const received: unknown[] = []
     const { enter } = await serveWslink(t, wslink => {
       wslink.onSubscribe(async (topic, _, interest) => {
-        heard.push([topic, interest])
+        received.push([topic, interest])
         if (topic === 'secret') throw new Error('not for you')
       })
       wslink.onSubscribe((topic, client) => wslink.publish(topic, 'so far', { to: client }))
@@ -350,7 +350,7 @@ describe('a client of wslink', () => {
     const client = await enter()
     client.call('wslink.subscribe', ['secret'])
     await client.peer.get(2)
-    client.call('say', ['any', 'heard, as it was refused'])
+    client.call('say', ['any', 'published after the refusal'])
     await client.peer.get(4)
     client.call('wslink.subscribe', ['secret'])
     client.call('wslink.subscribe', ['room', [1, 'x']])
@@ -358,14 +358,14 @@ describe('a client of wslink', () => {
     client.call('say', ['secret', 1])
     client.call('add', [1, 2])
     await client.peer.get(9)
-    assert.deepEqual(heard, [
+    assert.deepEqual(received, [
       ['secret', undefined],
       ['secret', undefined],
       ['room', [1, 'x']],
     ])
     assert.equal(client.messages.find(({ error }) => error !== undefined).error.data.exception, 'not for you')
     assert.deepEqual(published(client.messages), [
-      ['any', 'heard, as it was refused'],
+      ['any', 'published after the refusal'],
       ['room', 'so far'],
     ])
   })

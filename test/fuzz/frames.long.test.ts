@@ -67,10 +67,10 @@ const conversations: fc.Arbitrary<Conversation> = fc
     fc.constantFrom('together', 'frame by frame', 'byte by byte'),
     fc.nat(199),
   )
-  .map(([frames, offers, how, patience]) => {
+  .map(([frames, offers, how, delay]) => {
     const first = goodHandshake(offers ? OFFER : {})
     const bytes = Buffer.concat(frames)
-    const ends = patience > 0
+    const ends = delay > 0
     if (how === 'together') return { writes: [Buffer.concat([first, bytes])], ends }
     if (how === 'frame by frame' || bytes.length > 100) return { writes: [first, ...frames], ends }
     return { writes: [first, ...[...bytes].map(byte => Buffer.from([byte]))], ends }

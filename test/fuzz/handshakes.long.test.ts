@@ -97,13 +97,13 @@ const request = fc
     return Buffer.from(`${[first, ...right, ...more].join(end)}${end}${end}`, 'latin1')
   })
 
-const behind = rare(
+const extra = rare(
   Buffer.alloc(0),
   fc.constantFrom(frame(TEXT, 'x'), Buffer.from('0\r\n\r\n'), Buffer.from('GET / HTTP/1.1\r\n')),
 )
 
 const conversations: fc.Arbitrary<Conversation> = fc
-  .tuple(mutated(request), behind, fc.nat(2), fc.nat(199))
+  .tuple(mutated(request), extra, fc.nat(2), fc.nat(199))
   .map(([bytes, more, pieces, patience]) => {
     const all = Buffer.concat([bytes, more])
     const size = Math.ceil(all.length / (pieces + 1))

@@ -854,9 +854,9 @@ describe('handshake-timeout', () => {
   }
 })
 
-describe('messages right behind the handshake', () => {
+describe('messages in the segment of the handshake', () => {
   const MESSAGES = Array.from({ length: 300 }, (_, i) => `${i}`)
-  const behind = Buffer.concat(MESSAGES.map(text => frame(TEXT, text)))
+  const extra = Buffer.concat(MESSAGES.map(text => frame(TEXT, text)))
 
   for (const [name, wait] of [
     ['sync', () => undefined],
@@ -888,7 +888,7 @@ describe('messages right behind the handshake', () => {
             },
           ],
         })
-        const peer = await RawPeer.open(server.url, {}, behind)
+        const peer = await RawPeer.open(server.url, {}, extra)
         peer.send(frame(TEXT, 'last'))
         await until(() => seen.length > MESSAGES.length)
         assert.deepEqual(seen, [...MESSAGES, 'last'])

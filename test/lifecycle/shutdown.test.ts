@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, request as httpRequest } from 'node:http'
 import { createServer as createTcp } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
@@ -22,7 +20,7 @@ import { root } from '../support/root.ts'
 const SOON = 15
 /** Seconds, less than those after which Node closes an idle connection. */
 const KEEP_ALIVE = 4.5
-const GOODBYE = { code: 1001, reason: 'server is shutting down' }
+const GOING_AWAY = { code: 1001, reason: 'server is shutting down' }
 
 /** A gate that opens at the end of the test at the latest, so that no filter waits for a deadline. */
 function gate(t: TestContext) {
@@ -38,17 +36,14 @@ async function seconds(work: Promise<unknown>): Promise<number> {
 }
 
 /** A storage that logs its open and close, and the log. */
-async function loggedStorage(t: TestContext): Promise<{ storage: string; log: Logger; lines: string[] }> {
-  const folder = await mkdtemp(join(tmpdir(), 'fws-'))
-  t.after(() => rm(folder, { recursive: true }))
-  const storage = join(folder, 'storage.ts')
-  await writeFile(
-    storage,
-    `export const open = ({ log }) => {
+function loggedStorage(t: TestContext): { storage: string; log: Logger; lines: string[] } {
+  const files = {
+    'storage.ts': `export const open = ({ log }) => {
       log.info('storage opened')
       return { close: () => log.info('storage closed') }
     }`,
-  )
+  }
+  const storage = join(folder(t, files), 'storage.ts')
   const lines: string[] = []
   const log = pino({ base: null }, { write: line => void lines.push(JSON.parse(line).msg) })
   return { storage, log, lines }
@@ -65,7 +60,7 @@ describe('close()', () => {
     const server = await serve(t, { filters: [] })
     const peers = [await Peer.open(server.url), await Peer.open(server.url)]
     await server.close()
-    for (const peer of peers) assert.deepEqual(await peer.end(), GOODBYE)
+    for (const peer of peers) assert.deepEqual(await peer.end(), GOING_AWAY)
     assert.equal(server.clients.size, 0)
     assert.deepEqual({ ...server.counters.closes }, { 1001: 2 })
   })
@@ -91,7 +86,7 @@ describe('close()', () => {
     open()
     assert.ok((await seconds(closing)) < SOON)
     assert.deepEqual(peer.received, ['answer to one', 'answer to two', 'answer to three'])
-    assert.deepEqual(await peer.end(), GOODBYE)
+    assert.deepEqual(await peer.end(), GOING_AWAY)
   })
 
   it('waits for tasks besides the chains that clients must finish, but not for one that fails', async t => {
@@ -116,7 +111,7 @@ describe('close()', () => {
     assert.equal(peer.closed, undefined)
     open()
     assert.ok((await seconds(closing)) < SOON)
-    assert.deepEqual([await peer.end(), peer.received], [GOODBYE, ['finished']])
+    assert.deepEqual([await peer.end(), peer.received], [GOING_AWAY, ['finished']])
   })
 
   it('flushes the sends of the same turn, direct and broadcast, before the 1001', async t => {
@@ -129,7 +124,7 @@ describe('close()', () => {
     await server.close()
     await peer.end()
     assert.deepEqual(peer.received, ['direct', 'to all', Buffer.alloc(1_000_000)])
-    assert.deepEqual(peer.closed, GOODBYE)
+    assert.deepEqual(peer.closed, GOING_AWAY)
   })
 
   it('handles the messages of a paused client too', async t => {
@@ -154,7 +149,7 @@ describe('close()', () => {
     const closing = server.close()
     open()
     assert.ok((await seconds(closing)) < SOON)
-    assert.deepEqual(await peer.end(), GOODBYE)
+    assert.deepEqual(await peer.end(), GOING_AWAY)
     assert.deepEqual(
       seen,
       Array.from({ length: received }, (_, i) => `${i}`),
@@ -260,7 +255,7 @@ describe('close()', () => {
   })
 
   it('closes the storage after the last filter stops', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const server = await createServer({
       port: 0,
       filters: [lived('first', lines), lived('second', lines)],
@@ -283,7 +278,7 @@ describe('close()', () => {
   })
 
   it('continues when a filter fails to stop', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const server = await createServer({
       port: 0,
       filters: [lived('first', lines), { stop: () => Promise.reject(new Error('no')) }, lived('third', lines)],
@@ -298,7 +293,7 @@ describe('close()', () => {
   })
 
   it('continues when the error of a filter cannot be serialized', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const nasty = {
       get message() {
         throw new Error('looked at')
@@ -339,7 +334,7 @@ describe('close()', () => {
     await Promise.all([server.close(), server.close()])
     await server.close()
     assert.deepEqual(lines, ['only started', 'only stopped'])
-    assert.deepEqual(await peer.end(), GOODBYE)
+    assert.deepEqual(await peer.end(), GOING_AWAY)
   })
 
   it('frees the port', async t => {
@@ -358,11 +353,11 @@ describe('the drain time', () => {
     const rude = await RawPeer.open(server.url)
     const took = await seconds(server.close())
     assert.ok(took >= 0.28 && took < SOON, `${took} s`)
-    assert.deepEqual(await polite.end(), GOODBYE)
+    assert.deepEqual(await polite.end(), GOING_AWAY)
     assert.equal(await rude.end(), 1001)
     assert.deepEqual(closed, [
-      { ...GOODBYE, clean: true },
-      { ...GOODBYE, clean: false },
+      { ...GOING_AWAY, clean: true },
+      { ...GOING_AWAY, clean: false },
     ])
   })
 
@@ -519,7 +514,7 @@ describe('many clients', () => {
     )
     // At least four pauses of 50 ms.
     assert.ok(performance.now() - start >= ((COUNT / BATCH - 1) * 50) / 1.1)
-    for (const peer of peers) assert.deepEqual(await peer.end(), GOODBYE)
+    for (const peer of peers) assert.deepEqual(await peer.end(), GOING_AWAY)
   })
 })
 
@@ -606,7 +601,7 @@ describe('plain HTTP and close()', () => {
 
 describe('a start that fails', () => {
   it('stops what has started in reverse order, then closes the storage', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const failing: FilterModule = { ...lived('second', lines), start: () => Promise.reject(new Error('no luck')) }
     await assert.rejects(
       createServer({ port: 0, filters: [lived('first', lines), failing, lived('third', lines)], storage, log }),
@@ -616,7 +611,7 @@ describe('a start that fails', () => {
   })
 
   it('stops every filter whose setup ran, even if its start was not called', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const setUp = (name: string): FilterModule => ({
       setup: ({ every }) => {
         lines.push(`${name} set up`)
@@ -638,7 +633,7 @@ describe('a start that fails', () => {
   })
 
   it('because of TLS stops every filter whose setup ran', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const filters: FilterModule[] = [{ setup: () => ({ stop: () => void lines.push('stopped') }) }]
     const tls = { key: 'nope.pem', cert: 'nope.pem' }
     await assert.rejects(createServer({ port: 0, filters, storage, log, ...tls }), { code: 'ERR_OPTION' })
@@ -646,7 +641,7 @@ describe('a start that fails', () => {
   })
 
   it('because the port is in use reports that, and stops everything', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const taken = createTcp().listen(0, '127.0.0.1')
     t.after(() => taken.close())
     await once(taken, 'listening')
@@ -659,7 +654,7 @@ describe('a start that fails', () => {
   })
 
   it('in setup stops the filters whose setup ran before, even if one fails to stop', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const filters: FilterModule[] = [
       { setup: () => ({ stop: () => void lines.push('first stopped') }) },
       { setup: () => ({ stop: () => Promise.reject(new Error('no')) }) },
@@ -671,7 +666,7 @@ describe('a start that fails', () => {
   })
 
   it('in setup closes the storage', async t => {
-    const { storage, log, lines } = await loggedStorage(t)
+    const { storage, log, lines } = loggedStorage(t)
     const setup = () => Promise.reject(new Error('no luck'))
     await assert.rejects(
       createServer({ port: 0, filters: [{ setup }], storage, log }),
@@ -839,7 +834,7 @@ describe('the disconnect chain', () => {
 
 describe('a filter that stops its server', () => {
   it('drains it once, and its owner is notified by `closed`', async t => {
-    const { log, lines } = await loggedStorage(t)
+    const { log, lines } = loggedStorage(t)
     const filter: FilterModule = {
       message: (payload, client) => {
         client.server.stop(`${payload}`)
@@ -851,7 +846,7 @@ describe('a filter that stops its server', () => {
     const peer = await Peer.open(server.url)
     peer.send('enough')
     await server.closed
-    assert.deepEqual([await peer.end(), peer.received], [GOODBYE, ['last']])
+    assert.deepEqual([await peer.end(), peer.received], [GOING_AWAY, ['last']])
     const stops = ['stopping: enough', 'next stopped', 'stopped']
     assert.deepEqual(
       lines.filter(line => stops.includes(line) || line.includes('again')),
@@ -861,7 +856,7 @@ describe('a filter that stops its server', () => {
   })
 
   it('stops it once, also if a transport asks while it is closed', async t => {
-    const { log, lines } = await loggedStorage(t)
+    const { log, lines } = loggedStorage(t)
     const server = await createServer({ port: 0, filters: [lived('only', lines)], log })
     const attached = server.attach({
       name: 'line',
@@ -893,7 +888,7 @@ describe('a filter that stops its server', () => {
   })
 
   it('may do so during its start', async t => {
-    const { log, lines } = await loggedStorage(t)
+    const { log, lines } = loggedStorage(t)
     const server = await createServer({ port: 0, filters: [{ start: started => started.stop('no work') }], log })
     await server.closed
     assert.ok(lines.includes('stopping: no work'))

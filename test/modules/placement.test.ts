@@ -15,9 +15,10 @@ import { explain } from '../../src/lifecycle/explain.ts'
 import { makePlan, type Plan } from '../../src/lifecycle/plan.ts'
 import { createLoader } from '../../src/lifecycle/server.ts'
 import { EXTENSION, ROOT } from '../../src/root.ts'
-import { type TestServer, testServer } from '../../src/testing/index.ts'
+import { testServer } from '../../src/testing/index.ts'
 import { Peer, until } from '../support/peer.ts'
 import { root } from '../support/root.ts'
+import { startTestServer as serve } from '../support/test-server.ts'
 
 declare module 'filtered-websocket' {
   interface FilterApis {
@@ -26,7 +27,6 @@ declare module 'filtered-websocket' {
   }
 }
 
-type Test = { after(fn: () => Promise<void>): void }
 type Filters = Parameters<typeof testServer>[0]
 
 const source = pathToFileURL(`${root}/`)
@@ -72,14 +72,8 @@ function telling(name: string, { uses = [], extra = '' }: { uses?: string[]; ext
   )
 }
 
-async function serve(t: Test, filters: Filters, options: Readonly<Record<string, unknown>> = {}): Promise<TestServer> {
-  const server = await testServer(filters, options)
-  t.after(() => server.stop())
-  return server
-}
-
 /** The output of the setup, of one message, and of the stop. */
-async function told(filters: Filters, options: Readonly<Record<string, unknown>> = {}): Promise<readonly string[]> {
+async function printed(filters: Filters, options: Readonly<Record<string, unknown>> = {}): Promise<readonly string[]> {
   const server = await testServer(filters, options)
   const peer = await server.connect()
   await peer.say('x')
@@ -101,7 +95,7 @@ describe('uses', () => {
     telling('placement-counter')
     for (const name of ['first', 'one', 'two', 'last'])
       telling(name, { uses: name === 'one' || name === 'two' ? ['placement-counter'] : [] })
-    const lines = await told(['first', 'one', 'two', 'last'])
+    const lines = await printed(['first', 'one', 'two', 'last'])
     assert.deepEqual(only(lines, 'start'), ['first', 'placement-counter', 'one', 'two', 'last'])
     assert.deepEqual(only(lines, 'message'), ['first', 'placement-counter', 'one 1', 'two 2', 'last'])
     assert.deepEqual(
@@ -113,17 +107,17 @@ describe('uses', () => {
   it('keeps the position of a filter in -f, and sets it up first', async () => {
     telling('placement-counter')
     telling('one', { uses: ['placement-counter'] })
-    const before = await told(['placement-counter', 'first', 'one'].map(name => (name === 'first' ? nothing : name)))
+    const before = await printed(['placement-counter', 'first', 'one'].map(name => (name === 'first' ? nothing : name)))
     assert.deepEqual(only(before, 'message'), ['placement-counter', 'one 1'])
-    const behind = await told(['one', 'placement-counter'])
-    assert.deepEqual(only(behind, 'setup'), ['placement-counter', 'one'])
-    assert.deepEqual(only(behind, 'message'), ['one 1', 'placement-counter'])
+    const after = await printed(['one', 'placement-counter'])
+    assert.deepEqual(only(after, 'setup'), ['placement-counter', 'one'])
+    assert.deepEqual(only(after, 'message'), ['one 1', 'placement-counter'])
   })
 
   it('finds a filter that -f names by its path', async () => {
     const path = telling('placement-counter')
     telling('one', { uses: ['placement-counter'] })
-    const lines = await told([path, 'one'])
+    const lines = await printed([path, 'one'])
     assert.deepEqual(only(lines, 'message'), ['placement-counter', 'one 1'])
   })
 
@@ -131,7 +125,7 @@ describe('uses', () => {
     telling('placement-counter')
     telling('middle', { uses: ['placement-counter'] })
     telling('top', { uses: ['middle'] })
-    const lines = await told(['top'])
+    const lines = await printed(['top'])
     assert.deepEqual(only(lines, 'setup'), ['placement-counter', 'middle', 'top'])
     assert.deepEqual(only(lines, 'message'), ['placement-counter', 'middle 1', 'top 1'])
   })
@@ -140,7 +134,7 @@ describe('uses', () => {
     telling('placement-counter')
     telling('one', { uses: ['./placement-counter'] })
     telling('two', { uses: ['./placement-counter'] })
-    assert.deepEqual(only(await told(['one', 'two']), 'message'), ['placement-counter', 'one 1', 'two 2'])
+    assert.deepEqual(only(await printed(['one', 'two']), 'message'), ['placement-counter', 'one 1', 'two 2'])
   })
 
   it('accepts built-ins, also from a filter passed as a module', async t => {

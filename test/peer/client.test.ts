@@ -6,9 +6,10 @@ import * as broadcast from '../../filters/broadcast.ts'
 import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
-import { Refused, type TestClient, type TestServer, testServer } from '../../src/testing/index.ts'
+import { Refused, type TestClient, type TestServer } from '../../src/testing/index.ts'
 import { gate } from '../support/gate.ts'
 import { until } from '../support/peer.ts'
+import { startTestServer as serve } from '../support/test-server.ts'
 
 declare module 'filtered-websocket' {
   interface ClientState {
@@ -17,17 +18,6 @@ declare module 'filtered-websocket' {
   interface MessageViews {
     words?: readonly string[]
   }
-}
-
-/** A server with these filters, stopped after the test. */
-async function serve(
-  t: { after(fn: () => Promise<void>): void },
-  filters: readonly FilterModule[],
-  options: Readonly<Record<string, unknown>> = {},
-): Promise<TestServer> {
-  const server = await testServer(filters, options)
-  t.after(() => server.stop())
-  return server
 }
 
 const nothing: FilterModule = { open: () => {} }
@@ -611,9 +601,9 @@ describe('answer and drop', () => {
     const { client, say } = await server.connect()
     for (const payload of ['', 'x', 'y']) await say(payload)
     assert.deepEqual({ ...server.server.counters.drops }, { filter: 1, 'too long': 2 })
-    const told = server.logged.filter(line => line.msg === 'message dropped')
+    const lines = server.logged.filter(line => line.msg === 'message dropped')
     assert.deepEqual(
-      told.map(line => [line.level, line.client, line.reason]),
+      lines.map(line => [line.level, line.client, line.reason]),
       [
         [20, client.id, 'filter'],
         [20, client.id, 'too long'],
@@ -810,21 +800,21 @@ describe('disconnect', () => {
   })
 
   it('reports the code and reason of the peer when the peer leaves', async t => {
-    const told: unknown[] = []
-    const server = await serve(t, [{ disconnect: (_, closed) => void told.push(closed) }])
+    const closes: unknown[] = []
+    const server = await serve(t, [{ disconnect: (_, closed) => void closes.push(closed) }])
     const peer = await server.connect()
     await peer.leave(4002, 'done')
-    assert.deepEqual(told, [{ code: 4002, reason: 'done', clean: true }])
+    assert.deepEqual(closes, [{ code: 4002, reason: 'done', clean: true }])
     assert.equal(peer.closed, undefined, 'the server has not closed it')
   })
 
   it('after the peer has left has no effect', async t => {
-    const told: number[] = []
-    const server = await serve(t, [{ disconnect: (_, { code }) => void told.push(code) }])
+    const closes: number[] = []
+    const server = await serve(t, [{ disconnect: (_, { code }) => void closes.push(code) }])
     const peer = await server.connect()
     await peer.leave(4000)
     peer.client.disconnect(1008)
-    assert.deepEqual([codeOf(peer), told], [undefined, [4000]])
+    assert.deepEqual([codeOf(peer), closes], [undefined, [4000]])
   })
 
   it('of a client whose last messages exceed its limit closes with 1013, once', async t => {

@@ -201,14 +201,14 @@ describe('a connection', () => {
   it('does not call removed listeners', async t => {
     const { url } = await serve(t, { filters: [echo] })
     const { connection, received } = follow(t, url)
-    const heard: unknown[] = []
-    const stop = connection.on('message', event => heard.push(event))
+    const events: unknown[] = []
+    const stop = connection.on('message', event => events.push(event))
     connection.send('a')
     await until(() => received.length === 1)
     stop()
     connection.send('b')
     await until(() => received.length === 2)
-    assert.deepEqual(heard, ['a'])
+    assert.deepEqual(events, ['a'])
   })
 })
 

@@ -302,18 +302,18 @@ describe('whenIdle', () => {
 
   it('calls back once for each caller when all items are handled', async () => {
     const desk = new Desk()
-    const told: string[] = []
+    const calls: string[] = []
     desk.mailbox.receive('a')
-    desk.mailbox.whenIdle(() => told.push('one'))
+    desk.mailbox.whenIdle(() => calls.push('one'))
     desk.mailbox.receive('b')
-    desk.mailbox.whenIdle(() => told.push('two'))
+    desk.mailbox.whenIdle(() => calls.push('two'))
     await desk.finish()
-    assert.deepEqual(told, [])
+    assert.deepEqual(calls, [])
     await desk.finish()
-    assert.deepEqual(told, ['one', 'two'])
+    assert.deepEqual(calls, ['one', 'two'])
     desk.mailbox.receive('c')
     await desk.finish()
-    assert.deepEqual(told, ['one', 'two'])
+    assert.deepEqual(calls, ['one', 'two'])
   })
 
   it('may itself add items', async () => {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { storageConformance } from '../../src/testing/storage.ts'
 import { open, options } from '../../storage/memory.ts'
+import { folder } from '../support/cli.ts'
 import { root } from '../support/root.ts'
 
 storageConformance('memory', () =>
@@ -70,55 +69,49 @@ const BROKEN = `
 `
 
 describe('the conformance suite', () => {
-  it('finds broken promises of a storage, and skips missing capabilities', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'fws-conformance-'))
-    try {
-      const suite = pathToFileURL(join(root, 'src/testing/storage.ts')).href
-      const file = join(folder, 'broken.test.mjs')
-      writeFileSync(
-        file,
-        `import { storageConformance } from ${JSON.stringify(suite)}
+  it('finds broken promises of a storage, and skips missing capabilities', t => {
+    const suite = pathToFileURL(join(root, 'src/testing/storage.ts')).href
+    const files = {
+      'broken.test.mjs': `import { storageConformance } from ${JSON.stringify(suite)}
         ${BROKEN}
         storageConformance('broken', open)
         storageConformance('small', () => ({ sets: open().sets }))`,
-      )
-      const loader = import.meta.resolve('tsx')
-      // Without the variable that makes a child of a test runner use its protocol.
-      const { NODE_TEST_CONTEXT: _, ...env } = process.env
-      const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
-        env,
-        encoding: 'utf8',
-        timeout: 60_000,
-      })
-      const failed = [...stdout.matchAll(/^\s*not ok \d+ - (.*)$/gm)].map(([, name]) => name!)
-      assert.equal(status, 1, stdout)
-      assert.deepEqual(
-        new Set(failed),
-        new Set([
-          'keeps each member once',
-          'returns a copy without later changes',
-          'ifAbsent: exactly one of many concurrent callers sets',
-          'a set without a time to live removes an earlier one',
-          'increments atomically, from 0 if absent',
-          'refuses to increment a value that is not an integer',
-          'take: exactly one of many concurrent callers gets the value',
-          'delivers strings and Buffers once, in order, to each subscription of the channel',
-          'does not deliver after the end of a subscription',
-          'reads in order, after an id, up to a limit',
-          'keeps exactly the newest `entries`',
-          'trims up to and including an id',
-          // The suites that contain them.
-          'sets',
-          'values',
-          'bus',
-          'history',
-          'storage broken',
-          'storage small',
-        ]),
-      )
-      assert.match(stdout, /# SKIP no values/)
-    } finally {
-      rmSync(folder, { recursive: true })
     }
+    const file = join(folder(t, files), 'broken.test.mjs')
+    const loader = import.meta.resolve('tsx')
+    // Without the variable that makes a child of a test runner use its protocol.
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env
+    const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
+      env,
+      encoding: 'utf8',
+      timeout: 60_000,
+    })
+    const failed = [...stdout.matchAll(/^\s*not ok \d+ - (.*)$/gm)].map(([, name]) => name!)
+    assert.equal(status, 1, stdout)
+    assert.deepEqual(
+      new Set(failed),
+      new Set([
+        'keeps each member once',
+        'returns a copy without later changes',
+        'ifAbsent: exactly one of many concurrent callers sets',
+        'a set without a time to live removes an earlier one',
+        'increments atomically, from 0 if absent',
+        'refuses to increment a value that is not an integer',
+        'take: exactly one of many concurrent callers gets the value',
+        'delivers strings and Buffers once, in order, to each subscription of the channel',
+        'does not deliver after the end of a subscription',
+        'reads in order, after an id, up to a limit',
+        'keeps exactly the newest `entries`',
+        'trims up to and including an id',
+        // The suites that contain them.
+        'sets',
+        'values',
+        'bus',
+        'history',
+        'storage broken',
+        'storage small',
+      ]),
+    )
+    assert.match(stdout, /# SKIP no values/)
   })
 })

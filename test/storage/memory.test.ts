@@ -179,12 +179,12 @@ describe('memory bus', () => {
 
   it('a subscription that ends during a delivery does not get the event', () => {
     const { storage } = memory()
-    const heard: Payload[] = []
+    const received: Payload[] = []
     let stop = () => {}
     storage.bus!.subscribe('c', () => stop())
-    stop = storage.bus!.subscribe('c', payload => heard.push(payload)) as () => void
+    stop = storage.bus!.subscribe('c', payload => received.push(payload)) as () => void
     storage.bus!.publish('c', 'x')
-    assert.deepEqual(heard, [])
+    assert.deepEqual(received, [])
   })
 })
 

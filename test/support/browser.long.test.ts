@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { promisify } from 'node:util'
 import { browser, screenshot, skipWithoutBrowser, watched } from './browser.ts'
 import { NO_CHROMIUM } from './chromium-binary.ts'
-import { folder, root, type Test } from './cli.ts'
+import { folder, root, runModule, type Test } from './cli.ts'
 import { serve, until } from './peer.ts'
 
 /** A test whose `after` hooks run when the caller says so. */
@@ -21,11 +19,7 @@ function fakeTest(): Test & { run(): Promise<void> } {
   }
 }
 
-/** Runs a module in its own process with only these variables. */
-async function child(code: string, env: Readonly<Record<string, string>>): Promise<string> {
-  const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
-  return (await promisify(execFile)(process.execPath, args, { cwd: root, env })).stderr
-}
+const child = async (code: string, env: Readonly<Record<string, string>>) => (await runModule(code, env)).stderr
 
 describe('a browser of the tests', { skip: skipWithoutBrowser }, () => {
   it('shows a page and takes its screenshot, which is written only on request', async t => {

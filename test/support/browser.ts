@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach } from 'node:test'
+import { after, afterEach, before } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { chromiumBinary, noChromium } from './chromium-binary.ts'
@@ -45,6 +45,19 @@ export async function browser(t: Test): Promise<Browser> {
   })
   t.after(() => started.close())
   return started
+}
+
+/** Starts a browser before the tests of a suite, closed after them; returns a function to get it. */
+export function suiteBrowser(): () => Browser {
+  let started: Browser
+  const ends: (() => void | Promise<void>)[] = []
+  before(async () => {
+    started = await browser({ after: end => void ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+  return () => started
 }
 
 /** Ends the watch of pages when the body of their test ends, before its `t.after` hooks stop the servers. */

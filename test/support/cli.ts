@@ -58,6 +58,11 @@ export async function run(argv: readonly string[], where: Where = {}): Promise<E
   }
 }
 
+/** Runs code in its own process, as a module in the root of the repository. */
+export function runModule(code: string, env: Readonly<Record<string, string>> = {}): Promise<Ended> {
+  return run(['-e', code], { command: ['--import', import.meta.resolve('tsx'), '--input-type=module'], env })
+}
+
 /** The one-sentence error of a refused start: exit 2, no standard output, no stack. */
 export async function refusal(argv: readonly string[], where: Where = {}): Promise<string> {
   return sentenceOf(await run(argv, where))

@@ -118,21 +118,21 @@ export class RawPeer {
     })
   }
 
-  /** @param behind - bytes in the same write as the handshake. */
-  static async open(url: string, headers: Headers = {}, behind: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
-    const peer = await RawPeer.sendHandshake(url, headers, behind)
+  /** @param extra - bytes in the same write as the handshake. */
+  static async open(url: string, headers: Headers = {}, extra: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
+    const peer = await RawPeer.sendHandshake(url, headers, extra)
     await until(() => peer.head !== '' || peer.isClosed, 'an answer to the handshake')
     if (!peer.head.startsWith('HTTP/1.1 101 ')) throw new Error(`not opened: ${peer.head}`)
     return peer
   }
 
   /** Sends the handshake and does not wait for the answer. */
-  static async sendHandshake(url: string, headers: Headers = {}, behind: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
+  static async sendHandshake(url: string, headers: Headers = {}, extra: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
     const { hostname, port } = new URL(url)
     const socket = connect({ host: hostname, port: Number(port), noDelay: true })
     const peer = new RawPeer(socket)
     await once(socket, 'connect')
-    socket.write(Buffer.concat([Buffer.from(handshake(url, headers)), behind]))
+    socket.write(Buffer.concat([Buffer.from(handshake(url, headers)), extra]))
     return peer
   }
 

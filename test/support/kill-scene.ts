@@ -1,10 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Launched, root } from './cli.ts'
+import { folder, type Launched, launch, root, type Test } from './cli.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 import { type Kind, type LogRecord, readRecords, type Tally, tally } from './numbered.ts'
 import type { Orders, Report, Transfer } from './numbered-copter.ts'
@@ -34,6 +33,7 @@ interface Node {
 /** Servers and a client in their own processes, which send numbered messages to each other. */
 export class KillScene {
   readonly #undo: (() => unknown)[] = []
+  readonly #test: Test = { after: undo => void this.#undo.push(undo) }
   readonly #options: SceneOptions
   readonly #log: string
   readonly #dead = new Set<number>()
@@ -46,8 +46,7 @@ export class KillScene {
 
   private constructor(options: SceneOptions) {
     this.#options = options
-    this.folder = mkdtempSync(join(tmpdir(), 'fws-kill-'))
-    this.#undo.push(() => rmSync(this.folder, { recursive: true, force: true }))
+    this.folder = folder(this.#test)
     this.#log = join(this.folder, 'log')
     writeFileSync(this.#log, '')
     mkdirSync(join(this.folder, 'root'))
@@ -96,21 +95,13 @@ export class KillScene {
         ? ['--storage', 'redis', '--redis-url', `redis://127.0.0.1:${storage.port}`, '--redis-timeout', '1']
         : []),
     ]
-    return { flags, proxy, storage, launched: await this.#launch(flags) }
+    return { flags, proxy, storage, launched: await launch(this.#test, flags) }
   }
 
   async #proxy(port: number): Promise<FaultProxy> {
     const proxy = await startFaultProxy({ host: '127.0.0.1', port })
     this.#undo.push(() => proxy.stop())
     return proxy
-  }
-
-  async #launch(flags: readonly string[]): Promise<Launched> {
-    const launched = new Launched(flags, {})
-    this.#undo.push(() => launched.kill())
-    await until(() => launched.listening() || launched.child.exitCode !== null, `a server, got ${launched.stderr}`)
-    if (!launched.listening()) throw new Error(launched.stderr)
-    return launched
   }
 
   /** Starts the client, and waits until it is connected. */
@@ -187,7 +178,7 @@ export class KillScene {
   /** Starts a node again on the same ports. */
   async startNode(i: number): Promise<void> {
     const node = this.nodes[i]!
-    node.launched = await this.#launch(node.flags)
+    node.launched = await launch(this.#test, node.flags)
   }
 
   /** Stops all senders, and waits for the responses. */

@@ -6,7 +6,7 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { selfSigned } from './certificates.ts'
-import { folder, root } from './cli.ts'
+import { folder, root, runModule } from './cli.ts'
 import { until } from './peer.ts'
 import {
   type RedisOptions,
@@ -34,17 +34,6 @@ function lives(pid: number): boolean {
   } catch {
     return false
   }
-}
-
-/** Runs a module in its own process with only these variables. */
-function child(code: string, env: Readonly<Record<string, string>>) {
-  const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
-  const started = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let stderr = ''
-  started.stderr.setEncoding('utf8').on('data', text => {
-    stderr += text
-  })
-  return { process: started, ended: once(started, 'close').then(([code]) => ({ code, stderr })) }
 }
 
 describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
@@ -141,11 +130,12 @@ describe('a Redis of the tests', { skip: skipWithoutOwn }, () => {
         ${state === 'paused' ? 'server.pause()' : ''}
         console.log(JSON.stringify({ pid: server.pid, dir }))`
       const { PATH = '' } = process.env
-      const tests = child(code, { PATH })
-      const [line] = await once(tests.process.stdout, 'data')
+      const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', code]
+      const tests = spawn(process.execPath, args, { cwd: root, env: { PATH } })
+      const [line] = await once(tests.stdout, 'data')
       const { pid, dir } = JSON.parse(String(line))
       assert.deepEqual([lives(pid), existsSync(dir)], [true, true])
-      tests.process.kill('SIGKILL')
+      tests.kill('SIGKILL')
       await until(() => !lives(pid) && !existsSync(dir), 'the end of redis and its folder')
     })
   }
@@ -202,7 +192,7 @@ describe('Sentinels of the tests', { skip: skipWithoutOwn }, () => {
 describe('without Redis', () => {
   it('tests that need it report what to do', async () => {
     const code = `import { startRedis } from './test/support/redis.ts'; await startRedis()`
-    const { code: exit, stderr } = await child(code, { PATH: '/nonexistent' }).ended
+    const { code: exit, stderr } = await runModule(code, { PATH: '/nonexistent' })
     assert.equal(exit, 1)
     assert.ok(stderr.includes(`Error: ${NO_REDIS}\n`), stderr)
   })
@@ -219,7 +209,7 @@ describe('without Redis', () => {
       assert.match(skipWithoutOwn, /^no redis-server and no valkey-server on the PATH: /)
       assert.throws(() => server.pause(), { message: skipWithoutOwn })
       await assert.rejects(startRedis({ port: 1 }), { message: skipWithoutOwn })`
-    const { code: exit, stderr } = await child(code, { PATH: '/nonexistent', REDIS_URL: url }).ended
+    const { code: exit, stderr } = await runModule(code, { PATH: '/nonexistent', REDIS_URL: url })
     assert.deepEqual({ exit, stderr }, { exit: 0, stderr: '' })
   })
 
@@ -238,7 +228,7 @@ describe('without Redis', () => {
     await script('apt-get', `${forbidden}; echo "apt-get $*"; if [ "$1" = install ]; then ${installed}; fi`)
     await script('update-rc.d', 'echo "update-rc.d $*"')
     const policy = existsSync('/usr/sbin/policy-rc.d')
-    const { code, stderr } = await child(provide, { PATH: bin }).ended
+    const { code, stderr } = await runModule(provide, { PATH: bin })
     assert.equal(code, 0)
     assert.deepEqual(stderr.split('\n'), [
       'no redis-server on the PATH: installing the Debian package',
@@ -248,19 +238,19 @@ describe('without Redis', () => {
       '',
     ])
     assert.equal(existsSync('/usr/sbin/policy-rc.d'), policy)
-    const again = await child(provide, { PATH: bin }).ended
+    const again = await runModule(provide, { PATH: bin })
     assert.deepEqual(again, { code: 0, stderr: '' })
   })
 
   it('the tests print what to do before they start, if it cannot be installed', async t => {
     const empty = folder(t)
-    const { code, stderr } = await child(provide, { PATH: empty }).ended
+    const { code, stderr } = await runModule(provide, { PATH: empty })
     assert.deepEqual({ code, stderr }, { code: 0, stderr: `${NO_REDIS}\n` })
   })
 
   it('REDIS_URL suffices: nothing is installed', async t => {
     const empty = folder(t)
-    const { code, stderr } = await child(provide, { PATH: empty, REDIS_URL: 'redis://127.0.0.1' }).ended
+    const { code, stderr } = await runModule(provide, { PATH: empty, REDIS_URL: 'redis://127.0.0.1' })
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
   })
 })

@@ -28,14 +28,14 @@ function enter(secret = 's3cret') {
         attach: session.addAttachment,
         connection,
         /** Collects the publishes of a topic; `next(count)` waits for the first `count`. */
-        hear(topic) {
-          const heard = []
-          const { unsubscribe } = session.subscribe(topic, ([data]) => void heard.push(data))
+        collect(topic) {
+          const received = []
+          const { unsubscribe } = session.subscribe(topic, ([data]) => void received.push(data))
           const next = async count => {
-            while (heard.length < count) await new Promise(done => setTimeout(done, 2))
-            return heard.slice(0, count)
+            while (received.length < count) await new Promise(done => setTimeout(done, 2))
+            return received.slice(0, count)
           }
-          return { heard, next, unsubscribe }
+          return { received, next, unsubscribe }
         },
         closed,
         async leave() {

@@ -6,15 +6,8 @@ import { DROP } from '../../src/contract/drop.ts'
 import type { FilterModule, Handlers } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
 import type { Handshake } from '../../src/contract/peer.ts'
-import { fakeClient, Refused, setUp, type TestServer, testServer } from '../../src/testing/index.ts'
-
-type Test = { after(fn: () => Promise<void>): void }
-
-async function serve(t: Test, ...given: Parameters<typeof testServer>): Promise<TestServer> {
-  const server = await testServer(...given)
-  t.after(() => server.stop())
-  return server
-}
+import { fakeClient, Refused, setUp, testServer } from '../../src/testing/index.ts'
+import { startTestServer as serve } from '../support/test-server.ts'
 
 describe('testServer', () => {
   it('accepts names, modules, and options of the core and of its filters', async t => {
@@ -80,11 +73,11 @@ describe('testServer', () => {
   })
 
   it('leave passes code and reason. Default: 1000 and none', async t => {
-    const told: unknown[] = []
-    const server = await serve(t, [{ disconnect: (_, closed) => void told.push(closed) }])
+    const closes: unknown[] = []
+    const server = await serve(t, [{ disconnect: (_, closed) => void closes.push(closed) }])
     await (await server.connect()).leave()
     await (await server.connect()).leave(4000, 'done')
-    assert.deepEqual(told, [
+    assert.deepEqual(closes, [
       { code: 1000, reason: '', clean: true },
       { code: 4000, reason: 'done', clean: true },
     ])

@@ -45,8 +45,8 @@ describe('wslink on two nodes', { skip: skipWithoutOwn }, () => {
       official(
         generation,
         there.url,
-        `const { call, hear } = await enter()
-        const image = hear('image')
+        `const { call, collect } = await enter()
+        const image = collect('image')
         await call('demo.say', ['waiting', 1])
         const [{ pixels, wide }] = await image.next(1)
         return [wide, await digest(pixels) === await digest(pattern(100_000))]`,

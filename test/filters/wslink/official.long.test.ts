@@ -84,8 +84,8 @@ for (const version of ['wslink', 'wslink-1'] as const) {
     })
     it('gets a topic until it unsubscribes', async t => {
       const { run } = await start(t)
-      const program = `const { call, hear } = await enter()
-        const [room, end] = [hear('demo.room'), hear('demo.end')]
+      const program = `const { call, collect } = await enter()
+        const [room, end] = [collect('demo.room'), collect('demo.end')]
         await call('demo.say', ['demo.room', { n: 1 }])
         await call('demo.say', ['demo.other', 0])
         await call('demo.say', ['demo.room', [2]])
@@ -93,13 +93,13 @@ for (const version of ['wslink', 'wslink-1'] as const) {
         await room.unsubscribe()
         await call('demo.say', ['demo.room', 3])
         await call('demo.say', ['demo.end', true])
-        return [await end.next(1), room.heard]`
+        return [await end.next(1), room.received]`
       assert.deepEqual(await run(program), [[true], [{ n: 1 }, [2]]])
     })
     it('can subscribe on the server in one line, and then gets no other topics', async t => {
       const { run } = await start(t)
-      const program = `const { call, hear } = await enter()
-        const [a, b, c] = ['a', 'b', 'c'].map(hear)
+      const program = `const { call, collect } = await enter()
+        const [a, b, c] = ['a', 'b', 'c'].map(collect)
         const say = async () => { for (const topic of 'abc') await call('demo.say', [topic, topic]) }
         await say()
         const answers = [await call('wslink.subscribe', ['a']), await call('wslink.subscribe', ['c'])]
@@ -107,13 +107,13 @@ for (const version of ['wslink', 'wslink-1'] as const) {
         answers.push(await call('wslink.unsubscribe', ['a']), await call('wslink.unsubscribe', ['a']))
         await say()
         await c.next(3)
-        return [answers, a.heard, b.heard]`
+        return [answers, a.received, b.received]`
       assert.deepEqual(await run(program), [[true, true, true, false], ['a', 'a'], ['b']])
     })
     it('gets the yielded values of a generator on the topic of its method', async t => {
       const { run } = await start(t)
-      const program = `const { call, hear } = await enter()
-        const progress = hear('demo.count.progress')
+      const program = `const { call, collect } = await enter()
+        const progress = collect('demo.count.progress')
         return [await call('demo.count', [3]), await progress.next(3)]`
       assert.deepEqual(await run(program), ['counted to 3', [1, 2, 3]])
     })
@@ -136,8 +136,8 @@ for (const version of ['wslink', 'wslink-1'] as const) {
       })
     it('gets published attachments', async t => {
       const { run } = await start(t)
-      const program = `const { call, hear, attach } = await enter()
-        const images = hear('demo.image')
+      const program = `const { call, collect, attach } = await enter()
+        const images = collect('demo.image')
         for (const size of [0, 1, 70_000, ${MIB}]) await call('demo.say', ['demo.image', { size, image: attach(pattern(size)) }])
         const seen = await images.next(4)
         return Promise.all(seen.map(async ({ size, image }) => await digest(image) === await digest(pattern(size))))`

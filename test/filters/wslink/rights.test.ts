@@ -55,7 +55,7 @@ const subscribe = (client: Client2, topic: string) => outcome(client, 'wslink.su
 const unsubscribe = (client: Client2, topic: string) => outcome(client, 'wslink.unsubscribe', topic)
 
 /** The topics that a client gets when all are published. */
-async function heard({ publish }: { publish: WslinkApi['publish'] }, client: Client2): Promise<string[]> {
+async function receivedTopics({ publish }: { publish: WslinkApi['publish'] }, client: Client2): Promise<string[]> {
   const from = client.messages.length
   for (const topic of TOPICS) publish(topic, 'news')
   // The reply follows all earlier publishes.
@@ -76,16 +76,16 @@ describe('wslink: a token with fewer rights', () => {
       const one = await node(t)
       const client = await one.enter({ can: ['a', 'b', 'c', 'news'] })
       for (const topic of TOPICS) assert.equal(await subscribe(client, topic), true)
-      assert.deepEqual(await heard(one, client), TOPICS)
+      assert.deepEqual(await receivedTopics(one, client), TOPICS)
       const { auth, expires } = (await renew(client, rights)) as { auth: string; expires: number }
       assert.deepEqual([auth, Number.isInteger(expires)], ['ok', true])
-      assert.deepEqual(await heard(one, client), keeps)
+      assert.deepEqual(await receivedTopics(one, client), keeps)
       for (const topic of TOPICS) {
         const isKept = keeps.includes(topic)
         assert.equal(await unsubscribe(client, topic), isKept, `unsubscribe ${topic}`)
         assert.equal(await subscribe(client, topic), isKept ? true : `not allowed to listen to ${topic}`)
       }
-      assert.deepEqual((await heard(one, client)).toSorted(), keeps)
+      assert.deepEqual((await receivedTopics(one, client)).toSorted(), keeps)
       assert.equal(one.server.counters.errors, 0)
     })
   }
@@ -96,18 +96,18 @@ describe('wslink: a token with fewer rights', () => {
     await subscribe(client, 'b')
     await renew(client, { can: 'b' })
     await renew(client, { can: ['a', 'b'] })
-    assert.deepEqual(await heard(one, client), ['b'])
+    assert.deepEqual(await receivedTopics(one, client), ['b'])
     assert.equal(await subscribe(client, 'a'), true)
-    assert.deepEqual(await heard(one, client), ['a', 'b'])
+    assert.deepEqual(await receivedTopics(one, client), ['a', 'b'])
   })
   it('stops the publishes of a client without subscriptions until it is allowed again', async t => {
     const one = await node(t)
     const client = await one.enter({ role: 'all' })
-    assert.deepEqual(await heard(one, client), TOPICS)
+    assert.deepEqual(await receivedTopics(one, client), TOPICS)
     await renew(client, { role: 'none' })
-    assert.deepEqual(await heard(one, client), [])
+    assert.deepEqual(await receivedTopics(one, client), [])
     await renew(client, { role: 'all' })
-    assert.deepEqual(await heard(one, client), TOPICS)
+    assert.deepEqual(await receivedTopics(one, client), TOPICS)
   })
   it('stops broadcasts of other filters on --wslink-topic too', async t => {
     const one = await node(t, { wslinkTopic: 'a' })
@@ -141,7 +141,7 @@ describe('wslink: a token with fewer rights', () => {
     await renew(client, { can: 'b' })
     release()
     assert.deepEqual(await Promise.all(pending), ['not allowed to listen to a', true])
-    assert.deepEqual(await heard(one, client), ['b'])
+    assert.deepEqual(await receivedTopics(one, client), ['b'])
   })
   it('applies to later messages sent without waiting', async t => {
     const one = await node(t)
@@ -166,7 +166,7 @@ describe('wslink: a refused hook of a subscription', () => {
     assert.equal(await unsubscribe(client, 'a'), true)
     refuse()
     assert.equal(await pending, 'no')
-    assert.deepEqual(await heard(one, client), ['b'])
+    assert.deepEqual(await receivedTopics(one, client), ['b'])
   })
 })
 
@@ -184,7 +184,7 @@ describe('wslink: a refresh', () => {
       ['x'.repeat(20_000), 'too long'],
     ] as const)
       assert.equal(await outcome(client, 'wslink.renew', bad), `token refused: ${reason}`)
-    assert.deepEqual(await heard(one, client), ['a'])
+    assert.deepEqual(await receivedTopics(one, client), ['a'])
   })
   it('with another subject closes 4401', async t => {
     const one = await node(t)
