@@ -638,8 +638,9 @@ describe('a client of wslink', () => {
     for (let i = 0; i < 8; i++) client.call('large', [i])
     await until(() => server.counters.messages === 9)
     client.peer.ws.resume()
-    await until(() => client.peer.received.length > 8 * 4, 'eight answers')
-    await until(() => client.messages.length === 9)
+    // Cheaper than decoding the messages at each poll.
+    const bytes = () => client.peer.received.reduce((sum, frame) => sum + frame.length, 0)
+    await until(() => bytes() > 8 * SIZE, 'eight replies')
     assert.deepEqual(
       results(client).map(bytes => [bytes.length, bytes[0]]),
       Array.from({ length: 8 }, (_, i) => [SIZE, i]),

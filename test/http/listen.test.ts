@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { createServer } from '../../src/index.ts'
 import { folder, launch, run } from '../support/cli.ts'
-import { Peer, refusedWith, serve, until } from '../support/peer.ts'
+import { Peer, serve, until } from '../support/peer.ts'
+import { upgradeStatus } from '../support/upgrade.ts'
 
 const hasIpv6 = Object.values(networkInterfaces()).some(list => list?.some(({ address }) => address === '::1'))
 const echo = 'echo'
@@ -52,7 +53,7 @@ describe('--host as the path of a Unix socket', () => {
       await Peer.open(server.url, { headers: { host } })
     const strict = await serve(t, { host: `${path}.2`, hosts: ['chat.example'], filters: [echo] })
     await Peer.open(strict.url, { headers: { host: 'chat.example' } })
-    assert.equal(await refusedWith(strict.url, { headers: { host: 'evil.example' } }), 403)
+    assert.equal(await upgradeStatus(strict.url, { headers: { host: 'evil.example' } }), 403)
   })
 
   it('has the client of X-Forwarded-For only with --trust-proxy unix', async t => {
@@ -214,7 +215,7 @@ describe('--hosts', () => {
       const { url } = await serve(t, { hosts: [host], filters: [echo] })
       for (const header of ['chat.example:9000', 'chat.example', 'CHAT.example:80'])
         await Peer.open(url, { headers: { host: header } })
-      assert.equal(await refusedWith(url, { headers: { host: 'other.example:9000' } }), 403)
+      assert.equal(await upgradeStatus(url, { headers: { host: 'other.example:9000' } }), 403)
     })
   }
 
