@@ -147,6 +147,6 @@ export type Version = 'wslink' | 'wslink-1'
 // biome-ignore lint/suspicious/noExplicitAny: tests know the results of their programs
 export async function official(version: Version, url: string, program: string): Promise<any> {
   const argv = [join(root, 'test/support/wslink-official.mjs'), version, url, program]
-  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 20_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 60_000 })
   return JSON.parse(stdout)
 }
