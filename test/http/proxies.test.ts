@@ -112,7 +112,7 @@ describe('--trust-proxy', () => {
     it(`refuses ${JSON.stringify(entry)}`, () => {
       assert.throws(() => readProxies([entry]), {
         code: 'ERR_OPTION',
-        message: `--trust-proxy takes addresses, ranges such as 10.0.0.0/8, or loopback, received "${entry}"`,
+        message: `--trust-proxy takes addresses, ranges such as 10.0.0.0/8, loopback, or unix, received "${entry}"`,
       })
     })
   }
