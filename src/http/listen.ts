@@ -26,11 +26,15 @@ export async function listenOn(server: Server, host: string, port: number): Prom
   try {
     if (path === undefined) await listen(server, { host: withoutBrackets(host), port })
     else {
+      // Node cuts a longer path, and listens on another one.
+      if (Buffer.byteLength(path) > MAX_PATH)
+        throw new Error(`the path of a socket has at most ${MAX_PATH} bytes, this one ${Buffer.byteLength(path)}`)
       await removeStale(path)
       await listen(server, { path })
       chmodSync(path, SOCKET_MODE)
     }
   } catch (error) {
+    server.close()
     throw new FwsError(
       'ERR_LISTEN',
       `cannot listen on ${where}: ${problemOf(error as NodeJS.ErrnoException, path)}`,
@@ -69,8 +73,6 @@ async function removeStale(path: string): Promise<void> {
 }
 
 function problemOf(error: NodeJS.ErrnoException, path: string | undefined): string {
-  if (path !== undefined && Buffer.byteLength(path) > MAX_PATH)
-    return `the path of a socket has at most ${MAX_PATH} bytes, this one ${Buffer.byteLength(path)}`
   // Node reports EACCES for this.
   if (path !== undefined && !existsSync(dirname(path))) return `the folder ${dirname(path)} does not exist`
   if (error.code !== 'EADDRINUSE') return messageOf(error)
