@@ -31,17 +31,15 @@ export class Input implements Transport {
   readonly #lines: Lines
   #attached: Attached | undefined
   #isPaused = false
+  /** The stream has ended; lines may still wait for room in the mailbox. */
+  #hasEnded = false
   readonly #onData = (chunk: Buffer | string) => {
     this.#lines.add(Buffer.from(chunk))
     this.#read()
   }
   readonly #onEnd = () => {
-    const rest = this.#lines.hasRest ? this.#lines.last() : undefined
-    if (rest !== undefined) this.#attached?.receive(rest)
-    this.#attached?.settled(() => {
-      this.#host.onEnd()
-      this.close(1000, '')
-    })
+    this.#hasEnded = true
+    this.#read()
   }
   readonly #onError = (error: Error) => {
     this.#host.onError(error)
@@ -88,9 +86,22 @@ export class Input implements Transport {
   #read(): void {
     while (!this.#isPaused) {
       const line = this.#lines.next()
-      if (line === undefined) return
+      if (line === undefined) {
+        if (this.#hasEnded) this.#finish()
+        return
+      }
       this.#attached!.receive(line)
     }
+  }
+
+  #finish(): void {
+    this.#hasEnded = false
+    const rest = this.#lines.hasRest ? this.#lines.last() : undefined
+    if (rest !== undefined) this.#attached!.receive(rest)
+    this.#attached!.settled(() => {
+      this.#host.onEnd()
+      this.close(1000, '')
+    })
   }
 
   /** Releases the stream without ending it: it belongs to the process. */

@@ -1,4 +1,4 @@
-import { isHostname, isPort } from '../endpoint.ts'
+import { isHostname, isPort } from '../../src/kit/hostname.ts'
 import type { Bytes } from './bytes.ts'
 import { readFrame } from './frame.ts'
 import type { Limits } from './json.ts'

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net'
-import { isHostname, isPort } from '../../protocols/endpoint.ts'
+import { isHostname, isPort } from './hostname.ts'
 import { optionError } from './option-error.ts'
 
 const ENDPOINT = /^(?:\[([^[\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/

@@ -1,6 +1,5 @@
 // What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
 
-export { isHostname, isPort } from '../../protocols/endpoint.ts'
 export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint, withoutBrackets } from './endpoint.ts'
@@ -10,6 +9,7 @@ export { namesIn } from './files/path.ts'
 export { FileStore, type FileStoreOptions, type FileWrite, type WriteOptions } from './files/store.ts'
 export type { StoredFile } from './files/stored-file.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback } from './host.ts'
+export { isHostname, isPort } from './hostname.ts'
 export { isInside } from './is-inside.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
 export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'

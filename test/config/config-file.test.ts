@@ -54,7 +54,7 @@ describe('a config file', () => {
   }
 
   it('may hold a # inside a string', async t => {
-    assert.deepEqual((await read(t, '{ "hosts": ["#a", "b"] }')).get('hosts'), ['#a b', 'my.json'])
+    assert.deepEqual((await read(t, '{ "memory-channels": ["#a", "b"] }')).get('memory-channels'), ['#a b', 'my.json'])
   })
 
   it('turns on switches by an array of flags, in any spelling', async t => {

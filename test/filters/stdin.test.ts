@@ -110,6 +110,17 @@ describe('filter stdin', () => {
     assert.deepEqual(await peer.end(), { code: 1001, reason: 'server is shutting down' })
   })
 
+  it('handles the last line also when the mailbox is full at the end', async t => {
+    for (let count = 1; count <= 20; count++) {
+      let handled = 0
+      const slow = { message: () => new Promise<void>(resolve => setImmediate(() => resolve(void handled++))) }
+      const { stdin, server } = await reading(t, { 'stdin-end': 'stop', maxQueued: 4, filters: ['stdin', slow] })
+      stdin.end(Array.from({ length: count }, (_, i) => `${i}`).join('\n'))
+      await server.closed
+      assert.equal(handled, count)
+    }
+  })
+
   it('pauses the input while filters are slow', async t => {
     let handled = 0
     let open = () => {}

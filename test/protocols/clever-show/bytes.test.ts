@@ -48,7 +48,7 @@ describe('without Node', () => {
       [...readFileSync(join(folder, file), 'utf8').matchAll(/from '([^']+)'/g)].map(([, from]) => from!),
     )
     assert.deepEqual(
-      imports.filter(from => !/^\.{1,2}\/[a-z]+\.ts$|^\.\.\/\.\.\/src\/kit\/json\.ts$/.test(from)),
+      imports.filter(from => !/^\.{1,2}\/[a-z]+\.ts$|^\.\.\/\.\.\/src\/kit\/(?:hostname|json)\.ts$/.test(from)),
       [],
     )
   })
