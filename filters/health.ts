@@ -1,7 +1,6 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { isIP } from 'node:net'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { closeUnreadBodies, hostProblem, isHostAllowed, withoutBrackets } from 'filtered-websocket/kit'
+import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, withoutBrackets } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
@@ -87,7 +86,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       const { address, port } = listening.address() as { address: string; port: number }
       boundTo = address
       listening.on('error', error => log.error({ err: error }, 'health port failed'))
-      log.info({ url: `http://${isIP(address) === 6 ? `[${address}]` : address}:${port}` }, 'health answers')
+      log.info({ url: `http://${formatEndpoint({ host: address, port })}` }, 'health answers')
     },
     stop(): void {
       metrics?.stop()

@@ -10,19 +10,20 @@ export const options = {
     type: 'string',
     choices: ['stay', 'stop'],
     default: 'stay',
-    describe: 'What the server does at the end of the input',
+    describe: 'At the end of the input, keep the server running (stay) or stop it (stop)',
   },
 } as const satisfies OptionSpecs
 
-/** Milliseconds between two looks whether the server listens. */
+/** Milliseconds between two checks whether the server listens. */
 const POLL = 20
 
 /**
  * Standard input is a client whose messages go through the filters behind this one: `tail -F app.log | fws-server -f stdin
  * broadcast`. The operator controls it, so guards and permits do not apply.
  */
-export const setup = ({ stdin, order, limits, log, every, options: chosen }: Host<typeof options>) => {
+export const setup = ({ stdin, order, limits, log, options: chosen }: Host<typeof options>) => {
   const limited = new RateLimitedLog(log)
+  let timer: NodeJS.Timeout | undefined
   return {
     start(server: Server): void {
       const input = new Input(stdin, {
@@ -37,12 +38,16 @@ export const setup = ({ stdin, order, limits, log, every, options: chosen }: Hos
         },
       })
       // Lines that are read before the server listens would reach no client.
-      let hasBegun = false
-      every(POLL, () => {
-        if (hasBegun || server.checks.listening !== true) return
-        hasBegun = true
-        input.begin(server)
-      })
+      timer = setInterval(() => {
+        if (server.checks.listening !== true) return
+        clearInterval(timer)
+        try {
+          input.begin(server)
+        } catch (err) {
+          log.error({ err }, 'standard input is not read')
+        }
+      }, POLL)
     },
+    stop: () => clearInterval(timer),
   }
 }

@@ -29,7 +29,7 @@ function importsIn(folder: string): { file: string; imports: string }[] {
     .filter(file => file.endsWith('.ts'))
     .flatMap(file => {
       const text = readFileSync(join(folder, file), 'utf8')
-      return Array.from(text.matchAll(/from '(\.[^']+)'/g), ([, path]) => ({
+      return Array.from(text.matchAll(/(?:from|import)\s*\(?'(\.[^']+)'/g), ([, path]) => ({
         file,
         imports: relative(folder, resolve(folder, dirname(file), path!)),
       }))
@@ -54,6 +54,8 @@ it('the core imports no filter, storage or client, and they import no file of th
   assert.deepEqual(outside('src', /^\.\.\/protocols\//), [])
   assert.deepEqual(outside('filters', /^\.\.\/protocols\//), [])
   assert.deepEqual(outside('storage', /^$/), [])
+  // Files of the kit that need no module of Node.
+  assert.deepEqual(outside('protocols', /^\.\.\/src\/kit\/(?:hostname|json)\.ts$/), [])
   assert.deepEqual(outside('client', /^\.\.\/protocols\//), [])
 })
 

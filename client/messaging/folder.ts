@@ -5,6 +5,7 @@ import {
   FileError,
   FileHashes,
   FileStore,
+  type FileWrite,
   fileErrorOf,
   SerialQueue,
   type StoredFile,
@@ -16,8 +17,16 @@ const GIB = 1024 ** 3
 const PART_AGE = 3_600_000
 /** Completed uploads that are remembered: the response to the last part may be lost. */
 const MAX_COMPLETED = 256
+/** Incomplete uploads whose space stays reserved between two parts, and milliseconds for which it does. */
+const MAX_OPEN = 8
+const IDLE = 60_000
 /** Failures after which the received bytes are useless. */
 const FINAL = ['corrupt', 'full']
+
+interface OpenUpload {
+  readonly file: FileWrite
+  readonly timer: NodeJS.Timeout
+}
 
 export interface FolderOptions {
   /** Bytes of one file. Default: 1 GiB. */
@@ -45,6 +54,24 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   const queues = new Map<string, SerialQueue>()
   /** SHA-256 of completed uploads, by the name of the part. */
   const completed = new BoundedMap<string, string>(MAX_COMPLETED)
+
+  const open = new BoundedMap<string, OpenUpload>(MAX_OPEN, closeUpload)
+
+  function keepOpen(part: string, file: FileWrite): void {
+    const close = () => {
+      open.delete(part)
+      void file.end(true)
+    }
+    open.set(part, { file, timer: setTimeout(close, IDLE).unref() })
+  }
+
+  /** The file of an upload that continues; the next part or the timer of another upload does not find it meanwhile. */
+  function takeOpen(part: string): FileWrite | undefined {
+    const upload = open.get(part)
+    open.delete(part)
+    clearTimeout(upload?.timer)
+    return upload?.file
+  }
 
   function inTurn<T>(key: string, task: () => Promise<T>): Promise<T> {
     const queue = queues.get(key) ?? new SerialQueue()
@@ -79,7 +106,9 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     sha256?: string,
   ): Promise<boolean> {
     if (size > maxFile) throw new FileError('too-large', `a file has at most ${maxFile} bytes`)
-    const file = await store.begin({ bytes: size, ...(part !== undefined && { part }) })
+    const upload = part === undefined ? undefined : takeOpen(part)
+    const file = upload ?? (await store.begin({ bytes: size, ...(part !== undefined && { part }) }))
+    let isOpen = false
     let isKept = file.size > 0
     try {
       if (file.size === 0) await store.root.check(filepath)
@@ -91,7 +120,11 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
         throw new FileError('too-large', `the file has ${size} bytes, received ${offset + bytes.length}`)
       await file.append(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
       isKept = part !== undefined
-      if (file.size < size) return false
+      if (file.size < size) {
+        isOpen = true
+        keepOpen(part!, file)
+        return false
+      }
       if (part !== undefined) {
         const found = await hashes.of(await file.written())
         if (found !== sha256) throw new FileError('corrupt', `the file has the sha256 ${found}, not ${sha256}`)
@@ -102,7 +135,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
       if (FINAL.includes(fileErrorOf(error).code)) isKept = false
       throw error
     } finally {
-      await file.end(isKept)
+      if (!isOpen) await file.end(isKept)
     }
   }
 
@@ -151,6 +184,11 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
         return hashes.of(file)
       }).catch(throwVisible),
   }
+}
+
+function closeUpload({ file, timer }: OpenUpload): void {
+  clearTimeout(timer)
+  void file.end(true)
 }
 
 /** The server must not see paths of this machine. */

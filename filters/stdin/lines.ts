@@ -6,7 +6,7 @@ export class Lines {
   readonly #max: number
   readonly #onSkip: () => void
   #chunk: Buffer = Buffer.alloc(0)
-  /** The begin of a line that goes on in the next chunk. */
+  /** The beginning of a line that continues in the next chunk. */
   #parts: Buffer[] = []
   #length = 0
   #isSkipping = false

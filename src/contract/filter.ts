@@ -73,7 +73,7 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly guards: readonly string[]
   /** Standard output for data: bounded; never blocks or throws. */
   readonly stdout: Output
-  /** Standard input, for one filter. @throws FwsError `ERR_FILTER`: another filter has it, or the server was given none. */
+  /** Standard input, for one filter. @throws FwsError `ERR_FILTER`: another filter has it, or the server has no standard input. */
   readonly stdin: Readable
   /** Position of this filter in the chain, from 0; see `server.attach`. */
   readonly order: number

@@ -1,17 +1,17 @@
 import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
-import { connect, isIPv6, type Server } from 'node:net'
+import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { FwsError, messageOf } from '../contract/errors.ts'
-import { withoutBrackets } from '../kit/endpoint.ts'
+import { formatEndpoint, withoutBrackets } from '../kit/endpoint.ts'
 
 /** Owner and group: a proxy in the same group can connect. */
 const SOCKET_MODE = 0o660
 /** Bytes of a socket path on Linux (unix(7)). */
 const MAX_PATH = 107
 
-/** The path of a Unix socket: a host with a slash, optionally after `unix:`; `undefined` for a name or an address. */
+/** The path of a Unix socket: a host that begins with `unix:` or has a slash; `undefined` for a name or an address. */
 export function socketPath(host: string): string | undefined {
-  return host.includes('/') ? host.replace(/^unix:/, '') : undefined
+  return host.startsWith('unix:') || host.includes('/') ? host.replace(/^unix:/, '') : undefined
 }
 
 /**
@@ -22,7 +22,7 @@ export function socketPath(host: string): string | undefined {
  */
 export async function listenOn(server: Server, host: string, port: number): Promise<void> {
   const path = socketPath(host)
-  const where = path ?? `${host}:${port}`
+  const where = path ?? formatEndpoint({ host: withoutBrackets(host), port })
   try {
     if (path === undefined) await listen(server, { host: withoutBrackets(host), port })
     else {
@@ -47,8 +47,7 @@ export async function listenOn(server: Server, host: string, port: number): Prom
 export function urlOf(server: Server, scheme: 'ws' | 'wss'): string {
   const bound = server.address()
   if (bound === null || typeof bound === 'string') return `${scheme}+unix:${bound ?? ''}`
-  const { address, port } = bound
-  return `${scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`
+  return `${scheme}://${formatEndpoint({ host: bound.address, port: bound.port })}`
 }
 
 function listen(server: Server, options: { host: string; port: number } | { path: string }): Promise<void> {
@@ -78,5 +77,5 @@ function problemOf(error: NodeJS.ErrnoException, path: string | undefined): stri
   if (error.code !== 'EADDRINUSE') return messageOf(error)
   return path === undefined
     ? 'the port is taken; choose another with --port'
-    : 'another server listens there, or it is no socket; choose another path with --host'
+    : 'another server listens there, or the file is not a socket; choose another path with --host'
 }

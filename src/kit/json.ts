@@ -136,7 +136,7 @@ function restored(value: unknown, specials: ReadonlyMap<unknown, number>): unkno
  */
 export function writeJson(value: unknown): string {
   const text: string | undefined = JSON.stringify(value)
-  if (text === undefined) throw new TypeError(`JSON cannot say ${typeof value}`)
+  if (text === undefined) throw new TypeError(`JSON cannot express ${typeof value}`)
   // Not by indentation, which a deep array would multiply by its depth.
   return typeof value !== 'object' || text.length > MAX_SPACED ? text : spaced(text)
 }

@@ -168,7 +168,7 @@ export class OwnerLimiter {
    * @throws LimitError
    */
   enter(owner?: unknown): () => void {
-    const refuse = (limit: string) => new LimitError(`${limit} are under way, try again later`)
+    const refuse = (limit: string) => new LimitError(`${limit} are running, try again later`)
     if (owner !== undefined && this.#countOf(owner) >= this.#maxPerOwner)
       throw refuse(`${this.#maxPerOwner} ${this.#noun} of this client`)
     if (this.#count >= this.#max) throw refuse(`${this.#max} ${this.#noun}`)

@@ -78,7 +78,7 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
    *
    * @param id - MUST be unused.
    * @param send - sends it; may settle it at once.
-   * @throws (rejects) CallFailed `busy`, `timeout`; RangeError for an invalid timeout; the signal's reason; the error of
+   * @throws (rejects) CallFailed `busy`, `timeout`; RangeError for an invalid timeout; TypeError for a used id; the signal's reason; the error of
    * `send`; the error that `reject` passes.
    */
   async start(
@@ -90,6 +90,7 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
     signal?.throwIfAborted()
     if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
       throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
+    if (this.#entries.has(id)) throw new TypeError(`the id ${JSON.stringify(id)} belongs to a call that waits`)
     if (this.#entries.size >= this.#max)
       throw new CallFailed('busy', `${this.#max} calls wait for answers, ${this.#limit} allows no more`)
     return new Promise((resolve, reject) => {

@@ -56,8 +56,8 @@ export class RateLimitedLog {
     this.#limit = new LogLimit(lines, windowMs)
   }
 
-  /** @param kind - lines of other kinds are counted apart; of a bounded number, never made up by a peer. */
-  add(level: 'warn' | 'error', fields: object, text: string, kind?: string): void {
+  /** @param kind - lines of other kinds are counted apart; of a bounded number, never made up by a peer. Default: the level. */
+  add(level: 'warn' | 'error', fields: object, text: string, kind: string = level): void {
     const { isOver, suppressed } = this.#limit.take(kind)
     if (!isOver) this.#log[level](suppressed > 0 ? { ...fields, suppressed } : fields, text)
   }

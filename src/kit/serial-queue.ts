@@ -3,7 +3,8 @@ import { type Awaitable, isPromise } from '../contract/deadline.ts'
 /**
  * Runs tasks one after the other, in the order of the calls. An error goes to the caller of its task alone.
  *
- * A task starts within the call of `run` if no other is running. A task MUST NOT wait for a later task of its own queue.
+ * A task starts within the call of `run` if no other is running. A task that is added while another one starts is queued in a
+ * microtask, after tasks that are added until then. A task MUST NOT wait for a later task of its own queue.
  *
  * @example
  * const queue = new SerialQueue()

@@ -13,7 +13,7 @@ export class Watchdog {
   #ms = 0
   #progress = 0
 
-  /** @param least - units, such as bytes, after which a new period begins; 0: only `start` begins one. */
+  /** @param least - units, such as bytes, after which a new period begins; `Infinity`: only `start` begins one. */
   constructor(least: number, onStall: () => void) {
     this.#least = least
     this.#onStall = onStall

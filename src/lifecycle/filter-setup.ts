@@ -30,9 +30,9 @@ export interface SetupContext {
   readonly report: ErrorReport
   readonly timers: (() => void)[]
   readonly storage: Storage
-  /** @throws FwsError `ERR_FILTER`: the server was given no standard output. */
+  /** @throws FwsError `ERR_FILTER`: the server has no standard output. */
   readonly stdout: () => Output
-  /** @throws FwsError `ERR_FILTER`: the server was given no standard input, or another filter has it. */
+  /** @throws FwsError `ERR_FILTER`: the server has no standard input, or another filter has it. */
   readonly stdin: () => Readable
   readonly untrustedFolders: UntrustedFolders
   /** Milliseconds for a setup and for each run of `every`; 0: no limit. */

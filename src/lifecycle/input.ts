@@ -4,7 +4,7 @@ import { FwsError } from '../contract/errors.ts'
 /**
  * Standard input for one filter, opened when it is asked for.
  *
- * @throws (when asked for) FwsError `ERR_FILTER`: the server was given none, or another filter has it.
+ * @throws (when asked for) FwsError `ERR_FILTER`: the server has no standard input, or another filter has it.
  */
 export function singleInput(streams: { readonly stdin?: Readable | undefined }): () => Readable {
   let isTaken = false

@@ -45,7 +45,7 @@ export type StandardOutput = Writable & { readonly isTTY?: boolean }
  * Standard output for filters, opened when the first filter asks for it. In a terminal, control characters are shown as codes.
  *
  * @param onClose - receives the function that releases it.
- * @throws (when asked for) FwsError `ERR_FILTER`: the server was given none.
+ * @throws (when asked for) FwsError `ERR_FILTER`: the server has no standard output.
  */
 export function sharedOutput(
   stdout: StandardOutput | undefined,

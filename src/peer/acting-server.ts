@@ -34,6 +34,6 @@ export class TopicServer extends ServerView {
   }
 
   override broadcast(payload: Payload, to: Audience = {}): void {
-    super.broadcast(payload, { topic: this.#topic, ...to })
+    super.broadcast(payload, { ...to, topic: to.topic ?? this.#topic })
   }
 }

@@ -38,7 +38,7 @@ export class Pending {
   }
 
   /**
-   * Ends the hold of the calling filter, or of the only one. Answers whether the client is admitted.
+   * Ends the hold of the calling filter, or of the only one. Returns whether the client is admitted.
    *
    * @throws FwsError `ERR_STATE`: several filters hold it and the caller is not known.
    */

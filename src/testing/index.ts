@@ -1,5 +1,5 @@
 import { resolve as absolute } from 'node:path'
-import { PassThrough } from 'node:stream'
+import { PassThrough, type Readable } from 'node:stream'
 import { pino } from 'pino'
 import type { Handler } from '../chain/chain.ts'
 import { readGiven } from '../config/config-file.ts'
@@ -71,7 +71,7 @@ export class Refused extends Error {
  * Starts a server with filters and without a socket.
  *
  * @param filters - names or modules, as for `createServer`.
- * @param options - options of the core, the filters and the storage.
+ * @param options - options of the core, the filters and the storage, and `stdin`, a stream in place of standard input.
  *
  * @example
  * const server = await testServer(['rate-limit', myFilter], { 'rate-limit-messages': 2 })
@@ -84,7 +84,8 @@ export async function testServer(
   options: Readonly<Record<string, unknown>> = {},
 ): Promise<TestServer> {
   const base = absolute('.')
-  const plan = await makePlan({ given: readGiven({ ...options, filters }, base), base }, createLoader())
+  const { stdin, ...given } = options as { stdin?: Readable }
+  const plan = await makePlan({ given: readGiven({ ...given, filters }, base), base }, createLoader())
   const logged: Record<string, unknown>[] = []
   const log = pino({ level: 'debug', base: null }, { write: line => void logged.push(JSON.parse(line)) })
   const stdout = new PassThrough()
@@ -92,7 +93,7 @@ export async function testServer(
   stdout.on('data', chunk => {
     printed += chunk
   })
-  const assembly = await assemble(plan, { log, stdout })
+  const assembly = await assemble(plan, { log, stdout, stdin })
   const { hub } = assembly
   const consumer = new Consumer(hub)
   const undo = new Undo(log, 1000)

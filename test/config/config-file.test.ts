@@ -221,7 +221,7 @@ describe('a config file is refused', () => {
       const { code, stderr } = await run(['-c', path], { cwd: base })
       assert.deepEqual(
         { code, stderr },
-        { code: 2, stderr: `fws-server: cannot read config file ${resolve(base, path)}: it is no regular file\n` },
+        { code: 2, stderr: `fws-server: cannot read config file ${resolve(base, path)}: it is not a regular file\n` },
       )
     }
   })

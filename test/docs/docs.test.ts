@@ -89,6 +89,23 @@ describe('the docs', () => {
     }
   })
 
+  it('SECURITY.md names tests that exist', () => {
+    const rows = textOf('SECURITY.md').matchAll(/^\|.*\| ([^|]*`[^|]*) \|$/gm)
+    const names = [...rows].flatMap(([, cell]) => [...cell!.matchAll(/`([\w./*-]+)`/g)].map(([, name]) => name!))
+    const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).filter(file =>
+      file.endsWith('.test.ts'),
+    )
+    const exists = (name: string) => {
+      const end = name.replace('*', '')
+      return tests.some(file => {
+        const test = file.replace(/(?:\.long)?\.test\.ts$/, '')
+        return test === name || test.endsWith(`/${name}`) || (name.includes('*') && `/${test}`.includes(`/${end}`))
+      })
+    }
+    assert.ok(names.length > 80)
+    assert.deepEqual([...new Set(names.filter(name => !name.startsWith('--') && !exists(name)))], [])
+  })
+
   it('index names every page of the guide, the reference and operations', () => {
     const index = textOf('docs/README.md')
     const listed = pages.filter(page => /^docs\/(guide|reference|operations)\//.test(page))

@@ -118,7 +118,7 @@ describe('--host as the path of a Unix socket', () => {
         [code, stderr],
         [
           1,
-          `fws-server: cannot listen on ${path}: another server listens there, or it is no socket; choose another path with --host\n`,
+          `fws-server: cannot listen on ${path}: another server listens there, or the file is not a socket; choose another path with --host\n`,
         ],
       )
       assert.equal(existsSync(path), true)

@@ -266,7 +266,7 @@ describe('a start with a certificate that cannot be used', () => {
       {
         name: 'FwsError',
         code: 'ERR_OPTION',
-        message: `--key ${import.meta.dirname} cannot be read: it is no regular file`,
+        message: `--key ${import.meta.dirname} cannot be read: it is not a regular file`,
       },
     )
     assert.deepEqual(started, [])

@@ -153,7 +153,7 @@ describe('writing JSON as Python does', () => {
 
   it('writes null for numbers that JSON does not have, and throws for values that it cannot express', () => {
     assert.equal(writeJson([Number.NaN, Number.POSITIVE_INFINITY]), '[null, null]')
-    assert.throws(() => writeJson(undefined), { message: 'JSON cannot say undefined' })
-    assert.throws(() => writeJson(() => 1), { message: 'JSON cannot say function' })
+    assert.throws(() => writeJson(undefined), { message: 'JSON cannot express undefined' })
+    assert.throws(() => writeJson(() => 1), { message: 'JSON cannot express function' })
   })
 })

@@ -162,7 +162,7 @@ describe('an owner limiter', () => {
   it('grants one owner fewer', () => {
     const limiter = new OwnerLimiter(3, 1, 'files')
     const leave = limiter.enter('ann')
-    const own = { code: 'busy', message: '1 files of this client are under way, try again later' }
+    const own = { code: 'busy', message: '1 files of this client are running, try again later' }
     assert.throws(() => limiter.enter('ann'), own)
     limiter.enter('bob')
     leave()
@@ -170,7 +170,7 @@ describe('an owner limiter', () => {
     limiter.enter('ann')
     limiter.enter()
     assert.throws(() => limiter.enter('ann'), own)
-    assert.throws(() => limiter.enter('eve'), { code: 'busy', message: '3 files are under way, try again later' })
-    assert.throws(() => limiter.enter(), { code: 'busy', message: '3 files are under way, try again later' })
+    assert.throws(() => limiter.enter('eve'), { code: 'busy', message: '3 files are running, try again later' })
+    assert.throws(() => limiter.enter(), { code: 'busy', message: '3 files are running, try again later' })
   })
 })

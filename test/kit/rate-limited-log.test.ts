@@ -51,6 +51,14 @@ describe('a rate-limited log', () => {
       assert.deepEqual(written, expected)
     })
 
+  it('counts warnings and errors apart', () => {
+    const written: string[] = []
+    const write = (line: string) => void written.push(JSON.parse(line).msg)
+    const log = new RateLimitedLog(pino({}, { write }), 1, 1e15)
+    for (const level of ['warn', 'warn', 'error', 'error'] as const) log.add(level, {}, level)
+    assert.deepEqual(written, ['warn', 'error'])
+  })
+
   it('counts lines of each kind apart', () => {
     const written: string[] = []
     const log = new RateLimitedLog(

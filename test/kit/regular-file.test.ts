@@ -12,8 +12,9 @@ describe('a file that is read at start', () => {
   it('is not a pipe, a folder or a device, and does not wait for them', t => {
     const pipe = join(folder(t), 'pipe')
     execFileSync('mkfifo', [pipe])
-    for (const path of [pipe, '/dev/zero']) assert.throws(() => readRegular(path), { message: 'it is no regular file' })
-    assert.throws(() => readRegular(folder(t)), { message: 'it is no regular file' })
+    for (const path of [pipe, '/dev/zero'])
+      assert.throws(() => readRegular(path), { message: 'it is not a regular file' })
+    assert.throws(() => readRegular(folder(t)), { message: 'it is not a regular file' })
   })
 
   it('has at most 1 MiB', t => {
@@ -28,11 +29,11 @@ describe('a file that is read at start', () => {
     const env = { FWS_REDIS_PASSWORD_FILE: 'pipe' }
     assert.equal(
       await refusal(['--storage', 'redis'], { cwd, env }),
-      'FWS_REDIS_PASSWORD_FILE names a file that cannot be read: it is no regular file',
+      'FWS_REDIS_PASSWORD_FILE names a file that cannot be read: it is not a regular file',
     )
     assert.equal(
       await refusal(['--key', 'pipe', '--cert', 'cert.pem', '-p', '0'], { cwd }),
-      `--key ${join(cwd, 'pipe')} cannot be read: it is no regular file`,
+      `--key ${join(cwd, 'pipe')} cannot be read: it is not a regular file`,
     )
   })
 })

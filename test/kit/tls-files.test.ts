@@ -64,7 +64,7 @@ describe('an unusable key and certificate', () => {
   for (const [key, cert, sentence, passphrase] of [
     // The key.
     ['none', 'rsa.crt', "--key none cannot be read: ENOENT: no such file or directory, open 'none'"],
-    ['pipe', 'rsa.crt', '--key pipe cannot be read: it is no regular file'],
+    ['pipe', 'rsa.crt', '--key pipe cannot be read: it is not a regular file'],
     ['large', 'rsa.crt', '--key large cannot be read: it is larger than 1048576 bytes'],
     ['empty', 'rsa.crt', '--key empty is empty'],
     ['blank', 'rsa.crt', '--key blank is empty'],
@@ -129,7 +129,7 @@ describe('an unusable key and certificate', () => {
     ['dsa.key', 'rsa.crt', '--key dsa.key is a key of the algorithm dsa; TLS takes RSA, EC and Ed25519'],
     // The certificate.
     ['rsa.key', 'none', "--cert none cannot be read: ENOENT: no such file or directory, open 'none'"],
-    ['rsa.key', 'pipe', '--cert pipe cannot be read: it is no regular file'],
+    ['rsa.key', 'pipe', '--cert pipe cannot be read: it is not a regular file'],
     ['rsa.key', 'empty', '--cert empty is empty'],
     ['rsa.key', 'mark', '--cert mark is empty'],
     ['rsa.key', 'word', `--cert word ${WITHOUT_LINE}`],
@@ -302,7 +302,7 @@ describe('authorities', () => {
     ['half.crt', WITHOUT_END],
     ['second-damaged.crt', ': certificate 2 of 2 is damaged; copy the file again'],
     ['leaf.crt', 'holds no certificate of an authority: "CN=leaf" cannot sign others'],
-    ['pipe', 'cannot be read: it is no regular file'],
+    ['pipe', 'cannot be read: it is not a regular file'],
   ] as const)
     it(`are not in ${name}`, () =>
       assert.equal(
@@ -323,7 +323,7 @@ describe('a key for tokens', () => {
     ['combined.pem', PUBLIC],
     ['openssh.key', PUBLIC],
     ['empty', 'is empty'],
-    ['pipe', 'cannot be read: it is no regular file'],
+    ['pipe', 'cannot be read: it is not a regular file'],
     ['large', 'cannot be read: it is larger than 1048576 bytes'],
     ['key.der', DER],
     ['damaged.crt', 'holds a public key that is damaged or of an unknown algorithm'],
@@ -427,7 +427,7 @@ describe('a start with unusable files', () => {
         '--storage redis --redis-tls-ca leaf.crt',
         '--redis-tls-ca leaf.crt holds no certificate of an authority: "CN=leaf" cannot sign others',
       ],
-      ['-f jwt --jwt-public-key pipe', 'filter jwt: --jwt-public-key pipe cannot be read: it is no regular file'],
+      ['-f jwt --jwt-public-key pipe', 'filter jwt: --jwt-public-key pipe cannot be read: it is not a regular file'],
       ['--key-passphrase word', '--key-passphrase is given without --key; it decrypts that file'],
       [
         '-f messaging --messaging-key-passphrase word',

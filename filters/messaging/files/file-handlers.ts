@@ -39,7 +39,7 @@ export class FileHandlers {
       const { syscall, message } = Object(error) as { syscall?: unknown; message?: unknown }
       // Messages of system errors may contain paths.
       const isPublic = syscall === undefined && typeof message === 'string'
-      throw new FileError('refused', isPublic ? cut(message) : 'the file is refused')
+      throw new FileError('refused', isPublic ? cut(message) : 'the file is refused', isPublic ? undefined : error)
     }
   }
 

@@ -44,7 +44,7 @@ export class Resumption {
     this.#sessions = sessions
     this.#host = host
     const node = randomUUID()
-    const failed = (err: unknown) => limitedLog.add('error', { err }, 'messaging cannot keep what it should')
+    const failed = (err: unknown) => limitedLog.add('error', { err }, 'the storage of messaging failed', 'storage')
     const rememberMs = chosen['messaging-remember'] * 1000
     this.#leases = new Leases(storage.values, node, chosen['messaging-lease'] * 1000)
     this.ledger = new Ledger({

@@ -9,6 +9,7 @@ import {
   readTlsFiles,
   type TlsPair,
   tlsFailureOf,
+  withoutBrackets,
 } from 'filtered-websocket/kit'
 import type { options } from '../options.ts'
 
@@ -34,7 +35,7 @@ export class Listener {
     limitedLog: RateLimitedLog,
   ) {
     this.#port = chosen['messaging-port']!
-    this.#host = chosen['messaging-host']
+    this.#host = withoutBrackets(chosen['messaging-host'])
     this.#scheme = read === undefined ? 'tcp' : 'tls'
     if (read === undefined) {
       this.#server = createTcp(SHARED)

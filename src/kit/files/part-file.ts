@@ -25,6 +25,8 @@ export class PartFile {
     )
     try {
       this.#size = (await handle.stat()).size
+      // A part that goes on is not too old any more: the next count would delete it.
+      if (this.#size > 0) await handle.utimes(new Date(), new Date())
     } catch (error) {
       await handle.close()
       throw error

@@ -27,7 +27,7 @@ export class FileRoot {
 
   /**
    * @param option - names the option in the error.
-   * @throws (rejects) Error `ERR_OPTION`: the folder does not exist, or is no folder.
+   * @throws (rejects) Error `ERR_OPTION`: the folder does not exist, or is not a folder.
    */
   static async open(path: string, option: string, parts: Parts = 'folder'): Promise<FileRoot> {
     try {
@@ -116,7 +116,7 @@ export class FileRoot {
 /** `undefined`: there is nothing. @throws (rejects) FileError `path`: there is a link or a folder */
 async function sizeAt(path: string): Promise<number | undefined> {
   const stats = await lstat(path).catch(unless('ENOENT'))
-  if (stats?.isFile() === false) throw new FileError('path', 'what is there is no file')
+  if (stats?.isFile() === false) throw new FileError('path', 'the path is not a regular file')
   return stats?.size
 }
 

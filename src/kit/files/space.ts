@@ -61,15 +61,19 @@ export class Space {
    */
   async reserve(part: string, bytes: number, existing = 0, owner?: unknown): Promise<void> {
     await this.count(FRESH)
-    if (this.#refusal(1, bytes - existing) !== undefined) {
+    const files = existing > 0 ? 0 : 1
+    if (this.#refusal(files, bytes - existing) !== undefined) {
       // A file that is being placed may replace another, and so free room.
       await this.#queue.settled
       await this.count(REFUSAL_FRESH)
     }
-    const refusal = this.#refusal(1, bytes - existing)
+    const refusal = this.#refusal(files, bytes - existing)
     if (refusal !== undefined) throw refusal
     if (this.#exceedsShare(owner, bytes - existing))
-      throw new FileError('busy', 'files of this client that are under way wait for much of the room, try again later')
+      throw new FileError(
+        'busy',
+        'the unfinished files of this client reserve too much of the free space, try again later',
+      )
     this.#add(existing > 0 ? -1 : 0, -existing)
     this.#reserved.set(part, { bytes, owner })
   }
@@ -121,9 +125,8 @@ export class Space {
   #refusal(files: number, bytes: number): FileError | undefined {
     const { maxFiles, quota } = this.#options
     const { used } = this
-    if (used.files + files > maxFiles)
-      return new FileError('count', `there are ${maxFiles} files, and no more are kept`)
-    if (used.bytes + bytes > quota) return new FileError('full', `no more than ${quota} bytes are kept in all`)
+    if (used.files + files > maxFiles) return new FileError('count', `the folder has ${maxFiles} files, the maximum`)
+    if (used.bytes + bytes > quota) return new FileError('full', `all files together have at most ${quota} bytes`)
     return undefined
   }
 

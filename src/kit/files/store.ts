@@ -27,7 +27,7 @@ export interface WriteOptions {
  * const write = await store.begin({ bytes: content.length })
  * try {
  *   await write.append(content)
- *   await write.commit('notes/today.txt')
+ *   await write.commit('today.txt')
  * } finally {
  *   await write.end(false)
  * }
@@ -43,7 +43,7 @@ export class FileStore {
 
   /**
    * @param option - names the option in the error.
-   * @throws (rejects) Error `ERR_OPTION`: the folder does not exist, or is no folder.
+   * @throws (rejects) Error `ERR_OPTION`: the folder does not exist, or is not a folder.
    */
   static async open(path: string, option: string, options: FileStoreOptions): Promise<FileStore> {
     return new FileStore(await FileRoot.open(path, option, options.parts), options)
@@ -109,7 +109,7 @@ export class FileWrite {
     return this.#file.size
   }
 
-  /** Writes at the end. @throws (rejects) errors of the system, with the bytes as before */
+  /** Writes at the end. Calls MUST NOT overlap. @throws (rejects) errors of the system, with the bytes as before */
   append(bytes: Buffer): Promise<void> {
     return this.#file.append(bytes)
   }

@@ -19,7 +19,7 @@ export class StoredFile {
   /** @throws FileError `path`: it is a folder, a pipe or a device. */
   static async of(handle: FileHandle): Promise<StoredFile> {
     const stats = await handle.stat({ bigint: true })
-    if (!stats.isFile()) throw new FileError('path', 'what is there is no file')
+    if (!stats.isFile()) throw new FileError('path', 'the path is not a regular file')
     return new StoredFile(handle, stats)
   }
 

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { folder as open } from '../../../client/messaging/folder.ts'
 import { folder } from '../../support/cli.ts'
 import { sha256 } from '../../support/file-station.ts'
+import { until } from '../../support/peer.ts'
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text))
 const hash = sha256(Buffer.from('abcdef'))
@@ -59,6 +60,43 @@ describe('an upload to a folder', () => {
     await assert.rejects(async () => files.take(upload, 0, bytes('abc'), undefined), { code: 'full' })
     await assert.rejects(async () => files.save('a', bytes('abcdef')), { code: 'full' })
     assert.deepEqual(readdirSync(join(path, '.fws-parts')), [])
+  })
+
+  it('reserves its space until it is complete', async t => {
+    const path = folder(t)
+    const files = await open(path, { quota: 10 })
+    const other = { filepath: 'b', key: 'l', size: 6 }
+    await files.take(upload, 0, bytes('abc'), undefined)
+    await assert.rejects(async () => files.take(other, 0, bytes('abc'), undefined), { code: 'full' })
+    await files.take(upload, 3, bytes('def'), hash)
+    assert.deepEqual(readdirSync(join(path, '.fws-parts')), [])
+    await assert.rejects(async () => files.take(other, 0, bytes('abc'), undefined), { code: 'full' })
+  })
+
+  it('goes on while other uploads come between its parts', async t => {
+    const path = folder(t)
+    const files = await open(path)
+    const uploads = Array.from({ length: 12 }, (_, i) => ({ ...upload, filepath: `f${i}`, key: `k${i}` }))
+    for (const text of ['abc', 'def'])
+      for (const one of uploads) await files.take(one, text === 'abc' ? 0 : 3, bytes(text), hash)
+    assert.deepEqual(
+      uploads.map(({ filepath }) => readFileSync(join(path, filepath), 'utf8')),
+      uploads.map(() => 'abcdef'),
+    )
+  })
+
+  it('of one file does not wait for the handler of another', async t => {
+    let finish: (() => void) | undefined
+    const slow = () =>
+      new Promise<void>(resolve => {
+        finish = resolve
+      })
+    const files = await open(folder(t), { onFile: filepath => (filepath === 'a' ? slow() : undefined) })
+    const first = files.save('a', bytes('abc'))
+    await until(() => finish !== undefined, 'the handler')
+    await files.save('b', bytes('abc'))
+    finish!()
+    await first
   })
 
   it('does not send paths of this machine in the error of its handler', async t => {

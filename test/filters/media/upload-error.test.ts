@@ -18,17 +18,17 @@ describe('an error of the system', () => {
 
   for (const [error, expected, hasCause] of [
     [
-      new FileError('full', 'no more than 9 bytes are kept in all'),
-      'quota: no more than 9 bytes are kept in all',
+      new FileError('full', 'all files together have at most 9 bytes'),
+      'quota: all files together have at most 9 bytes',
       false,
     ],
     [
-      new FileError('count', 'there are 9 files, and no more are kept'),
-      'count: there are 9 files, and no more are kept',
+      new FileError('count', 'the folder has 9 files, the maximum'),
+      'count: the folder has 9 files, the maximum',
       false,
     ],
     [new LimitError('2 uploads are under way'), 'busy: 2 uploads are under way', false],
-    [new FileError('path', 'what is there is no file'), 'lost: the file could not be written', true],
+    [new FileError('path', 'the path is not a regular file'), 'lost: the file could not be written', true],
     [new Error('/secret/path'), 'lost: the file could not be written', true],
     [undefined, 'lost: the file could not be written', false],
     [new UploadError('name', 'a file needs a name'), 'name: a file needs a name', false],

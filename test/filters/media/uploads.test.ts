@@ -317,9 +317,9 @@ describe('an upload in chunks', () => {
       [
         'begun',
         'begun',
-        '2 uploads of this client are under way, try again later',
+        '2 uploads of this client are running, try again later',
         'begun',
-        '3 uploads are under way, try again later',
+        '3 uploads are running, try again later',
       ],
     )
     const first = await begun(ANN).catch(error => error.code)
@@ -374,8 +374,8 @@ describe('a recording', () => {
 })
 
 describe('the limits of the folder', () => {
-  const COUNT = { code: 'count', message: 'there are 3 files, and no more are kept' }
-  const QUOTA = { code: 'quota', message: 'no more than 10000 bytes are kept in all' }
+  const COUNT = { code: 'count', message: 'the folder has 3 files, the maximum' }
+  const QUOTA = { code: 'quota', message: 'all files together have at most 10000 bytes' }
 
   it('count files, with running uploads and files that existed before', async t => {
     const path = folder(t, { 'there.txt': 'x' })

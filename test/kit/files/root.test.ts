@@ -66,7 +66,7 @@ describe('a root', () => {
     const temp = new PartFile(root, 'once-x')
     await temp.open()
     for (const filepath of ['pipe', 'in']) {
-      const why = { code: 'path', message: 'what is there is no file' }
+      const why = { code: 'path', message: 'the path is not a regular file' }
       await assert.rejects(root.file(filepath), why)
       await assert.rejects(root.check(filepath), why)
       await assert.rejects(root.place('once-x', filepath, true), why)

@@ -6,7 +6,7 @@ import { FileRoot } from '../../../src/kit/files/root.ts'
 import { Space } from '../../../src/kit/files/space.ts'
 import { folder } from '../../support/cli.ts'
 
-const FULL = { code: 'full', message: 'no more than 100 bytes are kept in all' }
+const FULL = { code: 'full', message: 'all files together have at most 100 bytes' }
 
 /** A limit of 100 bytes, and a clock. */
 async function spaceOf(t: TestContext, files: Record<string, string> = {}, share = 1) {
@@ -40,7 +40,7 @@ describe('the space under a root', () => {
     await space.reserve('two', 5, 0, 'ann')
     await assert.rejects(space.reserve('three', 1, 0, 'ann'), {
       code: 'busy',
-      message: 'files of this client that are under way wait for much of the room, try again later',
+      message: 'the unfinished files of this client reserve too much of the free space, try again later',
     })
     await space.reserve('three', 50, 0, 'bob')
     await space.reserve('four', 5, 0)

@@ -78,6 +78,34 @@ describe('a file store', () => {
     })
   }
 
+  it('continues a part that is too old, which no count deletes then', async t => {
+    const { path, store } = await storeOf(t)
+    const first = await store.begin({ bytes: 10, part: 'key' })
+    await first.append(bytes(4))
+    await first.end(true)
+    const old = Date.now() / 1000 - 61
+    utimesSync(join(store.root.partsPath, 'key'), old, old)
+    const other = await FileStore.open(path, '--root', { quota: 100, partAge: 60_000 })
+    const second = await other.begin({ bytes: 10, part: 'key' })
+    assert.equal(second.size, 4)
+    await second.append(bytes(6))
+    await second.commit('a')
+    await second.end(false)
+    assert.equal(statSync(join(path, 'a')).size, 10)
+  })
+
+  it('continues a part also when it has its maximum of files', async t => {
+    const { path } = await storeOf(t)
+    const options = { quota: 100, maxFiles: 1, partAge: 60_000 }
+    const store = await FileStore.open(path, '--root', options)
+    const first = await store.begin({ bytes: 10, part: 'key' })
+    await first.append(bytes(4))
+    await first.end(true)
+    const second = await store.begin({ bytes: 10, part: 'key' })
+    await assert.rejects(store.begin({ bytes: 1 }), { code: 'count', message: 'the folder has 1 files, the maximum' })
+    await second.end(true)
+  })
+
   it('does not create a file before its first bytes', async t => {
     const { path, store } = await storeOf(t)
     const write = await store.begin({ bytes: 10 })
@@ -113,8 +141,8 @@ describe('a file store', () => {
   })
 
   for (const [name, options, begins, error] of [
-    ['bytes', {}, [60, 41], { code: 'full', message: 'no more than 100 bytes are kept in all' }],
-    ['files', { maxFiles: 1 }, [1, 1], { code: 'count', message: 'there are 1 files, and no more are kept' }],
+    ['bytes', {}, [60, 41], { code: 'full', message: 'all files together have at most 100 bytes' }],
+    ['files', { maxFiles: 1 }, [1, 1], { code: 'count', message: 'the folder has 1 files, the maximum' }],
     ['files, with those that exist', { maxFiles: 2 }, [1, 1, 1], { code: 'count' }],
     ['bytes at once', {}, [101], { code: 'full' }],
     ['files of no bytes', { maxFiles: 0 }, [0], { code: 'count' }],

@@ -252,11 +252,11 @@ describe('files that are sent in parts', () => {
     assert.deepEqual(await taken(ann, ...begin('a', 2_000_000)), bare({ offset: 1 }))
     assert.deepEqual(await taken(ann, ...begin('b', 2_000_000)), [
       'busy',
-      'files of this client that are under way wait for much of the room, try again later',
+      'the unfinished files of this client reserve too much of the free space, try again later',
     ])
     assert.deepEqual(await taken(bob, ...begin('c', 400_000)), bare({ offset: 1 }))
     assert.deepEqual(await taken(bob, ...begin('d', 1000)), bare({ offset: 1 }))
-    const busy = ['busy', '2 files of this client are under way, try again later']
+    const busy = ['busy', '2 files of this client are running, try again later']
     assert.deepEqual(await taken(bob, ...begin('e', 1000)), busy)
     bob.socket.destroy()
     assert.deepEqual(await taken(await peer(), ...begin('e', 1000)), bare({ offset: 1 }))

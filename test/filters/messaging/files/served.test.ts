@@ -31,7 +31,7 @@ describe('files that are requested', () => {
     for (const [filepath, code, message] of [
       ['large', 'too-large', 'a file in one frame has at most 10000 bytes, this has 20000'],
       ['nothing', 'missing', 'there is no such file or folder'],
-      ['a', 'path', 'what is there is no file'],
+      ['a', 'path', 'the path is not a regular file'],
       ['a/b.csv/c', 'path', 'a file or a link stands where a folder should be'],
       [7, 'path', 'a path is a string, received 7'],
     ] as const)

@@ -646,7 +646,7 @@ describe('messaging on a TCP port is refused at start', () => {
     )
     assert.equal(
       await refusal({ messagingPort: 0, messagingKey: '/dev/zero', messagingCert: `${path}/cert.pem` }),
-      'ERR_OPTION filter messaging: --messaging-key /dev/zero cannot be read: it is no regular file',
+      'ERR_OPTION filter messaging: --messaging-key /dev/zero cannot be read: it is not a regular file',
     )
   })
 
