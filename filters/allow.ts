@@ -9,6 +9,7 @@ export const stage = 'guard'
 export const options = {
   'allow-rules': {
     type: 'array',
+    refuseEmpty: true,
     separator: ';',
     demandOption: true,
     describe:

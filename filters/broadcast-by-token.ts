@@ -18,6 +18,7 @@ export const options = {
   },
   'broadcast-by-token-claim': {
     type: 'string',
+    refuseEmpty: true,
     describe: "Claim of the client's JWT that names its group, instead of token:TOKEN; needs filter jwt",
   },
 } as const satisfies OptionSpecs

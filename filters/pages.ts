@@ -29,6 +29,7 @@ export const options = {
   },
   'pages-untrusted': {
     type: 'array',
+    refuseEmpty: true,
     default: [],
     describe:
       'Folders in which others can write, in addition to those of media and messaging. A relative path starts at --pages-root',

@@ -43,16 +43,19 @@ export const options = {
   },
   'rate-limit-identity-messages': {
     type: 'number',
+    refuseEmpty: true,
     min: 1,
     describe: 'Messages per second of all clients of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-bytes': {
     type: 'number',
+    refuseEmpty: true,
     min: 1,
     describe: 'Bytes per second of all clients of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-connects': {
     type: 'number',
+    refuseEmpty: true,
     min: 1,
     integer: true,
     describe: 'Connections per minute and identity, on all nodes. Default: no limit',

@@ -56,7 +56,7 @@ A flag overrides the environment, the environment overrides the config file, and
 \`--explain\` prints every value with its source. \`--max-payload\` is \`${envName('max-payload')}\` in the environment and \`max-payload\`,
 \`max_payload\` or \`maxPayload\` in the config file and in \`createServer\`. Spaces or commas separate the values of an array in the
 environment. \`FWS_NAME_FILE\` names a file that holds a secret. \`STORAGE_OBJECT_MODULE\` also names the storage.
-See [configuration](../guide/configuration.md).
+See [configuration](../guide/configuration.md#environment).
 
 ## Core
 

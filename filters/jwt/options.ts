@@ -13,12 +13,13 @@ export const options = {
   },
   'jwt-algorithms': {
     type: 'array',
+    refuseEmpty: true,
     default: [],
     describe:
       'Accepted algorithms. Default: HS256 with a secret, the one that fits a public key, RS256 and ES256 with a JWKS',
   },
-  'jwt-issuer': { type: 'array', default: [], describe: 'Accepted issuers (iss). Default: any' },
-  'jwt-audience': { type: 'array', default: [], describe: 'Accepted audiences (aud). Default: any' },
+  'jwt-issuer': { type: 'array', refuseEmpty: true, default: [], describe: 'Accepted issuers (iss). Default: any' },
+  'jwt-audience': { type: 'array', refuseEmpty: true, default: [], describe: 'Accepted audiences (aud). Default: any' },
   'jwt-clock-tolerance': {
     type: 'number',
     default: 5,
@@ -28,6 +29,7 @@ export const options = {
   },
   'jwt-max-age': {
     type: 'number',
+    refuseEmpty: true,
     min: 1,
     describe: 'Maximum seconds since a token was issued (iat). Without it tokens need exp',
   },

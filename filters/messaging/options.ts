@@ -17,11 +17,13 @@ export const options = {
   },
   'messaging-key': {
     type: 'string',
+    refuseEmpty: true,
     normalize: true,
     describe: 'TLS private key of the TCP port, PEM file; needs --messaging-cert',
   },
   'messaging-cert': {
     type: 'string',
+    refuseEmpty: true,
     normalize: true,
     describe: "TLS certificate chain of the TCP port, PEM file: the server's certificate followed by its issuers",
   },

@@ -10,12 +10,14 @@ const MAX_PAYLOAD = 536_870_888
 export const coreOptions = {
   filters: {
     type: 'array',
+    refuseEmpty: true,
     alias: 'f',
     default: ['broadcast', 'stdout-messages'],
     describe: 'Filters in order: built-ins, ./files or packages',
   },
   config: {
     type: 'string',
+    refuseEmpty: true,
     alias: 'c',
     normalize: true,
     describe: 'Config file: JSON with comments, with the names of the flags',
@@ -36,6 +38,7 @@ export const coreOptions = {
   },
   hosts: {
     type: 'array',
+    refuseEmpty: true,
     default: [],
     describe:
       'Allowed Host header values in addition to localhost, with any port. Default: any; on loopback only localhost',
@@ -46,6 +49,7 @@ export const coreOptions = {
   },
   origins: {
     type: 'array',
+    refuseEmpty: true,
     default: [],
     describe:
       "Allowed browser origins in addition to the server's own, such as https://example.com or https://*.example.com; * allows any",
@@ -56,15 +60,22 @@ export const coreOptions = {
     describe:
       'Proxies whose X-Forwarded-For is trusted: addresses, ranges such as 10.0.0.0/8, loopback, or unix. Default: none',
   },
-  key: { type: 'string', normalize: true, describe: 'TLS private key, PEM file; enables TLS with --cert' },
+  key: {
+    type: 'string',
+    refuseEmpty: true,
+    normalize: true,
+    describe: 'TLS private key, PEM file; enables TLS with --cert',
+  },
   cert: {
     type: 'string',
+    refuseEmpty: true,
     normalize: true,
     describe: "TLS certificate chain, PEM file: the server's certificate followed by its issuers",
   },
   'key-passphrase': { type: 'string', secret: true, describe: 'Passphrase of an encrypted --key' },
   ca: {
     type: 'string',
+    refuseEmpty: true,
     normalize: true,
     describe: 'Authorities of client certificates, PEM file; enables client certificates',
   },

@@ -1,4 +1,4 @@
-/** One option: a yargs option object, extended by `separator`, `secret`, `min`, `max` and `integer`. */
+/** One option: a yargs option object, extended by `separator`, `secret`, `refuseEmpty`, `min`, `max` and `integer`. */
 export interface OptionSpec {
   readonly type: 'string' | 'number' | 'boolean' | 'array'
   readonly describe: string
@@ -12,6 +12,11 @@ export interface OptionSpec {
   readonly separator?: string
   /** Never printed; can also be read from the file that `FWS_NAME_FILE` names. */
   readonly secret?: true
+  /**
+   * An empty environment variable is an error; else it counts as not set. For an option that protects, such as a list of accepted
+   * issuers: without a value the server would admit more. Secrets have it always.
+   */
+  readonly refuseEmpty?: true
   /** Bounds of a number, inclusive. */
   readonly min?: number
   readonly max?: number

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import { parseArgv } from '../config/argv.ts'
 import { type Config, type FilterRef, INLINE, readConfig } from '../config/config-file.ts'
-import { type Env, readEnvironment, unknownVariables } from '../config/environment.ts'
+import { type Env, environmentWarnings, readEnvironment } from '../config/environment.ts'
 import { suggest } from '../config/nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
 import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
@@ -69,7 +69,14 @@ export async function draftPlan({ argv = [], env = {}, given, base }: Sources, l
   const filters = await placeFilters(filterRefs(first, [given, config], base), loader)
   claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
   claimFilters(claims, filters)
-  return { filters, storage, claims, commands: () => outer(true), inner, warnings: () => unknownVariables(env, claims) }
+  return {
+    filters,
+    storage,
+    claims,
+    commands: () => outer(true),
+    inner,
+    warnings: () => environmentWarnings(env, claims),
+  }
 }
 
 /** The second pass. Precedence: flags, environment, options of `createServer`, config file, defaults. */
