@@ -1,5 +1,5 @@
 import type { Access, Client, Host, OptionSpecs } from 'filtered-websocket'
-import type { Claims } from './allow/pattern.ts'
+import type { Claims } from 'filtered-websocket/kit'
 import { allows, readRule } from './allow/rule.ts'
 
 export const describe = 'Permit identities to join and publish to topics by rules'

@@ -1,6 +1,6 @@
 import type { Client, Host, OptionSpecs, Payload } from 'filtered-websocket'
 import type {} from 'filtered-websocket/filters/jwt'
-import { optionError } from 'filtered-websocket/kit'
+import { claimAt, optionError } from 'filtered-websocket/kit'
 
 export const describe = 'Send each message to the other clients of the same group'
 
@@ -77,7 +77,7 @@ export const setup = ({ storage: { sets }, log, guards, options: chosen }: Host<
   }
 
   function claimedGroup(client: Client): string | undefined {
-    const value = client.state.user?.[claim!]
+    const value = claimAt(client.state.user ?? {}, claim!)
     return typeof value === 'string' ? value : undefined
   }
 

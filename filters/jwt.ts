@@ -52,8 +52,8 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
   const { 'jwt-first-message': byFirstMessage, 'jwt-max-token': maxToken } = chosen
   let server: Server | undefined
-  if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length === 0)
-    log.warn('without --jwt-audience, tokens that the issuer signed for other services are accepted')
+  if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length + chosen['jwt-require'].length === 0)
+    log.warn('without --jwt-audience or --jwt-require, tokens that the issuer signed for other services are accepted')
   every(1000, () => sessions.sweep(Date.now() / 1000))
 
   async function accept(token: Token, client: Client): Promise<void> {
@@ -155,6 +155,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     disconnect: (client: Client) => sessions.closed(client),
     start: (started: Server) => {
       server = started
+      keys.prefetch?.()
     },
     api,
   }

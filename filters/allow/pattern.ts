@@ -1,5 +1,4 @@
-/** The claims of a client. */
-export type Claims = Readonly<Record<string, unknown>>
+import { type Claims, claimString } from 'filtered-websocket/kit'
 
 /** Whether a topic, split at `/`, matches. */
 export type Pattern = (parts: readonly string[], claims: Claims) => boolean
@@ -82,19 +81,8 @@ function literalText(literal: Literal, claims: Claims): string | undefined {
   let text = ''
   for (const piece of literal) {
     const value = typeof piece === 'string' ? piece : claimString(claims, piece.claim)
-    if (value === undefined || (typeof piece !== 'string' && (value === '' || value.includes('/')))) return undefined
+    if (value === undefined || (typeof piece !== 'string' && value.includes('/'))) return undefined
     text += value
   }
   return text
-}
-
-/** A claim as string; `undefined` if it is missing, inherited, an array or an object. */
-function claimString(claims: Claims, name: string): string | undefined {
-  return Object.hasOwn(claims, name) ? scalarString(claims[name]) : undefined
-}
-
-export function scalarString(value: unknown): string | undefined {
-  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-    ? String(value)
-    : undefined
 }

@@ -1,6 +1,6 @@
 import type { Access } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
-import { type Claims, type Pattern, readPattern, scalarString } from './pattern.ts'
+import { type Claims, claimStrings, optionError } from 'filtered-websocket/kit'
+import { type Pattern, readPattern } from './pattern.ts'
 
 /** The topic in a rule that stands for broadcasts to all clients. */
 const EVERYONE = '@everyone'
@@ -17,7 +17,8 @@ export interface Rule {
 
 /**
  * Parses `CLIENTS ACTIONS TOPICS`. CLIENTS: `anyone`, `user` (has an identity), or `CLAIM=VALUE` (the claim is the value, or an
- * array that contains it). ACTIONS: `join`, `publish`, or `join,publish`. TOPICS: patterns or `@everyone`, separated by spaces.
+ * array or a scope that contains it; `a.b` is claim b in claim a). ACTIONS: `join`, `publish`, or `join,publish`. TOPICS: patterns or
+ * `@everyone`, separated by spaces.
  *
  * @throws Error `ERR_OPTION` with a message that describes the mistake.
  */
@@ -54,5 +55,5 @@ function readClients(word: string): Rule['appliesTo'] {
   if (word === 'user') return ({ sub }) => sub !== undefined
   const [, name, wanted] = /^([^=]+)=(.+)$/.exec(word) ?? []
   if (name === undefined) throw new Error(`"${word}" is not anyone, user or CLAIM=VALUE`)
-  return claims => Object.hasOwn(claims, name) && [claims[name]].flat().some(value => scalarString(value) === wanted)
+  return claims => claimStrings(claims, name).includes(wanted!)
 }

@@ -15,6 +15,9 @@ const ALGORITHMS = new Map([
   ['prime256v1', ['ES256']],
   ['secp384r1', ['ES384']],
   ['secp521r1', ['ES512']],
+  // RFC 8037, section 3.1, and RFC 9864, section 2.2.
+  ['ed25519', ['EdDSA', 'Ed25519']],
+  ['ed448', ['EdDSA', 'Ed448']],
 ])
 /** RFC 7518, section 3.3. */
 export const MIN_RSA_BITS = 2048

@@ -1,6 +1,7 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { readJson } from 'filtered-websocket/kit'
 import { algorithmsOf, type TokenHead } from './algorithms.ts'
+import { NotAKeySet, notAKeySet, notJson, wrongStatus } from './not-a-key-set.ts'
 import { Refused } from './refusal.ts'
 
 const DEFAULTS = {
@@ -40,11 +41,18 @@ export class RemoteKeys {
   #fetchedAt = Number.NEGATIVE_INFINITY
   #triedAt = Number.NEGATIVE_INFINITY
   #fetching: Promise<void> | undefined
+  /** Whether the log has the advice for a response that is not a key set. */
+  #isAdvised = false
 
   constructor(url: URL, { warn, ...limits }: { warn: Warn } & Partial<typeof DEFAULTS>) {
     this.#warn = warn
     this.#limits = { ...DEFAULTS, ...limits }
     this.#url = url
+  }
+
+  /** Fetches the set before it is needed, so that a wrong URL is in the log at start. */
+  prefetch(): void {
+    void this.#fetch()
   }
 
   /** Finds the key of a token. @throws Refused */
@@ -87,7 +95,9 @@ export class RemoteKeys {
       this.#keys = keys.filter(({ algorithms }) => algorithms.length > 0)
       this.#fetchedAt = this.#triedAt
     } catch (error) {
-      this.#warn(error, 'cannot fetch the keys of the issuer')
+      const advice = error instanceof NotAKeySet && !this.#isAdvised ? `; ${error.hint}` : ''
+      this.#isAdvised ||= advice !== ''
+      this.#warn(error, `cannot fetch the keys of the issuer${advice}`)
     }
   }
 }
@@ -114,10 +124,10 @@ async function fetchSet(
 ): Promise<JsonWebKey[]> {
   const response = await fetch(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
-    redirect: 'error',
+    redirect: 'manual',
     signal: AbortSignal.timeout(timeoutMs),
   })
-  if (!response.ok) throw new Error(`the response has status ${response.status}`)
+  if (!response.ok) throw wrongStatus(response, url)
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of response.body ?? []) {
@@ -125,8 +135,14 @@ async function fetchSet(
     if (bytes > maxBytes) throw new Error(`the response is larger than ${maxBytes} bytes`)
     chunks.push(chunk)
   }
-  const set: unknown = readJson(Buffer.concat(chunks).toString())
-  const keys = (set as { keys?: unknown } | null)?.keys
-  if (!Array.isArray(keys)) throw new Error('the response is not a key set')
+  const text = Buffer.concat(chunks).toString()
+  let document: unknown
+  try {
+    document = readJson(text)
+  } catch (error) {
+    throw notJson(text, error)
+  }
+  const keys = (document as { keys?: unknown } | null)?.keys
+  if (!Array.isArray(keys)) throw notAKeySet(document, url)
   return keys.filter(key => typeof key === 'object' && key !== null).slice(0, MAX_KEYS)
 }

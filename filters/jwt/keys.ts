@@ -8,6 +8,8 @@ import type { JwtOptions } from './options.ts'
 export interface KeySource {
   readonly algorithms: readonly string[]
   find(head: TokenHead): KeyObject | Promise<KeyObject>
+  /** Fetches remote keys, so that a wrong URL is in the log at start. */
+  prefetch?(): void
 }
 
 /** Minimum bytes of a secret, the size of the hash (RFC 7518, section 3.2). */
@@ -16,8 +18,8 @@ const SECRET_BYTES = new Map([
   ['HS384', 48],
   ['HS512', 64],
 ])
-const JWKS_DEFAULT = ['RS256', 'ES256']
-const JWKS = [...RSA, 'ES256', 'ES384', 'ES512']
+const JWKS_DEFAULT = ['RS256', 'ES256', 'EdDSA', 'Ed25519']
+const JWKS = [...RSA, 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519', 'Ed448']
 
 /**
  * Algorithms that a key supports, the default first.
@@ -28,7 +30,9 @@ const JWKS = [...RSA, 'ES256', 'ES384', 'ES512']
 export function requireAlgorithms(name: string, key: KeyObject): readonly string[] {
   const possible = algorithmsOf(key)
   if (possible.length > 0) return possible
-  throw optionError(`${name} must be an RSA key of ${MIN_RSA_BITS} bits or more, or an EC key of a NIST curve`)
+  throw optionError(
+    `${name} must be an RSA key of ${MIN_RSA_BITS} bits or more, an EC key of a NIST curve, or an Ed25519 key`,
+  )
 }
 
 /** @throws Error `ERR_OPTION` for a secret that is too short for its algorithms, or a PEM key. */
@@ -60,7 +64,7 @@ export async function jwksSource(url: string, chosen: readonly string[], warn: W
   // Loaded only if needed.
   const { RemoteKeys } = await import('./jwks.ts')
   const keys = new RemoteKeys(checkedUrl(url), { warn })
-  return { algorithms, find: head => keys.find(head) }
+  return { algorithms, find: head => keys.find(head), prefetch: () => keys.prefetch() }
 }
 
 /** The key source of the options. @throws Error `ERR_OPTION` for none, several, or an invalid one. */

@@ -16,10 +16,18 @@ export const options = {
     refuseEmpty: true,
     default: [],
     describe:
-      'Accepted algorithms. Default: HS256 with a secret, the one that fits a public key, RS256 and ES256 with a JWKS',
+      'Accepted algorithms. Default: HS256 with a secret, the one that fits a public key, RS256, ES256 and EdDSA with a JWKS',
   },
   'jwt-issuer': { type: 'array', refuseEmpty: true, default: [], describe: 'Accepted issuers (iss). Default: any' },
   'jwt-audience': { type: 'array', refuseEmpty: true, default: [], describe: 'Accepted audiences (aud). Default: any' },
+  'jwt-require': {
+    type: 'array',
+    refuseEmpty: true,
+    separator: ' ',
+    default: [],
+    describe:
+      'Required claims, NAME=VALUE or NAME=VALUE,VALUE for alternatives, such as client_id=abc. NAME may be nested: a.b',
+  },
   'jwt-clock-tolerance': {
     type: 'number',
     default: 5,

@@ -12,6 +12,7 @@ export type Reason =
   | 'no expiry'
   | 'wrong audience'
   | 'wrong issuer'
+  | 'wrong claim'
   | 'revoked'
   | 'another subject'
   | 'key unavailable'

@@ -1,4 +1,5 @@
 import type { Client } from 'filtered-websocket'
+import { claimStrings } from 'filtered-websocket/kit'
 import type { Claims, Token } from './verify.ts'
 
 /** WebSocket close code: not authenticated, or the token has expired. */
@@ -61,7 +62,7 @@ export class Sessions {
     }
     client.state.user = claims
     const previous = this.#sessions.get(client)?.topics ?? new Set()
-    const topics = new Set(this.#topicsClaim === undefined ? [] : stringsIn(claims[this.#topicsClaim]))
+    const topics = new Set(this.#topicsClaim === undefined ? [] : claimStrings(claims, this.#topicsClaim))
     this.#sessions.set(client, { token, topics, isWarned: false })
     for (const topic of previous) if (!topics.has(topic)) client.leave(topic)
     // Another guard may forbid it.
@@ -105,8 +106,4 @@ export class Sessions {
       }
     }
   }
-}
-
-function stringsIn(claim: Claims[string]): readonly string[] {
-  return [claim].flat().filter(text => typeof text === 'string')
 }

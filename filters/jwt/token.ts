@@ -1,10 +1,12 @@
-import type { KeyObject } from 'node:crypto'
+import { type KeyObject, randomBytes } from 'node:crypto'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
 import { optionError, privateKeyIn, readPem } from 'filtered-websocket/kit'
 import jwt, { type Algorithm } from 'jsonwebtoken'
+import { isEdDsa, signedByEdDsa } from './eddsa.ts'
 import { keySourceOf, pinned, requireAlgorithms, secretSource } from './keys.ts'
 import type { JwtOptions } from './options.ts'
 import { Refused } from './refusal.ts'
+import { readRequired } from './required.ts'
 import { verifierOf } from './verify.ts'
 
 export const usage = `fws-server token [--sub NAME] [--expires SECONDS] [--claim NAME=VALUE...]
@@ -58,29 +60,33 @@ function signed(chosen: TokenOptions): string {
     ...(chosen.sub !== undefined && { sub: chosen.sub }),
     ...(issuer !== undefined && { iss: issuer }),
     ...(audience !== undefined && { aud: audience }),
+    ...Object.fromEntries(chosen['jwt-require'].map(readRequired).map(({ name, values }) => [name, values[0]])),
     exp: Math.floor(Date.now() / 1000) + chosen.expires,
     ...Object.fromEntries(chosen.claim.map(claimIn)),
   }
   try {
-    return jwt.sign(claims, key, { algorithm, ...(chosen.kid !== undefined && { keyid: chosen.kid }) })
+    if (isEdDsa(algorithm))
+      return signedByEdDsa(jwt.sign(claims, randomBytes(32)), { alg: algorithm, kid: chosen.kid }, key)
+    const { kid: keyid } = chosen
+    return jwt.sign(claims, key, { algorithm: algorithm as Algorithm, ...(keyid !== undefined && { keyid }) })
   } catch (error) {
     throw optionError(`cannot sign the token: ${(error as Error).message}`)
   }
 }
 
-function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly algorithm: Algorithm } {
+function signingKey(chosen: TokenOptions): { readonly key: KeyObject; readonly algorithm: string } {
   const { 'jwt-secret': secret, 'private-key': file, 'jwt-algorithms': algorithms } = chosen
   if ((secret === undefined) === (file === undefined)) {
     throw optionError(`set one of --jwt-secret and --private-key, received ${secret === undefined ? 'none' : 'both'}`)
   }
   if (secret !== undefined) {
     const { algorithms: usable, key } = secretSource(secret, algorithms)
-    return { key, algorithm: usable[0] as Algorithm }
+    return { key, algorithm: usable[0]! }
   }
   const pem = readPem('--private-key', file!)
   const { key } = privateKeyIn(pem)
   const possible = requireAlgorithms(pem.name, key)
-  return { key, algorithm: pinned('this private key', algorithms, possible.slice(0, 1), possible)[0] as Algorithm }
+  return { key, algorithm: pinned('this private key', algorithms, possible.slice(0, 1), possible)[0]! }
 }
 
 async function checked(token: string, chosen: TokenOptions): Promise<string> {

@@ -1,11 +1,15 @@
+import { createSecretKey, randomBytes } from 'node:crypto'
 import jwt, { type Algorithm } from 'jsonwebtoken'
 import type { TokenHead } from './algorithms.ts'
+import { isEdDsa, verifiedCopy } from './eddsa.ts'
 import type { KeySource } from './keys.ts'
 import type { JwtOptions } from './options.ts'
 import { type Reason, Refused } from './refusal.ts'
+import { hasRequired, readRequired } from './required.ts'
 
 /** Claims of a token (RFC 7519, section 4.1); the named ones have been checked. */
 export interface Claims {
+  /** Also of a token whose `sub` is a whole number, as `jti`. */
   readonly sub?: string
   readonly iss?: string
   readonly jti?: string
@@ -34,11 +38,16 @@ const REASONS: readonly (readonly [RegExp, Reason])[] = [
   [/signature/, 'bad signature'],
 ]
 
-/** Verifies length, algorithm, signature, times, issuer and audience, but not revocations. */
+/**
+ * Verifies length, algorithm, signature, times, issuer, audience and required claims, but not revocations.
+ *
+ * @throws Error `ERR_OPTION` for an invalid `--jwt-require`.
+ */
 export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource): Verify {
   const { 'jwt-issuer': issuer, 'jwt-audience': audience, 'jwt-max-age': maxAge } = options
+  const required = options['jwt-require'].map(readRequired)
+  const mac = createSecretKey(randomBytes(32))
   const checks = {
-    algorithms: algorithms as Algorithm[],
     clockTolerance: options['jwt-clock-tolerance'],
     // jsonwebtoken accepts no value if the array is empty.
     ...(issuer.length > 0 && { issuer: issuer as [string, ...string[]] }),
@@ -53,13 +62,17 @@ export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource)
     const now = Date.now() / 1000
     let claims: unknown
     try {
-      claims = jwt.verify(text, key, { ...checks, clockTimestamp: now })
+      const [signed, by, accepted] = isEdDsa(head.alg)
+        ? [verifiedCopy(text, key, mac), mac, ['HS256']]
+        : [text, key, algorithms]
+      claims = jwt.verify(signed, by, { ...checks, algorithms: accepted as Algorithm[], clockTimestamp: now })
     } catch (error) {
-      throw new Refused(reasonOf(error), error)
+      throw error instanceof Refused ? error : new Refused(reasonOf(error), error)
     }
     const token = tokenOf(claims, maxAge)
     // A token from the future would bypass revocations and --jwt-max-age.
     if ((token.claims.iat ?? 0) > now + checks.clockTolerance) throw new Refused('not yet valid')
+    if (!required.every(claim => hasRequired(token.claims, claim))) throw new Refused('wrong claim')
     return token
   }
 }
@@ -86,12 +99,23 @@ function reasonOf(error: unknown): Reason {
 /** Checks the claims: a valid signature does not imply valid claims. */
 function tokenOf(claims: unknown, maxAge: number | undefined): Token {
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) throw new Refused('malformed')
-  const { sub, iss, jti, iat, exp } = claims as Readonly<Record<string, unknown>>
-  const areStrings = [sub, iss, jti].every(text => text === undefined || (typeof text === 'string' && text !== ''))
+  const { iss, iat, exp } = claims as Readonly<Record<string, unknown>>
+  const [sub, jti] = ['sub', 'jti'].map(name => idIn(claims, name))
   const areTimes = [iat, exp].every(time => time === undefined || Number.isFinite(time))
-  if (!areStrings || !areTimes) throw new Refused('malformed')
+  if (!(iss === undefined || (typeof iss === 'string' && iss !== '')) || !areTimes) throw new Refused('malformed')
   const expiries = [exp as number | undefined, maxAge === undefined ? undefined : (iat as number) + maxAge]
   const expires = Math.min(...expiries.filter(expiry => expiry !== undefined))
   if (expires === Number.POSITIVE_INFINITY) throw new Refused('no expiry')
-  return { claims: claims as Claims, expires: Math.floor(expires) }
+  const ids = { ...(sub !== undefined && { sub }), ...(jti !== undefined && { jti }) }
+  return { claims: { ...claims, ...ids }, expires: Math.floor(expires) }
+}
+
+/** A subject or token id as string; RFC 7519 requires a string, but some issuers use the number of a database row. */
+function idIn(claims: object, name: string): string | undefined {
+  if (!Object.hasOwn(claims, name)) return undefined
+  const id = (claims as Readonly<Record<string, unknown>>)[name]
+  // JSON.parse rounds larger integers, so two subjects could become one.
+  if (Number.isSafeInteger(id)) return String(id)
+  if (typeof id !== 'string' || id === '') throw new Refused('malformed')
+  return id
 }

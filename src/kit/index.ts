@@ -2,6 +2,7 @@
 
 export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'
+export { type Claims, claimAt, claimString, claimStrings } from './claims.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint, withoutBrackets } from './endpoint.ts'
 export { FileError, fileErrorOf } from './files/file-error.ts'
 export { FileHashes } from './files/hashes.ts'

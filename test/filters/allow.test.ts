@@ -45,6 +45,35 @@ describe('allow', () => {
     assert.equal(allows(['constructor=Object join x'], {}, 'join', 'x'), false)
   })
 
+  for (const [clients, expected] of [
+    ['realm_access.roles=admin', true],
+    ['realm_access.roles=adm', false],
+    ['resource_access.my.app.roles=editor', true],
+    ['https://ex.com/roles=x', true],
+    ['scope=chat:read', true],
+    ['scope=chat', false],
+    ['azure.scp=Chat.Read', true],
+    ['note=two', false],
+    ['realm_access.roles.0=admin', false],
+    ['realm_access.constructor.name=Object', false],
+    ['tenant=9007199254740993', false],
+    ['tenant=9007199254740992', false],
+    ['verified=true', true],
+  ] as const)
+    it(`${expected ? 'applies' : 'does not apply'} a rule for ${clients}`, () => {
+      const claims = {
+        realm_access: { roles: ['admin'] },
+        resource_access: { 'my.app': { roles: ['editor'] } },
+        'https://ex.com/roles': ['x'],
+        scope: 'openid chat:read',
+        azure: { scp: 'Chat.Read Chat.Write' },
+        note: 'two words',
+        tenant: 2 ** 53,
+        verified: true,
+      }
+      assert.equal(allows([`${clients} join x`], claims, 'join', 'x'), expected)
+    })
+
   it('recognizes a user only by its identity', () => {
     assert.equal(allows(['user join x', 'anyone join of/{sub}'], { sub: undefined }, 'join', 'x'), false)
     const impostor = Object.assign(clientOf(), { state: { user: { sub: 'root' } } })
@@ -91,6 +120,9 @@ describe('allow', () => {
     ['user/{path}/**', 'user/a/b/c', false],
     ['user/{empty}', 'user/', false],
     ['user/{missing}', 'user/undefined', false],
+    ['org/{org.id}/**', 'org/7/chat', true],
+    ['org/{org.id}/**', 'org/8/chat', false],
+    ['org/{org}/**', 'org/[object Object]/chat', false],
     ['user/{list}', 'user/x', false],
     ['user/{https://ex.com/team}', 'user/blue', true],
     ['user/{a*b}', 'user/star', true],
@@ -105,6 +137,7 @@ describe('allow', () => {
         list: ['x'],
         'https://ex.com/team': 'blue',
         'a*b': 'star',
+        org: { id: 7 },
       }
       assert.equal(allows([`anyone join ${pattern}`], claims, 'join', topic), expected)
     })

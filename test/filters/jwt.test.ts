@@ -613,7 +613,10 @@ describe('jwt: options', () => {
     }
     const cwd = folder(t, files)
     const at = (file: string) => ({ 'jwt-public-key': `${cwd}/${file}` })
-    await refuses(at('weak.pem'), /must be an RSA key of 2048 bits or more, or an EC key of a NIST curve$/)
+    await refuses(
+      at('weak.pem'),
+      /must be an RSA key of 2048 bits or more, an EC key of a NIST curve, or an Ed25519 key$/,
+    )
     await refuses(at('curve.pem'), /must be an RSA key/)
     await refuses(at('private.pem'), /holds a private key; give only its public key: openssl pkey -in FILE -pubout$/)
     await refuses(at('odd.pem'), /is not in PEM format: it has no line "-----BEGIN \.\.\."$/)
@@ -673,7 +676,8 @@ describe('jwt: options', () => {
 })
 
 describe('jwt: an arbitrary value as token', () => {
-  const options = { 'jwt-issuer': [], 'jwt-audience': [], 'jwt-clock-tolerance': 5, 'jwt-max-token': 8192 }
+  const lists = { 'jwt-issuer': [], 'jwt-audience': [], 'jwt-require': [] }
+  const options = { ...lists, 'jwt-clock-tolerance': 5, 'jwt-max-token': 8192 }
   const verify = verifierOf(options as unknown as JwtOptions, secretSource(SECRET, []))
   const isRefused = (text: string) =>
     verify(text).then(

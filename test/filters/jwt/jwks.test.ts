@@ -4,6 +4,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { RemoteKeys } from '../../../filters/jwt/jwks.ts'
+import { notAKeySet } from '../../../filters/jwt/not-a-key-set.ts'
 import { launch } from '../../support/cli.ts'
 import { until } from '../../support/peer.ts'
 import { ec, jwk, type KeyPair, rsa, sign } from '../../support/tokens.ts'
@@ -37,14 +38,18 @@ async function issuer(t: TestContext, body: string) {
 async function remote(t: TestContext, body: string, limits: object = {}) {
   const made = await issuer(t, body)
   const warnings: string[] = []
+  const lines: string[] = []
   const clock = { ms: 1000 }
   const keys = new RemoteKeys(made.url, {
-    warn: error => void warnings.push(String(error instanceof Error ? error.message : error)),
+    warn: (error, line) => {
+      warnings.push(String(error instanceof Error ? error.message : error))
+      lines.push(line)
+    },
     now: () => clock.ms,
     ...limits,
   })
   const find = (kid?: string, alg = 'RS256') => keys.find({ kid, alg })
-  return { ...made, warnings, clock, find }
+  return { ...made, warnings, lines, clock, find }
 }
 
 const refused = (reason: string) => ({ message: `token refused: ${reason}` })
@@ -138,8 +143,8 @@ describe('jwt: keys of a URL', () => {
     ['a huge answer', (res: ServerResponse) => endless(res), /larger than 1048576 bytes/],
     ['an answer that never ends', (res: ServerResponse) => void res.write('{'), /timeout/],
     ['no answer', () => {}, /timeout/],
-    ['a redirect', (res: ServerResponse) => void res.writeHead(302, { location: '/other' }).end(), /fetch failed/],
-    ['no JSON', (res: ServerResponse) => void res.end('<html>'), /JSON/],
+    ['a redirect', (res: ServerResponse) => void res.writeHead(302, { location: '/other' }).end(), /status 302/],
+    ['no JSON', (res: ServerResponse) => void res.end('keys'), /JSON/],
     ['JSON that is not a set', (res: ServerResponse) => void res.end('{"keys":{}}'), /not a key set/],
     ['null', (res: ServerResponse) => void res.end('null'), /not a key set/],
     ['an empty set', (res: ServerResponse) => void res.end('{"keys":[]}'), /no signature keys/],
@@ -153,6 +158,124 @@ describe('jwt: keys of a URL', () => {
       assert.equal(state.fetches, 1)
       assert.match(warnings.join('\n'), warning)
     })
+})
+
+describe('jwt: a JWKS URL that leads to something else', () => {
+  const KEY = jwk(rsa(), { kid: 'a' })
+  const X509 = JSON.stringify({ a: '-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n' })
+  const DISCOVERY = "the issuer's /.well-known/openid-configuration names the URL as jwks_uri"
+  const FORM = 'a key set has the form {"keys":[...]}'
+  const setTo = (url: string) => `set --jwt-jwks-url to ${url}`
+  const found = (what: string) => `the response is ${what}, not a key set`
+  const at = 'https://issuer.example/x/'
+
+  for (const [what, text, url, message, hint] of [
+    [
+      'OpenID discovery',
+      '{"issuer":"x","jwks_uri":"https://a.example/jwks?p=1"}',
+      at,
+      found('a discovery document'),
+      setTo('https://a.example/jwks?p=1'),
+    ],
+    ['discovery with an odd URL', '{"jwks_uri":"javascript:alert(1)"}', at, found('a discovery document'), DISCOVERY],
+    [
+      'discovery with a password',
+      '{"jwks_uri":"https://a:b@c.example/"}',
+      at,
+      found('a discovery document'),
+      DISCOVERY,
+    ],
+    [
+      'discovery with a long URL',
+      `{"jwks_uri":"https://a.example/${'x'.repeat(500)}"}`,
+      at,
+      found('a discovery document'),
+      DISCOVERY,
+    ],
+    [
+      'Firebase',
+      X509,
+      'https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com',
+      found('a map of X.509 certificates'),
+      setTo('https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com'),
+    ],
+    [
+      'Google',
+      X509,
+      'https://www.googleapis.com/oauth2/v1/certs',
+      found('a map of X.509 certificates'),
+      setTo('https://www.googleapis.com/oauth2/v3/certs'),
+    ],
+    ['another map of certificates', X509, at, found('a map of X.509 certificates'), DISCOVERY],
+    [
+      'a Keycloak realm',
+      '{"realm":"main","public_key":"MII","token-service":"x"}',
+      'https://k.example/realms/main?key=hidden',
+      found('a realm of Keycloak'),
+      setTo('https://k.example/realms/main/protocol/openid-connect/certs'),
+    ],
+    ['one key', JSON.stringify(KEY), at, found('a single key'), FORM],
+    ['an array of keys', JSON.stringify([KEY]), at, found('an array'), FORM],
+    ['an object', '{"error":"no"}', at, 'the response is not a key set', FORM],
+    ['an empty object', '{}', at, 'the response is not a key set', FORM],
+    ['null', 'null', at, 'the response is not a key set', FORM],
+    ['a string', '"-----BEGIN CERTIFICATE"', at, 'the response is not a key set', FORM],
+  ] as const)
+    it(`is recognized: ${what}`, () => {
+      const error = notAKeySet(JSON.parse(text), new URL(url))
+      assert.deepEqual([error.message, error.hint], [message, hint])
+    })
+
+  for (const [what, text, message, hint] of [
+    ['HTML', '<!doctype html><title>Sign in</title>', found('a page of HTML or XML'), DISCOVERY],
+    ['SAML metadata', '\n<?xml version="1.0"?><EntityDescriptor/>', found('a page of HTML or XML'), DISCOVERY],
+    ['a PEM key', rsa().pem, found('a PEM file'), 'save it, and set --jwt-public-key to the file'],
+  ] as const)
+    it(`is recognized: ${what}`, async t => {
+      const { find, warnings, lines } = await remote(t, text)
+      await assert.rejects(find('a'), refused('key unavailable'))
+      assert.deepEqual([warnings, lines], [[message], [`cannot fetch the keys of the issuer; ${hint}`]])
+    })
+
+  it('is advised about once', async t => {
+    const { find, warnings, lines, clock } = await remote(t, '{"jwks_uri":"https://a.example/jwks"}')
+    await assert.rejects(find('a'), refused('key unavailable'))
+    clock.ms += 10_001
+    await assert.rejects(find('a'), refused('key unavailable'))
+    assert.deepEqual(warnings, Array(2).fill(found('a discovery document')))
+    assert.deepEqual(lines, [
+      'cannot fetch the keys of the issuer; set --jwt-jwks-url to https://a.example/jwks',
+      'cannot fetch the keys of the issuer',
+    ])
+  })
+
+  for (const [status, headers, message, hint] of [
+    [404, {}, 'the response has status 404', DISCOVERY],
+    [
+      301,
+      { location: 'https://b.example/keys' },
+      'the response has status 301, and redirects are not followed',
+      setTo('https://b.example/keys'),
+    ],
+    [302, { location: 'http://[' }, 'the response has status 302, and redirects are not followed', DISCOVERY],
+    [500, {}, 'the response has status 500', undefined],
+  ] as const)
+    it(`status ${status} ${JSON.stringify(headers)} is explained, and not followed`, async t => {
+      const { state, find, warnings, lines } = await remote(t, '')
+      state.answer = res => void res.writeHead(status, headers).end()
+      await assert.rejects(find('a'), refused('key unavailable'))
+      const line = 'cannot fetch the keys of the issuer'
+      assert.deepEqual([warnings, lines], [[message], [hint === undefined ? line : `${line}; ${hint}`]])
+      assert.equal(state.fetches, 1)
+    })
+
+  it('is in the log of a server that starts, before any client', async t => {
+    const { url } = await issuer(t, '{"jwks_uri":"https://a.example/jwks"}')
+    const server = await launch(t, ['-p', '0', '-f', 'jwt', 'echo', '--jwt-jwks-url', url.href])
+    const line = () => server.logged().find(({ level }) => level === 50)
+    await until(() => line() !== undefined, 'a line in the log')
+    assert.equal(line()!.msg, 'cannot fetch the keys of the issuer; set --jwt-jwks-url to https://a.example/jwks')
+  })
 })
 
 function endless(res: ServerResponse): void {
@@ -184,7 +307,7 @@ describe('jwt --jwt-jwks-url', () => {
     const warned = server.logged().filter(({ level }) => level === 40)
     assert.deepEqual(
       warned.map(({ msg }) => msg),
-      ['without --jwt-audience, tokens that the issuer signed for other services are accepted'],
+      ['without --jwt-audience or --jwt-require, tokens that the issuer signed for other services are accepted'],
     )
   })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync, verify } from 'node:crypto'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import jwt from 'jsonwebtoken'
@@ -66,6 +67,23 @@ describe('fws-server token', () => {
       await refusal(['token', '--private-key', 'rsa.pem', '--jwt-algorithms', 'none'], { cwd }),
       /"none" is not/,
     )
+  })
+
+  it('signs with Ed25519, and adds the claims that --jwt-require names', async t => {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const cwd = folder(t, {
+      'ed.pem': String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+      'ed.pub': String(publicKey.export({ type: 'spki', format: 'pem' })),
+    })
+    const required = ['--jwt-require', 'client_id=web,mobile', 'realm_access.roles=admin']
+    const signed = await printed(['--sub', 'ann', '--private-key', 'ed.pem', '--kid', 'a', ...required], { cwd })
+    assert.deepEqual(jwt.decode(signed, { complete: true })?.header, { alg: 'EdDSA', typ: 'JWT', kid: 'a' })
+    const [head, claims, signature] = signed.split('.')
+    assert.ok(verify(null, Buffer.from(`${head}.${claims}`), publicKey, Buffer.from(signature!, 'base64url')))
+    const text = await printed(['--check', signed, '--jwt-public-key', 'ed.pub', ...required], { cwd })
+    const { exp, iat, ...rest } = JSON.parse(text)
+    assert.deepEqual(rest, { client_id: 'web', 'realm_access.roles': 'admin', sub: 'ann' })
+    assert.equal(exp - iat, 3600)
   })
 
   it('checks a token: its claims, or why it is refused', async () => {
