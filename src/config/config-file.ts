@@ -17,6 +17,9 @@ import type { Given } from './settings.ts'
 /** Nesting depth of a config file. */
 const MAX_DEPTH = 100
 
+/** The switch that selects Redis in config files of filtered_websocket (Python). */
+const ANCESTOR_REDIS = 'redis'
+
 /** The name of a filter that is passed as a module. */
 export const INLINE = 'inline'
 
@@ -115,8 +118,12 @@ function readObject(root: Node, reading: Reading): Config {
   for (const [key, value] of entriesOf(root)) {
     const name = kebab(String(key.value))
     if (name === '$schema') continue
-    if (name === 'flags') for (const flag of switchesOf(value, reading)) set(flag, kebab(String(flag.value)), true)
-    else if (name === 'filters') {
+    if (name === 'flags') {
+      for (const flag of switchesOf(value, reading)) {
+        if (flag.value === ANCESTOR_REDIS) set(flag, 'storage', 'redis')
+        else set(flag, kebab(String(flag.value)), true)
+      }
+    } else if (name === 'filters') {
       filters = filtersOf(value, reading)
       set(
         key,

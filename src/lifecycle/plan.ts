@@ -4,7 +4,15 @@ import { type Config, type FilterRef, INLINE, readConfig } from '../config/confi
 import { type Env, environmentWarnings, readEnvironment } from '../config/environment.ts'
 import { suggest } from '../config/nearest.ts'
 import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
-import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
+import {
+  type Claim,
+  claim,
+  type Given,
+  type Layer,
+  type OptionValue,
+  resolveSettings,
+  type Setting,
+} from '../config/settings.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
 import type { StorageModule } from '../contract/storage.ts'
@@ -16,6 +24,9 @@ import { type PlacedFilter, placeFilters } from '../modules/placement.ts'
 import { checkShape } from '../modules/shape.ts'
 
 const NOTHING: Layer = new Map()
+
+/** Keys of config files of filtered_websocket (Python), which had no effect without Redis. */
+const ANCESTOR_REDIS = ['redis-host', 'redis-port', 'redis-channels', 'redis-key']
 
 /** The sources of options, in the order of precedence. */
 export interface Sources {
@@ -82,7 +93,8 @@ export async function draftPlan({ argv = [], env = {}, given, base }: Sources, l
 /** The second pass. Precedence: flags, environment, options of `createServer`, config file, defaults. */
 function settle({ filters, storage, claims, commands, inner, warnings }: Draft): Plan {
   const outer = commands()
-  for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()])
+  const idle = inner.flatMap(layer => withoutEffect(layer, claims))
+  for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()], idle)
   for (const filter of filters) refuseUnknownKeys(ownOptions(filter), Object.keys(filter.module.options ?? {}))
   const demanded = withoutThoseOfPlaces(claims, filters)
   const settings = raiseLimits(resolveSettings(demanded, [...outer, ...inner]), filters)
@@ -95,7 +107,12 @@ function settle({ filters, storage, claims, commands, inner, warnings }: Draft):
     storage,
     claims,
     settings,
-    warnings: warnings(),
+    warnings: [
+      ...warnings(),
+      ...idle.map(
+        ({ label }) => `${label} has no effect with storage ${storage.name}; to use Redis, set "storage": "redis"`,
+      ),
+    ],
     settingsOf: filter => (filter.options.size === 0 ? settings : atPlace.get(filter)!),
   }
 }
@@ -177,8 +194,16 @@ function withoutThoseOfPlaces(
   )
 }
 
-function refuseUnknownKeys(layer: Layer, known: readonly string[]): void {
+/** Values that only storage `redis` reads, in a file that was written for filtered_websocket (Python). */
+function withoutEffect(layer: Layer, claims: ReadonlyMap<string, Claim>): readonly Given[] {
+  return [...layer].flatMap(([name, given]) =>
+    ANCESTOR_REDIS.includes(name) && !claims.has(name) && given.source !== 'createServer' ? [given] : [],
+  )
+}
+
+function refuseUnknownKeys(layer: Layer, known: readonly string[], idle: readonly Given[] = []): void {
   for (const [name, given] of layer) {
+    if (idle.includes(given)) continue
     // A config file cannot name another one.
     const misplaced = Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
     if (known.includes(name) && !misplaced) continue

@@ -17,7 +17,10 @@ export interface ModuleKind {
   readonly noun: 'filter' | 'storage'
   /** Folder of the built-ins, next to src. */
   readonly folder: string
-  /** Names in filtered_websocket (Python): a dotted prefix, and the names that differ in more than `_` for `-`. */
+  /**
+   * Names in filtered_websocket (Python): the package, whose first part may be left out, and the modules whose names differ in more
+   * than `_` for `-`.
+   */
   readonly ancestor: { readonly prefix: string; readonly names: Readonly<Record<string, string>> }
   /** Valid exports; a module must have at least one. */
   readonly keys: readonly string[]
@@ -28,7 +31,12 @@ export const FILTER: ModuleKind = {
   folder: 'filters',
   ancestor: {
     prefix: 'filtered_websocket.filters.',
-    names: { broadcast_messages: 'broadcast', broadcast_messages_by_token: 'broadcast-by-token' },
+    names: {
+      broadcast_messages: 'broadcast',
+      broadcast_message_filter: 'broadcast',
+      broadcast_messages_by_token: 'broadcast-by-token',
+      token_broadcast_filters: 'broadcast-by-token',
+    },
   },
   keys: [
     'connect',
@@ -169,10 +177,15 @@ function builtinFile(kind: ModuleKind, name: string): string | undefined {
   return existsSync(file) ? file : undefined
 }
 
-function modernName({ ancestor }: ModuleKind, asked: string): string {
-  if (!asked.startsWith(ancestor.prefix)) return asked
-  const old = asked.slice(ancestor.prefix.length)
-  return Object.hasOwn(ancestor.names, old) ? ancestor.names[old]! : old.replaceAll('_', '-')
+function modernName(kind: ModuleKind, asked: string): string {
+  const { prefix, names } = kind.ancestor
+  const isWhole = asked.startsWith(prefix)
+  const short = prefix.slice(prefix.indexOf('.') + 1)
+  if (!isWhole && !asked.startsWith(short)) return asked
+  const old = asked.slice(isWhole ? prefix.length : short.length)
+  const name = Object.hasOwn(names, old) ? names[old]! : old.replaceAll('_', '-')
+  // A file or package may be named filters.js.
+  return isWhole || builtinFile(kind, name) !== undefined ? name : asked
 }
 
 /** The error message for a module that failed to load; a syntax error with its position. */

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { JwtApi } from '../../../filters/jwt.ts'
 import type { FilterModule, Host } from '../../../src/contract/filter.ts'
-import { type Caller, testServer } from '../../../src/testing/index.ts'
+import type { Caller, testServer } from '../../../src/testing/index.ts'
 import { launch, refusal } from '../../support/cli.ts'
 
+import { startTestServer } from '../../support/test-server.ts'
 import { forgeSigned, SECRET, sign } from '../../support/tokens.ts'
 import { upgrade } from '../../support/upgrade.ts'
 
@@ -16,8 +17,7 @@ async function serve(t: TestContext, options: object = {}, filters: Parameters<t
       api = host.use('jwt')
     },
   }
-  const made = await testServer(['jwt', user, ...filters], { 'jwt-secret': SECRET, ...options })
-  t.after(() => made.stop())
+  const made = await startTestServer(t, ['jwt', user, ...filters], { 'jwt-secret': SECRET, ...options })
   return { ...made, revoke: (...given: Parameters<JwtApi['revoke']>) => api!.revoke(...given) }
 }
 

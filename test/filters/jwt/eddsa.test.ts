@@ -5,8 +5,8 @@ import { RemoteKeys } from '../../../filters/jwt/jwks.ts'
 import { publicKeySource } from '../../../filters/jwt/keys.ts'
 import type { JwtOptions } from '../../../filters/jwt/options.ts'
 import { verifierOf } from '../../../filters/jwt/verify.ts'
-import { testServer } from '../../../src/testing/index.ts'
 import { folder } from '../../support/cli.ts'
+import { startTestServer } from '../../support/test-server.ts'
 import { rsa, sign } from '../../support/tokens.ts'
 
 type Curve = 'ed25519' | 'ed448'
@@ -117,8 +117,7 @@ describe('jwt: EdDSA', () => {
   it('admits a client of a server', async t => {
     const pair = pairOf('ed25519')
     const cwd = folder(t, { 'key.pem': pair.pem })
-    const server = await testServer(['jwt', 'echo'], { 'jwt-public-key': `${cwd}/key.pem` })
-    t.after(() => server.stop())
+    const server = await startTestServer(t, ['jwt', 'echo'], { 'jwt-public-key': `${cwd}/key.pem` })
     const bearer = (text: string) => ({ headers: { authorization: `Bearer ${text}` } })
     const { client } = await server.connect(bearer(token(pair, { sub: 'ann' })))
     assert.equal(client.identity, 'ann')
