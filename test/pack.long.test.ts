@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -111,6 +111,23 @@ describe('the package, packed and installed in an empty folder', () => {
     for (const end of ends) await end()
   })
 
+  /** Starts Node in the folder of the installation. */
+  function start(argv: readonly string[]) {
+    const child = spawn(process.execPath, argv, { cwd, detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
+    let log = ''
+    child.stderr.on('data', chunk => {
+      log += chunk
+    })
+    /** The URL of the start with this number, from 1. */
+    const url = async (number: number) => {
+      const urls = () => [...log.matchAll(/listening on (ws:\/\/[^"]*)/g)].map(([, found]) => found!)
+      await until(() => urls().length >= number || child.exitCode !== null, `start ${number}, got ${log}`, 60_000)
+      assert.equal(child.exitCode, null, log)
+      return urls()[number - 1]!
+    }
+    return { child, url }
+  }
+
   it('contains the program, its types, the schema and the documents, without tests and sources', () => {
     const kinds =
       /^(dist\/.+\.(js|d\.ts)|docs\/.+|examples\/.+|config\.(example|schema)\.json|package\.json|[A-Z]+(\.md)?)$/
@@ -188,6 +205,44 @@ describe('the package, packed and installed in an empty folder', () => {
       peer.ws.terminate()
     } finally {
       await killAll(npx)
+    }
+  })
+
+  it('runs by the command of the systemd unit in docs/operations/deployment.md', async () => {
+    const page = readFileSync(join(root, 'docs/operations/deployment.md'), 'utf8')
+    const [, program] = /^ExecStart=\/usr\/bin\/node \/opt\/fws\/(\S+) /m.exec(page)!
+    const server = start([program!, '-p', '0', '-f', './shout.ts', 'echo'])
+    try {
+      const peer = await Peer.open(await server.url(1))
+      peer.send('one')
+      assert.deepEqual(await peer.get(1), ['ONE!'])
+      peer.ws.terminate()
+    } finally {
+      await killAll(server.child)
+    }
+  })
+
+  it('restarts when a filter in the watched folder changes, as docs/guide/writing-filters.md says', async () => {
+    const page = readFileSync(join(root, 'docs/guide/writing-filters.md'), 'utf8')
+    const [, words] = /`node (--watch-path=\S+ \S+ -f \S+)`/.exec(page)!
+    const file = join(cwd, 'filters/words.ts')
+    mkdirSync(dirname(file))
+    writeFileSync(file, "export const message = (_: unknown, client: any) => client.send('first')\n")
+    const server = start([...words!.split(' '), '-p', '0'])
+    try {
+      for (const [count, text] of [
+        [1, 'first'],
+        [2, 'second'],
+      ] as const) {
+        if (count === 2)
+          writeFileSync(file, "export const message = (_: unknown, client: any) => client.send('second')\n")
+        const peer = await Peer.open(await server.url(count))
+        peer.send('?')
+        assert.deepEqual(await peer.get(1), [text])
+        peer.ws.terminate()
+      }
+    } finally {
+      await killAll(server.child)
     }
   })
 
