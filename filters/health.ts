@@ -1,6 +1,6 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, withoutBrackets } from 'filtered-websocket/kit'
+import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, originForm, withoutBrackets } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
@@ -52,7 +52,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
     if (badHost !== undefined) return refuse(400, badHost)
     if (!isHostAllowed(req.headers.host, boundTo)) return refuse(403, 'this Host is not served here')
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'GET only')
-    switch (req.url?.split('?')[0]) {
+    switch (originForm(req.url!).split('?')[0]) {
       case '/healthz':
         return send(res, 200, 'ok')
       case '/readyz': {

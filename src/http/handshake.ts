@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Handshake } from '../contract/peer.ts'
 import { flat } from '../kit/flat.ts'
-import { isHostHeader } from '../kit/host.ts'
+import { hostProblem } from '../kit/host.ts'
 import { hasBody } from '../kit/request-body.ts'
 
 const MAX_HEADER_FIELDS = 100
@@ -44,16 +44,13 @@ export class RequestHandshake implements Handshake {
 
 /** An error message for a request that is malformed or ambiguous as HTTP. */
 export function malformedOf(req: IncomingMessage): string | undefined {
-  const { headers, headersDistinct, httpVersion } = req
+  const { headersDistinct, httpVersion } = req
   // RFC 6455, section 4.1.
   if (httpVersion !== '1.1') return `a WebSocket handshake is HTTP/1.1, received HTTP/${httpVersion}`
   // The body would be parsed as frames.
   if (hasBody(req)) return 'a WebSocket handshake has no body'
-  if (headers.host === undefined) return 'no Host header'
-  // A proxy may have read another one of several (RFC 9112, section 3.2).
-  if (headersDistinct.host!.length > 1 || !isHostHeader(headers.host)) return 'bad Host header'
   if ((headersDistinct.origin?.length ?? 0) > 1) return 'more than one Origin header'
-  return undefined
+  return hostProblem(req)
 }
 
 /** Whether the connection uses TLS terminated by this server. */

@@ -16,13 +16,14 @@ import { DROP } from '../contract/drop.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { count } from '../fanout/counters.ts'
 import type { Hub } from '../hub/hub.ts'
-import { hostProblem, isHostAllowed } from '../kit/host.ts'
+import { hostProblem, isHostAllowed, originForm } from '../kit/host.ts'
 import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
 import { badCertificate, certificateProblem } from './certificate.ts'
 import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
 import { listenOn, socketPath, urlOf } from './listen.ts'
+import { offersWebSocket, withoutOffer } from './offered-protocol.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { UNIX } from './proxies.ts'
 import { answer, refusal } from './refusal.ts'
@@ -105,10 +106,20 @@ export class Listener {
     }
     this.#http.on('request', request)
     this.#http.on('checkExpectation', request)
+    const connection = options.key === undefined ? 'connection' : 'secureConnection'
+    const parsers = this.#http.listeners(connection)
+    const parse = (socket: Duplex) => {
+      for (const parser of parsers) parser.call(this.#http, socket)
+    }
+    // `shouldUpgradeCallback` of Node 24.9 decides the same, but loses bytes behind the request.
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // A response to an earlier request would be written between the frames.
       if (this.#pending.has(socket)) socket.destroy()
-      else upgrades.handle(req, socket as ByteStream, head)
+      else if (offersWebSocket(req)) upgrades.handle(req, socket as ByteStream, head)
+      else {
+        socket.unshift(withoutOffer(req, head))
+        parse(socket)
+      }
     })
     this.#http.on('timeout', (socket: Duplex) => {
       // While a filter works on the response the peer is idle; filters have their own deadline.
@@ -122,7 +133,10 @@ export class Listener {
       })
       this.#http.on('tlsClientError', error => this.#countTlsFailure(error))
     }
-    if (!hub.chains.data.empty) this.#tap(options.key === undefined ? 'connection' : 'secureConnection')
+    if (!hub.chains.data.empty) {
+      this.#http.removeAllListeners(connection)
+      this.#http.on(connection, (socket: Socket) => parse(new Tap(socket, this.remoteOf(socket), hub.chains.data)))
+    }
   }
 
   /** The URL that clients connect to: `ws://127.0.0.1:9000`, `ws+unix:/run/fws.sock`. */
@@ -197,6 +211,7 @@ export class Listener {
     const badHost = hostProblem(req)
     if (badHost !== undefined) return refusal(400, badHost, close)
     if (!this.isHostAllowed(req.headers.host)) return refusal(403, `host ${host} is not served here; see --hosts`)
+    req.url = originForm(req.url!)
     // RFC 9110, section 10.1.1.
     if (!/^(?:100-continue)?$/i.test(expect)) return refusal(417, 'only 100-continue can be expected')
     return undefined
@@ -233,16 +248,6 @@ export class Listener {
     answer(socket, status)
   }
 
-  /** Passes a tap instead of each socket to the listeners of the HTTP server. */
-  #tap(event: 'connection' | 'secureConnection'): void {
-    const handlers = this.#http.listeners(event)
-    this.#http.removeAllListeners(event)
-    this.#http.on(event, (socket: Socket) => {
-      const tap = new Tap(socket, this.remoteOf(socket), this.#hub.chains.data)
-      for (const handler of handlers) handler.call(this.#http, tap)
-    })
-  }
-
   #countTlsFailure({ code = 'unknown' }: NodeJS.ErrnoException): void {
     count(this.#hub.counters.tlsFailures, code)
     const failure = tlsFailureOf(code)
@@ -275,5 +280,7 @@ function end(res: ServerResponse, status: number, body: string, headers?: Refusa
 
 /** A request of a load balancer. It is answered before the checks: some send no Host, or the address as Host. */
 function isHealthCheck({ method = '', url = '' }: IncomingMessage, path: string | undefined): boolean {
-  return path !== undefined && /^(?:GET|HEAD|OPTIONS)$/.test(method) && (url === path || url.startsWith(`${path}?`))
+  if (path === undefined || !/^(?:GET|HEAD|OPTIONS)$/.test(method)) return false
+  const target = originForm(url)
+  return target === path || target.startsWith(`${path}?`)
 }

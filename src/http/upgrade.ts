@@ -9,6 +9,7 @@ import { count } from '../fanout/counters.ts'
 import { Deflate } from '../fanout/deflate.ts'
 import { frame } from '../fanout/frame.ts'
 import type { Hub } from '../hub/hub.ts'
+import { originForm } from '../kit/host.ts'
 import { ServerClient } from '../peer/client.ts'
 import { badCertificate, certificateOf, certificateProblem, commonNameOf } from './certificate.ts'
 import { withoutBadOffers } from './extensions.ts'
@@ -112,6 +113,8 @@ export class Upgrades {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
     const refusal = this.#check(req)
+    // ws accepts no list of protocols.
+    req.headers.upgrade = 'websocket'
     const extensions = req.headers['sec-websocket-extensions']
     if (extensions !== undefined && this.#deflate !== undefined)
       req.headers['sec-websocket-extensions'] = withoutBadOffers(extensions)
@@ -138,7 +141,8 @@ export class Upgrades {
     const problem = certificateProblem(req.socket)
     if (problem !== undefined) return refusal(403, badCertificate(problem))
     if (!options.isHostAllowed(host)) return refusal(403, `host ${host} is not served here; see --hosts`)
-    if (!req.url?.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
+    req.url = originForm(req.url!)
+    if (!req.url.startsWith('/') || !URL.canParse(`ws://${host}${req.url}`)) return refusal(400, 'bad request target')
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'only WebSocket version 13 is supported', { 'Sec-WebSocket-Version': '13' })
     }

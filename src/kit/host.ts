@@ -5,6 +5,8 @@ import { isIPv4, isIPv6 } from 'node:net'
 const HOST_HEADER = /^(\[[^[\]]+\]|[^:[\]]+)(?::(\d{0,5}))?$/
 /** ASCII only, without escapes: the URL parser turns `localhost。`, `ⓛocalhost` and `%6cocalhost` into `localhost`, a resolver does not. */
 const NAME = /^[\w-]+(?:\.[\w-]+)*\.?$/
+/** Scheme and authority of a request target; clients that use a proxy may send the scheme of the WebSocket. */
+const ABSOLUTE_FORM = /^((?:http|ws)s?:\/\/)([^/?#]*)/i
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\]|\[::ffff:7f[\da-f]{2}:[\da-f]{1,4}\])$/
 
 /**
@@ -73,19 +75,35 @@ export function isHostAllowed(header: string | undefined, boundTo: string, allow
  * @example
  * const problem = hostProblem(req)
  * if (problem !== undefined) res.writeHead(400).end(problem)
+ * else req.url = originForm(req.url!)
  */
 export function hostProblem({ headersDistinct, httpVersion, url = '' }: IncomingMessage): string | undefined {
   const [host, another] = headersDistinct.host ?? []
   if (another !== undefined) return 'more than one Host header'
-  if (host === undefined) return httpVersion === '1.0' ? undefined : 'no Host header'
-  if (!isHostHeader(host)) return 'bad Host header'
+  if (host === undefined && httpVersion !== '1.0') return 'no Host header'
+  if (host !== undefined && !isHostHeader(host)) return 'bad Host header'
   if (url.startsWith('/') || url === '*') return undefined
-  const [, scheme, authority] = /^(https?:\/\/)([^/?#]*)/i.exec(url) ?? []
+  const [, scheme, authority] = ABSOLUTE_FORM.exec(url) ?? []
   const isSame =
+    host !== undefined &&
     authority !== undefined &&
     isHostHeader(authority) &&
     new URL(scheme + authority).host === new URL(scheme + host).host
   return isSame ? undefined : 'bad request target'
+}
+
+/**
+ * The path and query of a request target: absolute form becomes origin form, other forms stay (RFC 9112, section 3.2).
+ *
+ * The authority is removed: check it before with `hostProblem`.
+ *
+ * @example
+ * originForm('http://localhost:9000/x?y') // '/x?y'
+ */
+export function originForm(target: string): string {
+  const [start = '', scheme] = ABSOLUTE_FORM.exec(target) ?? []
+  const path = target.slice(start.length)
+  return scheme === undefined || path.startsWith('/') ? path : `/${path}`
 }
 
 /** The canonical name of a Host header, or of an IPv6 address. */

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { createServer as createTcp } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { createServer, type FilterModule, type RunningServer, type ServerOptions } from '../../src/index.ts'
+import { ask } from '../support/frames.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, raw, until } from '../support/peer.ts'
 
@@ -196,6 +197,20 @@ describe('health', () => {
     assert.deepEqual({ ...server.counters.refusals }, { 400: hosts.length, 403: 1 })
     for (const host of ['[0:0:0:0:0:0:0:1]:9001', '[::ffff:127.0.0.1]', 'app.localhost', '127.8.9.1'])
       assert.equal((await get('/healthz', { host })).status, 200, host)
+  })
+  it('answers a target in absolute form that names its Host', async t => {
+    const { url } = await withHealth(t)
+    for (const [target, status] of [
+      ['http://localhost/healthz?x', 200],
+      ['http://LOCALHOST:80/healthz', 200],
+      ['http://localhost', 404],
+      ['http://evil.example/healthz', 400],
+    ] as const)
+      assert.equal(
+        (await ask(url, `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)).status,
+        status,
+        target,
+      )
   })
   it('closes the connection after the response to a request with a body', async t => {
     const { url } = await withHealth(t)

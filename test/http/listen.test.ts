@@ -169,6 +169,7 @@ describe('--health-path', () => {
       'GET /up HTTP/1.1\r\nHost: 10.0.0.1:9000\r\n\r\n',
       'GET /up HTTP/1.1\r\nHost: anything.example\r\nUser-Agent: ELB-HealthChecker/2.0\r\n\r\n',
       'GET /up?probe=1 HTTP/1.1\r\nHost: \r\n\r\n',
+      'GET http://10.0.0.1/up HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n',
     ])
       assert.match(await answerTo(port, bytes), /^HTTP\/1.1 200 OK\r\n.*\r\n\r\nok\n$/s, bytes)
     assert.match(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { FilterModule } from '../../src/index.ts'
 import { isHostAllowed, isHostHeader, isLoopback } from '../../src/kit/index.ts'
 import { cheap } from '../support/cpu.ts'
 import { ask } from '../support/frames.ts'
@@ -223,12 +224,19 @@ describe('a plain request', () => {
   })
 
   it('with an absolute target must name the host of its Host header', async t => {
-    const server = await serve(t, { filters: [{ request: (_, res) => void res.end('page') }] })
+    const seen: unknown[] = []
+    const request: FilterModule['request'] = (req, res) => {
+      seen.push(req.url)
+      res.end('page')
+    }
+    const server = await serve(t, { filters: [{ request }] })
     for (const [target, host, status] of [
       ['http://localhost/', 'localhost', 200],
       ['HTTP://LOCALHOST:80/', 'localhost', 200],
       ['http://localhost:9000/x?y', 'localhost:9000', 200],
       ['http://localhost', 'localhost', 200],
+      ['http://localhost?http://evil.example', 'localhost', 200],
+      ['ws://localhost/', 'localhost:80', 200],
       ['*', 'localhost', 200],
       ['http://evil.example/', 'localhost', 400],
       ['http://localhost/', 'evil.example', 400],
@@ -243,5 +251,17 @@ describe('a plain request', () => {
       ['http:///localhost', 'localhost', 400],
     ] as const)
       assert.equal((await ask(server.url, get(host, target))).status, status, `${target} for ${host}`)
+    assert.deepEqual(seen, ['/', '/', '/x?y', '/', '/?http://evil.example', '/', '*'])
+  })
+
+  it('of HTTP/1.0 whose target is absolute needs a Host too', async t => {
+    const server = await serve(t, { host: '0.0.0.0', filters: [{ request: (_, res) => void res.end('page') }] })
+    const url = `ws://127.0.0.1:${new URL(server.url).port}`
+    for (const [bytes, status] of [
+      ['GET / HTTP/1.0\r\n\r\n', 200],
+      ['GET http://localhost/ HTTP/1.0\r\nHost: localhost\r\n\r\n', 200],
+      ['GET http://localhost/ HTTP/1.0\r\n\r\n', 400],
+    ] as const)
+      assert.equal((await ask(url, bytes)).status, status, bytes)
   })
 })
