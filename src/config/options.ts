@@ -52,7 +52,7 @@ export const coreOptions = {
     refuseEmpty: true,
     default: [],
     describe:
-      "Allowed browser origins in addition to the server's own, such as https://example.com or https://*.example.com; * allows any",
+      "Allowed browser origins in addition to the server's own, such as https://example.com, https://*.example.com or file://; * allows any",
   },
   'trust-proxy': {
     type: 'array',

@@ -12,7 +12,7 @@ export type OriginPattern = (origin: URL | undefined, text: string) => boolean
 export function readOriginPattern(entry: string): OriginPattern {
   if (entry === '*') return () => true
   if (entry === 'null') return (_, text) => text === 'null'
-  const url = originUrl(entry.replace(/\/$/, ''))
+  const url = originUrl(entry)
   if (url === undefined) {
     throw new FwsError('ERR_OPTION', `--origins takes * or origins such as https://example.com, received "${entry}"`)
   }
@@ -34,11 +34,14 @@ export function readOriginPattern(entry: string): OriginPattern {
   }
 }
 
-/** Parses an origin: scheme, host and optional port. A URL with a user, a path or a query is not an origin. */
+/**
+ * Parses an origin: scheme, host and optional port. A URL with a user, a path or a query is not an origin.
+ *
+ * Of clients that are not browsers it accepts a `/` at the end, the schemes ws and wss as http and https, and a scheme without
+ * a host: `file://`.
+ */
 export function originUrl(text: string): URL | undefined {
-  return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]+$/i.test(text)
-    ? URL.canParse(text)
-      ? new URL(text)
-      : undefined
-    : undefined
+  const [, origin] = /^([a-z][a-z\d+.-]*:\/\/[^\s/?#@\\%]*)\/?$/i.exec(text) ?? []
+  const url = origin?.replace(/^ws(?=s?:)/i, 'http')
+  return url !== undefined && URL.canParse(url) ? new URL(url) : undefined
 }

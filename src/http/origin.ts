@@ -1,24 +1,42 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { type OriginPattern, originUrl } from './origin-pattern.ts'
 
+/** Header fields that proxies add. */
+const PROXY_FIELDS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip']
+
 /**
- * Whether a page of this origin may connect. Clients without an Origin header are not browsers: auth filters decide.
+ * Why a page of the Origin may not connect, as the sentence of a 403 answer; `undefined`: it may. Clients without an Origin header
+ * are not browsers: auth filters decide.
  *
  * @param allowed - origins in addition to the server's own.
  * @param isSecure - whether the connection uses TLS.
  */
-export function isOriginAllowed(
-  origin: string | undefined,
-  hostHeader: string | undefined,
+export function originProblem(
+  headers: IncomingHttpHeaders,
   allowed: readonly OriginPattern[],
-  isSecure = false,
-): boolean {
-  if (origin === undefined) return true
+  isSecure: boolean,
+): string | undefined {
+  const { origin, host = '' } = headers
+  if (origin === undefined) return undefined
   const from = originUrl(origin)
-  if (allowed.some(matches => matches(from, origin))) return true
+  if (allowed.some(matches => matches(from, origin))) return undefined
+  const refused = (why: string, advice = '') => `origin ${origin} is not allowed${why}; ${advice}see --origins`
+  if (from === undefined) return refused('')
+  const { protocol } = from
+  // Other schemes, such as capacitor://localhost, have no server that could be this one.
+  if (protocol !== 'https:' && protocol !== 'http:') return refused(': its scheme is not http or https')
   // An attacker on the network can change a page that was loaded without TLS.
-  if (isSecure && from?.protocol !== 'https:') return false
-  // Behind a proxy that terminates TLS the scheme is unknown: host and port decide.
-  return from !== undefined && from.host === parse(`${from.protocol}//${hostHeader ?? ''}`)?.host
+  if (isSecure && protocol !== 'https:')
+    return refused(': its scheme is http, which must be listed for connections with TLS')
+  // Behind a proxy that terminates TLS the scheme is unknown, and Host may have the port 80 of the proxy's own request.
+  const own = [protocol, isSecure ? protocol : 'http:'].map(scheme => parse(`${scheme}//${host}`))
+  if (own.some(url => url?.host === from.host)) return undefined
+  const part = own[0]?.hostname === from.hostname ? 'port' : 'host'
+  const isProxied = PROXY_FIELDS.some(name => name in headers) || (protocol === 'https:' && !isSecure)
+  const advice = isProxied
+    ? 'behind a proxy pass the Host header on (nginx: proxy_set_header Host $http_host), or '
+    : ''
+  return refused(`: its ${part} is not that of the Host header, ${host}`, advice)
 }
 
 function parse(url: string): URL | undefined {

@@ -15,7 +15,7 @@ import { badCertificate, certificateOf, certificateProblem, commonNameOf } from 
 import { withoutBadOffers } from './extensions.ts'
 import { hasTooManyFields, isEncrypted, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { isOriginAllowed } from './origin.ts'
+import { originProblem } from './origin.ts'
 import type { OriginPattern } from './origin-pattern.ts'
 import type { Proxies } from './proxies.ts'
 import { answer, refusal, refusalOf } from './refusal.ts'
@@ -132,7 +132,7 @@ export class Upgrades {
   }
 
   #check(req: IncomingMessage): Refusal | undefined {
-    const { origin, host = '' } = req.headers
+    const { host = '' } = req.headers
     const options = this.#options
     if (!options.isAccepting()) return refusal(503, SHUTTING_DOWN, { 'Retry-After': '1' })
     if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS)
@@ -146,8 +146,8 @@ export class Upgrades {
     if (req.headers['sec-websocket-version'] !== '13') {
       return refusal(426, 'only WebSocket version 13 is supported', { 'Sec-WebSocket-Version': '13' })
     }
-    if (!isOriginAllowed(origin, host, options.origins, isEncrypted(req)))
-      return refusal(403, `origin ${origin} is not allowed; see --origins`)
+    const badOrigin = originProblem(req.headers, options.origins, isEncrypted(req))
+    if (badOrigin !== undefined) return refusal(403, badOrigin)
     if (this.#hub.population + this.#pending.size >= this.#hub.limits.maxClients) {
       return refusal(503, 'too many clients', { 'Retry-After': '5' })
     }

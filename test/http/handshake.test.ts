@@ -353,9 +353,15 @@ describe('the Origin of a browser', () => {
 
   it('is refused with 403 if the host or the port differs', async t => {
     const server = await serve(t, { filters: [] })
-    for (const origin of ['http://evil.example', 'http://127.0.0.1:1', 'http://localhost']) {
+    const { host } = new URL(server.url)
+    for (const [origin, part] of [
+      ['http://evil.example', 'host'],
+      ['http://127.0.0.1:1', 'port'],
+      ['http://localhost', 'host'],
+    ]) {
       const answer = await ask(server.url, handshake(server.url, { Origin: origin }))
-      assert.deepEqual([answer.status, answer.body], [403, `origin ${origin} is not allowed; see --origins\n`])
+      const why = `its ${part} is not that of the Host header, ${host}`
+      assert.deepEqual([answer.status, answer.body], [403, `origin ${origin} is not allowed: ${why}; see --origins\n`])
     }
     assert.deepEqual({ ...server.counters.refusals }, { 403: 3 })
   })
@@ -382,6 +388,21 @@ describe('the Origin of a browser', () => {
       statuses.push(await upgradeStatus(server.url, { origin }))
     }
     assert.deepEqual(statuses, [101, 101, 101, 403, 403, 403, 403])
+  })
+
+  it('of a program may have the scheme of the WebSocket or a slash at the end, and file:// passes by name', async t => {
+    const server = await serve(t, { filters: [], origins: ['file://'] })
+    const { host } = new URL(server.url)
+    for (const [origin, status] of [
+      [`ws://${host}`, 101],
+      [`wss://${host}`, 101],
+      [`http://${host}/`, 101],
+      ['file://', 101],
+      ['ws://evil.example', 403],
+      ['http://evil.example/', 403],
+      ['file://evil.example', 403],
+    ] as const)
+      assert.equal((await ask(server.url, handshake(server.url, { Origin: origin }))).status, status, origin)
   })
 
   it('may have any name in place of the wildcard, also on loopback', async t => {

@@ -5,7 +5,13 @@ import { originUrl, readOriginPattern } from '../../src/http/origin-pattern.ts'
 const matches = (pattern: string, origin: string) => readOriginPattern(pattern)(originUrl(origin), origin)
 
 describe('https://*.example.com', () => {
-  for (const origin of ['https://a.example.com', 'https://A.Example.Com', 'https://xn--bcher-kva.example.com']) {
+  for (const origin of [
+    'https://a.example.com',
+    'https://a.example.com/',
+    'wss://a.example.com',
+    'https://A.Example.Com',
+    'https://xn--bcher-kva.example.com',
+  ]) {
     it(`is ${origin}`, () => assert.equal(matches('https://*.example.com', origin), true))
   }
   for (const origin of [
@@ -23,7 +29,8 @@ describe('https://*.example.com', () => {
     'https://evil.org#.example.com',
     'https://evil.org\\.example.com',
     'http://a.example.com',
-    'wss://a.example.com',
+    'ws://a.example.com',
+    'wss://a.example.com:8443',
     'https://a.example.com:8443',
     'null',
     '',
@@ -44,6 +51,11 @@ describe('an origin pattern', () => {
   })
   it('may end with a slash, as copied from an address bar', () => {
     assert.equal(matches('https://example.com/', 'https://example.com'), true)
+  })
+  it('may have the scheme of the WebSocket', () => {
+    assert.equal(matches('wss://example.com', 'https://example.com'), true)
+    assert.equal(matches('ws://*.example.com', 'http://a.example.com'), true)
+    assert.equal(matches('ws://example.com', 'https://example.com'), false)
   })
 
   for (const entry of [

@@ -1,21 +1,107 @@
 import assert from 'node:assert/strict'
+import type { IncomingHttpHeaders } from 'node:http'
 import { describe, it } from 'node:test'
-import { isOriginAllowed } from '../../src/http/origin.ts'
+import { originProblem } from '../../src/http/origin.ts'
 import { readOriginPattern } from '../../src/http/origin-pattern.ts'
 
-describe('isOriginAllowed', () => {
-  it('refuses an own page without TLS if the connection has TLS', () => {
-    assert.equal(isOriginAllowed('http://example.com', 'example.com', [], true), false)
-    assert.equal(isOriginAllowed('https://example.com', 'example.com', [], true), true)
-    assert.equal(
-      isOriginAllowed('http://example.com', 'example.com', [readOriginPattern('http://example.com')], true),
-      true,
-    )
-    assert.equal(isOriginAllowed('http://example.com', 'example.com', []), true)
+const problem = (headers: IncomingHttpHeaders, list: readonly string[] = [], isSecure = false): string | undefined =>
+  originProblem(headers, list.map(readOriginPattern), isSecure)
+
+describe('originProblem', () => {
+  const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
+    problem({ origin, host }, list) === undefined
+
+  for (const [origin, host, isSecure, isAllowed] of [
+    ['https://example.com', 'example.com', true, true],
+    ['https://example.com', 'example.com:443', true, true],
+    ['https://example.com:8443', 'example.com:8443', true, true],
+    ['wss://example.com', 'example.com', true, true],
+    ['WSS://Example.com:443/', 'example.com', true, true],
+    ['https://example.com/', 'example.com', true, true],
+    ['http://example.com', 'example.com', true, false],
+    ['ws://example.com', 'example.com', true, false],
+    ['http://example.com:443', 'example.com:443', true, false],
+    ['https://example.com', 'example.com:80', true, false],
+    ['http://example.com', 'example.com', false, true],
+    ['http://example.com:80', 'example.com', false, true],
+    ['ws://example.com:8080', 'example.com:8080', false, true],
+    ['wss://example.com', 'example.com', false, true],
+    ['http://example.com/', 'example.com:80', false, true],
+    ['https://example.com', 'example.com:80', false, true],
+    ['https://[::1]', '[::1]:80', false, true],
+    ['https://example.com:8443', 'example.com:80', false, false],
+    ['https://example.com', 'example.com:8080', false, false],
+    ['http://example.com', 'example.com:443', false, false],
+    ['http://example.com:443', 'example.com', false, false],
+    ['https://example.com.evil', 'example.com:80', false, false],
+    ['https://evil.example', 'example.com:80', false, false],
+    ['file://', 'localhost', false, false],
+    ['file://localhost', 'localhost', false, false],
+    ['capacitor://localhost', 'localhost', false, false],
+    ['wsss://example.com', 'example.com', false, false],
+  ] as const) {
+    const where = isSecure ? 'with TLS' : 'without TLS'
+    it(`${isAllowed ? 'allows' : 'refuses'} ${origin} for Host ${host} ${where}`, () =>
+      assert.equal(problem({ origin, host }, [], isSecure) === undefined, isAllowed))
+  }
+
+  it('allows an origin without TLS that is listed, over TLS', () => {
+    for (const origin of ['http://example.com', 'ws://example.com', 'http://example.com:80/'])
+      assert.equal(problem({ origin, host: 'example.com' }, ['http://example.com'], true), undefined, origin)
   })
 
-  const allowed = (origin: string | undefined, list: readonly string[] = [], host = 'localhost:9000') =>
-    isOriginAllowed(origin, host, list.map(readOriginPattern))
+  for (const [what, headers, isSecure, why] of [
+    [
+      'the host',
+      { origin: 'http://a.example', host: 'b.example:80' },
+      false,
+      ': its host is not that of the Host header, b.example:80; ',
+    ],
+    [
+      'the port',
+      { origin: 'http://a.example', host: 'a.example:8080' },
+      false,
+      ': its port is not that of the Host header, a.example:8080; ',
+    ],
+    [
+      'host and port',
+      { origin: 'http://a.example:1', host: 'b.example:2' },
+      false,
+      ': its host is not that of the Host header, b.example:2; ',
+    ],
+    [
+      'the scheme',
+      { origin: 'http://a.example', host: 'a.example' },
+      true,
+      ': its scheme is http, which must be listed for connections with TLS; ',
+    ],
+    ['the scheme of an app', { origin: 'file://', host: 'a.example' }, false, ': its scheme is not http or https; '],
+    ['all', { origin: 'null', host: 'a.example' }, false, '; '],
+    [
+      'the host, and TLS ends at a proxy',
+      { origin: 'https://a.example', host: '127.0.0.1:9000' },
+      false,
+      `: its host is not that of the Host header, 127.0.0.1:9000; ${'PROXY'}`,
+    ],
+    [
+      'the port, and a proxy forwards',
+      { origin: 'http://a.example:81', host: 'a.example', 'x-forwarded-for': '10.0.0.1' },
+      false,
+      `: its port is not that of the Host header, a.example; ${'PROXY'}`,
+    ],
+    [
+      'the port, and a proxy forwards over TLS',
+      { origin: 'https://a.example:444', host: 'a.example', forwarded: 'for=10.0.0.1' },
+      true,
+      `: its port is not that of the Host header, a.example; ${'PROXY'}`,
+    ],
+  ] as const) {
+    it(`says what differs: ${what}`, () => {
+      const advice = 'behind a proxy pass the Host header on (nginx: proxy_set_header Host $http_host), or '
+      const expected = `origin ${headers.origin} is not allowed${why.replace('PROXY', () => advice)}see --origins`
+      assert.equal(problem(headers, [], isSecure), expected)
+    })
+  }
 
   it('allows a client without Origin, which is not a browser', () => assert.equal(allowed(undefined), true))
   it("allows the server's own origin", () => assert.equal(allowed('http://localhost:9000'), true))
@@ -36,7 +122,8 @@ describe('isOriginAllowed', () => {
   })
   it('refuses the opaque origin "null" of sandboxed frames and files', () => assert.equal(allowed('null'), false))
   it('refuses values that are not origins', () => {
-    for (const origin of ['', 'localhost:9000:1', '//', '*']) assert.equal(allowed(origin), false, origin)
+    for (const origin of ['', 'localhost:9000:1', '//', '*', 'https://', 'http:///', 'file:', 'file:///home/me'])
+      assert.equal(allowed(origin), false, origin)
   })
   it('allows only listed origins', () => {
     const list = ['https://one.example', 'https://two.example:8443']
@@ -57,9 +144,19 @@ describe('isOriginAllowed', () => {
     assert.equal(allowed('chrome-extension://evil', list), false)
     assert.equal(allowed('moz-extension://evil', list), false)
   })
+  for (const name of ['file://', 'FILE:///', 'qrc://', 'content://']) {
+    it(`allows ${name} when it is listed, and only that`, () => {
+      const scheme = name.replace(/\/*$/, '')
+      for (const origin of [`${scheme}//`, `${scheme}///`, `${scheme.toUpperCase()}//`])
+        assert.equal(allowed(origin, [name]), true, origin)
+      for (const origin of ['null', 'about://', 'http://localhost', `${scheme}//evil.example`, `${scheme}///evil`])
+        assert.equal(allowed(origin, [name]), false, origin)
+    })
+  }
   it('allows "null" when it is listed, and no other origin', () => {
     assert.equal(allowed('null', ['null']), true)
-    for (const origin of ['NULL', 'http://null', 'file://', '']) assert.equal(allowed(origin, ['null']), false, origin)
+    for (const origin of ['NULL', 'http://null', 'file://', 'null/', ''])
+      assert.equal(allowed(origin, ['null']), false, origin)
   })
   it('refuses spoofs of listed origins', () => {
     for (const origin of [
@@ -67,7 +164,7 @@ describe('isOriginAllowed', () => {
       'https://evil@good.example',
       'https://good.example:443@evil.example',
       'https://good.example.',
-      'https://good.example/',
+      'https://good.example//',
       'https://good.example/path',
       'https://good.example?',
       'https://good.example#',
@@ -91,6 +188,9 @@ describe('isOriginAllowed', () => {
     assert.equal(allowed('https://bucher.example', ['https://bücher.example']), false)
   })
   it('refuses all pages if the request has no host', () => {
-    assert.equal(isOriginAllowed('http://localhost:9000', undefined, []), false)
+    assert.equal(
+      problem({ origin: 'http://localhost:9000' }),
+      'origin http://localhost:9000 is not allowed: its host is not that of the Host header, ; see --origins',
+    )
   })
 })
