@@ -38,6 +38,11 @@ const REASONS: readonly (readonly [RegExp, Reason])[] = [
   [/signature/, 'bad signature'],
 ]
 
+/** A token without the scheme of Authorization, which some clients leave before it: `Bearer TOKEN`, in a cookie `Bearer%20TOKEN`. */
+export function withoutScheme(text: string): string {
+  return text.replace(/^bearer(?:%20|[ +])+/i, '')
+}
+
 /**
  * Verifies length, algorithm, signature, times, issuer, audience and required claims, but not revocations.
  *
@@ -54,7 +59,8 @@ export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource)
     ...(audience.length > 0 && { audience: audience as [string, ...string[]] }),
     ...(maxAge !== undefined && { maxAge }),
   }
-  return async text => {
+  return async given => {
+    const text = withoutScheme(given)
     if (text.length > options['jwt-max-token']) throw new Refused('too long')
     const head = headOf(text)
     if (!algorithms.includes(head.alg)) throw new Refused('wrong algorithm')

@@ -6,13 +6,13 @@ const PARAMETER = new RegExp(
 )
 
 /**
- * Removes compression offers that a server must decline from a Sec-WebSocket-Extensions header: unknown or duplicate
- * parameters and wrong values (RFC 7692, section 7), for which `ws` would refuse the handshake. Returns `undefined` if no offer
+ * Removes compression offers that a server must decline from a Sec-WebSocket-Extensions header, unknown or duplicate
+ * parameters and wrong values (RFC 7692, section 7), and empty elements (RFC 9110, section 5.6.1.2), for which `ws` would refuse the handshake. Returns `undefined` if no offer
  * is left. A malformed header is not changed: `ws` refuses it.
  */
 export function withoutBadOffers(header: string): string | undefined {
   const offers = header.split(',')
-  const kept = offers.filter(offer => !isBad(offer))
+  const kept = offers.filter(offer => offer.trim() !== '' && !isBad(offer))
   return kept.length === 0 ? undefined : kept.join(',').trim()
 }
 

@@ -53,6 +53,15 @@ export function malformedOf(req: IncomingMessage): string | undefined {
   return hostProblem(req)
 }
 
+/**
+ * A header without empty elements, which a recipient of a list must ignore (RFC 9110, section 5.6.1.2); `undefined` if no element is
+ * left. React Native on iOS sends an empty Sec-WebSocket-Protocol.
+ */
+export function withoutEmptyElements(list: string): string | undefined {
+  const elements = list.split(',').flatMap(element => element.trim() || [])
+  return elements.length === 0 ? undefined : elements.join(', ')
+}
+
 /** Whether the connection uses TLS terminated by this server. */
 export function isEncrypted({ socket }: IncomingMessage): boolean {
   return 'encrypted' in socket && socket.encrypted === true

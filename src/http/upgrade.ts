@@ -13,7 +13,14 @@ import { originForm } from '../kit/host.ts'
 import { ServerClient } from '../peer/client.ts'
 import { badCertificate, certificateOf, certificateProblem, commonNameOf } from './certificate.ts'
 import { withoutBadOffers } from './extensions.ts'
-import { hasTooManyFields, isEncrypted, malformedOf, RequestHandshake, TOO_MANY_FIELDS } from './handshake.ts'
+import {
+  hasTooManyFields,
+  isEncrypted,
+  malformedOf,
+  RequestHandshake,
+  TOO_MANY_FIELDS,
+  withoutEmptyElements,
+} from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { originProblem } from './origin.ts'
 import type { OriginPattern } from './origin-pattern.ts'
@@ -113,11 +120,13 @@ export class Upgrades {
     // Before anything asynchronous: a reset must not end the process.
     socket.on('error', ignore)
     const refusal = this.#check(req)
-    // ws accepts no list of protocols.
-    req.headers.upgrade = 'websocket'
-    const extensions = req.headers['sec-websocket-extensions']
+    // What ws refuses: a list of protocols to upgrade to, empty elements, and compression offers that a server must decline.
+    const { headers } = req
+    const { 'sec-websocket-protocol': protocols, 'sec-websocket-extensions': extensions } = headers
+    headers.upgrade = 'websocket'
+    if (protocols !== undefined) headers['sec-websocket-protocol'] = withoutEmptyElements(protocols)
     if (extensions !== undefined && this.#deflate !== undefined)
-      req.headers['sec-websocket-extensions'] = withoutBadOffers(extensions)
+      headers['sec-websocket-extensions'] = withoutBadOffers(extensions)
     if (refusal !== undefined) this.#refuse(socket, this.#remoteOf(req), refusal)
     else this.#wss.handleUpgrade(req, socket, head, ws => this.#open(ws as ClientSocket, req, socket))
   }

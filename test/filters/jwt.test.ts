@@ -85,12 +85,70 @@ describe('jwt: a token is read', () => {
     const { connect } = await serve(t)
     for (const text of [`bearer ${token}`, `BEARER  ${token}`])
       assert.equal((await connect({ headers: { authorization: text } })).client.identity, 'ann')
-    for (const text of ['', 'Bearer', 'Bearer ', `Bearer ${token} x`, `Bearer ${token}, x`, `Basic ${token}`, token])
+    for (const text of [
+      'Bearer',
+      'Bearer ',
+      'bearer,',
+      `Bearer ${token} x`,
+      `Bearer ${token}, x`,
+      `Bearer, ${token}`,
+      token,
+    ])
       await assert.rejects(
         connect({ headers: { authorization: text }, protocols: ['bearer', token] }),
         /refused with 401: token refused: malformed/,
         text,
       )
+  })
+
+  for (const text of [
+    'Basic YW5uOnNlY3JldA==',
+    'basic YW5uOnNlY3JldA==',
+    'Digest username="ann", realm="proxy", nonce="7", uri="/", response="1"',
+    'Negotiate YIIJvwYGKwYBBQUCoIIJsz==',
+    'AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=c',
+    `Token ${token}`,
+    `BearerX ${token}`,
+    '',
+  ]) {
+    it(`from another place if Authorization is ${JSON.stringify(text.slice(0, 30))}`, async t => {
+      const { connect } = await serve(t)
+      const headers = { authorization: text }
+      assert.equal((await connect({ headers, protocols: ['bearer', token] })).client.identity, 'ann')
+      await assert.rejects(connect({ headers }), /401: no token/)
+      const byMessage = await serve(t, { 'jwt-first-message': true })
+      const ann = await byMessage.connect({ headers })
+      assert.equal(ann.client.identity, undefined)
+      await ann.say(auth(token))
+      assert.equal(ann.client.identity, 'ann')
+    })
+  }
+
+  for (const prefix of ['Bearer ', 'bearer ', 'BEARER  ', 'Bearer%20', 'bearer+']) {
+    it(`after ${JSON.stringify(prefix)} in a cookie, the query and a message, and it is the same token`, async t => {
+      const { connect } = await serve(t, { 'jwt-cookie': 'session', 'jwt-query': true, 'jwt-first-message': true })
+      const cookie = `session="${prefix}${token}"`
+      assert.equal((await connect({ headers: { cookie } })).client.identity, 'ann')
+      assert.equal((await connect({ url: `/?token=${prefix}${token}` })).client.identity, 'ann')
+      const both = { headers: { cookie, authorization: `Bearer ${token}` }, protocols: ['bearer', token] }
+      assert.equal((await connect(both)).client.identity, 'ann')
+      const others = { headers: { cookie, authorization: `Bearer ${other}` } }
+      await assert.rejects(connect(others), /400: token refused: two different tokens/)
+      const ann = await connect()
+      await ann.say(auth(`${prefix}${token}`))
+      assert.equal(ann.client.identity, 'ann')
+      await ann.say(auth(`${prefix}${token}`))
+      assert.deepEqual(
+        parsed(ann).map(({ auth }) => auth),
+        ['ok', 'ok'],
+      )
+    })
+  }
+
+  it('not after anything else, nor without the space', async t => {
+    const { connect } = await serve(t, { 'jwt-cookie': 'session' })
+    for (const text of ['Bearer', `Bearer${token}`, `Bearer: ${token}`, `Token ${token}`, `x Bearer ${token}`])
+      await assert.rejects(connect({ headers: { cookie: `session=${text}` } }), /401: token refused: /, text)
   })
 
   it('from a subprotocol that is never selected: others precede bearer', async t => {
@@ -99,12 +157,15 @@ describe('jwt: a token is read', () => {
       [['bearer', token], 'bearer'],
       [['bearer', token, 'chat'], 'chat'],
       [['chat', 'bearer', token], 'chat'],
+      [['Bearer', token], 'Bearer'],
+      [['BEARER', token, 'chat'], 'chat'],
+      [['chat', 'Bearer', token], 'chat'],
     ] as const) {
       const { client } = await connect({ protocols })
       assert.equal(client.identity, 'ann')
       assert.equal(client.handshake?.protocol, answered)
     }
-    for (const protocols of [['bearer'], [token, 'bearer']])
+    for (const protocols of [['bearer'], ['Bearer'], [token, 'bearer'], [token, 'Bearer']])
       await assert.rejects(connect({ protocols }), /401: token refused: malformed/)
     await assert.rejects(connect({ protocols: [token] }), /401: no token/)
   })
@@ -113,6 +174,7 @@ describe('jwt: a token is read', () => {
     const { connect } = await serve(t)
     await assert.rejects(connect({ protocols: ['bearer', token, other] }), /400: token refused: two different tokens/)
     await assert.rejects(connect({ protocols: ['bearer', token, 'chat', 'a.b.c'] }), /400/)
+    await assert.rejects(connect({ protocols: ['Bearer', token, 'bearer', other] }), /400/)
     const { client } = await connect({ protocols: ['bearer', token, token, 'chat.v2'] })
     assert.equal(client.handshake?.protocol, 'chat.v2')
     assert.equal((await connect({ protocols: ['bearer', token, token] })).client.handshake?.protocol, 'bearer')

@@ -210,6 +210,48 @@ describe('upgrade headers', () => {
     }
   })
 
+  for (const [list, protocols] of [
+    ['', []],
+    ['  ', []],
+    [',', []],
+    [' , ,\t', []],
+    ['chat,', ['chat']],
+    [', chat', ['chat']],
+    ['chat,,v2 ,', ['chat', 'v2']],
+  ] as const) {
+    it(`with the subprotocols ${JSON.stringify(list)} are accepted, without empty ones`, async t => {
+      const seen: unknown[] = []
+      const connect = ({ handshake }: Client) => void seen.push(handshake!.protocols)
+      const server = await serve(t, { filters: [{ connect }] })
+      const answer = await ask(server.url, handshake(server.url, { 'Sec-WebSocket-Protocol': list }))
+      assert.deepEqual([answer.status, answer.headers['sec-websocket-protocol']], [101, protocols[0]])
+      assert.deepEqual(seen, [protocols])
+    })
+  }
+
+  it('with subprotocols that are malformed are refused with 400', async t => {
+    const server = await serve(t, { filters: [] })
+    for (const list of ['a b', 'chat, chat', 'chat,,chat', '"chat"', 'a/b', 'b\u00fccher']) {
+      const answer = await ask(server.url, handshake(server.url, { 'Sec-WebSocket-Protocol': list }))
+      assert.deepEqual([answer.status, answer.body], [400, 'Invalid Sec-WebSocket-Protocol header\n'], list)
+    }
+  })
+
+  for (const [offers, accepted] of [
+    ['', undefined],
+    [' ', undefined],
+    [',,', undefined],
+    ['permessage-deflate,', 'permessage-deflate'],
+    [', permessage-deflate', 'permessage-deflate'],
+    ['x-other,, permessage-deflate', 'permessage-deflate'],
+  ] as const) {
+    it(`with the extensions ${JSON.stringify(offers)} are accepted, without empty ones`, async t => {
+      const server = await serve(t, { filters: [], compress: true })
+      const answer = await ask(server.url, handshake(server.url, { 'Sec-WebSocket-Extensions': offers }))
+      assert.deepEqual([answer.status, answer.headers['sec-websocket-extensions']?.split(';')[0]], [101, accepted])
+    })
+  }
+
   for (const [target, seen] of [
     ['http://HOST/a?b=c', '/a?b=c'],
     ['ws://HOST/a', '/a'],

@@ -89,7 +89,8 @@ describe('fws-server token', () => {
   it('checks a token: its claims, or why it is refused', async () => {
     const exp = now() + 60
     const token = sign({ sub: 'ann', iat: exp - 60, exp })
-    assert.deepEqual(JSON.parse(await printed(['--check', token], { env })), { sub: 'ann', iat: exp - 60, exp })
+    for (const text of [token, `Bearer ${token}`])
+      assert.deepEqual(JSON.parse(await printed(['--check', text], { env })), { sub: 'ann', iat: exp - 60, exp })
     assert.equal(await refusedWith(['--check', sign({ exp: now() - 60 })]), 'fws-server: token refused: expired\n')
     assert.equal(
       await refusedWith(['--check', token, '--jwt-audience', 'chat']),
