@@ -67,11 +67,12 @@ const LIBRARY_URL = '/fws/'
 /** Serves files and pages over plain HTTP. Responds to all requests that reach it. */
 export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typeof options>) => {
   const root = folderOf('--pages-root', chosen['pages-root'])
-  const library = LIBRARY.find(path => existsSync(join(path, 'client.js')))
+  const built = LIBRARY.find(path => existsSync(join(path, 'client.js')))
+  const library = built === undefined ? undefined : realpathSync(built)
   const added = chosen['pages-mount'].map(text => mountOf(text, root))
   const mounts: readonly Mount[] = [
     { url: '/', folder: root },
-    ...(library === undefined ? [] : [{ url: LIBRARY_URL, folder: realpathSync(library) }]),
+    ...(library === undefined ? [] : [{ url: LIBRARY_URL, folder: library }]),
     ...added,
   ]
   for (const path of chosen['pages-untrusted'])
@@ -95,6 +96,8 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
     const isPage = /^\.html?$/i.test(extname(file.path))
     const sandboxed = isSandboxed(file.path)
     if (sandboxed) res.setHeader('Content-Security-Policy', SANDBOX_CSP)
+    // The same on every server, so pages of other origins may import them.
+    else if (library !== undefined && isInside(library, file.path)) res.setHeader('Access-Control-Allow-Origin', '*')
     if (isPage && !sandboxed && render !== undefined) return render(file, req, res)
     const untrusted = untrustedFolders.contains(file.path)
     return sendFile(file, { maxAge: isPage ? 0 : maxAge, untrusted, copies: !sandboxed }, req, res)
@@ -108,7 +111,8 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
     if (found.kind === 'folder') {
       // Relative links of the index need the slash.
       if (!pathname.endsWith('/')) {
-        res.setHeader('Location', `${pathname.replace(/^\/+/, '/')}/${search}`)
+        // Relative, since a proxy may have removed a prefix of the path; `./`, since a name may begin like a scheme.
+        res.setHeader('Location', `./${pathname.slice(pathname.lastIndexOf('/') + 1)}/${search}`)
         return respond(res, 301, 'moved permanently')
       }
       const inside = await locate(mounts, pathname + encodeURIComponent(index))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readlinkSync, renameSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { Agent, createServer, type IncomingMessage, request } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -112,10 +112,46 @@ describe('pages', () => {
     assert.deepEqual(await peer.get(1), ['hello'])
   })
 
-  it('redirects a folder to its path with a slash, never to another server', async () => {
-    const { status, headers } = await get(http, '/sub?x=1')
-    assert.deepEqual([status, headers.location], [301, '/sub/?x=1'])
-    assert.equal((await get(http, '//sub')).headers.location, '/sub/')
+  it('redirects a folder to its path with a slash, never to another server, also behind a prefix', async t => {
+    const { root, http } = await pages(t)
+    for (const name of ['deep/er', 'a:b', 'http:', 'evil.example', 'ü b', 'a?b', '.well-known'])
+      mkdirSync(join(root, name), { recursive: true })
+    for (const [path, location] of [
+      ['/sub', './sub/'],
+      ['/sub?x=1&y=/z', './sub/?x=1&y=/z'],
+      ['/deep/er', './er/'],
+      ['/a:b', './a:b/'],
+      ['/http:', './http:/'],
+      ['//evil.example', './evil.example/'],
+      ['///sub', './sub/'],
+      ['/sub/../http:', undefined],
+      ['/%C3%BC%20b', './%C3%BC%20b/'],
+      ['/a%3Fb', './a%3Fb/'],
+      ['/.well-known', './.well-known/'],
+    ] as const) {
+      const { status, headers } = await get(http, path)
+      assert.deepEqual([status, headers.location], location === undefined ? [404, undefined] : [301, location], path)
+      if (location === undefined) continue
+      const [pathname, ...search] = path.split('?')
+      const expected = `http://proxy.example/app${pathname}/${search.length > 0 ? `?${search}` : ''}`
+      assert.equal(new URL(location, `http://proxy.example/app${path}`).href, expected)
+    }
+  })
+
+  it('redirects a browser behind a proxy that removes a prefix of the path', async t => {
+    const proxy = createServer((req, res) => {
+      const { hostname, port } = new URL(http)
+      const path = req.url!.replace(/^\/app/, '')
+      request({ hostname, port, path }, answer => {
+        res.writeHead(answer.statusCode!, answer.headers)
+        answer.pipe(res)
+      }).end()
+    })
+    await once(proxy.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => void proxy.close().closeAllConnections())
+    const { port } = proxy.address() as { port: number }
+    const answer = await fetch(`http://127.0.0.1:${port}/app/sub?x=1`)
+    assert.deepEqual([answer.url, await answer.text()], [`http://127.0.0.1:${port}/app/sub/?x=1`, '<h1>sub</h1>'])
   })
 
   it('answers HEAD like GET without a body, other methods with 405, missing files with 404', async () => {
@@ -451,6 +487,32 @@ describe('pages', () => {
       const imported = [...body.matchAll(/\b(?:from|import)\s*\(?["']([^"']+)/g)].map(([, path]) => path)
       assert.deepEqual([...new Set(imported)], others, `${name}.js`)
       assert.ok(body.length <= bytes, `${name}.js has ${body.length} bytes`)
+    }
+  })
+
+  it('lets pages of all origins import the client libraries, and no other file', async t => {
+    const { root, http } = await pages(t, { pagesMount: ['/fws/mine/=sub'] })
+    writeFileSync(join(root, 'sub/client.js'), 'mine()')
+    mkdirSync(join(root, 'fws'))
+    writeFileSync(join(root, 'fws/own.js'), 'own()')
+    const { etag } = (await get(http, '/fws/client.js')).headers
+    for (const [path, headers, method, status, allowed] of [
+      ['/fws/client.js', {}, 'GET', 200, '*'],
+      ['/fws/media.js', { Origin: 'https://other.example' }, 'GET', 200, '*'],
+      ['/fws/messaging.js', {}, 'HEAD', 200, '*'],
+      ['/fws/microphone-worklet.js', {}, 'GET', 200, '*'],
+      ['/fws/client.js', { 'If-None-Match': etag! }, 'GET', 304, '*'],
+      ['/fws/client.js', { Range: 'bytes=0-9' }, 'GET', 206, '*'],
+      ['/fws/missing.js', {}, 'GET', 404, undefined],
+      ['/fws/mine/client.js', {}, 'GET', 200, undefined],
+      ['/fws/own.js', {}, 'GET', 404, undefined],
+      ['/fws', {}, 'GET', 301, undefined],
+      ['/app.js', { Origin: 'https://other.example' }, 'GET', 200, undefined],
+      ['/', {}, 'GET', 200, undefined],
+    ] as const) {
+      const answer = await get(http, path, headers, method)
+      const received = [answer.status, answer.headers['access-control-allow-origin']]
+      assert.deepEqual(received, [status, allowed], `${method} ${path}`)
     }
   })
 
