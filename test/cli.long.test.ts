@@ -627,13 +627,13 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
     })
   })
 
-  it('fails with exit 1 and one line when a filter fails to start', async t => {
+  it('fails with exit 1 and the line of code when a start fails', async t => {
     const cwd = folder(t, { 'late.js': "export const start = async () => { throw new Error('no licence') }" })
     assert.deepEqual(await run(['-p', '0', '-f', './late.js'], { cwd }), {
       code: 1,
       signal: null,
       stdout: '',
-      stderr: `fws-server: start of filter ./late.js (${cwd}/late.js) failed: no licence\n`,
+      stderr: `fws-server: start of filter ./late.js (${cwd}/late.js:1) failed: no licence\n> 1 | export const start = async () => { throw new Error('no licence') }\n`,
     })
   })
 

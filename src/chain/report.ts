@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Counters } from '../contract/metrics.ts'
 import { LogLimit } from '../kit/rate-limited-log.ts'
+import { shortened } from './stack.ts'
 
 /** Log lines per second for the errors of one filter; all errors are counted. */
 const LINES_PER_SECOND = 5
@@ -40,6 +41,7 @@ export class ErrorReport {
     const { filter, chain } = where
     const { isOver, suppressed } = this.#limit.take(`${filter} ${chain}`)
     if (suppressed > 0) this.#log.error({ filter, chain, suppressed }, 'more errors of the same filter')
-    if (!isOver) logError(this.#log, 'error', error, `filter ${filter} failed in its ${chain} handler`, where)
+    if (!isOver)
+      logError(this.#log, 'error', shortened(error), `filter ${filter} failed in its ${chain} handler`, where)
   }
 }

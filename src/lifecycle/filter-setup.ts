@@ -2,12 +2,14 @@ import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Registered } from '../chain/chain.ts'
 import type { ErrorReport } from '../chain/report.ts'
+import { INLINE } from '../config/config-file.ts'
 import type { Server } from '../contract/client.ts'
 import { type Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import type { Storage } from '../contract/storage.ts'
+import { failureOf } from '../modules/failure.ts'
 import { FILTER } from '../modules/loader.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import { checkReturned } from '../modules/shape.ts'
@@ -78,12 +80,7 @@ export async function startFilters(
     try {
       await unlessAborted(withDeadline(handlers.start?.(server), deadline, 'start'), signal)
     } catch (error) {
-      if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${placed.asked}: ${messageOf(error)}`, error)
-      throw new FwsError(
-        'ERR_START',
-        `start of filter ${placed.asked} (${placed.file}) failed: ${messageOf(error)}`,
-        error,
-      )
+      throw failed('start', 'ERR_START', placed, error)
     }
   }
 }
@@ -106,19 +103,25 @@ async function runSetup(
   apis: ReadonlyMap<PlacedFilter, unknown>,
   context: SetupContext,
 ): Promise<Handlers & { api?: unknown }> {
-  const { module, asked, file } = placed
+  const { module, asked } = placed
   if (module.setup === undefined) return {}
   let returned: unknown
   try {
     const work = withDeadline(module.setup(hostFor(placed, apis, context)), context.deadline, 'setup')
     returned = await unlessAborted(work, context.signal)
   } catch (error) {
-    if (isOptionError(error)) throw new FwsError('ERR_OPTION', `filter ${asked}: ${messageOf(error)}`, error)
-    throw new FwsError('ERR_FILTER', `setup of filter ${asked} (${file}) failed: ${messageOf(error)}`, error)
+    throw failed('setup', 'ERR_FILTER', placed, error)
   }
   if (returned === undefined) return {}
   checkReturned(FILTER, asked, returned)
   return returned as Handlers
+}
+
+/** A mistake of the operator is one sentence; any other error has its place and code. */
+function failed(step: 'setup' | 'start', code: string, { asked, file }: PlacedFilter, error: unknown): FwsError {
+  if (isOptionError(error)) return new FwsError('ERR_OPTION', `filter ${asked}: ${messageOf(error)}`, error)
+  const { place, code: lines } = asked === INLINE ? { place: file, code: '' } : failureOf(file, error)
+  return new FwsError(code, `${step} of filter ${asked} (${place}) failed: ${messageOf(error)}${lines}`, error)
 }
 
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {

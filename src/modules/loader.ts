@@ -6,6 +6,7 @@ import { suggest } from '../config/nearest.ts'
 import { unlessAborted } from '../contract/deadline.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
 import { EXTENSION, ROOT } from '../root.ts'
+import { codeAt, failureOf } from './failure.ts'
 
 const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
@@ -188,13 +189,17 @@ function modernName(kind: ModuleKind, asked: string): string {
   return isWhole || builtinFile(kind, name) !== undefined ? name : asked
 }
 
-/** The error message for a module that failed to load; a syntax error with its position. */
+/** The error message for a module that failed to load, with its position and two lines of code. */
 function problemOf(file: string, error: unknown): string {
   const message = messageOf(error)
   // jiti counts columns from 0.
-  const [, text, place, column] = /^ParseError: (.*?)\s*\n\s*(.+:\d+):(\d+)/.exec(message) ?? []
-  if (text !== undefined) return `syntax error at ${place}:${Number(column) + 1}: ${text}`
-  return `${file} fails: ${message.replace(/\s*\n\s*/g, ' ')}`
+  const [, text, path, line, column] = /^ParseError: (.*?)\s*\n\s*(.+):(\d+):(\d+)/.exec(message) ?? []
+  if (text !== undefined)
+    return `syntax error at ${path}:${line}:${Number(column) + 1}: ${text}${codeAt(path!, Number(line))}`
+  const { place, code } = failureOf(file, error)
+  // The place is that of the import.
+  const problem = message.replace(/\nRequire stack:[\s\S]*/, '').replace(/\s*\n\s*/g, ' ')
+  return `${place} fails: ${problem}${code}`
 }
 
 /** A name as an absolute path; `undefined` for a file URL with a host. */

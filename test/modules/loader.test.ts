@@ -398,28 +398,28 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     [
       'a syntax error, with file, line and column',
       'export const a = 1\n\nexport const message = (p: string => p\n',
-      'cannot load filter ./x.ts: syntax error at FILE:3:35: Unexpected token, expected ","',
+      'cannot load filter ./x.ts: syntax error at FILE:3:35: Unexpected token, expected ","\n  2 |\n> 3 | export const message = (p: string => p',
     ],
     [
       'a throw while loading',
       "import './fine'\nthrow new Error('no database')",
-      'cannot load filter ./x.ts: FILE fails: no database',
+      "cannot load filter ./x.ts: FILE:2 fails: no database\n  1 | import './fine'\n> 2 | throw new Error('no database')",
     ],
     ['a throw of what is no error', "throw 'no database'", 'cannot load filter ./x.ts: FILE fails: no database'],
     [
       'an import of what there is not',
       "import { x } from './nope'\nexport const message = () => x",
-      "cannot load filter ./x.ts: FILE fails: Cannot find module './nope' Require stack: - FILE",
+      "cannot load filter ./x.ts: FILE:1 fails: Cannot find module './nope'\n> 1 | import { x } from './nope'",
     ],
     [
       'a setup that throws',
       "export const setup = () => { throw new Error('no licence') }",
-      'setup of filter ./x.ts (FILE) failed: no licence',
+      "setup of filter ./x.ts (FILE:1) failed: no licence\n> 1 | export const setup = () => { throw new Error('no licence') }",
     ],
     [
       'a setup that rejects',
-      "export const setup = async () => { await 0; throw new Error('no licence') }",
-      'setup of filter ./x.ts (FILE) failed: no licence',
+      "export const setup = async () => {\n\tawait 0\n\tthrow new Error('no licence') }",
+      "setup of filter ./x.ts (FILE:3) failed: no licence\n  2 |   await 0\n> 3 |   throw new Error('no licence') }",
     ],
     [
       'a setup that does not settle',
@@ -500,7 +500,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     })
     assert.equal(
       await refusalInside(['-f', './mine.ts'], cwd),
-      `cannot load filter ./mine.ts: syntax error at ${cwd}/my lib/broken.ts:1:19: Unexpected token`,
+      `cannot load filter ./mine.ts: syntax error at ${cwd}/my lib/broken.ts:1:19: Unexpected token\n> 1 | export const a = {{`,
     )
   })
 

@@ -216,7 +216,7 @@ describe('uses', () => {
     const path = file('sly.mjs', `export const setup = host => { host.use('placement-other') }`)
     await assert.rejects(testServer(['placement-other', './sly']), {
       code: 'ERR_FILTER',
-      message: `setup of filter ./sly (${path}) failed: filter ./sly uses "placement-other" without listing it in uses`,
+      message: `setup of filter ./sly (${path}:1) failed: filter ./sly uses "placement-other" without listing it in uses\n> 1 | export const setup = host => { host.use('placement-other') }`,
     })
   })
 
@@ -588,7 +588,7 @@ describe('start and stop', () => {
     const path = file('failing.mjs', `export const start = () => { throw new Error('no licence') }`)
     await assert.rejects(createServer({ ...quiet, filters: [noting('a', order), './failing', noting('c', order)] }), {
       code: 'ERR_START',
-      message: `start of filter ./failing (${path}) failed: no licence`,
+      message: `start of filter ./failing (${path}:1) failed: no licence\n> 1 | export const start = () => { throw new Error('no licence') }`,
     })
     assert.deepEqual(order, ['start a', 'stop a'])
   })
