@@ -43,7 +43,7 @@ const flagOf = (name, spec) => `\`${spec.alias ? `-${spec.alias}, ` : ''}--${nam
 function table(specs) {
   const rows = Object.entries(specs).map(
     ([name, spec]) =>
-      `| ${flagOf(name, spec)} | ${spec.choices ? spec.choices.join(', ') : spec.type} | ${cell(defaultOf(spec))} | ${cell(spec.describe)} |`,
+      `| ${flagOf(name, spec)} | ${spec.choices ? spec.choices.join(', ') : spec.type} | ${cell(defaultOf(spec))} | ${cell(spec.describe ?? '')} |`,
   )
   return ['| option | type | default | what it does |', '|---|---|---|---|', ...rows].join('\n')
 }

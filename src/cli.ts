@@ -1,14 +1,13 @@
 import type { Readable, Writable } from 'node:stream'
-import { helpText, parseArgv } from './config/argv.ts'
-import { commandOptions, coreOptions } from './config/options.ts'
-import { type Claim, claim } from './config/settings.ts'
+import { helpText, readArgv } from './config/argv.ts'
+import type { commandOptions } from './config/options.ts'
 import { FwsError, isUsageError, messageOf } from './contract/errors.ts'
 import { assemble } from './lifecycle/assembly.ts'
 import { isCommand, runCommand } from './lifecycle/command.ts'
 import { explain } from './lifecycle/explain.ts'
 import { addStops } from './lifecycle/filter-setup.ts'
 import { createLogger } from './lifecycle/log.ts'
-import { draftPlan, makePlan } from './lifecycle/plan.ts'
+import { claimsForHelp, coreClaims, makePlan } from './lifecycle/plan.ts'
 import { createLoader, loggingOf, type RunningServer, startServer } from './lifecycle/server.ts'
 import { Undo } from './lifecycle/undo.ts'
 import { builtinNames, FILTER } from './modules/loader.ts'
@@ -62,18 +61,18 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   }
   const sources = { argv, env, base }
   if (asked.help) {
-    // The options of the chosen modules, even when given values are wrong.
     const loader = createLoader(signal)
-    const { claims } = await draftPlan(sources, loader)
+    const { claims, problems } = await claimsForHelp(sources, loader)
     const described = builtinNames(FILTER).map(async name => {
       const { exports } = await loader.load(FILTER, name, base)
       return { name, description: String(exports.describe ?? '') }
     })
     stdout.write(`${await helpText(claims, await Promise.all(described), width)}\n`)
+    for (const problem of problems) stderr.write(`fws-server: options are missing above: ${problem}\n`)
     return 0
   }
   const plan = await makePlan(sources, createLoader(signal))
-  const log = await createLogger(loggingOf(plan), stderr)
+  const log = await createLogger(loggingOf(plan), stderr, !env.NO_COLOR && env.TERM !== 'dumb')
   let isRead = false
   const streams = {
     log,
@@ -99,18 +98,11 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   return 0
 }
 
-/** The flags that select the mode, read before all others. */
+/** The flags that select the mode; other flags may be wrong. */
 function askedFor(argv: readonly string[], base: string): Record<keyof typeof commandOptions, boolean> {
-  const flags = parseArgv(argv, coreClaims(), base, false)
-  const isOn = (name: string) => flags.get(name)?.value === true
+  const { layer } = readArgv(argv, coreClaims(), base)
+  const isOn = (name: string) => layer.get(name)?.value === true
   return { help: isOn('help'), version: isOn('version'), explain: isOn('explain') }
-}
-
-function coreClaims(): Map<string, Claim> {
-  const claims = new Map<string, Claim>()
-  claim(claims, 'core', coreOptions)
-  claim(claims, 'core', commandOptions)
-  return claims
 }
 
 function stemsFrom(error: unknown, reason: unknown): boolean {

@@ -1,40 +1,36 @@
 import yargs, { type Argv, type Options } from 'yargs'
 import { Parser } from 'yargs/helpers'
 import { FwsError } from '../contract/errors.ts'
-import { suggest } from './nearest.ts'
-import { kebab } from './options.ts'
+import { hintFor } from './nearest.ts'
+import { commandOptions, coreOptions, kebab } from './options.ts'
 import type { Claim, Given, Layer } from './settings.ts'
 
-/** Long options with a single dash, as in filtered_websocket (Python). */
-const SINGLE_DASH = new Map([
-  ['-key', '--key'],
-  ['-cert', '--cert'],
-])
+/** The words of a command line. */
+export interface Arguments {
+  readonly layer: Layer
+  /** Options without a value, by name. */
+  readonly missing: readonly string[]
+  /** Flags that are not claimed, without dashes. */
+  readonly unknown: readonly string[]
+  /** Words that do not belong to an option. */
+  readonly words: readonly string[]
+}
 
 /**
- * Reads the claimed options from the command line.
+ * Reads the claimed options from the command line; of an option that is given several times the last value counts.
  *
  * Values stay strings until they are checked with those of the other layers, so that errors show them as typed.
- *
- * @param strict - whether an unknown flag is an error; false on the first pass, which only reads `-f`.
- * @param onWord - receives the words that do not belong to an option. Default: they are errors.
  */
-export function parseArgv(
-  argv: readonly string[],
-  claims: ReadonlyMap<string, Claim>,
-  base: string,
-  strict: boolean,
-  onWord?: (word: string) => void,
-): Layer {
+export function readArgv(argv: readonly string[], claims: ReadonlyMap<string, Claim>, base: string): Arguments {
   const ofType = (...types: string[]) =>
     [...claims].filter(([, { spec }]) => types.includes(spec.type)).map(([name]) => name)
-  const words = argv.map(normalize)
+  const given = argv.flatMap((word, i) => normalize(word, argv[i - 1], claims))
   // yargs reads any value after `--switch=` as true.
-  const switches = words.flatMap(word => {
+  const switches = given.flatMap(word => {
     const [, name, value] = /^--([^=]+)=(.*)$/.exec(word) ?? []
     return claims.get(name ?? '')?.spec.type === 'boolean' ? [[name!, value] as const] : []
   })
-  const { argv: parsed } = Parser.detailed(words, {
+  const { argv: parsed } = Parser.detailed(given, {
     alias: Object.fromEntries([...claims].flatMap(([name, { spec }]) => (spec.alias ? [[name, [spec.alias]]] : []))),
     string: ofType('string', 'number', 'array'),
     array: ofType('array'),
@@ -48,17 +44,51 @@ export function parseArgv(
   })
   const { _: rest, ...flags } = { ...parsed, ...Object.fromEntries(switches) }
   const layer = new Map<string, Given>()
+  const missing: string[] = []
+  const unknown: string[] = []
   for (const [name, value] of Object.entries(flags)) {
-    if (!claims.has(name)) continue
-    if (value === '' || (Array.isArray(value) && value.length === 0))
-      throw new FwsError('ERR_OPTION', `--${name} needs a value`)
-    layer.set(name, { value, label: `--${name}`, source: 'flag', base })
+    const spec = claims.get(name)?.spec
+    const values: readonly unknown[] = [value].flat()
+    if (spec === undefined) unknown.push(name)
+    else if (values.length === 0 || (values.includes('') && (spec.type !== 'array' || values.length === 1)))
+      missing.push(name)
+    else {
+      // A second config file is refused later: the first may be the one that names the guards.
+      const keepsAll = spec.type === 'array' || name === 'config'
+      layer.set(name, { value: keepsAll ? value : values.at(-1), label: `--${name}`, source: 'flag', base })
+    }
   }
-  // After the check for missing values: an unknown flag or word may be a misplaced value, possibly a secret.
-  const unknownWords = rest.map(String)
-  if (onWord !== undefined) for (const word of unknownWords.splice(0)) onWord(word)
-  if (strict) refuseUnknown(unknownWords, Object.keys(flags), claims)
-  return layer
+  return { layer, missing, unknown, words: rest.map(String) }
+}
+
+/**
+ * Refuses options without a value, unknown flags, and words.
+ *
+ * @param elsewhere - owner by option of modules that are not chosen.
+ * @throws FwsError `ERR_OPTION`
+ */
+export function refuseWrong(
+  { layer, missing, unknown, words }: Arguments,
+  claims: ReadonlyMap<string, Claim>,
+  elsewhere: ReadonlyMap<string, string> = new Map(),
+): void {
+  const refuse = (problem: string): never => {
+    throw new FwsError('ERR_OPTION', problem)
+  }
+  // Checked first: an unknown flag or word may be a misplaced value, possibly a secret.
+  if (missing[0] !== undefined) refuse(`--${missing[0]} needs a value`)
+  const [flag] = unknown
+  if (flag?.length === 1) refuse(`unknown option -${flag}${switchHint(flag)}`)
+  if (flag !== undefined)
+    refuse(`unknown option --${flag}${hintFor(flag, claims.keys(), elsewhere, name => `--${name}`)}`)
+  const [word] = words
+  if (word === undefined) return
+  const secret = [...layer.keys()].find(name => claims.get(name)?.spec.secret)
+  refuse(
+    secret === undefined
+      ? `unexpected word "${word}"; filters are named after -f`
+      : `unexpected word, not shown since it may belong to --${secret}; quote a value that has spaces`,
+  )
 }
 
 /** The help text: options grouped by owner, and the built-in filters with their descriptions. */
@@ -102,31 +132,34 @@ function headingOf(owner: string): string {
   return owner === 'core' ? 'Options:' : `${owner[0]!.toUpperCase()}${owner.slice(1)}:`
 }
 
-/** Normalizes an option: `-key` to `--key`, `--redis_host=x` to `--redis-host=x`. */
-function normalize(word: string): string {
-  const long = SINGLE_DASH.get(word) ?? word
-  if (!long.startsWith('--')) return long
-  const [name, ...value] = long.slice(2).split('=')
-  return [`--${kebab(name!)}`, ...value].join('=')
+/**
+ * Normalizes a word: `--redis_host=x` to `--redis-host=x`, options of the core with a single dash such as `-key`, as in
+ * filtered_websocket (Python), to `--key`, and `-fecho` to `-f echo`.
+ */
+function normalize(word: string, before: string | undefined, claims: ReadonlyMap<string, Claim>): string[] {
+  const [, dashes, name, value] = /^(--?)([A-Za-z][^=]*)(=.*)?$/s.exec(word) ?? []
+  if (name === undefined) return [word]
+  const long = `--${kebab(name)}${value ?? ''}`
+  if (dashes === '--' || isOfCore(kebab(name))) return [long]
+  const letter = name[0]!
+  const spec = [...claims.values()].find(({ spec }) => spec.alias === letter)?.spec
+  if (name.length === 1 || spec?.type === 'boolean') return [word]
+  // The rest of an unknown letter could be read as further letters, such as -h. After a flag that takes a value the word may be
+  // that value, possibly a secret, which must not become the name of a file in an error.
+  return spec === undefined || mayTakeValue(before, claims) ? [`-${letter}`] : [`-${letter}`, word.slice(2)]
 }
 
-function refuseUnknown(words: readonly string[], flags: readonly string[], claims: ReadonlyMap<string, Claim>): void {
-  const known = [...claims].flatMap(([name, { spec }]) => (spec.alias ? [name, spec.alias] : [name]))
-  const unknown = flags.find(flag => !known.includes(flag))
-  if (unknown !== undefined) {
-    const dashes = unknown.length === 1 ? '-' : '--'
-    throw new FwsError(
-      'ERR_OPTION',
-      `unknown option ${dashes}${unknown}${suggest(unknown, claims.keys(), name => `--${name}`)}`,
-    )
-  }
-  const [word] = words
-  if (word === undefined) return
-  const secret = flags.find(flag => claims.get(flag)?.spec.secret)
-  throw new FwsError(
-    'ERR_OPTION',
-    secret === undefined
-      ? `unexpected word "${word}"; filters are named after -f`
-      : `unexpected word, not shown since it may belong to --${secret}; quote a value that has spaces`,
-  )
+function mayTakeValue(flag: string | undefined, claims: ReadonlyMap<string, Claim>): boolean {
+  const [, name] = /^--(?:no-)?([^=]+)$/.exec(flag ?? '') ?? []
+  return name !== undefined && claims.get(kebab(name))?.spec.type !== 'boolean'
+}
+
+function isOfCore(name: string): boolean {
+  return Object.hasOwn(coreOptions, name) || Object.hasOwn(commandOptions, name)
+}
+
+/** `-v` for `--version`. */
+function switchHint(letter: string): string {
+  const meant = Object.keys(commandOptions).find(name => name[0] === letter.toLowerCase())
+  return meant === undefined ? '' : `; did you mean --${meant}?`
 }

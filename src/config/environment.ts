@@ -1,8 +1,8 @@
 import { FwsError, messageOf } from '../contract/errors.ts'
 import type { OptionSpec } from '../contract/option.ts'
 import { readRegular } from '../kit/regular-file.ts'
-import { suggest } from './nearest.ts'
-import { commandOptions, envName } from './options.ts'
+import { hintFor } from './nearest.ts'
+import { commandOptions, envName, kebab } from './options.ts'
 import type { Claim, Given, Layer } from './settings.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
@@ -43,14 +43,49 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
   return layer
 }
 
-/** Warnings: one for all variables that an orchestrator injects, and one for each other `FWS_` variable that names no option. */
-export function environmentWarnings(env: Env, claims: ReadonlyMap<string, Claim>): string[] {
+/**
+ * Warnings: one for all variables that an orchestrator injects, and one for each other `FWS_` variable that names no option.
+ *
+ * @param elsewhere - owner by option of modules that are not chosen.
+ */
+export function environmentWarnings(
+  env: Env,
+  claims: ReadonlyMap<string, Claim>,
+  elsewhere: ReadonlyMap<string, string>,
+): string[] {
+  const specs = specsByVariable(claims)
+  const { injected, unknown } = withoutEffect(env, specs)
+  const owners = new Map([...elsewhere].map(([name, owner]) => [envName(name), owner]))
+  const warnings = unknown.map(
+    variable =>
+      `environment variable ${variable} names no option${hintFor(variable, specs.keys(), owners, name => name)}`,
+  )
+  if (injected.length === 0) return warnings
+  const them = injected.length === 1 ? 'it' : 'them'
+  const cause = `Kubernetes or Docker sets ${them} for a service whose name begins with "fws"`
+  return [
+    `ignored ${injected.join(', ')}: ${cause}; in Kubernetes, enableServiceLinks: false turns this off`,
+    ...warnings,
+  ]
+}
+
+/** The names that unknown `FWS_` variables give as options. */
+export function unknownNames(env: Env, claims: ReadonlyMap<string, Claim>): string[] {
+  return withoutEffect(env, specsByVariable(claims)).unknown.map(variable => kebab(variable.slice('FWS_'.length)))
+}
+
+function specsByVariable(claims: ReadonlyMap<string, Claim>): Map<string, OptionSpec> {
   const specs = new Map<string, OptionSpec>()
   for (const [name, { spec }] of claims) {
     if (Object.hasOwn(commandOptions, name)) continue
     specs.set(envName(name), spec)
     if (spec.secret) specs.set(`${envName(name)}_FILE`, spec)
   }
+  return specs
+}
+
+/** The `FWS_` variables that an orchestrator has set, and those that name no option. */
+function withoutEffect(env: Env, specs: ReadonlyMap<string, OptionSpec>): { injected: string[]; unknown: string[] } {
   const injected: string[] = []
   const unknown: string[] = []
   for (const [variable, value = ''] of Object.entries(env)) {
@@ -60,16 +95,7 @@ export function environmentWarnings(env: Env, claims: ReadonlyMap<string, Claim>
       injected.push(variable)
     else if (spec === undefined) unknown.push(variable)
   }
-  const warnings = unknown.map(
-    variable => `environment variable ${variable} names no option${suggest(variable, specs.keys(), name => name)}`,
-  )
-  if (injected.length === 0) return warnings
-  const them = injected.length === 1 ? 'it' : 'them'
-  const cause = `Kubernetes or Docker sets ${them} for a service whose name begins with "fws"`
-  return [
-    `ignored ${injected.join(', ')}: ${cause}; in Kubernetes, enableServiceLinks: false turns this off`,
-    ...warnings,
-  ]
+  return { injected, unknown }
 }
 
 /** Whether an orchestrator has set the value: an endpoint where the option is a number. */

@@ -18,6 +18,24 @@ export function suggest(word: string, candidates: Iterable<string>, show = (name
   return found === undefined ? '' : `; did you mean ${show(found)}?`
 }
 
+/**
+ * What an unknown option may be: one of a module that is not chosen, or a misspelled one.
+ *
+ * @param elsewhere - owner by option of modules that are not chosen.
+ */
+export function hintFor(
+  name: string,
+  known: Iterable<string>,
+  elsewhere: ReadonlyMap<string, string>,
+  show = (option: string) => `"${option}"`,
+): string {
+  const owner = elsewhere.get(name)
+  if (owner !== undefined) return `; it belongs to ${owner}, which is not chosen`
+  const hint = suggest(name, known, show)
+  if (hint !== '') return hint
+  return suggest(name, elsewhere.keys(), option => `${show(option)} of ${elsewhere.get(option)}`)
+}
+
 /** Edit distance with insertions, deletions, substitutions and transpositions (optimal string alignment). */
 function distance(a: string, b: string): number {
   let beforeLast: number[] = []

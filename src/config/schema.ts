@@ -35,7 +35,7 @@ export function configSchema(modules: Readonly<Record<string, OptionSpecs>>): ob
 
 function propertyOf(owner: string, spec: OptionSpec): object {
   const common = {
-    description: owner === 'core' ? spec.describe : `${owner}: ${spec.describe}`,
+    ...(spec.describe && { description: owner === 'core' ? spec.describe : `${owner}: ${spec.describe}` }),
     ...(spec.default !== undefined && { default: spec.default }),
   }
   switch (spec.type) {

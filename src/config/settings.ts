@@ -64,7 +64,8 @@ export function resolveSettings(claims: ReadonlyMap<string, Claim>, layers: read
     if (given !== undefined) {
       settings.set(name, { owner, spec, value: convert(spec, given), source: given.source })
     } else if (spec.demandOption) {
-      throw new FwsError('ERR_OPTION', `${owner} needs --${name}: ${spec.describe}`)
+      const meaning = spec.describe === undefined ? '' : `: ${spec.describe}`
+      throw new FwsError('ERR_OPTION', `${owner} needs --${name}${meaning}`)
     } else {
       settings.set(name, { owner, spec, value: spec.default, source: 'default' })
     }

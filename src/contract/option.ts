@@ -1,7 +1,8 @@
 /** One option: a yargs option object, extended by `separator`, `secret`, `refuseEmpty`, `min`, `max` and `integer`. */
 export interface OptionSpec {
   readonly type: 'string' | 'number' | 'boolean' | 'array'
-  readonly describe: string
+  /** A noun phrase or an imperative, for `--help`. */
+  readonly describe?: string
   readonly default?: string | number | boolean | readonly string[]
   readonly alias?: string
   readonly choices?: readonly string[]

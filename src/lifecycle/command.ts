@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { commandHelp, parseArgv } from '../config/argv.ts'
+import { commandHelp, readArgv, refuseWrong } from '../config/argv.ts'
 import type { Config } from '../config/config-file.ts'
 import { type Env, readEnvironment } from '../config/environment.ts'
 import { coreOptions } from '../config/options.ts'
@@ -11,7 +11,8 @@ import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import { FILTER, type LoadedModule, type Loader } from '../modules/loader.ts'
 import { checkShape } from '../modules/shape.ts'
 import { EXTENSION, ROOT } from '../root.ts'
-import { chosenConfig, ownOptions, valuesOf } from './plan.ts'
+import { ownOptions } from './keys.ts'
+import { chosenConfig, valuesOf } from './plan.ts'
 
 /** Commands that start no server, with the built-in filter that each belongs to. */
 const FILTER_OF: ReadonlyMap<string, string> = new Map([['token', 'jwt']])
@@ -59,10 +60,11 @@ export async function runCommand(
   const claims = new Map<string, Claim>()
   claim(claims, 'core', { ...command.options, ...HELP })
   for (const [option, its] of shared) claims.set(option, its)
-  const words: string[] = []
-  const flags = parseArgv(argv, claims, base, false)
-  if (flags.get('help')?.value === true) return commandHelp(command.usage, claims, width)
-  const outer = [parseArgv(argv, claims, base, true, word => words.push(word)), readEnvironment(env, shared, base)]
+  const given = readArgv(argv, claims, base)
+  const { layer, words } = given
+  if (layer.get('help')?.value === true) return commandHelp(command.usage, claims, width)
+  refuseWrong({ ...given, words: [] }, claims)
+  const outer = [layer, readEnvironment(env, shared, base)]
   const settings = resolveSettings(claims, [...outer, ...configured(filter, chosenConfig(claims, outer))])
   try {
     return await command.run({ options: valuesOf(settings) as OptionValues<OptionSpecs>, words, stdin })

@@ -1,32 +1,23 @@
 import { isIPv6 } from 'node:net'
-import { parseArgv } from '../config/argv.ts'
-import { type Config, type FilterRef, INLINE, readConfig } from '../config/config-file.ts'
-import { type Env, environmentWarnings, readEnvironment } from '../config/environment.ts'
-import { suggest } from '../config/nearest.ts'
+import { readArgv, refuseWrong } from '../config/argv.ts'
+import { type Config, type FilterRef, readConfig } from '../config/config-file.ts'
+import { type Env, environmentWarnings, readEnvironment, unknownNames } from '../config/environment.ts'
 import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
-import {
-  type Claim,
-  claim,
-  type Given,
-  type Layer,
-  type OptionValue,
-  resolveSettings,
-  type Setting,
-} from '../config/settings.ts'
-import { FwsError, shown } from '../contract/errors.ts'
+import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
+import type { Awaitable } from '../contract/deadline.ts'
+import { FwsError, messageOf, shown } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
 import type { StorageModule } from '../contract/storage.ts'
 import { readOriginPattern } from '../http/origin-pattern.ts'
 import { readProxies } from '../http/proxies.ts'
 import { isHostHeader } from '../kit/host.ts'
+import { optionsElsewhere } from '../modules/elsewhere.ts'
 import { type Loader, STORAGE } from '../modules/loader.ts'
 import { type PlacedFilter, placeFilters } from '../modules/placement.ts'
 import { checkShape } from '../modules/shape.ts'
+import { keysOfRedis, ownOptions, refuseForeignKeys, refuseUnknownKeys } from './keys.ts'
 
 const NOTHING: Layer = new Map()
-
-/** Keys of config files of filtered_websocket (Python), which had no effect without Redis. */
-const ANCESTOR_REDIS = ['redis-host', 'redis-port', 'redis-channels', 'redis-key']
 
 /** The sources of options, in the order of precedence. */
 export interface Sources {
@@ -50,55 +41,31 @@ export interface Plan {
   settingsOf(filter: PlacedFilter): ReadonlyMap<string, Setting>
 }
 
-/** The loaded modules that the sources name, and so all known options; the values of other options are not checked yet. */
-export interface Draft extends Pick<Plan, 'filters' | 'storage' | 'claims'> {
-  /** Command line and environment; unknown options are errors. */
-  commands(): readonly Layer[]
-  /** Options of `createServer` and of the config file. */
-  readonly inner: readonly Layer[]
-  readonly warnings: () => readonly string[]
-}
-
 /** Reads the sources in two passes: first the names of filters and storage, then all options, theirs included. */
 export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> {
-  return settle(await draftPlan(sources, loader))
-}
-
-/** The first pass. */
-export async function draftPlan({ argv = [], env = {}, given, base }: Sources, loader: Loader): Promise<Draft> {
-  const claims = new Map<string, Claim>()
-  claim(claims, 'core', coreOptions)
-  claim(claims, 'core', commandOptions)
-  const outer = (strict: boolean): readonly Layer[] => [
-    parseArgv(argv, claims, base, strict),
-    readEnvironment(env, claims, base),
-  ]
-  const first = outer(false)
-  const config = chosenConfig(claims, [...first, given?.values ?? NOTHING])
-  const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
-  const storage = await loadStorage([...first, ...inner], loader)
-  const filters = await placeFilters(filterRefs(first, [given, config], base), loader)
+  const { argv = [], env = {}, given, base } = sources
+  const claims = coreClaims()
+  const { layers, config, refs } = firstPass(sources, claims)
+  const storage = await loadStorage(layers, loader)
+  const filters = await placeFilters(refs, loader)
   claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
   claimFilters(claims, filters)
-  return {
-    filters,
-    storage,
-    claims,
-    commands: () => outer(true),
-    inner,
-    warnings: () => environmentWarnings(env, claims),
-  }
-}
 
-/** The second pass. Precedence: flags, environment, options of `createServer`, config file, defaults. */
-function settle({ filters, storage, claims, commands, inner, warnings }: Draft): Plan {
-  const outer = commands()
-  const idle = inner.flatMap(layer => withoutEffect(layer, claims))
-  for (const layer of inner) refuseUnknownKeys(layer, [...claims.keys()], idle)
-  for (const filter of filters) refuseUnknownKeys(ownOptions(filter), Object.keys(filter.module.options ?? {}))
+  const flags = readArgv(argv, claims, base)
+  const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
+  const idle = inner.flatMap(layer => keysOfRedis(layer, claims))
+  const keys = inner.flatMap(layer => [...layer.keys()]).filter(key => !claims.has(key))
+  const unknown = [...flags.unknown, ...keys, ...unknownNames(env, claims)]
+  const elsewhere = unknown.length === 0 ? new Map() : await optionsElsewhere(unknown, loader)
+  refuseWrong(flags, claims, elsewhere)
+  for (const layer of inner) refuseUnknownKeys(layer, claims, elsewhere, idle)
+  for (const filter of filters) refuseForeignKeys(filter, claims)
+
+  const outer = [flags.layer, readEnvironment(env, claims, base)]
   const demanded = withoutThoseOfPlaces(claims, filters)
   const settings = raiseLimits(resolveSettings(demanded, [...outer, ...inner]), filters)
   checkTogether(valuesOf(settings) as unknown as CoreOptions)
+  // Precedence: flags, environment, options of one place, options of `createServer`, config file, defaults.
   const atPlace = new Map(
     filters.map(filter => [filter, resolveSettings(demanded, [...outer, ownOptions(filter), ...inner])]),
   )
@@ -108,13 +75,61 @@ function settle({ filters, storage, claims, commands, inner, warnings }: Draft):
     claims,
     settings,
     warnings: [
-      ...warnings(),
+      ...environmentWarnings(env, claims, elsewhere),
       ...idle.map(
         ({ label }) => `${label} has no effect with storage ${storage.name}; to use Redis, set "storage": "redis"`,
       ),
     ],
     settingsOf: filter => (filter.options.size === 0 ? settings : atPlace.get(filter)!),
   }
+}
+
+/** The options of the core. */
+export function coreClaims(): Map<string, Claim> {
+  const claims = new Map<string, Claim>()
+  claim(claims, 'core', coreOptions)
+  claim(claims, 'core', commandOptions)
+  return claims
+}
+
+/** The options of the core and of all chosen modules that can be loaded, and why others cannot. Values are not checked. */
+export async function claimsForHelp(
+  sources: Sources,
+  loader: Loader,
+): Promise<{ readonly claims: ReadonlyMap<string, Claim>; readonly problems: readonly string[] }> {
+  const claims = coreClaims()
+  const problems: string[] = []
+  const attempt = async <T>(work: () => Awaitable<T>): Promise<T | undefined> => {
+    try {
+      return await work()
+    } catch (error) {
+      problems.push(messageOf(error))
+      return undefined
+    }
+  }
+  const { layers, refs } =
+    (await attempt(() => firstPass(sources, claims))) ??
+    firstPass({ argv: sources.argv ?? [], base: sources.base }, claims, false)
+  const storage = await attempt(() => loadStorage(layers, loader))
+  if (storage !== undefined) await attempt(() => claim(claims, `storage ${storage.name}`, storage.module.options ?? {}))
+  for (const ref of refs) {
+    const filters = await attempt(() => placeFilters([ref], loader))
+    if (filters !== undefined) await attempt(() => claimFilters(claims, filters))
+  }
+  return { claims, problems }
+}
+
+/** Names of filters and storage; the values of other options are not checked. */
+function firstPass(
+  { argv = [], env = {}, given, base }: Sources,
+  claims: ReadonlyMap<string, Claim>,
+  readsConfig = true,
+): { layers: readonly Layer[]; config: Config | undefined; refs: readonly FilterRef[] } {
+  const outer = [readArgv(argv, claims, base).layer, readEnvironment(env, claims, base)]
+  const values = given?.values ?? NOTHING
+  const config = readsConfig ? chosenConfig(claims, [...outer, values]) : undefined
+  const layers = [...outer, values, config?.values ?? NOTHING]
+  return { layers, config, refs: filterRefs(outer, [given, config], base) }
 }
 
 /** The values alone, as filters and the core read them. */
@@ -162,21 +177,6 @@ function claimFilters(claims: Map<string, Claim>, filters: readonly PlacedFilter
   }
 }
 
-/** Options of one place may leave out the filter's name: `["words", {"max": 5}]`. */
-export function ownOptions({
-  name: filter,
-  module,
-  options,
-}: Pick<PlacedFilter, 'name' | 'module' | 'options'>): Layer {
-  const own = Object.keys(module.options ?? {})
-  const fullName = (name: string) => {
-    if (own.includes(name)) return name
-    const named = own.filter(known => (filter === INLINE ? known.endsWith(`-${name}`) : known === `${filter}-${name}`))
-    return named.length === 1 ? named[0]! : name
-  }
-  return new Map([...options].map(([name, value]) => [fullName(name), value]))
-}
-
 /** The claims; an option that every place of its filter sets for itself is not required elsewhere. */
 function withoutThoseOfPlaces(
   claims: ReadonlyMap<string, Claim>,
@@ -192,24 +192,6 @@ function withoutThoseOfPlaces(
       return [name, demandOption && isGiven(name) ? { ...claim, spec } : claim]
     }),
   )
-}
-
-/** Values that only storage `redis` reads, in a file that was written for filtered_websocket (Python). */
-function withoutEffect(layer: Layer, claims: ReadonlyMap<string, Claim>): readonly Given[] {
-  return [...layer].flatMap(([name, given]) =>
-    ANCESTOR_REDIS.includes(name) && !claims.has(name) && given.source !== 'createServer' ? [given] : [],
-  )
-}
-
-function refuseUnknownKeys(layer: Layer, known: readonly string[], idle: readonly Given[] = []): void {
-  for (const [name, given] of layer) {
-    if (idle.includes(given)) continue
-    // A config file cannot name another one.
-    const misplaced = Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
-    if (known.includes(name) && !misplaced) continue
-    const hint = misplaced ? '; it belongs on the command line' : suggest(name, known)
-    throw new FwsError('ERR_CONFIG', `${given.label} is not an option${hint}`)
-  }
 }
 
 /** Raises limits to the largest default that a filter needs, unless the operator has set them. */

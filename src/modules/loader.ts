@@ -101,7 +101,9 @@ export class Loader {
     const file = builtin ?? (isPath(wanted) ? this.#findPath(wanted, base, tried) : this.#findBare(wanted, base, tried))
     if (file === undefined) {
       const user = usedBy === undefined ? '' : `, which ${usedBy} uses`
-      const hint = suggest(shortName(wanted), builtinNames(kind))
+      const hint = asked.includes(',')
+        ? '; separate names by spaces after -f, and in a file or a call as an array'
+        : suggest(shortName(wanted), builtinNames(kind))
       throw new FwsError('ERR_MODULE', `no ${kind.noun} "${asked}"${user}${hint}\ntried: ${tried.join('\n       ')}`)
     }
     const module =

@@ -72,6 +72,8 @@ function isNames(value: unknown): boolean {
 function checkOption(name: string, spec: Partial<OptionSpec> | undefined, refuse: (problem: string) => never): void {
   if (!/^[a-z][a-z0-9-]*$/.test(name)) refuse(`option "${name}" must be written as its flag: "${kebab(name)}"`)
   if (!TYPES.includes(spec?.type)) refuse(`option "${name}" needs a type: string, number, boolean or array`)
+  if (spec?.describe !== undefined && typeof spec.describe !== 'string')
+    refuse(`the description of option "${name}" must be a string, received ${shown(spec.describe)}`)
   const value = spec?.default
   const isRight = value === undefined || (spec?.type === 'array' ? isNames(value) : typeof value === spec?.type)
   if (!isRight) refuse(`the default of option "${name}" must be of its type, ${spec?.type}, received ${shown(value)}`)

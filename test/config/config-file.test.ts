@@ -108,11 +108,15 @@ describe('a config file is refused', () => {
     ['larger than any', ' '.repeat(1_048_577), 'cannot read config file my.json: it is larger than 1048576 bytes'],
     ['with a key far from any', '{ "colour": 1 }', 'my.json:1:3: colour is not an option'],
     ['with an unknown flag', '{ "flags": [\n"verbose"] }', 'my.json:2:1: verbose is not an option'],
-    ["with another filter's option", '{ "rate-limit-bytes": 1 }', 'my.json:1:3: rate-limit-bytes is not an option'],
+    [
+      "with another filter's option",
+      '{ "rate-limit-bytes": 1 }',
+      'my.json:1:3: rate-limit-bytes is not an option; it belongs to filter rate-limit, which is not chosen',
+    ],
     [
       'with an unknown option of a place',
       '{ "filters": [["log", { "log-mx": 1 }]] }',
-      'my.json:1:25: log-mx is not an option; did you mean "log-max"?',
+      'my.json:1:25: log-mx is not an option of filter log; did you mean "log-max"?',
     ],
     ['with a key given twice', '{ "drain": 1,\n "drain": 1 }', 'my.json:2:2: drain is given twice'],
     [

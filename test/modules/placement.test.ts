@@ -480,7 +480,7 @@ describe('one module at several positions', () => {
   it('refuses an unknown option at its position', async () => {
     await assert.rejects(testServer([[counting, { 'inline-wrod': 'x' }]]), {
       code: 'ERR_CONFIG',
-      message: 'option inline-wrod is not an option; did you mean "inline-word"?',
+      message: 'option inline-wrod is not an option of filter inline; did you mean "inline-word"?',
     })
   })
 

@@ -79,9 +79,11 @@ function sentenceOf({ code, stdout, stderr }: { code: unknown; stdout: string; s
 export async function inside(
   argv: readonly string[],
   base: string,
+  env: Readonly<Record<string, string>> = {},
+  isTTY = false,
 ): Promise<{ code: number | 'a server'; stdout: string; stderr: string }> {
-  const [stdout, stderr] = [new Collected(), new Collected()]
-  const result = await main({ argv, env: {}, base, stdout, stderr })
+  const [stdout, stderr] = [new Collected(), Object.assign(new Collected(), { isTTY })]
+  const result = await main({ argv, env, base, stdout, stderr })
   const code = typeof result === 'number' ? result : 'a server'
   if (typeof result !== 'number') await result.close()
   return { code, stdout: stdout.text, stderr: stderr.text }
