@@ -1,6 +1,6 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, originForm, withoutBrackets } from 'filtered-websocket/kit'
+import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, listen, originForm } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
@@ -79,11 +79,11 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
       http.maxConnections = MAX_CONNECTIONS
       http.setTimeout(TIMEOUT_MS)
       const listening = http
-      await new Promise<void>((resolve, reject) => {
-        listening.once('error', reject)
-        listening.listen(chosen['health-port'], withoutBrackets(chosen['health-host']), resolve)
-      })
-      const { address, port } = listening.address() as { address: string; port: number }
+      const { address, port } = await listen(
+        listening,
+        { port: chosen['health-port'], host: chosen['health-host'] },
+        { port: '--health-port', host: '--health-host' },
+      )
       boundTo = address
       listening.on('error', error => log.error({ err: error }, 'health port failed'))
       log.info({ url: `http://${formatEndpoint({ host: address, port })}` }, 'health answers')

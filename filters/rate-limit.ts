@@ -27,6 +27,12 @@ export const options = {
     min: 0,
     describe: 'Seconds between the warning and the close of a client that stays over a limit',
   },
+  'rate-limit-warning': {
+    type: 'string',
+    choices: ['text', 'json', 'none'],
+    default: 'text',
+    describe: 'Form of the warning: text, JSON with the fields error and message, or none',
+  },
   'rate-limit-connects': {
     type: 'number',
     default: 20,
@@ -81,8 +87,9 @@ export const setup = (host: Host<typeof options>) => {
   const graceMs = chosen['rate-limit-grace'] * 1000
   const addresses = new Addresses({ connects: chosen['rate-limit-connects'], clients: chosen['rate-limit-clients'] })
   const identities = new Identities(identityLimits, host)
-  const throttle = new Throttle('rate limit', '', rates, graceMs)
-  const identityThrottle = new Throttle('identity rate limit', ' from all your connections', identityLimits, graceMs)
+  const policy = { graceMs, warning: chosen['rate-limit-warning'] }
+  const throttle = new Throttle('rate limit', '', rates, policy)
+  const identityThrottle = new Throttle('identity rate limit', ' from all your connections', identityLimits, policy)
   const meters = new WeakMap<Client, Meter>()
   /** Identity for which each client's connection was counted. */
   const counted = new WeakMap<Client, string>()

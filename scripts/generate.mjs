@@ -14,7 +14,7 @@ const { builtinNames, FILTER, STORAGE } = await load('src/modules/loader.js')
 const GUARDS = 'Guards'
 const GROUPS = {
   [GUARDS]: [],
-  Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo'],
+  Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo', 'json'],
   Protocols: ['announce', 'clock', 'media', 'messaging', 'wslink'],
   HTTP: ['health', 'pages'],
   'Input and output': ['log', 'stdin', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],

@@ -105,6 +105,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'rate-limit-messages',
       'rate-limit-bytes',
       'rate-limit-grace',
+      'rate-limit-warning',
       'rate-limit-connects',
       'rate-limit-clients',
       'rate-limit-identity-messages',

@@ -50,8 +50,7 @@ export function readArgv(argv: readonly string[], claims: ReadonlyMap<string, Cl
     const spec = claims.get(name)?.spec
     const values: readonly unknown[] = [value].flat()
     if (spec === undefined) unknown.push(name)
-    else if (values.length === 0 || (values.includes('') && (spec.type !== 'array' || values.length === 1)))
-      missing.push(name)
+    else if (value === '' || values.length === 0 || (spec.type !== 'array' && values.includes(''))) missing.push(name)
     else {
       // A second config file is refused later: the first may be the one that names the guards.
       const keepsAll = spec.type === 'array' || name === 'config'

@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path'
+import { basename, dirname, extname } from 'node:path'
 import {
   createScanner,
   findNodeAtLocation,
@@ -10,7 +10,7 @@ import {
 } from 'jsonc-parser'
 import { FwsError, messageOf } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
-import { readRegular } from '../kit/regular-file.ts'
+import { readRegularBytes } from '../kit/regular-file.ts'
 import { kebab } from './options.ts'
 import type { Given } from './settings.ts'
 
@@ -19,6 +19,25 @@ const MAX_DEPTH = 100
 
 /** The switch that selects Redis in config files of filtered_websocket (Python). */
 const ANCESTOR_REDIS = 'redis'
+const FORMATS: Readonly<Record<string, string>> = {
+  yaml: 'YAML',
+  yml: 'YAML',
+  toml: 'TOML',
+  ini: 'INI',
+  json5: 'JSON5',
+  js: 'JavaScript',
+  mjs: 'JavaScript',
+  cjs: 'JavaScript',
+  ts: 'TypeScript',
+}
+/** The first line of a file in another format; lines that begin with # are removed. */
+const FIRST_LINES: readonly (readonly [RegExp, string])[] = [
+  [/^(?:---|%YAML|- |["']?[\w-]+["']?:(?:\s|$))/, 'YAML'],
+  [/^(?:export|import|const|module\.exports)\b/, 'JavaScript'],
+  [/^(?:\[+[\w.-]+\]+|[\w.-]+\s*=)/, 'TOML or INI'],
+]
+/** A name without quotes, a string in single quotes, and numbers that JSON does not have. */
+const JSON5 = /^(?:[A-Za-z_$][\w$]*\s*:|'|\+|\.\d|[xX][\dA-Fa-f]|Infinity|NaN)/
 
 /** The name of a filter that is passed as a module. */
 export const INLINE = 'inline'
@@ -46,12 +65,14 @@ export interface Config {
  * @throws FwsError `ERR_CONFIG` with line and column.
  */
 export function readConfig(path: string): Config {
-  let text: string
+  let bytes: Buffer
   try {
-    text = readRegular(path)
+    bytes = readRegularBytes(path)
   } catch (error) {
     throw new FwsError('ERR_CONFIG', `cannot read config file ${path}: ${messageOf(error)}`, error)
   }
+  if (isUtf16(bytes)) throw new FwsError('ERR_CONFIG', `${path}: it is UTF-16; save it as UTF-8`)
+  const text = bytes.toString('utf8')
   // Replaced by spaces, not removed, so that positions in errors are right; also a byte order mark.
   const json = text.replace(/^\uFEFF/, ' ').replace(/^#.*$/gm, line => ' '.repeat(line.length))
   refuseDeep(path, json)
@@ -60,7 +81,10 @@ export function readConfig(path: string): Config {
   const [error] = errors
   if (error !== undefined) {
     const problem = printParseErrorCode(error.error).replace(/(?<=[a-z])[A-Z]/g, capital => ` ${capital.toLowerCase()}`)
-    throw new FwsError('ERR_CONFIG', `${path}:${position(json, error.offset)}: ${problem.toLowerCase()}`)
+    throw new FwsError(
+      'ERR_CONFIG',
+      `${path}:${position(json, error.offset)}: ${problem.toLowerCase()}${otherFormat(path, json, error.offset)}`,
+    )
   }
   if (root?.type !== 'object') throw new FwsError('ERR_CONFIG', `${path}: a config file holds one JSON object`)
   return readObject(root, {
@@ -68,6 +92,25 @@ export function readConfig(path: string): Config {
     base: dirname(path),
     at: node => `${path}:${position(json, node.offset)}`,
   })
+}
+
+/** By its byte order mark, or by the zero byte of its first character, which is ASCII. */
+function isUtf16(bytes: Buffer): boolean {
+  const [first, second] = bytes
+  return (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || first === 0 || second === 0
+}
+
+/** Names the format of a file that is not JSON, by its extension or by the place of the first error. */
+function otherFormat(path: string, json: string, offset: number): string {
+  const extension = extname(path).slice(1).toLowerCase()
+  const start = json.trimStart()
+  const format =
+    FORMATS[extension] ??
+    FIRST_LINES.find(([pattern]) => pattern.test(start))?.[1] ??
+    (start.startsWith('{') && JSON5.test(json.slice(offset)) ? 'JSON5' : undefined)
+  return format === undefined
+    ? ''
+    : `; it looks like ${format}, and a config file is JSON: quote names and strings with double quotes`
 }
 
 /** Deep nesting would overflow the stack of the recursive parser. */

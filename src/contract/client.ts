@@ -66,9 +66,18 @@ export interface Client extends Peer {
    * @throws FwsError `ERR_PAYLOAD` unless the payload is a string or a Buffer.
    *
    * @example
-   * client.send(JSON.stringify({ hello: 'world' }))
+   * client.send('hello')
    */
   send(payload: Payload, format?: string): void
+  /**
+   * Sends a value as JSON, as `send` does.
+   *
+   * @throws FwsError `ERR_PAYLOAD` for a value that JSON cannot represent, such as `undefined`, a BigInt or a circular object.
+   *
+   * @example
+   * client.sendJson({ hello: 'world' })
+   */
+  sendJson(value: unknown, format?: string): void
   /** @throws FwsError `ERR_FORBIDDEN` if a permit refuses. If the filter does not catch it, the chain ends and the client gets an error message. */
   join(topic: string): void
   leave(topic: string): void

@@ -1,4 +1,4 @@
-import { FwsError, shown } from './errors.ts'
+import { FwsError, messageOf, shown } from './errors.ts'
 
 /** A text message is a string, a binary message a Buffer. */
 export type Payload = string | Buffer
@@ -18,6 +18,18 @@ export function checkPayload(operation: string, payload: unknown): void {
     'ERR_PAYLOAD',
     `${operation} takes a string or a Buffer, received ${what}; JSON.stringify an object`,
   )
+}
+
+/** The text of a value as JSON. @throws FwsError `ERR_PAYLOAD` for a value that JSON cannot represent. */
+export function jsonOf(value: unknown): string {
+  let problem: string = typeof value
+  try {
+    const text: string | undefined = JSON.stringify(value)
+    if (text !== undefined) return text
+  } catch (error) {
+    problem = messageOf(error).split('\n')[0]!
+  }
+  throw new FwsError('ERR_PAYLOAD', `sendJson takes a value that JSON can represent, received ${problem}`)
 }
 
 /** @throws FwsError `ERR_PAYLOAD` unless the format is `undefined` or 1 to 64 printable ASCII characters without spaces. */

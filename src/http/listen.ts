@@ -2,12 +2,14 @@ import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { FwsError, messageOf } from '../contract/errors.ts'
-import { formatEndpoint, withoutBrackets } from '../kit/endpoint.ts'
+import { formatEndpoint } from '../kit/endpoint.ts'
+import { listen } from '../kit/listen.ts'
 
 /** Owner and group: a proxy in the same group can connect. */
 const SOCKET_MODE = 0o660
 /** Bytes of a socket path on Linux (unix(7)). */
 const MAX_PATH = 107
+const BACKLOG = 1024
 
 /** The path of a Unix socket: a host that begins with `unix:` or has a slash; `undefined` for a name or an address. */
 export function socketPath(host: string): string | undefined {
@@ -22,24 +24,16 @@ export function socketPath(host: string): string | undefined {
  */
 export async function listenOn(server: Server, host: string, port: number): Promise<void> {
   const path = socketPath(host)
-  const where = path ?? formatEndpoint({ host: withoutBrackets(host), port })
   try {
-    if (path === undefined) await listen(server, { host: withoutBrackets(host), port })
-    else {
-      // Node cuts a longer path, and listens on another one.
-      if (Buffer.byteLength(path) > MAX_PATH)
-        throw new Error(`the path of a socket has at most ${MAX_PATH} bytes, this one ${Buffer.byteLength(path)}`)
-      await removeStale(path)
-      await listen(server, { path })
-      chmodSync(path, SOCKET_MODE)
-    }
+    if (path !== undefined) await listenAt(server, path)
+    else await listen(server, { host, port, backlog: BACKLOG }, { port: '--port', host: '--host' })
   } catch (error) {
     server.close()
-    throw new FwsError(
-      'ERR_LISTEN',
-      `cannot listen on ${where}: ${problemOf(error as NodeJS.ErrnoException, path)}`,
-      error,
-    )
+    const message =
+      path === undefined
+        ? messageOf(error)
+        : `cannot listen on ${path}: ${problemOf(error as NodeJS.ErrnoException, path)}`
+    throw new FwsError('ERR_LISTEN', message, error)
   }
 }
 
@@ -50,14 +44,19 @@ export function urlOf(server: Server, scheme: 'ws' | 'wss'): string {
   return `${scheme}://${formatEndpoint({ host: bound.address, port: bound.port })}`
 }
 
-function listen(server: Server, options: { host: string; port: number } | { path: string }): Promise<void> {
-  return new Promise((resolve, reject) => {
+async function listenAt(server: Server, path: string): Promise<void> {
+  // Node cuts a longer path, and listens on another one.
+  if (Buffer.byteLength(path) > MAX_PATH)
+    throw new Error(`the path of a socket has at most ${MAX_PATH} bytes, this one ${Buffer.byteLength(path)}`)
+  await removeStale(path)
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ ...options, backlog: 1024 }, () => {
+    server.listen({ path, backlog: BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })
   })
+  chmodSync(path, SOCKET_MODE)
 }
 
 /** Removes the socket file of a server that has died: a connection to it is refused. Other files stay, and listening fails. */
@@ -71,11 +70,10 @@ async function removeStale(path: string): Promise<void> {
   if (isStale) unlinkSync(path)
 }
 
-function problemOf(error: NodeJS.ErrnoException, path: string | undefined): string {
+function problemOf(error: NodeJS.ErrnoException, path: string): string {
   // Node reports EACCES for this.
-  if (path !== undefined && !existsSync(dirname(path))) return `the folder ${dirname(path)} does not exist`
-  if (error.code !== 'EADDRINUSE') return messageOf(error)
-  return path === undefined
-    ? 'the port is taken; choose another with --port'
-    : 'another server listens there, or the file is not a socket; choose another path with --host'
+  if (!existsSync(dirname(path))) return `the folder ${dirname(path)} does not exist`
+  return error.code === 'EADDRINUSE'
+    ? 'another server listens there, or the file is not a socket; choose another path with --host'
+    : messageOf(error)
 }

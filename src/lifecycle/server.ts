@@ -7,6 +7,7 @@ import { readGiven } from '../config/config-file.ts'
 import type { CoreOptions } from '../config/options.ts'
 import type { Server } from '../contract/client.ts'
 import { unlessAborted } from '../contract/deadline.ts'
+import { defineFilter } from '../contract/define-filter.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
@@ -35,7 +36,15 @@ const MAX_TIMER = 2_147_483_647
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
 type FilterChoice = string | FilterModule
 
-/** Options of `createServer`: those of the command line in camelCase, and those of the chosen filters and storage. */
+type Capital = 'A' | 'B' | 'C' | 'D' | 'E' | 'F' | 'G' | 'H' | 'I' | 'J' | 'K' | 'L' | 'M'
+type Capitals = Capital | 'N' | 'O' | 'P' | 'Q' | 'R' | 'S' | 'T' | 'U' | 'V' | 'W' | 'X' | 'Y' | 'Z'
+/** Names of more than one word, such as those that begin with the name of a filter. */
+type Compound = `${string}${Capitals | '-' | '_'}${string}`
+
+/**
+ * Options of `createServer`: those of the command line in camelCase, and those of the chosen filters and storage, whose names
+ * have more than one word. An unknown name of one word is a type error, every other one an error at start.
+ */
 export type ServerOptions = {
   -readonly [K in keyof Omit<CoreOptions, 'filters' | 'config'> as Camel<K>]?: CoreOptions[K] | undefined
 } & {
@@ -49,8 +58,7 @@ export type ServerOptions = {
   stdout?: Writable
   /** For the filter that reads it, such as `stdin`. Default: none; filters that need it are refused. */
   stdin?: Readable
-  [option: string]: unknown
-}
+} & { [option in Compound]?: unknown }
 
 /** A server that listens. */
 export interface RunningServer extends Server {
@@ -92,7 +100,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Running
 
 /** A loader whose modules import this copy of the package. */
 export function createLoader(signal?: AbortSignal): Loader {
-  return new Loader({ 'filtered-websocket': { DROP, FwsError, createServer }, 'filtered-websocket/kit': kit }, signal)
+  return new Loader(
+    { 'filtered-websocket': { DROP, FwsError, createServer, defineFilter }, 'filtered-websocket/kit': kit },
+    signal,
+  )
 }
 
 export function loggingOf({ settings }: Plan): Pick<CoreOptions, 'log-level' | 'log-format'> {

@@ -8,7 +8,7 @@ import type { Codec } from '../contract/codec.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
-import { checkFormat, checkPayload, type Payload } from '../contract/payload.ts'
+import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
 import type { Transport } from '../contract/transport.ts'
@@ -213,6 +213,10 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     checkPayload('send', payload)
     checkFormat(format)
     this.sendEncoded(this.outbox.wire.encode(payload, format))
+  }
+
+  sendJson(value: unknown, format?: string): void {
+    this.send(jsonOf(value), format)
   }
 
   answer(payload: Payload, format?: string): Drop {

@@ -1,7 +1,7 @@
 import type { Audience, Client, Server, Target } from '../contract/client.ts'
 import { checkCloseCode } from '../contract/close.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
-import { checkFormat, checkPayload, type Payload } from '../contract/payload.ts'
+import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Handshake } from '../contract/peer.ts'
 import { createCounters } from '../fanout/counters.ts'
 import { NOTICE, plain } from '../fanout/wire.ts'
@@ -91,6 +91,7 @@ export function fakeClient({
       if (format !== undefined && format !== NOTICE && !client.codec.formats?.includes(format)) return
       client.sent.push(payload)
     },
+    sendJson: (value: unknown, format?: string) => client.send(jsonOf(value), format),
     join: (topic: string) => void topics.add(topic),
     leave: (topic: string) => void topics.delete(topic),
     recheck: async () => {

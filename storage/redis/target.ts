@@ -72,8 +72,13 @@ export function targetOf(options: RedisOptions, warn: (warning: string) => void)
 
 function ofUrl(text: string, auth: ConnectOptions, tls: ConnectOptions): Target {
   const url = URL.canParse(text) ? new URL(text) : undefined
+  // A "/", "?" or "#" in the password ends the host for the parser: what follows, which may be secret, has the "@".
+  const hasSplitPassword = /[/?#].*@/.test(text.replace(/^[\w+]*:\/\//, ''))
+  if (hasSplitPassword) throw optionError('--redis-url: in user and password "/" is written %2F, "?" %3F and "#" %23')
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
     throw optionError('--redis-url takes redis://[user:password@]host[:port], or rediss:// for TLS')
+  if (url.search !== '' || url.hash !== '')
+    throw optionError('--redis-url takes no parameters after "?" or "#"; use the other --redis options')
   if (!/^\/?0?$/.test(url.pathname))
     throw optionError('--redis-url takes no database, since channels do not have one; separate servers by --redis-key')
   const address = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || REDIS_PORT) }

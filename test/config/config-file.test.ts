@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
@@ -229,6 +229,36 @@ describe('a config file is refused', () => {
       )
     }
   })
+
+  const QUOTE = 'and a config file is JSON: quote names and strings with double quotes'
+  for (const [name, text, sentence] of [
+    ['my.json', 'port: 1\nfilters: [echo]\n', `:1:1: invalid symbol; it looks like YAML, ${QUOTE}`],
+    ['my.json', '# comment\n---\nport: 1\n', `:2:1: invalid symbol; it looks like YAML, ${QUOTE}`],
+    ['my.json', 'filters:\n  - echo\n', `:1:1: invalid symbol; it looks like YAML, ${QUOTE}`],
+    ['my.json', '- echo\n', `:1:1: invalid symbol; it looks like YAML, ${QUOTE}`],
+    ['my.yml', '{ port: 1 }', `:1:3: invalid symbol; it looks like YAML, ${QUOTE}`],
+    ['my.json', 'port = 1', `:1:1: invalid symbol; it looks like TOML or INI, ${QUOTE}`],
+    ['my.json', '[server]\nport = 1', `:1:2: invalid symbol; it looks like TOML or INI, ${QUOTE}`],
+    ['my.json', '{ port: 1 }', `:1:3: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json', "{ 'port': 1 }", `:1:3: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json', '{ "host": \'x\' }', `:1:11: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json', '{ "port": 0x1F }', `:1:12: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json', '{ "drain": +5 }', `:1:12: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json5', '{ "drain": 5, drain: 5 }', `:1:15: invalid symbol; it looks like JSON5, ${QUOTE}`],
+    ['my.json', 'module.exports = {}', `:1:1: invalid symbol; it looks like JavaScript, ${QUOTE}`],
+    ['my.json', 'export default {}', `:1:1: invalid symbol; it looks like JavaScript, ${QUOTE}`],
+    ['my.json', 'hello', ':1:1: invalid symbol'],
+    ['my.json', Buffer.from('\uFEFF{ "port": 1 }', 'utf16le'), ': it is UTF-16; save it as UTF-8'],
+    ['my.json', Buffer.from('{ "port": 1 }', 'utf16le'), ': it is UTF-16; save it as UTF-8'],
+    ['my.json', Buffer.from('\uFEFF{ "port": 1 }', 'utf16le').swap16(), ': it is UTF-16; save it as UTF-8'],
+    ['my.json', Buffer.from('{ "port": 1 }', 'utf16le').swap16(), ': it is UTF-16; save it as UTF-8'],
+  ] as const) {
+    it(`in another format: ${name} with ${JSON.stringify(text.toString().slice(0, 20))}`, async t => {
+      const cwd = folder(t)
+      writeFileSync(join(cwd, name), text)
+      assert.equal(await refusalInside(['-c', name], cwd), `${join(cwd, name)}${sentence}`)
+    })
+  }
 
   it('when two are named', async t => {
     const base = folder(t, { 'a.json': '{}', 'b.json': '{}' })

@@ -229,7 +229,12 @@ describe('health', () => {
       async () => {
         server = await createServer({ port: 0, logLevel: 'silent', filters: ['health'], healthPort: port })
       },
-      { code: 'ERR_START', message: /start of filter health .* failed: listen EADDRINUSE/ },
+      {
+        code: 'ERR_START',
+        message: new RegExp(
+          `^start of filter health .* failed: cannot listen on 127\\.0\\.0\\.1:${port}: the port is taken; choose another with --health-port$`,
+        ),
+      },
     )
     assert.equal(server, undefined)
   })

@@ -52,6 +52,38 @@ describe('rate-limit', () => {
     assert.equal(peer.closed, undefined)
   })
 
+  for (const [form, options, received] of [
+    ['text', {}, [WARNING]],
+    ['text', { 'rate-limit-warning': 'text' }, [WARNING]],
+    [
+      'json',
+      { 'rate-limit-warning': 'json' },
+      ['{"error":"rate limit","message":"more than 2 messages or 1048576 bytes a second; slow down or be closed"}'],
+    ],
+    [
+      'json',
+      { 'rate-limit-warning': 'json', 'rate-limit-bytes': 5 },
+      ['{"error":"rate limit","message":"more than 2 messages or 5 bytes a second; slow down or be closed"}'],
+    ],
+    ['none', { 'rate-limit-warning': 'none' }, []],
+  ] as const) {
+    it(`warns in the form ${form}, and closes after the grace period: ${JSON.stringify(options)}`, async t => {
+      const { peer, drops, later } = await limited(t, { 'rate-limit-messages': 2, ...options })
+      for (const payload of ['1', '2', '3', '4']) await peer.say(payload)
+      assert.deepEqual([peer.received, drops['rate limit'], peer.closed], [received, 2, undefined])
+      later(1001)
+      for (const payload of ['5', '6', '7', '8']) await peer.say(payload)
+      assert.deepEqual([peer.received, peer.closed], [received, { code: 1008, reason: 'rate limit' }])
+    })
+  }
+
+  it('refuses another form of the warning', async () => {
+    await assert.rejects(testServer(['rate-limit'], { 'rate-limit-warning': 'xml' }), {
+      code: 'ERR_OPTION',
+      message: 'option rate-limit-warning takes one of text, json, none, received "xml"',
+    })
+  })
+
   it('allows messages again as time passes', async t => {
     const { peer, passed, later } = await limited(t, { 'rate-limit-messages': 2 })
     for (const payload of ['1', '2', 'dropped']) await peer.say(payload)

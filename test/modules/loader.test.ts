@@ -125,13 +125,13 @@ for (const [what, packageJson] of [
 }
 
 describe('a filter of a user', { concurrency: 3 }, () => {
-  it('gets the API of the server that runs it: only DROP, FwsError and createServer', async t => {
+  it('gets the API of the server that runs it: only DROP, FwsError, createServer and defineFilter', async t => {
     const cwd = folder(t, {
       'api.ts': `
         import * as fws from 'filtered-websocket'
         export const message = () => Object.keys(fws).filter(key => key !== 'default').sort().join(' ')`,
     })
-    assert.equal(await answer(t, ['./api.ts', 'echo'], cwd), 'DROP FwsError createServer')
+    assert.equal(await answer(t, ['./api.ts', 'echo'], cwd), 'DROP FwsError createServer defineFilter')
   })
 
   it('imports adjacent files: without extension, as .ts, as .js, JSON and CommonJS', async t => {

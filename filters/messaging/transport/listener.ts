@@ -4,6 +4,7 @@ import type { Host } from 'filtered-websocket'
 import {
   type Endpoint,
   formatEndpoint,
+  listen,
   optionError,
   type RateLimitedLog,
   readTlsFiles,
@@ -91,12 +92,12 @@ export class Listener {
       socket.on('error', () => {})
       onConnection(socket)
     })
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.#port, this.#host, resolve)
-    })
+    const { address, port } = await listen(
+      this.#server,
+      { port: this.#port, host: this.#host },
+      { port: '--messaging-port', host: '--messaging-host' },
+    )
     this.#server.on('error', onError)
-    const { address, port } = this.#server.address() as { address: string; port: number }
     return { host: address, port }
   }
 

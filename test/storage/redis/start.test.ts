@@ -51,6 +51,35 @@ describe('options of storage redis', () => {
       ['--redis-url', 'redis://:topsecret%zz@x'],
       /--redis-url: a % in user or password is written %25/,
     ],
+    ...[
+      'redis://:pa/topsecret@x',
+      'redis://ann:1/topsecret@x:1',
+      'redis://ann?topsecret@x',
+      'redis://ann:#topsecret@x',
+      'rediss://:topsecret/@x',
+      'redis://:topsecret@/x@y',
+    ].map(
+      url =>
+        [
+          `a password with a character that ends it, ${url.replace('topsecret', 'p')}`,
+          ['--redis-url', url],
+          /--redis-url: in user and password "\/" is written %2F, "\?" %3F and "#" %23$/m,
+        ] as const,
+    ),
+    ...[
+      'redis://x?db=2',
+      'redis://x:1/?family=6',
+      'redis://x/0?password=topsecret',
+      'rediss://x?tls=false',
+      'redis://x#topsecret',
+    ].map(
+      url =>
+        [
+          `parameters, ${url.replace('topsecret', 'p')}`,
+          ['--redis-url', url],
+          /--redis-url takes no parameters after "\?" or "#"; use the other --redis options$/m,
+        ] as const,
+    ),
     [
       'a password in a list',
       ['--redis-cluster', 'u:topsecret@a:1'],
