@@ -169,12 +169,16 @@ class MemoryHistory implements History {
 
   read(
     log: string,
-    { after = '', limit = Number.POSITIVE_INFINITY }: { after?: string; limit?: number } = {},
+    {
+      after = '',
+      limit = Number.POSITIVE_INFINITY,
+      newest = false,
+    }: { after?: string; limit?: number; newest?: boolean } = {},
   ): readonly Entry[] {
-    return (this.#logs.get(log) ?? [])
-      .slice(-this.entries)
-      .filter(entry => entry.id > after)
-      .slice(0, limit)
+    const entries = (this.#logs.get(log) ?? []).slice(-this.entries).filter(entry => entry.id > after)
+    return newest
+      ? entries.slice(Math.max(0, entries.length - Math.max(0, Math.floor(limit))))
+      : entries.slice(0, limit)
   }
 
   trim(log: string, upTo: string): void {

@@ -53,8 +53,11 @@ export interface History {
   readonly entries?: number
   /** Returns the id of the new entry. */
   append(log: string, payload: Payload): Awaitable<string>
-  /** Returns entries, oldest first; `after` is exclusive, so that a client resumes from its last id. Default of `limit`: all. */
-  read(log: string, range?: { after?: string; limit?: number }): Awaitable<readonly Entry[]>
+  /**
+   * Returns entries, oldest first; `after` is exclusive, so that a client resumes from its last id. Default of `limit`: all.
+   * `limit` counts from the oldest, with `newest` from the newest entry.
+   */
+  read(log: string, range?: { after?: string; limit?: number; newest?: boolean }): Awaitable<readonly Entry[]>
   /** Deletes the entries up to and including this id. */
   trim(log: string, upTo: string): Awaitable<void>
 }

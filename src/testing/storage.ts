@@ -228,6 +228,23 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
           ids.slice(3, 6),
         )
       })
+      it('reads the newest entries, oldest first', async t => {
+        if (!storage.history) return t.skip('no history')
+        const log = key('tail')
+        const ids: string[] = []
+        for (let i = 0; i < 9; i++) ids.push(await history().append(log, String(i)))
+        const read = async (range: { after?: string; limit?: number }) =>
+          (await history().read(log, { ...range, newest: true })).map(entry => entry.id)
+        assert.deepEqual(await read({ limit: 3 }), ids.slice(6))
+        assert.deepEqual(await read({ limit: 1 }), ids.slice(8))
+        assert.deepEqual(await read({ limit: 0 }), [])
+        assert.deepEqual(await read({ limit: 100 }), ids)
+        assert.deepEqual(await read({}), ids)
+        assert.deepEqual(await read({ after: ids[4]!, limit: 3 }), ids.slice(6))
+        assert.deepEqual(await read({ after: ids[6]!, limit: 3 }), ids.slice(7))
+        assert.deepEqual(await read({ after: ids[8]!, limit: 3 }), [])
+        assert.deepEqual(await history().read(key('none'), { newest: true, limit: 3 }), [])
+      })
       it('keeps exactly the newest `entries`', async t => {
         const { entries } = storage.history ?? {}
         if (entries === undefined) return t.skip('no history, or one without a number of entries')

@@ -40,12 +40,22 @@ export class RedisHistory implements History {
     )
   }
 
-  async read(log: string, { after, limit }: { after?: string; limit?: number } = {}): Promise<readonly Entry[]> {
+  async read(
+    log: string,
+    { after, limit, newest = false }: { after?: string; limit?: number; newest?: boolean } = {},
+  ): Promise<readonly Entry[]> {
     if (limit !== undefined && limit < 1) return []
     const start = after === undefined || after === '' ? '-' : `(${streamId(after)}`
     const count = limit === undefined || limit === Number.POSITIVE_INFINITY ? [] : ['COUNT', Math.floor(limit)]
-    const found = await this.#connection.runBuffer('XRANGE', this.#limits.key + toUtf8Safe(log), start, '+', ...count)
-    return (found as [Buffer, [Buffer, Buffer]][]).map(([id, [field, value]]) => ({
+    const range = newest ? (['XREVRANGE', '+', start] as const) : (['XRANGE', start, '+'] as const)
+    const [command, ...ends] = range
+    const found = (await this.#connection.runBuffer(
+      command,
+      this.#limits.key + toUtf8Safe(log),
+      ...ends,
+      ...count,
+    )) as [Buffer, [Buffer, Buffer]][]
+    return (newest ? found.reverse() : found).map(([id, [field, value]]) => ({
       id: sortable(id.toString()),
       at: Number(id.toString().split('-')[0]),
       payload: field.toString() === TEXT ? value.toString() : value,

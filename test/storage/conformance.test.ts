@@ -101,6 +101,7 @@ describe('the conformance suite', () => {
         'delivers strings and Buffers once, in order, to each subscription of the channel',
         'does not deliver after the end of a subscription',
         'reads in order, after an id, up to a limit',
+        'reads the newest entries, oldest first',
         'keeps exactly the newest `entries`',
         'trims up to and including an id',
         // The suites that contain them.

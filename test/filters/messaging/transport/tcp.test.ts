@@ -655,6 +655,9 @@ describe('messaging on a TCP port is refused at start', () => {
     await once(other.listen(0, '127.0.0.1'), 'listening')
     t.after(() => void other.close())
     const { port } = other.address() as AddressInfo
-    assert.match(await refusal({ messagingPort: port }), new RegExp(`^ERR_START .*127\\.0\\.0\\.1:${port}: the port is taken; choose another with --messaging-port$`))
+    assert.match(
+      await refusal({ messagingPort: port }),
+      new RegExp(`^ERR_START .*127\\.0\\.0\\.1:${port}: the port is taken; choose another with --messaging-port$`),
+    )
   })
 })
