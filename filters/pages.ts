@@ -63,6 +63,9 @@ export const options = {
 /** Folder of the bundled client libraries, such as `/fws/client.js`. Run from source, the last build. */
 const LIBRARY = ['../browser', '../dist/browser'].map(path => join(import.meta.dirname, path))
 const LIBRARY_URL = '/fws/'
+/** Icons that browsers request without a link to them. */
+const ICON = /^\/(?:favicon\.ico|apple-touch-icon(?:-\d+x\d+)?(?:-precomposed)?\.png)$/
+const ICON_SECONDS = 3600
 
 /** Serves files and pages over plain HTTP. Responds to all requests that reach it. */
 export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typeof options>) => {
@@ -117,6 +120,12 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
       }
       const inside = await locate(mounts, pathname + encodeURIComponent(index))
       if (inside.kind === 'file') return serve(inside.file, req, res)
+    }
+    // Browsers ask for it on their own: a site without one is not an error.
+    if (ICON.test(pathname)) {
+      res.setHeader('Cache-Control', `max-age=${ICON_SECONDS}`)
+      res.writeHead(204).end()
+      return
     }
     const fallback = chosen['pages-spa'] && extname(pathname) === '' ? index : '404.html'
     const page = await locate(mounts, `/${encodeURIComponent(fallback)}`)

@@ -8,6 +8,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { pino } from 'pino'
 import { selfSigned } from '../support/certificates.ts'
 import { folder, launch, refusal } from '../support/cli.ts'
 import { Peer, serve, until } from '../support/peer.ts'
@@ -524,6 +525,49 @@ describe('pages', () => {
       ['microphone-worklet.js', 200, 'text/javascript; charset=utf-8'],
     )
   })
+})
+
+describe('an icon that browsers request without a link', () => {
+  for (const path of [
+    '/favicon.ico',
+    '/favicon.ico?v=2',
+    '/apple-touch-icon.png',
+    '/apple-touch-icon-precomposed.png',
+    '/apple-touch-icon-120x120.png',
+    '/apple-touch-icon-152x152-precomposed.png',
+  ]) {
+    it(`is an empty answer, not 404, if the site has none: ${path}`, async t => {
+      const lines: Record<string, unknown>[] = []
+      const log = pino({ level: 'debug' }, { write: line => void lines.push(JSON.parse(line)) })
+      const { http, root } = await pages(t, { log })
+      writeFileSync(join(root, '404.html'), 'lost')
+      const { status, body, headers } = await get(http, path)
+      assert.deepEqual([status, body, headers['cache-control']], [204, '', 'max-age=3600'])
+      await until(() => lines.some(line => line.status === 204))
+      assert.ok(!lines.some(line => line.status === 404))
+    })
+  }
+
+  it('is the one of the site', async t => {
+    const { http, root } = await pages(t)
+    writeFileSync(join(root, 'favicon.ico'), 'icon')
+    const { status, body } = await get(http, '/favicon.ico')
+    assert.deepEqual([status, body], [200, 'icon'])
+  })
+
+  for (const path of [
+    '/sub/favicon.ico',
+    '/favicon.png',
+    '/FAVICON.ICO',
+    '/apple-touch-icon.gif',
+    '/icon.ico',
+    '/robots.txt',
+  ]) {
+    it(`is not ${path}, which is 404`, async t => {
+      const { http } = await pages(t)
+      assert.equal((await get(http, path)).status, 404)
+    })
+  }
 })
 
 describe('options of pages', () => {
