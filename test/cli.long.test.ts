@@ -305,7 +305,7 @@ describe('fws-server refuses, in one sentence and with exit 2,', { concurrency: 
     ],
     [
       '--trust-proxy 10.0.0.0/33',
-      '--trust-proxy takes addresses, ranges such as 10.0.0.0/8, or loopback, received "10.0.0.0/33"',
+      '--trust-proxy takes addresses, ranges such as 10.0.0.0/8, loopback, or unix, received "10.0.0.0/33"',
     ],
     ['--key key.pem', '--key is given without --cert; TLS needs both'],
     ['--cert cert.pem', '--cert is given without --key; TLS needs both'],
