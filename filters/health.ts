@@ -1,6 +1,13 @@
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { closeUnreadBodies, formatEndpoint, hostProblem, isHostAllowed, listen, originForm } from 'filtered-websocket/kit'
+import {
+  closeUnreadBodies,
+  formatEndpoint,
+  hostProblem,
+  isHostAllowed,
+  listen,
+  originForm,
+} from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
