@@ -1,9 +1,9 @@
 /**
- * Milliseconds before a retry: exponential backoff with full jitter, so that the clients of a restarted server do not
+ * Milliseconds before a retry, a whole number: exponential backoff with full jitter, so that the clients of a restarted server do not
  * reconnect at the same time.
  *
  * @param attempt - counted from 0.
  */
 export function delayBefore(attempt: number, first: number, max: number, random = Math.random()): number {
-  return random * Math.min(max, first * 2 ** attempt)
+  return Math.round(random * Math.min(max, first * 2 ** attempt))
 }

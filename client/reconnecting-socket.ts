@@ -5,6 +5,11 @@ import type { Sendable } from './queue.ts'
 const STABLE = 5000
 /** Close codes after which a reconnect is useless: a normal end, errors of this client, and refusals. */
 const FINAL: readonly number[] = [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4403]
+/** Close code of a refused or expired token: only a new one helps. */
+const UNAUTHENTICATED = 4401
+/** Subprotocols of this client, and of connections that are refused by a close code: browsers hide the status of a handshake. */
+const OWN = 'fws'
+const REFUSED = 'fws.refused'
 /** Close code without a Close frame: the connection broke, or was not made. */
 const LOST = 1006
 /** `WebSocket.OPEN`. */
@@ -35,6 +40,11 @@ export interface SocketOptions {
   readonly protocols?: readonly string[] | (() => Awaitable<readonly string[]>)
   /** Token for the filter `jwt`, sent as a subprotocol after `bearer`, or a function that is called before each attempt. */
   readonly token?: string | (() => Awaitable<string>)
+  /**
+   * Whether to offer the subprotocols `fws` and `fws.refused`, with which the server closes a refused client with 4401 or 4403.
+   * `false` for servers that select no subprotocol: browsers then fail the connection. Default: true.
+   */
+  readonly refusals?: boolean
   /** Closes the connection when it is aborted. */
   readonly signal?: AbortSignal
   /** Upper bound of the first delay before a reconnect, in milliseconds; doubled with each attempt. Default: 500. */
@@ -71,6 +81,7 @@ export function reconnectingSocket(
   {
     protocols = [],
     token,
+    refusals = true,
     signal,
     firstDelay = 500,
     maxDelay = 30_000,
@@ -85,6 +96,8 @@ export function reconnectingSocket(
   /** Failed attempts in a row. */
   let attempt = 0
   let openedAt = 0
+  /** Whether the connection before was closed because of its token. */
+  let wasRefused = false
   /** Timeout of the current attempt, which it identifies, or delay until the next one. */
   let timer: ReturnType<typeof setTimeout> | undefined
 
@@ -98,6 +111,7 @@ export function reconnectingSocket(
     try {
       const offered = [...(typeof protocols === 'function' ? await protocols() : protocols)]
       if (token !== undefined) offered.push('bearer', typeof token === 'function' ? await token() : token)
+      if (refusals) offered.push(OWN, REFUSED)
       // The caller does not have the connection yet.
       await undefined
       if (timer !== deadline) return
@@ -112,10 +126,13 @@ export function reconnectingSocket(
     socket = opening
     socket.binaryType = 'arraybuffer'
     socket.onopen = () => {
+      const { protocol = '' } = opening
+      // A close with the reason follows.
+      if (protocol === REFUSED) return
       clearTimeout(timer)
       state = 'open'
       openedAt = Date.now()
-      notify('open', { attempt, protocol: opening.protocol ?? '' })
+      notify('open', { attempt, protocol: protocol === OWN ? '' : protocol })
     }
     socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => notify('message', data)
     // A `close` event follows, with the code and the reason.
@@ -126,9 +143,16 @@ export function reconnectingSocket(
   function lost({ code, reason }: { readonly code: number; readonly reason: string }): void {
     clearTimeout(timer)
     socket = undefined
-    if (state === 'open' && Date.now() - openedAt >= STABLE) attempt = 0
+    if (state === 'open' && Date.now() - openedAt >= STABLE) {
+      attempt = 0
+      wasRefused = false
+    }
     let retryIn: number | undefined
-    if (state === 'closed' || FINAL.includes(code) || attempt + 1 >= attempts) end()
+    const isRefused = code === UNAUTHENTICATED
+    // A function may give a better token, once.
+    const isFinal = isRefused && (wasRefused || ![token, protocols].some(given => typeof given === 'function'))
+    wasRefused = isRefused
+    if (state === 'closed' || isFinal || FINAL.includes(code) || attempt + 1 >= attempts) end()
     else {
       retryIn = delayBefore(attempt++, firstDelay, maxDelay)
       state = 'waiting'

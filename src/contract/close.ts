@@ -18,6 +18,17 @@ export function checkCloseCode(code: number): void {
 }
 
 /**
+ * Subprotocol of connections that are refused by a close code. Clients that offer it get 101 and a close with 4401 or 4403 for
+ * 401 and 403 of a filter, since browsers hide the status of a refused handshake.
+ */
+export const REFUSED_PROTOCOL = 'fws.refused'
+
+/** The close code for the status of a refused handshake; `undefined` for other statuses, which clients may try again. */
+export function closeCodeOf(status: number): number | undefined {
+  return status === 401 || status === 403 ? 4000 + status : undefined
+}
+
+/**
  * The label under which a close code that a peer has chosen is counted: a defined code (RFC 6455, section 7.4.1 and the IANA
  * registry: 1000 to 1015) by itself, others by their range, as a peer can choose any of 2,000.
  */

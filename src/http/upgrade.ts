@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { Outcome } from '../chain/chain.ts'
+import { closeCodeOf, cutReason, REFUSED_PROTOCOL } from '../contract/close.ts'
 import { isPromise, withDeadline } from '../contract/deadline.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { count } from '../fanout/counters.ts'
@@ -70,7 +71,7 @@ export class Upgrades {
   /** State of each handshake. */
   readonly #handshakes = new WeakMap<
     IncomingMessage,
-    { readonly client: ServerClient; readonly handshake: RequestHandshake; extensions?: string }
+    { readonly client: ServerClient; readonly handshake: RequestHandshake; extensions?: string; refused?: Refusal }
   >()
   readonly #deflate: Deflate | undefined
   #warnedAt = 0
@@ -177,14 +178,16 @@ export class Upgrades {
     this.#handshakes.set(req, { client, handshake })
     const outcome = this.#hub.chains.connect.run(client)
     if (!isPromise(outcome)) {
-      this.#decide(client, socket, outcome as Outcome<ServerClient>, accept)
+      this.#decide(req, outcome as Outcome<ServerClient>, accept)
       return
     }
-    this.#await(client, socket, outcome as Promise<Outcome<ServerClient>>, accept)
+    this.#await(req, outcome as Promise<Outcome<ServerClient>>, accept)
   }
 
   /** Awaits an async connect chain, unless the peer disconnects, the deadline passes or the server stops first. */
-  #await(client: ServerClient, socket: Duplex, outcome: Promise<Outcome<ServerClient>>, accept: Accept): void {
+  #await(req: IncomingMessage, outcome: Promise<Outcome<ServerClient>>, accept: Accept): void {
+    const { socket } = req
+    const { client } = this.#handshakes.get(req)!
     let over = false
     const end = () => {
       if (over) return false
@@ -207,31 +210,47 @@ export class Upgrades {
     this.#pending.add(stop)
     socket.once('close', abandon)
     withDeadline(outcome, this.#options.handshakeTimeout, 'the connect chain').then(
-      settled => end() && this.#decide(client, socket, settled, accept),
+      settled => end() && this.#decide(req, settled, accept),
       () => fail('the handshake took too long'),
     )
   }
 
-  #decide(client: ServerClient, socket: Duplex, outcome: Outcome<ServerClient>, accept: Accept): void {
+  #decide(req: IncomingMessage, outcome: Outcome<ServerClient>, accept: Accept): void {
+    const opening = this.#handshakes.get(req)!
+    const { client, handshake } = opening
     const refused =
       refusalOf(client.refusal, outcome) ?? (this.#options.isAccepting() ? undefined : refusal(503, SHUTTING_DOWN))
-    if (refused === undefined) accept(true)
+    const isClosed =
+      refused !== undefined &&
+      closeCodeOf(refused.status) !== undefined &&
+      handshake.protocols.includes(REFUSED_PROTOCOL)
+    if (isClosed) {
+      opening.refused = refused
+      handshake.protocol = REFUSED_PROTOCOL
+    }
+    if (refused === undefined || isClosed) accept(true)
     // Without an open client no disconnect chain runs: filters release their resources on the signal. The client is also not
     // open if ws found the socket closed.
     if (!client.isBound) client.abandoned()
-    if (refused !== undefined) this.#refuse(socket, client.remote, refused)
+    if (refused !== undefined && !isClosed) this.#refuse(req.socket, client.remote, refused)
   }
 
   #protocol(offered: Set<string>, req: IncomingMessage): string | false {
     const { handshake } = this.#handshakes.get(req)!
     // Browsers fail the connection if none of their subprotocols is selected.
-    handshake.protocol ??= offered.values().next().value
+    handshake.protocol ??= [...offered].find(protocol => protocol !== REFUSED_PROTOCOL)
     return handshake.protocol !== undefined && offered.has(handshake.protocol) ? handshake.protocol : false
   }
 
   #open(ws: ClientSocket, req: IncomingMessage, socket: ByteStream): void {
+    const { client, handshake, extensions, refused } = this.#handshakes.get(req)!
+    if (refused !== undefined) {
+      this.#countRefusal(refused, client.remote)
+      ws.on('error', ignore)
+      ws.close(closeCodeOf(refused.status), cutReason(refused.reason ?? ''))
+      return
+    }
     this.#heartbeat.add(ws)
-    const { client, handshake, extensions } = this.#handshakes.get(req)!
     handshake.releaseRequest()
     bind(ws, client, socket, this.#deflate?.frameFor(extensions) ?? frame)
   }
@@ -241,12 +260,17 @@ export class Upgrades {
     return proxies.remoteOf(remoteOf(req.socket), req.headersDistinct['x-forwarded-for']?.join(','))
   }
 
-  #refuse(socket: Duplex, remote: string, { status, reason, headers }: Refusal): void {
+  #countRefusal({ status, reason }: Refusal, remote: string): void {
     count(this.#hub.counters.refusals, status)
     // A refused origin is a common mistake, so one 403 per second is logged as a warning.
     const isFirst = status === 403 && Date.now() - this.#warnedAt > 1000
     if (isFirst) this.#warnedAt = Date.now()
     this.#hub.log[isFirst ? 'warn' : 'debug']({ status, reason, remote }, 'handshake refused')
+  }
+
+  #refuse(socket: Duplex, remote: string, refused: Refusal): void {
+    const { status, reason, headers } = refused
+    this.#countRefusal(refused, remote)
     try {
       answer(socket, status, reason, headers)
     } catch (error) {

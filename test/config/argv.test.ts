@@ -193,7 +193,7 @@ describe('a variable of the environment', () => {
     ['FWS_REDIS_HOST', '; it belongs to storage redis, which is not chosen'],
     ['FWS_PROT', '; did you mean FWS_PORT?'],
     ['FWS_JWT_ALGORITMS', '; did you mean FWS_JWT_ALGORITHMS of filter jwt?'],
-    ['FWS_SERVICE_HOST', ''],
+    ['FWS_WEATHER', ''],
   ] as const) {
     it(`${variable} that names no option is only a warning`, async t => {
       const { code, stderr } = await inside(['-p', '0', '-f', 'echo'], folder(t), { [variable]: '1' })

@@ -86,7 +86,11 @@ describe('a config file of filtered_websocket (Python)', () => {
 
   for (const [what, text, sentence] of [
     ['another option of Redis without Redis', '{ "redis-tls": true }', /redis-tls is not an option/],
-    ['a typo of one', '{ "redis_hosst": "x" }', /redis_hosst is not an option$/],
+    [
+      'a typo of one',
+      '{ "redis_hosst": "x" }',
+      /redis_hosst is not an option; did you mean "redis-host" of storage redis\?$/,
+    ],
     ['a storage and another one as a switch', '{ "storage": "memory", "flags": ["redis"] }', /: redis is given twice$/],
     ['the switch at one place', '{ "filters": [["echo", { "flags": ["redis"] }]] }', /redis is not an option/],
     ['a filter that never was', '{ "filters": ["filters.stdout_mesages"] }', /^no filter "filters\.stdout_mesages"/],

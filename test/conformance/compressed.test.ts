@@ -25,6 +25,8 @@ const compressed = (opcode: number, payload: string | Buffer) => frame(opcode, d
 
 /** Offers and responses; `undefined`: no extension, since RFC 7692, section 7, declines invalid offers. */
 const offers: readonly (readonly [offer: string, answer: string | undefined])[] = [
+  ['', undefined],
+  [',', undefined],
   ['permessage-deflate', ACCEPTED],
   [`permessage-deflate; ${SERVER}`, ACCEPTED],
   [`permessage-deflate; ${CLIENT}`, `permessage-deflate; ${CLIENT}; ${SERVER}`],
@@ -65,16 +67,7 @@ const offers: readonly (readonly [offer: string, answer: string | undefined])[] 
 ]
 
 /** Headers that are not extension lists (RFC 6455, section 9.1). */
-const malformed = [
-  '',
-  ',',
-  ';',
-  'permessage-deflate;',
-  'permessage-deflate; a=',
-  'permessage-deflate; a="b',
-  'a b',
-  '=',
-]
+const malformed = [';', 'permessage-deflate;', 'permessage-deflate; a=', 'permessage-deflate; a="b', 'a b', '=']
 
 const bad: readonly (readonly [what: string, bytes: Buffer, code: number])[] = [
   ['bytes that are no compressed data', frame(TEXT, hex('ffffffff'), { rsv: RSV1 }), 1007],

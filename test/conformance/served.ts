@@ -61,7 +61,8 @@ export class Served {
 
   async start(): Promise<void> {
     const argv = ['--port', '0', '--health-port', '0', '--drain', '0', ...this.#argv]
-    this.#server = await launch({ after: fn => this.#undo.push(fn) }, argv)
+    // A ping of the server would be one more frame for tests that take longer.
+    this.#server = await launch({ after: fn => this.#undo.push(fn) }, [...argv, '--heartbeat', '0'])
     createInterface({ input: this.#server.child.stderr! }).on('line', line => this.#read(JSON.parse(line)))
     this.#witness = await RawPeer.open(this.#server.url)
   }

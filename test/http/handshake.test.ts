@@ -608,6 +608,58 @@ describe('max-clients', () => {
   })
 })
 
+describe('a refusal by a close code', () => {
+  const refuse = (status: number) => ({ connect: (client: Client) => client.refuse(status, 'because') })
+
+  it('is for clients that offer fws.refused, whose frames are not handled', async t => {
+    const messages: unknown[] = []
+    const server = await serve(t, { filters: [refuse(403), { message: payload => void messages.push(payload) }] })
+    const peer = await Peer.open(server.url, {}, ['chat', 'fws', 'fws.refused'])
+    assert.equal(peer.ws.protocol, 'fws.refused')
+    for (let i = 0; i < 10; i++) peer.send('x')
+    assert.deepEqual(await peer.end(), { code: 4403, reason: 'because' })
+    assert.deepEqual([messages, server.clients.size], [[], 0])
+  })
+
+  it('survives an invalid frame of such a client', async t => {
+    const server = await serve(t, { filters: [refuse(401)] })
+    const { socket } = await raw(server.url, handshake(server.url, { 'Sec-WebSocket-Protocol': 'fws.refused' }))
+    socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff]))
+    await once(socket, 'close')
+    await Peer.open((await serve(t, { filters: [] })).url)
+  })
+
+  for (const [status, protocols] of [
+    [403, ['chat']],
+    [403, ['fws']],
+    [401, []],
+    [429, ['fws.refused']],
+    [503, ['fws', 'fws.refused']],
+  ] as const) {
+    it(`is not for ${status} with the subprotocols ${protocols.join() || 'none'}`, async t => {
+      const { url } = await serve(t, { filters: [refuse(status)] })
+      const offered = protocols.length > 0 ? { 'Sec-WebSocket-Protocol': protocols.join(', ') } : {}
+      assert.equal((await ask(url, handshake(url, offered))).status, status)
+    })
+  }
+
+  it('is not for an Origin or a Host that is not allowed', async t => {
+    const { url } = await serve(t, { filters: [] })
+    for (const more of [{ Origin: 'https://evil.example' }, { Host: 'evil.example' }])
+      assert.equal((await ask(url, handshake(url, { 'Sec-WebSocket-Protocol': 'fws.refused', ...more }))).status, 403)
+  })
+
+  it('selects another subprotocol for a client that is accepted', async t => {
+    const { url } = await serve(t, { filters: [] })
+    for (const [offered, selected] of [
+      [['fws', 'fws.refused'], 'fws'],
+      [['fws.refused', 'chat'], 'chat'],
+      [['chat', 'fws', 'fws.refused'], 'chat'],
+    ] as const)
+      assert.equal((await Peer.open(url, {}, [...offered])).ws.protocol, selected)
+  })
+})
+
 describe('a connect filter', () => {
   it('refuses with a status, a reason and headers', async t => {
     const server = await serve(t, {

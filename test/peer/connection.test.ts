@@ -124,8 +124,74 @@ describe('a connection', () => {
     await until(() => opened.length === 1)
     connection.send('close 4401')
     await until(() => opened.length === 2)
-    assert.deepEqual(tokens, ['chat,bearer,t1', 'chat,bearer,t2'])
+    assert.deepEqual(tokens, ['chat,bearer,t1,fws,fws.refused', 'chat,bearer,t2,fws,fws.refused'])
     assert.equal(opened[0]!.protocol, 'chat')
+  })
+
+  for (const [status, code, reason] of [
+    [401, 4401, 'token expired'],
+    [403, 4403, 'not for you'],
+    [401, 4401, undefined],
+    [403, 4403, 'ü'.repeat(100)],
+  ] as const)
+    it(`is closed with ${code} by a handshake that is refused with ${status} ${reason}, and does not retry`, async t => {
+      const refuse: FilterModule = { connect: async client => client.refuse(status, reason) }
+      const server = await serve(t, { filters: [refuse, echo] })
+      const { connection, opened, closed } = follow(t, server.url, { ...QUICK, token: 'old' })
+      connection.send('kept until it is open')
+      await until(() => connection.state === 'closed')
+      assert.deepEqual(opened, [])
+      assert.deepEqual(closed, [{ code, reason: (reason ?? '').slice(0, 61), retryIn: undefined }])
+      assert.deepEqual({ ...server.counters.refusals }, { [status]: 1 })
+      assert.deepEqual([server.counters.opened, server.counters.messages], [0, 0])
+    })
+
+  it('tries a refused token once more if a function gives it', async t => {
+    const refuse: FilterModule = { connect: client => client.refuse(401, 'expired') }
+    const { url } = await serve(t, { filters: [refuse] })
+    let calls = 0
+    const { connection, closed } = follow(t, url, { ...QUICK, token: () => `t${++calls}` })
+    await until(() => connection.state === 'closed')
+    assert.deepEqual([calls, closed.map(({ code }) => code)], [2, [4401, 4401]])
+  })
+
+  it('opens with the next token, and sends the queued messages only then', async t => {
+    const handled: unknown[] = []
+    const check: FilterModule = {
+      connect: client => (client.handshake!.protocols.includes('t2') ? undefined : client.refuse(401, 'expired')),
+      message: payload => void handled.push(payload),
+    }
+    const { url } = await serve(t, { filters: [check, echo] })
+    let calls = 0
+    const { connection, opened } = follow(t, url, { ...QUICK, token: () => `t${++calls}` })
+    connection.send('hello')
+    await until(() => handled.length === 1)
+    assert.deepEqual([handled, opened.length, connection.state], [['hello'], 1, 'open'])
+  })
+
+  for (const status of [400, 404, 429, 500, 503])
+    it(`retries after ${status}, as after a server that is down`, async t => {
+      const refuse: FilterModule = { connect: client => client.refuse(status) }
+      const { url } = await serve(t, { filters: [refuse] })
+      const { closed } = follow(t, url, { ...QUICK, attempts: 3, token: 'x' })
+      await until(() => closed.length === 3)
+      assert.deepEqual(
+        closed.map(({ code, retryIn }) => [code, Number.isInteger(retryIn)]),
+        [
+          [1006, true],
+          [1006, true],
+          [1006, false],
+        ],
+      )
+    })
+
+  it('without `refusals` offers nothing of its own', async t => {
+    const offered: string[][] = []
+    const listen: FilterModule = { connect: client => void offered.push([...client.handshake!.protocols]) }
+    const { url } = await serve(t, { filters: [listen] })
+    const { opened } = follow(t, url, { ...QUICK, refusals: false })
+    await until(() => opened.length === 1)
+    assert.deepEqual(offered, [[]])
   })
 
   it('stops after a number of attempts', async t => {

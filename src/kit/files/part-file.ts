@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
-import type { FileRoot } from './root.ts'
+import { type FileRoot, unless } from './root.ts'
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
 
-/** An incomplete file, under a name that no client sees. It is created by the first `append`, unless it was opened before. */
+/** An incomplete file, under a name that no client sees. It is created by the first `append`, unless it exists. */
 export class PartFile {
   readonly name: string
   readonly #root: FileRoot
@@ -17,12 +17,18 @@ export class PartFile {
     this.name = name
   }
 
-  /** Opens the file and continues after the bytes that exist. @throws (rejects) errors of the system */
+  /** Opens the file if it exists. @throws (rejects) errors of the system */
+  async resume(): Promise<void> {
+    await this.#open(O_RDWR | O_NOFOLLOW).catch(unless('ENOENT'))
+  }
+
+  /** Opens the file, or creates it, and continues after the bytes that exist. @throws (rejects) errors of the system */
   async open(): Promise<FileHandle> {
-    if (this.#handle !== undefined) return this.#handle
-    const handle = await this.#root.withinParts(({ entry }) =>
-      open(`${entry}/${this.name}`, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600),
-    )
+    return this.#handle ?? (await this.#open(O_RDWR | O_CREAT | O_NOFOLLOW))
+  }
+
+  async #open(flags: number): Promise<FileHandle> {
+    const handle = await this.#root.withinParts(({ entry }) => open(`${entry}/${this.name}`, flags, 0o600))
     try {
       this.#size = (await handle.stat()).size
       // A part that goes on is not too old any more: the next count would delete it.

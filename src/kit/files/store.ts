@@ -81,7 +81,7 @@ export class FileStore {
   async begin({ bytes, part, owner }: WriteOptions): Promise<FileWrite> {
     const file = new PartFile(this.root, part ?? this.root.newPart())
     try {
-      if (part !== undefined) await file.open()
+      if (part !== undefined) await file.resume()
       await this.space.reserve(file.name, bytes, file.size, owner)
     } catch (error) {
       if (file.size === 0) await file.discard()
