@@ -1,5 +1,6 @@
 // Runs the quick tests, with --long the long ones (*.long.test.ts), or the given files.
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
@@ -14,44 +15,59 @@ const all = readdirSync(join(root, 'test'), { recursive: true })
   .filter(file => file.endsWith('.test.ts'))
   .map(file => join('test', file))
   .sort()
-/** Concurrent test files. Quick tests mostly wait; long ones measure time and use both cores. */
-const concurrency = isLong ? 1 : 3
+/** Long tests that measure time or memory, or use all cores. */
+const ALONE = /^test\/(bench|examples\/fleet|http\/attacks|filters\/messaging\/(files|resumption)|storage)/
 const files = given.length > 0 ? given : all.filter(file => file.endsWith('.long.test.ts') === isLong)
 
 const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1
 // Tests run the built command.
 for (const script of ['build.mjs', 'compile-tests.mjs']) if (node(join(root, 'scripts', script)) !== 0) process.exit(1)
 
-const compiled = files.map(file => join('.build', file.replace(/\.ts$/, '.js')))
-const runner = spawn(
-  process.execPath,
-  [
-    '--enable-source-maps',
-    '--test',
-    `--test-concurrency=${concurrency}`,
-    `--test-timeout=${TIMEOUT}`,
-    `--test-reporter=${join(root, 'scripts/test-reporter.mjs')}`,
-    '--test-reporter-destination=stdout',
-    ...compiled,
-  ],
-  // In its own process group, so that all processes of the tests can be killed at the end.
-  { cwd: root, stdio: 'inherit', detached: true },
-)
-const endGroup = () => {
-  try {
-    process.kill(-runner.pid, 'SIGKILL')
-    return true
-  } catch {
-    return false
-  }
-}
+// Quick tests mostly wait, so there are more of them than cores.
+const groups = isLong
+  ? [
+      [files.filter(file => ALONE.test(file)), 1],
+      [files.filter(file => !ALONE.test(file)), 2],
+    ]
+  : [[files, 3]]
+/** Kills the processes of the running tests; returns whether there were any. */
+let endGroup = () => false
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     endGroup()
     process.exit(1)
   })
 }
-runner.on('exit', code => {
+let code = 0
+for (const [group, concurrency] of groups)
+  if (group.length > 0) code = Math.max(code, await runTests(group, concurrency))
+process.exit(code)
+
+/** Runs test files, that many at a time; resolves with the exit code. */
+async function runTests(paths, concurrency) {
+  const runner = spawn(
+    process.execPath,
+    [
+      '--enable-source-maps',
+      '--test',
+      `--test-concurrency=${concurrency}`,
+      `--test-timeout=${TIMEOUT}`,
+      `--test-reporter=${join(root, 'scripts/test-reporter.mjs')}`,
+      '--test-reporter-destination=stdout',
+      ...paths.map(file => join('.build', file.replace(/\.ts$/, '.js'))),
+    ],
+    // In its own process group, so that all processes of the tests can be killed at the end.
+    { cwd: root, stdio: 'inherit', detached: true },
+  )
+  endGroup = () => {
+    try {
+      process.kill(-runner.pid, 'SIGKILL')
+      return true
+    } catch {
+      return false
+    }
+  }
+  const [status] = await once(runner, 'exit')
   if (endGroup()) console.error('killed processes that tests had left')
-  process.exit(code ?? 1)
-})
+  return status ?? 1
+}
