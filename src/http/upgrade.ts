@@ -236,7 +236,8 @@ export class Upgrades {
   }
 
   #protocol(offered: Set<string>, req: IncomingMessage): string | false {
-    const { handshake } = this.#handshakes.get(req)!
+    const { handshake, refused } = this.#handshakes.get(req)!
+    if (handshake.protocol === REFUSED_PROTOCOL && refused === undefined) handshake.protocol = undefined
     // Browsers fail the connection if none of their subprotocols is selected.
     handshake.protocol ??= [...offered].find(protocol => protocol !== REFUSED_PROTOCOL)
     return handshake.protocol !== undefined && offered.has(handshake.protocol) ? handshake.protocol : false

@@ -77,7 +77,7 @@ describe('docs/guide/authentication.md', () => {
     await until(() => seen.length === 3, 'an expiry, and a second connection')
     connection.send('hello')
     await until(() => seen.length === 4, 'an answer')
-    assert.deepEqual(seen, ['bearer', [4401, 'token expired'], 'bearer', 'hello'])
+    assert.deepEqual(seen, ['', [4401, 'token expired'], '', 'hello'])
   })
 
   it('shows a filter that greets authenticated clients, also after a first message', async t => {

@@ -649,8 +649,11 @@ describe('a refusal by a close code', () => {
       assert.equal((await ask(url, handshake(url, { 'Sec-WebSocket-Protocol': 'fws.refused', ...more }))).status, 403)
   })
 
-  it('selects another subprotocol for a client that is accepted', async t => {
-    const { url } = await serve(t, { filters: [] })
+  it('selects another subprotocol for a client that is accepted, whatever a filter selects', async t => {
+    const select = (client: Client) => {
+      client.handshake!.protocol = client.handshake!.protocols.at(-1)
+    }
+    const { url } = await serve(t, { filters: [{ connect: select }] })
     for (const [offered, selected] of [
       [['fws', 'fws.refused'], 'fws'],
       [['fws.refused', 'chat'], 'chat'],

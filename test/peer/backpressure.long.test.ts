@@ -111,7 +111,8 @@ for (const [name, tap] of taps.slice(0, 2)) {
         await turn()
         peak = Math.max(peak, client.buffered)
       }
-      assert.ok(peak <= MAX_BUFFERED + 10_004, `${peak} bytes`)
+      // Under load a flush has the broadcasts of several turns, up to max-buffered.
+      assert.ok(peak <= 2 * MAX_BUFFERED + 10_004, `${peak} bytes`)
       assert.equal(server.clients.size, 1)
       peer.socket.resume()
       await until(() => client.buffered === 0)
