@@ -800,7 +800,8 @@ describe('fws-server as a process', { concurrency: 3 }, () => {
   })
 
   it('survives a reader of its output that stalls; later output has only complete messages', async t => {
-    const server = await launch(t, ['-p', '0'], { stdout: 'unread' })
+    // All messages may be queued at once: a peer that still reads is not a slow client.
+    const server = await launch(t, ['-p', '0', '--max-buffered', '10000000'], { stdout: 'unread' })
     const ann = await Peer.open(server.url)
     const bob = await Peer.open(server.url)
     const COUNT = 60
