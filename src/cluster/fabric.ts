@@ -110,7 +110,7 @@ export class Fabric {
     this.#add(channelOf(topic), format === undefined ? copy : { payload: copy, format })
   }
 
-  /** Queues an order after earlier broadcasts. To all nodes: clients on hold belong to topics without a subscription. */
+  /** Queues an order after earlier broadcasts. To all nodes: pending clients belong to topics without a subscription. */
   order(order: DisconnectOrder): void {
     this.flush()
     this.#add(EVERYONE, order)

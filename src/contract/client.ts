@@ -107,7 +107,7 @@ export interface Client extends Peer {
   drained(): Promise<void>
   /** Whether every `permit` handler allows the action; without `topic`, a broadcast to all clients. */
   may(action: Access['action'], topic?: string): boolean
-  /** Sends and ends the chain; also reaches a client on hold, so that guards can answer after an `await`. */
+  /** Sends and ends the chain; also reaches a pending client, so that guards can answer after an `await`. */
   answer(payload: Payload, format?: string): Drop
   /** Ends the chain. The reason labels a counter and is logged at debug level: use one of a few fixed strings. */
   drop(reason?: string): Drop

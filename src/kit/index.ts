@@ -1,4 +1,4 @@
-// What filters share: small facilities with bounds, for built-in filters and for yours. Import it as `filtered-websocket/kit`.
+// Bounded facilities that filters share. Import as `filtered-websocket/kit`.
 
 export { isPromise, withDeadline } from '../contract/deadline.ts'
 export { BoundedMap } from './bounded-map.ts'

@@ -1,6 +1,6 @@
 /** Levels of arrays and objects in JSON and msgpack. Recursive code needs no other guard against its stack. */
 export const MAX_JSON_DEPTH = 100
-/** Characters of JSON from a peer, unless an option says otherwise. */
+/** Default maximum of characters of JSON from a peer. */
 export const MAX_JSON_LENGTH = 1_048_576
 const MAX_ELEMENTS = 100_000
 /** Characters up to which written JSON gets spaces; longer JSON is read by programs only. */
@@ -16,7 +16,7 @@ export interface JsonBounds {
   readonly maxLength?: number
   /** Levels of arrays and objects. Default: 100. */
   readonly maxDepth?: number
-  /** Commas and opening brackets outside of strings: not fewer than there are values but one. Default: 100,000. */
+  /** Commas and opening brackets outside of strings; a document has at most one more value than this. Default: 100,000. */
   readonly maxElements?: number
   /** Accept NaN, Infinity and -Infinity as numbers, as Python writes them. Default: false. */
   readonly allowNaN?: boolean

@@ -8,7 +8,7 @@ export interface Mount {
   readonly folder: string
 }
 
-/** What a request path leads to. The caller closes the file. */
+/** The result of `locate`. The caller closes the file. */
 export type Found =
   | { readonly kind: 'file'; readonly file: OpenFile }
   | { readonly kind: 'folder' }

@@ -14,7 +14,7 @@ export interface Pem {
   readonly blocks: readonly PemBlock[]
 }
 
-/** A private key as it is in its file, and parsed. */
+/** A private key: its PEM block, and parsed. */
 export interface PrivateKey {
   readonly pem: string
   readonly key: KeyObject

@@ -25,7 +25,7 @@ export class LogLimit {
     this.#windowMs = windowMs
   }
 
-  /** Whether the line is one too many; `suppressed`: for the first line of a window, how many were too many before. */
+  /** Counts a line. `isOver`: the limit of the window is exceeded; `suppressed`: for the first line of a window, lines over the limit before. */
   take(kind = ''): { readonly isOver: boolean; readonly suppressed: number } {
     const number = Math.floor(Date.now() / this.#windowMs)
     const last = this.#windows.get(kind)

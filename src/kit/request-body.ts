@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { linger } from './linger.ts'
 
-/** Milliseconds between two looks at an answer: one that made no progress between them ends with its connection. */
+/** Milliseconds between two checks of an answer; without progress between them the connection is destroyed. */
 const STALL = 5000
 
 /**
@@ -26,7 +26,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  *
  * - the answer gets `Connection: close`, unless the handler sets another `Connection`,
  * - requests behind the body are not handled,
- * - a peer that takes nothing of the answer for 5 to 10 seconds is cut off,
+ * - a peer that reads nothing of the answer for 5 to 10 seconds is disconnected,
  * - after the answer the peer has 2 seconds to close, see `linger`.
  *
  * @example

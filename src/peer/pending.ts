@@ -1,7 +1,7 @@
 import { FwsError } from '../contract/errors.ts'
 import type { Frame } from '../fanout/wire.ts'
 
-/** What `position` is while no filter handles an event of the client. */
+/** The position while no filter handles an event of the client. */
 export const NO_FILTER = -1
 
 /** Where a call comes from: the filter that handles an event of the client now. */

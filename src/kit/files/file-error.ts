@@ -25,7 +25,7 @@ const EXPECTED = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR', 'ENOTEMPTY', 'ENAMETOO
  * A file that cannot be read or written. The message has no path of this machine.
  *
  * `code` is `path`, `missing`, `exists`, `too-large`, `full` (bytes), `count` (files), `offset`, `corrupt`, `changed`,
- * `refused`, `busy`, `off` or `failed` (unexpected). `cause` is an error that the operator should see.
+ * `refused`, `busy`, `gone`, `timeout`, `off` or `failed` (unexpected). `cause` is an error that the operator should see.
  */
 export class FileError extends Error {
   readonly code: string
