@@ -31,7 +31,8 @@ it('a name that it does not know is refused with those that it knows', async () 
     { code, stderr },
     {
       code: 2,
-      stderr: 'unknown scenario fan; known are fanout, rooms, echo, latency, connect, memory, chain, deflate, slow-client\n',
+      stderr:
+        'unknown scenario fan; known are fanout, rooms, echo, latency, connect, memory, chain, deflate, slow-client\n',
     },
   )
 })
