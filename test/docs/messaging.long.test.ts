@@ -77,7 +77,8 @@ describe('docs/guide/messaging.md and docs/reference/messaging-wire.md', () => {
     assert.equal(said, 'led 0 255 0\n')
     const shown = watched(t, await (await browser(t)).newPage(), /favicon/)
     await shown.goto(server.url.replace('ws:', 'http:'))
-    await shown.waitForFunction("document.querySelector('output').textContent !== ''")
+    // Not waitForFunction, which polls with eval: the page's Content-Security-Policy forbids it.
+    await until(async () => (await shown.textContent('output')) !== '', 'an answer')
     assert.equal(await shown.textContent('output'), '{"copter1":{"battery":12.1}}')
     if (child.exitCode === null) await once(child, 'exit')
     assert.equal(child.exitCode, 0)
