@@ -40,9 +40,22 @@ for (const fault of chosen) {
     problems.push(`${fault}: ${error.message}`)
   })
   if (outcome === undefined) continue
-  for (const [kind, { said, done, told, untold, lost, refused, codes, latest, recovered }] of Object.entries(outcome)) {
+  for (const [kind, { said, done, reported, unreported, lost, refused, codes, latest, recovered }] of Object.entries(
+    outcome,
+  )) {
     const failed = refused === 0 ? '0' : `${refused} (${codes})`
-    const cells = [fault, NAME[kind as keyof typeof NAME], said, done, told, untold, lost, failed, latest, recovered]
+    const cells = [
+      fault,
+      NAME[kind as keyof typeof NAME],
+      said,
+      done,
+      reported,
+      unreported,
+      lost,
+      failed,
+      latest,
+      recovered,
+    ]
     console.log(`| ${cells.join(' | ')} |`)
   }
   problems.push(...broken(fault, outcome))

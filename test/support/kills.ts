@@ -35,13 +35,13 @@ export async function endure(name: string, { over, rate, calm, deadline }: KillO
 /** Violations of the delivery guarantees, one string each. */
 export function broken(name: string, outcome: Outcome): readonly string[] {
   const { loses, fails = [] } = faults[name]!
-  return Object.entries(outcome).flatMap(([kind, { said, done, untold, lost, open, codes }]) => {
+  return Object.entries(outcome).flatMap(([kind, { said, done, unreported, lost, open, codes }]) => {
     const others = codes.filter(code => !fails.includes(code))
     const mayLose = loses?.kinds.includes(kind as Kind)
     return [
       said === 0 && 'no message was sent',
       done === 0 && 'no message was handled',
-      untold > 0 && `${untold} handled twice without "repeated"`,
+      unreported > 0 && `${unreported} handled twice without "repeated"`,
       lost > 0 && !mayLose && `${lost} lost`,
       open > 0 && !mayLose && `${open} without a response`,
       others.length > 0 && `failed with ${others}`,

@@ -20,8 +20,8 @@ export interface Tally {
   readonly said: number
   readonly done: number
   /** Repeated deliveries with `repeated: true`, and without. */
-  readonly told: number
-  readonly untold: number
+  readonly reported: number
+  readonly unreported: number
   /** Answered, or awaited by a live process, and never handled. */
   readonly lost: number
   /** Failed for the sender, and not handled. */
@@ -75,8 +75,8 @@ export function tally(records: readonly LogRecord[], kind: Kind, dead: ReadonlyS
   return {
     said: all.length,
     done: all.filter(({ done }) => done.length > 0).length,
-    told: again.filter(({ more }) => more === true).length,
-    untold: again.filter(({ more }) => more !== true).length,
+    reported: again.filter(({ more }) => more === true).length,
+    unreported: again.filter(({ more }) => more !== true).length,
     lost: all.filter(message => message.done.length === 0 && isExpected(message)).length,
     refused: all.filter(({ done, end }) => done.length === 0 && end?.event === 'failed').length,
     codes: [...new Set(all.flatMap(({ end }) => (end?.event === 'failed' ? [String(end.more)] : [])))],

@@ -112,7 +112,7 @@ export class Link {
    *
    * @throws TypeError when JSON cannot say it.
    */
-  tell(news: News, node?: string): boolean {
+  send(news: News, node?: string): boolean {
     const text = JSON.stringify({ ...news, node: this.#node })
     try {
       const told = this.#storage.bus.publish(this.#channelOf(node), text)

@@ -113,7 +113,7 @@ export class Peers {
     if (peer === undefined) return
     session.pump?.stop()
     present.leave(peer, session)
-    if (Number.isFinite(turn)) link.tell({ type: 'left', peer, turn })
+    if (Number.isFinite(turn)) link.send({ type: 'left', peer, turn })
     // Another connection of it may be there.
     this.#pump(peer)
     calls.retry(peer)
@@ -124,7 +124,7 @@ export class Peers {
     if (!present.of(peer).includes(session)) return
     session.turn = turn
     this.#pump(peer)
-    link.tell({ type: 'came', peer, turn })
+    link.send({ type: 'came', peer, turn })
     calls.retry(peer)
   }
 
@@ -145,7 +145,7 @@ export class Peers {
         await queue.append(id, { type: 'message', id: randomUUID(), name, args, kwargs, ...when })
         const here = present.newest(id)
         if (here !== undefined) here.pump?.wake()
-        else link.tell({ type: 'kept', peer: id })
+        else link.send({ type: 'kept', peer: id })
       },
       call: (name, args = [], kwargs = {}, options) => calls.call(id, { name, args, kwargs }, options),
     }

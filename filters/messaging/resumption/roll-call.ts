@@ -108,7 +108,7 @@ export class RollCall {
       for (const node of await within(sets.get(NODES) as Awaitable<ReadonlySet<string>>))
         if (node !== self) nodes.set(node, { ids: undefined, answers: new Map() })
       if (nodes.size === 0 || signal?.aborted) return []
-      link.tell({ type: 'roll', id, pattern, ...question, ms: timeout })
+      link.send({ type: 'roll', id, pattern, ...question, ms: timeout })
       await ended
     } finally {
       clearTimeout(timer)
@@ -121,11 +121,11 @@ export class RollCall {
   #answer({ id, pattern, name, args, kwargs, ms }: Extract<News, { type: 'roll' }>, node: string): void {
     const { sessions, link } = this.#options
     const asked = askAll(sessions, pattern, { name, args, kwargs }, { timeout: ms })
-    link.tell({ type: 'asked', id, ids: asked.map(({ id }) => id) }, node)
+    link.send({ type: 'asked', id, ids: asked.map(({ id }) => id) }, node)
     for (const [index, { answer }] of asked.entries()) {
       void answer.then(({ value, error }) => {
         const what = error === undefined ? { value } : { error: failureIn(`request ${shown(name)}`, error) }
-        link.tell({ type: 'told', id, index, ...what }, node)
+        link.send({ type: 'told', id, index, ...what }, node)
       })
     }
   }

@@ -81,7 +81,7 @@ export class PeerCalls {
     this.#forwarded.set(session, forwarded)
     const before = forwarded.get(id)
     if (before !== undefined) {
-      if (before.answer !== undefined) this.#link.tell(before.answer, node)
+      if (before.answer !== undefined) this.#link.send(before.answer, node)
       return
     }
     const entry: { answer?: Answer } = {}
@@ -91,7 +91,7 @@ export class PeerCalls {
     void ask(session, id, request, { timeout: ms }).then(outcome => {
       if (outcome === undefined) return
       entry.answer = { type: 'answer', id, ...outcome }
-      this.#link.tell(entry.answer, node)
+      this.#link.send(entry.answer, node)
     })
   }
 
@@ -101,7 +101,7 @@ export class PeerCalls {
     const session = this.#present.newest(peer)
     if (ms < 1 || (session !== undefined && call.session === session)) return
     if (session === undefined) {
-      if (this.#link.tell({ type: 'ask', peer, id, name, args, kwargs, resend, ms })) call.resend = true
+      if (this.#link.send({ type: 'ask', peer, id, name, args, kwargs, resend, ms })) call.resend = true
       return
     }
     call.session = session

@@ -8,7 +8,7 @@ import type { OutgoingRequest, Session } from '../../../../filters/messaging/rpc
 
 /** A node with a peer whose answers the test triggers, and the messages of the node to others. */
 function node() {
-  const told: [news: News, node: string | undefined][] = []
+  const sent: [news: News, node: string | undefined][] = []
   const asked: [id: string, resend: boolean][] = []
   let answer = (_: unknown) => {}
   const session = {
@@ -23,9 +23,9 @@ function node() {
   } as unknown as Session
   const present = new Present()
   present.enter('copter1', session)
-  const link = { tell: (news: News, node?: string) => told.push([news, node]) > 0 } as unknown as Link
+  const link = { send: (news: News, node?: string) => sent.push([news, node]) > 0 } as unknown as Link
   return {
-    told,
+    sent,
     asked,
     calls: new PeerCalls(present, link, 1),
     present,
@@ -39,14 +39,14 @@ const ask = (resend: boolean, ms = 60_000) =>
 
 describe('a call between nodes', () => {
   it('is sent once on a connection, and answered each time that the other node sends it', async () => {
-    const { told, asked, calls, answer } = node()
+    const { sent, asked, calls, answer } = node()
     calls.forward(ask(false), 'b')
     calls.forward(ask(true), 'b')
     answer(12)
     await new Promise(setImmediate)
     calls.forward(ask(true), 'b')
     assert.deepEqual(asked, [['x', false]])
-    assert.deepEqual(told, Array(2).fill([{ type: 'answer', id: 'x', value: 12 }, 'b']))
+    assert.deepEqual(sent, Array(2).fill([{ type: 'answer', id: 'x', value: 12 }, 'b']))
   })
 
   it('is not kept for longer than its caller waits', t => {
@@ -62,13 +62,13 @@ describe('a call between nodes', () => {
   })
 
   it('is sent to the other nodes while the peer is not connected here, with resend from the second time on', async () => {
-    const { told, calls, present, session, asked, answer } = node()
+    const { sent, calls, present, session, asked, answer } = node()
     present.leave('copter1', session)
     const called = calls.call('copter1', { name: 'battery', args: [], kwargs: {} })
     await new Promise(setImmediate)
     calls.retry()
     assert.deepEqual(
-      told.map(([news]) => news.type === 'ask' && [news.name, news.resend]),
+      sent.map(([news]) => news.type === 'ask' && [news.name, news.resend]),
       [
         ['battery', false],
         ['battery', true],
