@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Awaitable, Client, Drop, Host, Message, Payload, Server, Verdict } from 'filtered-websocket'
 import type {} from 'filtered-websocket/filters/announce'
 import type {} from 'filtered-websocket/filters/clock'
-import { isPromise, RateLimitedLog } from 'filtered-websocket/kit'
+import { Heartbeat, isPromise, RateLimitedLog } from 'filtered-websocket/kit'
 import { writeAnnouncement } from '../protocols/clever-show/announcement.ts'
 import { FILE } from '../protocols/clever-show/frame.ts'
 import { Malformed } from '../protocols/clever-show/malformed.ts'
@@ -15,8 +15,8 @@ import { Session } from './messaging/rpc/session.ts'
 import { answerTime } from './messaging/rpc/time.ts'
 import { offerTopics } from './messaging/rpc/topics.ts'
 import { Connection } from './messaging/transport/connection.ts'
-import { Heartbeat } from './messaging/transport/heartbeat.ts'
 import { Listener } from './messaging/transport/listener.ts'
+import { Pulse } from './messaging/transport/pulse.ts'
 import { Codecs } from './messaging/wire/codecs.ts'
 import { limitsOf } from './messaging/wire/limits.ts'
 import type { Action, Frame, Messaging } from './messaging/wire/message.ts'
@@ -87,8 +87,8 @@ export const setup = async (host: Host<typeof options>) => {
   const announce =
     listener &&
     host.use('announce').register(chosen['messaging-host'], announcement => writeAnnouncement(announcement, Buffer))
-  const heartbeatInterval = chosen['messaging-heartbeat'] * 1000
-  const heartbeat = new Heartbeat(heartbeatInterval, client => void api.call(client, 'id').catch(() => {}))
+  const heartbeat = new Heartbeat<Pulse>(chosen['messaging-heartbeat'] * 1000)
+  const askId = (client: Client) => void api.call(client, 'id').catch(() => {})
 
   function accept(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
@@ -100,7 +100,9 @@ export const setup = async (host: Host<typeof options>) => {
     try {
       const client = connection.attach(server)
       client.codec = codecs.framed
-      heartbeat.add(client, socket)
+      const pulse = new Pulse(client, socket, askId)
+      heartbeat.add(pulse)
+      socket.once('close', () => heartbeat.remove(pulse))
     } catch (error) {
       log.debug({ err: error, remote: connection.remote }, 'messaging peer not accepted')
       socket.destroy()
@@ -212,13 +214,13 @@ export const setup = async (host: Host<typeof options>) => {
       )
       const url = listener.urlOf(endpoint)
       log.info({ url }, `messaging listens on ${url}`)
-      if (heartbeatInterval > 0) host.every(heartbeatInterval, () => heartbeat.beat())
       await announce?.(endpoint)
     },
 
     ...(listener?.reload && { reload: listener.reload }),
 
     async stop() {
+      heartbeat.stop()
       listener?.close()
       await files.close()
       await resumption?.stop()

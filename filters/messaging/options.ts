@@ -50,7 +50,7 @@ export const options = {
     min: 0,
     max: 86_400,
     describe:
-      'Seconds of silence after which a TCP peer is asked for its id; after as many more it is disconnected. 0 disables',
+      'Seconds between requests for the id of a TCP peer; one that is silent from one to the next is disconnected. 0 disables',
   },
   'messaging-idle': {
     type: 'number',

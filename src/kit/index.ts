@@ -1,6 +1,7 @@
 // Bounded facilities that filters share. Import as `filtered-websocket/kit`.
 
 export { isPromise, withDeadline } from '../contract/deadline.ts'
+export { acceptedBytes } from './accepted-bytes.ts'
 export { BoundedMap } from './bounded-map.ts'
 export { type Claims, claimAt, claimString, claimStrings } from './claims.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint, withoutBrackets } from './endpoint.ts'
@@ -9,8 +10,10 @@ export { FileHashes } from './files/hashes.ts'
 export { namesIn } from './files/path.ts'
 export { FileStore, type FileStoreOptions, type FileWrite, type WriteOptions } from './files/store.ts'
 export type { StoredFile } from './files/stored-file.ts'
+export { Heartbeat, type Pinged } from './heartbeat.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback, originForm } from './host.ts'
 export { isHostname, isPort } from './hostname.ts'
+export { inSlices } from './in-slices.ts'
 export { isInside } from './is-inside.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
 export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'

@@ -590,6 +590,20 @@ describe('messaging over TCP', () => {
     assert.ok(!slow.received.some(({ type }) => type === 'response'), 'it has not read it all, or nothing was proved')
   })
 
+  for (const size of [100_000, 1_000_000, 10_000_000])
+    it(`does not close a peer that pauses while ${size} bytes are on the way`, async t => {
+      const large = building(messaging => void messaging.request('large', () => 'x'.repeat(size)))
+      const { server, peer } = await door(t, [large], { messagingAskId: true, messagingHeartbeat: 0.1 })
+      const slow = await peer()
+      const [asked] = await slow.get(1)
+      slow.socket.pause()
+      slow.send(response('id', (asked as Request).id, 'slow'), request('large', '1'))
+      await sleep(1000)
+      slow.socket.resume()
+      await until(() => slow.received.some(({ type }) => type === 'response'), 'the answer')
+      assert.equal(server.counters.closed, 0)
+    })
+
   it('closes a peer that no longer answers, but no silent peer that answers or has no id', async t => {
     const { server, clientOf, peer } = await door(t, [], { messagingAskId: true, messagingHeartbeat: 0.3 })
     const [silent, gone, deaf] = [await peer(), await peer(), await peer()]
