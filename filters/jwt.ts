@@ -143,7 +143,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
         await revocations.add(which, seconds)
       } finally {
         if ('sub' in which) server?.disconnect(which, REVOKED, 'revoked')
-        else for (const client of sessions.withId(which.jti)) client.disconnect(REVOKED, 'revoked')
+        else await sessions.eachWithId(which.jti, client => client.disconnect(REVOKED, 'revoked'))
       }
     },
   }

@@ -94,11 +94,8 @@ export const setup = (host: Host<typeof options>) => {
   /** Identity for which each client's connection was counted. */
   const counted = new WeakMap<Client, string>()
 
-  every(SWEEP_MS, () => {
-    const now = Date.now()
-    addresses.sweep(now)
-    identities.sweep(now)
-  })
+  every(SWEEP_MS, () => addresses.sweep(Date.now()))
+  every(SWEEP_MS, () => identities.sweep(Date.now()))
 
   function meterOf(client: Client, now: number): Meter {
     let meter = meters.get(client)

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Server } from 'filtered-websocket'
+import { inSlices } from 'filtered-websocket/kit'
 import { Counter, Gauge, Registry } from 'prom-client'
 
 /** Milliseconds between samples of the event loop. */
@@ -38,13 +39,13 @@ export function metricsOf(server: Server) {
         for (const [labels, value] of read()) this.inc(labels, value)
       },
     })
-  const gauge = (name: string, help: string, read: () => number) =>
+  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
     new Gauge({
       name,
       help,
       registers: [registry],
-      collect() {
-        this.set(read())
+      async collect() {
+        this.set(await read())
       },
     })
   const byLabel = <L extends string>(label: L, values: Readonly<Record<string, number>>) =>
@@ -65,9 +66,11 @@ export function metricsOf(server: Server) {
     },
   })
   gauge('fws_clients', 'open clients', () => server.clients.size)
-  gauge('fws_outbox_bytes', 'bytes queued and not yet written to the operating system', () => {
+  gauge('fws_outbox_bytes', 'bytes queued and not yet written to the operating system', async () => {
     let bytes = 0
-    for (const client of server.clients.values()) bytes += client.buffered
+    await inSlices(server.clients.values(), client => {
+      bytes += client.buffered
+    })
     return bytes
   })
   total('fws_opened_total', 'clients opened', () => counters.opened)

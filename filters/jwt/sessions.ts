@@ -1,5 +1,5 @@
 import type { Client } from 'filtered-websocket'
-import { claimStrings } from 'filtered-websocket/kit'
+import { claimStrings, inSlices } from 'filtered-websocket/kit'
 import type { Claims, Token } from './verify.ts'
 
 /** WebSocket close code: not authenticated, or the token has expired. */
@@ -35,12 +35,14 @@ export class Sessions {
     return this.#sessions.get(client)?.token
   }
 
-  /** Clients with this token id, also those whose check is pending. */
-  withId(jti: string): readonly Client[] {
+  /** Handles the clients with this token id, also those whose check is pending. */
+  async eachWithId(jti: string, handle: (client: Client) => void): Promise<void> {
     const tokensOf = (client: Client) => [this.tokenOf(client), this.#unchecked.get(client)]
-    return [...this.#open, ...this.#arriving].filter(client =>
-      tokensOf(client).some(token => token?.claims.jti === jti),
-    )
+    // In this order, since clients open meanwhile.
+    for (const clients of [this.#arriving, this.#open])
+      await inSlices(clients, client => {
+        if (tokensOf(client).some(token => token?.claims.jti === jti)) handle(client)
+      })
   }
 
   /**
@@ -93,10 +95,10 @@ export class Sessions {
    *
    * @param now - seconds since 1970.
    */
-  sweep(now: number): void {
-    for (const client of this.#open) {
+  sweep(now: number): Promise<void> | undefined {
+    return inSlices(this.#open, client => {
       const session = this.#sessions.get(client)
-      if (session === undefined) continue
+      if (session === undefined) return
       const { expires } = session.token
       if (now >= expires + this.#graceSeconds) {
         client.disconnect(UNAUTHENTICATED, 'token expired')
@@ -104,6 +106,6 @@ export class Sessions {
         session.isWarned = true
         client.send(JSON.stringify({ auth: 'expiring', expires }), 'notice')
       }
-    }
+    })
   }
 }

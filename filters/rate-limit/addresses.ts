@@ -56,8 +56,8 @@ export class Addresses {
     return undefined
   }
 
-  sweep(now: number): void {
-    this.#connects.deleteWhere(bucket => bucket.isFull(now))
+  sweep(now: number): Promise<void> | undefined {
+    return this.#connects.deleteWhere(bucket => bucket.isFull(now))
   }
 
   #leave(network: string): void {

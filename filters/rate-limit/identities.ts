@@ -49,8 +49,8 @@ export class Identities {
     }
   }
 
-  sweep(now: number): void {
-    this.#meters.deleteWhere(meter => meter.isFull(now))
+  sweep(now: number): Promise<void> | undefined {
+    return this.#meters.deleteWhere(meter => meter.isFull(now))
   }
 }
 

@@ -1,3 +1,5 @@
+import { inSlices } from './in-slices.ts'
+
 /**
  * A `Map` with at most `max` entries, which evicts the entry that was set longest ago.
  *
@@ -35,8 +37,19 @@ export class BoundedMap<K, V> extends Map<K, V> {
     return value
   }
 
-  /** Deletes the entries whose values pass the test. */
-  deleteWhere(test: (value: V) => boolean): void {
-    for (const [key, value] of this) if (test(value)) this.delete(key)
+  /** Deletes the entries whose values pass the test, in slices; see `inSlices`. */
+  deleteWhere(test: (value: V) => boolean): Promise<void> | undefined {
+    return inSlices(this.#present(), ([key, value]) => {
+      if (test(value)) this.delete(key)
+    })
+  }
+
+  /** As many entries as there are now: those that are set meanwhile come last, and could continue without end. */
+  *#present(): Iterable<[K, V]> {
+    let rest = this.size
+    for (const entry of this) {
+      yield entry
+      if (--rest === 0) return
+    }
   }
 }

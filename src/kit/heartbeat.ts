@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { inSlices } from './in-slices.ts'
 
 /** Groups that are checked one after the other within an interval. */
@@ -83,6 +84,8 @@ export class Heartbeat<T extends Pinged> {
     if (this.#isChecking) return
     this.#isChecking = true
     const part = this.#parts[this.#next++ % PARTS]!
+    // Reads answers that have arrived while the process was busy.
+    await nextTurn()
     await inSlices(part, ([connection, pulse]) => {
       if (this.#isAlive(connection, pulse)) return
       part.delete(connection)

@@ -4,26 +4,33 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const SLICE_MS = 1
 
 /**
- * Calls `work` for each item, in slices of 1 ms between which the event loop serves its sockets and timers.
+ * Calls `work` for each item, in slices of 1 ms between which the event loop serves its sockets and timers. Returns a promise if
+ * the first slice, which runs at once, does not reach the end.
  *
- * The first slice runs after input that already waits has been read. Of a `Map` or a `Set`, entries that are deleted meanwhile
- * are skipped, and entries that are added are included; `work` MUST NOT add one for each that it gets.
+ * Of a `Map` or a `Set`, entries that are deleted meanwhile are skipped, and entries that are added are included; `work` MUST NOT
+ * add one for each that it gets.
  *
- * @throws (rejects) the first error of `work`; later items are skipped.
+ * @throws the first error of `work`, or rejects with it; later items are skipped.
  * @example
  * host.every(1000, () => inSlices(sessions, session => session.check()))
  */
-export async function inSlices<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
-  let end = await nextSlice()
-  for (const item of items) {
-    work(item)
-    // Before the next item is read, since it may be deleted meanwhile.
-    if (performance.now() >= end) end = await nextSlice()
-  }
+export function inSlices<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> | undefined {
+  const rest = items[Symbol.iterator]()
+  return runSlice(rest, work) ? undefined : runRest(rest, work)
 }
 
-/** The end of a slice that begins in the next turn of the event loop. */
-async function nextSlice(): Promise<number> {
-  await nextTurn()
-  return performance.now() + SLICE_MS
+async function runRest<T>(rest: Iterator<T>, work: (item: T) => void): Promise<void> {
+  do await nextTurn()
+  while (!runSlice(rest, work))
+}
+
+/** Returns whether all is done. */
+function runSlice<T>(rest: Iterator<T>, work: (item: T) => void): boolean {
+  const end = performance.now() + SLICE_MS
+  do {
+    const next = rest.next()
+    if (next.done) return true
+    work(next.value)
+  } while (performance.now() < end)
+  return false
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BoundedMap } from '../../src/kit/bounded-map.ts'
+import { slices } from '../support/slices.ts'
 
 describe('a bounded map', () => {
   for (const [keys, left, evicted] of [
@@ -36,10 +37,26 @@ describe('a bounded map', () => {
     )
   })
 
-  it('deletes the entries whose values pass a test', () => {
+  it('deletes the entries whose values pass a test', async () => {
     const map = new BoundedMap<string, number>(100)
+    await map.deleteWhere(() => true)
     for (const value of [1, 2, 3]) map.set(String(value), value)
-    map.deleteWhere(value => value !== 2)
+    await map.deleteWhere(value => value !== 2)
     assert.deepEqual([...map], [['2', 2]])
+  })
+
+  it('tests each of 100,000 entries once and in slices, also those that are used meanwhile', async () => {
+    const measured = slices()
+    const map = new BoundedMap<number, number>(100_000)
+    for (let i = 0; i < 100_000; i++) map.set(i, i)
+    let tests = 0
+    await map.deleteWhere(value => {
+      measured.work(0.005)
+      tests++
+      map.use(value, () => value)
+      return value % 2 === 0
+    })
+    assert.deepEqual([tests, map.size], [100_000, 50_000])
+    measured.check()
   })
 })

@@ -30,7 +30,10 @@ describe('work in slices', () => {
       await inSlices(items, item => void seen.push(item))
       assert.deepEqual(seen, [1, 2])
     }
-    await inSlices([], () => assert.fail())
+    assert.equal(
+      inSlices([], () => assert.fail()),
+      undefined,
+    )
   })
 
   it('skips entries that are deleted meanwhile and includes those that are added', async () => {
@@ -46,7 +49,7 @@ describe('work in slices', () => {
     assert.deepEqual(seen, [1, 2, 4, 5])
   })
 
-  it('begins after the current turn, and lets other work run between two slices', async () => {
+  it('begins at once, and lets other work run between two slices', async () => {
     const order: string[] = []
     const done = inSlices(['a', 'b'], item => {
       order.push(item)
@@ -55,17 +58,22 @@ describe('work in slices', () => {
     })
     order.push('first')
     await done
-    assert.deepEqual(order, ['first', 'a', 'after a', 'b', 'after b'])
+    assert.deepEqual(order, ['a', 'first', 'after a', 'b', 'after b'])
   })
 
   it('ends with the error of an item', async () => {
     const seen: number[] = []
-    const work = inSlices([1, 2, 3], item => {
+    const fail = (item: number) => {
       seen.push(item)
       if (item === 2) throw new Error('broken')
+    }
+    assert.throws(() => inSlices([1, 2, 3], fail), { message: 'broken' })
+    const late = inSlices([1, 2, 3], item => {
+      spin(LONG)
+      fail(item)
     })
-    await assert.rejects(work, { message: 'broken' })
-    assert.deepEqual(seen, [1, 2])
+    await assert.rejects(late!, { message: 'broken' })
+    assert.deepEqual(seen, [1, 2, 1, 2])
   })
 
   it('never holds the event loop for 100,000 items', async () => {
