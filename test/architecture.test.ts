@@ -13,7 +13,7 @@ const ROOMS = [
   ['fanout'],
   ['peer'],
   ['cluster'],
-  ['hub'],
+  ['hub', 'websocket'],
   ['http', 'modules'],
   ['lifecycle'],
   ['testing'],

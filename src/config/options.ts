@@ -109,6 +109,14 @@ export const coreOptions = {
     integer: true,
     describe: `Largest received message in bytes, up to ${MAX_PAYLOAD}; a larger one closes the client with 1009`,
   },
+  'max-control': {
+    type: 'number',
+    default: 100,
+    min: 0,
+    integer: true,
+    describe:
+      'Pings, pongs and empty fragments per second from each client, twice as many in a burst; more closes it with 1008; 0 disables the limit',
+  },
   'max-buffered': {
     type: 'number',
     default: 1_048_576,

@@ -3,14 +3,15 @@ import { FwsError } from './errors.ts'
 /** Bytes of the reason in a Close frame: 125 less the code (RFC 6455, section 5.5). */
 const MAX_REASON = 123
 
-/**
- * Accepts the codes that an endpoint may send: 1000 to 1014 without the reserved ones, and 3000 to 4999 (RFC 6455, section 7.4).
- *
- * @throws FwsError `ERR_CLOSE_CODE`.
- */
+/** Whether an endpoint may send the code: 1000 to 1014 without the reserved ones, and 3000 to 4999 (RFC 6455, section 7.4). */
+export function isCloseCode(code: number): boolean {
+  const isRegistered = code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006
+  return Number.isInteger(code) && (isRegistered || (code >= 3000 && code <= 4999))
+}
+
+/** @throws FwsError `ERR_CLOSE_CODE` for a code that an endpoint must not send. */
 export function checkCloseCode(code: number): void {
-  const registered = code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006
-  if (Number.isInteger(code) && (registered || (code >= 3000 && code <= 4999))) return
+  if (isCloseCode(code)) return
   throw new FwsError(
     'ERR_CLOSE_CODE',
     `a close code is 1000 to 1014 (not 1004 to 1006) or 3000 to 4999, received ${code}`,

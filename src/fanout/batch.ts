@@ -1,4 +1,5 @@
 import type { Payload } from '../contract/payload.ts'
+import { join } from './block.ts'
 import { Pieces } from './pieces.ts'
 import type { Wire } from './wire.ts'
 
@@ -69,7 +70,7 @@ export class Batch {
     }
     const isPieced = frames.some(frame => frame instanceof Pieces)
     const run = {
-      buffer: isPieced ? NOTHING : joined(frames as Buffer[], end),
+      buffer: isPieced ? NOTHING : end === 0 ? NOTHING : join(frames as Buffer[], end),
       pieces: isPieced ? frames.map(frame => (frame instanceof Pieces ? frame.pieces : [frame])) : undefined,
       ends,
       count,
@@ -77,8 +78,4 @@ export class Batch {
     this.#runs.set(wire, run)
     return run
   }
-}
-
-function joined(frames: readonly Buffer[], length: number): Buffer {
-  return frames.length === 1 ? frames[0]! : Buffer.concat(frames, length)
 }

@@ -5,7 +5,6 @@ import { extendedFrame, frame } from './frame.ts'
 
 /** Window sizes in bits. zlib does not write raw deflate with a window of 8 bits: such clients get uncompressed messages. */
 const MIN_WINDOW = 9
-const MAX_WINDOW = 15
 /** Bytes removed from the end of a flush (RFC 7692, section 7.2.1). */
 const TAIL = 4
 
@@ -22,10 +21,9 @@ export class Deflate {
     this.#threshold = threshold
   }
 
-  /** @param extensions - the negotiated Sec-WebSocket-Extensions. */
-  frameFor(extensions: string | undefined): Transport['frame'] {
-    const window = windowOf(extensions)
-    if (window === undefined || window < MIN_WINDOW) return frame
+  /** @param window - of the client in bits; 0: it gets uncompressed messages. */
+  frameFor(window: number): Transport['frame'] {
+    if (window < MIN_WINDOW) return frame
     let compressed = this.#frames.get(window)
     if (compressed === undefined) {
       compressed = payload => this.#compress(payload, window)
@@ -42,11 +40,4 @@ export class Deflate {
     if (bytes.length - TAIL >= size) return frame(payload)
     return extendedFrame(typeof payload === 'string', bytes.subarray(0, bytes.length - TAIL))
   }
-}
-
-/** The negotiated window size in bits; `undefined` without permessage-deflate. */
-function windowOf(extensions: string | undefined): number | undefined {
-  if (extensions === undefined || !/\bpermessage-deflate\b/.test(extensions)) return undefined
-  const [, bits] = /\bserver_max_window_bits=(\d+)/.exec(extensions) ?? []
-  return bits === undefined ? MAX_WINDOW : Number(bits)
 }

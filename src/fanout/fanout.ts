@@ -5,7 +5,7 @@ import { NumberedSelection, Selection } from './selection.ts'
 import type { Member, Topic } from './topic.ts'
 import type { Frame, Wire } from './wire.ts'
 
-/** Queued messages, of one client or of all, that trigger an immediate flush. */
+/** Queued messages, of one client or of one topic, that trigger an immediate flush. */
 const MAX_FRAMES = 1024
 
 /**
@@ -21,7 +21,6 @@ export class Fanout {
   #flushes = 0
   #dirty: Topic[] = []
   #touched: Member[] = []
-  #frames = 0
   #bytes = 0
   #isEmpty = true
   /** Whether a flush at the end of the turn is scheduled. */
@@ -45,7 +44,7 @@ export class Fanout {
     this.#bytes += topic.batch.append(seq, payload, format, except, topic.wires.keys())
     if (except !== undefined) except.exceptedAt = seq
     this.#schedule()
-    if (++this.#frames >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
+    if (topic.batch.seqs.length >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
   }
 
   /** Sends to one client; the frame may be shared with others. */
@@ -97,7 +96,6 @@ export class Fanout {
     const touched = this.#touched
     this.#dirty = []
     this.#touched = []
-    this.#frames = 0
     this.#bytes = 0
     this.#isEmpty = true
     for (const topic of dirty) {
@@ -156,6 +154,25 @@ export class Fanout {
 
   /** Writes the selection of one client: its frames and the batches of its topics, merged by `seq`. */
   #writeMerged(outbox: Member): void {
+    if (outbox.topics.some(isPending)) this.#mergeTopics(outbox)
+    else this.#writeOwn(outbox)
+  }
+
+  /** Writes the frames of one client whose topics have none. */
+  #writeOwn(outbox: Member): void {
+    const { frames, bytes } = outbox
+    if (frames.length === 0) return
+    outbox.clear()
+    if (frames.every(frame => Buffer.isBuffer(frame))) {
+      outbox.writeAll(frames, bytes, frames.length)
+      return
+    }
+    const selection = new Selection(outbox)
+    for (const frame of frames) selection.addFrame(frame)
+    outbox.writeAll(selection.pieces(), selection.bytes, selection.frames, selection.largest)
+  }
+
+  #mergeTopics(outbox: Member): void {
     const selection = outbox.wire.isNumbered ? new NumberedSelection(outbox) : new Selection(outbox)
     const batches: Batch[] = []
     const sinces: number[] = []
@@ -206,4 +223,8 @@ export class Fanout {
     this.#isScheduled = false
     this.flush()
   }
+}
+
+function isPending(topic: Topic): boolean {
+  return topic.flushing !== undefined || topic.batch !== undefined
 }

@@ -1,7 +1,9 @@
 import type { Encoded } from '../contract/codec.ts'
 import type { Payload } from '../contract/payload.ts'
+import { allocate } from './block.ts'
 import { COPY_BELOW, Pieces } from './pieces.ts'
 
+const FIN = 0x80
 const FIN_TEXT = 0x81
 const FIN_BINARY = 0x82
 const RSV1 = 0x40
@@ -14,17 +16,32 @@ export function frame(payload: Payload): Buffer {
   const isText = typeof payload === 'string'
   const length = isText ? Buffer.byteLength(payload) : payload.length
   const start = headerBytes(length)
-  const out = Buffer.allocUnsafe(start + length)
+  const out = allocate(start + length)
   writeHeader(out, 0, isText ? FIN_TEXT : FIN_BINARY, length)
-  if (isText) out.write(payload, start)
+  // As many bytes as characters: ASCII.
+  if (isText) out.write(payload, start, payload.length === length ? 'latin1' : 'utf8')
   else payload.copy(out, start)
+  return out
+}
+
+const NO_PAYLOAD = Buffer.alloc(0)
+
+/**
+ * An unmasked control frame (RFC 6455, section 5.5).
+ *
+ * @param payload - at most 125 bytes.
+ */
+export function controlFrame(opcode: number, payload: Buffer = NO_PAYLOAD): Buffer {
+  const out = Buffer.allocUnsafe(2 + payload.length)
+  writeHeader(out, 0, FIN | opcode, payload.length)
+  payload.copy(out, 2)
   return out
 }
 
 /** A frame with RSV1 set, for a message compressed by permessage-deflate (RFC 7692, section 6). */
 export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
   const start = headerBytes(bytes.length)
-  const out = Buffer.allocUnsafe(start + bytes.length)
+  const out = allocate(start + bytes.length)
   writeHeader(out, 0, (isText ? FIN_TEXT : FIN_BINARY) | RSV1, bytes.length)
   bytes.copy(out, start)
   return out
@@ -34,7 +51,7 @@ export function extendedFrame(isText: boolean, bytes: Buffer): Buffer {
 export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
   const lengths = messages.map(lengthOf)
   if (lengths.some(length => length >= COPY_BELOW)) return inPieces(messages, lengths)
-  const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
+  const out = allocate(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
   let at = 0
   for (const [i, message] of messages.entries()) {
     const isText = typeof message === 'string'
@@ -53,7 +70,7 @@ function inPieces(messages: Exclude<Encoded, Payload>, lengths: readonly number[
   const parts: Uint8Array[] = []
   for (const [i, message] of messages.entries()) {
     const isText = typeof message === 'string'
-    const header = Buffer.allocUnsafe(headerBytes(lengths[i]!))
+    const header = allocate(headerBytes(lengths[i]!))
     writeHeader(header, 0, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
     parts.push(header)
     if (isText) parts.push(Buffer.from(message))
@@ -82,7 +99,7 @@ const NUMBER_BYTES = 8
  */
 export function numberedHead(number: number, length: number): Buffer {
   const start = headerBytes(NUMBER_BYTES + length)
-  const head = Buffer.allocUnsafe(start + NUMBER_BYTES)
+  const head = allocate(start + NUMBER_BYTES)
   writeHeader(head, 0, FIN_BINARY, NUMBER_BYTES + length)
   head.writeUInt32BE(Math.floor(number / 2 ** 32), start)
   head.writeUInt32BE(number >>> 0, start + 4)

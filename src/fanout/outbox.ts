@@ -1,12 +1,19 @@
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Counters } from '../contract/metrics.ts'
 import type { Transport } from '../contract/transport.ts'
+import { acceptedBytes } from '../kit/accepted-bytes.ts'
+import { BLOCK_BYTES, compact, join } from './block.ts'
 import { count } from './counters.ts'
 import { COPY_BELOW, joinSmall } from './pieces.ts'
 import type { Frame, Wire } from './wire.ts'
 
 /** Smaller pieces are copied together: a queued piece takes some 400 bytes of overhead, which no limit counts. */
 const SMALL = 4096
+
+/** Milliseconds without progress after which a client above the limit is slow, and the multiple of the limit that is never waited for. */
+const STALLED_MS = 1000
+const MAX_BURST = 4
 
 /** Shared by all empty outboxes. */
 const NO_FRAMES: readonly Frame[] = []
@@ -51,6 +58,9 @@ export class Outbox<T = unknown> {
   #drained: Promise<void> | undefined
   /** Bytes of the one message above the limit that may be in flight; it does not count towards the limit. */
   #oversize = 0
+  /** Bytes that the operating system had accepted, and when, at the last progress while the limit was exceeded. */
+  #accepted = 0
+  #progressAt = 0
 
   constructor(wire: Wire, limits: SendLimits, counters: Counters, owner: OutboxOwner) {
     this.wire = wire
@@ -132,9 +142,9 @@ export class Outbox<T = unknown> {
   /**
    * Writes several pieces in one system call.
    *
-   * @param largest - bytes of the largest frame.
+   * @param largestFrame - in bytes. Default: each piece is a frame.
    */
-  writeAll(pieces: readonly Buffer[], bytes: number, frames: number, largest = 0): void {
+  writeAll(pieces: readonly Buffer[], bytes: number, frames: number, largestFrame?: number): void {
     if (pieces.length === 1) {
       this.write(pieces[0]!, frames)
       return
@@ -143,10 +153,11 @@ export class Outbox<T = unknown> {
     if (socket === undefined) return
     try {
       if (bytes < COPY_BELOW) {
-        this.#hand(socket, Buffer.concat(pieces, bytes))
+        this.#hand(socket, join(pieces, bytes))
       } else {
         socket.cork()
         const handed = joinSmall(pieces, SMALL, COPY_BELOW)
+        const largest = largestFrame ?? Math.max(...pieces.map(({ length }) => length))
         const isOversize = largest > this.#limits.maxBuffered && this.#oversize === 0
         if (isOversize) this.#oversize = largest
         for (const [i, piece] of handed.entries()) {
@@ -165,8 +176,7 @@ export class Outbox<T = unknown> {
   #writable(frames: number): Duplex | undefined {
     const socket = this.#socket
     if (socket === undefined || !socket.writable) return undefined
-    // Reached only under the policy `drop`: under `close` the client is closed.
-    if (socket.writableLength - this.#oversize > this.#limits.maxBuffered) {
+    if (this.#limits.slowClients === 'drop' && this.#waiting(socket) > this.#limits.maxBuffered) {
       count(this.#counters.drops, 'slow client', frames)
       return undefined
     }
@@ -174,12 +184,19 @@ export class Outbox<T = unknown> {
   }
 
   #hand(socket: Duplex, piece: Buffer): void {
-    if (piece.length <= this.#limits.maxBuffered || this.#oversize > 0) {
-      socket.write(piece)
+    if (piece.length > this.#limits.maxBuffered && this.#oversize === 0) {
+      this.#oversize = piece.length
+      this.#handLast(socket, piece)
       return
     }
-    this.#oversize = piece.length
-    this.#handLast(socket, piece)
+    // Behind others it waits: it must not keep more memory than it is counted for. The first keeps a block at most.
+    const waits = socket.writableLength > 0 || piece.buffer.byteLength > BLOCK_BYTES
+    socket.write(waits ? compact(piece) : piece)
+  }
+
+  /** Bytes that wait for the socket and count towards the limit. */
+  #waiting(socket: Duplex): number {
+    return socket.writableLength - this.#oversize
   }
 
   /** Writes the last piece of a message above the limit. */
@@ -192,9 +209,27 @@ export class Outbox<T = unknown> {
   #settle(socket: Duplex, bytes: number, frames: number): void {
     this.#counters.bytesOut += bytes
     this.#counters.deliveries += frames
-    if (this.#limits.slowClients === 'close' && socket.writableLength - this.#oversize > this.#limits.maxBuffered) {
+    if (this.#limits.slowClients === 'close' && this.#isSlow(socket)) {
       this.close()
       this.#owner.fellBehind()
     }
+  }
+
+  /** Whether it is above the limit and has taken nothing for a while, or is far above: a burst alone makes no client slow. */
+  #isSlow(socket: Duplex): boolean {
+    const { maxBuffered } = this.#limits
+    const waiting = this.#waiting(socket)
+    if (waiting <= maxBuffered) {
+      this.#progressAt = 0
+      return false
+    }
+    if (waiting > MAX_BURST * maxBuffered) return true
+    const accepted = acceptedBytes(socket as Socket)
+    const now = performance.now()
+    if (this.#progressAt === 0 || accepted !== this.#accepted) {
+      this.#accepted = accepted
+      this.#progressAt = now
+    }
+    return now - this.#progressAt > STALLED_MS
   }
 }

@@ -1,27 +1,29 @@
+import { join } from './block.ts'
+
 /** Bytes from which a separate write costs less than a copy. */
 export const COPY_BELOW = 16_384
 
 /** Copies adjacent parts below `small` bytes together, into parts of at most `most` bytes. Larger parts are not copied. */
 export function joinSmall(parts: readonly Uint8Array[], small: number, most: number): Buffer[] {
   const joined: Buffer[] = []
-  let waiting: Uint8Array[] = []
+  let waiting: Buffer[] = []
   let bytes = 0
-  const join = () => {
-    if (waiting.length > 0) joined.push(Buffer.concat(waiting, bytes))
+  const end = () => {
+    if (waiting.length > 0) joined.push(join(waiting, bytes))
     waiting = []
     bytes = 0
   }
   for (const part of parts) {
     const isLarge = part.length >= small
-    if (isLarge || bytes + part.length > most) join()
-    if (isLarge) {
-      joined.push(Buffer.isBuffer(part) ? part : Buffer.from(part.buffer, part.byteOffset, part.length))
-    } else {
-      waiting.push(part)
+    if (isLarge || bytes + part.length > most) end()
+    const buffer = Buffer.isBuffer(part) ? part : Buffer.from(part.buffer, part.byteOffset, part.length)
+    if (isLarge) joined.push(buffer)
+    else {
+      waiting.push(buffer)
       bytes += part.length
     }
   }
-  join()
+  end()
   return joined
 }
 

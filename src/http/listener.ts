@@ -16,12 +16,12 @@ import { DROP } from '../contract/drop.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { count } from '../fanout/counters.ts'
 import type { Hub } from '../hub/hub.ts'
-import { hostProblem, isHostAllowed, originForm } from '../kit/host.ts'
+import { isHostAllowed, originForm } from '../kit/host.ts'
 import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
-import { badCertificate, certificateProblem } from './certificate.ts'
-import { hasTooManyFields, TOO_MANY_FIELDS } from './handshake.ts'
+import type { ByteStream } from '../websocket/endpoint.ts'
+import { requestProblem } from './checks.ts'
 import { listenOn, socketPath, urlOf } from './listen.ts'
 import { offersWebSocket, withoutOffer } from './offered-protocol.ts'
 import { PendingRequests } from './pending-requests.ts'
@@ -30,7 +30,6 @@ import { answer, refusal } from './refusal.ts'
 import { Tap } from './tap.ts'
 import { readTls, type TlsSettings } from './tls.ts'
 import type { Upgrades } from './upgrade.ts'
-import type { ByteStream } from './websocket.ts'
 
 export interface ListenOptions extends TlsSettings {
   readonly port: number
@@ -71,6 +70,8 @@ export class Listener {
   readonly #sockets = new Set<Socket>()
   /** The bound address. */
   #boundTo = ''
+  /** The last Host header that was allowed: nearly all requests have the same. */
+  #allowedHost: string | undefined
   readonly #limitedLog: RateLimitedLog
 
   /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
@@ -160,7 +161,10 @@ export class Listener {
 
   /** Whether requests with this Host header are served. */
   isHostAllowed(header: string | undefined): boolean {
-    return isHostAllowed(header, this.#boundTo, this.#options.hosts)
+    if (header !== undefined && header === this.#allowedHost) return true
+    const isAllowed = isHostAllowed(header, this.#boundTo, this.#options.hosts)
+    if (isAllowed) this.#allowedHost = header
+    return isAllowed
   }
 
   /** Closes the port; settles when all pending requests are answered. */
@@ -203,17 +207,10 @@ export class Listener {
   }
 
   #check(req: IncomingMessage): Refusal | undefined {
-    const { host = '(none)', expect = '' } = req.headers
-    const close = { Connection: 'close' }
-    if (hasTooManyFields(req)) return refusal(431, TOO_MANY_FIELDS, close)
-    const problem = certificateProblem(req.socket)
-    if (problem !== undefined) return refusal(403, badCertificate(problem), close)
-    const badHost = hostProblem(req)
-    if (badHost !== undefined) return refusal(400, badHost, close)
-    if (!this.isHostAllowed(req.headers.host)) return refusal(403, `host ${host} is not served here; see --hosts`)
-    req.url = originForm(req.url!)
+    const problem = requestProblem(req, this)
+    if (problem !== undefined) return problem
     // RFC 9110, section 10.1.1.
-    if (!/^(?:100-continue)?$/i.test(expect)) return refusal(417, 'only 100-continue can be expected')
+    if (!/^(?:100-continue)?$/i.test(req.headers.expect ?? '')) return refusal(417, 'only 100-continue can be expected')
     return undefined
   }
 

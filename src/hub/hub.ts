@@ -138,8 +138,8 @@ export class Hub implements ClientHost {
     client.openSoon(transport)
     return {
       client,
-      receive: (payload, views) => client.receive(payload, views),
-      settled: then => client.mailbox.whenIdle(then),
+      receive: (payload, views) => client.receive(payload, Buffer.byteLength(payload), views),
+      settled: then => client.whenIdle(then),
       // Not synchronously: a transport may report it from within a write, in the middle of a flush.
       closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),
     }

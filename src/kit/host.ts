@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isIPv4, isIPv6 } from 'node:net'
+import { fieldsOf } from './fields-of.ts'
 
 /** Host and port of RFC 9110, section 7.2: a name, an IPv4 address, or an IPv6 address in brackets. */
 const HOST_HEADER = /^(\[[^[\]]+\]|[^:[\]]+)(?::(\d{0,5}))?$/
@@ -38,6 +39,16 @@ export function isLoopback(host: string): boolean {
  * isHostHeader('localhost/evil') // false
  */
 export function isHostHeader(header: string): boolean {
+  if (header === lastHost) return true
+  const isValid = parsesAsHost(header)
+  if (isValid) lastHost = header
+  return isValid
+}
+
+/** The last valid header: nearly all requests of a server have the same. */
+let lastHost: string | undefined
+
+function parsesAsHost(header: string): boolean {
   const [, host, port] = HOST_HEADER.exec(header) ?? []
   const name = host && canonical(host)
   if (!name) return false
@@ -77,8 +88,9 @@ export function isHostAllowed(header: string | undefined, boundTo: string, allow
  * if (problem !== undefined) res.writeHead(400).end(problem)
  * else req.url = originForm(req.url!)
  */
-export function hostProblem({ headersDistinct, httpVersion, url = '' }: IncomingMessage): string | undefined {
-  const [host, another] = headersDistinct.host ?? []
+export function hostProblem(req: IncomingMessage): string | undefined {
+  const { httpVersion, url = '' } = req
+  const [host, another] = fieldsOf(req, 'host')
   if (another !== undefined) return 'more than one Host header'
   if (host === undefined && httpVersion !== '1.0') return 'no Host header'
   if (host !== undefined && !isHostHeader(host)) return 'bad Host header'

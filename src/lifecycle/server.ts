@@ -128,6 +128,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     origins: options.origins.map(readOriginPattern),
     proxies: readProxies(options['trust-proxy']),
     maxPayload: options['max-payload'],
+    maxControl: options['max-control'],
     compressFrom: options.compress ? options['compress-threshold'] : undefined,
     handshakeTimeout: options['handshake-timeout'] * 1000,
     heartbeat: options.heartbeat * 1000,

@@ -12,6 +12,7 @@ import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/pay
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
 import type { Transport } from '../contract/transport.ts'
+import { compact } from '../fanout/block.ts'
 import { count } from '../fanout/counters.ts'
 import type { Fanout } from '../fanout/fanout.ts'
 import { Outbox, type OutboxOwner, type SendLimits } from '../fanout/outbox.ts'
@@ -97,7 +98,6 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   readonly remote: string
   readonly handshake: Handshake | undefined
   readonly outbox: Member
-  readonly mailbox: Mailbox<Received>
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
   position = NO_FILTER
@@ -122,6 +122,10 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
+  /** Created for the first message that has to wait. */
+  #mailbox: Mailbox<Received> | undefined
+  /** A message is in the chain, and there is no mailbox yet. */
+  #isHandling = false
 
   constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame, source }: Arrival) {
     this.id = id
@@ -132,7 +136,6 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#frame = frame
     this.#uncompressed = frame
     this.outbox = new Outbox(hub.wires.of(plain, frame), hub.limits, hub.counters, this)
-    this.mailbox = new Mailbox(this, hub.limits)
   }
 
   get state(): ClientState {
@@ -350,7 +353,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#isEnding) return
     this.#isRetiring = true
     this.#flow('pause')
-    this.mailbox.whenIdle(async () => {
+    this.whenIdle(async () => {
       // Failed work does not keep the client open.
       if (this.#finishing !== undefined) await Promise.allSettled(this.#finishing.map(async work => work()))
       this.disconnect(code, reason)
@@ -390,27 +393,57 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
       this.codec = this.#codec
     }
     const opening = this.#runOpen(transport)
-    if (opening !== undefined) this.mailbox.begin(opening)
+    if (opening !== undefined) this.#newMailbox().begin(opening)
   }
 
   /** The same in a microtask, so that the caller has its client before any handler runs. */
   openSoon(transport: Transport): void {
     this.#transport = transport
-    this.mailbox.begin(Promise.resolve().then(() => this.#runOpen(transport)))
+    this.#newMailbox().begin(Promise.resolve().then(() => this.#runOpen(transport)))
   }
 
-  /** @param views - decoded by the transport; merged into the message that filters get. */
-  receive(payload: Payload, views?: MessageViews): void {
+  /**
+   * @param bytes - size of the payload.
+   * @param views - decoded by the transport; merged into the message that filters get.
+   */
+  receive(payload: Payload, bytes: number, views?: MessageViews): void {
+    const { counters } = this.hub
     if (this.#isEnding) {
-      count(this.hub.counters.drops, 'closing client')
+      count(counters.drops, 'closing client')
       return
     }
-    this.hub.counters.messages++
-    this.hub.counters.bytesIn += Buffer.byteLength(payload)
-    this.mailbox.receive(views === undefined ? payload : new Viewed(payload, views))
+    counters.messages++
+    counters.bytesIn += bytes
+    const received = views === undefined ? payload : new Viewed(payload, views)
+    if (this.#mailbox !== undefined || this.#isHandling) {
+      this.#mailbox ??= this.#newMailbox()
+      this.#mailbox.receive(received)
+      return
+    }
+    this.#isHandling = true
+    const pending = this.handle(received)
+    this.#isHandling = false
+    const mailbox = this.#mailbox as Mailbox<Received> | undefined
+    if (pending !== undefined || mailbox !== undefined)
+      (mailbox ?? this.#newMailbox()).begin(pending ?? Promise.resolve())
   }
 
-  /** The peer sent a Close frame: queued frames are written before the answer. */
+  /** Runs `then` once the chain has handled all received messages; at once if it has. */
+  whenIdle(then: () => void): void {
+    if (this.#mailbox !== undefined || this.#isHandling) (this.#mailbox ?? this.#newMailbox()).whenIdle(then)
+    else then()
+  }
+
+  /** The peer sends no more messages: calls `then` when those that it has sent are handled, and the answers written. */
+  finishReading(then: () => void): void {
+    this.#isRetiring = true
+    this.whenIdle(() => {
+      this.peerCloses()
+      then()
+    })
+  }
+
+  /** The peer has closed: writes what is queued, and nothing that is sent later. */
   peerCloses(): void {
     if (this.#isEnding) return
     this.hub.fanout.flushOne(this.outbox)
@@ -429,7 +462,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (!wasOpened) return
     const ending = this.#ending ?? { code, reason }
     this.hub.closed(this, this.#ending?.code ?? closeLabel(code))
-    this.mailbox.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
+    this.whenIdle(() => this.hub.disconnected(this, { ...ending, clean }))
   }
 
   handle(received: Received): Promise<unknown> | undefined {
@@ -444,6 +477,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   sizeOf(received: Received): number {
     return Buffer.byteLength(payloadOf(received))
+  }
+
+  /** A message that waits must not keep the memory of others. */
+  kept(received: Received): Received {
+    return Buffer.isBuffer(received) ? compact(received) : received
   }
 
   pause(): void {
@@ -537,8 +575,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#stage !== 'gone') this.#stage = 'closing'
     this.outbox.close()
     this.hub.leaveAll(this)
-    const discarded = this.mailbox.discard()
+    const discarded = this.#mailbox?.discard() ?? 0
     if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
+  }
+
+  #newMailbox(): Mailbox<Received> {
+    this.#mailbox = new Mailbox(this, this.hub.limits, this.#isHandling)
+    return this.#mailbox
   }
 
   #leave(): void {

@@ -13,6 +13,8 @@ export interface MailboxOwner<T> {
   handle(item: T): Promise<unknown> | undefined
   /** Bytes. */
   sizeOf(item: T): number
+  /** The item in the form in which it waits. Default: unchanged. */
+  kept?(item: T): T
   /** Called when the limit is reached; `resume` when half of it is free again. */
   pause(): void
   resume(): void
@@ -31,13 +33,15 @@ export class Mailbox<T> {
   #head = 0
   #bytes = 0
   #inARow = 0
-  #busy = false
+  #busy: boolean
   #paused = false
   #whenIdle: (() => void)[] | undefined
 
-  constructor(owner: MailboxOwner<T>, limits: InboundLimits) {
+  /** @param isBusy - whether an item is handled already: `begin` follows. */
+  constructor(owner: MailboxOwner<T>, limits: InboundLimits, isBusy = false) {
     this.#owner = owner
     this.#limits = limits
+    this.#busy = isBusy
   }
 
   get waiting(): number {
@@ -89,7 +93,7 @@ export class Mailbox<T> {
   }
 
   #enqueue(item: T): void {
-    this.#queue.push(item)
+    this.#queue.push(this.#owner.kept?.(item) ?? item)
     this.#bytes += this.#owner.sizeOf(item)
     if (this.#paused || (this.waiting < this.#limits.maxQueued && this.#bytes < this.#limits.maxBytes)) return
     this.#paused = true

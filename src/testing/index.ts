@@ -182,7 +182,7 @@ function inOne(handlers: readonly Handler[]): Handler {
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
   const { fanout } = client.hub
-  const idle = () => new Promise<void>(resolve => client.mailbox.whenIdle(resolve))
+  const idle = () => new Promise<void>(resolve => client.whenIdle(resolve))
   return {
     client,
     received: transport.received,
@@ -190,7 +190,7 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
       return transport.ending
     },
     say: async payload => {
-      client.receive(payload)
+      client.receive(payload, Buffer.byteLength(payload))
       await idle()
       fanout.flush()
     },

@@ -20,7 +20,10 @@ function fragments(opcode: number, message: Buffer, size: number): Buffer[] {
   )
 }
 
-onEachServer(['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOAD}`], served => {
+// One test sends 1,024 pings in a row.
+const OPTIONS = ['--max-payload', `${MAX_PAYLOAD}`, '--max-buffered', `${MAX_PAYLOAD}`, '--max-control', '1000']
+
+onEachServer(OPTIONS, served => {
   it('accepts text and binary at the limits of the three length encodings', async () => {
     const client = await served.open()
     client.peer.send(...EDGES.flatMap(size => [frame(TEXT, content(size)), frame(BINARY, content(size))]))

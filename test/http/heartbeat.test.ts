@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Closed, Payload, RunningServer } from '../../src/index.ts'
-import { frame, PING, PONG, RawPeer, TEXT } from '../support/frames.ts'
+import { BINARY, frame, PING, PONG, RawPeer, TEXT } from '../support/frames.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
 /** Seconds. */
@@ -59,7 +59,7 @@ describe('heartbeat', () => {
     ['any message', frame(TEXT, 'alive')],
     ['a ping of its own', frame(PING, 'alive')],
     // A pong cannot overtake a long frame in transit.
-    ['part of a message', frame(TEXT, 'x'.repeat(100), { declared: 100_000 })],
+    ['part of a message', frame(BINARY, 'x'.repeat(100), { declared: 100_000 })],
   ] as const) {
     it(`accepts ${what} as an answer`, async t => {
       const server = await serve(t, { filters: [], heartbeat: HEARTBEAT, drain: 0 })
