@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type OriginPattern, originUrl } from './origin-pattern.ts'
 
-/** Header fields that proxies add. */
-const PROXY_FIELDS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip']
+/** Proxies may replace Host without a trace: nginx sends the address of the upstream, and adds no header field. */
+const PASS_HOST = 'if a proxy replaced Host, pass it on (nginx: proxy_set_header Host $http_host), or '
 
 /**
  * Why a page of the Origin may not connect, as the sentence of a 403 answer; `undefined`: it may. Clients without an Origin header
@@ -32,11 +32,7 @@ export function originProblem(
   const own = [protocol, isSecure ? protocol : 'http:'].map(scheme => parse(`${scheme}//${host}`))
   if (own.some(url => url?.host === from.host)) return undefined
   const part = own[0]?.hostname === from.hostname ? 'port' : 'host'
-  const isProxied = PROXY_FIELDS.some(name => name in headers) || (protocol === 'https:' && !isSecure)
-  const advice = isProxied
-    ? 'behind a proxy pass the Host header on (nginx: proxy_set_header Host $http_host), or '
-    : ''
-  return refused(`: its ${part} is not that of the Host header, ${host}`, advice)
+  return refused(`: its ${part} is not that of the Host header, ${host}`, PASS_HOST)
 }
 
 function parse(url: string): URL | undefined {

@@ -402,8 +402,9 @@ describe('the Origin of a browser', () => {
       ['http://localhost', 'host'],
     ]) {
       const answer = await ask(server.url, handshake(server.url, { Origin: origin }))
-      const why = `its ${part} is not that of the Host header, ${host}`
-      assert.deepEqual([answer.status, answer.body], [403, `origin ${origin} is not allowed: ${why}; see --origins\n`])
+      const why = `its ${part} is not that of the Host header, ${host}; if a proxy replaced Host`
+      assert.equal(answer.status, 403)
+      assert.ok(answer.body.startsWith(`origin ${origin} is not allowed: ${why}`), answer.body)
     }
     assert.deepEqual({ ...server.counters.refusals }, { 403: 3 })
   })
