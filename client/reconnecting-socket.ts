@@ -42,7 +42,8 @@ export interface SocketOptions {
   readonly token?: string | (() => Awaitable<string>)
   /**
    * Whether to offer the subprotocols `fws` and `fws.refused`, with which the server closes a refused client with 4401 or 4403.
-   * `false` for servers that select no subprotocol: browsers then fail the connection. Default: true.
+   * Other servers may select no subprotocol, which fails the handshake: the attempt after a failed one does not offer them.
+   * `false` for such servers saves that attempt. Default: true.
    */
   readonly refusals?: boolean
   /** Closes the connection when it is aborted. */
@@ -96,6 +97,8 @@ export function reconnectingSocket(
   /** Failed attempts in a row. */
   let attempt = 0
   let openedAt = 0
+  /** Whether the next attempt offers the own subprotocols. */
+  let offers = refusals
   /** Whether the connection before was closed because of its token. */
   let wasRefused = false
   /** Timeout of the current attempt, which it identifies, or delay until the next one. */
@@ -111,7 +114,7 @@ export function reconnectingSocket(
     try {
       const offered = [...(typeof protocols === 'function' ? await protocols() : protocols)]
       if (token !== undefined) offered.push('bearer', typeof token === 'function' ? await token() : token)
-      if (refusals) offered.push(OWN, REFUSED)
+      if (offers) offered.push(OWN, REFUSED)
       // The caller does not have the connection yet.
       await undefined
       if (timer !== deadline) return
@@ -125,7 +128,9 @@ export function reconnectingSocket(
   function listen(opening: Socket): void {
     socket = opening
     socket.binaryType = 'arraybuffer'
+    let wasOpen = false
     socket.onopen = () => {
+      wasOpen = true
       const { protocol = '' } = opening
       // A close with the reason follows.
       if (protocol === REFUSED) return
@@ -135,9 +140,17 @@ export function reconnectingSocket(
       notify('open', { attempt, protocol: protocol === OWN ? '' : protocol })
     }
     socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => notify('message', data)
-    // A `close` event follows, with the code and the reason.
-    socket.onerror = () => {}
-    socket.onclose = lost
+    const handleEnd = (event: { readonly code: number; readonly reason: string }) => {
+      if (socket !== opening) return
+      // The server may be down, or select no subprotocol: the next attempt tries the other offer.
+      if (state === 'connecting' && event.code !== UNAUTHENTICATED) offers = refusals && !offers
+      lost(event)
+    }
+    // A `close` event follows, with the code and the reason; in Node 22 not after a failed handshake.
+    socket.onerror = () => {
+      if (!wasOpen) handleEnd({ code: LOST, reason: '' })
+    }
+    socket.onclose = handleEnd
   }
 
   function lost({ code, reason }: { readonly code: number; readonly reason: string }): void {

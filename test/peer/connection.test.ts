@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import type { IncomingMessage } from 'node:http'
 import { createServer as createTcp } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { delayBefore } from '../../client/backoff.ts'
 import { type ConnectionEvents, type ConnectOptions, connect } from '../../client/node.ts'
 import { Queue } from '../../client/queue.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
+import { FOREIGN, foreignServer } from '../support/foreign-servers.ts'
 import { serve, until } from '../support/peer.ts'
 
 /** Delays that allow several attempts within a second. */
@@ -192,6 +194,54 @@ describe('a connection', () => {
     const { opened } = follow(t, url, { ...QUICK, refusals: false })
     await until(() => opened.length === 1)
     assert.deepEqual(offered, [[]])
+  })
+
+  for (const [what, options, ...failing] of FOREIGN)
+    for (const [i, protocols] of [[], ['chat']].entries()) {
+      const offer = protocols.length > 0 ? ', with one of the caller' : ''
+      // The caller's own offer is not withdrawn.
+      const isOpen = failing[i] !== undefined
+      it(`${isOpen ? 'opens' : 'does not open'} to another server that ${what}${offer}`, async t => {
+        const url = await foreignServer(t, options)
+        const { connection, opened, received } = follow(t, url, { ...QUICK, timeout: 500, protocols, attempts: 4 })
+        connection.send('hello')
+        await until(() => received.length === 1 || connection.state === 'closed')
+        assert.deepEqual([received, opened[0]?.attempt], [isOpen ? ['hello'] : [], failing[i]])
+      })
+    }
+
+  it('offers its own subprotocols again after an attempt without them', async t => {
+    const offered: string[] = []
+    const refuse: FilterModule = {
+      connect: client => {
+        offered.push(client.handshake!.protocols.join())
+        return client.refuse(offered.length === 1 ? 503 : 401, 'sign in')
+      },
+    }
+    const { url } = await serve(t, { filters: [refuse] })
+    const { connection, closed } = follow(t, url, { ...QUICK, protocols: ['chat'] })
+    await until(() => connection.state === 'closed')
+    assert.deepEqual(offered, ['chat,fws,fws.refused', 'chat', 'chat,fws,fws.refused'])
+    assert.deepEqual(
+      closed.map(({ code }) => code),
+      [1006, 1006, 4401],
+    )
+  })
+
+  it('reconnects to another server with the offer that it accepts', async t => {
+    const handshakes: IncomingMessage[] = []
+    const url = await foreignServer(t, {
+      handleProtocols: () => false,
+      verifyClient: ({ req }: { req: IncomingMessage }) => handshakes.push(req) > 0,
+    })
+    const { opened } = follow(t, url)
+    await until(() => opened.length === 1)
+    handshakes.at(-1)!.socket.destroy()
+    await until(() => opened.length === 2)
+    assert.deepEqual(
+      handshakes.map(({ headers }) => headers['sec-websocket-protocol']),
+      ['fws,fws.refused', undefined, undefined],
+    )
   })
 
   it('stops after a number of attempts', async t => {
