@@ -21,9 +21,14 @@ async function enter(url: string): Promise<Peer> {
   return peer
 }
 
-/** The first `count` messages, parsed. */
+/** The first `count` messages, parsed, without their times, which are checked. */
 async function messagesOf(peer: Peer, count: number): Promise<Record<string, unknown>[]> {
-  return (await peer.get(count)).map(text => JSON.parse(text.toString()))
+  return (await peer.get(count)).map(text => {
+    const { at, ...message } = JSON.parse(text.toString())
+    assert.equal(at === undefined, 'error' in message, 'all messages but errors have a time')
+    if (at !== undefined) assert.equal(new Date(at).toISOString(), at)
+    return message
+  })
 }
 
 describe('examples/chat: the page', () => {
@@ -115,12 +120,70 @@ describe('examples/chat: the room', () => {
   it('limits names to 20 letters without spaces or markup', async t => {
     const { ws } = await room(t)
     const ann = await enter(ws)
-    for (const name of ['a'.repeat(21), 'two words', '<b>', 'line\nbreak', '']) ann.send(`/nick ${name}`)
+    const invalid = ['a'.repeat(21), 'two words', '<b>', 'line\nbreak', '', '/nick', 'x'.repeat(60)]
+    for (const name of invalid) ann.send(`/nick ${name}`)
     ann.send(`/nick ${'a'.repeat(20)}`)
-    const answers = (await messagesOf(ann, 7)).slice(1)
-    const refused = { text: 'a name is 1 to 20 letters, digits, _ or -' }
+    const answers = (await messagesOf(ann, invalid.length + 2)).slice(1)
+    const refused = invalid.map(name => ({
+      error: 'invalid name',
+      message: `a name is 1 to 20 letters, digits, _ or -, received "${name.length > 40 ? `${name.slice(0, 40)}…` : name}"`,
+    }))
     const accepted = { you: 'a'.repeat(20), text: `you are ${'a'.repeat(20)} now` }
-    assert.deepEqual(answers, [refused, refused, refused, refused, refused, accepted])
+    assert.deepEqual(answers, [...refused, accepted])
+  })
+
+  for (const [line, command] of [
+    ['/help', '/help'],
+    ['/me waves', '/me'],
+    ['  /quit  ', '/quit'],
+    ['/nickname ann', '/nickname'],
+    ['/nick: ann', '/nick:'],
+    ['/msg bob my\nsecret', '/msg'],
+    ['/<b>', '/<b>'],
+    ['/', '/'],
+    ['// ann', '//'],
+    ['/ nick ann', '/'],
+    [`/${'x'.repeat(100)}`, `/${'x'.repeat(39)}…`],
+  ] as const) {
+    it(`refuses the unknown command ${JSON.stringify(line.slice(0, 20))}, and sends it to no other client`, async t => {
+      const { ws } = await room(t)
+      const ann = await enter(ws)
+      const bob = await enter(ws)
+      await ann.get(2)
+      ann.send(line)
+      ann.send('after it')
+      const after = { from: 'guest-1', text: 'after it' }
+      assert.deepEqual((await messagesOf(ann, 4)).slice(2), [
+        { error: 'unknown command', message: `unknown command ${command}; /nick NAME changes your name` },
+        after,
+      ])
+      assert.deepEqual((await messagesOf(bob, 2)).slice(1), [after])
+    })
+  }
+
+  it('accepts a command in any case, after any white space', async t => {
+    const { ws } = await room(t)
+    const ann = await enter(ws)
+    for (const line of ['/NICK ann', '/Nick\tbob', ' /nicK   eve', '/nick\njoe', '/nick zoë ']) ann.send(line)
+    assert.deepEqual(
+      (await messagesOf(ann, 6)).slice(1).map(({ you }) => you),
+      ['ann', 'bob', 'eve', 'joe', 'zoë'],
+    )
+  })
+
+  it('sends each message and notice with the time of the server', async t => {
+    const { ws } = await room(t)
+    const start = new Date().toISOString()
+    const ann = await enter(ws)
+    const bob = await enter(ws)
+    ann.send('/nick ann')
+    ann.send('hello')
+    await bob.get(3)
+    ann.ws.close()
+    const times = (await bob.get(4)).map(text => JSON.parse(text.toString()).at)
+    const sorted = [start, ...times, new Date().toISOString()]
+    assert.equal(times.length, 4)
+    assert.deepEqual(sorted.toSorted(), sorted)
   })
 
   it('gives a name to one client at a time, regardless of case, and again when that client has left', async t => {
@@ -130,7 +193,10 @@ describe('examples/chat: the room', () => {
     ann.send('/nick ann')
     await bob.get(2)
     bob.send('/nick ANN')
-    assert.deepEqual((await messagesOf(bob, 3))[2], { text: 'ANN is taken' })
+    assert.deepEqual((await messagesOf(bob, 3))[2], {
+      error: 'invalid name',
+      message: 'ANN is taken; choose another name',
+    })
     ann.ws.close()
     assert.deepEqual((await messagesOf(bob, 4))[3], { here: 1, text: 'ann left' })
     bob.send('/nick ANN')
@@ -154,7 +220,7 @@ describe('examples/chat: the room', () => {
     ann.send(Buffer.from('binary'))
     ann.send('x'.repeat(500))
     assert.deepEqual((await messagesOf(ann, 3)).slice(1), [
-      { text: 'at most 500 characters' },
+      { error: 'too long', message: 'at most 500 characters, received 501' },
       { from: 'guest-1', text: 'x'.repeat(500) },
     ])
   })
