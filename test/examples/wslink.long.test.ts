@@ -3,8 +3,9 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Globe } from '../../examples/wslink/globe.ts'
-import { browser, skipWithoutBrowser, watched } from '../support/browser.ts'
+import { browser, PHONE_CONTEXT, skipWithoutBrowser, watched } from '../support/browser.ts'
 import { folder, launch, root } from '../support/cli.ts'
+import { borderContrast } from '../support/contrast.ts'
 import { official } from '../support/wslink.ts'
 import { call, one, open, start } from '../support/wslink-page.ts'
 
@@ -46,10 +47,81 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     const { http } = await start(t, { secret: 's3cret' })
     const page = await open(t, chromium, http, /Connection error/)
     await page.locator('#status', { hasText: 'refused' }).waitFor()
-    assert.match((await page.textContent('#notice'))!, /^The secret is wrong/)
+    assert.match((await page.getByRole('alert').textContent())!, /^The secret is wrong/)
+    assert.equal(await page.locator('main').isVisible(), false)
     await page.goto(`${http}/#s3cret`)
     await page.waitForSelector('.online')
   })
+
+  it('takes a secret with % from the address, encoded or not', async t => {
+    const chromium = await browser(t)
+    const { http } = await start(t, { secret: '100%' })
+    const page = await open(t, chromium, 'about:blank', /Connection error/)
+    for (const [hash, status] of [
+      ['#%', 'refused'],
+      ['#%zz', 'refused'],
+      ['#%E0%A4%A', 'refused'],
+      ['#100%2', 'refused'],
+      ['#100%', 'online'],
+      ['#100%25', 'online'],
+    ]) {
+      await page.goto(`${http}/${hash}`)
+      await page.locator('#status', { hasText: status! }).waitFor()
+      await page.goto('about:blank')
+    }
+  })
+
+  it('names its controls, with their units and values', async t => {
+    const { page } = await one(t)
+    const about =
+      'The server draws this globe and sends its images to all open pages. Drag it, or use the arrow keys, to turn it.'
+    await page.getByText(about).waitFor()
+    await page.getByRole('application', { name: 'Globe', description: about }).waitFor()
+    await page.getByRole('group', { name: 'Palette' }).getByRole('radio', { name: 'ocean', checked: true }).waitFor()
+    const speed = page.getByRole('slider', { name: 'Speed' })
+    for (const value of ['0', '0.5', '2', '7.5', '10']) {
+      await speed.fill(value)
+      assert.equal(await speed.getAttribute('aria-valuetext'), `${value} turns per minute`)
+      assert.equal(await page.textContent('#turns'), `${value} turns/min`)
+    }
+    const calls = page.getByRole('region', { name: 'Procedures of the server' })
+    for (const name of ['a', 'b', 'seconds']) await calls.getByRole('spinbutton', { name, exact: true }).waitFor()
+    await calls.getByRole('textbox', { name: 'reason' }).waitFor()
+    for (const name of ['add', 'slow', 'fail']) await calls.getByRole('button', { name: `Call demo.${name}` }).waitFor()
+    await calls.getByRole('button', { name: 'Call demo.slow' }).click()
+    await calls.getByRole('progressbar', { name: 'Progress of demo.slow' }).waitFor()
+  })
+
+  it('keeps the focus of the keyboard on a button while its call runs, and runs one call of it at a time', async t => {
+    const { page } = await one(t)
+    await page.fill('form[data-method="demo.slow"] input', '0.5')
+    await page.focus('form[data-method="demo.slow"] button')
+    const focused = 'document.activeElement.closest("form")?.dataset.method'
+    for (let count = 1; count <= 2; count++) {
+      await page.keyboard.press('Enter')
+      await page.locator('#answers progress').waitFor()
+      await page.keyboard.press('Enter')
+      assert.equal(await page.evaluate(focused), 'demo.slow')
+      await page.locator('#answers li:first-child.done').waitFor()
+      assert.equal(await page.evaluate(focused), 'demo.slow')
+      assert.equal(await page.locator('#answers li').count(), count)
+    }
+  })
+
+  for (const colorScheme of ['light', 'dark'] as const) {
+    it(`has controls that are large and distinct, ${colorScheme}`, async t => {
+      const chromium = await browser(t)
+      const { http } = await start(t)
+      const page = watched(t, await (await chromium.newContext({ ...PHONE_CONTEXT, colorScheme })).newPage())
+      await page.goto(http)
+      await page.waitForSelector('#settings:enabled')
+      assert.ok((await borderContrast(page, '#calls input, button, .palette')) >= 3)
+      for (const control of await page.locator('#calls input, [type=range], button, .palette label').all()) {
+        const { width, height } = (await control.boundingBox())!
+        assert.ok(width >= 44 && height >= 44)
+      }
+    })
+  }
 
   it('reports that the official client is not installed', async t => {
     const chromium = await browser(t)
@@ -59,7 +131,9 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
     const server = await launch(t, ['-c', join(copy, 'wslink/config.json'), '-p', '0'])
     const page = watched(t, await chromium.newPage(), /wslink\.js/)
     await page.goto(server.url.replace('ws:', 'http:'))
-    await page.locator('#notice', { hasText: 'The official client is not installed.' }).waitFor()
+    await page.getByRole('alert').filter({ hasText: 'The official client is not installed.' }).waitFor()
+    assert.equal(await page.textContent('#status'), 'not connected')
+    assert.equal(await page.locator('main').isVisible(), false)
     const warning = 'the official client is not installed: run npm install wslink, and restart'
     assert.ok(server.logged().some(({ msg }) => msg === warning))
   })

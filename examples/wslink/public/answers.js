@@ -30,6 +30,7 @@ export class Answers {
       progress(part) {
         const bar = answer.querySelector('progress') ?? document.createElement('progress')
         bar.value = part
+        bar.ariaLabel = `Progress of ${method}`
         answer.replaceChildren(bar)
       },
       done: value => settle('done', JSON.stringify(value)),

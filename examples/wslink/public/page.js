@@ -14,14 +14,13 @@ const REFUSED = 'The secret is wrong. Put the right one after a # at the end of 
 
 const element = id => document.getElementById(id)
 
-if (window.wslink === undefined) notify(NOT_INSTALLED)
-else start()
+if (window.wslink !== undefined) start()
+else fail('not connected', NOT_INSTALLED)
 
 function start() {
   const link = new Link({
     sessionURL: `${location.origin.replace(/^http/, 'ws')}/ws`,
-    // Browsers do not send the part after # to servers.
-    secret: decodeURIComponent(location.hash.slice(1)) || undefined,
+    secret: secretOf(location.hash.slice(1)),
     onState: state => {
       showState(state)
       if (state === 'online') link.call('view.settings').then(showSettings)
@@ -33,15 +32,29 @@ function start() {
   for (const form of document.querySelectorAll('#calls form')) addCall(link, form, answers)
 }
 
+/** Browsers do not send the part after # to servers. */
+function secretOf(hash) {
+  try {
+    return decodeURIComponent(hash) || undefined
+  } catch {
+    // A secret with a % that is not encoded.
+    return hash
+  }
+}
+
 function showState(state) {
   element('status').textContent = WORDS[state]
   document.body.classList.toggle('online', state === 'online')
-  if (state === 'refused') notify(REFUSED)
+  if (state !== 'online') element('settings').disabled = true
+  if (state === 'refused') fail(WORDS.refused, REFUSED)
 }
 
-function notify(text) {
+/** Shows why the page cannot work, instead of controls without effect. */
+function fail(status, text) {
+  element('status').textContent = status
   element('notice').textContent = text
   element('notice').hidden = false
+  document.querySelector('main').hidden = true
 }
 
 function followView(link) {
@@ -53,23 +66,33 @@ function followView(link) {
   turning(element('image'), link)
 
   element('images').addEventListener('click', ({ currentTarget: button }) => {
-    const isOn = button.ariaPressed !== 'true'
-    button.ariaPressed = String(isOn)
+    const isOn = button.ariaChecked !== 'true'
+    button.ariaChecked = String(isOn)
+    button.lastElementChild.textContent = isOn ? 'on' : 'off'
     if (isOn) link.listen('view.image', show)
     else link.unlisten('view.image')
     view.turn(isOn)
   })
-  element('speed').addEventListener('input', event => set({ speed: event.target.valueAsNumber }))
+  element('speed').addEventListener('input', ({ target: { valueAsNumber: speed } }) => {
+    showSpeed(speed)
+    set({ speed })
+  })
   element('settings').addEventListener('change', event => {
     if (event.target.name === 'palette') set({ palette: event.target.value })
   })
-  element('settings').addEventListener('submit', event => event.preventDefault())
 }
 
 /** All open pages share the settings. */
 function showSettings({ palette, speed }) {
-  element('settings').elements.palette.value = palette
-  if (document.activeElement !== element('speed')) element('speed').value = speed
+  document.querySelector(`[name="palette"][value="${palette}"]`).checked = true
+  if (document.activeElement !== element('speed')) showSpeed(speed)
+  element('settings').disabled = false
+}
+
+function showSpeed(speed) {
+  element('speed').value = speed
+  element('speed').ariaValueText = `${speed} turns per minute`
+  element('turns').textContent = `${speed} turns/min`
 }
 
 function addCall(link, form, answers) {
@@ -80,15 +103,17 @@ function addCall(link, form, answers) {
   link.listen(`${method}.progress`, part => answer?.progress(part))
   form.addEventListener('submit', async event => {
     event.preventDefault()
+    // A disabled button would lose the focus of the keyboard.
+    if (answer !== undefined) return
     const args = [...form.querySelectorAll('input')].map(({ type, value }) => (type === 'number' ? +value : value))
-    button.disabled = true
+    button.ariaDisabled = 'true'
     answer = answers.add(method, args)
     try {
       answer.done(await link.call(method, args))
     } catch (error) {
       answer.failed(error)
     }
-    button.disabled = false
+    button.ariaDisabled = 'false'
     answer = undefined
   })
 }

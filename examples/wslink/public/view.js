@@ -43,7 +43,10 @@ export class View {
     const now = performance.now()
     const seconds = (now - this.#since) / 1000
     const [images, megabytes] = [this.#images / seconds, this.#bytes / seconds / 1e6]
-    const words = this.#images === 0 ? 'no images yet' : `${images.toFixed(0)} images/s, ${megabytes.toFixed(0)} MB/s`
+    const words =
+      this.#images === 0
+        ? 'no images in the last second'
+        : `${images.toFixed(0)} images/s, ${megabytes.toFixed(0)} MB/s`
     this.#rate.textContent = this.#isOn ? words : 'images are off'
     this.#images = 0
     this.#bytes = 0
