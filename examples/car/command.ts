@@ -7,6 +7,8 @@ export interface Command {
   readonly byte: number
   /** Time until the car stops. */
   readonly seconds: number
+  /** Whether the car stops and starts again from the middle of the field. */
+  readonly isReset: boolean
 }
 
 /** Reason why a message is not a command, as one sentence. */
@@ -14,7 +16,7 @@ export interface Invalid {
   readonly error: string
 }
 
-const DIRECTIONS = { stop: 0, up: 1, down: 2, left: 3, right: 4 } as const
+const DIRECTIONS = { stop: 0, reset: 0, up: 1, down: 2, left: 3, right: 4 } as const
 /** Characters of a message that are quoted in an error. */
 const MAX_SHOWN = 60
 
@@ -27,8 +29,8 @@ const MAX_SHOWN = 60
 export function commandReader(speed: number, maxSeconds: number): (payload: Payload) => Command | Invalid {
   const properties = {
     command: {
-      enum: ['up', 'down', 'left', 'right', 'stop', 'raw'],
-      description: 'up, down, left, right, stop or raw',
+      enum: [...Object.keys(DIRECTIONS), 'raw'],
+      description: 'up, down, left, right, stop, reset or raw',
     },
     duration: {
       type: 'number',
@@ -73,7 +75,8 @@ export function commandReader(speed: number, maxSeconds: number): (payload: Payl
     }
     if (!check(value)) return { error: sentence(check.errors![0]!, value, payload) }
     const { command, duration: seconds = maxSeconds, data } = value
-    return { byte: command === 'raw' ? data! : (DIRECTIONS[command] << 4) | (command === 'stop' ? 0 : speed), seconds }
+    const byte = command === 'raw' ? data! : DIRECTIONS[command] === 0 ? 0 : (DIRECTIONS[command] << 4) | speed
+    return { byte, seconds, isReset: command === 'reset' }
   }
 }
 

@@ -10,11 +10,13 @@ export interface Driver {
   drive(byte: number): void | Promise<void>
   /** The last known state of the car; called 50 times per second. */
   where(): CarState
+  /** Puts the stopped car in the middle of the field; for a real car the position, after someone has put the car there. */
+  reset(): void
 }
 
 /** @param now - milliseconds of a monotonic clock. */
 export function simulated(now: () => number = () => performance.now()): Driver {
-  const model = new Model()
+  let model = new Model()
   let before = now()
 
   function where(): CarState {
@@ -31,5 +33,8 @@ export function simulated(now: () => number = () => performance.now()): Driver {
       model.drive(byte)
     },
     where,
+    reset() {
+      model = new Model()
+    },
   }
 }

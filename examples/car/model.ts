@@ -12,6 +12,8 @@ export interface CarState {
   readonly speed: number
   /** Angle of the front wheels in radians; positive to the right. */
   readonly wheel: number
+  /** Whether the car touches a wall of the field. */
+  readonly isAtWall: boolean
 }
 
 /** Forward or backward, and the angle of the wheels from -1 to 1, by direction nibble. */
@@ -65,7 +67,8 @@ export class Model {
   advance(seconds: number): CarState {
     this.#due = Math.min(this.#due + Math.max(seconds, 0), MAX_LAG)
     for (; this.#due >= STEP - 1e-9; this.#due -= STEP) this.#step()
-    return { x: this.#x, y: this.#y, heading: this.#heading, speed: this.#speed, wheel: this.#wheel }
+    const isAtWall = isAtEdge(this.#x, FIELD.width) || isAtEdge(this.#y, FIELD.height)
+    return { x: this.#x, y: this.#y, heading: this.#heading, speed: this.#speed, wheel: this.#wheel, isAtWall }
   }
 
   #step(): void {
@@ -89,4 +92,8 @@ function towards(value: number, target: number, max: number): number {
 
 function within(position: number, size: number): number {
   return Math.min(Math.max(position, RADIUS), size - RADIUS)
+}
+
+function isAtEdge(position: number, size: number): boolean {
+  return position === RADIUS || position === size - RADIUS
 }

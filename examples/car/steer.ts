@@ -62,7 +62,11 @@ export function steer(
         client.send(JSON.stringify(command))
         return halt()
       }
-      if (isStop(command.byte)) return halt()
+      if (isStop(command.byte)) {
+        await halt()
+        if (command.isReset) driver.reset()
+        return
+      }
       holder = client
       until = now() + command.seconds * 1000
       mayMove = true
@@ -80,6 +84,7 @@ function isStop(byte: number): boolean {
 }
 
 /** To the millimeter, so that invisible changes are not sent. */
-function rounded(state: CarState): Record<string, number> {
-  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, Math.round(value * 1000) / 1000]))
+function rounded(state: CarState): Record<string, number | boolean> {
+  const round = (value: number | boolean) => (typeof value === 'number' ? Math.round(value * 1000) / 1000 : value)
+  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, round(value)]))
 }

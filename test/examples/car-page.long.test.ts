@@ -12,7 +12,7 @@ import {
   watched,
 } from '../support/browser.ts'
 import { launch, root } from '../support/cli.ts'
-import { serve, until } from '../support/peer.ts'
+import { Peer, serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
 
 const CAR = join(root, 'examples/car')
@@ -22,7 +22,7 @@ async function connected(page: Page): Promise<void> {
 
 /** The state of the car that the page shows. */
 async function shown(page: Page) {
-  const [speed, heading, x, y, driver] = await page.locator('dl output, #driver').allTextContents()
+  const [speed, heading, x, y, driver] = await page.locator('#speed, #heading, #x, #y, #driver').allTextContents()
   return { speed: Number(speed), heading: Number(heading), x: Number(x), y: Number(y), driver }
 }
 
@@ -40,8 +40,47 @@ async function stickOf(page: Page) {
   return { x: box.x + box.width / 2, y: box.y + box.height / 2, reach: box.width * 0.29 }
 }
 
+const wall = (page: Page) =>
+  page.getByRole('status').filter({ hasText: 'At a wall. Drive away from it, or press Reset.' })
+
 /** The drawn field. */
 const picture = (page: Page) => page.evaluate<string>(`document.querySelector('#field').toDataURL()`)
+
+const DISABLED = ':is(#stick, .pad button)[aria-disabled=true]'
+
+/** Defines `isEmpty()`: no car and no trail between the lower wall and the middle, where they are not now. */
+const KNOW_THE_EMPTY_FIELD = `{
+  const canvas = document.querySelector('#field')
+  const place = () => String(canvas.getContext('2d')
+    .getImageData(canvas.width * 0.47, canvas.height * 0.71, canvas.width * 0.06, canvas.height * 0.06).data)
+  const empty = place()
+  window.isEmpty = () => place() === empty
+}`
+/** Sets `wasEmpty` to false if a later frame shows the car or its trail there. */
+const WATCH_THE_WAY_BACK = `{
+  window.wasEmpty = true
+  const look = () => {
+    wasEmpty &&= isEmpty()
+    requestAnimationFrame(look)
+  }
+  look()
+}`
+
+/** Opacities along the trail of a car that drives up, right of the dots of the field. */
+const SHADES_OF_THE_TRAIL = `(() => {
+  const canvas = document.querySelector('#field')
+  const scale = canvas.width / 4
+  const top = Math.round((Number(document.querySelector('#y').textContent) + 0.3) * scale)
+  const { data } = canvas.getContext('2d').getImageData(Math.round(2.011 * scale), top, 1, Math.round(scale * 0.2))
+  return Array.from({ length: data.length / 4 }, (_, index) => data[index * 4 + 3])
+})()`
+
+/** Values that are wider than their place. */
+const CUT_VALUES = `[...document.querySelectorAll('dl div')].filter(place => {
+  const range = document.createRange()
+  range.selectNodeContents(place)
+  return range.getBoundingClientRect().right > place.getBoundingClientRect().right
+}).map(({ textContent }) => textContent)`
 
 describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
   const chromium = suiteBrowser()
@@ -71,6 +110,17 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
       ...options,
     })
     return (how?: BrowserContextOptions) => open(url, how)
+  }
+
+  /** A page, and a client whose messages reach it as those of another filter do. */
+  async function withPeer(t: TestContext) {
+    const open = viewers(t)
+    const { url } = await serve(t, {
+      filters: ['broadcast', 'pages'],
+      pagesRoot: join(CAR, 'public'),
+      pagesMount: ['/theme=../../theme'],
+    })
+    return { page: await open(url), peer: await Peer.open(url) }
   }
 
   it('drives by the joystick, and every other page sees it', async t => {
@@ -159,6 +209,107 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await see(bob, 'a car that has been stopped', ({ speed, driver }) => speed < 0.6 && driver === 'none')
   })
 
+  it('says on every page that the car is at a wall, until it drives away or is reset', async t => {
+    const show = await start(t, { carSpeed: 15 })
+    const [ann, bob] = [await show(), await show()]
+    const before = await picture(bob)
+    await bob.evaluate(KNOW_THE_EMPTY_FIELD)
+    await ann.keyboard.down('ArrowUp')
+    for (const page of [ann, bob]) await wall(page).waitFor()
+    await ann.keyboard.up('ArrowUp')
+    await atRest(ann)
+    assert.ok(await wall(ann).isVisible())
+    await ann.keyboard.down('ArrowDown')
+    await wall(bob).waitFor({ state: 'detached' })
+    // At the lower wall.
+    await wall(bob).waitFor()
+    await ann.keyboard.up('ArrowDown')
+    await until(() => bob.evaluate<boolean>('isEmpty()'), 'the end of the trail')
+    await bob.evaluate(WATCH_THE_WAY_BACK)
+    await bob.getByRole('button', { name: 'Reset' }).click()
+    for (const page of [ann, bob]) await wall(page).waitFor({ state: 'detached' })
+    await atRest(bob)
+    assert.deepEqual(await shown(bob), { speed: 0, heading: 0, x: 2, y: 1.25, driver: 'none' })
+    await until(async () => (await picture(bob)) === before, 'a car in the middle')
+    assert.equal(await bob.evaluate('wasEmpty'), true)
+  })
+
+  it('draws a trail without seams', async t => {
+    const show = await start(t, { carSpeed: 9 })
+    const page = await show()
+    await page.keyboard.down('ArrowUp')
+    await see(page, 'a car that has left a trail', ({ y }) => y < 0.7)
+    const shades = await page.evaluate<number[]>(SHADES_OF_THE_TRAIL)
+    assert.ok(shades.length > 30, `${shades.length} pixels`)
+    assert.deepEqual(
+      shades,
+      shades.toSorted((a, b) => b - a),
+    )
+    await page.keyboard.up('ArrowUp')
+  })
+
+  it('announces the connection, walls and the driver, and no value that changes all the time', async t => {
+    const show = await start(t)
+    const page = await show()
+    const announced = await page.getByRole('status').evaluateAll(places => places.map(({ id }) => id))
+    assert.deepEqual(announced, ['status', 'wall', 'driver'])
+  })
+
+  it('shows texts and errors of other filters for some seconds, and ignores other JSON', async t => {
+    const { page, peer } = await withPeer(t)
+    await page.clock.install()
+    const notice = page.getByRole('alert')
+    for (const [text, shown] of [
+      ['slow down', 'slow down'],
+      ['{"error": "too many messages"}', 'too many messages'],
+      ['<b>no HTML</b>', '<b>no HTML</b>'],
+      [`long ${'x'.repeat(300)}`, `long ${'x'.repeat(300)}`],
+    ] as const) {
+      for (const ignored of ['null', '5', '[]', '{"from": "ann"}']) peer.send(ignored)
+      peer.send(text)
+      await until(async () => (await notice.textContent({ timeout: 3000 })) === shown, `a notice of ${text}`)
+      await page.clock.runFor(9000)
+      assert.equal(await notice.textContent(), '')
+    }
+  })
+
+  for (const [width, height] of [
+    [390, 844],
+    [360, 640],
+    [320, 568],
+    [844, 390],
+    [667, 375],
+    [568, 320],
+    [1024, 600],
+    [1280, 800],
+  ] as const) {
+    it(`fits a window of ${width} x ${height}`, async t => {
+      const show = await start(t)
+      const page = await show({ viewport: { width, height } })
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+      assert.deepEqual(await page.evaluate(CUT_VALUES), [])
+      const small = `[...document.querySelectorAll('button, #stick')].map(e => e.getBoundingClientRect())
+        .filter(({ width, height }) => Math.min(width, height) < 44).length`
+      assert.equal(await page.evaluate(small), 0)
+      // The field and the stick are visible together.
+      for (const id of ['#field', '#stick']) {
+        const { y, height: size } = (await page.locator(id).boundingBox())!
+        assert.ok(y >= 0 && y + size <= height, `${id} ends at ${y + size}`)
+      }
+    })
+  }
+
+  it('keeps the places of its values while they change', async t => {
+    const show = await start(t)
+    const [ann, page] = [await show(), await show(PHONE_CONTEXT)]
+    const places = () => page.locator('dt').evaluateAll(names => names.map(name => name.getBoundingClientRect().x))
+    const before = await places()
+    await ann.keyboard.down('ArrowDown')
+    await see(page, 'long values', ({ speed, driver }) => speed === -0.6 && driver === 'someone')
+    assert.deepEqual(await places(), before)
+    await ann.keyboard.up('ArrowDown')
+  })
+
   it('stops the car when its window is left or closed', async t => {
     const show = await start(t)
     const [ann, bob] = [await show(), await show()]
@@ -217,8 +368,13 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await server.kill()
     for (const page of [ann, bob])
       await until(async () => (await page.locator('#status').textContent()) === 'offline, trying again', 'a loss')
+    for (const page of [ann, bob]) {
+      assert.deepEqual(await page.locator('dd').allTextContents(), ['– m/s', '–°', '–, – m', '–'])
+      assert.equal(await page.locator(DISABLED).count(), 7)
+    }
     const observer = await (await launch(t, command)).connect()
     await Promise.all([connected(ann), connected(bob)])
+    assert.equal(await bob.locator(DISABLED).count(), 0)
     await bob.keyboard.down('ArrowDown')
     // Longer than the interval at which the page repeats a held command.
     await see(ann, 'a car that backs', ({ y, driver }) => y > 2 && driver === 'someone')

@@ -12,7 +12,9 @@ import { folder, launch, root } from '../support/cli.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
 const CAR = join(root, 'examples/car')
-const MIDDLE: CarState = { x: 2, y: 1.25, heading: -Math.PI / 2, speed: 0, wheel: 0 }
+/** The record of a reset among the bytes of a driver. */
+const RESET = -1
+const MIDDLE: CarState = { x: 2, y: 1.25, heading: -Math.PI / 2, speed: 0, wheel: 0, isAtWall: false }
 
 /** The filter with a fake clock and a car that records its commands. */
 function withClock(t: TestContext) {
@@ -20,7 +22,11 @@ function withClock(t: TestContext) {
   t.mock.timers.enable({ apis: ['setInterval'] })
   let now = 0
   const drove: number[] = []
-  const driver: Driver = { drive: byte => void drove.push(byte), where: () => MIDDLE }
+  const driver: Driver = {
+    drive: byte => void drove.push(byte),
+    where: () => MIDDLE,
+    reset: () => void drove.push(RESET),
+  }
   return {
     driver,
     drove,
@@ -63,6 +69,26 @@ describe('examples/car: a command', () => {
     assert.deepEqual(fast.drove, [0x1f])
   })
 
+  it('reset stops the car and then puts it in the middle, whatever client drives', async t => {
+    const { drove, say, pass } = await listening(t)
+    for (const client of [fakeClient(), fakeClient({ id: 'other' })]) {
+      await say({ command: 'up' })
+      await say({ command: 'reset' }, client)
+    }
+    await say({ command: 'reset', duration: 1 })
+    await pass(11_000)
+    assert.deepEqual(drove, [0x16, 0, RESET, 0x16, 0, RESET, 0, RESET])
+  })
+
+  it('reset does nothing more if the car does not accept the stop', async t => {
+    const { listening: module, driver, drove } = withClock(t)
+    const { message } = (await setUp(module)) as Required<SetUp>
+    driver.drive = () => Promise.reject(new Error('out of reach'))
+    const reset = message('{"command": "reset"}', fakeClient(), { payload: '', at: 0 })
+    await assert.rejects(Promise.resolve(reset), { message: 'out of reach' })
+    assert.deepEqual(drove, [])
+  })
+
   it('raw is the byte itself, up to direction 8; without direction or speed it stops', async t => {
     const { drove, say, pass } = await listening(t)
     for (const data of [0x16, 0x8f, 0x51]) await say({ command: 'raw', data })
@@ -80,20 +106,20 @@ describe('examples/car: a command', () => {
     ['5', 'a command is an object such as {"command": "up"}, received 5'],
     ['null', 'a command is an object such as {"command": "up"}, received null'],
     ['["up"]', 'a command is an object such as {"command": "up"}, received ["up"]'],
-    ['{}', 'command is missing: up, down, left, right, stop or raw'],
-    ['{"command": "jump"}', 'command takes up, down, left, right, stop or raw, received "jump"'],
+    ['{}', 'command is missing: up, down, left, right, stop, reset or raw'],
+    ['{"command": "jump"}', 'command takes up, down, left, right, stop, reset or raw, received "jump"'],
     [
       `{"command": ${'['.repeat(9999)}${']'.repeat(9999)}}`,
-      'command takes up, down, left, right, stop or raw, received an array',
+      'command takes up, down, left, right, stop, reset or raw, received an array',
     ],
     [
       `${'['.repeat(9999)}${']'.repeat(9999)}`,
       `a command is an object such as {"command": "up"}, received ${'['.repeat(60)}…`,
     ],
-    ['{"command": {}}', 'command takes up, down, left, right, stop or raw, received an object'],
+    ['{"command": {}}', 'command takes up, down, left, right, stop, reset or raw, received an object'],
     ['{"command": "up", "duration": 1e999}', 'duration takes seconds above 0, up to 10, received Infinity'],
-    ['{"command": 1}', 'command takes up, down, left, right, stop or raw, received 1'],
-    ['{"command": "UP"}', 'command takes up, down, left, right, stop or raw, received "UP"'],
+    ['{"command": 1}', 'command takes up, down, left, right, stop, reset or raw, received 1'],
+    ['{"command": "UP"}', 'command takes up, down, left, right, stop, reset or raw, received "UP"'],
     ['{"command": "up", "duration": "2"}', 'duration takes seconds above 0, up to 10, received "2"'],
     ['{"command": "up", "duration": 0}', 'duration takes seconds above 0, up to 10, received 0'],
     ['{"command": "up", "duration": -1}', 'duration takes seconds above 0, up to 10, received -1'],
@@ -215,6 +241,9 @@ describe('examples/car: a command', () => {
 })
 
 describe('examples/car: viewers', () => {
+  /** `MIDDLE` as it is sent. */
+  const AT_START = { ...MIDDLE, heading: -1.571 }
+
   it('get their identity, the field and the car when they connect', async t => {
     const server = await testServer([withClock(t).moving])
     const ann = await server.connect()
@@ -226,13 +255,41 @@ describe('examples/car: viewers', () => {
           you: ann.client.id,
           field: { width: 4, height: 2.5 },
           speed: 6,
-          car: { x: 2, y: 1.25, heading: -1.571, speed: 0, wheel: 0 },
+          car: AT_START,
           driver: null,
         },
       ],
     )
     await server.stop()
   })
+
+  for (const [state, ...steps] of [
+    ['that stands in the middle'],
+    ['that drives forward', [0x16, 500]],
+    ['that drives backward in a curve', [0x7a, 700]],
+    ['that has turned more than once', [0x3f, 5000]],
+    ['that is at a wall', [0x1f, 3000]],
+    ['that stands in a corner', [0x1f, 3000], [0x3f, 3000], [0, 1000]],
+    ['of another driver', [0x4f, 300]],
+  ] as const) {
+    it(`get a car ${state} in the middle after a reset`, async t => {
+      const { moving, pass } = withClock(t)
+      const server = await testServer([moving])
+      const [ann, bob] = [await server.connect(), await server.connect()]
+      for (const [data, ms] of steps) {
+        await ann.say(JSON.stringify({ command: 'raw', data }))
+        await pass(ms)
+      }
+      await bob.say('{"command": "reset"}')
+      await pass(1000)
+      const carol = await server.connect()
+      server.flush()
+      const { car, driver } = JSON.parse(String(carol.received.at(-1)))
+      assert.deepEqual({ car, driver }, { car: AT_START, driver: null })
+      if (steps.length > 0) assert.deepEqual(JSON.parse(String(ann.received.at(-1))), { car: AT_START, driver: null })
+      await server.stop()
+    })
+  }
 
   it('get the car 50 times a second while it moves and once when it stops', async t => {
     const { moving, pass } = withClock(t)
@@ -341,6 +398,20 @@ describe('examples/car: the model', () => {
   })
 
   it('drives away from a wall', () => assert.ok(after([0x1f, 3], [0x2f, 1]).y > 0.8))
+
+  for (const [where, isAtWall, ...steps] of [
+    ['at its start', false],
+    ['on its way', false, [0x1f, 0.3]],
+    ['at the upper wall', true, [0x1f, 3]],
+    ['at the lower wall', true, [0x2f, 3]],
+    ['at the left wall', true, [0x3f, 0.42], [0x1f, 5]],
+    ['at the right wall', true, [0x4f, 0.42], [0x1f, 5]],
+    ['in a corner', true, [0x1f, 3], [0x3f, 3], [0x1f, 3]],
+    ['at a wall, at rest', true, [0x1f, 3], [0, 2]],
+    ['away from a wall', false, [0x1f, 3], [0x2f, 0.5]],
+  ] as const)
+    it(`says ${isAtWall ? '' : 'not '}that it is at a wall: ${where}`, () =>
+      assert.equal(after(...steps).isAtWall, isAtWall))
 
   it('catches up at most a tenth of a second, and ignores a clock that is set back', () => {
     const model = new Model()

@@ -2,6 +2,10 @@
 const EASE = 45
 /** Points of the trail. */
 const TRAIL = 90
+/** Meters and radians that no car moves between two reports. */
+const JUMP = 0.5
+/** The drawn properties of a car. */
+const DRAWN = ['x', 'y', 'heading', 'wheel']
 /** Meters. */
 const LENGTH = 0.38
 const WIDTH = 0.2
@@ -32,8 +36,9 @@ export function fieldOn(canvas) {
     isAsked = false
     const near = 1 - Math.exp(-Math.min(now - before, 250) / EASE)
     before = now
+    const { x, y } = shown
     let isDone = true
-    for (const name of Object.keys(target)) {
+    for (const name of DRAWN) {
       const rest = target[name] - shown[name]
       if (Math.abs(rest) < 0.0005) shown[name] = target[name]
       else {
@@ -42,7 +47,7 @@ export function fieldOn(canvas) {
       }
     }
     if (isDone) trail.shift()
-    else trail.push({ x: shown.x, y: shown.y })
+    else if (x !== shown.x || y !== shown.y) trail.push({ x: shown.x, y: shown.y })
     if (trail.length > TRAIL) trail.shift()
     paint()
     if (!isDone || trail.length > 0) request()
@@ -69,17 +74,21 @@ export function fieldOn(canvas) {
     context.setLineDash([])
   }
 
+  /** One shape that gets narrower to its end: between translucent lines there would be seams. */
   function paintTrail() {
-    context.strokeStyle = carColor()
-    context.lineWidth = 0.05
-    trail.forEach((place, index) => {
-      if (index === 0) return
-      context.globalAlpha = (0.45 * index) / trail.length
-      context.beginPath()
-      context.moveTo(trail[index - 1].x, trail[index - 1].y)
-      context.lineTo(place.x, place.y)
-      context.stroke()
-    })
+    const [left, right] = [[], []]
+    for (let index = 1; index < trail.length; index++) {
+      const [before, { x, y }] = [trail[index - 1], trail[index]]
+      const [along, down] = [x - before.x, y - before.y]
+      const half = ((WIDTH / 8) * (index / trail.length)) / Math.hypot(along, down)
+      left.push([x + down * half, y - along * half])
+      right.unshift([x - down * half, y + along * half])
+    }
+    context.fillStyle = carColor()
+    context.globalAlpha = 0.3
+    context.beginPath()
+    for (const point of [...left, ...right]) context.lineTo(...point)
+    context.fill()
     context.globalAlpha = 1
   }
 
@@ -152,14 +161,15 @@ export function fieldOn(canvas) {
   fit()
 
   return {
-    /** Shows the car without a movement. */
-    begin(size, car) {
+    setSize(size) {
       field = size
-      shown = { ...car }
-      trail = []
-      this.show(car, false)
     },
+    /** Shows a car that was put elsewhere without a movement. */
     show(car, mine) {
+      if (target === undefined || DRAWN.some(name => Math.abs(car[name] - target[name]) > JUMP)) {
+        shown = { ...car }
+        trail = []
+      }
       target = car
       isMine = mine
       request()

@@ -6,6 +6,8 @@ import { fieldOn } from './field.js'
 const REPEAT = 1000
 /** Minimum milliseconds between two commands. */
 const GAP = 50
+/** Milliseconds for which an error is shown. */
+const NOTICE = 8000
 
 const element = id => document.querySelector(`#${id}`)
 const field = fieldOn(element('field'))
@@ -21,6 +23,7 @@ let speed = 6
 let wanted
 let sentAt = 0
 let timer
+let noticeTimer
 
 const { release } = controls(
   command => {
@@ -44,13 +47,15 @@ function sendAgain() {
 function receive(text) {
   let message
   try {
-    message = JSON.parse(text)
+    message = Object(JSON.parse(text))
   } catch {
     // A message of another filter, such as the warning of rate-limit.
     message = { error: text }
   }
   if (message.error !== undefined) {
     write('notice', message.error)
+    clearTimeout(noticeTimer)
+    noticeTimer = setTimeout(write, NOTICE, 'notice', '')
     return
   }
   const { you, car, driver } = message
@@ -59,7 +64,7 @@ function receive(text) {
   if (you !== undefined) {
     me = you
     speed = message.speed
-    field.begin(message.field, car)
+    field.setSize(message.field)
   }
   field.show(car, driver === me)
   write('speed', car.speed.toFixed(2).replace(/^-(0\.00)$/, '$1'))
@@ -67,6 +72,7 @@ function receive(text) {
   write('x', car.x.toFixed(2))
   write('y', car.y.toFixed(2))
   write('driver', driver === null ? 'none' : driver === me ? 'you' : 'someone')
+  write('wall', car.isAtWall ? 'At a wall. Drive away from it, or press Reset.' : '')
 }
 
 /** Degrees clockwise from the top, 0 to 359. */
@@ -81,15 +87,28 @@ function write(id, words) {
   if (place.textContent !== String(words)) place.textContent = words
 }
 
+function setOnline(isOnline) {
+  document.body.classList.toggle('online', isOnline)
+  for (const control of document.querySelectorAll('#stick, .pad button')) control.ariaDisabled = String(!isOnline)
+}
+
+element('reset').addEventListener('click', () => {
+  release()
+  connection.send('{"command":"reset"}')
+})
+
 connection.on('open', () => {
-  document.body.classList.add('online')
+  setOnline(true)
   write('status', 'connected')
   write('notice', '')
 })
 connection.on('close', ({ retryIn }) => {
   release()
-  document.body.classList.remove('online')
+  setOnline(false)
   write('status', retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
-  write('driver', 'none')
+  // The last values may be wrong by now.
+  for (const id of ['speed', 'heading', 'x', 'y', 'driver']) write(id, '–')
+  write('wall', '')
 })
 connection.on('message', receive)
+setOnline(false)
