@@ -1,5 +1,6 @@
 import type { Client, Host } from 'filtered-websocket'
 import type { Media } from '../../filters/media.ts'
+import { Names } from './names.ts'
 
 export const uses = ['media']
 
@@ -8,12 +9,11 @@ const PAUSE = 1000
 
 /**
  * A room for text, images, files and voice. Clients get JSON with the sender in `from`, and `text`, or `file` with its URL. Sound
- * is sent unchanged, of one speaker at a time.
+ * is sent unchanged, of one speaker at a time. A client takes a name by the JSON `{"name": "ann"}`.
  */
 export const setup = (host: Host) => {
   const media = host.use('media')
-  const names = new Map<Client, string>()
-  let guests = 0
+  const names = new Names()
   let speaker: Client | undefined
   let spokeAt = 0
   /** Time of the last refused sound by client. */
@@ -24,15 +24,33 @@ export const setup = (host: Host) => {
     media.broadcast(client.server, 'json', { from: names.get(client), ...fields })
 
   media.on('connect', client => {
-    names.set(client, `guest-${++guests}`)
+    names.add(client)
     media.send(client, 'json', { you: names.get(client) })
+    if (speaker !== undefined && Date.now() - spokeAt < PAUSE)
+      media.send(client, 'json', { from: names.get(speaker), speaks: true })
     media.broadcast(client.server, 'json', { here: names.size }, { local: true })
   })
   media.on('disconnect', client => {
     names.delete(client)
+    if (client === speaker) speaker = undefined
     media.broadcast(client.server, 'json', { here: names.size }, { local: true })
   })
 
+  media.on('json', ({ payload }, client) => {
+    const { name } = Object(payload)
+    if (name === undefined) return
+    const before = names.get(client)
+    const problem = names.rename(client, name)
+    if (problem !== undefined) {
+      media.alert(client, problem, { level: 'error', category: 'name' })
+      return
+    }
+    const after = names.get(client)
+    media.send(client, 'json', { you: after })
+    if (after === before) return
+    media.broadcast(client.server, 'json', { before, after }, { except: client })
+    if (client === speaker) share(client, { speaks: true })
+  })
   media.on('text', ({ payload }, client) => share(client, { text: payload }))
   media.on('upload', ({ payload }, client) => share(client, { file: payload }))
   media.on('file', shareSaved)

@@ -6,14 +6,22 @@ const MAX_ITEMS = 300
 export class Feed {
   #list
   #hint
+  #latest
   #isAtEnd = true
+  #top = 0
 
-  constructor(list, hint) {
+  /** @param latest - the button that is shown when items arrive below the visible ones. */
+  constructor(list, hint, latest) {
     this.#list = list
     this.#hint = hint
+    this.#latest = latest
     list.addEventListener('scroll', () => {
-      this.#isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
+      // After a scroll to the end, the next item may be there before the event.
+      if (list.scrollHeight - list.scrollTop - list.clientHeight < 40) this.#toEnd()
+      else if (list.scrollTop < this.#top) this.#isAtEnd = false
+      this.#top = list.scrollTop
     })
+    latest.addEventListener('click', () => this.#toEnd())
     // The keyboard of a phone covers half of the page, and pictures have no size before they are loaded.
     new ResizeObserver(() => this.#stay()).observe(list)
     list.addEventListener('load', () => this.#stay(), true)
@@ -21,7 +29,7 @@ export class Feed {
 
   /** @param shared - has a `text`, a saved `file`, or a `picture` as a Blob. */
   add(shared, isMine) {
-    const item = document.createElement('li')
+    const item = document.createElement('div')
     item.className = isMine ? 'item mine' : 'item'
     item.classList.toggle('same', this.#list.lastElementChild?.dataset.from === shared.from)
     item.dataset.from = shared.from
@@ -29,10 +37,29 @@ export class Feed {
     name.className = 'from'
     name.textContent = isMine ? 'you' : shared.from
     item.append(name, contentOf(shared))
+    if (isMine) this.#isAtEnd = true
+    this.#append(item)
+  }
+
+  /** Adds words of the room itself. */
+  note(words) {
+    const item = document.createElement('p')
+    item.className = 'note'
+    item.textContent = words
+    this.#append(item)
+  }
+
+  #append(item) {
     this.#list.append(item)
     if (this.#list.childElementCount > MAX_ITEMS) this.#list.firstElementChild.remove()
     this.#hint.hidden = true
-    if (isMine) this.#isAtEnd = true
+    this.#latest.hidden = this.#isAtEnd
+    this.#stay()
+  }
+
+  #toEnd() {
+    this.#isAtEnd = true
+    this.#latest.hidden = true
     this.#stay()
   }
 

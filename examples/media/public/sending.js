@@ -42,7 +42,7 @@ function rowOf({ name, size }, cancel) {
       item.role = 'alert'
       about.textContent = reason
       bar.remove()
-      button.textContent = 'OK'
+      button.textContent = 'Dismiss'
       button.ariaLabel = `Dismiss ${name}`
       button.addEventListener('click', () => item.remove())
     },

@@ -17,6 +17,8 @@ export class Voice {
   #stop
   #player
   #timer
+  /** Of the speaker; `undefined`: this page. */
+  #name
 
   constructor(media) {
     this.#media = media
@@ -26,11 +28,21 @@ export class Voice {
     media.on('close', () => this.stopTalking())
   }
 
-  speaks(words) {
-    this.#speaker.textContent = words
+  /** @param name - `undefined`: this page. */
+  speaks(name) {
+    this.#name = name
+    this.#showSpeaker()
+  }
+
+  #showSpeaker() {
+    this.#speaker.textContent =
+      this.#name === undefined
+        ? 'you are speaking; others hear it after they press Listen'
+        : `${this.#name} is speaking${this.#player ? '' : '; press Listen to hear it'}`
   }
 
   async #startTalking() {
+    if (this.#media.state !== 'open') return showAlert('offline: talk when the page is connected again', 'error')
     const stop = new AbortController()
     this.#stop = stop
     this.#pressed(this.#talk, true)
@@ -61,6 +73,7 @@ export class Voice {
       this.#player = undefined
     }
     this.#pressed(this.#listen, this.#player !== undefined)
+    this.#showSpeaker()
   }
 
   #showLevel(samples) {
