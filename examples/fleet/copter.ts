@@ -84,9 +84,9 @@ function syncClock(): void {
 }
 
 /** Reports an event with its time, after a reconnect if there is no connection. */
-function report(event: string): void {
+function report(event: string, failed = false): void {
   const at = station.clock.now()
-  station.deliver('event', [event], { at }).catch(() => {})
+  station.deliver('event', [event], { at, failed }).catch(() => {})
 }
 
 /** Old telemetry is useless, so it is sent only while connected. */
@@ -132,7 +132,10 @@ station.request('selfcheck', () => now().faults)
 station.request('path', () => path?.points ?? null)
 
 // The station gets the error of a file as its response.
-station.on('failed', ({ name, error }) => name !== 'filetransfer' && report(`${name}: ${(error as Error).message}`))
+station.on(
+  'failed',
+  ({ name, error }) => name !== 'filetransfer' && report(`${name} failed (${(error as Error).message})`, true),
+)
 station.on('open', syncClock)
 setInterval(sendTelemetry, TELEMETRY)
 setInterval(syncClock, CLOCK)

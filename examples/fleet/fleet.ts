@@ -42,8 +42,8 @@ export const setup = (host: Host<typeof options>) => {
   const notifyPages = (action: string, args: Args) =>
     messaging.broadcast(server!, action, args, {}, { topic: TELEMETRY, local: true })
 
-  function addEvent(id: string, text: string, at: number): void {
-    const event = { id, text: text.slice(0, MAX_TEXT), at, reported: messaging.now() }
+  function addEvent(id: string, text: string, { at = messaging.now(), isTrouble = false } = {}): void {
+    const event = { id, text: text.slice(0, MAX_TEXT), at, reported: messaging.now(), isTrouble }
     events.push(event)
     if (events.length > MAX_EVENTS) events.shift()
     notifyPages('event', [event])
@@ -55,12 +55,13 @@ export const setup = (host: Host<typeof options>) => {
     const away = roster.connected(client, id)
     if (away === undefined) return
     client.join(FLEET)
-    if (away > 0) addEvent(id, `back after ${away.toFixed(1)} s`, messaging.now())
+    if (away > 0) addEvent(id, `back after ${away.toFixed(1)} s`)
   })
   messaging.action('telemetry', (client, _args, kwargs) => roster.update(client, kwargs))
-  messaging.action('event', (client, [text], { at }) => {
+  messaging.action('event', (client, [text], { at, failed }) => {
     const id = roster.idOf(client)
-    if (id !== undefined) addEvent(id, String(text), numberIn(at) ?? messaging.now())
+    if (id !== undefined)
+      addEvent(id, String(text), { at: numberIn(at) ?? messaging.now(), isTrouble: failed === true })
   })
   messaging.action('started', (client, _args, kwargs) => {
     const id = roster.idOf(client)
@@ -73,7 +74,10 @@ export const setup = (host: Host<typeof options>) => {
       server = started
       await processes.start(host.options['fleet-copters'])
     },
-    disconnect: (client: Client) => roster.disconnected(client),
+    disconnect(client: Client) {
+      const id = roster.disconnected(client)
+      if (id !== undefined) addEvent(id, 'disconnected', { isTrouble: true })
+    },
     stop: () => processes.stop(),
   }
 }

@@ -20,9 +20,9 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await fleet.press('Arm')
     await fleet.see(10, 'armed')
     await fleet.press('Send path')
-    await fleet.logs(/10 copters\s+path accepted/)
+    await fleet.logs(/10 copters: path accepted/)
     await fleet.press('Start')
-    await fleet.see(10, 'on its path')
+    await fleet.see(10, 'on the path')
     await until(
       async () => /^10 copters started/.test((await fleet.page.locator('#started').textContent())!),
       'a start',
@@ -62,12 +62,60 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
       await fleet.press('Send path')
     }
     await choose('t,x,y,z\n0,1,1,1\n1,11,1,1\n')
-    await fleet.logs(/copter1, copter2\s+line 3: 10\.0 m\/s are needed, a copter flies 2\.5/)
+    await fleet.logs(
+      /copter1, copter2: path not accepted \(line 3: 10\.0 m\/s are needed, a copter flies at most 2\.5 m\/s\)/,
+    )
     await choose('t,x,y,z\n0,1,1,1\n5,11,1,1\n')
-    await fleet.logs(/2 copters\s+path accepted/)
+    await fleet.logs(/2 copters: path accepted/)
     assert.equal(await fleet.page.locator('#path').getAttribute('points'), '1,7 11,7')
+  })
+
+  it('shows why copters refuse a command', async t => {
+    const fleet = await start(t, 2)
+    const refused = async (command: string, reason: RegExp) => {
+      await fleet.press(command)
+      await fleet.logs(reason)
+    }
+    await refused('Start', /copter1, copter2: not started \(not armed, no path\)/)
+    await refused('Take off', /copter1, copter2: no take-off \(not armed\)/)
+    await fleet.press('Arm')
+    await fleet.see(2, 'armed')
+    await refused('Start', /copter1, copter2: not started \(no path\)/)
+    await fleet.press('Send path')
+    await fleet.logs(/2 copters: path accepted/)
+    await fleet.page.getByRole('button', { name: /^Cut.* copter2 / }).click()
+    await fleet.logs(/copter2: disconnected/)
+    await refused('Arm', /copter2: not armed \(disconnected\)/)
+    await refused('Send path', /copter2: path not accepted \(disconnected\)/)
+    await fleet.page.getByRole('button', { name: /^Cut.* copter2 / }).click()
+    await fleet.logs(/server: copter2 is disconnected/)
+    // One copter is enough for a start.
     await fleet.press('Start')
-    await fleet.logs(/copter1, copter2\s+it is not armed, or has no path/)
+    await fleet.logs(/1 copter: started/)
+    const started = (await fleet.page.locator('#started').textContent())!
+    assert.match(started, /^1 copter started at \d\d:\d\d:\d\d\.\d{3}$/)
+  })
+
+  it('shows that no copter has connected', async t => {
+    const fleet = await start(t, 0)
+    for (const command of ['Arm', 'Send path', 'Take off', 'Start', 'Pause', 'Land', 'Red lights']) {
+      await fleet.page.reload()
+      await fleet.press(command)
+      await fleet.logs(/^\d\d:\d\d:\d\d\s+server: no copter has connected$/)
+    }
+  })
+
+  it('shows the failure of one copter of several', async t => {
+    const fleet = await start(t, 2)
+    await fleet.press('Arm')
+    await fleet.see(2, 'armed')
+    const late = connectMessaging(fleet.station, { id: 'copter3' })
+    t.after(() => late.close())
+    late.on('open', () => late.deliver('event', ['takeoff failed (not armed)'], { failed: true }))
+    await fleet.logs(/copter3: takeoff failed \(not armed\)/)
+    assert.match(await fleet.page.locator('#log .trouble').innerText(), /copter3: takeoff failed/)
+    await fleet.press('Take off')
+    await fleet.logs(/2 copters: take-off sent/)
   })
 
   it('fits a phone, and works with the keyboard', async t => {

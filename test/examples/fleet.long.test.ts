@@ -29,12 +29,13 @@ describe('examples/fleet: a path', () => {
     [`<html>${'x'.repeat(99)}`, 'line 1: a path begins with "t,x,y,z", received "<html>xxxxxxxxxxxxxx…"'],
     [file('0,1,1,1'), 'line 2: a path has at least two points'],
     [file('0,1,1,1', '1,1,1'), 'line 3: a point is t,x,y,z, received "1,1,1"'],
-    [file('0,1,1,1', '1,1,one,1'), 'line 3: y is a number from 0 to 8, received "one"'],
-    [file('0,1,1,1', '1,,1,1'), 'line 3: x is a number from 0 to 12, received ""'],
-    [file('0,1,1,1', '1,1,1,9'), 'line 3: z is a number from 0.5 to 4, received "9"'],
-    [file('1,1,1,1', '2,1,1,1'), 'line 2: t begins at 0, received 1'],
-    [file('0,1,1,1', '1,1,1,1', '1,2,1,1'), 'line 4: t increases, received 1 after 1'],
-    [file('0,1,1,1', '1,9,1,1'), 'line 3: 8.0 m/s are needed, a copter flies 2.5'],
+    [file('0,1,1,1', '1,1,one,1'), 'line 3: y is a number from 0 to 8 m, received "one"'],
+    [file('0,1,1,1', '-1,1,1,1'), 'line 3: t is a number from 0 to 3600 s, received "-1"'],
+    [file('0,1,1,1', '1,,1,1'), 'line 3: x is a number from 0 to 12 m, received ""'],
+    [file('0,1,1,1', '1,1,1,9'), 'line 3: z is a number from 0.5 to 4 m, received "9"'],
+    [file('1,1,1,1', '2,1,1,1'), 'line 2: t begins at 0 s, received 1 s'],
+    [file('0,1,1,1', '1,1,1,1', '1,2,1,1'), 'line 4: t increases, received 1 s after 1 s'],
+    [file('0,1,1,1', '1,9,1,1'), 'line 3: 8.0 m/s are needed, a copter flies at most 2.5 m/s'],
     [file(...Array(10_001).fill('0,1,1,1')), 'line 10002: a path has at most 10000 points'],
   ] as const)
     it(`is refused: ${message}`, () => assert.throws(() => readPath(text), refused(message)))
@@ -56,20 +57,20 @@ describe('examples/fleet: a copter', () => {
 
   it('refuses commands unless it is armed, and does not arm with a low battery', () => {
     const flight = new Flight(0, 29.5)
-    assert.throws(() => flight.start(), refused('it is not armed'))
-    assert.throws(() => flight.takeoff(), refused('it is not armed'))
-    assert.throws(() => flight.arm(), refused('battery at 29 %, 30 are needed'))
-    assert.deepEqual(flight.faults, ['battery at 29 %, 30 are needed'])
+    assert.throws(() => flight.start(), refused('not armed'))
+    assert.throws(() => flight.takeoff(), refused('not armed'))
+    assert.throws(() => flight.arm(), refused('battery at 29 %, at least 30 % are needed'))
+    assert.deepEqual(flight.faults, ['battery at 29 %, at least 30 % are needed'])
     fly(flight, 5)
     flight.arm()
-    assert.throws(() => flight.start(), refused('it has no path'))
+    assert.throws(() => flight.start(), refused('no path'))
   })
 
   it('takes off, hovers, lands and disarms', () => {
     const flight = ready()
     flight.takeoff()
     assert.equal(fly(flight, 0.5).mode, 'taking off')
-    assert.throws(() => flight.disarm(), refused('it flies'))
+    assert.throws(() => flight.disarm(), refused('in flight'))
     const { mode, position } = fly(flight, 4)
     assert.equal(mode, 'hovering')
     assert.ok(Math.abs(position.z - 1.5) < 0.01, `${position.z}`)

@@ -1,6 +1,6 @@
 import { FIELD, type Path, type Place, TOP_SPEED } from './path.ts'
 
-export type Mode = 'on the ground' | 'taking off' | 'hovering' | 'on its path' | 'paused' | 'landing'
+export type Mode = 'on the ground' | 'taking off' | 'hovering' | 'on the path' | 'paused' | 'landing'
 
 /** Meters above the ground of a hovering copter. */
 const HOVER = 1.5
@@ -48,7 +48,9 @@ export class Flight {
 
   /** Reasons why it cannot arm. */
   get faults(): readonly string[] {
-    return this.#battery < MIN_TO_ARM ? [`battery at ${Math.floor(this.#battery)} %, ${MIN_TO_ARM} are needed`] : []
+    return this.#battery < MIN_TO_ARM
+      ? [`battery at ${Math.floor(this.#battery)} %, at least ${MIN_TO_ARM} % are needed`]
+      : []
   }
 
   /** Replaces the path, also in flight. */
@@ -64,7 +66,7 @@ export class Flight {
   }
 
   disarm(): void {
-    if (this.#isUp) throw refusal('it flies')
+    if (this.#isUp) throw refusal('in flight')
     this.#armed = false
   }
 
@@ -76,12 +78,12 @@ export class Flight {
   /** Flies the path from the position where it was paused. */
   start(): void {
     this.#requireArmed()
-    if (this.#path === undefined) throw refusal('it has no path')
-    this.#mode = 'on its path'
+    if (this.#path === undefined) throw refusal('no path')
+    this.#mode = 'on the path'
   }
 
   pause(): void {
-    if (this.#mode === 'on its path') this.#mode = 'paused'
+    if (this.#mode === 'on the path') this.#mode = 'paused'
   }
 
   land(): void {
@@ -98,7 +100,7 @@ export class Flight {
   }
 
   #requireArmed(): void {
-    if (!this.#armed) throw refusal('it is not armed')
+    if (!this.#armed) throw refusal('not armed')
   }
 
   #step(): void {
@@ -122,7 +124,7 @@ export class Flight {
     const { x, y } = this.#place
     if (this.#mode === 'landing') return { x: 0, y: 0, z: -SINK }
     if (this.#mode === 'paused') return { x: 0, y: 0, z: 0 }
-    if (this.#mode !== 'on its path') return times(minus({ x, y, z: HOVER }, this.#place), 2)
+    if (this.#mode !== 'on the path') return times(minus({ x, y, z: HOVER }, this.#place), 2)
     this.#flown += STEP
     const t = this.#flown + this.#lead * this.#path!.seconds
     const target = this.#path!.at(t)

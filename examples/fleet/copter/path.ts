@@ -11,6 +11,7 @@ export const FIELD = { width: 12, depth: 8, lowest: 0.5, highest: 4 } as const
 export const TOP_SPEED = 2.5
 
 const COLUMNS = ['t', 'x', 'y', 'z'] as const
+const UNITS = ['s', 'm', 'm', 'm'] as const
 const RANGES = [
   [0, 3600],
   [0, FIELD.width],
@@ -44,7 +45,7 @@ export function readPath(text: string): Path {
   if (lines.length > MAX_LINES) throw invalid(MAX_LINES + 2, `a path has at most ${MAX_LINES} points`)
   if (lines.length < 2) throw invalid(lines.length + 1, 'a path has at least two points')
   const rows = lines.map(rowIn)
-  if (rows[0]![0] !== 0) throw invalid(2, `t begins at 0, received ${rows[0]![0]}`)
+  if (rows[0]![0] !== 0) throw invalid(2, `t begins at 0 s, received ${rows[0]![0]} s`)
   for (const [i, row] of rows.entries()) if (i > 0) checkStep(rows[i - 1]!, row, i + 2)
   return { seconds: rows.at(-1)![0], points: rows.map(placeOf), at: seconds => placeAt(rows, seconds) }
 }
@@ -56,16 +57,17 @@ function rowIn(line: string, index: number): Row {
     const value = cell.trim() === '' ? Number.NaN : Number(cell)
     const [min, max] = RANGES[i]!
     if (!(value >= min && value <= max))
-      throw invalid(index + 2, `${COLUMNS[i]} is a number from ${min} to ${max}, received ${shown(cell)}`)
+      throw invalid(index + 2, `${COLUMNS[i]} is a number from ${min} to ${max} ${UNITS[i]}, received ${shown(cell)}`)
     return value
   }) as unknown as Row
 }
 
 function checkStep(before: Row, row: Row, line: number): void {
   const seconds = row[0] - before[0]
-  if (seconds <= 0) throw invalid(line, `t increases, received ${row[0]} after ${before[0]}`)
+  if (seconds <= 0) throw invalid(line, `t increases, received ${row[0]} s after ${before[0]} s`)
   const speed = Math.hypot(row[1] - before[1], row[2] - before[2], row[3] - before[3]) / seconds
-  if (speed > TOP_SPEED) throw invalid(line, `${speed.toFixed(1)} m/s are needed, a copter flies ${TOP_SPEED}`)
+  if (speed > TOP_SPEED)
+    throw invalid(line, `${speed.toFixed(1)} m/s are needed, a copter flies at most ${TOP_SPEED} m/s`)
 }
 
 function placeAt(rows: readonly Row[], seconds: number): Place {

@@ -42,8 +42,17 @@ export function addCommands({ messaging, roster, starts, processes, server, noti
   const paths = new Set(['circle.csv', 'figure-eight.csv'])
 
   function forEachConnected(run: (client: Client) => Promise<unknown>): Promise<Outcome> {
-    const { clients } = roster
-    return forEach([...clients.keys()], id => run(clients.get(id)!))
+    const { clients, ids } = roster
+    return forEach(ids, async id => {
+      const client = clients.get(id)
+      if (client === undefined) throw new Error('disconnected')
+      await run(client)
+    })
+  }
+
+  /** A copter with a fault gets the command as well, and reports why it fails. */
+  function readyIds(faults: ReadonlyMap<string, string>): readonly string[] {
+    return roster.ids.filter(id => !faults.has(id))
   }
 
   messaging.request('fleet', () => ({ copters: roster.shown, paths: [...paths], path, started, events }))
@@ -76,21 +85,27 @@ export function addCommands({ messaging, roster, starts, processes, server, noti
   })
 
   messaging.request('start', async () => {
-    const { ready } = roster
-    if (ready.length === 0)
-      return forEachConnected(async () => {
-        throw new Error('it is not armed, or has no path')
-      })
+    const faults = roster.faults(true)
+    const ready = readyIds(faults)
+    if (ready.length === 0) return outcomeOf(0, faults)
     const at = messaging.now() + LEAD
     const reports = starts.collect(at, ready, messaging.now)
     messaging.schedule(server(), at, 'start', [], {}, { topic: FLEET })
     notifyPages('starting', [at])
     started = await reports
     notifyPages('started', [started])
-    return { done: ready.length, refused: {} }
+    const { late } = started
+    const silent = ready.filter(id => !Object.hasOwn(late, id))
+    return outcomeOf(ready.length - silent.length, new Map(silent.map(id => [id, 'no report'])))
   })
 
-  messaging.request('takeoff', () => messaging.broadcast(server(), 'takeoff', [], {}, { topic: FLEET }))
+  messaging.request('takeoff', () => {
+    const faults = roster.faults(false)
+    const ready = readyIds(faults)
+    if (ready.length === 0) return outcomeOf(0, faults)
+    messaging.broadcast(server(), 'takeoff', [], {}, { topic: FLEET })
+    return outcomeOf(ready.length, new Map())
+  })
 
   // Disconnected copters get it when they reconnect.
   for (const name of ['pause', 'land', 'led_fill'])
@@ -98,7 +113,7 @@ export function addCommands({ messaging, roster, starts, processes, server, noti
 
   messaging.request('cut', (_client, [id, seconds]) => {
     const client = roster.clients.get(String(id))
-    if (client === undefined) throw new Error('it is disconnected')
+    if (client === undefined) throw new Error(`${String(id)} is disconnected`)
     messaging.emit(client, 'silence', [seconds])
   })
 
@@ -115,7 +130,11 @@ async function forEach(ids: readonly string[], run: (id: string) => Promise<unkn
     }
   })
   await Promise.all(runs)
-  return { done: ids.length - refused.size, refused: Object.fromEntries(refused) }
+  return outcomeOf(ids.length - refused.size, refused)
+}
+
+function outcomeOf(done: number, refused: ReadonlyMap<string, string>): Outcome {
+  return { done, refused: Object.fromEntries(refused) }
 }
 
 /** Only valid values, as they are sent to all pages. */

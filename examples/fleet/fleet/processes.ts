@@ -34,10 +34,10 @@ export class Processes {
     for (let number = 1; number <= count; number++) this.#launch(`copter${number}`)
   }
 
-  /** Kills a process, which is started again. @throws Error `none`: the process was not started here. */
+  /** Kills a process, which is started again. @throws Error `none`: no such process runs. */
   kill(id: string): void {
     const child = this.#children.get(id)
-    if (child === undefined) throw Object.assign(new Error('its process was not started here'), { code: 'none' })
+    if (child === undefined) throw Object.assign(new Error(`the server runs no process of ${id}`), { code: 'none' })
     child.kill('SIGKILL')
   }
 

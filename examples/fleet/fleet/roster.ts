@@ -39,12 +39,11 @@ export class Roster {
     return [...this.#copters.keys()]
   }
 
-  /** Ids of connected copters that can start. */
-  get ready(): readonly string[] {
+  /** Reasons why copters cannot take off, or with `needsPath` start, by their ids. */
+  faults(needsPath: boolean): ReadonlyMap<string, string> {
     const all = [...this.#copters.values()]
-    return all
-      .filter(({ client, telemetry }) => client !== undefined && telemetry?.armed && telemetry.path !== null)
-      .map(({ id }) => id)
+    const pairs = all.map(copter => [copter.id, faultOf(copter, needsPath)] as const)
+    return new Map(pairs.filter(([, fault]) => fault !== ''))
   }
 
   /** Connected copters by id. */
@@ -67,12 +66,14 @@ export class Roster {
     return away
   }
 
-  disconnected(client: Client): void {
+  /** @returns the id of the copter; `undefined`: the client is not a copter. */
+  disconnected(client: Client): string | undefined {
     const copter = this.#of(client)
-    if (copter === undefined) return
+    if (copter === undefined) return undefined
     copter.client = undefined
     copter.since = Date.now() / 1000
     this.#show(shownOf(copter))
+    return copter.id
   }
 
   update(client: Client, kwargs: Readonly<Record<string, unknown>>): void {
@@ -91,6 +92,13 @@ export class Roster {
     const copter = this.#copters.get(client.state.messaging?.id ?? '')
     return copter?.client === client ? copter : undefined
   }
+}
+
+function faultOf({ client, telemetry }: Copter, needsPath: boolean): string {
+  if (client === undefined) return 'disconnected'
+  const faults = telemetry?.armed ? [] : ['not armed']
+  if (needsPath && telemetry?.path == null) faults.push('no path')
+  return faults.join(', ')
 }
 
 function shownOf({ id, client, since, telemetry }: Copter): Shown {

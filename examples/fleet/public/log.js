@@ -1,3 +1,5 @@
+import { copterCount, timeOf } from './words.js'
+
 const MAX_ITEMS = 60
 /** Seconds in which equal events are merged into one line. */
 const MERGE = 2
@@ -17,12 +19,12 @@ export function log(list) {
       return
     }
     const item = document.createElement('li')
-    const [time, name, label] = ['time', 'b', 'span'].map(tag => document.createElement(tag))
-    time.textContent = new Date(reported * 1000).toLocaleTimeString([], { hour12: false })
+    const [time, label, name] = ['time', 'span', 'b'].map(tag => document.createElement(tag))
+    time.textContent = timeOf(reported)
     name.textContent = who
-    label.textContent = words
+    label.append(name, `: ${words}`)
     item.classList.toggle('trouble', isTrouble)
-    item.append(time, name, label)
+    item.append(time, label)
     list.prepend(item)
     if (list.childElementCount > MAX_ITEMS) list.lastElementChild.remove()
     latest = { words, reported, name, names: new Set([who]) }
@@ -30,15 +32,17 @@ export function log(list) {
 
   return {
     add,
-    /** Shows the result of a command. */
-    addResult(text, { done, refused }) {
+    /** Shows the result of a command: words for copters that accept it, and for those that refuse it. */
+    addResult({ done, refused }, accepted, failed) {
       const reasons = Map.groupBy(Object.entries(refused), ([, reason]) => reason)
-      for (const [reason, entries] of reasons) add(several(entries.map(([id]) => id)), reason, { isTrouble: true })
-      if (done > 0) add(done === 1 ? '1 copter' : `${done} copters`, text)
+      for (const [reason, entries] of reasons)
+        add(several(entries.map(([id]) => id)), `${failed} (${reason})`, { isTrouble: true })
+      if (done > 0) add(copterCount(done), accepted)
+      else if (reasons.size === 0) add('server', 'no copter has connected', { isTrouble: true })
     },
   }
 }
 
 function several(names) {
-  return names.length > 2 ? `${names.length} copters` : names.sort().join(', ')
+  return names.length > 2 ? copterCount(names.length) : names.sort().join(', ')
 }

@@ -2,6 +2,7 @@ import { connectMessaging } from '/fws/messaging.js'
 import { log } from './log.js'
 import { skyOn } from './sky.js'
 import { tableIn } from './table.js'
+import { copterCount, timeOf, write } from './words.js'
 
 const element = id => document.querySelector(`#${id}`)
 const sky = skyOn(element('sky'))
@@ -17,25 +18,29 @@ const OWN = 'own.csv'
 let own
 let isNew = true
 
+/** Words for copters that accept a command, and for those that refuse it. */
 const COMMANDS = {
-  arm: async () => addResult('armed', await station.call('arm')),
-  path: async () => addResult('path accepted', await sendPath()),
-  takeoff: () => station.call('takeoff'),
-  start: async () => addResult('started', await station.call('start')),
-  pause: async () => addResult('pause sent', await station.call('pause')),
-  land: async () => addResult('land sent', await station.call('land')),
+  arm: ['armed', 'not armed'],
+  path: ['path accepted', 'path not accepted'],
+  takeoff: ['take-off sent', 'no take-off'],
+  start: ['started', 'not started'],
+  pause: ['pause sent', 'pause not sent'],
+  land: ['landing sent', 'landing not sent'],
+  led_fill: ['lights sent', 'lights not sent'],
+}
+
+/** Sends a command to all copters. */
+async function command(name, args) {
+  const outcome = name === 'path' ? await sendPath() : await station.call(name, args)
+  addResult(outcome, ...COMMANDS[name])
 }
 
 function showStarted({ at, late, skew }) {
   const count = Object.keys(late).length
   table.started(late)
-  const time = new Date(at * 1000).toISOString().slice(11, 23)
-  write(
-    'started',
-    count === 0
-      ? 'No copter has started.'
-      : `${count} copters started at ${time} UTC, first and last ${skew.toFixed(1)} ms apart`,
-  )
+  const apart = count > 1 ? `, first and last ${skew.toFixed(1)} ms apart` : ''
+  const words = count === 0 ? 'No copter has started' : `${copterCount(count)} started at ${timeOf(at, 3)}${apart}`
+  write(element('started'), words)
 }
 
 async function sendPath() {
@@ -52,9 +57,9 @@ function kill(id) {
   tryTo(() => station.call('kill', [id]))
 }
 
-async function tryTo(command) {
+async function tryTo(run) {
   try {
-    await command()
+    await run()
   } catch (error) {
     add('server', error.message, { isTrouble: true })
   }
@@ -63,7 +68,7 @@ async function tryTo(command) {
 function show(copter) {
   sky.show(copter)
   table.show(copter)
-  write('count', table.summary)
+  write(element('count'), table.summary)
 }
 
 function showPath(path) {
@@ -84,25 +89,21 @@ function choose([file]) {
   own = file
   addPath(OWN, file.name)
   element('paths').value = OWN
-  add('you', `${file.name} is chosen; send it`)
-}
-
-/** Writes only changes, as screen readers announce each write. */
-function write(id, words) {
-  const place = element(id)
-  if (place.textContent !== words) place.textContent = words
+  add('path', `${file.name} is selected, but not sent`)
 }
 
 for (const button of document.querySelectorAll('[data-command]'))
   button.addEventListener('click', async () => {
-    button.setAttribute('aria-busy', 'true')
-    await tryTo(COMMANDS[button.dataset.command])
-    button.removeAttribute('aria-busy')
+    // A command is sent once, also on a double click.
+    if (button.ariaBusy === 'true') return
+    button.ariaBusy = 'true'
+    await tryTo(() => command(button.dataset.command))
+    button.ariaBusy = 'false'
   })
 for (const button of document.querySelectorAll('[data-light]')) {
   const light = button.dataset.light.split(' ').map(Number)
   button.style.setProperty('--light', `rgb(${light.join(' ')})`)
-  button.addEventListener('click', () => tryTo(() => station.call('led_fill', light)))
+  button.addEventListener('click', () => tryTo(() => command('led_fill', light)))
 }
 element('own').addEventListener('change', ({ target }) => {
   choose(target.files)
@@ -125,12 +126,12 @@ addEventListener('drop', event => {
 station.on('open', async () => {
   document.body.classList.add('online')
   main.inert = false
-  write('status', 'connected')
+  write(element('status'), 'connected')
   await tryTo(async () => {
     const { copters, paths, path, started, events } = await station.call('fleet')
     for (const name of paths) addPath(name)
     for (const copter of copters) show(copter)
-    write('count', table.summary)
+    write(element('count'), table.summary)
     if (path !== null) showPath(path)
     if (started !== null) showStarted(started)
     if (isNew) for (const event of events) add(event.id, event.text, event)
@@ -141,13 +142,13 @@ station.on('close', ({ retryIn }) => {
   document.body.classList.remove('online')
   // Commands must not be queued without a connection.
   main.inert = true
-  write('status', retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
+  write(element('status'), retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
 })
 tryTo(() =>
   station.subscribe('telemetry', (action, [value]) => {
     if (action === 'copter') show(value)
     else if (action === 'path') showPath(value)
-    else if (action === 'starting') write('started', 'Starting in two seconds, all at the same time')
+    else if (action === 'starting') write(element('started'), 'Starting in two seconds, all at the same time')
     else if (action === 'started') showStarted(value)
     else if (action === 'event') add(value.id, value.text, value)
   }),

@@ -1,3 +1,5 @@
+import { copterCount, write } from './words.js'
+
 const COLLATOR = new Intl.Collator('en', { numeric: true })
 const ICONS = {
   cut: 'M4 4l16 16M8.5 8.6A7 7 0 0 0 6 10m12.5.7a9 9 0 0 0-4-3M9 13.5a4.5 4.5 0 0 1 3-1.2M12 18h.01',
@@ -63,8 +65,7 @@ export function tableIn(body, { cut, kill }) {
   return {
     get summary() {
       const here = [...rows.values()].filter(({ copter }) => copter.link).length
-      const all = rows.size === 1 ? '1 copter' : `${rows.size} copters`
-      return here === rows.size ? all : `${here} of ${all}`
+      return here === rows.size ? copterCount(rows.size) : `${here} of ${copterCount(rows.size)}`
     },
     show(copter) {
       const row = rowOf(copter.id)
@@ -97,8 +98,4 @@ function button(icon, label, act) {
 function signed(value, digits) {
   const text = Math.abs(value).toFixed(digits)
   return `${value < 0 && Number(text) > 0 ? '−' : '+'}${text}`
-}
-
-function write(cell, text) {
-  if (cell.textContent !== text) cell.textContent = text
 }
