@@ -5,6 +5,28 @@ import { PHONE, PHONE_CONTEXT, screenshot, skipWithoutBrowser, suiteBrowser } fr
 import { DESKTOP, Fleet } from '../support/fleet.ts'
 import { until } from '../support/peer.ts'
 
+/** Telemetry of a copter, and values that change its row. */
+const TELEMETRY = { mode: 'on the ground', armed: false, battery: 50, position: { x: 1, y: 1, z: 0 }, path: null }
+const COPTERS: readonly { mode?: string; battery?: number | null; clock?: object; more?: string }[] = [
+  { battery: 100, clock: { offset: 0.01, error: 0.1 } },
+  { battery: 99.6, clock: { offset: -12345.67, error: 1 } },
+  { battery: 0 },
+  { mode: `waiting for ${'a very long time '.repeat(5)}`, battery: 3.2 },
+  { battery: null, more: '-of-the-north-hangar-with-a-very-long-name' },
+]
+/** Places of the commands, of the columns and of the events. */
+const LAYOUT = `[...document.querySelectorAll('[data-command], thead th, [role=log]')].flatMap(element => {
+  const { x, y, width } = element.getBoundingClientRect()
+  return [x, y + scrollY, width]
+})`
+/** Pixels between the bars of batteries and their labels. */
+const GAPS = `[...document.querySelectorAll('meter')].map(bar =>
+  bar.nextElementSibling.getBoundingClientRect().x - bar.getBoundingClientRect().right)`
+/** Controls that are too small for a finger. */
+const SMALL = `[...document.querySelectorAll('main :is(button, select, .choose)')].filter(element => {
+  const { width, height } = element.getBoundingClientRect()
+  return width < 44 || height < 44
+}).map(({ outerHTML }) => outerHTML)`
 /** Milliseconds between the first and the last of ten starts. */
 const MAX_SKEW = 50
 
@@ -41,7 +63,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await until(isOnRing, 'a ring')
     await fleet.press('Blue lights')
     await until(async () => (await fleet.light('copter10')) === '45 98 190', 'blue lights')
-    await fleet.page.getByRole('button', { name: 'Cut the link of copter8 for 6 seconds' }).click()
+    await fleet.press('Cut link of copter8 for 6 seconds')
     await until(async () => /away [1-6] s/.test(await fleet.link('copter8')), 'a cut')
     await fleet.page.mouse.move(0, 0)
     await screenshot(fleet.page, 'fleet')
@@ -83,11 +105,11 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await refused('Start', /copter1, copter2: not started \(no path\)/)
     await fleet.press('Send path')
     await fleet.logs(/2 copters: path accepted/)
-    await fleet.page.getByRole('button', { name: /^Cut.* copter2 / }).click()
+    await fleet.press('Cut link of copter2 for 6 seconds')
     await fleet.logs(/copter2: disconnected/)
     await refused('Arm', /copter2: not armed \(disconnected\)/)
     await refused('Send path', /copter2: path not accepted \(disconnected\)/)
-    await fleet.page.getByRole('button', { name: /^Cut.* copter2 / }).click()
+    await fleet.press('Cut link of copter2 for 6 seconds')
     await fleet.logs(/server: copter2 is disconnected/)
     // One copter is enough for a start.
     await fleet.press('Start')
@@ -118,9 +140,67 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await fleet.logs(/2 copters: take-off sent/)
   })
 
+  it('highlights the next step', async t => {
+    const fleet = await start(t, 2)
+    const isNext = async (step: string | undefined, words: string) => {
+      const current = fleet.page.locator('[aria-current=step]')
+      await until(async () => (await fleet.page.locator('#next').textContent()) === words, words)
+      assert.deepEqual(await current.allTextContents(), step === undefined ? [] : [step])
+      if (step !== undefined) await fleet.press(step)
+    }
+    await isNext('Arm', 'Next: arm the copters')
+    await isNext('Send path', 'Next: send a path')
+    await isNext('Start', 'Next: start the copters')
+    await isNext(undefined, 'In flight: pause or land at any time')
+    await fleet.press('Pause')
+    await isNext('Start', 'Next: start the copters')
+    await isNext(undefined, 'In flight: pause or land at any time')
+    for (const id of ['copter1', 'copter2']) await fleet.press(`Cut link of ${id} for 6 seconds`)
+    await isNext(undefined, 'No copter is connected')
+  })
+
+  for (const how of [DESKTOP, PHONE_CONTEXT])
+    it(`keeps its layout with all values, ${how.viewport!.width} pixels wide`, async t => {
+      const fleet = await start(t, 0, how)
+      const { page } = fleet
+      const width = how.viewport!.width
+      const layout = () => page.evaluate<readonly number[]>(LAYOUT)
+      await page.getByText('No events yet').waitFor()
+      await page.getByText('No copter has connected yet').waitFor()
+      const before = await layout()
+      for (const [i, values] of COPTERS.entries()) {
+        const copter = connectMessaging(fleet.station, { id: `copter${i + 1}${values.more ?? ''}` })
+        t.after(() => copter.close())
+        copter.on('open', () => copter.emit('telemetry', [], { ...TELEMETRY, ...values }))
+      }
+      await fleet.see(1, COPTERS[3]!.mode!)
+      await page.locator('#own').setInputFiles({
+        name: `${'a path from another program, '.repeat(4)}.csv`,
+        mimeType: 'text/csv',
+        buffer: Buffer.from('t,x,y,z'),
+      })
+      await fleet.logs(/path: a path from another program.*\.csv is selected, but not sent/)
+      assert.deepEqual(await layout(), before)
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+      assert.deepEqual(
+        await page.evaluate('[...document.querySelectorAll(".card")].map(e => e.scrollWidth - e.clientWidth)'),
+        [0, 0, 0, 0],
+      )
+      assert.equal(await page.getByText('No events yet').isVisible(), false)
+      assert.equal(await page.getByText('No copter has connected yet').isVisible(), false)
+      const gaps = await page.evaluate<readonly number[]>(GAPS)
+      assert.equal(gaps.length, COPTERS.length)
+      for (const gap of gaps) assert.ok(gap >= 5, `a label is ${gap} pixels from its bar`)
+      assert.deepEqual(await page.evaluate(SMALL), [])
+      const text = async (name: string) => (await page.locator(`tbody .${name}`).allTextContents()).slice(0, 3)
+      assert.deepEqual(await text('battery'), ['100 %', '100 %', '0 %'])
+      assert.deepEqual(await text('clock'), ['+0.01 ± 0.10 ms', '−12345.7 ± 1.0 ms', '–'])
+      assert.deepEqual(await text('start'), ['–', '–', '–'])
+    })
+
   it('fits a phone, and works with the keyboard', async t => {
     const fleet = await start(t, 2, PHONE_CONTEXT)
-    assert.equal(await fleet.page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0)
+    assert.equal(await fleet.page.evaluate('document.documentElement.scrollWidth'), PHONE.width)
     await fleet.page.getByRole('button', { name: 'Arm' }).focus()
     await fleet.page.keyboard.press('Enter')
     await fleet.see(2, 'armed')

@@ -43,12 +43,22 @@ export class Fleet {
     t.after(() => page.close())
     await page.goto(server.url.replace('ws:', 'http:'))
     const fleet = new Fleet(server, page, station)
-    await until(async () => (await fleet.count()) === `${copters} copters`, 'the copters', 20_000)
+    await until(
+      async () => (await fleet.count()) === `${copters} ${copters === 1 ? 'copter' : 'copters'}`,
+      'the copters',
+      20_000,
+    )
     return fleet
   }
 
   press(name: string): Promise<void> {
     return this.page.getByRole('button', { name, exact: true }).click()
+  }
+
+  /** Kills the process of a copter, and confirms. */
+  async kill(id: string): Promise<void> {
+    await this.press(`Kill process of ${id}`)
+    await this.press('Kill')
   }
 
   count(): Promise<string | null> {

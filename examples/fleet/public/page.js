@@ -6,9 +6,8 @@ import { copterCount, timeOf, write } from './words.js'
 
 const element = id => document.querySelector(`#${id}`)
 const sky = skyOn(element('sky'))
-const table = tableIn(element('rows'), { cut, kill })
+const table = tableIn(element('rows'), { cut, kill: confirmKill })
 const { add, addResult } = log(element('log'))
-const main = document.querySelector('main')
 const station = connectMessaging(location.href.replace(/^http/, 'ws').replace(/#.*/, ''), {
   firstDelay: 250,
   maxDelay: 5000,
@@ -17,6 +16,7 @@ const station = connectMessaging(location.href.replace(/^http/, 'ws').replace(/#
 const OWN = 'own.csv'
 let own
 let isNew = true
+let isOnline = false
 
 /** Words for copters that accept a command, and for those that refuse it. */
 const COMMANDS = {
@@ -53,8 +53,13 @@ function cut(id) {
   tryTo(() => station.call('cut', [id, 6]))
 }
 
-function kill(id) {
-  tryTo(() => station.call('kill', [id]))
+function confirmKill(id) {
+  const dialog = element('kill')
+  write(element('kill-title'), `Kill the process of ${id}?`)
+  // The value of an earlier answer stays if the dialog is closed by Escape.
+  dialog.returnValue = ''
+  dialog.onclose = () => dialog.returnValue === 'kill' && tryTo(() => station.call('kill', [id]))
+  dialog.showModal()
 }
 
 async function tryTo(run) {
@@ -68,7 +73,27 @@ async function tryTo(run) {
 function show(copter) {
   sky.show(copter)
   table.show(copter)
+  showSummary()
+}
+
+function showSummary() {
   write(element('count'), table.summary)
+  const [next, words] = isOnline ? table.next : [undefined, 'Commands need the server']
+  write(element('next'), words)
+  for (const button of document.querySelectorAll('[data-command]'))
+    button.ariaCurrent = button.dataset.command === next ? 'step' : null
+}
+
+/** Without a connection commands must not be queued, and the state of copters is not known. */
+function setOnline(value, words) {
+  isOnline = value
+  document.body.classList.toggle('online', isOnline)
+  write(element('status'), words)
+  for (const control of document.querySelectorAll('main :is(button, input, select)')) control.disabled = !isOnline
+  if (isOnline) return
+  element('kill').close()
+  for (const copter of table.copters) show({ ...copter, link: undefined })
+  showSummary()
 }
 
 function showPath(path) {
@@ -124,14 +149,12 @@ addEventListener('drop', event => {
 })
 
 station.on('open', async () => {
-  document.body.classList.add('online')
-  main.inert = false
-  write(element('status'), 'connected')
+  setOnline(true, 'connected')
   await tryTo(async () => {
     const { copters, paths, path, started, events } = await station.call('fleet')
     for (const name of paths) addPath(name)
     for (const copter of copters) show(copter)
-    write(element('count'), table.summary)
+    showSummary()
     if (path !== null) showPath(path)
     if (started !== null) showStarted(started)
     if (isNew) for (const event of events) add(event.id, event.text, event)
@@ -139,11 +162,9 @@ station.on('open', async () => {
   })
 })
 station.on('close', ({ retryIn }) => {
-  document.body.classList.remove('online')
-  // Commands must not be queued without a connection.
-  main.inert = true
-  write(element('status'), retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
+  setOnline(false, retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
 })
+setOnline(false, 'connecting')
 tryTo(() =>
   station.subscribe('telemetry', (action, [value]) => {
     if (action === 'copter') show(value)

@@ -1,11 +1,8 @@
 import { copterCount, write } from './words.js'
 
 const COLLATOR = new Intl.Collator('en', { numeric: true })
-const ICONS = {
-  cut: 'M4 4l16 16M8.5 8.6A7 7 0 0 0 6 10m12.5.7a9 9 0 0 0-4-3M9 13.5a4.5 4.5 0 0 1 3-1.2M12 18h.01',
-  kill: 'M12 4v8M7 7a7.5 7.5 0 1 0 10 0',
-}
-const SVG = 'http://www.w3.org/2000/svg'
+/** States in which a copter can start on its path. */
+const CAN_START = ['on the ground', 'hovering', 'paused']
 
 /**
  * A row for each copter.
@@ -35,9 +32,10 @@ export function tableIn(body, { cut, kill }) {
     level.className = 'level'
     cells.battery.append(meter, level)
     cells.act.append(
-      button('cut', `Cut the link of ${id} for 6 seconds`, () => cut(id)),
-      button('kill', `Kill the process of ${id}`, () => kill(id)),
+      button('Cut link', `Cut link of ${id} for 6 seconds`, () => cut(id)),
+      button('Kill', `Kill process of ${id}`, () => kill(id)),
     )
+    write(cells.start, '–')
     const row = { line, cells, meter, level, copter: { id } }
     rows.set(id, row)
     const after = [...rows.keys()].filter(other => COLLATOR.compare(other, id) > 0).sort(COLLATOR.compare)[0]
@@ -53,19 +51,34 @@ export function tableIn(body, { cut, kill }) {
     write(cells.state, mode === 'on the ground' ? (armed ? 'armed' : 'on the ground') : (mode ?? '–'))
     write(level, battery == null ? '–' : `${Math.round(battery)} %`)
     meter.value = battery ?? 0
-    write(cells.link, link ? 'connected' : `away ${Math.max(Math.round(Date.now() / 1000 - since), 0)} s`)
-    write(cells.clock, clock?.offset == null ? '–' : `${signed(clock.offset, 2)} ± ${clock.error.toFixed(2)}`)
+    const away = () => `away ${Math.max(Math.round(Date.now() / 1000 - since), 0)} s`
+    write(cells.link, link === undefined ? 'unknown' : link ? 'connected' : away())
+    write(cells.clock, clock?.offset == null ? '–' : clockOf(clock))
     if (light) line.style.setProperty('--light', `rgb(${light.join(' ')})`)
   }
 
   setInterval(() => {
-    for (const row of rows.values()) if (!row.copter.link) fill(row)
+    for (const row of rows.values()) if (row.copter.link === false) fill(row)
   }, 1000)
 
   return {
+    get copters() {
+      return [...rows.values()].map(({ copter }) => copter)
+    },
     get summary() {
-      const here = [...rows.values()].filter(({ copter }) => copter.link).length
+      const here = this.copters.filter(({ link }) => link).length
       return here === rows.size ? copterCount(rows.size) : `${here} of ${copterCount(rows.size)}`
+    },
+    /** The command that makes sense now, if there is one, and words for it. */
+    get next() {
+      const here = this.copters.filter(({ link }) => link)
+      if (here.length === 0) return [undefined, 'No copter is connected']
+      const armed = here.filter(copter => copter.armed)
+      if (armed.length === 0) return ['arm', 'Next: arm the copters']
+      const withPath = armed.filter(({ path }) => path != null)
+      if (withPath.length === 0) return ['path', 'Next: send a path']
+      if (withPath.some(({ mode }) => CAN_START.includes(mode))) return ['start', 'Next: start the copters']
+      return [undefined, 'In flight: pause or land at any time']
     },
     show(copter) {
       const row = rowOf(copter.id)
@@ -74,25 +87,21 @@ export function tableIn(body, { cut, kill }) {
     },
     /** @param late - milliseconds by copter. */
     started(late) {
-      for (const [id, { cells }] of rows) write(cells.start, late[id] === undefined ? '–' : signed(late[id], 1))
+      for (const [id, { cells }] of rows) write(cells.start, late[id] === undefined ? '–' : `${signed(late[id], 1)} ms`)
     },
   }
 }
 
-function button(icon, label, act) {
+function button(words, label, act) {
   const made = document.createElement('button')
-  made.type = 'button'
-  made.title = label
-  made.setAttribute('aria-label', label)
+  Object.assign(made, { type: 'button', textContent: words, ariaLabel: label, title: label })
   made.addEventListener('click', act)
-  const svg = document.createElementNS(SVG, 'svg')
-  svg.setAttribute('viewBox', '0 0 24 24')
-  svg.setAttribute('aria-hidden', 'true')
-  const path = document.createElementNS(SVG, 'path')
-  path.setAttribute('d', ICONS[icon])
-  svg.append(path)
-  made.append(svg)
   return made
+}
+
+function clockOf({ offset, error }) {
+  const digits = Math.max(Math.abs(offset), error) < 10 ? 2 : 1
+  return `${signed(offset, digits)} ± ${error.toFixed(digits)} ms`
 }
 
 function signed(value, digits) {
