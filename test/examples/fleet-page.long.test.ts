@@ -10,7 +10,8 @@ const TELEMETRY = { mode: 'on the ground', armed: false, battery: 50, position: 
 const COPTERS: readonly { mode?: string; battery?: number | null; clock?: object; more?: string }[] = [
   { battery: 100, clock: { offset: 0.01, error: 0.1 } },
   { battery: 99.6, clock: { offset: -12345.67, error: 1 } },
-  { battery: 0 },
+  // Without an error the offset says nothing.
+  { battery: 0, clock: { offset: 1, error: null } },
   { mode: `waiting for ${'a very long time '.repeat(5)}`, battery: 3.2 },
   { battery: null, more: '-of-the-north-hangar-with-a-very-long-name' },
 ]
@@ -112,8 +113,9 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     await fleet.press('Cut link of copter2 for 6 seconds')
     await fleet.logs(/server: copter2 is disconnected/)
     // One copter is enough for a start.
-    await fleet.press('Start')
+    await fleet.page.getByRole('button', { name: 'Start', exact: true }).dblclick()
     await fleet.logs(/1 copter: started/)
+    assert.doesNotMatch(await fleet.page.locator('#log').innerText(), /another start is pending/)
     const started = (await fleet.page.locator('#started').textContent())!
     assert.match(started, /^1 copter started at \d\d:\d\d:\d\d\.\d{3}$/)
   })
@@ -196,6 +198,9 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
       assert.deepEqual(await text('battery'), ['100 %', '100 %', '0 %'])
       assert.deepEqual(await text('clock'), ['+0.01 ± 0.10 ms', '−12345.7 ± 1.0 ms', '–'])
       assert.deepEqual(await text('start'), ['–', '–', '–'])
+      await fleet.server.kill()
+      await page.getByText('offline, trying again').waitFor()
+      assert.deepEqual(await layout(), before)
     })
 
   it('fits a phone, and works with the keyboard', async t => {

@@ -53,7 +53,7 @@ export function tableIn(body, { cut, kill }) {
     meter.value = battery ?? 0
     const away = () => `away ${Math.max(Math.round(Date.now() / 1000 - since), 0)} s`
     write(cells.link, link === undefined ? 'unknown' : link ? 'connected' : away())
-    write(cells.clock, clock?.offset == null ? '–' : clockOf(clock))
+    write(cells.clock, clock?.offset == null || clock.error == null ? '–' : clockOf(clock))
     if (light) line.style.setProperty('--light', `rgb(${light.join(' ')})`)
   }
 
