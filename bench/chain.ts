@@ -41,7 +41,7 @@ async function nanoseconds(filters: FilterModule[], messages: number): Promise<n
   const one = await client(filters)
   const start = process.hrtime.bigint()
   for (let i = 0; i < messages; i++) one.receive('hello, world')
-  await new Promise<void>(resolve => one.mailbox.whenIdle(resolve))
+  await new Promise<void>(resolve => one.whenIdle(resolve))
   return Number(process.hrtime.bigint() - start) / messages
 }
 

@@ -138,7 +138,7 @@ export class Hub implements ClientHost {
     client.openSoon(transport)
     return {
       client,
-      receive: (payload, views) => client.receive(payload, Buffer.byteLength(payload), views),
+      receive: (payload, views) => client.receive(payload, undefined, views),
       settled: then => client.whenIdle(then),
       // Not synchronously: a transport may report it from within a write, in the middle of a flush.
       closed: (code, reason, clean) => queueMicrotask(() => client.closed(code, reason, clean)),

@@ -403,10 +403,10 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   /**
-   * @param bytes - size of the payload.
+   * @param bytes - size of the payload, if it is known.
    * @param views - decoded by the transport; merged into the message that filters get.
    */
-  receive(payload: Payload, bytes: number, views?: MessageViews): void {
+  receive(payload: Payload, bytes = Buffer.byteLength(payload), views?: MessageViews): void {
     const { counters } = this.hub
     if (this.#isEnding) {
       count(counters.drops, 'closing client')

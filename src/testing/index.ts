@@ -190,7 +190,7 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
       return transport.ending
     },
     say: async payload => {
-      client.receive(payload, Buffer.byteLength(payload))
+      client.receive(payload)
       await idle()
       fanout.flush()
     },

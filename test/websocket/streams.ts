@@ -1,8 +1,17 @@
 // Random streams of frames, valid and invalid, and the events that a parser makes of them.
 import assert from 'node:assert/strict'
+import type { Writable } from 'node:stream'
 import { Receiver } from 'ws'
 import { CLOSE, CONTINUATION, PING, PONG, TEXT } from '../../src/websocket/opcodes.ts'
 import { FrameParser, type FrameSink } from '../../src/websocket/parser.ts'
+
+declare module 'ws' {
+  // Missing in the types of ws.
+  interface Receiver extends Writable {}
+  class Receiver {
+    constructor(options: { isServer: boolean; maxPayload: number })
+  }
+}
 
 const MAX_PAYLOAD = 100_000
 const TEXTS = [
