@@ -53,7 +53,7 @@ const taps: readonly (readonly [name: string, filter: FilterModule])[] = [
 
 for (const [name, tap] of taps.slice(0, 2)) {
   describe(`a client that never reads, ${name}`, () => {
-    it('is closed with 1013 above max-buffered unsent bytes, without delaying others', async t => {
+    it('is closed with 1013 above four times max-buffered unsent bytes, without delaying others', async t => {
       const server = await serve(t, { filters: [tap], maxBuffered: MAX_BUFFERED })
       const { peer, client } = await stuckPeer(server)
       const other = await Peer.open(server.url)
@@ -215,8 +215,8 @@ describe('100,000 sends in one turn of the event loop', () => {
       client!.send(`${i}`.padEnd(300))
       peak = Math.max(peak, client!.buffered)
     }
-    // The unsent bytes, and the bytes of this turn.
-    assert.ok(peak <= 2 * MAX_BUFFERED + 304, `${peak} bytes`)
+    // Four times the limit unsent, and the bytes of this turn.
+    assert.ok(peak <= 5 * MAX_BUFFERED + 304, `${peak} bytes`)
     assert.equal((await peer.end()).code, 1013)
     assert.ok(server.counters.drops['closed client']! > 0)
     assert.deepEqual(
