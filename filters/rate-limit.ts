@@ -1,4 +1,4 @@
-import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type { AcceptedConnection, Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
 import { Addresses } from './rate-limit/addresses.ts'
 import { type Counted, Identities } from './rate-limit/identities.ts'
 import { Meter } from './rate-limit/meter.ts'
@@ -45,7 +45,8 @@ export const options = {
     default: 256,
     min: 1,
     integer: true,
-    describe: 'Concurrent clients per address',
+    describe:
+      'Concurrent clients per address; 32 more connections may be open for handshakes and plain requests, others are closed at once',
   },
   'rate-limit-identity-messages': {
     type: 'number',
@@ -68,13 +69,15 @@ export const options = {
   },
 } as const satisfies OptionSpecs
 
+const DROP = Symbol.for('filtered-websocket.drop') as Drop
 const SWEEP_MS = 10_000
 const TOO_MANY = 'too many connections of this identity'
 const UNAVAILABLE = 'try again later'
 
 /**
- * Enforces limits per client, address and identity. Refuses a connection over a limit with 429. Drops messages over a
- * limit: warns the client first, and closes it (1008) if it stays over the limit after the grace period.
+ * Enforces limits per client, address and identity. Closes a connection over a limit before it is read, and refuses a handshake
+ * with 429. Drops messages over a limit: warns the client first, and closes it (1008) if it stays over the limit after the grace
+ * period.
  */
 export const setup = (host: Host<typeof options>) => {
   const { options: chosen, every } = host
@@ -127,6 +130,7 @@ export const setup = (host: Host<typeof options>) => {
   }
 
   return {
+    accept: (connection: AcceptedConnection) => (addresses.accept(connection) ? undefined : DROP),
     connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
       const wait = addresses.enter(client.remote, client.signal, Date.now())
       if (wait !== undefined) return client.refuse(429, wait.reason, { 'Retry-After': String(wait.seconds) })

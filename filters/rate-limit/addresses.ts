@@ -1,6 +1,8 @@
+import type { AcceptedConnection } from 'filtered-websocket'
 import { BoundedMap } from 'filtered-websocket/kit'
 import { Bucket, MAX_BUCKETS } from './bucket.ts'
 import { networkOf } from './network.ts'
+import { Occupancy } from './occupancy.ts'
 
 export interface AddressLimits {
   /** Connections per second, and size of a burst. */
@@ -15,6 +17,8 @@ export interface Wait {
   readonly seconds: number
 }
 
+/** Connections of a network in addition to its clients, for handshakes and plain requests. */
+const SPARE_CONNECTIONS = 32
 /** Seconds after which an address at its limit may retry. */
 const FULL_WAIT = 5
 
@@ -22,47 +26,52 @@ const FULL_WAIT = 5
 export class Addresses {
   readonly #limits: AddressLimits
   readonly #connects = new BoundedMap<string, Bucket>(MAX_BUCKETS)
-  /** Clients by network, only networks with clients: bounded by `--max-clients`. */
-  readonly #clients = new Map<string, number>()
+  /** Bounded by `--max-clients`, as is `#connections`. */
+  readonly #clients: Occupancy
+  readonly #connections: Occupancy
 
   constructor(limits: AddressLimits) {
     this.#limits = limits
+    this.#clients = new Occupancy(limits.clients)
+    this.#connections = new Occupancy(limits.clients + SPARE_CONNECTIONS)
   }
 
-  /** Networks with clients. */
+  /** Networks with clients or connections. */
   get occupied(): number {
-    return this.#clients.size
+    return Math.max(this.#clients.networks, this.#connections.networks)
+  }
+
+  /** Counts a connection until it closes, before it has a handshake; returns false if its network has too many. */
+  accept(connection: AcceptedConnection): boolean {
+    const network = networkOf(connection.remote)
+    if (!this.#connections.hasRoom(network)) return false
+    this.#connections.add(network)
+    connection.onClose(() => this.#connections.remove(network))
+    return true
   }
 
   /**
-   * Counts a connection, or returns a refusal.
+   * Counts a handshake, or returns a refusal.
    *
    * @param closed - aborted when the connection ends, even if it never opened.
    */
   enter(address: string, closed: AbortSignal, now: number): Wait | undefined {
     const network = networkOf(address)
-    const { connects, clients } = this.#limits
+    const { connects } = this.#limits
     const bucket = this.#connects.use(network, () => new Bucket(connects, now))
     if (!bucket.has(1, now)) {
       return { reason: 'too many connections a second from your address', seconds: bucket.secondsUntil(1) }
     }
     bucket.consume(1)
-    const count = this.#clients.get(network) ?? 0
-    if (count >= clients) return { reason: 'too many clients at your address', seconds: FULL_WAIT }
+    if (!this.#clients.hasRoom(network)) return { reason: 'too many clients at your address', seconds: FULL_WAIT }
     // An aborted signal fires no event, so the count would never decrease.
     if (closed.aborted) return undefined
-    this.#clients.set(network, count + 1)
-    closed.addEventListener('abort', () => this.#leave(network), { once: true })
+    this.#clients.add(network)
+    closed.addEventListener('abort', () => this.#clients.remove(network), { once: true })
     return undefined
   }
 
   sweep(now: number): Promise<void> | undefined {
     return this.#connects.deleteWhere(bucket => bucket.isFull(now))
-  }
-
-  #leave(network: string): void {
-    const count = this.#clients.get(network)! - 1
-    if (count === 0) this.#clients.delete(network)
-    else this.#clients.set(network, count)
   }
 }

@@ -7,7 +7,7 @@ import type { Handlers } from '../contract/filter.ts'
 /** Outcome of a chain in which a handler failed; the error has been reported. */
 export const FAILED: unique symbol = Symbol('failed')
 
-export type ChainName = 'connect' | 'open' | 'data' | 'message' | 'disconnect' | 'consumer' | 'request'
+export type ChainName = 'accept' | 'connect' | 'open' | 'data' | 'message' | 'disconnect' | 'consumer' | 'request'
 export type Outcome<V> = V | Drop | typeof FAILED
 
 // biome-ignore lint/suspicious/noExplicitAny: the erased seam of the chain; handlers of every signature run through one loop, and types.ts gives filters the real ones
@@ -172,7 +172,8 @@ export class Chain<V> {
     }
     const next = this.#kind.rewrite?.(value, verdict)
     if (next === undefined) {
-      const message = `returned ${nameOf(verdict)}; a ${this.name} handler returns ${this.#kind.takes}`
+      const article = /^[ao]/.test(this.name) ? 'an' : 'a'
+      const message = `returned ${nameOf(verdict)}; ${article} ${this.name} handler returns ${this.#kind.takes}`
       return this.#fail(step, new FwsError('ERR_VERDICT', message), value, a)
     }
     step.rewritten++

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
+import { FwsError } from '../contract/errors.ts'
 import type { ChannelEvent } from '../contract/filter.ts'
 import type { HandlerCounts } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
-import type { Peer } from '../contract/peer.ts'
+import type { AcceptedConnection, Peer } from '../contract/peer.ts'
 import {
   Chain,
   type ChainClient,
@@ -19,6 +20,7 @@ import { Permits } from './permits.ts'
 
 /** All chains of one server. */
 export interface Chains {
+  readonly accept: Chain<AcceptedConnection>
   readonly connect: Chain<ChainClient>
   readonly open: Chain<ChainClient>
   readonly data: Chain<Buffer>
@@ -30,6 +32,7 @@ export interface Chains {
 }
 
 export const CHAIN_NAMES: readonly ChainName[] = [
+  'accept',
   'connect',
   'open',
   'data',
@@ -44,6 +47,13 @@ const ofClient = {
   id: (client: ChainClient) => client.id,
 }
 
+const accept: ChainKind<AcceptedConnection> = {
+  name: 'accept',
+  drops: true,
+  id: ({ remote }) => remote,
+  takes: 'nothing, or DROP, and no promise',
+  endsOnError: true,
+}
 const connect: ChainKind<ChainClient> = {
   ...ofClient,
   name: 'connect',
@@ -97,6 +107,7 @@ const request: ChainKind<IncomingMessage> = {
 export function compileChains(filters: readonly Registered[], host: ChainHost): Chains {
   const chain = <V>(kind: ChainKind<V>) => new Chain(kind, stepsOf(kind.name, filters), host)
   return {
+    accept: new Chain(accept, stepsOf('accept', filters, synchronous), host),
     connect: chain(connect),
     open: chain(open),
     data: chain(data),
@@ -129,6 +140,17 @@ function stepsOf(
       failed: 0,
     })),
   )
+}
+
+/** The socket is read in the same turn: a promise would come too late. */
+function synchronous(handler: Handler): Handler {
+  return connection => {
+    const verdict = handler(connection, undefined, undefined)
+    if (!isPromise(verdict)) return verdict
+    // It is not awaited: its rejection must not end the process.
+    verdict.then(undefined, () => {})
+    throw new FwsError('ERR_VERDICT', `returned a promise; an accept handler returns ${accept.takes}`)
+  }
 }
 
 /** A request is answered if the handler returns `DROP` or the response, or has sent headers. */

@@ -6,7 +6,7 @@ import type { Awaitable } from './deadline.ts'
 import type { Drop } from './drop.ts'
 import type { OptionSpecs, OptionValues } from './option.ts'
 import type { Payload } from './payload.ts'
-import type { Closed, Peer } from './peer.ts'
+import type { AcceptedConnection, Closed, Peer } from './peer.ts'
 import type { Capability, Storage } from './storage.ts'
 
 /** A handler's result: `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain. Other values are errors. */
@@ -33,6 +33,11 @@ export type Many<F> = F | readonly F[]
  * export const message = (payload, client) => client.send(payload)
  */
 export interface Handlers {
+  /**
+   * Each accepted connection before a byte is read, over TLS before the handshake. Synchronous; `DROP` or an error closes it at
+   * once. Not called for connections of a `--trust-proxy`, whose address is not the client's, and of other transports.
+   */
+  accept?: Many<(connection: AcceptedConnection) => Drop | void>
   /** Before the 101 response. */
   connect?: Many<(client: Client) => Awaitable<Drop | void>>
   /** Once, after the handshake. */

@@ -53,7 +53,10 @@ export interface Counters {
   stdoutDropped: number
   /** Messages dropped, by reason; at most 100 reasons, the rest under `other`. */
   readonly drops: Record<string, number>
-  /** Refused handshakes and requests, by HTTP status; `connection limit`: connections closed before their first byte was read. */
+  /**
+   * Refused handshakes and requests, by HTTP status. Connections closed before their first byte was read: `connection limit`, see
+   * `--max-clients`, and `accept handler`.
+   */
   readonly refusals: Record<string, number>
   /** Clients closed, by close code. Codes of a peer beyond 1015 are counted as `3xxx` and `4xxx`. */
   readonly closes: Record<string, number>

@@ -8,6 +8,14 @@ export interface Peer {
   close(): void
 }
 
+/** A connection of which no byte has been read; over TLS its handshake has not begun. */
+export interface AcceptedConnection {
+  /** IP address of the socket, or `unix`. IPv4 addresses are not written as IPv6. */
+  readonly remote: string
+  /** Calls the handler once, when the connection closes: with or without a handshake, also when it is refused. */
+  onClose(handler: () => void): void
+}
+
 /** The subject and the issuer of a TLS certificate. */
 export interface Certificate {
   /** Attributes such as `CN` and `O`; an array if an attribute occurs several times. */

@@ -21,11 +21,12 @@ import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
 import type { ByteStream } from '../websocket/endpoint.ts'
+import { Accepted } from './accepted.ts'
 import { requestProblem } from './checks.ts'
 import { listenOn, socketPath, urlOf } from './listen.ts'
 import { offersWebSocket, withoutOffer } from './offered-protocol.ts'
 import { PendingRequests } from './pending-requests.ts'
-import { UNIX } from './proxies.ts'
+import { type Proxies, UNIX } from './proxies.ts'
 import { answer, refusal } from './refusal.ts'
 import { Tap } from './tap.ts'
 import { readTls, type TlsSettings } from './tls.ts'
@@ -39,6 +40,8 @@ export interface ListenOptions extends TlsSettings {
   readonly healthPath: string | undefined
   /** Allowed Host names in addition to loopback. */
   readonly hosts: readonly string[]
+  /** Their connections do not pass the accept chain. */
+  readonly proxies: Proxies
   /** Milliseconds for request headers; 0 disables the limit. */
   readonly headersTimeout: number
   /** Milliseconds without traffic after which a plain connection is closed. */
@@ -48,7 +51,7 @@ export interface ListenOptions extends TlsSettings {
 /** Connections in addition to `--max-clients`, for handshakes and plain HTTP. */
 const SPARE_CONNECTIONS = 1024
 
-/** Log lines per kind and minute, of what any client can cause: failed TLS handshakes, too many connections. */
+/** Log lines per kind and minute, of what any client can cause: failed TLS handshakes, refused connections. */
 const LINES_PER_MINUTE = [1, 60_000] as const
 /** Milliseconds for a plain request including its body. */
 const REQUEST_TIMEOUT = 300_000
@@ -138,6 +141,14 @@ export class Listener {
       this.#http.removeAllListeners(connection)
       this.#http.on(connection, (socket: Socket) => parse(new Tap(socket, this.remoteOf(socket), hub.chains.data)))
     }
+    // Last, since it replaces all listeners: a connection that is closed must not reach them.
+    if (!hub.chains.accept.empty) {
+      const accepted = this.#http.listeners('connection')
+      this.#http.removeAllListeners('connection')
+      this.#http.on('connection', (socket: Socket) => {
+        if (this.#accepts(socket)) for (const next of accepted) next.call(this.#http, socket)
+      })
+    }
   }
 
   /** The URL that clients connect to: `ws://127.0.0.1:9000`, `ws+unix:/run/fws.sock`. */
@@ -189,6 +200,21 @@ export class Listener {
     if (this.#options.key === undefined) return undefined
     const tls = this.#readTls()
     return () => (this.#http as HttpsServer).setSecureContext(tls)
+  }
+
+  /** Runs the accept chain, and closes the connection if it is dropped. */
+  #accepts(socket: Socket): boolean {
+    const { proxies } = this.#options
+    const remote = proxies.remoteOf(this.remoteOf(socket), undefined)
+    if (proxies.trusts(remote)) return true
+    const { accept } = this.#hub.chains
+    const outcome = accept.run(new Accepted(socket, remote, this.#hub))
+    if (outcome !== DROP && outcome !== FAILED) return true
+    socket.destroy()
+    count(this.#hub.counters.refusals, 'accept handler')
+    const filters = accept.steps.map(({ filter }) => filter)
+    this.#limitedLog.add('warn', { remote, filters }, 'connection refused by an accept handler', 'accept handler')
+    return false
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {

@@ -24,7 +24,7 @@ export class Proxies {
   remoteOf(address: string | undefined, forwardedFor: string | undefined): string {
     let hop = bare(address ?? '')
     let rest = forwardedFor ?? ''
-    while (rest !== '' && this.#trusts(hop)) {
+    while (rest !== '' && this.trusts(hop)) {
       const comma = rest.lastIndexOf(',')
       const next = addressOf(rest.slice(comma + 1).trim())
       if (next === undefined) break
@@ -34,7 +34,8 @@ export class Proxies {
     return hop
   }
 
-  #trusts(address: string): boolean {
+  /** @param address - IPv4 addresses not written as IPv6. */
+  trusts(address: string): boolean {
     if (address === UNIX) return this.#trustsUnix
     return isIP(address) !== 0 && this.#trusted.check(address, familyOf(address))
   }

@@ -124,9 +124,10 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const assembly = await assemble(plan, streams, signal)
   const { options, hub, storage } = assembly
   const consumer = new Consumer(hub)
+  const proxies = readProxies(options['trust-proxy'])
   const upgrades = new Upgrades(hub, {
     origins: options.origins.map(readOriginPattern),
-    proxies: readProxies(options['trust-proxy']),
+    proxies,
     maxPayload: options['max-payload'],
     maxControl: options['max-control'],
     compressFrom: options.compress ? options['compress-threshold'] : undefined,
@@ -146,6 +147,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       port: options.port,
       host: options.host,
       hosts: options.hosts,
+      proxies,
       healthPath: options['health-path'],
       key: options.key,
       cert: options.cert,

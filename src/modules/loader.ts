@@ -40,6 +40,7 @@ export const FILTER: ModuleKind = {
     },
   },
   keys: [
+    'accept',
     'connect',
     'open',
     'data',

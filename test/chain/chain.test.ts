@@ -285,7 +285,8 @@ for (const kind of KINDS) {
 
     for (const [value, called] of [...WRONG, ...kind.wrong.map(value => [value, nameOf(value)] as const)]) {
       it(`${called} is refused, ${whatThen}`, async () => {
-        const message = `returned ${called}; a ${name} handler returns ${kind.takes}`
+        const article = name === 'open' ? 'an' : 'a'
+        const message = `returned ${called}; ${article} ${name} handler returns ${kind.takes}`
         for (const failing of [() => value, async () => value]) {
           const { error } = await fails(failing)
           assert.deepEqual([error.code, error.message], ['ERR_VERDICT', message])
