@@ -19,6 +19,7 @@ export interface Reading {
   readonly row: string
   readonly unit:
     | 'deliveries/s'
+    | 'µs a delivery'
     | 'ms'
     | 'clients/s'
     | 'KiB a client'
@@ -42,7 +43,16 @@ export interface Pattern {
 }
 
 /** Units in which less is better. */
-export const LESS = new Set<Reading['unit']>(['ms', 'KiB a client', 'MiB', 'ns a message', '%', 'bytes', 'faults'])
+export const LESS = new Set<Reading['unit']>([
+  'µs a delivery',
+  'ms',
+  'KiB a client',
+  'MiB',
+  'ns a message',
+  '%',
+  'bytes',
+  'faults',
+])
 
 export type Shape = Pick<Job, 'size' | 'clients' | 'rooms' | 'audience'>
 
@@ -72,14 +82,10 @@ export function throughput(
     }
     for (const [i, measured] of (await load({ ...job, paces })).entries()) {
       const pattern = { clients: shape.clients, size: shape.size, inflight: inflight[i]! }
-      readings.push({
-        row: `${row}, ${inFlight(paces[i]!)}`,
-        unit: 'deliveries/s',
-        value: measured.rate,
-        busy: busy(measured),
-        // The ceiling counts reads only, and an echo needs a write per read.
-        ...(setup.kind === 'echo' ? {} : { pattern }),
-      })
+      // The ceiling counts reads only, and an echo needs a write per read.
+      readings.push(
+        ...deliveries(`${row}, ${inFlight(paces[i]!)}`, measured, setup.kind === 'echo' ? undefined : pattern),
+      )
     }
     return readings
   })
@@ -128,8 +134,13 @@ export function inFlight(pace: { inflight: number }): string {
   return `${pace.inflight} in flight`
 }
 
-export function busy({ busy, cpu }: Measured) {
-  return { load: busy, server: cpu.server! }
+/** Deliveries per second, and the CPU time of the server for each, user and system, of all its threads. */
+export function deliveries(row: string, { rate, busy, cpu }: Measured, pattern?: Pattern): Reading[] {
+  const shares = { load: busy, server: cpu.server! }
+  return [
+    { row, unit: 'deliveries/s', value: rate, busy: shares, ...(pattern && { pattern }) },
+    { row: `${row}, server CPU`, unit: 'µs a delivery', value: (1e6 * cpu.server!) / rate },
+  ]
 }
 
 export function latencies(row: string, { p50, p99 }: Measured): Reading[] {

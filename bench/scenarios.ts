@@ -1,5 +1,5 @@
 // The scenarios. Each runs once per round and contestant, with its own servers.
-import { busy, faults, inFlight, latencies, type Reading, type Scale, serve, throughput } from './measure.ts'
+import { deliveries, faults, inFlight, latencies, type Reading, type Scale, serve, throughput } from './measure.ts'
 import { load, residentMemory, runScript, withLoad } from './processes.ts'
 
 export interface Scenario {
@@ -54,7 +54,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
           const row = `${rate} a second`
           readings.push(...latencies(row, measured!), faults(row, measured!))
           // If it is below rate times clients, the server is overloaded, and the latencies are those of a growing queue.
-          readings.push({ row: `${row}, delivered`, unit: 'deliveries/s', value: measured!.rate })
+          readings.push(...deliveries(`${row}, delivered`, measured!))
           readings.push({ row: `${row}, load itself late, p99`, unit: 'ms', value: measured!.late })
         }
         return readings
@@ -125,7 +125,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         const paces = [1, 16].map(inflight => ({ inflight }))
         const results = await load({ ...job, size: 1024, json: true, deflate: true, paces })
         return results.flatMap((measured, i): Reading[] => [
-          { row: inFlight(paces[i]!), unit: 'deliveries/s', value: measured.rate, busy: busy(measured) },
+          ...deliveries(inFlight(paces[i]!), measured),
           { row: `${inFlight(paces[i]!)}, on the wire`, unit: 'bytes', value: measured.wireBytes },
         ])
       })

@@ -10,11 +10,16 @@ const command = [`${root}/bench/run.mjs`]
 for (const scenario of ['fanout', 'rooms', 'echo', 'latency']) {
   it(`${scenario} is measured, and nothing is lost, doubled or reordered`, async t => {
     const saved = `${folder(t)}/results.json`
-    const tiny = ['--only', 'ours,ws', '--rounds', '1', '--clients', '20', '--seconds', '0.1', '--save', saved]
+    const tiny = ['--only', 'ours,ws', '--rounds', '1', '--clients', '20', '--seconds', '0.5', '--save', saved]
     const { code, stderr } = await run([scenario, ...tiny], { command })
     assert.equal(code, 0, stderr)
     const { rows }: Results = JSON.parse(readFileSync(saved, 'utf8'))
     assert.ok(rows.length > 0)
+    const named = (unit: string) => rows.filter(row => row.unit === unit).map(({ row }) => row)
+    assert.deepEqual(
+      named('µs a delivery'),
+      named('deliveries/s').map(row => `${row}, server CPU`),
+    )
     for (const { row, unit, rounds } of rows) {
       for (const name of ['ours', 'ws']) {
         const value = rounds[name]?.[0] ?? Number.NaN
