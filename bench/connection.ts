@@ -1,5 +1,4 @@
-// A raw WebSocket client with minimal cost: one read buffer for all connections, parsed headers, unread payloads. Its frames are
-// masked with a fixed key.
+// A raw WebSocket client with minimal cost: one read buffer for all connections, parsed headers, unread payloads, prepared frames.
 import { connect, type Socket } from 'node:net'
 import { clientFrame, DIGITS, type Dialect, numberIn, TEXT, type Template } from './template.ts'
 

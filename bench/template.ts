@@ -1,4 +1,5 @@
 // The frames of the load.
+import { randomBytes } from 'node:crypto'
 
 /** The protocol of messages: none, or packets of Socket.IO (socket.io/docs/v4/engine-io-protocol, socket-io-protocol). */
 export type Dialect = 'plain' | 'socket.io'
@@ -7,39 +8,48 @@ export const TEXT = 1
 /** Digits of the number in a message. */
 export const DIGITS = 8
 const ZERO = 0x30
-const MASK = Buffer.from([0x12, 0x34, 0x56, 0x78])
+/** Prepared frames of a template, so that a frame costs the load a copy only. */
+const PREPARED = 1024
 
-/** A masked frame of a client. */
+/** A frame of a client with a random mask (RFC 6455, section 5.3): ws skips the unmasking of a mask of zeros. */
 export function clientFrame(opcode: number, text: string): Buffer {
-  const payload = Buffer.from(text)
-  const { length } = payload
-  const header = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 255]
-  return Buffer.concat([Buffer.from([0x80 | opcode, ...header]), MASK, payload.map((byte, i) => byte ^ MASK[i & 3]!)])
+  return masked(opcode, Buffer.from(text), randomBytes(4))
 }
 
-/** Messages of one size, each with its number in eight digits. */
+function masked(opcode: number, payload: Buffer, mask: Buffer): Buffer {
+  const { length } = payload
+  const header = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 255]
+  return Buffer.concat([Buffer.from([0x80 | opcode, ...header]), mask, payload.map((byte, i) => byte ^ mask[i & 3]!)])
+}
+
+/** Messages of one size, each with its number in eight digits and its own random mask; masks recur after 1,024 frames. */
 export class Template {
   readonly #frames: readonly Buffer[]
   readonly #textAt: number
   readonly numberAt: number
   readonly length: number
+  #next = 0
 
   /** @param texts - of one length, used in turn; eight zeros mark the place of the number. */
   constructor(texts: readonly string[], dialect: Dialect) {
     const isJson = texts[0]!.startsWith('{')
     const [before, after] = dialect === 'plain' ? ['', ''] : isJson ? ['42["m",', ']'] : ['42["m","', '"]']
-    const packets = texts.map(text => before + text + after)
+    const packets = texts.map(text => Buffer.from(before + text + after))
     this.length = packets[0]!.length
     this.numberAt = packets[0]!.indexOf('0'.repeat(DIGITS))
-    this.#frames = packets.map(packet => clientFrame(TEXT, packet))
+    const masks = randomBytes(4 * PREPARED)
+    this.#frames = Array.from({ length: PREPARED }, (_, i) =>
+      masked(TEXT, packets[i % packets.length]!, masks.subarray(4 * i, 4 * i + 4)),
+    )
     this.#textAt = this.#frames[0]!.length - this.length
   }
 
   /** A masked frame with this number. */
   frame(number: number): Buffer {
-    const frame = Buffer.from(this.#frames[number % this.#frames.length]!)
+    const frame = Buffer.from(this.#frames[this.#next++ % PREPARED]!)
+    const mask = this.#textAt - 4
     for (let i = this.numberAt + DIGITS - 1, rest = number; i >= this.numberAt; i--, rest = Math.floor(rest / 10))
-      frame[this.#textAt + i] = (ZERO + (rest % 10)) ^ MASK[i & 3]!
+      frame[this.#textAt + i] = (ZERO + (rest % 10)) ^ frame[mask + (i & 3)]!
     return frame
   }
 }
