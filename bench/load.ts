@@ -37,6 +37,8 @@ export interface Job {
   readonly stalled?: number
   /** Bytes per read. */
   readonly readBytes?: number
+  /** What the load does in a closed loop without data. Default: `poll`. */
+  readonly receiver?: Receiver
   /** The server never stops sending, so deliveries are not awaited. */
   readonly isEndless?: boolean
   /** Process ids by name, whose CPU time is measured. */
@@ -45,6 +47,9 @@ export interface Job {
 
 /** Messages in flight per room, or messages per second. */
 export type Pace = { readonly inflight: number } | { readonly rate: number }
+
+/** `poll` tries its sockets again, so that no server pays for waking the load; `sleep` waits until the system wakes it. */
+export type Receiver = 'poll' | 'sleep'
 
 export interface Opened {
   readonly opened: number
@@ -84,8 +89,8 @@ const shape: Shape = {
 }
 const connections: Connection[] = []
 const rooms: Room[] = []
-/** Milliseconds of a closed loop without data. */
-let idle = 0
+/** Milliseconds of polling without data. */
+let polled = 0
 
 async function openAll(): Promise<Opened> {
   const start = performance.now()
@@ -159,15 +164,14 @@ function closedLoop(inflight: number): () => void {
     room.inflight = inflight
     room.fill()
   }
-  const sleep = stayAwake()
+  const stopPolling = job.receiver === 'sleep' ? () => {} : poll()
   return () => {
-    sleep()
+    stopPolling()
     for (const room of rooms) room.inflight = 0
   }
 }
 
-/** Polls the sockets without sleeping, so that no server pays for waking the load. */
-function stayAwake(): () => void {
+function poll(): () => void {
   let isOver = false
   let received = 0
   let since = performance.now()
@@ -175,7 +179,7 @@ function stayAwake(): () => void {
     if (isOver) return
     const now = performance.now()
     const total = sum(room => room.received)
-    if (total === received) idle += now - since
+    if (total === received) polled += now - since
     received = total
     since = now
     setImmediate(turn)
@@ -231,7 +235,8 @@ function snapshot() {
     at: performance.now(),
     deliveries: sum(room => room.received),
     bytes: connections.reduce((total, { bytes }) => total + bytes, 0),
-    idle,
+    // With `poll` the event loop is never idle.
+    idle: polled + performance.eventLoopUtilization().idle,
     cpu: Object.fromEntries(
       Object.entries(watch).map(([name, pids]) => [
         name,

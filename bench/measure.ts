@@ -1,7 +1,7 @@
 // One measurement: starts a server, runs the load, and returns readings.
 import { join } from 'node:path'
 import { contestants, type Setup } from './contestants.ts'
-import type { Job, Measured } from './load.ts'
+import type { Job, Measured, Receiver } from './load.ts'
 import { load, type Served, withLoad, withServer } from './processes.ts'
 
 export interface Scale {
@@ -10,6 +10,7 @@ export interface Scale {
   /** Seconds of each measurement, and of the warmup. */
   readonly seconds: number
   readonly warmup: number
+  readonly receiver: Receiver
   /** All rows, or the headline rows only. */
   readonly isFull: boolean
 }
@@ -84,7 +85,7 @@ export function throughput(
       const pattern = { clients: shape.clients, size: shape.size, inflight: inflight[i]! }
       // The ceiling counts reads only, and an echo needs a write per read.
       readings.push(
-        ...deliveries(`${row}, ${inFlight(paces[i]!)}`, measured, setup.kind === 'echo' ? undefined : pattern),
+        ...deliveries(`${row}, ${inFlight(paces[i]!, scale)}`, measured, setup.kind === 'echo' ? undefined : pattern),
       )
     }
     return readings
@@ -94,7 +95,7 @@ export function throughput(
 export function serve<T>(
   name: string,
   setup: Setup,
-  { clients, seconds, warmup }: Scale,
+  { clients, seconds, warmup, receiver }: Scale,
   work: (server: Served, job: Job) => Promise<T>,
 ): Promise<T> {
   const { dialect, command } = contestants[name]!
@@ -109,13 +110,14 @@ export function serve<T>(
       paces: [],
       seconds,
       warmup,
+      receiver,
       watch: { server: [server.pid] },
     }),
   )
 }
 
 /** The most deliveries, or handshakes, per second that the load handles, from a source that always writes. */
-export function ceiling({ clients, size, inflight }: Pattern, { seconds, warmup }: Scale): Promise<number> {
+export function ceiling({ clients, size, inflight }: Pattern, { seconds, warmup, receiver }: Scale): Promise<number> {
   const source = join(import.meta.dirname, 'servers/source.mjs')
   return withServer([process.execPath, source, String(size)], async ({ url }) => {
     const shape = { dialect: 'plain', urls: [url], clients, rooms: 1, audience: 'everyone', size } as const
@@ -125,13 +127,13 @@ export function ceiling({ clients, size, inflight }: Pattern, { seconds, warmup 
     }
     const readBytes = inflight * (size + (size < 126 ? 2 : 4))
     const paces = [{ inflight: 1 }]
-    const [measured] = await load({ ...shape, readBytes, paces, seconds, warmup, isEndless: true })
+    const [measured] = await load({ ...shape, readBytes, paces, seconds, warmup, receiver, isEndless: true })
     return measured!.rate
   })
 }
 
-export function inFlight(pace: { inflight: number }): string {
-  return `${pace.inflight} in flight`
+export function inFlight({ inflight }: { inflight: number }, { receiver }: Scale): string {
+  return `${inflight} in flight${receiver === 'sleep' ? ', receiver sleeps' : ''}`
 }
 
 /** Deliveries per second, and the CPU time of the server for each, user and system, of all its threads. */

@@ -125,8 +125,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         const paces = [1, 16].map(inflight => ({ inflight }))
         const results = await load({ ...job, size: 1024, json: true, deflate: true, paces })
         return results.flatMap((measured, i): Reading[] => [
-          ...deliveries(inFlight(paces[i]!), measured),
-          { row: `${inFlight(paces[i]!)}, on the wire`, unit: 'bytes', value: measured.wireBytes },
+          ...deliveries(inFlight(paces[i]!, scale), measured),
+          { row: `${inFlight(paces[i]!, scale)}, on the wire`, unit: 'bytes', value: measured.wireBytes },
         ])
       })
     },

@@ -2,6 +2,7 @@
 // The command is run.mjs.
 import { parseArgs } from 'node:util'
 import { contestants } from './contestants.ts'
+import type { Receiver } from './load.ts'
 import { ceiling, LESS, type Scale } from './measure.ts'
 import { add, median, newResults, type Row, ratio, save } from './results.ts'
 import { type Scenario, scenarios } from './scenarios.ts'
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     clients: { type: 'string', default: '1000' },
     idle: { type: 'string', default: '10000' },
     seconds: { type: 'string' },
+    receiver: { type: 'string', default: 'poll' },
     save: { type: 'string' },
   },
 })
@@ -31,12 +33,14 @@ const names = values.only.split(',')
 const chosen = positionals.length > 0 ? positionals : values.full ? Object.keys(scenarios) : HEADLINE
 check('contestant', names, contestants)
 check('scenario', chosen, scenarios)
+check('receiver', [values.receiver], { poll: true, sleep: true })
 const seconds = Number(values.seconds ?? (values.full ? 3 : 1))
 const scale: Scale = {
   clients: Number(values.clients),
   idleClients: Number(values.idle),
   seconds,
   warmup: seconds / 3,
+  receiver: values.receiver as Receiver,
   isFull: values.full,
 }
 const rounds = Number(values.rounds)
@@ -47,7 +51,7 @@ console.log(
     .map(entry => entry.join(' '))
     .join(
       ', ',
-    )}\n${Object.values(results.machine).slice(0, -1).join(', ')}; medians of ${rounds} alternating rounds of ${seconds} s`,
+    )}\n${Object.values(results.machine).slice(0, -1).join(', ')}; medians of ${rounds} alternating rounds of ${seconds} s; receiver: ${scale.receiver}`,
 )
 if ((results.machine.loadAverage as number) > QUIET)
   console.log(`warning: the load average is ${results.machine.loadAverage}; other processes affect the results`)

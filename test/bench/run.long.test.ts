@@ -30,14 +30,38 @@ for (const scenario of ['fanout', 'rooms', 'echo', 'latency']) {
   })
 }
 
-it('a name that it does not know is refused with those that it knows', async () => {
-  const { code, stderr } = await run(['--only', 'ours', 'fan'], { command })
+it('a receiver that sleeps is in the names of the rows', async t => {
+  const saved = `${folder(t)}/results.json`
+  const tiny = ['--only', 'ours', '--rounds', '1', '--clients', '20', '--seconds', '0.5', '--save', saved]
+  const { code, stdout, stderr } = await run(['echo', ...tiny, '--receiver', 'sleep'], { command })
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /; receiver: sleep\n/)
+  const { rows, scale }: Results = JSON.parse(readFileSync(saved, 'utf8'))
+  assert.equal(scale.receiver, 'sleep')
+  const rates = rows.filter(({ unit }) => unit === 'deliveries/s')
   assert.deepEqual(
-    { code, stderr },
-    {
-      code: 2,
-      stderr:
-        'unknown scenario fan; known are fanout, rooms, echo, latency, connect, memory, chain, deflate, slow-client\n',
-    },
+    rates.map(({ row }) => row),
+    ['64 B, 1 in flight, receiver sleeps', '64 B, 16 in flight, receiver sleeps'],
   )
+  for (const { rounds, busy } of rates) {
+    assert.ok(rounds.ours![0]! > 0)
+    const { load } = busy.ours![0]!
+    assert.ok(load > 0 && load <= 1, `${load}`)
+  }
 })
+
+const scenarios = 'known are fanout, rooms, echo, latency, connect, memory, chain, deflate, slow-client'
+const refused: Readonly<Record<string, string>> = {
+  '--only ours fan': `unknown scenario fan; ${scenarios}`,
+  '--only ours echo toString': `unknown scenario toString; ${scenarios}`,
+  '--only ours,Ws echo': 'unknown contestant Ws; known are ours, ws, socket.io, bun',
+  '--only ours --receiver nap': 'unknown receiver nap; known are poll, sleep',
+  '--only ours --receiver Poll': 'unknown receiver Poll; known are poll, sleep',
+  '--only ours --receiver=': 'unknown receiver ; known are poll, sleep',
+}
+for (const [argv, sentence] of Object.entries(refused)) {
+  it(`a name that it does not know is refused with those that it knows: ${argv}`, async () => {
+    const { code, stderr } = await run(argv.split(' '), { command })
+    assert.deepEqual({ code, stderr }, { code: 2, stderr: `${sentence}\n` })
+  })
+}
