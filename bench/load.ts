@@ -54,6 +54,8 @@ export type Receiver = 'poll' | 'sleep'
 export interface Opened {
   readonly opened: number
   readonly seconds: number
+  /** CPU seconds, by name. */
+  readonly cpu: Readonly<Record<string, number>>
 }
 
 export interface Measured {
@@ -94,6 +96,7 @@ let polled = 0
 
 async function openAll(): Promise<Opened> {
   const start = performance.now()
+  const before = cpuSeconds()
   const wanted = job.urls.flatMap(url => Array.from({ length: job.clients }, (_, i) => ({ url, room: i % job.rooms })))
   let next = 0
   const openSome = async () => {
@@ -106,6 +109,7 @@ async function openAll(): Promise<Opened> {
   }
   await Promise.all(Array.from({ length: OPENING }, openSome))
   const took = performance.now() - start
+  const cpu = spent(before, cpuSeconds())
   for (let i = 0; i < job.rooms; i++) rooms.push(new Room(connections[i]!, template))
   for (const [i, connection] of connections.entries()) {
     const room = rooms[(i % job.clients) % job.rooms]!
@@ -118,7 +122,7 @@ async function openAll(): Promise<Opened> {
     stalled.socket.removeAllListeners('close').on('error', () => {})
     stalled.socket.pause()
   }
-  return { opened: connections.length, seconds: took / 1000 }
+  return { opened: connections.length, seconds: took / 1000, cpu }
 }
 
 async function measure(pace: Pace): Promise<Measured> {
@@ -155,7 +159,7 @@ async function measure(pace: Pace): Promise<Measured> {
     doubled: check ? sum(room => room.disorder.doubled) : Math.max(0, -missing),
     reordered: sum(room => room.disorder.reordered),
     unfinished: unfinished ? missing : 0,
-    cpu: Object.fromEntries(Object.keys(watch).map(name => [name, (after.cpu[name]! - before.cpu[name]!) / span])),
+    cpu: spent(before.cpu, after.cpu, span),
   }
 }
 
@@ -237,13 +241,24 @@ function snapshot() {
     bytes: connections.reduce((total, { bytes }) => total + bytes, 0),
     // With `poll` the event loop is never idle.
     idle: polled + performance.eventLoopUtilization().idle,
-    cpu: Object.fromEntries(
-      Object.entries(watch).map(([name, pids]) => [
-        name,
-        pids.reduce((seconds, pid) => seconds + processorTime(pid) / 1e6, 0),
-      ]),
-    ),
+    cpu: cpuSeconds(),
   }
+}
+
+type Seconds = Readonly<Record<string, number>>
+
+/** CPU time by name. */
+function cpuSeconds(): Seconds {
+  const entries = Object.entries(watch).map(([name, pids]) => [
+    name,
+    pids.reduce((seconds, pid) => seconds + processorTime(pid) / 1e6, 0),
+  ])
+  return Object.fromEntries(entries)
+}
+
+/** CPU time between two moments, per second of `span`. */
+function spent(before: Seconds, after: Seconds, span = 1): Seconds {
+  return Object.fromEntries(Object.entries(after).map(([name, seconds]) => [name, (seconds - before[name]!) / span]))
 }
 
 function sum(of: (room: Room) => number): number {

@@ -1,6 +1,6 @@
 // One measurement: starts a server, runs the load, and returns readings.
 import { join } from 'node:path'
-import { contestants, type Setup } from './contestants.ts'
+import type { Contestant, Setup } from './contestants.ts'
 import type { Job, Measured, Receiver } from './load.ts'
 import { load, type Served, withLoad, withServer } from './processes.ts'
 
@@ -21,6 +21,7 @@ export interface Reading {
   readonly unit:
     | 'deliveries/s'
     | 'µs a delivery'
+    | 'µs a client'
     | 'ms'
     | 'clients/s'
     | 'KiB a client'
@@ -46,6 +47,7 @@ export interface Pattern {
 /** Units in which less is better. */
 export const LESS = new Set<Reading['unit']>([
   'µs a delivery',
+  'µs a client',
   'ms',
   'KiB a client',
   'MiB',
@@ -59,7 +61,7 @@ export type Shape = Pick<Job, 'size' | 'clients' | 'rooms' | 'audience'>
 
 /** Deliveries per second for each number in flight; the first round also checks every message. */
 export function throughput(
-  name: string,
+  contestant: Contestant,
   setup: Setup,
   shape: Shape,
   inflight: readonly number[],
@@ -67,7 +69,7 @@ export function throughput(
   scale: Scale,
   round: number,
 ): Promise<readonly Reading[]> {
-  return serve(name, setup, scale, async (_, base) => {
+  return serve(contestant, setup, scale, async (_, base) => {
     const job = { ...base, ...shape }
     const paces = inflight.map(inflight => ({ inflight }))
     const readings: Reading[] = []
@@ -93,12 +95,11 @@ export function throughput(
 }
 
 export function serve<T>(
-  name: string,
+  { dialect, command }: Contestant,
   setup: Setup,
   { clients, seconds, warmup, receiver }: Scale,
   work: (server: Served, job: Job) => Promise<T>,
 ): Promise<T> {
-  const { dialect, command } = contestants[name]!
   return withServer(command(setup), server =>
     work(server, {
       dialect,

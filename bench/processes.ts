@@ -1,7 +1,6 @@
 // Starts servers and the load in their own processes, on their own cores if `taskset` exists.
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Job, Measured, Opened } from './load.ts'
 
@@ -9,8 +8,8 @@ export { processorTime } from './processor-time.ts'
 
 const SERVER_CORE = 0
 export const LOAD_CORE = 1
-/** Milliseconds until a server listens. */
-const STARTUP = 20_000
+/** Milliseconds until a server listens, or prints its memory. */
+const DEADLINE = 20_000
 
 const hasTaskset = spawnSync('taskset', ['-c', String(LOAD_CORE), 'true']).status === 0
 
@@ -22,6 +21,14 @@ export function pin(pid: number, core: number): void {
 export interface Served {
   readonly url: string
   readonly pid: number
+  /** The memory after a garbage collection, of a server with the preloaded servers/collect.mjs. */
+  memory(): Promise<Memory>
+}
+
+/** Bytes, as the server reports them. */
+export interface Memory {
+  readonly heapUsed: number
+  readonly rss: number
 }
 
 /** Starts a server, which prints its URL with `scheme` to standard error, and kills it after `work`. */
@@ -33,27 +40,41 @@ export async function withServer<T>(
   const [program, ...args] = hasTaskset ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
   const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   try {
-    return await work({ url: await address(child, scheme), pid: child.pid! })
+    const url = await printed(child, new RegExp(`\\b(${scheme}://127\\.0\\.0\\.1:\\d+)`))
+    const memory = async () => {
+      child.kill('SIGUSR2')
+      return JSON.parse(await printed(child, /^memory (\{.*\})$/m)) as Memory
+    }
+    return await work({ url, pid: child.pid!, memory })
   } finally {
     if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit')
   }
 }
 
-async function address(child: ChildProcess, scheme: string): Promise<string> {
-  const pattern = new RegExp(`\\b${scheme}://127\\.0\\.0\\.1:\\d+`)
+/** The first group of a pattern in what a server prints to standard error. */
+function printed(child: ChildProcess, pattern: RegExp): Promise<string> {
   let text = ''
-  const found = new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no server within ${STARTUP} ms: ${text}`)), STARTUP)
-    child.once('error', reject).once('exit', code => reject(new Error(`the server exited with ${code}: ${text}`)))
-    child.stderr!.setEncoding('utf8').on('data', chunk => {
-      if (text.length < 10_000) text += chunk
-      const url = pattern.exec(text)?.[0]
-      if (url === undefined) return
+  return new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(
+      () => end(new Error(`the server printed no ${pattern} within ${DEADLINE} ms: ${text}`)),
+      DEADLINE,
+    )
+    const exited = (code: number | null) => end(new Error(`the server exited with ${code}: ${text}`))
+    const read = (chunk: string) => {
+      text += chunk
+      const found = pattern.exec(text)?.[1]
+      if (found !== undefined) end(found)
+    }
+    const end = (result: string | Error) => {
       clearTimeout(timer)
-      resolve(url)
-    })
+      child.off('error', end).off('exit', exited).stderr!.off('data', read)
+      // Nothing that is printed later stays in memory.
+      child.stderr!.resume()
+      if (typeof result === 'string') resolve(result)
+      else reject(result)
+    }
+    child.once('error', end).once('exit', exited).stderr!.setEncoding('utf8').on('data', read)
   })
-  return found
 }
 
 export interface Load {
@@ -104,14 +125,4 @@ function messageOf<T>(child: ChildProcess, nth = 1): Promise<T> {
     })
     child.once('exit', code => reject(new Error(`the process exited with ${code}`)))
   })
-}
-
-/** Bytes of resident memory after a garbage collection; NaN without /proc. */
-export async function residentMemory(pid: number): Promise<number> {
-  if (process.platform !== 'linux') return Number.NaN
-  for (let i = 0; i < 2; i++) {
-    process.kill(pid, 'SIGUSR2')
-    await new Promise(resolve => setTimeout(resolve, 500))
-  }
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) * 1024
 }

@@ -1,9 +1,8 @@
 // The files in `bench/results/`: every reading of every round, with machine and versions.
-import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { contestants } from './contestants.ts'
+import { type Contestant, commitOf } from './contestants.ts'
 import type { Pattern, Reading, Scale } from './measure.ts'
 
 const folder = join(import.meta.dirname, 'results')
@@ -32,8 +31,12 @@ export interface Results {
   readonly rows: Row[]
 }
 
-export function newResults(names: readonly string[], scale: Scale, rounds: number): Results {
-  const { stdout } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' })
+export function newResults(
+  contestants: Readonly<Record<string, Contestant>>,
+  names: readonly string[],
+  scale: Scale,
+  rounds: number,
+): Results {
   const machine = {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
@@ -46,7 +49,7 @@ export function newResults(names: readonly string[], scale: Scale, rounds: numbe
   return {
     date: new Date().toISOString(),
     command: `node bench/run.mjs ${process.argv.slice(2).join(' ')}`.trim(),
-    commit: stdout?.trim() ?? '',
+    commit: commitOf(import.meta.dirname),
     machine,
     versions: { node: process.versions.node, ...versions },
     scale,

@@ -1,5 +1,6 @@
 // Runs the benchmarks: `run.mjs` the headline rows, `--full` all, `run.mjs NAME...` scenarios by name.
-// `--only ours,ws`, `--rounds N`, `--seconds N`, `--clients N`, `--idle N`, `--receiver poll|sleep`, `--save FILE`. The other servers are installed at first use.
+// `--only ours,before,ws,bun`, `--before PATH` another checkout of this project, `--rounds N`, `--seconds N`, `--clients N`, `--idle N`,
+// `--receiver poll|sleep`, `--save FILE`. The other servers are installed at first use.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,7 +1,8 @@
 // Runs scenarios with alternating contestants, and prints medians and ratios. Fails if `ours` lost, doubled or reordered a message.
 // The command is run.mjs.
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { contestants } from './contestants.ts'
+import { type Contestant, makeContestants } from './contestants.ts'
 import type { Receiver } from './load.ts'
 import { ceiling, LESS, type Scale } from './measure.ts'
 import { add, median, newResults, type Row, ratio, save } from './results.ts'
@@ -19,7 +20,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     full: { type: 'boolean', default: false },
-    only: { type: 'string', default: Object.keys(contestants).join(',') },
+    only: { type: 'string' },
+    before: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     clients: { type: 'string', default: '1000' },
     idle: { type: 'string', default: '10000' },
@@ -29,7 +31,8 @@ const { values, positionals } = parseArgs({
   },
 })
 
-const names = values.only.split(',')
+const contestants = contestantsOf(values.before)
+const names = values.only?.split(',') ?? Object.keys(contestants)
 const chosen = positionals.length > 0 ? positionals : values.full ? Object.keys(scenarios) : HEADLINE
 check('contestant', names, contestants)
 check('scenario', chosen, scenarios)
@@ -44,7 +47,7 @@ const scale: Scale = {
   isFull: values.full,
 }
 const rounds = Number(values.rounds)
-const results = newResults(names, scale, rounds)
+const results = newResults(contestants, names, scale, rounds)
 
 console.log(
   `${Object.entries(results.versions)
@@ -66,9 +69,22 @@ if (broken.length > 0) process.exitCode = 1
 function check(what: string, given: readonly string[], valid: Readonly<Record<string, unknown>>): void {
   for (const name of given) {
     if (Object.hasOwn(valid, name)) continue
-    console.error(`unknown ${what} ${name}; known are ${Object.keys(valid).join(', ')}`)
-    process.exit(2)
+    if (name === 'before') refuse('contestant before needs --before PATH, another checkout of this project')
+    refuse(`unknown ${what} ${name}; known are ${Object.keys(valid).join(', ')}`)
   }
+}
+
+function contestantsOf(before: string | undefined): Readonly<Record<string, Contestant>> {
+  try {
+    return makeContestants(before && resolve(before))
+  } catch (error) {
+    refuse(`--before: ${(error as Error).message}`)
+  }
+}
+
+function refuse(sentence: string): never {
+  console.error(sentence)
+  process.exit(2)
 }
 
 async function run(title: string, scenario: Scenario): Promise<void> {
@@ -77,7 +93,7 @@ async function run(title: string, scenario: Scenario): Promise<void> {
   console.log(`\n${title}: ${scenario.about}`)
   for (let round = 0; round < rounds; round++) {
     for (const name of running) {
-      const readings = await scenario.run(name, scale, round)
+      const readings = await scenario.run(contestants[name]!, scale, round)
       for (const reading of readings) add(results, title, name, reading)
     }
   }

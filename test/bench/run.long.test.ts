@@ -30,6 +30,35 @@ for (const scenario of ['fanout', 'rooms', 'echo', 'latency']) {
   })
 }
 
+it('connects and idle clients of this checkout, another one and ws are measured', async t => {
+  const saved = `${folder(t)}/results.json`
+  const tiny = ['--rounds', '1', '--clients', '50', '--idle', '200', '--seconds', '0.1', '--save', saved]
+  const contestants = ['--only', 'ours,before,ws', '--before', root]
+  const { code, stdout, stderr } = await run(['connect', 'idle', ...contestants, ...tiny], { command })
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, / ours +before +ws +ours\/before +ours\/ws /)
+  const { rows, versions }: Results = JSON.parse(readFileSync(saved, 'utf8'))
+  assert.equal(versions.before, versions.ours)
+  assert.deepEqual(
+    rows.map(({ row, unit }) => `${row}: ${unit}`),
+    [
+      '100 clients: clients/s',
+      '100 clients, server CPU: µs a client',
+      'empty server, heap: MiB',
+      '200 idle clients, heap: KiB a client',
+      'empty server, RSS: MiB',
+      '200 idle clients, RSS: KiB a client',
+    ],
+  )
+  for (const { row, rounds } of rows) {
+    for (const name of ['ours', 'before', 'ws']) {
+      const value = rounds[name]?.[0] ?? Number.NaN
+      // A server may release more memory than 200 clients need.
+      assert.ok(Number.isFinite(value) && (value > 0 || row.includes('idle')), `${row}, ${name}: ${value}`)
+    }
+  }
+})
+
 it('a receiver that sleeps is in the names of the rows', async t => {
   const saved = `${folder(t)}/results.json`
   const tiny = ['--only', 'ours', '--rounds', '1', '--clients', '20', '--seconds', '0.5', '--save', saved]
@@ -50,11 +79,14 @@ it('a receiver that sleeps is in the names of the rows', async t => {
   }
 })
 
-const scenarios = 'known are fanout, rooms, echo, latency, connect, memory, chain, deflate, slow-client'
+const scenarios = 'known are fanout, rooms, echo, latency, connect, idle, chain, deflate, slow-client'
 const refused: Readonly<Record<string, string>> = {
   '--only ours fan': `unknown scenario fan; ${scenarios}`,
   '--only ours echo toString': `unknown scenario toString; ${scenarios}`,
   '--only ours,Ws echo': 'unknown contestant Ws; known are ours, ws, socket.io, bun',
+  '--before /no/where --only ours':
+    '--before: a checkout has dist/bin/fws-server.js or bin/fws-server.ts, received "/no/where"',
+  '--only ours,before echo': 'contestant before needs --before PATH, another checkout of this project',
   '--only ours --receiver nap': 'unknown receiver nap; known are poll, sleep',
   '--only ours --receiver Poll': 'unknown receiver Poll; known are poll, sleep',
   '--only ours --receiver=': 'unknown receiver ; known are poll, sleep',
