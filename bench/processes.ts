@@ -6,7 +6,7 @@ import type { Job, Measured, Opened } from './load.ts'
 
 export { processorTime } from './processor-time.ts'
 
-const SERVER_CORE = 0
+export const SERVER_CORE = 0
 export const LOAD_CORE = 1
 /** Milliseconds until a server listens, or prints its memory. */
 const DEADLINE = 20_000
