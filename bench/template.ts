@@ -12,8 +12,8 @@ const ZERO = 0x30
 const PREPARED = 1024
 
 /** A frame of a client with a random mask (RFC 6455, section 5.3): ws skips the unmasking of a mask of zeros. */
-export function clientFrame(opcode: number, text: string): Buffer {
-  return masked(opcode, Buffer.from(text), randomBytes(4))
+export function clientFrame(opcode: number, payload: string | Buffer): Buffer {
+  return masked(opcode, Buffer.from(payload), randomBytes(4))
 }
 
 function masked(opcode: number, payload: Buffer, mask: Buffer): Buffer {

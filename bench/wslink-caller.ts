@@ -3,10 +3,14 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { encode } from '@msgpack/msgpack'
+import { clientFrame } from './template.ts'
 
 const BINARY = 0x82
 const PING = 0x89
-const MASK = Buffer.from([0x5a, 0xc3, 0x17, 0x88])
+/** Bytes of a mask. */
+const MASK = 4
+/** Prepared frames of a call, each with its own mask. */
+const PREPARED = 256
 /** Bytes of a chunk header. */
 const CHUNK_HEAD = 12
 /** Bytes of the longest frame header. */
@@ -162,16 +166,17 @@ function headAt(bytes: Buffer, at: number): Head | undefined {
 
 /** A prepared call with a variable number. */
 class Call {
-  readonly #frame: Buffer
+  readonly #frames: readonly Buffer[]
   readonly #digitsAt: number
 
   constructor(method: string, args: readonly unknown[]) {
-    this.#frame = Buffer.from(frameOf({ id: `rpc:bench:${DIGITS}`, method, args }, 0))
-    this.#digitsAt = unmasked(this.#frame).indexOf(DIGITS)
+    const request = { id: `rpc:bench:${DIGITS}`, method, args }
+    this.#frames = Array.from({ length: PREPARED }, () => frameOf(request, 0))
+    this.#digitsAt = headLength(this.#frames[0]!) + chunkOf(request, 0).indexOf(DIGITS)
   }
 
   frame(number: number): Buffer {
-    const frame = Buffer.from(this.#frame)
+    const frame = Buffer.from(this.#frames[number % PREPARED]!)
     const digits = String(number).padStart(DIGITS.length, '0')
     for (let i = 0; i < digits.length; i++) this.#put(frame, this.#digitsAt + i, digits.charCodeAt(i))
     // The message id, unique among running calls.
@@ -180,31 +185,36 @@ class Call {
   }
 
   #put(frame: Buffer, at: number, byte: number): void {
-    frame[at] = byte ^ MASK[(at - headLength(frame)) % 4]!
+    const start = headLength(frame)
+    frame[at] = byte ^ frame[start - MASK + ((at - start) & 3)]!
   }
 }
 
+interface Request {
+  readonly id: string
+  readonly method: string
+  readonly args: readonly unknown[]
+}
+
 /** A request as the frame of a client. */
-function frameOf(request: { id: string; method: string; args: readonly unknown[] }, number: number): Buffer {
+function frameOf(request: Request, number: number): Buffer {
+  const chunk = chunkOf(request, number)
+  if (chunk.length > 0xffff) throw new Error('requests are limited to 64 KiB')
+  return clientFrame(BINARY & 15, chunk)
+}
+
+function chunkOf(request: Request, number: number): Buffer {
   const message = encode({ wslink: '1.0', ...request, kwargs: {} })
   const chunk = Buffer.alloc(CHUNK_HEAD + message.length)
   chunk.writeUInt32LE(number, 0)
   chunk.writeUInt32LE(message.length, 8)
   chunk.set(message, CHUNK_HEAD)
-  if (chunk.length > 0xffff) throw new Error('requests are limited to 64 KiB')
-  const head =
-    chunk.length < 126 ? [BINARY, 0x80 | chunk.length] : [BINARY, 0x80 | 126, chunk.length >> 8, chunk.length & 255]
-  return Buffer.concat([Buffer.from(head), MASK, chunk.map((byte, i) => byte ^ MASK[i % 4]!)])
+  return chunk
 }
 
 /** Bytes of a client's frame before its payload. */
 function headLength(frame: Buffer): number {
-  return (frame[1] === (0x80 | 126) ? 4 : 2) + MASK.length
-}
-
-function unmasked(frame: Buffer): Buffer {
-  const start = headLength(frame)
-  return frame.map((byte, i) => (i < start ? byte : byte ^ MASK[(i - start) % 4]!)) as Buffer
+  return (frame[1] === (0x80 | 126) ? 4 : 2) + MASK
 }
 
 function handshake(host: string): string {

@@ -25,6 +25,7 @@ describe('bench/wslink', () => {
   it('finds answers however they are cut, and pings before them', async t => {
     const pings = [Buffer.from([0x89, 0]), Buffer.from([0x89, 2, 0x82, 0x82])]
     let calls = 0
+    const masks = new Set<number>()
     const server = createServer(async socket => {
       socket.setNoDelay(true).on('error', () => {})
       let opening = ''
@@ -39,6 +40,7 @@ describe('bench/wslink', () => {
           }
           continue
         }
+        masks.add(data.readUInt32BE((data[1] & 127) === 126 ? 4 : 2))
         // One call after the other, each answered byte by byte.
         for (const byte of Buffer.concat([pings[calls++ % 2]!, answer()]))
           await new Promise(resolve => socket.write(Buffer.from([byte]), resolve))
@@ -52,5 +54,6 @@ describe('bench/wslink', () => {
     const { total } = await caller.rate('demo.add', [1, 2], 1, 0, 0.05)
     assert.ok(total > 2, `${total} answers`)
     assert.equal(total, calls)
+    assert.ok(masks.size > 2, `${masks.size} masks of ${calls} calls`)
   })
 })
