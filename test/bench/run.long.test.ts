@@ -59,6 +59,17 @@ it('connects and idle clients of this checkout, another one and ws are measured'
   }
 })
 
+it('the chain is measured without sockets', async t => {
+  const saved = `${folder(t)}/results.json`
+  const tiny = ['--only', 'ours', '--rounds', '1', '--clients', '20', '--seconds', '0.1', '--save', saved]
+  const { code, stderr } = await run(['chain', ...tiny], { command })
+  assert.equal(code, 0, stderr)
+  const { rows }: Results = JSON.parse(readFileSync(saved, 'utf8'))
+  const costs = rows.filter(({ unit }) => unit === 'ns a message')
+  assert.equal(costs.length, 6)
+  for (const { row, rounds } of costs) assert.ok(rounds.ours![0]! > 0, row)
+})
+
 it('a receiver that sleeps is in the names of the rows', async t => {
   const saved = `${folder(t)}/results.json`
   const tiny = ['--only', 'ours', '--rounds', '1', '--clients', '20', '--seconds', '0.5', '--save', saved]
