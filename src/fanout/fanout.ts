@@ -1,6 +1,8 @@
 import type { Payload } from '../contract/payload.ts'
 import { Batch, type Run } from './batch.ts'
+import { Span } from './block.ts'
 import { FlushPolicy } from './flush-policy.ts'
+import { frame, frameSpan } from './frame.ts'
 import { NumberedSelection, Selection } from './selection.ts'
 import type { Member, Topic } from './topic.ts'
 import type { Frame, Wire } from './wire.ts'
@@ -18,6 +20,8 @@ export class Fanout {
   readonly #maxBytes: number
   /** Number of the last send of any kind. */
   #seq = 0
+  /** Number of the last broadcast. */
+  #lastBroadcast = 0
   #flushes = 0
   #dirty: Topic[] = []
   #touched: Member[] = []
@@ -37,6 +41,7 @@ export class Fanout {
   broadcast(topic: Topic, payload: Payload, except?: Member, format?: string): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
+    this.#lastBroadcast = seq
     if (topic.batch === undefined) {
       topic.batch = new Batch()
       this.#dirty.push(topic)
@@ -45,6 +50,25 @@ export class Fanout {
     if (except !== undefined) except.exceptedAt = seq
     this.#schedule()
     if (topic.batch.seqs.length >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()
+  }
+
+  /** Sends a payload to one client that is open. */
+  sendPayload(outbox: Member, payload: Payload, format?: string): void {
+    const { wire } = outbox
+    if (!wire.isPlain || format !== undefined) {
+      this.send(outbox, wire.frameOf(wire.encode(payload, format)))
+      return
+    }
+    const before = outbox.lastSpan(this.#lastBroadcast)
+    const bytes = before?.length ?? 0
+    const span = frameSpan(payload, before)
+    if (span !== before || span === undefined) {
+      this.send(outbox, span ?? frame(payload))
+      return
+    }
+    this.#seq++
+    outbox.bytes += span.length - bytes
+    if (outbox.bytes >= this.#maxBytes) this.flushOne(outbox)
   }
 
   /** Sends to one client; the frame may be shared with others. */
@@ -160,11 +184,12 @@ export class Fanout {
 
   /** Writes the frames of one client whose topics have none. */
   #writeOwn(outbox: Member): void {
-    const { frames, bytes } = outbox
-    if (frames.length === 0) return
+    const { frames } = outbox
+    const [first] = frames
+    if (first === undefined) return
     outbox.clear()
-    if (frames.every(frame => Buffer.isBuffer(frame))) {
-      outbox.writeAll(frames, bytes, frames.length)
+    if (frames.length === 1 && first instanceof Span) {
+      outbox.write(first.bytes, first.count)
       return
     }
     const selection = new Selection(outbox)

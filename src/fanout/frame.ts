@@ -1,6 +1,6 @@
 import type { Encoded } from '../contract/codec.ts'
 import type { Payload } from '../contract/payload.ts'
-import { allocate } from './block.ts'
+import { allocate, block, MAX_IN_BLOCK, reserve, Span } from './block.ts'
 import { COPY_BELOW, Pieces } from './pieces.ts'
 
 const FIN = 0x80
@@ -13,15 +13,33 @@ const RSV1 = 0x40
  * (RFC 6455, section 5.2). The payload is copied: the caller may reuse its Buffer.
  */
 export function frame(payload: Payload): Buffer {
-  const isText = typeof payload === 'string'
-  const length = isText ? Buffer.byteLength(payload) : payload.length
-  const start = headerBytes(length)
-  const out = allocate(start + length)
-  writeHeader(out, 0, isText ? FIN_TEXT : FIN_BINARY, length)
-  // As many bytes as characters: ASCII.
-  if (isText) out.write(payload, start, payload.length === length ? 'latin1' : 'utf8')
-  else payload.copy(out, start)
+  const length = Buffer.byteLength(payload)
+  const out = allocate(headerBytes(length) + length)
+  writeFrame(out, 0, payload, length)
   return out
+}
+
+/**
+ * The same in the current block.
+ *
+ * @param before - frames of the same client.
+ * @returns `before` if the frame was added to it, because it directly follows; `undefined` if it is too large for a block.
+ */
+export function frameSpan(payload: Payload, before: Span | undefined): Span | undefined {
+  const length = Buffer.byteLength(payload)
+  const size = headerBytes(length) + length
+  if (size > MAX_IN_BLOCK) return undefined
+  const start = reserve(size)
+  writeFrame(block, start, payload, length)
+  return before?.extend(start, start + size) === true ? before : new Span(start, start + size)
+}
+
+function writeFrame(out: Buffer, at: number, payload: Payload, length: number): void {
+  const isText = typeof payload === 'string'
+  const start = at + writeHeader(out, at, isText ? FIN_TEXT : FIN_BINARY, length)
+  if (!isText) payload.copy(out, start)
+  // As many bytes as characters: ASCII.
+  else out.write(payload, start, payload.length === length ? 'latin1' : 'utf8')
 }
 
 const NO_PAYLOAD = Buffer.alloc(0)

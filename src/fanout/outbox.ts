@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Counters } from '../contract/metrics.ts'
 import type { Transport } from '../contract/transport.ts'
 import { acceptedBytes } from '../kit/accepted-bytes.ts'
-import { BLOCK_BYTES, compact, join } from './block.ts'
+import { compact, join, Span } from './block.ts'
 import { count } from './counters.ts'
 import { COPY_BELOW, joinSmall } from './pieces.ts'
 import type { Frame, Wire } from './wire.ts'
@@ -97,6 +97,12 @@ export class Outbox<T = unknown> {
     this.#socket = transport.socket
   }
 
+  /** The last frames, if nothing was queued behind them and no broadcast was sent since their first one. */
+  lastSpan(lastBroadcast: number): Span | undefined {
+    const last = this.frames.at(-1)
+    return last instanceof Span && this.seqs.at(-1)! > lastBroadcast ? last : undefined
+  }
+
   add(frame: Frame, seq: number): void {
     if (this.frames.length === 0) {
       this.frames = [frame]
@@ -176,7 +182,8 @@ export class Outbox<T = unknown> {
   #writable(frames: number): Duplex | undefined {
     const socket = this.#socket
     if (socket === undefined || !socket.writable) return undefined
-    if (this.#limits.slowClients === 'drop' && this.#waiting(socket) > this.#limits.maxBuffered) {
+    const { slowClients, maxBuffered } = this.#limits
+    if (slowClients === 'drop' && socket.writableLength - this.#oversize > maxBuffered) {
       count(this.#counters.drops, 'slow client', frames)
       return undefined
     }
@@ -187,16 +194,9 @@ export class Outbox<T = unknown> {
     if (piece.length > this.#limits.maxBuffered && this.#oversize === 0) {
       this.#oversize = piece.length
       this.#handLast(socket, piece)
-      return
-    }
-    // Behind others it waits: it must not keep more memory than it is counted for. The first keeps a block at most.
-    const waits = socket.writableLength > 0 || piece.buffer.byteLength > BLOCK_BYTES
-    socket.write(waits ? compact(piece) : piece)
-  }
-
-  /** Bytes that wait for the socket and count towards the limit. */
-  #waiting(socket: Duplex): number {
-    return socket.writableLength - this.#oversize
+    } else if (socket.writableLength === 0) socket.write(piece)
+    // Behind others it waits: it must not keep more memory than it is counted for.
+    else socket.write(compact(piece))
   }
 
   /** Writes the last piece of a message above the limit. */
@@ -209,21 +209,17 @@ export class Outbox<T = unknown> {
   #settle(socket: Duplex, bytes: number, frames: number): void {
     this.#counters.bytesOut += bytes
     this.#counters.deliveries += frames
-    if (this.#limits.slowClients === 'close' && this.#isSlow(socket)) {
+    const { slowClients, maxBuffered } = this.#limits
+    const waiting = socket.writableLength - this.#oversize
+    if (waiting <= maxBuffered) this.#progressAt = 0
+    else if (slowClients === 'close' && (waiting > MAX_BURST * maxBuffered || this.#isStalled(socket))) {
       this.close()
       this.#owner.fellBehind()
     }
   }
 
-  /** Whether it is above the limit and has taken nothing for a while, or is far above: a burst alone makes no client slow. */
-  #isSlow(socket: Duplex): boolean {
-    const { maxBuffered } = this.#limits
-    const waiting = this.#waiting(socket)
-    if (waiting <= maxBuffered) {
-      this.#progressAt = 0
-      return false
-    }
-    if (waiting > MAX_BURST * maxBuffered) return true
+  /** Whether the client, which is above the limit, has taken nothing for a while: a burst alone makes no client slow. */
+  #isStalled(socket: Duplex): boolean {
     const accepted = acceptedBytes(socket as Socket)
     const now = performance.now()
     if (this.#progressAt === 0 || accepted !== this.#accepted) {

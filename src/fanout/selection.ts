@@ -1,4 +1,5 @@
 import type { Run } from './batch.ts'
+import { BLOCK_BYTES, compact, Span } from './block.ts'
 import type { Outbox } from './outbox.ts'
 import { Pieces } from './pieces.ts'
 import { type Frame, Unnumbered, type Wire } from './wire.ts'
@@ -23,6 +24,11 @@ export class Selection {
     this.#cut()
     if (frame instanceof Unnumbered) {
       this.addNumbered(frame.wire, frame.rest)
+      return
+    }
+    if (frame instanceof Span) {
+      this.#pieces.push(frame.bytes)
+      this.#count(frame.length, frame.count)
       return
     }
     if (frame instanceof Pieces) this.#pieces.push(...frame.pieces)
@@ -59,8 +65,8 @@ export class Selection {
     this.#count(size)
   }
 
-  #count(size: number): void {
-    this.frames++
+  #count(size: number, frames = 1): void {
+    this.frames += frames
     this.bytes += size
     if (size > this.largest) this.largest = size
   }
@@ -71,7 +77,10 @@ export class Selection {
     this.#run = undefined
     const start = endOf(run, this.#from - 1)
     const end = endOf(run, this.#to - 1)
-    if (end > start) this.#pieces.push(run.buffer.subarray(start, end))
+    if (end === start) return
+    const slice = run.buffer.subarray(start, end)
+    // A small part must not keep all of a large run, should it wait for a slow socket.
+    this.#pieces.push(run.buffer.length > BLOCK_BYTES ? compact(slice) : slice)
   }
 }
 

@@ -2,6 +2,7 @@ import type { Codec, Encoded } from '../contract/codec.ts'
 import { FwsError } from '../contract/errors.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Transport } from '../contract/transport.ts'
+import type { Span } from './block.ts'
 import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
 import type { Pieces } from './pieces.ts'
 
@@ -18,13 +19,16 @@ export class Wire {
   readonly codec: Codec
   /** If true, `encode` returns the shared bytes without the number, and `numbered` frames them for one client. */
   readonly isNumbered: boolean
+  /** Whether payloads are framed unchanged, with the framing of WebSockets. */
+  readonly isPlain: boolean
   readonly #frame: Transport['frame']
   readonly #onError: (error: unknown, codec: Codec) => void
 
-  constructor(codec: Codec, frame: Transport['frame'], onError: (error: unknown, codec: Codec) => void) {
+  constructor(codec: Codec, framing: Transport['frame'], onError: (error: unknown, codec: Codec) => void) {
     this.codec = codec
     this.isNumbered = codec.numbered === true
-    this.#frame = frame
+    this.isPlain = codec === plain && framing === frame
+    this.#frame = framing
     this.#onError = onError
   }
 
@@ -93,7 +97,7 @@ export class Unnumbered {
 }
 
 /** A queued frame of one client. */
-export type Frame = Buffer | Pieces | Unnumbered
+export type Frame = Buffer | Pieces | Unnumbered | Span
 
 /** Caches one Wire per codec and framing. */
 export class Wires {

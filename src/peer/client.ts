@@ -215,7 +215,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   send(payload: Payload, format?: string): void {
     checkPayload('send', payload)
     checkFormat(format)
-    this.sendEncoded(this.outbox.wire.encode(payload, format))
+    if (this.#isPlainlyOpen) this.hub.fanout.sendPayload(this.outbox, payload, format)
+    else this.sendEncoded(this.outbox.wire.encode(payload, format))
   }
 
   sendJson(value: unknown, format?: string): void {
@@ -225,7 +226,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   answer(payload: Payload, format?: string): Drop {
     checkPayload('answer', payload)
     checkFormat(format)
-    this.#deliver(this.outbox.wire.encode(payload, format), true)
+    if (this.#isPlainlyOpen) this.hub.fanout.sendPayload(this.outbox, payload, format)
+    else this.#deliver(this.outbox.wire.encode(payload, format), true)
     return DROP
   }
 
@@ -519,6 +521,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#source === undefined) return permits.empty ? this.hub : new ActingServer(this.hub, permits, this)
     const { topic } = this.#source
     return topic === undefined ? this.hub : new TopicServer(this.hub, topic)
+  }
+
+  /** Whether nothing keeps a frame from its queue. */
+  get #isPlainlyOpen(): boolean {
+    return this.#pending === undefined && this.outbox.isOpen
   }
 
   get #isEnding(): boolean {

@@ -834,7 +834,7 @@ describe('disconnect', () => {
     })
     await until(() => server.server.clients.size === 1)
     const say = () => {
-      for (let i = 0; i < 2; i++) client.send('x'.repeat(400))
+      for (let i = 0; i < 12; i++) client.send('x'.repeat(400))
     }
     say()
     server.flush()
