@@ -132,7 +132,7 @@ export const setup = (host: Host<typeof options>) => {
   return {
     accept: (connection: AcceptedConnection) => (addresses.accept(connection) ? undefined : DROP),
     connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
-      const wait = addresses.enter(client.remote, client.signal, Date.now())
+      const wait = addresses.enter(client, Date.now())
       if (wait !== undefined) return client.refuse(429, wait.reason, { 'Retry-After': String(wait.seconds) })
       return countConnect(client)?.then(outcome => {
         if (outcome === 'too many') return client.refuse(429, TOO_MANY, { 'Retry-After': '60' })

@@ -74,10 +74,9 @@ export class Sessions {
 
   /** Tracks the client until it opens or disconnects. */
   #expect(client: Client): void {
-    // An aborted signal fires no event.
-    if (this.#open.has(client) || client.signal.aborted) return
+    if (this.#open.has(client)) return
     this.#arriving.add(client)
-    client.signal.addEventListener('abort', () => this.#arriving.delete(client), { once: true })
+    client.onGone(() => this.#arriving.delete(client))
   }
 
   opened(client: Client): void {

@@ -1,4 +1,4 @@
-import type { AcceptedConnection } from 'filtered-websocket'
+import type { AcceptedConnection, Client } from 'filtered-websocket'
 import { BoundedMap } from 'filtered-websocket/kit'
 import { Bucket, MAX_BUCKETS } from './bucket.ts'
 import { networkOf } from './network.ts'
@@ -51,12 +51,10 @@ export class Addresses {
   }
 
   /**
-   * Counts a handshake, or returns a refusal.
-   *
-   * @param closed - aborted when the connection ends, even if it never opened.
+   * Counts a handshake until its client has gone, or returns a refusal.
    */
-  enter(address: string, closed: AbortSignal, now: number): Wait | undefined {
-    const network = networkOf(address)
+  enter(client: Pick<Client, 'remote' | 'onGone'>, now: number): Wait | undefined {
+    const network = networkOf(client.remote)
     const { connects } = this.#limits
     const bucket = this.#connects.use(network, () => new Bucket(connects, now))
     if (!bucket.has(1, now)) {
@@ -64,10 +62,8 @@ export class Addresses {
     }
     bucket.consume(1)
     if (!this.#clients.hasRoom(network)) return { reason: 'too many clients at your address', seconds: FULL_WAIT }
-    // An aborted signal fires no event, so the count would never decrease.
-    if (closed.aborted) return undefined
     this.#clients.add(network)
-    closed.addEventListener('abort', () => this.#clients.remove(network), { once: true })
+    client.onGone(() => this.#clients.remove(network))
     return undefined
   }
 

@@ -55,6 +55,17 @@ export interface Client extends Peer {
   readonly topics: ReadonlySet<string>
   /** Bytes accepted for sending and not yet written to the operating system, without the broadcasts of this turn. */
   readonly buffered: number
+  /**
+   * Calls the handler once when the client has gone, also if it never opened; at once if it has. Costs less than `signal`. An error
+   * is reported.
+   *
+   * @example
+   * export const connect = client => {
+   *   connections++
+   *   client.onGone(() => connections--)
+   * }
+   */
+  onGone(handler: () => void): void
   /** Aborted on disconnect; created on first use. */
   readonly signal: AbortSignal
   /** Default: payloads are sent unchanged. Protocol filters set their own. */

@@ -90,7 +90,8 @@ export function switchingProtocols(
  * A header without empty elements, which a recipient of a list must ignore (RFC 9110, section 5.6.1.2); `undefined` if no element is
  * left. React Native on iOS sends an empty Sec-WebSocket-Protocol.
  */
-function withoutEmptyElements(list = ''): string | undefined {
+function withoutEmptyElements(list: string | undefined): string | undefined {
+  if (list === undefined) return undefined
   const elements = list.split(',').flatMap(element => element.trim() || [])
   return elements.length === 0 ? undefined : elements.join(', ')
 }

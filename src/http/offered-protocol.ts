@@ -3,7 +3,8 @@ import { hasBody } from '../kit/request-body.ts'
 
 /** Whether a request offers WebSocket, alone or in a list of protocols (RFC 9110, section 7.8). */
 export function offersWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade!.split(',').some(name => name.trim().toLowerCase() === 'websocket')
+  const offered = headers.upgrade!
+  return offered === 'websocket' || offered.split(',').some(name => name.trim().toLowerCase() === 'websocket')
 }
 
 /**

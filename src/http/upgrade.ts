@@ -159,7 +159,7 @@ export class Upgrades {
   #open({ req, socket, head, offer, handshake, client }: Opening): void {
     const windows = windowsOf(offer.compression)
     handshake.protocol = protocolOf(handshake.protocol, offer.protocols)
-    socket.write(switchingProtocols(req, handshake.protocol, offer))
+    socket.write(switchingProtocols(req, handshake.protocol, offer), 'latin1')
     handshake.releaseRequest()
     const framed = this.#deflate?.frameFor(windows.server) ?? frame
     new Endpoint(socket, client, framed, windows.client, this.#endpoints).open(head)

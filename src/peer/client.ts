@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
+import { logError } from '../chain/report.ts'
 import type { Access, Client, ClientState, Message, MessageViews, Server, TrustedSource } from '../contract/client.ts'
 import { checkCloseCode, closeLabel, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
@@ -121,6 +122,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   /** Its socket is not read any more: it handles the messages that it has, then closes. */
   #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
+  #goneHandlers: (() => void)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
   /** Created for the first message that has to wait. */
   #mailbox: Mailbox<Received> | undefined
@@ -294,6 +296,14 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
       throw new FwsError('ERR_STATE', `onIdentity() takes a function, received ${shown(handler)}`)
     this.#identityHandlers ??= []
     this.#identityHandlers.push(handler)
+  }
+
+  onGone(handler: () => void): void {
+    if (typeof handler !== 'function')
+      throw new FwsError('ERR_STATE', `onGone() takes a function, received ${shown(handler)}`)
+    this.#goneHandlers ??= []
+    this.#goneHandlers.push(handler)
+    if (this.#stage === 'gone') this.#callGone()
   }
 
   drained(): Promise<void> {
@@ -595,6 +605,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#stage = 'gone'
     this.outbox.close()
     this.#abort?.abort()
+    this.#callGone()
+  }
+
+  #callGone(): void {
+    const handlers = this.#goneHandlers ?? []
+    this.#goneHandlers = undefined
+    for (const handler of handlers) {
+      try {
+        handler()
+      } catch (error) {
+        this.hub.counters.errors++
+        logError(this.hub.log, 'error', error, 'a filter failed when a client had gone')
+      }
+    }
   }
 }
 

@@ -73,6 +73,7 @@ export function fakeClient({
     state: {},
     buffered: 0,
     signal: new AbortController().signal,
+    onGone: () => {},
     codec: plain,
     sent: [] as Payload[],
     broadcasts: [] as FakeClient['broadcasts'],

@@ -873,6 +873,33 @@ describe('disconnect', () => {
   })
 })
 
+describe('onGone', () => {
+  it('calls each handler once when the client has gone, also behind one that throws, and at once afterwards', async t => {
+    const server = await serve(t, [nothing])
+    const { client, leave } = await server.connect()
+    const calls: string[] = []
+    client.onGone(() => void calls.push('first'))
+    client.onGone(() => {
+      throw new Error('oops')
+    })
+    client.onGone(() => void calls.push('last'))
+    assert.equal(calls.length, 0)
+    await leave()
+    assert.deepEqual(calls, ['first', 'last'])
+    client.onGone(() => void calls.push('late'))
+    assert.deepEqual(calls, ['first', 'last', 'late'])
+    assert.deepEqual(errorsOf(server), ['oops'])
+  })
+
+  it('takes a function', async t => {
+    const { client } = await (await serve(t, [nothing])).connect()
+    assert.throws(
+      () => client.onGone(5 as unknown as () => void),
+      /^FwsError: onGone\(\) takes a function, received 5$/,
+    )
+  })
+})
+
 describe('signal', () => {
   it('is aborted when the client has left, and not before', async t => {
     const server = await serve(t, [nothing])

@@ -17,7 +17,7 @@ async function sessionsOf(count: number, expires: (i: number) => number) {
   const clients = Array.from({ length: count }, (_, i) => {
     const client = {
       state: {},
-      signal: { aborted: true },
+      onGone: (handler: () => void) => handler(),
       recheck: () => {},
       send(payload: string) {
         measured.work(WORK)
@@ -69,8 +69,7 @@ describe('clients that open, close and refresh during a sweep', () => {
     const { sessions } = await sessionsOf(10, () => Number.POSITIVE_INFINITY)
     const revoked: Client[] = []
     const arriving = Array.from({ length: 2 }, () => {
-      const { signal } = new AbortController()
-      return { state: {}, signal, recheck: () => {} } as unknown as Client
+      return { state: {}, onGone: () => {}, recheck: () => {} } as unknown as Client
     })
     for (const client of arriving)
       await sessions.begin(client, { claims: { jti: 'late' }, expires: NOW }, async () => {})

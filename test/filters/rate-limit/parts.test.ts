@@ -40,27 +40,32 @@ describe('Bucket', () => {
   })
 })
 
+/** A client that has gone already. */
+const gone = (remote: string) => ({ remote, onGone: (handler: () => void) => handler() })
+
 describe('Addresses', () => {
   it('decrease the count when a connection ends, 10,000 times', () => {
     const addresses = new Addresses({ connects: 1_000_000, clients: 2 })
     for (let i = 0; i < 10_000; i++) {
-      const peer = new AbortController()
-      assert.equal(addresses.enter('1.2.3.4', peer.signal, NOW), undefined, String(i))
-      peer.abort()
+      let leave = () => {}
+      const onGone = (handler: () => void) => {
+        leave = handler
+      }
+      assert.equal(addresses.enter({ remote: '1.2.3.4', onGone }, NOW), undefined, String(i))
+      leave()
     }
     assert.equal(addresses.occupied, 0)
   })
   it('do not count a connection that has already ended', () => {
     const addresses = new Addresses({ connects: 10, clients: 1 })
-    assert.equal(addresses.enter('1.2.3.4', AbortSignal.abort(), NOW), undefined)
+    assert.equal(addresses.enter(gone('1.2.3.4'), NOW), undefined)
     assert.equal(addresses.occupied, 0)
   })
   it('keep a bounded number of addresses', () => {
     const addresses = new Addresses({ connects: 1, clients: 1 })
-    const gone = AbortSignal.abort()
-    assert.equal(addresses.enter('first', gone, NOW), undefined)
-    assert.notEqual(addresses.enter('first', gone, NOW), undefined)
-    for (let i = 0; i < 100_000; i++) addresses.enter(`a${i}`, gone, NOW)
-    assert.equal(addresses.enter('first', gone, NOW), undefined, 'it was evicted')
+    assert.equal(addresses.enter(gone('first'), NOW), undefined)
+    assert.notEqual(addresses.enter(gone('first'), NOW), undefined)
+    for (let i = 0; i < 100_000; i++) addresses.enter(gone(`a${i}`), NOW)
+    assert.equal(addresses.enter(gone('first'), NOW), undefined, 'it was evicted')
   })
 })
