@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PassThrough } from 'node:stream'
+import { PassThrough, Writable } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -8,6 +8,7 @@ import type { Payload } from '../../src/contract/payload.ts'
 import type { Transport } from '../../src/contract/transport.ts'
 import { createCounters } from '../../src/fanout/counters.ts'
 import { Fanout } from '../../src/fanout/fanout.ts'
+import { frame } from '../../src/fanout/frame.ts'
 import { Outbox } from '../../src/fanout/outbox.ts'
 import { Topic } from '../../src/fanout/topic.ts'
 import { plain, Wires } from '../../src/fanout/wire.ts'
@@ -75,6 +76,54 @@ describe('fanout', () => {
     fanout.flush()
     await turn()
     assert.deepEqual(written, ['0123', 'x'])
+  })
+
+  it('keeps the order of sends and broadcasts whose frames follow each other in a block', () => {
+    const plainWire = new Wires(error => assert.ifError(error)).of(plain, frame)
+    const limits = { maxBuffered: 100_000_000, slowClients: 'close' } as const
+    const step = fc.oneof(
+      { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), to: fc.nat(2), size: fc.nat(400) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('send' as const), to: fc.nat(2), size: fc.nat(20_000) }) },
+      { weight: 3, arbitrary: fc.record({ do: fc.constant('all' as const), except: fc.nat(5), size: fc.nat(400) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('flush' as const) }) },
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), steps => {
+        const fanout = new Fanout(1_000_000)
+        const topic = new Topic('all')
+        const clients = Array.from({ length: 3 }, () => {
+          const written: Buffer[] = []
+          const write = (chunk: Buffer, _: unknown, done: () => void) => {
+            written.push(Buffer.from(chunk))
+            done()
+          }
+          const socket = new Writable({ write })
+          const outbox = new Outbox<Topic>(plainWire, limits, createCounters(), owner)
+          outbox.open({ socket } as unknown as Transport)
+          fanout.join(topic, outbox)
+          return { outbox, written, expected: [] as Buffer[] }
+        })
+        for (const [i, one] of steps.entries()) {
+          if (one.do === 'flush') {
+            fanout.flush()
+            continue
+          }
+          // Not all ASCII.
+          const text = `${i} ${i % 3 === 0 ? 'ü' : 'x'}`.padEnd(one.size, `${i}`)
+          if (one.do === 'send') {
+            fanout.sendPayload(clients[one.to]!.outbox, text)
+            clients[one.to]!.expected.push(frame(text))
+          } else {
+            fanout.broadcast(topic, text, clients[one.except]?.outbox)
+            for (const [j, client] of clients.entries()) if (j !== one.except) client.expected.push(frame(text))
+          }
+        }
+        fanout.flush()
+        for (const { written, expected } of clients)
+          assert.ok(Buffer.concat(written).equals(Buffer.concat(expected)), 'the frames in the order of the sends')
+      }),
+      { numRuns: 500 },
+    )
   })
 
   it('delivers to each client exactly its messages in the order sent, with all kinds of sends mixed', async () => {
