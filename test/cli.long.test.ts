@@ -63,6 +63,7 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'compress',
       'compress-threshold',
       'max-payload',
+      'max-control',
       'max-buffered',
       'max-queued',
       'slow-clients',
