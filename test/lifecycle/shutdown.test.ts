@@ -760,9 +760,13 @@ describe('the disconnect chain', () => {
           peer.send(frame(TEXT, 'work'))
           await until(() => server.counters.messages === 1)
         }
-        await leave(peer, () => client!.disconnect(4000, 'out'))
+        const leaving = leave(peer, () => client!.disconnect(4000, 'out'))
+        // The connection waits for the message, in the first of these ways for the 10 seconds of the close timeout.
+        const waits = /without a|a protocol error|beyond max-payload/.test(how)
+        if (waits) open()
+        await leaving
         await until(() => server.counters.closed === 1)
-        if (isBusy) assert.deepEqual(events, [])
+        if (isBusy && !waits) assert.deepEqual(events, [])
         open()
         await until(() => events.length === (isBusy ? 2 : 1))
         // A second Close frame has no effect.
