@@ -1,0 +1,157 @@
+import type { Awaitable } from './deadline.ts'
+import type { Payload } from './payload.ts'
+
+/** The most that one append carries; a single entry may be larger. */
+export const MAX_APPEND_ENTRIES = 256
+export const MAX_APPEND_BYTES = 1_048_576
+
+/** A place in a stream: behind the entry with this offset; 0 is before the first one. */
+export interface Position {
+  /** 6 to 12 URL-safe characters, random, made with the stream. */
+  readonly epoch: string
+  readonly offset: number
+}
+
+/** Strings by name that belong to a stream, such as its content type. */
+export type Attributes = Readonly<Record<string, string>>
+
+/** How much of a topic is kept. */
+export interface StreamBounds {
+  /** Entries; at least 1. */
+  readonly size: number
+  /** Milliseconds that an entry is kept. */
+  readonly ttlMs: number
+  /** At its size a stream drops the oldest entry (`trim`), or refuses the new one (`refuse`). */
+  readonly full: 'trim' | 'refuse'
+}
+
+/** A topic with its bounds. */
+export interface StreamRef {
+  readonly topic: string
+  readonly bounds: StreamBounds
+}
+
+export interface NewEntry {
+  readonly payload: Payload
+  /** ASCII, at most 64 characters. */
+  readonly format?: string | undefined
+  /** Id of a client that does not get the entry. */
+  readonly except?: string | undefined
+}
+
+export interface StreamEntry extends NewEntry {
+  /** 1, 2, 3 ... without holes in one epoch. */
+  readonly offset: number
+  /** Time of the append in milliseconds since 1970. */
+  readonly at: number
+  /** The call that appended it; equal for all its entries, different for any other call. */
+  readonly origin: string
+}
+
+/** Entries that are appended together or not at all. */
+export interface Append {
+  /** May be empty: only the attributes change then. */
+  readonly entries: readonly NewEntry[]
+  /** Attributes that the stream must have; `null`: must not have. */
+  readonly when?: Readonly<Record<string, string | null>> | undefined
+  /** Attributes that change with this append; `null` removes one. */
+  readonly set?: Readonly<Record<string, string | null>> | undefined
+  /** A key that was used in the last 10 minutes gives the same position again, and appends nothing. */
+  readonly key?: string | undefined
+}
+
+/** The caller of `append`. */
+export interface Appender {
+  /** UUID of the node. */
+  readonly node: string
+  /** Number of the call, per node and stream: 1, 2, 3 ... */
+  readonly call: number
+  /** The highest position of this stream that the node knows. */
+  readonly known?: Position | undefined
+}
+
+/** What became of one `Append`. */
+export type AppendOutcome =
+  | {
+      /** The last of its entries; without entries the top. */
+      readonly position: Position
+      /** Whether an earlier append with this key gave the position. */
+      readonly repeated: boolean
+    }
+  | {
+      /** `full`: no room. `attributes`: `when` does not hold. */
+      readonly refused: 'full' | 'attributes'
+      readonly attributes: Attributes
+      readonly top: Position
+    }
+
+/** Where to read. */
+export type ReadRange =
+  /** Oldest first, behind a position. The first entry is returned whatever its size. */
+  | { readonly after: Position; readonly entries: number; readonly bytes: number }
+  /** The oldest entries that are kept. */
+  | { readonly from: 'oldest'; readonly entries: number; readonly bytes: number }
+  /** The newest entries, oldest first. */
+  | { readonly from: 'newest'; readonly entries: number; readonly bytes: number }
+
+/** Why entries behind a position cannot be read: another epoch, no longer kept, or the position is ahead of the top. */
+export type LostReason = 'epoch' | 'trimmed' | 'ahead'
+
+export interface StreamPage {
+  /** All consecutive; empty if `lost` is set. */
+  readonly entries: readonly StreamEntry[]
+  readonly top: Position
+  /** The position before the oldest entry that is kept; the top if none is. */
+  readonly floor: Position
+  readonly attributes: Attributes
+  readonly lost?: LostReason | undefined
+}
+
+/** What a node learns of a stream without asking. */
+export interface Announcement {
+  readonly topic: string
+  /** The new top. */
+  readonly top: Position
+  /** The entries up to the top, consecutive; empty if the stream has changed otherwise: it is removed, or has a new epoch. */
+  readonly entries: readonly StreamEntry[]
+}
+
+/** The receiver of announcements. */
+export interface StreamListener {
+  announced(announcement: Announcement): void
+  /** Subscriptions were lost or made again: announcements may be missing. Without `topics`: of all topics. */
+  interrupted(topics?: readonly string[]): void
+}
+
+/**
+ * Topics that remember.
+ *
+ * `append`, `read`, `trim` and `remove` MUST each be atomic. A method whose result is unknown (no answer in time, connection
+ * lost) MUST reject; the caller calls `append` again with the same arguments, which MUST NOT append twice, and MUST return what the
+ * first call would have returned. A stream that does not exist is made by `append`, `read` and `tops`, with a new epoch and the top 0. A
+ * stream MUST exist for at least 10 times the time that its entries are kept, and for an hour.
+ */
+export interface Streams {
+  /** Called once, before all other methods. */
+  start(listener: StreamListener): void
+  /** Whether the storage answers commands. */
+  isReady(): boolean
+  /**
+   * Appends each of `appends`, in order, and announces all entries together. A node MUST NOT call again for the same stream before
+   * the last call has settled. If `appender.known` is of the stream's epoch and beyond its top, the storage has lost entries: a new
+   * epoch MUST begin, without the old entries, before anything is appended. With no appends the call does only that.
+   *
+   * @param appends - at most `MAX_APPEND_ENTRIES` entries and `MAX_APPEND_BYTES` together.
+   */
+  append(stream: StreamRef, appends: readonly Append[], appender: Appender): Awaitable<readonly AppendOutcome[]>
+  read(stream: StreamRef, range: ReadRange): Awaitable<StreamPage>
+  /** The tops, in the order of `streams`. */
+  tops(streams: readonly StreamRef[]): Awaitable<readonly Position[]>
+  /** Deletes the entries up to and including this position; nothing if it is of another epoch. */
+  trim(stream: StreamRef, upTo: Position): Awaitable<void>
+  /** Deletes the stream. A later one has another epoch. */
+  remove(topic: string): Awaitable<void>
+  /** Announcements of a topic arrive from now on. MUST NOT throw or reject. Settles when they do, or when a retry is needed. */
+  listen(topic: string): Awaitable<void>
+  ignore(topic: string): void
+}
