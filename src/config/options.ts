@@ -135,7 +135,8 @@ export const coreOptions = {
     type: 'string',
     choices: ['close', 'drop'],
     default: 'close',
-    describe: 'Policy for clients above --max-buffered: close with 1013, or drop messages and count them',
+    describe:
+      'Clients that take nothing for 5 s above --max-buffered: close them with 1013, or drop their messages and count those',
   },
   'max-clients': {
     type: 'number',

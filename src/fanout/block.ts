@@ -1,9 +1,9 @@
-/** As many as Node pools: what a frame of a few bytes keeps in memory while it waits for a slow socket. */
+/** As in Node's own pool. A frame of a few bytes keeps as many in memory while it waits for a slow socket. */
 export const BLOCK_BYTES = 8192
 /** Larger ones get memory of their own: the end of a block that is too short for the next one is lost. */
 export const MAX_IN_BLOCK = BLOCK_BYTES / 8
 
-/** The block of the last `reserve`. */
+/** The block of the last `reserve`: one for the process, as Node's own pool, since anything may make a frame. */
 export let block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
 let used = 0
 

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Counters } from '../contract/metrics.ts'
 import type { Transport } from '../contract/transport.ts'
@@ -12,7 +11,9 @@ import type { Frame, Wire } from './wire.ts'
 const SMALL = 4096
 
 /** Milliseconds without progress after which a client above the limit is slow, and the multiple of the limit that is never waited for. */
-const STALLED_MS = 1000
+const STALLED_MS = 5000
+/** The most that counts between two observations: while the event loop is blocked, no client can make progress. */
+const MAX_STEP_MS = 250
 const MAX_BURST = 4
 
 /** Shared by all empty outboxes. */
@@ -58,9 +59,12 @@ export class Outbox<T = unknown> {
   #drained: Promise<void> | undefined
   /** Bytes of the one message above the limit that may be in flight; it does not count towards the limit. */
   #oversize = 0
-  /** Bytes that the operating system had accepted, and when, at the last progress while the limit was exceeded. */
+  /** Bytes handed to the socket, and of these what the operating system had accepted when the limit was last found exceeded. */
+  #handed = 0
   #accepted = 0
-  #progressAt = 0
+  /** When that was, and milliseconds without progress until then. */
+  #observedAt = 0
+  #stalledMs = 0
 
   constructor(wire: Wire, limits: SendLimits, counters: Counters, owner: OutboxOwner) {
     this.wire = wire
@@ -207,11 +211,12 @@ export class Outbox<T = unknown> {
   }
 
   #settle(socket: Duplex, bytes: number, frames: number): void {
+    this.#handed += bytes
     this.#counters.bytesOut += bytes
     this.#counters.deliveries += frames
     const { slowClients, maxBuffered } = this.#limits
     const waiting = socket.writableLength - this.#oversize
-    if (waiting <= maxBuffered) this.#progressAt = 0
+    if (waiting <= maxBuffered) this.#stalledMs = 0
     else if (slowClients === 'close' && (waiting > MAX_BURST * maxBuffered || this.#isStalled(socket))) {
       this.close()
       this.#owner.fellBehind()
@@ -220,12 +225,13 @@ export class Outbox<T = unknown> {
 
   /** Whether the client, which is above the limit, has taken nothing for a while: a burst alone makes no client slow. */
   #isStalled(socket: Duplex): boolean {
-    const accepted = acceptedBytes(socket as Socket)
+    const known = acceptedBytes(socket)
+    const accepted = Number.isNaN(known) ? this.#handed - socket.writableLength : known
     const now = performance.now()
-    if (this.#progressAt === 0 || accepted !== this.#accepted) {
-      this.#accepted = accepted
-      this.#progressAt = now
-    }
-    return now - this.#progressAt > STALLED_MS
+    const isProgress = accepted > this.#accepted
+    this.#stalledMs = isProgress ? 0 : this.#stalledMs + Math.min(now - this.#observedAt, MAX_STEP_MS)
+    this.#accepted = accepted
+    this.#observedAt = now
+    return this.#stalledMs > STALLED_MS
   }
 }

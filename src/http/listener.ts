@@ -94,7 +94,13 @@ export class Listener {
     this.#http =
       options.key === undefined
         ? createHttp(settings)
-        : createHttps({ ...settings, ...this.#readTls(), handshakeTimeout: headersTimeout || REQUEST_TIMEOUT })
+        : // As `createHttp` does: a peer that has ended its stream still gets its answers.
+          createHttps({
+            ...settings,
+            allowHalfOpen: true,
+            ...this.#readTls(),
+            handshakeTimeout: headersTimeout || REQUEST_TIMEOUT,
+          })
     // Without this Node silently drops fields; requests with too many are refused instead.
     this.#http.maxHeadersCount = 0
     this.#http.maxConnections = hub.limits.maxClients + SPARE_CONNECTIONS

@@ -5,6 +5,7 @@ import { type Chain, FAILED } from '../chain/chain.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import type { Peer } from '../contract/peer.ts'
+import { acceptedBytes } from '../kit/accepted-bytes.ts'
 import { linger } from '../kit/linger.ts'
 
 /**
@@ -110,8 +111,11 @@ export class Tap extends Duplex implements Peer {
     return this.socket.remoteAddress
   }
   /** Whether reading is paused because a chunk is in the data chain. */
-  get isHeld(): boolean {
+  get isReadPaused(): boolean {
     return this.#working
+  }
+  get acceptedBytes(): number {
+    return acceptedBytes(this.socket)
   }
   get bytesRead(): number {
     return this.socket.bytesRead

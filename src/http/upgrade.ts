@@ -48,8 +48,6 @@ export interface UpgradeOptions extends Checks {
 interface Opening {
   readonly req: IncomingMessage
   readonly socket: ByteStream
-  /** Bytes behind the request. */
-  readonly head: Buffer
   readonly offer: Offer
   readonly handshake: RequestHandshake
   readonly client: ServerClient
@@ -95,7 +93,10 @@ export class Upgrades {
     this.#heartbeat.stop()
   }
 
+  /** @param head - bytes behind the request. */
   #connect(req: IncomingMessage, socket: ByteStream, head: Buffer, offer: Offer): void {
+    // At once: a socket whose last bytes are out of it ends during an async chain, also if they are still to be handled.
+    if (head.length > 0) socket.unshift(head)
     const peer: unknown = socket
     const id = peer instanceof Tap ? peer.id : undefined
     const handshake = new RequestHandshake(req)
@@ -105,7 +106,7 @@ export class Upgrades {
       client.state.certificate = certificate
       client.identity = commonNameOf(certificate)
     }
-    const opening = { req, socket, head, offer, handshake, client }
+    const opening = { req, socket, offer, handshake, client }
     const outcome = this.#hub.chains.connect.run(client)
     if (isPromise(outcome)) this.#await(opening, outcome as Promise<Outcome<ServerClient>>)
     else this.#decide(opening, outcome as Outcome<ServerClient>)
@@ -156,13 +157,13 @@ export class Upgrades {
     else this.#refuse(socket, client.remote, refused)
   }
 
-  #open({ req, socket, head, offer, handshake, client }: Opening): void {
+  #open({ req, socket, offer, handshake, client }: Opening): void {
     const windows = windowsOf(offer.compression)
     handshake.protocol = protocolOf(handshake.protocol, offer.protocols)
     socket.write(switchingProtocols(req, handshake.protocol, offer), 'latin1')
     handshake.releaseRequest()
     const framed = this.#deflate?.frameFor(windows.server) ?? frame
-    new Endpoint(socket, client, framed, windows.client, this.#endpoints).open(head)
+    new Endpoint(socket, client, framed, windows.client, this.#endpoints).open()
   }
 
   /** Refuses a client that reads the reason from a Close frame, as browsers hide the status. */

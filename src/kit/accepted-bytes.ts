@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** A handle of Node's sockets; one of TLS has that of TCP as `_parent`. */
 interface Handle {
@@ -7,16 +7,25 @@ interface Handle {
   readonly _parent?: Handle
 }
 
+interface Writer extends Duplex {
+  /** Of a socket. */
+  readonly _handle?: Handle | null
+  readonly bytesWritten?: number
+  /** Of a stream over a socket. */
+  readonly acceptedBytes?: number
+}
+
 /**
- * Bytes of a socket that the operating system has accepted, with TLS the encrypted ones.
+ * Bytes of a stream that the operating system has accepted, with TLS the encrypted ones; NaN if the stream does not count them.
  *
  * `bytesWritten` and `writableLength` count a write as a whole, so a file of 60 MB on a slow line would show no progress. Its
  * rest is only known to the handle, which has no public interface; without one whole writes are counted.
  */
-export function acceptedBytes(socket: Socket): number {
-  const own = (socket as unknown as { readonly _handle?: Handle | null })._handle
+export function acceptedBytes(stream: Duplex): number {
+  const { _handle: own, acceptedBytes: known, bytesWritten: whole = Number.NaN, writableLength } = stream as Writer
+  if (known !== undefined) return known
   const { bytesWritten, writeQueueSize } = own?._parent ?? own ?? {}
   return bytesWritten === undefined || writeQueueSize === undefined
-    ? socket.bytesWritten - socket.writableLength
+    ? whole - writableLength
     : bytesWritten - writeQueueSize
 }

@@ -21,7 +21,7 @@ export interface Pinged {
   /** Bytes that the operating system has accepted so far; see `acceptedBytes`. */
   readonly bytesOut: number
   /** Not read at present, so its answers are not seen. */
-  readonly isHeld: boolean
+  readonly isReadPaused: boolean
   ping(): void
   terminate(): void
 }
@@ -95,7 +95,7 @@ export class Heartbeat<T extends Pinged> {
   }
 
   #isAlive(connection: T, pulse: Pulse): boolean {
-    if (connection.isHeld) {
+    if (connection.isReadPaused) {
       pulse.bytesIn = -1
       return true
     }

@@ -45,7 +45,7 @@ export function isHostHeader(header: string): boolean {
   return isValid
 }
 
-/** The last valid header: nearly all requests of a server have the same. */
+/** The last valid header, in all of the process: nearly all requests of a server have the same. */
 let lastHost: string | undefined
 
 function parsesAsHost(header: string): boolean {

@@ -248,7 +248,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
       count(this.hub.counters.drops, 'closed client')
       return
     }
-    const frame = this.outbox.wire.frameOf(encoded)
+    // A frame that waits must not keep the memory of others.
+    const waits = this.#pending !== undefined || !this.outbox.isOpen
+    const frame = this.outbox.wire.frameOf(waits && Buffer.isBuffer(encoded) ? compact(encoded) : encoded)
     if (this.#pending !== undefined && !whilePending) {
       this.#keep(this.#pending, frame)
     } else {
@@ -455,7 +457,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     })
   }
 
-  /** The peer has closed: writes what is queued, and nothing that is sent later. */
+  /** The peer has closed: writes its queue; later messages are dropped. */
   peerCloses(): void {
     if (this.#isEnding) return
     this.hub.fanout.flushOne(this.outbox)
@@ -492,7 +494,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   /** A message that waits must not keep the memory of others. */
-  kept(received: Received): Received {
+  compacted(received: Received): Received {
     return Buffer.isBuffer(received) ? compact(received) : received
   }
 
@@ -533,7 +535,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return topic === undefined ? this.hub : new TopicServer(this.hub, topic)
   }
 
-  /** Whether nothing keeps a frame from its queue. */
+  /** Whether a frame goes straight to its queue. */
   get #isPlainlyOpen(): boolean {
     return this.#pending === undefined && this.outbox.isOpen
   }

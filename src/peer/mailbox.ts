@@ -13,8 +13,8 @@ export interface MailboxOwner<T> {
   handle(item: T): Promise<unknown> | undefined
   /** Bytes. */
   sizeOf(item: T): number
-  /** The item in the form in which it waits. Default: unchanged. */
-  kept?(item: T): T
+  /** The item in memory of its own size, as it waits. Default: unchanged. */
+  compacted?(item: T): T
   /** Called when the limit is reached; `resume` when half of it is free again. */
   pause(): void
   resume(): void
@@ -93,7 +93,7 @@ export class Mailbox<T> {
   }
 
   #enqueue(item: T): void {
-    this.#queue.push(this.#owner.kept?.(item) ?? item)
+    this.#queue.push(this.#owner.compacted?.(item) ?? item)
     this.#bytes += this.#owner.sizeOf(item)
     if (this.#paused || (this.waiting < this.#limits.maxQueued && this.#bytes < this.#limits.maxBytes)) return
     this.#paused = true

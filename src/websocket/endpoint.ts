@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Transport } from '../contract/transport.ts'
+import { compact } from '../fanout/block.ts'
 import { controlFrame } from '../fanout/frame.ts'
 import { acceptedBytes } from '../kit/accepted-bytes.ts'
 import type { Heartbeat, Pinged } from '../kit/heartbeat.ts'
@@ -19,16 +19,16 @@ const BROKEN_RULES: ReadonlySet<number | undefined> = new Set([1002, 1007, 1008,
 
 const PING_FRAME = controlFrame(PING)
 
-/** A socket or a tap; `isHeld` while a data filter pauses it. */
+/** A socket or a tap; `isReadPaused` while a data filter pauses it. */
 export type ByteStream = Duplex & {
   readonly bytesRead: number
   readonly bytesWritten: number
-  readonly isHeld?: boolean
+  readonly isReadPaused?: boolean
   setTimeout(ms: number): unknown
   setNoDelay(noDelay: boolean): unknown
 }
 
-/** What all endpoints of a server share. */
+/** Options that all endpoints of a server share. */
 export interface EndpointOptions {
   /** Bytes of one message. */
   readonly maxPayload: number
@@ -69,8 +69,10 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   /** Thousandths of control frames above the rate, at the time of the last one. */
   #excess = 0
   #controlAt = 0
-  /** The payload of the last ping, while its pong waits for the socket. */
-  #pinged: Buffer | undefined
+  /** The last pong, while the socket is full. */
+  #nextPong: Buffer | undefined
+  /** The peer has closed its side while bytes before wait in the parser. */
+  #isEndPending = false
 
   /** @param windowBits - of the compressed messages of the peer; 0: it sends none. */
   constructor(
@@ -91,8 +93,8 @@ export class Endpoint implements Transport, FrameSink, Pinged {
     return this.#client.remote
   }
 
-  /** Opens the client and reads. @param head - bytes that came with the handshake. */
-  open(head: Buffer): void {
+  /** Opens the client and reads. */
+  open(): void {
     const { socket } = this
     ;(socket as BoundSocket)[ENDPOINT] = this
     socket.setTimeout(0)
@@ -100,20 +102,25 @@ export class Endpoint implements Transport, FrameSink, Pinged {
     socket.on('close', onClose).on('end', onEnd)
     this.#options.heartbeat.add(this)
     this.#client.open(this)
-    if (head.length > 0) socket.unshift(head)
     socket.on('data', onData)
   }
 
+  /** Stops reading, also in the middle of a read. */
   pause(): void {
+    this.#parser.pause()
     this.socket.pause()
   }
 
   resume(): void {
+    this.#parser.resume()
+    // The rest of the last read may have filled the mailbox again.
+    if (this.#parser.isPaused) return
     this.socket.resume()
+    if (this.#isEndPending) this.readEnd()
   }
 
   close(code: number, reason: string): void {
-    this.#close(code, reason)
+    this.#close(code, reason, BROKEN_RULES.has(code))
   }
 
   destroy(): void {
@@ -125,11 +132,11 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   }
 
   get bytesOut(): number {
-    return acceptedBytes(this.socket as unknown as Socket)
+    return acceptedBytes(this.socket)
   }
 
-  get isHeld(): boolean {
-    return this.socket.isPaused() || this.socket.isHeld === true
+  get isReadPaused(): boolean {
+    return this.socket.isPaused() || this.socket.isReadPaused === true
   }
 
   ping(): void {
@@ -151,13 +158,17 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   onPing(payload: Buffer): void {
     this.#countControl()
     if (this.#isWrittenToEnd) return
-    if (!this.socket.writableNeedDrain) {
-      this.socket.write(controlFrame(PONG, payload))
-      return
+    const { socket } = this
+    const pong = controlFrame(PONG, payload)
+    if (socket.writableLength === 0) {
+      socket.write(pong)
+    } else if (!socket.writableNeedDrain) {
+      socket.write(compact(pong))
+    } else {
+      // Only the last ping needs a pong (RFC 6455, section 5.5.3): a peer that does not read gets no queue of them.
+      if (this.#nextPong === undefined) socket.once('drain', onDrain)
+      this.#nextPong = compact(pong)
     }
-    // Only the last ping needs a pong (RFC 6455, section 5.5.3): a peer that does not read gets no queue of them.
-    if (this.#pinged === undefined) this.socket.once('drain', onDrain)
-    this.#pinged = Buffer.from(payload)
   }
 
   onPong(): void {
@@ -171,12 +182,12 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   onClose(code: number, reason: string): void {
     this.#code = code
     this.#reason = reason
-    this.#endReading(() => this.#close(code === 1005 ? undefined : code, reason))
+    this.#endReading(() => this.#close(code === 1005 ? undefined : code, reason, false))
   }
 
   onInvalid(code: number, why: string): void {
     this.#client.hub.log.debug({ client: this.#client.id, code, why }, 'bad frame')
-    this.#endReading(() => this.#close(code, ''))
+    this.#endReading(() => this.#close(code, '', true))
   }
 
   /** Data of the socket. */
@@ -190,14 +201,16 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   /** The peer has closed its side of the connection. */
   readEnd(): void {
     if (this.#isReadToEnd) return
+    this.#isEndPending = this.#parser.isPaused
+    if (this.#isEndPending) return
     this.#parser.stop()
     this.#endReading(() => this.#endWriting())
   }
 
   drained(): void {
-    const payload = this.#pinged
-    this.#pinged = undefined
-    if (payload !== undefined && !this.#isWrittenToEnd) this.socket.write(controlFrame(PONG, payload))
+    const pong = this.#nextPong
+    this.#nextPong = undefined
+    if (pong !== undefined && !this.#isWrittenToEnd) this.socket.write(pong)
   }
 
   /** The socket is closed. */
@@ -236,30 +249,35 @@ export class Endpoint implements Transport, FrameSink, Pinged {
     this.#client.finishReading(then)
   }
 
-  /** Sends the Close frame. */
-  #close(code: number | undefined, reason: string): void {
+  /**
+   * Sends the Close frame.
+   *
+   * @param isBroken - whether the peer has broken a rule.
+   */
+  #close(code: number | undefined, reason: string, isBroken: boolean): void {
     if (this.#isWrittenToEnd) return
     this.#isWrittenToEnd = true
     this.#sentCode = code ?? 1005
     this.#options.heartbeat.remove(this)
+    this.#parser.discard()
     this.socket.write(closeFrame(code, reason))
-    const isBroken = BROKEN_RULES.has(code)
-    this.#readable = isBroken || this.#isReadToEnd ? BROKEN_BYTES : this.#options.maxPayload + BROKEN_BYTES
-    if (this.#isReadToEnd) this.#endWriting()
-    else this.#setTimer(CLOSE_TIMEOUT, () => this.socket.destroy())
+    if (isBroken || this.#isReadToEnd) this.#readable = BROKEN_BYTES
     if (isBroken) this.#setTimer(BROKEN_TIMEOUT, () => this.#cut())
+    else this.#setTimer(CLOSE_TIMEOUT, () => this.socket.destroy())
+    if (this.#isReadToEnd) this.#endWriting()
   }
 
   /** Both sides have ended: the TCP connection is closed. */
   #endWriting(): void {
+    if (this.socket.destroyed || this.socket.writableEnded) return
     this.#isWrittenToEnd = true
     this.socket.end()
     // The end of the peer's stream.
     this.socket.resume()
-    this.#setTimer(CLOSE_TIMEOUT, () => this.socket.destroy())
+    if (this.#sentCode === undefined) this.#setTimer(CLOSE_TIMEOUT, () => this.socket.destroy())
   }
 
-  /** Nothing more is read; what is written, as the Close frame, has its time. */
+  /** Stops reading. Bytes that are written already, as the Close frame, have the rest of the timeout. */
   #cut(): void {
     if (this.socket.writableLength === 0) {
       this.socket.destroy()

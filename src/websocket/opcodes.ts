@@ -1,4 +1,4 @@
-// RFC 6455, section 11.8.
+/** Opcodes of frames (RFC 6455, section 11.8). */
 export const CONTINUATION = 0
 export const TEXT = 1
 export const BINARY = 2

@@ -15,8 +15,11 @@ const LENGTH = 0x7f
 /** Payload bytes of a control frame (RFC 6455, section 5.5). */
 const MAX_CONTROL = 125
 const MASK_BYTES = 4
+const NOTHING = Buffer.alloc(0)
 
+/** Gets the frames in their order. A method may stop, pause or resume the parser. */
 export interface FrameSink {
+  /** @param bytes - length of the message in UTF-8. */
   onText(payload: string, bytes: number): void
   /** @param payload - a copy, which the receiver may keep. */
   onBinary(payload: Buffer): void
@@ -24,14 +27,14 @@ export interface FrameSink {
   onPing(payload: Buffer): void
   onPong(): void
   /**
-   * Nothing more is parsed.
+   * The last call: the parser ignores further bytes.
    *
    * @param code - 1005 if the frame has none.
    */
   onClose(code: number, reason: string): void
   /** A fragment without a byte that is not the last one of its message. */
   onEmptyFragment(): void
-  /** The bytes are no valid frames. Nothing more is parsed. */
+  /** The bytes are no valid frames. The last call. */
   onInvalid(code: 1002 | 1007 | 1009, why: string): void
 }
 
@@ -53,6 +56,9 @@ export class FrameParser {
   #rest: Buffer | undefined
   #partial: PartialMessage | undefined
   #isDone = false
+  #isPaused = false
+  #isDiscarding = false
+  #isParsing = false
 
   /**
    * @param maxPayload - bytes of one message, also when it is inflated.
@@ -71,9 +77,35 @@ export class FrameParser {
     this.#partial = undefined
   }
 
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
+  /** Keeps the bytes behind the current frame until `resume`. */
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  /** Parses the bytes that wait. */
+  resume(): void {
+    this.#isPaused = false
+    if (!this.#isParsing && this.#rest !== undefined) this.push(NOTHING)
+  }
+
+  /** From now on messages are neither decoded nor inflated; their frames are parsed, and control frames handled. */
+  discard(): void {
+    this.#isDiscarding = true
+  }
+
   /** @param chunk - a read, which is changed. */
   push(chunk: Buffer): void {
     if (this.#isDone) return
+    this.#isParsing = true
+    this.#parse(chunk)
+    this.#isParsing = false
+  }
+
+  #parse(chunk: Buffer): void {
     const rest = this.#rest
     this.#rest = undefined
     const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk])
@@ -87,7 +119,7 @@ export class FrameParser {
         at = to
         continue
       }
-      const next = this.#frame(bytes, at, end)
+      const next = this.#isPaused ? -1 : this.#frame(bytes, at, end)
       if (next < 0) {
         // Not in the pool of Buffer, where some bytes keep 8 KiB.
         this.#rest = Buffer.allocUnsafeSlow(end - at)
@@ -152,6 +184,7 @@ export class FrameParser {
 
   /** A whole message in one frame. */
   #deliver(opcode: number, bytes: Buffer, from: number, to: number, all: number): void {
+    if (this.#isDiscarding) return
     if (opcode === BINARY) {
       const payload = Buffer.allocUnsafe(to - from)
       bytes.copy(payload, 0, from, to)
@@ -187,6 +220,7 @@ export class FrameParser {
 
   #finish(partial: PartialMessage): void {
     this.#partial = undefined
+    if (this.#isDiscarding) return
     if (partial.isCompressed) this.#inflate(partial)
     else if (!partial.isText) this.#sink.onBinary(partial.payload)
     else if (!partial.isWhole) this.#fail(1007, 'not UTF-8', 0)

@@ -12,7 +12,7 @@ const MIB = 1_048_576
 
 class Connection implements Pinged {
   readonly socket: Socket
-  isHeld = false
+  isReadPaused = false
   pings = 0
   terminatedAt = 0
   constructor(socket: Socket) {
@@ -94,10 +94,10 @@ describe('a heartbeat over sockets', { concurrency: true }, () => {
   it('gives a full interval after a hold', async t => {
     const { connection } = await pair(t)
     await until(() => connection.pings > 0)
-    connection.isHeld = true
+    connection.isReadPaused = true
     await new Promise(resolve => setTimeout(resolve, 4 * INTERVAL))
     assert.equal(connection.terminatedAt, 0)
-    connection.isHeld = false
+    connection.isReadPaused = false
     const releasedAt = performance.now()
     await until(() => connection.terminatedAt > 0)
     assert.ok(connection.terminatedAt - releasedAt > 0.8 * INTERVAL)
@@ -111,7 +111,7 @@ describe('a heartbeat of 100,000 connections', () => {
     const fakes = Array.from({ length: 100_000 }, () => ({
       bytesIn: 0,
       bytesOut: 0,
-      isHeld: false,
+      isReadPaused: false,
       pings: 0,
       ping() {
         measured.work(0.005)

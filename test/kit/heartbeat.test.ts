@@ -12,7 +12,7 @@ const PING = 1
 class Fake implements Pinged {
   bytesIn = 0
   bytesOut = 0
-  isHeld = false
+  isReadPaused = false
   pings = 0
   isEnded = false
 
@@ -112,14 +112,14 @@ describe('a heartbeat', () => {
     [
       'was held and is silent',
       (fake, check) => {
-        fake.isHeld = check > 1 && check < 10
+        fake.isReadPaused = check > 1 && check < 10
       },
       11,
     ],
     [
       'was held with bytes from before',
       (fake, check) => {
-        fake.isHeld = check < 10
+        fake.isReadPaused = check < 10
         if (check < 10) fake.bytesIn++
       },
       11,
@@ -158,13 +158,13 @@ describe('a heartbeat', () => {
     [
       'is held',
       fake => {
-        fake.isHeld = true
+        fake.isReadPaused = true
       },
     ],
     [
       'is held every other time',
       (fake, check) => {
-        fake.isHeld = check % 2 === 0
+        fake.isReadPaused = check % 2 === 0
       },
     ],
   ] as const satisfies readonly (readonly [string, (fake: Fake, check: number) => void])[])
@@ -176,7 +176,7 @@ describe('a heartbeat', () => {
     const { heartbeat, interval } = heartbeatOf(t)
     const fakes = Array.from({ length: 100 }, () => new Fake())
     for (const fake of fakes) heartbeat.add(fake)
-    fakes[7]!.isHeld = true
+    fakes[7]!.isReadPaused = true
     for (let check = 1; check <= 3; check++) {
       for (const fake of fakes) fake.bytesIn++
       await interval()

@@ -414,11 +414,11 @@ for (const [name, tap] of taps) {
           release = resolve
         })
         t.after(release)
-        let isHeld = false
+        let isReadPaused = false
         const seen: Payload[] = []
         const holdFirst = () => {
-          if (isHeld) return undefined
-          isHeld = true
+          if (isReadPaused) return undefined
+          isReadPaused = true
           return released
         }
         const server = await serve(t, {
@@ -427,7 +427,7 @@ for (const [name, tap] of taps) {
           drain: 0,
         })
         const peer = await RawPeer.sendHandshake(server.url)
-        await until(() => isHeld)
+        await until(() => isReadPaused)
         const clock = await RawPeer.open(server.url)
         const pieces: Buffer[] = Array(512).fill(Buffer.concat(Array(64).fill(frame(BINARY, Buffer.alloc(SIZE)))))
         const progress = flood(peer, pieces)

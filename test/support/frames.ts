@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { until } from './peer.ts'
 
 export const CONTINUATION = 0
@@ -118,21 +119,35 @@ export class RawPeer {
     })
   }
 
-  /** @param extra - bytes in the same write as the handshake. */
-  static async open(url: string, headers: Headers = {}, extra: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
-    const peer = await RawPeer.sendHandshake(url, headers, extra)
+  /** @param extra - bytes in the same write as the handshake; with `isLast` the stream ends behind them. */
+  static async open(
+    url: string,
+    headers: Headers = {},
+    extra: Buffer = Buffer.alloc(0),
+    how: { isLast?: boolean } = {},
+  ): Promise<RawPeer> {
+    const peer = await RawPeer.sendHandshake(url, headers, extra, how)
     await until(() => peer.head !== '' || peer.isClosed, 'an answer to the handshake')
     if (!peer.head.startsWith('HTTP/1.1 101 ')) throw new Error(`not opened: ${peer.head}`)
     return peer
   }
 
   /** Sends the handshake and does not wait for the answer. */
-  static async sendHandshake(url: string, headers: Headers = {}, extra: Buffer = Buffer.alloc(0)): Promise<RawPeer> {
-    const { hostname, port } = new URL(url)
-    const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+  static async sendHandshake(
+    url: string,
+    headers: Headers = {},
+    extra: Buffer = Buffer.alloc(0),
+    { isLast = false }: { isLast?: boolean } = {},
+  ): Promise<RawPeer> {
+    const { hostname: host, port, protocol } = new URL(url)
+    const where = { host, port: Number(port), noDelay: true }
+    const isTls = protocol === 'wss:'
+    const socket = isTls ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
     const peer = new RawPeer(socket)
-    await once(socket, 'connect')
-    socket.write(Buffer.concat([Buffer.from(handshake(url, headers)), extra]))
+    await once(socket, isTls ? 'secureConnect' : 'connect')
+    const bytes = Buffer.concat([Buffer.from(handshake(url, headers)), extra])
+    if (isLast) socket.end(bytes)
+    else socket.write(bytes)
     return peer
   }
 

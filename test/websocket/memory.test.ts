@@ -13,7 +13,8 @@ import { Outbox } from '../../src/fanout/outbox.ts'
 import type { Topic } from '../../src/fanout/topic.ts'
 import { plain, Wires } from '../../src/fanout/wire.ts'
 import { FrameParser, type FrameSink } from '../../src/websocket/parser.ts'
-import { BINARY, CONTINUATION, frame as clientFrame, PING, TEXT } from '../support/frames.ts'
+import { BINARY, CONTINUATION, frame as clientFrame, PING, RawPeer, TEXT } from '../support/frames.ts'
+import { serve, until } from '../support/peer.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -136,5 +137,60 @@ describe('frames that wait for a slow socket', () => {
       }),
     )
     assert.ok(cost <= 1000 * 8192 + 100_000, `${cost} bytes`)
+  })
+})
+
+describe('small frames among those of other clients', () => {
+  const CLIENTS = 500
+  /** Fills the rest of each block. */
+  const others = () => {
+    for (let other = 0; other < 200; other++) frame('y'.repeat(86))
+  }
+
+  it('that wait for a pending client cost at most twice their bytes', async t => {
+    const server = await serve(t, {
+      filters: [
+        {
+          open: client => {
+            client.hold()
+          },
+        },
+      ],
+      maxClients: CLIENTS,
+      holdTimeout: 0,
+    })
+    const peers = await Promise.all(Array.from({ length: CLIENTS }, () => RawPeer.open(server.url)))
+    const clients = [...server.clients.values()]
+    const cost = await costOf(() => {
+      for (const client of clients) {
+        client.send('x'.repeat(100))
+        others()
+      }
+      return clients
+    })
+    for (const peer of peers) peer.socket.destroy()
+    // The objects of a frame and its buffer are not counted here.
+    assert.ok(cost <= CLIENTS * 204 + 100_000, `${cost} bytes`)
+  })
+
+  it('that are pongs cost at most twice their bytes', async t => {
+    const server = await serve(t, { filters: [], maxClients: CLIENTS, maxControl: 0, maxBuffered: 100_000_000 })
+    const peers = await Promise.all(Array.from({ length: 50 }, () => RawPeer.open(server.url)))
+    const clients = [...server.clients.values()]
+    for (const peer of peers) peer.socket.pause()
+    // More than the system takes, and one Buffer for all.
+    server.broadcast(Buffer.alloc(20_000_000))
+    await until(() => clients.every(({ buffered }) => buffered > 0))
+    const before = await used()
+    const pings = Array.from({ length: 20 }, (_, i) => clientFrame(PING, `${i}`.padEnd(100)))
+    for (const ping of pings) {
+      for (const peer of peers) peer.send(ping)
+      others()
+    }
+    for (const peer of peers) peer.send(clientFrame(TEXT, 'after'))
+    await until(() => server.counters.messages === peers.length)
+    const cost = (await used()) - before
+    for (const peer of peers) peer.socket.destroy()
+    assert.ok(cost <= 50 * 2 * 2 * 102 + 100_000, `${cost} bytes`)
   })
 })

@@ -28,7 +28,7 @@ export class Pulse implements Pinged {
     return acceptedBytes(this.#socket)
   }
 
-  get isHeld(): boolean {
+  get isReadPaused(): boolean {
     return this.#socket.isPaused() || this.#client.state.messaging === undefined
   }
 
