@@ -9,6 +9,7 @@ import type {
   Sets,
   Values,
 } from 'filtered-websocket'
+import { MemoryStreams } from './memory/streams.ts'
 
 export const options = {
   'memory-channels': { type: 'array', default: ['global'], describe: 'Channels that feed the consumer chain' },
@@ -19,18 +20,41 @@ export const options = {
     integer: true,
     describe: 'Entries kept per history log',
   },
+  'memory-streams-bytes': {
+    type: 'number',
+    default: 268_435_456,
+    min: 1_048_576,
+    integer: true,
+    describe: 'Bytes of all streams; beyond, the stream without an append for the longest time is deleted',
+  },
+  'memory-streams-topics': {
+    type: 'number',
+    default: 100_000,
+    min: 1,
+    integer: true,
+    describe: 'Number of streams; beyond, the stream without an append for the longest time is deleted',
+  },
 } as const satisfies OptionSpecs
 
-/** Opens a storage with all four capabilities in the memory of the process. */
+/** Opens a storage with all capabilities in the memory of the process. */
 export function open({ options: chosen }: { readonly options: OptionValues<typeof options> }): OpenStorage {
   const values = new MemoryValues()
+  const streams = new MemoryStreams({
+    bytes: chosen['memory-streams-bytes'],
+    topics: chosen['memory-streams-topics'],
+  })
   return {
     sets: new MemorySets(),
     values,
     bus: new MemoryBus(),
     history: new MemoryHistory(chosen['memory-history']),
+    streams,
     channels: chosen['memory-channels'],
-    close: () => values.close(),
+    metrics: () => streams.metrics(),
+    close: () => {
+      values.close()
+      streams.close()
+    },
   }
 }
 

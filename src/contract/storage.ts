@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Awaitable } from './deadline.ts'
 import type { OptionSpecs, OptionValues } from './option.ts'
 import type { Payload } from './payload.ts'
+import type { Streams } from './streams.ts'
 
 /** Health of a storage by parts, each of which can fail alone. */
 export interface StorageChecks {
@@ -68,6 +69,8 @@ export interface Storage {
   readonly values: Values
   readonly bus: Bus
   readonly history: History
+  /** For the server, which calls `start`; filters use `server.append`. */
+  readonly streams: Streams
 }
 
 export type Capability = keyof Storage
@@ -91,7 +94,7 @@ export interface Carrier {
   ignore(channel: string): void
 }
 
-/** An open storage with any of the four capabilities. */
+/** An open storage with any of the capabilities. */
 export interface OpenStorage extends Partial<Storage> {
   /** Channels that feed the consumer chain. */
   readonly channels?: readonly string[]

@@ -56,7 +56,7 @@ export interface Append {
   readonly when?: Readonly<Record<string, string | null>> | undefined
   /** Attributes that change with this append; `null` removes one. */
   readonly set?: Readonly<Record<string, string | null>> | undefined
-  /** A key that was used in the last 10 minutes gives the same position again, and appends nothing. */
+  /** A key that was used in this epoch in the last 10 minutes gives the same position again, and appends and compares nothing. */
   readonly key?: string | undefined
 }
 
@@ -64,9 +64,9 @@ export interface Append {
 export interface Appender {
   /** UUID of the node. */
   readonly node: string
-  /** Number of the call, per node and stream: 1, 2, 3 ... */
+  /** A positive integer above that of the node's last call for this stream; the same if a call is repeated. */
   readonly call: number
-  /** The highest position of this stream that the node knows. */
+  /** The highest position of this stream that the node knows. An offset above all tops makes a new epoch in any case. */
   readonly known?: Position | undefined
 }
 
@@ -85,20 +85,20 @@ export type AppendOutcome =
       readonly top: Position
     }
 
-/** Where to read. */
+/** Where to read; at most `entries`, whose payloads have at most `bytes` together. */
 export type ReadRange =
   /** Oldest first, behind a position. The first entry is returned whatever its size. */
   | { readonly after: Position; readonly entries: number; readonly bytes: number }
   /** The oldest entries that are kept. */
   | { readonly from: 'oldest'; readonly entries: number; readonly bytes: number }
-  /** The newest entries, oldest first. */
+  /** The newest entries, oldest first. The newest one is returned whatever its size. */
   | { readonly from: 'newest'; readonly entries: number; readonly bytes: number }
 
 /** Why entries behind a position cannot be read: another epoch, no longer kept, or the position is ahead of the top. */
 export type LostReason = 'epoch' | 'trimmed' | 'ahead'
 
 export interface StreamPage {
-  /** All consecutive; empty if `lost` is set. */
+  /** All consecutive; empty if `lost` is set. The reader MUST NOT change their payloads. */
   readonly entries: readonly StreamEntry[]
   readonly top: Position
   /** The position before the oldest entry that is kept; the top if none is. */
@@ -112,7 +112,7 @@ export interface Announcement {
   readonly topic: string
   /** The new top. */
   readonly top: Position
-  /** The entries up to the top, consecutive; empty if the stream has changed otherwise: it is removed, or has a new epoch. */
+  /** The entries up to the top, consecutive; empty if the stream has changed otherwise: removed, a new epoch, other attributes. */
   readonly entries: readonly StreamEntry[]
 }
 
@@ -129,7 +129,10 @@ export interface StreamListener {
  * `append`, `read`, `trim` and `remove` MUST each be atomic. A method whose result is unknown (no answer in time, connection
  * lost) MUST reject; the caller calls `append` again with the same arguments, which MUST NOT append twice, and MUST return what the
  * first call would have returned. A stream that does not exist is made by `append`, `read` and `tops`, with a new epoch and the top 0. A
- * stream MUST exist for at least 10 times the time that its entries are kept, and for an hour.
+ * stream that is used MUST exist for at least 10 times the time that its entries are kept, and for an hour, unless the storage is
+ * full; the records of the last call of each node too.
+ *
+ * Topics, keys, and names and values of attributes are any strings.
  */
 export interface Streams {
   /** Called once, before all other methods. */
@@ -139,7 +142,8 @@ export interface Streams {
   /**
    * Appends each of `appends`, in order, and announces all entries together. A node MUST NOT call again for the same stream before
    * the last call has settled. If `appender.known` is of the stream's epoch and beyond its top, the storage has lost entries: a new
-   * epoch MUST begin, without the old entries, before anything is appended. With no appends the call does only that.
+   * epoch MUST begin, without the old entries and attributes, before anything is appended. With no appends the call does only that.
+   * Rejects a call with a lower number than the node's last one for this stream.
    *
    * @param appends - at most `MAX_APPEND_ENTRIES` entries and `MAX_APPEND_BYTES` together.
    */

@@ -20,6 +20,7 @@ export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limite
 export { linger } from './linger.ts'
 export { listen, type PortOptions } from './listen.ts'
 export { type Found, locate, type Mount } from './locate.ts'
+export { newEpoch } from './new-epoch.ts'
 export { type OpenFile, type OpenInsideOptions, openInside } from './open-inside.ts'
 export { optionError } from './option-error.ts'
 export {

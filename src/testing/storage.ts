@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { OpenStorage } from '../contract/storage.ts'
+import { streamsConformance } from './storage/streams.ts'
+import { until } from './storage/until.ts'
 
-/** Milliseconds for asynchronous effects: expiry and delivery. */
-const TIMEOUT = 5000
 /** Largest log that the suite fills. */
 const MAX_ENTRIES = 10_000
 
@@ -27,7 +26,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
     after(() => storage.close?.())
 
     it('has at least one capability', () => {
-      assert.ok(storage.sets ?? storage.values ?? storage.bus ?? storage.history)
+      assert.ok(storage.sets ?? storage.values ?? storage.bus ?? storage.history ?? storage.streams)
     })
 
     describe('sets', () => {
@@ -270,14 +269,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         assert.ok((await history().append(log, 'more')) > ids[4]!)
       })
     })
-  })
-}
 
-/** Waits for a condition, with a deadline. */
-async function until(condition: () => Awaitable<boolean>): Promise<void> {
-  const deadline = Date.now() + TIMEOUT
-  while (!(await condition())) {
-    if (Date.now() > deadline) assert.fail(`the condition was not met within ${TIMEOUT} ms`)
-    await sleep(5)
-  }
+    streamsConformance({ storage: () => storage, open, key })
+  })
 }

@@ -469,7 +469,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     [
       'a need that the storage does not meet',
       "export const needs = ['histroy']\nexport const message = () => {}",
-      '-f ./x.ts needs a storage with "histroy"; storage "memory" has sets, values, bus, history',
+      '-f ./x.ts needs a storage with "histroy"; storage "memory" has sets, values, bus, history, streams',
     ],
     [
       'filters that use each other',

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Payload } from '../../src/contract/payload.ts'
 import type { History, Sets, Values } from '../../src/contract/storage.ts'
-import { open } from '../../storage/memory.ts'
+import type { Announcement, Append, Position, StreamBounds, Streams } from '../../src/contract/streams.ts'
+import { openMemory } from '../support/memory-storage.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 /** The longest time that one timer of Node can wait. */
@@ -13,20 +14,26 @@ type Now<T> = {
 }
 
 /** The storage, which returns values synchronously. */
-function memory(history = 1000) {
-  const storage = open({ options: { 'memory-channels': ['global', 'more'], 'memory-history': history } })
+function memory(history = 1000, streams: { readonly bytes?: number; readonly topics?: number } = {}) {
+  const storage = openMemory({
+    'memory-channels': ['global', 'more'],
+    'memory-history': history,
+    ...(streams.bytes !== undefined && { 'memory-streams-bytes': streams.bytes }),
+    ...(streams.topics !== undefined && { 'memory-streams-topics': streams.topics }),
+  })
   return {
     storage,
     sets: storage.sets as Now<Sets>,
     values: storage.values as Now<Values>,
     history: storage.history as Now<History>,
+    streams: storage.streams as Now<Streams>,
   }
 }
 
 describe('memory storage', () => {
-  it('has all four capabilities, and the channels of its option', () => {
+  it('has all capabilities, and the channels of its option', () => {
     const { storage } = memory()
-    assert.ok(storage.sets && storage.values && storage.bus && storage.history)
+    assert.ok(storage.sets && storage.values && storage.bus && storage.history && storage.streams)
     assert.deepEqual(storage.channels, ['global', 'more'])
   })
 
@@ -233,5 +240,161 @@ describe('memory history', () => {
     history.append('log', bytes)
     bytes.fill(0)
     assert.deepEqual(texts(history), [Buffer.from('abc')])
+  })
+})
+
+describe('memory streams', () => {
+  const BOUNDS: StreamBounds = { size: 1_000_000, ttlMs: 60_000, full: 'trim' }
+  const ALL = { from: 'oldest', entries: 1_000_000, bytes: 1e9 } as const
+  let calls = 0
+  const say = (streams: Now<Streams>, topic: string, payload: Payload, bounds = BOUNDS) =>
+    streams.append({ topic, bounds }, [{ entries: [{ payload }] }], { node: 'n', call: ++calls })
+  const top = (streams: Now<Streams>, topic: string) => streams.tops([{ topic, bounds: BOUNDS }])[0]!
+  const used = (streams: ReturnType<typeof memory>) => streams.storage.metrics!().streams_bytes!
+
+  it('announce before append returns, in order, also if the listener appends', () => {
+    const { streams } = memory()
+    const order: unknown[] = []
+    streams.start({
+      announced({ top: { offset } }: Announcement) {
+        order.push(offset)
+        if (offset < 3) say(streams, 't', 'more')
+        order.push(`${offset} done`)
+      },
+      interrupted: () => {},
+    })
+    streams.listen('t')
+    say(streams, 't', 'first')
+    order.push('appended')
+    assert.deepEqual(order, [1, '1 done', 2, '2 done', 3, '3 done', 'appended'])
+  })
+
+  it('hold at most --memory-streams-bytes: the stream without an append for the longest time is deleted whole', () => {
+    const opened = memory(1, { bytes: 1_048_576 })
+    const { streams } = opened
+    const before = ['a', 'b', 'c'].map(topic => top(streams, topic))
+    for (const topic of ['a', 'b', 'c', 'a']) say(streams, topic, Buffer.alloc(200_000))
+    const epochs = () => ['a', 'b', 'c'].map((topic, i) => top(streams, topic).epoch === before[i]!.epoch)
+    assert.deepEqual(epochs(), [true, true, true])
+    say(streams, 'c', Buffer.alloc(300_000))
+    assert.ok(used(opened) <= 1_048_576)
+    assert.deepEqual(epochs(), [true, false, true])
+    assert.equal(opened.storage.metrics!().streams_evicted_total, 1)
+  })
+
+  it('a stream that is larger than all may hold keeps its newest entries, or refuses', () => {
+    const opened = memory(1, { bytes: 1_048_576 })
+    const { streams } = opened
+    for (let i = 0; i < 30; i++) {
+      say(streams, 'a', String(i).padEnd(100_000))
+      assert.ok(used(opened) <= 1_048_576)
+    }
+    const { entries, floor } = streams.read({ topic: 'a', bounds: BOUNDS }, ALL)
+    assert.deepEqual([entries.length, entries.at(-1)!.offset, floor.offset], [10, 30, 20])
+    const refused = Array.from({ length: 12 }, () =>
+      say(streams, 'b', 'x'.repeat(100_000), { ...BOUNDS, full: 'refuse' }),
+    )
+    assert.deepEqual(
+      refused.map(([outcome]) => 'refused' in outcome!),
+      [...Array(10).fill(false), true, true],
+    )
+    assert.equal(streams.read({ topic: 'b', bounds: BOUNDS }, ALL).floor.offset, 0)
+    say(streams, 'c', 'x'.repeat(2_000_000))
+    assert.deepEqual(streams.read({ topic: 'c', bounds: BOUNDS }, ALL).entries, [])
+    assert.ok(used(opened) <= 1_048_576)
+  })
+
+  it('keys, attributes and calls count', () => {
+    const opened = memory(1, { bytes: 1_048_576 })
+    const appends = (i: number): Append[] => [{ entries: [], key: `${i}`.padEnd(10_000), set: { [`${i}`]: 'x' } }]
+    for (let i = 0; i < 1000; i++) {
+      opened.streams.append({ topic: 't', bounds: BOUNDS }, appends(i), { node: `${i}`, call: 1 })
+      assert.ok(used(opened) <= 1_048_576)
+    }
+  })
+
+  it('bytes are those that are held, back at the start when all is deleted', () => {
+    const opened = memory()
+    const { streams } = opened
+    top(streams, 't')
+    const empty = used(opened)
+    for (const set of [{ a: '1', b: '2' }, { a: 'longer' }, { b: null, none: null }])
+      streams.append({ topic: 't', bounds: BOUNDS }, [{ entries: [{ payload: 'x' }], key: set.a ?? 'k', set }], {
+        node: 'n',
+        call: ++calls,
+      })
+    streams.remove('t')
+    const call = used(opened) - empty
+    say(streams, 't', 'x')
+    streams.trim({ topic: 't', bounds: BOUNDS }, top(streams, 't'))
+    assert.equal(used(opened) - empty, call)
+    opened.storage.close!()
+    assert.equal(used(opened), 0)
+  })
+
+  it('are at most --memory-streams-topics, also if they are only read', () => {
+    const opened = memory(1, { topics: 3 })
+    const { streams } = opened
+    const epochs = ['a', 'b', 'c', 'd'].map(topic => top(streams, topic).epoch)
+    assert.equal(opened.storage.metrics!().streams_topics, 3)
+    assert.deepEqual(
+      ['b', 'c', 'd'].map(topic => top(streams, topic).epoch),
+      epochs.slice(1),
+    )
+    assert.notEqual(top(streams, 'a').epoch, epochs[0])
+  })
+
+  it('expired entries and unused streams leave the memory without being used', async t => {
+    t.mock.timers.enable({ apis: ['Date', 'setInterval'], now: NOW })
+    const opened = memory()
+    const { streams } = opened
+    const bounds = { ...BOUNDS, ttlMs: 5000 }
+    say(streams, 'a', 'x'.repeat(1000), bounds)
+    say(streams, 'b', 'x'.repeat(1000), { ...bounds, ttlMs: 1e12 })
+    const before = used(opened)
+    const pass = async (ms: number) => {
+      t.mock.timers.tick(ms)
+      await new Promise(setImmediate)
+    }
+    await pass(4000)
+    assert.equal(used(opened), before)
+    await pass(1000)
+    const expired = before - used(opened)
+    assert.ok(expired > 1000 && expired < 2000, String(expired))
+    const { epoch } = top(streams, 'a')
+    for (let hour = 0; hour < 3; hour++) {
+      await pass(3_590_000)
+      assert.equal(top(streams, 'a').epoch, epoch)
+    }
+    await pass(3_600_000)
+    await pass(2000)
+    assert.equal(opened.storage.metrics!().streams_topics, 1)
+  })
+
+  it('a key is used for 10 minutes', t => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const { streams } = memory()
+    const append = () =>
+      streams.append({ topic: 't', bounds: BOUNDS }, [{ entries: [{ payload: 'x' }], key: 'k' }], {
+        node: 'n',
+        call: ++calls,
+      })[0] as { position: Position }
+    assert.equal(append().position.offset, 1)
+    t.mock.timers.tick(599_999)
+    assert.equal(append().position.offset, 1)
+    t.mock.timers.tick(1)
+    assert.equal(append().position.offset, 2)
+  })
+
+  it('100,000 appends to a full stream take time in proportion', () => {
+    const { streams } = memory()
+    const bounds = { ...BOUNDS, size: 50_000 }
+    for (let i = 0; i < 100_000; i++) say(streams, 't', 'x', bounds)
+    assert.deepEqual(
+      streams
+        .read({ topic: 't', bounds }, { from: 'newest', entries: 2, bytes: 100 })
+        .entries.map(({ offset }) => offset),
+      [99_999, 100_000],
+    )
   })
 })

@@ -5,7 +5,7 @@ import { Ledger, type LedgerOptions } from '../../../../filters/messaging/resump
 import { Run } from '../../../../filters/messaging/resumption/run.ts'
 import type { Outcome } from '../../../../filters/messaging/rpc/outcome.ts'
 import type { Values } from '../../../../src/contract/storage.ts'
-import { open, options } from '../../../../storage/memory.ts'
+import { openMemory } from '../../../support/memory-storage.ts'
 
 const REMEMBER = 600_000
 const LEASE = 10_000
@@ -17,8 +17,7 @@ const UNAVAILABLE = {
 }
 
 function memory(): Values {
-  const chosen = { 'memory-channels': [], 'memory-history': options['memory-history'].default }
-  return open({ options: chosen }).values!
+  return openMemory().values!
 }
 
 /** The same as a storage that is elsewhere, whose answers take a turn of the event loop; `broken` ones fail. */

@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { Link } from '../../../../filters/messaging/resumption/link.ts'
 import { Peers, type PeersOptions } from '../../../../filters/messaging/resumption/peers.ts'
-import { open, options } from '../../../../storage/memory.ts'
+import { openMemory } from '../../../support/memory-storage.ts'
 
 it('hear nothing more after a stop, whatever the storage says to it', async () => {
-  const chosen = { 'memory-channels': [], 'memory-history': options['memory-history'].default }
-  const { values } = open({ options: chosen })
+  const { values } = openMemory()
   let subscriptions = 0
   const bus = {
     publish: () => {},
