@@ -18,6 +18,7 @@ import { Undo } from '../lifecycle/undo.ts'
 import { ServerClient } from '../peer/client.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
+export { DelayedStreams, type DelayOptions, type StreamFaults } from './delayed-streams.ts'
 export { type FakeClient, fakeClient } from './fake-client.ts'
 
 /** The handshake of a test client. */

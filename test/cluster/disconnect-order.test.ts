@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Client } from '../../src/contract/client.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import type { Payload } from '../../src/contract/payload.ts'
+import { randomFrom } from '../../src/testing/random-from.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
 declare module 'filtered-websocket' {
@@ -31,15 +32,9 @@ type Act =
   | { readonly to: 'where'; readonly below: number }
   | { readonly to: 'join' | 'leave' | 'mine' }
 
-/** Random numbers that a failure can repeat (mulberry32). */
 function random(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
+  const next = randomFrom(seed)
+  return below => Math.floor(next() * below)
 }
 
 function randomAct(below: (n: number) => number): Act {

@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { Addresses } from '../../filters/rate-limit/addresses.ts'
 import type { AcceptedConnection, FilterModule, RunningServer, ServerOptions } from '../../src/index.ts'
 import { DROP } from '../../src/index.ts'
+import { randomFrom } from '../../src/testing/random-from.ts'
 import { selfSignedFiles } from '../support/certificates.ts'
 import { handshake } from '../support/frames.ts'
 import { Peer, serve, until } from '../support/peer.ts'
@@ -146,22 +147,11 @@ describe('accept handlers', () => {
   })
 })
 
-/** A small generator of random numbers (mulberry32), so that a failure can be repeated. */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 describe('the connections that accept handlers count', () => {
   for (const scheme of ['ws', 'wss'] as const)
     it(`are closed exactly once, however they end, over ${scheme}`, { timeout: 60_000 }, async t => {
       const seed = Date.now() % 1_000_000
-      const random = randomOf(seed)
+      const random = randomFrom(seed)
       const ends = new Map<AcceptedConnection, number>()
       const open = () => [...ends.values()].filter(count => count === 0).length
       const filter: FilterModule = {
