@@ -7,6 +7,7 @@ import { Connection } from './redis/connection.ts'
 import { RedisHistory } from './redis/history.ts'
 import { options, type RedisOptions } from './redis/options.ts'
 import { LeasedSets } from './redis/sets.ts'
+import { RedisStreams } from './redis/streams.ts'
 import { Subscriptions } from './redis/subscriptions.ts'
 import { targetOf } from './redis/target.ts'
 import { RedisValues } from './redis/values.ts'
@@ -17,7 +18,7 @@ export { options, type RedisOptions }
 const CLOSE_TIMEOUT = 500
 
 /**
- * Opens a storage with all four capabilities and a carrier, on Redis 6.2 or newer (7 for Redis Cluster).
+ * Opens a storage with all capabilities and a carrier, on Redis 6.2 or newer (7 for Redis Cluster).
  *
  * @throws Error if Redis is not reachable, refuses the credentials, or is too old.
  */
@@ -44,6 +45,11 @@ export async function open({
   const channels = new Subscriptions(connection, 'plain', log)
   const shards = connection.isCluster ? new Subscriptions(connection, 'sharded', log) : channels
   const canary = new Canary(connection, { channels, shards, log, timeoutMs, channel: `${key}:canary:${instance}` })
+  const streams = new RedisStreams(connection, shards, {
+    key: `${key}:stream:`,
+    log,
+    isReady: () => canary.isSending,
+  })
   const sets = new LeasedSets(connection, {
     key,
     instance,
@@ -72,6 +78,7 @@ export async function open({
       entries: chosen['redis-history'],
       ttlMs: chosen['redis-history-ttl'] * 1000,
     }),
+    streams,
     bus: new RedisBus(connection, channels, `${key}:`),
     carrier: new RedisCarrier(connection, shards, `${key}:`),
     channels: chosen['redis-channels'],
@@ -79,6 +86,7 @@ export async function open({
     checks: () => canary.checks,
     metrics: () => ({
       ...connection.metrics(),
+      ...streams.metrics(),
       canary_age_seconds: canary.ageMs / 1000,
       refused_subscriptions: shards === channels ? channels.refused : channels.refused + shards.refused,
       sets_incomplete: Number(!sets.isComplete),

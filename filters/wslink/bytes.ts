@@ -1,3 +1,5 @@
+import { copyBytes } from 'filtered-websocket/kit'
+
 /** Smaller frames may be parts of a much larger buffer. */
 const COPY_BELOW = 65_536
 
@@ -12,8 +14,5 @@ export function bytesOf(value: unknown): Uint8Array | undefined {
  * Copies the bytes of a small frame, for storage. Otherwise a frame of one byte would keep a socket buffer of 64 KiB alive.
  */
 export function detached(bytes: Buffer): Buffer {
-  if (bytes.length >= COPY_BELOW) return bytes
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(copy)
-  return copy
+  return bytes.length >= COPY_BELOW ? bytes : copyBytes(bytes)
 }

@@ -129,8 +129,8 @@ export interface StreamListener {
  * `append`, `read`, `trim` and `remove` MUST each be atomic. A method whose result is unknown (no answer in time, connection
  * lost) MUST reject; the caller calls `append` again with the same arguments, which MUST NOT append twice, and MUST return what the
  * first call would have returned. A stream that does not exist is made by `append`, `read` and `tops`, with a new epoch and the top 0. A
- * stream that is used MUST exist for at least 10 times the time that its entries are kept, and for an hour, unless the storage is
- * full; the records of the last call of each node too.
+ * stream MUST exist for at least 10 times the time that its entries are kept, and for an hour, after its last use, unless the
+ * storage is full. The last call of a node is remembered for an hour, of at least the last 256 nodes of a stream.
  *
  * Topics, keys, and names and values of attributes are any strings.
  */

@@ -1,3 +1,5 @@
+import { copyBytes } from '../kit/copy-bytes.ts'
+
 /** As in Node's own pool. A frame of a few bytes keeps as many in memory while it waits for a slow socket. */
 export const BLOCK_BYTES = 8192
 /** Larger ones get memory of their own: the end of a block that is too short for the next one is lost. */
@@ -77,8 +79,5 @@ export function join(parts: readonly Buffer[], length: number): Buffer {
 
 /** The bytes in memory that is at most twice as large: for bytes that are kept. */
 export function compact(bytes: Buffer): Buffer {
-  if (2 * bytes.length >= bytes.buffer.byteLength) return bytes
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(copy)
-  return copy
+  return 2 * bytes.length >= bytes.buffer.byteLength ? bytes : copyBytes(bytes)
 }

@@ -11,7 +11,7 @@ import type {
   StreamEntry,
   StreamPage,
 } from 'filtered-websocket'
-import { BoundedMap, newEpoch } from 'filtered-websocket/kit'
+import { BoundedMap, copyBytes, newEpoch } from 'filtered-websocket/kit'
 
 /** Milliseconds that an idempotency key is kept. */
 const KEY_MS = 600_000
@@ -280,9 +280,7 @@ function copyOf(entry: NewEntry): Copy {
     const utf8 = Buffer.from(payload)
     return [utf8.toString(), utf8.length, entry]
   }
-  const copy = Buffer.allocUnsafeSlow(payload.length)
-  payload.copy(copy)
-  return [copy, payload.length, entry]
+  return [copyBytes(payload), payload.length, entry]
 }
 
 function callBytes(outcomes: readonly AppendOutcome[]): number {

@@ -11,6 +11,8 @@ const QUIT_TIMEOUT = 300
 const LOG_EVERY = 1000
 /** Timeouts between two replacements of connections. */
 const RESET_PAUSE = 3
+/** Milliseconds for Redis to confirm the subscriptions on a new connection. */
+const RESUBSCRIBE_MS = 1000
 /** Memory of a pending command in addition to its arguments, as measured: command, promise and timer. */
 const COMMAND_BYTES = 2048
 /** The error if Redis does not answer. */
@@ -45,6 +47,7 @@ export class Connection {
   readonly #host: ConnectionHost
   readonly #onReady: Record<Side, (() => void)[]> = { sending: [], receiving: [] }
   readonly #onLost: Record<Side, (() => void)[]> = { sending: [], receiving: [] }
+  readonly #onResubscribed: (() => void)[] = []
   readonly #deliver: Partial<Record<Kind, Deliver>> = {}
   #commands: Commands
   #listener: Client
@@ -130,6 +133,11 @@ export class Connection {
   /** Called when this direction has lost its connection, and with `receiving` all subscriptions. */
   onLost(side: Side, listen: () => void): void {
     this.#onLost[side].push(listen)
+  }
+
+  /** Called when a Redis Cluster client has replaced a connection with sharded subscriptions, by itself. */
+  onResubscribed(listen: () => void): void {
+    this.#onResubscribed.push(listen)
   }
 
   /** Sets the receiver of messages on all subscribed channels of a kind. */
@@ -233,6 +241,7 @@ export class Connection {
       client.on(event, (error: Error) => this.#sidesOf(client).length > 0 && this.#failed(error))
     client.on('close', () => this.#lost(this.#sidesOf(client)))
     client.on('ready', () => this.#ready(this.#sidesOf(client)))
+    client.on('subscribersReady', () => this.#resubscribed(client))
     return client
   }
 
@@ -272,6 +281,15 @@ export class Connection {
       this.#lastError = SILENT
     }
     this.#notify(this.#onReady, sides)
+  }
+
+  /** ioredis does not report when the subscriptions are confirmed: after `RESUBSCRIBE_MS` they are. */
+  #resubscribed(client: Client): void {
+    const notify = () => {
+      if (this.#sidesOf(client).includes('receiving')) for (const listen of this.#onResubscribed) listen()
+    }
+    notify()
+    setTimeout(notify, RESUBSCRIBE_MS).unref()
   }
 
   #notify(listeners: Record<Side, (() => void)[]>, sides: readonly Side[]): void {
@@ -361,7 +379,11 @@ export class Connection {
   /** A new error without the arguments of the command, which errors of ioredis contain and logs must not. */
   #failureOf(command: string, { name, message: full }: Error): Error {
     // Redis repeats the arguments of an unknown command.
-    const message = full.replace(/, with args beginning with.*/s, '')
+    const message = full
+      .replace(/, with args beginning with.*/s, '')
+      // Where a script failed; Redis 6.2 writes it before the error.
+      .replace(/^ERR Error running script \(call to \w+\): (?:@user_script:\s*\d+: )+-?/, '')
+      .replace(/ script: \w+, on @user_script:\d+\.$/, '')
     // The master has become a replica.
     if (message.startsWith('READONLY')) this.reset()
     if (name !== 'ReplyError') return new Error(`redis ${command}: ${message}`)

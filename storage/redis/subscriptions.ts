@@ -6,24 +6,35 @@ import type { Connection, Kind } from './connection.ts'
 /** Channels per SUBSCRIBE command. */
 const CHUNK = 1000
 
+interface Wanted {
+  readonly deliver: (payload: Buffer) => void
+  /** Whether `listen` has settled: a later confirmation of Redis ends a gap. */
+  isSettled: boolean
+}
+
 /** The subscriptions of a connection. Changes are sent to Redis once per turn of the event loop, and all again after a reconnect. */
 export class Subscriptions {
   readonly #connection: Connection
   readonly #kind: Kind
   readonly #log: Logger
-  readonly #wanted = new Map<string, (payload: Buffer) => void>()
+  readonly #wanted = new Map<string, Wanted>()
   readonly #subscribed = new Set<string>()
   readonly #changed = new Set<string>()
   /** Reason by channel that Redis refuses to this user. They are subscribed one by one, since one refusal fails the command. */
   readonly #refused = new Map<string, string>()
   #scheduled: Promise<void> | undefined
+  #onInterrupted: (channels?: readonly string[]) => void = () => {}
 
   constructor(connection: Connection, kind: Kind, log: Logger) {
     this.#connection = connection
     this.#kind = kind
     this.#log = log
-    connection.onMessage(kind, (channel, payload) => this.#wanted.get(channel)?.(payload))
-    connection.onLost('receiving', () => this.#subscribed.clear())
+    connection.onMessage(kind, (channel, payload) => this.#wanted.get(channel)?.deliver(payload))
+    connection.onLost('receiving', () => {
+      this.#subscribed.clear()
+      this.#onInterrupted()
+    })
+    connection.onResubscribed(() => this.#onInterrupted())
     connection.onReady('receiving', () => {
       for (const channel of this.#wanted.keys()) this.#changed.add(channel)
       void this.sync()
@@ -40,10 +51,17 @@ export class Subscriptions {
     return this.#refused.get(channel)
   }
 
+  /** Sets the receiver of gaps: channels whose subscription was lost or made again, so that messages may be missing. Default: all. */
+  onInterrupted(listen: (channels?: readonly string[]) => void): void {
+    this.#onInterrupted = listen
+  }
+
   /** Settles when Redis has answered, or is not reachable; the subscription is retried then. */
-  listen(channel: string, deliver: (payload: Buffer) => void): Promise<void> {
-    this.#wanted.set(channel, deliver)
-    return this.#change(channel)
+  async listen(channel: string, deliver: (payload: Buffer) => void): Promise<void> {
+    const wanted = { deliver, isSettled: false }
+    this.#wanted.set(channel, wanted)
+    await this.#change(channel)
+    wanted.isSettled = true
   }
 
   ignore(channel: string): void {
@@ -90,6 +108,8 @@ export class Subscriptions {
     try {
       await (this.#kind === 'plain' ? listener.subscribe(...channels) : (listener as Redis).ssubscribe(...channels))
       for (const channel of channels) this.#refused.delete(channel)
+      const renewed = channels.filter(channel => this.#wanted.get(channel)?.isSettled)
+      if (renewed.length > 0) this.#onInterrupted(renewed)
     } catch (error) {
       await this.#failed(channels, error as Error)
     }

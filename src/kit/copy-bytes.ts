@@ -1,0 +1,6 @@
+/** A copy in memory of its own, for bytes that are kept: a part of a larger buffer keeps all of it alive. */
+export function copyBytes(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  copy.set(bytes)
+  return copy
+}

@@ -1,0 +1,288 @@
+import { createHash } from 'node:crypto'
+
+/** A Lua script. */
+export interface Script {
+  readonly text: string
+  /** Its name for EVALSHA. */
+  readonly sha: string
+}
+
+/**
+ * Keys of a stream, all in one slot:
+ *
+ *     KEY:stream:{HASH}           hash    epoch, top, oldest (time of the oldest entry, or earlier), =NAME for each attribute;
+ *                                         its name is also the channel of the announcements
+ *     KEY:stream:{HASH}:entries   stream  ids are OFFSET-TIME; one field
+ *     KEY:stream:{HASH}:calls     hash    by node: number, time and answer of its last call
+ *     KEY:stream:{HASH}:key:HASH  string  with PX: epoch and offset of an append with an idempotency key
+ *
+ * Scripts do not depend on state of Redis beyond these keys. Numbers in commands are formatted: Lua writes large ones with an exponent.
+ */
+const COMMON = `
+local function plain(number) return string.format('%.0f', number) end
+
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The entries first: an XADD below their ids would fail.
+local function begin(meta, data, epoch)
+  redis.call('DEL', data)
+  redis.call('DEL', meta)
+  redis.call('HSET', meta, 'epoch', epoch, 'top', 0, 'oldest', 0)
+end
+
+-- Epoch, top and oldest time of a stream, which begins if it does not exist.
+local function open(meta, data, epoch)
+  local found = redis.call('HMGET', meta, 'epoch', 'top', 'oldest')
+  if found[1] then return found[1], tonumber(found[2]), tonumber(found[3]) end
+  begin(meta, data, epoch)
+  return epoch, 0, 0
+end
+
+-- The number of entries that have not expired. Deletes the others if Redis accepts writes.
+local function countKept(meta, data, top, oldest, ttl, now)
+  local length = redis.call('XLEN', data)
+  if length == 0 or oldest + ttl > now then return length end
+  local low, high, at = top - length + 1, top + 1, now
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local id = redis.call('XRANGE', data, plain(middle), plain(middle))[1][1]
+    local time = tonumber(string.match(id, '%d+$'))
+    if time + ttl > now then
+      high, at = middle, time
+    else
+      low = middle + 1
+    end
+  end
+  redis.pcall('XTRIM', data, 'MINID', plain(low))
+  redis.pcall('HSET', meta, 'oldest', plain(at))
+  return top - low + 1
+end
+
+-- Names and values in turn.
+local function attributes(meta)
+  local found, fields = {}, redis.call('HGETALL', meta)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 1) == '=' then
+      found[#found + 1] = string.sub(fields[i], 2)
+      found[#found + 1] = fields[i + 1]
+    end
+  end
+  return found
+end
+
+-- The error of Redis if it refuses the announcement, else an empty string.
+local function announce(command, meta, epoch, top, now, entries)
+  local head = struct.pack('>BBc0I6I6', 1, #epoch, epoch, top, now)
+  local sent = redis.pcall(command, meta, head .. table.concat(entries))
+  return type(sent) == 'table' and sent.err or ''
+end
+`
+
+/**
+ * KEYS: metadata, entries, calls, keys of the appends. ARGV: JSON as `AppendHead`, the entries. Returns the answer as JSON, and
+ * the error of PUBLISH. The answer is the epoch and for each append the offset, `["key", offset]` for a repeated one,
+ * or `["full" or "attributes", top, names and values]`.
+ */
+export const APPEND = scriptOf(`
+local MAX_NODES, KEY_MS = 256, 600000
+local meta, data, calls = KEYS[1], KEYS[2], KEYS[3]
+local head = cjson.decode(ARGV[1])
+
+local record = redis.call('HGET', calls, head.node)
+if record then
+  local number, answer = string.match(record, '^(%d+) %d+ (.*)$')
+  if tonumber(number) == head.call then return {answer, ''} end
+  if tonumber(number) > head.call then
+    return redis.error_reply('ERR append number ' .. plain(head.call) .. ' comes after number ' .. number .. ' of the same node')
+  end
+end
+
+local now = milliseconds()
+local epoch, top, oldest = open(meta, data, head.epoch)
+local isChanged = epoch == head.known.epoch and head.known.offset > top
+if isChanged then
+  epoch, top, oldest = head.epoch, 0, 0
+  begin(meta, data, epoch)
+end
+local length = countKept(meta, data, top, oldest, head.ttl, now)
+local wasEmpty = length == 0
+local answer, appended, nextEntry = {epoch}, {}, 2
+
+local function matches(when)
+  for name, value in pairs(when) do
+    local found = redis.call('HGET', meta, '=' .. name)
+    if found ~= (value ~= cjson.null and value) then return false end
+  end
+  return true
+end
+
+local function change(set)
+  for name, value in pairs(set) do
+    if value == cjson.null then
+      redis.call('HDEL', meta, '=' .. name)
+    else
+      redis.call('HSET', meta, '=' .. name, value)
+    end
+  end
+  isChanged = true
+end
+
+local function add(count)
+  for i = nextEntry, nextEntry + count - 1 do
+    top = top + 1
+    redis.call('XADD', data, plain(top) .. '-' .. plain(now), 'e', ARGV[i])
+    appended[#appended + 1] = ARGV[i]
+  end
+  length = length + count
+  return top
+end
+
+local function append(count, key, when, set)
+  if key then
+    local earlier, offset = string.match(redis.call('GET', key) or '', '^(.*) (%d+)$')
+    if earlier == epoch then return {'key', tonumber(offset)} end
+  end
+  if when and not matches(when) then return {'attributes', top, attributes(meta)} end
+  if head.refuse and length + count > head.size then return {'full', top, attributes(meta)} end
+  add(count)
+  if set then change(set) end
+  if key then redis.call('SET', key, epoch .. ' ' .. plain(top), 'PX', KEY_MS) end
+  return top
+end
+
+-- An append is its number of entries, or an object if it has more than entries.
+for i, one in ipairs(head.appends) do
+  if type(one) == 'number' then
+    answer[i + 1] = append(one)
+    nextEntry = nextEntry + one
+  else
+    answer[i + 1] = append(one.count, one.key and KEYS[one.key], one.when, one.set)
+    nextEntry = nextEntry + one.count
+  end
+end
+
+if #appended > 0 then
+  if not head.refuse and length > head.size then redis.call('XTRIM', data, 'MAXLEN', plain(head.size)) end
+  redis.call('HSET', meta, 'top', plain(top))
+  if wasEmpty then redis.call('HSET', meta, 'oldest', plain(now)) end
+  redis.call('PEXPIRE', data, plain(head.ttl))
+end
+local text = cjson.encode(answer)
+local isNew = redis.call('HSET', calls, head.node, plain(head.call) .. ' ' .. plain(now) .. ' ' .. text)
+redis.call('PEXPIRE', meta, plain(head.life))
+redis.call('PEXPIRE', calls, plain(head.life))
+if isNew == 1 and redis.call('HLEN', calls) > MAX_NODES then
+  local records, oldestNode, oldestTime = redis.call('HGETALL', calls), nil, math.huge
+  for i = 1, #records, 2 do
+    local time = tonumber(string.match(records[i + 1], '^%d+ (%d+)'))
+    if time < oldestTime then oldestNode, oldestTime = records[i], time end
+  end
+  redis.call('HDEL', calls, oldestNode)
+end
+if #appended == 0 and not isChanged then return {text, ''} end
+return {text, announce(head.publish, meta, epoch, top, now, appended)}`)
+
+/**
+ * KEYS: metadata, entries. ARGV: epoch for a new stream; \`after\`, \`oldest\` or \`newest\`; epoch and offset of the position; entries; bytes;
+ * ttl; life. Returns epoch, top, floor, reason of the loss, attributes, ids and entries in turn.
+ */
+export const READ = scriptOf(`
+local MAX_STEP = 512
+local meta, data = KEYS[1], KEYS[2]
+local from, entries, bytes = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+local epoch, top, oldest = open(meta, data, ARGV[1])
+redis.pcall('PEXPIRE', meta, ARGV[8])
+local floor = top - countKept(meta, data, top, oldest, tonumber(ARGV[7]), milliseconds())
+
+local lost, after = '', floor
+if from == 'after' then
+  after = tonumber(ARGV[4])
+  lost = ARGV[3] ~= epoch and 'epoch' or after > top and 'ahead' or after < floor and 'trimmed' or ''
+end
+
+-- Reads twice as many entries each time, so that at most about twice the bytes are read.
+local function page()
+  local found, count, size, step = {}, 0, 0, 1
+  local at = from == 'newest' and top or after + 1
+  while count < entries do
+    local wanted = math.min(step, entries - count)
+    local part
+    if from == 'newest' then
+      part = redis.call('XREVRANGE', data, plain(at), plain(floor + 1), 'COUNT', wanted)
+      at = at - #part
+    else
+      part = redis.call('XRANGE', data, plain(at), '+', 'COUNT', wanted)
+      at = at + #part
+    end
+    for _, entry in ipairs(part) do
+      local content = entry[2][2]
+      size = size + #content
+      if size > bytes and count > 0 then return found end
+      count = count + 1
+      found[#found + 1] = entry[1]
+      found[#found + 1] = content
+    end
+    if #part < wanted then return found end
+    step = math.min(2 * step, MAX_STEP)
+  end
+  return found
+end
+
+return {epoch, plain(top), plain(floor), lost, attributes(meta), lost == '' and page() or {}}`)
+
+/** KEYS: metadata and entries of each stream. ARGV: prefix of epochs for new streams, life of each. Returns epoch and top of each. */
+export const TOPS = scriptOf(`
+local tops = {}
+for i = 1, #KEYS / 2 do
+  local meta = KEYS[2 * i - 1]
+  local epoch, top = open(meta, KEYS[2 * i], ARGV[1] .. string.format('%x', i))
+  redis.pcall('PEXPIRE', meta, ARGV[i + 1])
+  tops[2 * i - 1] = epoch
+  tops[2 * i] = plain(top)
+end
+return tops`)
+
+/** KEYS: metadata, entries. ARGV: epoch, offset. */
+export const TRIM = scriptOf(`
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'top')
+if found[1] == ARGV[1] then
+  redis.call('XTRIM', KEYS[2], 'MINID', plain(math.min(tonumber(ARGV[2]), tonumber(found[2])) + 1))
+end`)
+
+/** KEYS: metadata, entries. ARGV: next epoch, life, command to publish. Returns the error of PUBLISH. */
+export const REMOVE = scriptOf(`
+if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return '' end
+begin(KEYS[1], KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return announce(ARGV[3], KEYS[1], ARGV[1], 0, milliseconds(), {})`)
+
+/** Runs all commands of the scripts but PUBLISH, on the keys of a stream that no topic has. KEYS: metadata, entries. */
+export const RIGHTS = scriptOf(`
+local meta, data = KEYS[1], KEYS[2]
+begin(meta, data, 'none')
+open(meta, data, 'none')
+milliseconds()
+redis.call('HGET', meta, 'x')
+redis.call('HDEL', meta, 'x')
+redis.call('HLEN', meta)
+attributes(meta)
+redis.call('XADD', data, '1-1', 'e', '')
+redis.call('XLEN', data)
+redis.call('XRANGE', data, '1', '1')
+redis.call('XREVRANGE', data, '1', '1')
+redis.call('XTRIM', data, 'MAXLEN', 0)
+redis.call('XTRIM', data, 'MINID', 1)
+redis.call('EXISTS', meta, data)
+redis.call('DEL', meta, data)
+redis.call('SET', meta, '', 'PX', 1000)
+redis.call('GET', meta)
+redis.call('PEXPIRE', meta, 1000)
+redis.call('DEL', meta)`)
+
+function scriptOf(own: string): Script {
+  const text = COMMON + own
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
