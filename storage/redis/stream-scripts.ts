@@ -26,8 +26,9 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The entries first: an XADD below their ids would fail.
+-- Old entries are deleted too: an XADD below their ids would fail. HSET is first: Redis only refuses the first write if its memory is full.
 local function begin(meta, data, epoch)
+  redis.call('HSET', meta, 'epoch', epoch)
   redis.call('DEL', data)
   redis.call('DEL', meta)
   redis.call('HSET', meta, 'epoch', epoch, 'top', 0, 'oldest', 0)
@@ -259,28 +260,33 @@ begin(KEYS[1], KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return announce(ARGV[3], KEYS[1], ARGV[1], 0, milliseconds(), {})`)
 
-/** Runs all commands of the scripts but PUBLISH, on the keys of a stream that no topic has. KEYS: metadata, entries. */
+/** Tries all commands of the scripts but PUBLISH. KEYS: metadata and entries of no topic. Returns the first command that fails, and its error. */
 export const RIGHTS = scriptOf(`
-local meta, data = KEYS[1], KEYS[2]
-begin(meta, data, 'none')
-open(meta, data, 'none')
-milliseconds()
-redis.call('HGET', meta, 'x')
-redis.call('HDEL', meta, 'x')
-redis.call('HLEN', meta)
-attributes(meta)
-redis.call('XADD', data, '1-1', 'e', '')
-redis.call('XLEN', data)
-redis.call('XRANGE', data, '1', '1')
-redis.call('XREVRANGE', data, '1', '1')
-redis.call('XTRIM', data, 'MAXLEN', 0)
-redis.call('XTRIM', data, 'MINID', 1)
-redis.call('EXISTS', meta, data)
-redis.call('DEL', meta, data)
-redis.call('SET', meta, '', 'PX', 1000)
-redis.call('GET', meta)
-redis.call('PEXPIRE', meta, 1000)
-redis.call('DEL', meta)`)
+local meta, data, failed = KEYS[1], KEYS[2], nil
+for _, command in ipairs({
+  {'DEL', meta, data},
+  {'HSET', meta, 'x', 1},
+  {'HGET', meta, 'x'},
+  {'HMGET', meta, 'x'},
+  {'HGETALL', meta},
+  {'HLEN', meta},
+  {'HDEL', meta, 'x'},
+  {'XADD', data, '1-1', 'e', ''},
+  {'XLEN', data},
+  {'XRANGE', data, '1', '1'},
+  {'XREVRANGE', data, '1', '1'},
+  {'XTRIM', data, 'MAXLEN', 0},
+  {'PEXPIRE', data, 1000},
+  {'EXISTS', data},
+  {'SET', meta, '', 'PX', 1000},
+  {'GET', meta},
+  {'TIME'},
+}) do
+  local reply = redis.pcall(unpack(command))
+  if type(reply) == 'table' and reply.err then failed = failed or command[1] .. ': ' .. reply.err end
+end
+redis.pcall('DEL', meta, data)
+return failed`)
 
 function scriptOf(own: string): Script {
   const text = COMMON + own

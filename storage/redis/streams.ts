@@ -28,6 +28,8 @@ const MIN_LIFETIME = 3_600_000
 const MAX_TTL = 1e15
 /** Streams per script; their epochs differ in the hexadecimal digits of their index. */
 const TOPS_CHUNK = 1000
+/** Errors of the ACL, and of commands that do not exist. */
+const MISSING_RIGHT = /NOPERM|can't (run|access)|nknown (Redis )?command/
 /** Characters of a hash in a key: 192 bits. */
 const HASH_LENGTH = 32
 
@@ -197,15 +199,10 @@ export class RedisStreams implements Streams {
   /** A script that Redis ends half-way for a missing right would leave a damaged stream. */
   async #checkRights(): Promise<void> {
     const name = `${this.#host.key}{rights}`
-    try {
-      await this.#connection.run('EVAL', RIGHTS.text, 2, name, `${name}:entries`)
-      this.#hasRights = true
-    } catch (error) {
-      if (!(error instanceof RefusedError) || !/: (NOPERM|ERR unknown command)/.test(error.message)) throw error
-      throw new RefusedError(
-        `streams need scripts, hashes and streams of Redis, with keys ${this.#host.key}*: ${error.message}`,
-      )
-    }
+    const failed = await this.#connection.run('EVAL', RIGHTS.text, 2, name, `${name}:entries`)
+    if (MISSING_RIGHT.test(String(failed)))
+      throw new Error(`streams need the command ${failed}; see the ACL in docs/operations/deployment.md`)
+    this.#hasRights = true
   }
 
   #announced(topic: string, bytes: Buffer): void {
