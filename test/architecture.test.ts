@@ -11,6 +11,7 @@ const ROOMS = [
   ['config'],
   ['chain'],
   ['fanout'],
+  ['streams'],
   ['peer'],
   ['cluster'],
   ['hub', 'websocket'],

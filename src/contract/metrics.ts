@@ -23,6 +23,22 @@ export interface HandlerCounts {
   readonly failed: number
 }
 
+/** Running totals of kept topics. */
+export interface StreamTotals {
+  /** Entries that were appended, that the storage refused because a stream is full, and that waited for it in vain. */
+  appended: number
+  refused: number
+  unsent: number
+  /** Clients that got all that they had missed. */
+  recovered: number
+  /** Entries whose announcement did not arrive, and that were read. */
+  healed: number
+  /** Reads of streams. */
+  reads: number
+  /** Losses that clients were informed of, by reason: of one client that returns, or of a topic. */
+  readonly lost: Record<string, number>
+}
+
 /** Running totals of one server. */
 export interface Counters {
   /** Clients opened and closed since the start. */
@@ -60,6 +76,7 @@ export interface Counters {
   readonly refusals: Record<string, number>
   /** Clients closed, by close code. Codes of a peer beyond 1015 are counted as `3xxx` and `4xxx`. */
   readonly closes: Record<string, number>
+  readonly streams: StreamTotals
   /** Failed TLS handshakes, by error code; at most 100 codes, the rest under `other`. */
   readonly tlsFailures: Record<string, number>
 }

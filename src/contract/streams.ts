@@ -25,6 +25,26 @@ export interface StreamBounds {
   readonly full: 'trim' | 'refuse'
 }
 
+/** The answer of a `retain` handler: how a topic is kept. */
+export interface Retention extends StreamBounds {
+  /**
+   * While the storage does not answer, entries wait (`wait`), are refused (`refuse`), or reach the clients of their node at once, and
+   * all clients learn later that they may have missed some (`live`). Default: `wait`.
+   */
+  readonly away?: 'wait' | 'refuse' | 'live' | undefined
+  /** Milliseconds that an entry waits at most. Default: 15,000. */
+  readonly waitMs?: number | undefined
+  /** Bytes that a client gets at most when it returns; one that has missed more gets none of them. Default: 4 MiB. */
+  readonly recoverBytes?: number | undefined
+}
+
+/** A topic that is kept. */
+export interface KeptTopic {
+  readonly topic: string
+  /** With the defaults. */
+  readonly bounds: { readonly [K in keyof Retention]-?: Exclude<Retention[K], undefined> }
+}
+
 /** A topic with its bounds. */
 export interface StreamRef {
   readonly topic: string
@@ -96,6 +116,36 @@ export type ReadRange =
 
 /** Why entries behind a position cannot be read: another epoch, no longer kept, or the position is ahead of the top. */
 export type LostReason = 'epoch' | 'trimmed' | 'ahead'
+
+/** Why a client does not get what it missed: also because it would be too much. */
+export type LossReason = LostReason | 'too much'
+
+/** How a client joins a kept topic. */
+export interface JoinOptions {
+  /** The position of the last entry that it has; `now`: none before; `earliest`: all that are kept. */
+  readonly after: 'now' | 'earliest' | Position
+  /**
+   * Called once, in the turn in which the client becomes a member: what it sends comes before all later entries. Default: the
+   * missed entries are sent as messages.
+   */
+  readonly onJoined?: ((joined: Joined) => void) | undefined
+}
+
+/** The outcome of a join at a position. */
+export interface Joined {
+  /** The position from which on the client is a member; `undefined` if the topic is not kept. */
+  readonly position: Position | undefined
+  /** Whether `entries` are all that it missed; otherwise it gets none. */
+  readonly recovered: boolean
+  readonly lost?: LossReason | undefined
+  readonly entries: readonly StreamEntry[]
+}
+
+/** What a codec may know about a message on a kept topic. */
+export interface About {
+  readonly topic: string
+  readonly position: Position
+}
 
 export interface StreamPage {
   /** All consecutive; empty if `lost` is set. The reader MUST NOT change their payloads. */

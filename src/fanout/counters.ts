@@ -23,6 +23,15 @@ export function createCounters(): Counters {
     drops: Object.create(null),
     refusals: Object.create(null),
     closes: Object.create(null),
+    streams: {
+      appended: 0,
+      refused: 0,
+      unsent: 0,
+      recovered: 0,
+      healed: 0,
+      reads: 0,
+      lost: Object.create(null),
+    },
     tlsFailures: Object.create(null),
   }
 }

@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FwsError, messageOf } from '../contract/errors.ts'
+import type { StreamTotals } from '../contract/metrics.ts'
+import {
+  type Append,
+  type AppendOutcome,
+  type KeptTopic,
+  MAX_APPEND_BYTES,
+  MAX_APPEND_ENTRIES,
+  type Position,
+  type Streams,
+} from '../contract/streams.ts'
+import { BoundedMap } from '../kit/bounded-map.ts'
+import { sizeOf } from './tail.ts'
+
+/** Topics whose last position is remembered without members on this node. */
+const MAX_KNOWN = 10_000
+/** Milliseconds between two attempts while the storage does not answer. */
+const MIN_PAUSE_MS = 25
+const MAX_PAUSE_MS = 1000
+
+export interface AppendsHost {
+  readonly streams: Streams
+  /** UUID of this node. */
+  readonly instance: string
+  readonly totals: StreamTotals
+  /** Bytes that wait in all topics together. */
+  readonly maxBytes: number
+  /** The position up to which a topic is delivered on this node. */
+  cursorOf(topic: string): Position | undefined
+}
+
+interface Waiting {
+  readonly append: Append
+  readonly bytes: number
+  readonly since: number
+  readonly resolve: (outcome: AppendOutcome) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Queue {
+  readonly kept: KeptTopic
+  waiting: Waiting[]
+  /** A position that the storage must compare with its top, although no node may know a higher one. */
+  fence: Position | undefined
+  isRunning: boolean
+}
+
+/**
+ * Appends the entries of this node, for each topic in the order of the calls, with one call at a time: the entries of a turn of the
+ * event loop, and those that come during a call, go together. While the storage does not answer they wait.
+ */
+export class Appends {
+  readonly #host: AppendsHost
+  readonly #queues = new Map<string, Queue>()
+  readonly #known = new BoundedMap<string, Position>(MAX_KNOWN)
+  #bytes = 0
+  #calls = 0
+  #isStopped = false
+
+  constructor(host: AppendsHost) {
+    this.#host = host
+  }
+
+  /** Bytes that wait. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /**
+   * @throws (rejects) FwsError `ERR_LIMIT`: too many bytes wait. `ERR_STORAGE`: the storage has not answered in time, or refuses;
+   * the entries may be stored nevertheless.
+   */
+  append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+    return this.#append(kept, append, performance.now())
+  }
+
+  /** Has the storage begin a new epoch if its top is below `known`. Waits for the storage without a limit. */
+  fence(kept: KeptTopic, known: Position): Promise<AppendOutcome> {
+    this.#queueOf(kept).fence = known
+    return this.#append(kept, { entries: [] }, Number.POSITIVE_INFINITY)
+  }
+
+  /** Refuses what waits. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  #append(kept: KeptTopic, append: Append, since: number): Promise<AppendOutcome> {
+    const bytes = append.entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
+    if (append.entries.length > MAX_APPEND_ENTRIES) {
+      const message = `${append.entries.length} entries in one append, at most ${MAX_APPEND_ENTRIES}`
+      return Promise.reject(new FwsError('ERR_LIMIT', message))
+    }
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#host.maxBytes) {
+      this.#host.totals.unsent++
+      return Promise.reject(
+        new FwsError('ERR_LIMIT', `${this.#bytes} bytes wait for the storage, at most ${this.#host.maxBytes}`),
+      )
+    }
+    if (kept.bounds.away === 'refuse' && !this.#host.streams.isReady())
+      return Promise.reject(this.#unsent(kept, append.entries.length))
+    return new Promise((resolve, reject) => {
+      this.#bytes += bytes
+      this.#queueOf(kept).waiting.push({ append, bytes, since, resolve, reject })
+    })
+  }
+
+  #queueOf(kept: KeptTopic): Queue {
+    const { topic } = kept
+    const queue = this.#queues.get(topic) ?? { kept, waiting: [], fence: undefined, isRunning: false }
+    this.#queues.set(topic, queue)
+    if (!queue.isRunning) {
+      queue.isRunning = true
+      setImmediate(() => void this.#run(queue))
+    }
+    return queue
+  }
+
+  async #run(queue: Queue): Promise<void> {
+    while (queue.waiting.length > 0) {
+      await this.#whenReady(queue)
+      const batch = take(queue)
+      if (batch.length === 0) continue
+      await this.#send(queue, batch)
+      for (const { bytes } of batch) this.#bytes -= bytes
+    }
+    this.#queues.delete(queue.kept.topic)
+  }
+
+  /** While the storage is known to be away no call is begun: its entries could not be refused one by one. */
+  async #whenReady({ kept, waiting }: Queue): Promise<void> {
+    while (!this.#host.streams.isReady() && waiting.length > 0) {
+      while (waiting.length > 0 && this.#isLate(kept, waiting[0]!)) {
+        const late = waiting.shift()!
+        this.#bytes -= late.bytes
+        late.reject(this.#unsent(kept, late.append.entries.length))
+      }
+      await sleep(MIN_PAUSE_MS)
+    }
+  }
+
+  /** The same call again until there is an answer: the storage executes it once. */
+  async #send(queue: Queue, batch: readonly Waiting[]): Promise<void> {
+    const { kept, fence } = queue
+    const { streams, instance, totals } = this.#host
+    queue.fence = undefined
+    const appender = { node: instance, call: ++this.#calls, known: fence ?? this.#knownOf(kept.topic) }
+    const appends = batch.map(({ append }) => append)
+    for (let pause = MIN_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {
+      try {
+        const outcomes = await streams.append(kept, appends, appender)
+        for (const [i, { resolve, append }] of batch.entries()) {
+          const outcome = outcomes[i]!
+          if ('position' in outcome) totals.appended += outcome.repeated ? 0 : append.entries.length
+          else totals.refused += append.entries.length
+          this.#learn(kept.topic, 'position' in outcome ? outcome.position : outcome.top)
+          resolve(outcome)
+        }
+        return
+      } catch (error) {
+        if (kept.bounds.away === 'refuse' || this.#isLate(kept, batch[0]!)) {
+          for (const { append, reject } of batch) reject(this.#unsent(kept, append.entries.length, error))
+          return
+        }
+        await sleep(pause)
+      }
+    }
+  }
+
+  #isLate({ bounds }: KeptTopic, { since }: Waiting): boolean {
+    return this.#isStopped || performance.now() - since >= bounds.waitMs
+  }
+
+  #unsent({ topic }: KeptTopic, entries: number, cause?: unknown): FwsError {
+    this.#host.totals.unsent += entries
+    const why = cause === undefined ? 'the storage does not answer' : messageOf(cause)
+    return new FwsError('ERR_STORAGE', `not appended to ${JSON.stringify(topic.slice(0, 100))}: ${why}`, cause)
+  }
+
+  #knownOf(topic: string): Position | undefined {
+    const cursor = this.#host.cursorOf(topic)
+    const known = this.#known.get(topic)
+    if (cursor === undefined || known === undefined) return cursor ?? known
+    return known.epoch === cursor.epoch && known.offset > cursor.offset ? known : cursor
+  }
+
+  #learn(topic: string, position: Position): void {
+    const known = this.#known.get(topic)
+    if (known?.epoch === position.epoch && known.offset > position.offset) return
+    this.#known.set(topic, position)
+  }
+}
+
+/** The first appends of a queue that fit into one call; a single one always does. */
+function take({ waiting }: Queue): readonly Waiting[] {
+  let entries = 0
+  let bytes = 0
+  let count = 0
+  for (const { append, bytes: more } of waiting) {
+    entries += append.entries.length
+    bytes += more
+    if (count > 0 && (entries > MAX_APPEND_ENTRIES || bytes > MAX_APPEND_BYTES || count === MAX_APPEND_ENTRIES)) break
+    count++
+  }
+  return waiting.splice(0, count)
+}

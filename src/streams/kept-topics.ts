@@ -1,0 +1,270 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { messageOf } from '../contract/errors.ts'
+import type { StreamTotals } from '../contract/metrics.ts'
+import type {
+  Announcement,
+  Append,
+  AppendOutcome,
+  KeptTopic,
+  LossReason,
+  Position,
+  ReadRange,
+  Retention,
+  StreamEntry,
+  StreamPage,
+  Streams,
+} from '../contract/streams.ts'
+import { count } from '../fanout/counters.ts'
+import { BoundedMap } from '../kit/bounded-map.ts'
+import { Limiter } from '../kit/limiter.ts'
+import { Appends } from './appends.ts'
+import { Follower, type Joiner } from './follower.ts'
+import { TailBudget } from './tail.ts'
+
+/** The topic of messages without a topic, as it is kept. */
+export const EVERYONE = '@everyone'
+
+/** Answers of `retain` handlers that are remembered. */
+const MAX_ANSWERS = 10_000
+/** Topics that are read at a time. */
+const MAX_READS = 16
+/** Milliseconds between two comparisons of tops: of topics with an announcement in the last minute, and of all topics. */
+const CHECK_MS = 2000
+const CHECK_ALL = 15
+const ACTIVE_MS = 60_000
+/** Topics in one comparison. */
+const SLICE = 1000
+/** Bytes of entries that wait for the storage. */
+const MAX_WAITING_BYTES = 67_108_864
+
+/** Defaults of a retention. */
+const WAIT_MS = 15_000
+const RECOVER_BYTES = 4_194_304
+
+export interface KeptTopicsHost {
+  readonly streams: Streams
+  /** UUID of this node. */
+  readonly instance: string
+  readonly totals: StreamTotals
+  readonly drops: Record<string, number>
+  readonly log: Logger
+  /** The answer of the `retain` handlers. */
+  retain(topic: string): Retention | undefined
+  /** Delivers to the members on this node; `undefined`: the storage is away, and the entry has no position. */
+  deliver(
+    topic: string,
+    entry: Pick<StreamEntry, 'payload' | 'format' | 'except'>,
+    position: Position | undefined,
+  ): void
+  lose(topic: string, position: Position, reason: LossReason): void
+  /** Whether a topic has members on this node. */
+  hasMembers(topic: string): boolean
+}
+
+/** The topics that are kept, as one node sees them. */
+export class KeptTopics {
+  readonly #host: KeptTopicsHost
+  readonly #answers = new BoundedMap<string, KeptTopic | undefined>(MAX_ANSWERS)
+  readonly #followers = new Map<string, Follower>()
+  readonly #reads = new Limiter({ max: MAX_READS })
+  readonly #budget = new TailBudget()
+  readonly #appends: Appends
+  /** Topics that need a new epoch: entries have reached clients of this node alone. */
+  readonly #renewing = new Set<string>()
+  #underWay = new Set<Promise<unknown>>()
+  #timer: NodeJS.Timeout | undefined
+  #checks = 0
+
+  constructor(host: KeptTopicsHost) {
+    this.#host = host
+    this.#appends = new Appends({
+      ...host,
+      maxBytes: MAX_WAITING_BYTES,
+      cursorOf: topic => this.#followers.get(topic)?.cursor,
+    })
+  }
+
+  start(): void {
+    this.#host.streams.start({
+      announced: announcement => this.#announced(announcement),
+      interrupted: topics => this.#interrupted(topics),
+    })
+    this.#timer = setInterval(() => {
+      const isForAll = ++this.#checks % CHECK_ALL === 0
+      void this.check(isForAll ? Number.POSITIVE_INFINITY : ACTIVE_MS)
+    }, CHECK_MS)
+    this.#timer.unref()
+  }
+
+  /**
+   * Compares the tops of topics with the entries that were delivered, and reads those that differ.
+   *
+   * @param activeMs - topics with an announcement in these last milliseconds. Default: all.
+   */
+  check(activeMs = Number.POSITIVE_INFINITY): Promise<void> {
+    const since = performance.now() - activeMs
+    return this.#check([...this.#followers.values()].filter(({ announcedAt }) => announcedAt > since))
+  }
+
+  /** Ends the reads, and refuses what waits for the storage. */
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#appends.stop()
+    for (const follower of this.#followers.values()) follower.stop()
+    this.#followers.clear()
+  }
+
+  /** `undefined` if the topic is not kept. Asks the handlers once a topic. */
+  of(topic: string): KeptTopic | undefined {
+    const known = this.#answers.get(topic)
+    if (known !== undefined || this.#answers.has(topic)) return known
+    const bounds = this.#host.retain(topic)
+    const kept = bounds === undefined ? undefined : keptOf(topic, bounds)
+    this.#answers.set(topic, kept)
+    return kept
+  }
+
+  /** Gauges by names such as `waiting_bytes`. */
+  gauges(): Readonly<Record<string, number>> {
+    return { waiting_bytes: this.#appends.bytes, tail_bytes: this.#budget.bytes, followed: this.#followers.size }
+  }
+
+  /** Appends an entry whose caller does not wait; a failure is counted. */
+  broadcast(kept: KeptTopic, entry: Append['entries'][number]): void {
+    this.append(kept, { entries: [entry] }).then(
+      outcome => {
+        if ('refused' in outcome) count(this.#host.drops, `stream ${outcome.refused}`)
+      },
+      error => {
+        count(this.#host.drops, 'not appended')
+        this.#host.log.debug({ topic: kept.topic, reason: messageOf(error) }, 'broadcast is not appended')
+      },
+    )
+  }
+
+  /**
+   * Settles when the entries are stored, and delivered on this node.
+   *
+   * @throws (rejects) FwsError `ERR_LIMIT` or `ERR_STORAGE`; see `Appends`.
+   */
+  append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+    if (kept.bounds.away === 'live' && !this.#host.streams.isReady()) return this.#deliverLive(kept, append)
+    const appended = this.#appendAndReach(kept, append)
+    this.#underWay.add(appended)
+    const end = () => this.#underWay.delete(appended)
+    appended.then(end, end)
+    return appended
+  }
+
+  /** Settles when all entries so far are stored and delivered, or refused; `undefined`: none is under way. */
+  settled(): Promise<unknown> | undefined {
+    return this.#underWay.size === 0 ? undefined : Promise.allSettled(this.#underWay)
+  }
+
+  async read(kept: KeptTopic, range: ReadRange): Promise<StreamPage> {
+    this.#host.totals.reads++
+    return this.#host.streams.read(kept, range)
+  }
+
+  async trim(kept: KeptTopic, upTo: Position): Promise<void> {
+    await this.#host.streams.trim(kept, upTo)
+  }
+
+  /** The position up to which the members on this node have the entries. */
+  positionOf(topic: string): Position | undefined {
+    return this.#followers.get(topic)?.cursor
+  }
+
+  join(kept: KeptTopic, joiner: Joiner): void {
+    let follower = this.#followers.get(kept.topic)
+    if (follower === undefined) {
+      follower = new Follower(kept, {
+        ...this.#host,
+        reads: this.#reads,
+        budget: this.#budget,
+        deliver: (topic, entry, epoch) => this.#host.deliver(topic, entry, { epoch, offset: entry.offset }),
+        fence: (topic, known) => this.#appends.fence(topic, known),
+      })
+      this.#followers.set(kept.topic, follower)
+    }
+    follower.join(joiner)
+  }
+
+  cancel(topic: string, joiner: Joiner): void {
+    this.#followers.get(topic)?.cancel(joiner)
+    this.release(topic)
+  }
+
+  /** Called when a member has left: a topic without members is not followed. */
+  release(topic: string): void {
+    const follower = this.#followers.get(topic)
+    if (follower === undefined || follower.isAwaited || this.#host.hasMembers(topic)) return
+    this.#followers.delete(topic)
+    follower.stop()
+    this.#host.streams.ignore(topic)
+  }
+
+  async #appendAndReach(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+    const outcome = await this.#appends.append(kept, append)
+    const position = 'position' in outcome ? outcome.position : undefined
+    if (position !== undefined) await this.#followers.get(kept.topic)?.reached(position)
+    this.release(kept.topic)
+    return outcome
+  }
+
+  #announced(announcement: Announcement): void {
+    this.#followers.get(announcement.topic)?.announced(announcement)
+  }
+
+  #interrupted(topics: readonly string[] | undefined): void {
+    const names = topics ?? this.#followers.keys()
+    void this.#check(Array.from(names, topic => this.#followers.get(topic)).filter(follower => follower !== undefined))
+  }
+
+  /** Compares the tops of topics with their cursors. */
+  async #check(followers: readonly Follower[]): Promise<void> {
+    for (let at = 0; at < followers.length; at += SLICE) {
+      const slice = followers.slice(at, at + SLICE).flatMap(follower => {
+        const { cursor, kept } = follower
+        return cursor === undefined ? [] : [{ follower, cursor, kept }]
+      })
+      try {
+        const tops = await this.#host.streams.tops(slice.map(({ kept }) => kept))
+        for (const [i, { follower, cursor }] of slice.entries()) follower.compare(tops[i]!, cursor)
+      } catch {
+        // Each is read once the storage answers.
+        for (const { follower } of slice) follower.heal()
+      }
+    }
+  }
+
+  /** The entries reach the clients of this node, and all clients learn later that they may have missed some. */
+  #deliverLive(kept: KeptTopic, { entries }: Append): Promise<AppendOutcome> {
+    const position = this.positionOf(kept.topic) ?? { epoch: '', offset: 0 }
+    for (const entry of entries) this.#host.deliver(kept.topic, entry, undefined)
+    if (!this.#renewing.has(kept.topic)) {
+      this.#renewing.add(kept.topic)
+      void this.#renew(kept)
+    }
+    return Promise.resolve({ position, repeated: false })
+  }
+
+  async #renew(kept: KeptTopic): Promise<void> {
+    while (this.#timer !== undefined) {
+      try {
+        const [top] = await this.#host.streams.tops([kept])
+        await this.#appends.fence(kept, { epoch: top!.epoch, offset: Number.MAX_SAFE_INTEGER })
+        break
+      } catch {
+        await sleep(CHECK_MS / 4, undefined, { ref: false })
+      }
+    }
+    this.#renewing.delete(kept.topic)
+  }
+}
+
+function keptOf(topic: string, bounds: Retention): KeptTopic {
+  const { away = 'wait', waitMs = WAIT_MS, recoverBytes = RECOVER_BYTES } = bounds
+  return { topic, bounds: { ...bounds, away, waitMs, recoverBytes } }
+}
