@@ -341,26 +341,36 @@ export class Connection {
     return pendingBytes === 0 || pendingBytes + size <= this.#host.maxPendingBytes
   }
 
-  async #answer(command: string, size: number, send: () => Promise<unknown>): Promise<unknown> {
+  #answer(command: string, size: number, send: () => Promise<unknown>): Promise<unknown> {
     const commands = this.#commands
-    if (!this.isUp('sending')) throw new Error(`redis at ${this.label} is not reachable: ${this.#lastError}`)
-    if (!this.#hasRoom(size)) throw new Error(`redis ${command}: --redis-buffer is full of commands without an answer`)
+    if (!this.isUp('sending'))
+      return Promise.reject(new Error(`redis at ${this.label} is not reachable: ${this.#lastError}`))
+    if (!this.#hasRoom(size))
+      return Promise.reject(new Error(`redis ${command}: --redis-buffer is full of commands without an answer`))
     commands.pendingBytes += size
-    const answer = send().finally(() => {
-      commands.pendingBytes -= size
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error) => reject(this.#failureOf(command, error))
+      // A timer, since an AbortController costs 40 µs.
+      const timer = setTimeout(
+        () => fail(new Error(`no answer within ${this.#host.timeoutMs / 1000} s`)),
+        this.#host.timeoutMs,
+      )
+      timer.unref()
+      const answered = () => {
+        clearTimeout(timer)
+        commands.pendingBytes -= size
+      }
+      send().then(
+        answer => {
+          answered()
+          resolve(answer)
+        },
+        error => {
+          answered()
+          fail(error)
+        },
+      )
     })
-    const timer = new AbortController()
-    const timeout = sleep(this.#host.timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
-      throw new Error(`no answer within ${this.#host.timeoutMs / 1000} s`)
-    })
-    timeout.catch(() => {})
-    try {
-      return await Promise.race([answer, timeout])
-    } catch (error) {
-      throw this.#failureOf(command, error as Error)
-    } finally {
-      timer.abort()
-    }
   }
 
   /** Logs at most one line per second. */
