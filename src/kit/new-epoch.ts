@@ -1,6 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 
-/** An epoch for `Position`: 8 URL-safe characters with 48 random bits. */
+/** An epoch for `Position`: 12 hexadecimal digits, 48 random bits. */
 export function newEpoch(): string {
-  return randomBytes(6).toString('base64url')
+  // Node keeps random bytes for UUIDs; `randomBytes` costs 10 µs.
+  const uuid = randomUUID()
+  return uuid.slice(0, 8) + uuid.slice(9, 13)
 }

@@ -42,10 +42,10 @@ local function open(meta, data, epoch)
   return epoch, 0, 0
 end
 
--- The number of entries that have not expired. Deletes the others if Redis accepts writes.
+-- The number of entries that have not expired, and the time of the oldest. Deletes the others if Redis accepts writes.
 local function countKept(meta, data, top, oldest, ttl, now)
   local length = redis.call('XLEN', data)
-  if length == 0 or oldest + ttl > now then return length end
+  if length == 0 or oldest + ttl > now then return length, oldest end
   local low, high, at = top - length + 1, top + 1, now
   while low < high do
     local middle = math.floor((low + high) / 2)
@@ -59,7 +59,7 @@ local function countKept(meta, data, top, oldest, ttl, now)
   end
   redis.pcall('XTRIM', data, 'MINID', plain(low))
   redis.pcall('HSET', meta, 'oldest', plain(at))
-  return top - low + 1
+  return top - low + 1, at
 end
 
 -- Names and values in turn.
@@ -95,20 +95,22 @@ local head = cjson.decode(ARGV[1])
 local record = redis.call('HGET', calls, head.node)
 if record then
   local number, answer = string.match(record, '^(%d+) %d+ (.*)$')
-  if tonumber(number) == head.call then return {answer, ''} end
-  if tonumber(number) > head.call then
-    return redis.error_reply('ERR append number ' .. plain(head.call) .. ' comes after number ' .. number .. ' of the same node')
+  if number == head.call then return {answer, ''} end
+  if tonumber(number) > tonumber(head.call) then
+    return redis.error_reply('ERR append number ' .. head.call .. ' comes after number ' .. number .. ' of the same node')
   end
 end
 
 local now = milliseconds()
+local nowText = plain(now)
 local epoch, top, oldest = open(meta, data, head.epoch)
 local isChanged = epoch == head.known.epoch and head.known.offset > top
 if isChanged then
   epoch, top, oldest = head.epoch, 0, 0
   begin(meta, data, epoch)
 end
-local length = countKept(meta, data, top, oldest, head.ttl, now)
+local length
+length, oldest = countKept(meta, data, top, oldest, tonumber(head.ttl), now)
 local wasEmpty = length == 0
 local answer, appended, nextEntry = {epoch}, {}, 2
 
@@ -134,7 +136,7 @@ end
 local function add(count)
   for i = nextEntry, nextEntry + count - 1 do
     top = top + 1
-    redis.call('XADD', data, plain(top) .. '-' .. plain(now), 'e', ARGV[i])
+    redis.call('XADD', data, plain(top) .. '-' .. nowText, 'e', ARGV[i])
     appended[#appended + 1] = ARGV[i]
   end
   length = length + count
@@ -167,14 +169,13 @@ end
 
 if #appended > 0 then
   if not head.refuse and length > head.size then redis.call('XTRIM', data, 'MAXLEN', plain(head.size)) end
-  redis.call('HSET', meta, 'top', plain(top))
-  if wasEmpty then redis.call('HSET', meta, 'oldest', plain(now)) end
-  redis.call('PEXPIRE', data, plain(head.ttl))
+  redis.call('HSET', meta, 'top', plain(top), 'oldest', wasEmpty and nowText or plain(oldest))
+  redis.call('PEXPIRE', data, head.ttl)
 end
 local text = cjson.encode(answer)
-local isNew = redis.call('HSET', calls, head.node, plain(head.call) .. ' ' .. plain(now) .. ' ' .. text)
-redis.call('PEXPIRE', meta, plain(head.life))
-redis.call('PEXPIRE', calls, plain(head.life))
+local isNew = redis.call('HSET', calls, head.node, head.call .. ' ' .. nowText .. ' ' .. text)
+redis.call('PEXPIRE', meta, head.life)
+redis.call('PEXPIRE', calls, head.life)
 if isNew == 1 and redis.call('HLEN', calls) > MAX_NODES then
   local records, oldestNode, oldestTime = redis.call('HGETALL', calls), nil, math.huge
   for i = 1, #records, 2 do
@@ -234,13 +235,13 @@ end
 
 return {epoch, plain(top), plain(floor), lost, attributes(meta), lost == '' and page() or {}}`)
 
-/** KEYS: metadata and entries of each stream. ARGV: prefix of epochs for new streams, life of each. Returns epoch and top of each. */
+/** KEYS: metadata and entries of each stream. ARGV: an epoch for a new stream and the life of each. Returns epoch and top of each. */
 export const TOPS = scriptOf(`
 local tops = {}
 for i = 1, #KEYS / 2 do
   local meta = KEYS[2 * i - 1]
-  local epoch, top = open(meta, KEYS[2 * i], ARGV[1] .. string.format('%x', i))
-  redis.pcall('PEXPIRE', meta, ARGV[i + 1])
+  local epoch, top = open(meta, KEYS[2 * i], ARGV[2 * i - 1])
+  redis.pcall('PEXPIRE', meta, ARGV[2 * i])
   tops[2 * i - 1] = epoch
   tops[2 * i] = plain(top)
 end

@@ -26,7 +26,7 @@ import { fromUtf8Safe, toUtf8Safe } from './utf8-safe.ts'
 const MIN_LIFETIME = 3_600_000
 /** Milliseconds that Redis accepts as a time to live: 31,000 years. */
 const MAX_TTL = 1e15
-/** Streams per script; their epochs differ in the hexadecimal digits of their index. */
+/** Streams per script. */
 const TOPS_CHUNK = 1000
 /** Errors of the ACL, and of commands that do not exist. */
 const MISSING_RIGHT = /NOPERM|can't (run|access)|nknown (Redis )?command/
@@ -90,12 +90,12 @@ export class RedisStreams implements Streams {
     const head: AppendHead = {
       epoch: newEpoch(),
       node,
-      call,
+      call: String(call),
       known,
       size: Math.min(bounds.size, Number.MAX_SAFE_INTEGER),
       refuse: bounds.full === 'refuse',
-      ttl: ttlOf(bounds),
-      life: lifetimeOf(bounds),
+      ttl: String(ttlOf(bounds)),
+      life: String(lifetimeOf(bounds)),
       publish: this.#publish,
       appends: planned,
     }
@@ -138,14 +138,20 @@ export class RedisStreams implements Streams {
     // In a Redis Cluster, keys of one command belong to one slot.
     for (const one of named) {
       const slot = this.#connection.isCluster ? calculateSlot(one.name) : 0
-      bySlot.set(slot, [...(bySlot.get(slot) ?? []), one])
+      const group = bySlot.get(slot)
+      if (group === undefined) bySlot.set(slot, [one])
+      else group.push(one)
     }
     const tops: Position[] = []
     await Promise.all(
       [...bySlot.values()].flatMap(group =>
         chunksOf(group, TOPS_CHUNK).map(async chunk => {
           const keys = chunk.flatMap(({ name }) => [name, `${name}:entries`])
-          const found = (await this.#run(TOPS, keys, [newEpoch(), ...chunk.map(({ life }) => life)])) as Buffer[]
+          const found = (await this.#run(
+            TOPS,
+            keys,
+            chunk.flatMap(({ life }) => [newEpoch(), life]),
+          )) as Buffer[]
           for (const [n, { i }] of chunk.entries())
             tops[i] = { epoch: found[2 * n]!.toString(), offset: Number(found[2 * n + 1]) }
         }),
@@ -232,17 +238,17 @@ export class RedisStreams implements Streams {
   }
 }
 
-/** The first argument of `APPEND`. */
+/** The first argument of `APPEND`. Numbers that it only gives to Redis are strings. */
 interface AppendHead {
   /** For a new stream. */
   readonly epoch: string
   readonly node: string
-  readonly call: number
+  readonly call: string
   readonly known: Position
   readonly size: number
   readonly refuse: boolean
-  readonly ttl: number
-  readonly life: number
+  readonly ttl: string
+  readonly life: string
   readonly publish: string
   readonly appends: readonly Plan[]
 }

@@ -314,6 +314,7 @@ describe('redis streams, failures', { skip: skipWithoutOwn }, () => {
     await redis.command('SAVE')
     const known = await node.say('t', 'c', 'd')
     await redis.restart()
+    await until(() => node.interruptions.some(topics => topics?.[0] === 't'), 'a new subscription')
     await until(() => node.streams.isReady(), 'a connection')
     const page = await node.streams.read(node.ref('t'), { after: known, entries: 10, bytes: 1000 })
     assert.deepEqual([page.lost, page.top], ['ahead', { ...known, offset: 2 }])
@@ -323,7 +324,6 @@ describe('redis streams, failures', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(outcome, { position: { epoch: top.epoch, offset: 1 }, repeated: false })
     assert.deepEqual(await node.payloads('t'), ['x'])
     await until(() => node.announcements.at(-1)?.top.epoch === top.epoch, 'the announcement')
-    assert.ok(node.interruptions.length > 0)
   })
 
   it('without the subscriber connection streams are ready; without the command connection they are not, and calls reject', async t => {
