@@ -84,7 +84,7 @@ export interface Append {
 export interface Appender {
   /** UUID of the node. */
   readonly node: string
-  /** A positive integer above that of the node's last call for this stream; the same if a call is repeated. */
+  /** An integer from 1 to 2^48 - 1, above that of the node's last call for this stream; the same if a call is repeated. */
   readonly call: number
   /** The highest position of this stream that the node knows. An offset above all tops makes a new epoch in any case. */
   readonly known?: Position | undefined

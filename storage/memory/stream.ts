@@ -25,7 +25,7 @@ const MAX_SWEPT = 10_000
 /** Memory in addition to the content, as measured: a stream, an entry, a key or attribute, an outcome of a call. */
 const STREAM_BYTES = 1024
 const ENTRY_BYTES = 256
-const FIELD_BYTES = 128
+const FIELD_BYTES = 96
 const OUTCOME_BYTES = 128
 
 interface Call {

@@ -24,6 +24,8 @@ export class Subscriptions {
   readonly #refused = new Map<string, string>()
   #scheduled: Promise<void> | undefined
   #onInterrupted: (channels?: readonly string[]) => void = () => {}
+  /** Channels that were subscribed again in this turn. */
+  #renewed: string[] = []
 
   constructor(connection: Connection, kind: Kind, log: Logger) {
     this.#connection = connection
@@ -108,8 +110,7 @@ export class Subscriptions {
     try {
       await (this.#kind === 'plain' ? listener.subscribe(...channels) : (listener as Redis).ssubscribe(...channels))
       for (const channel of channels) this.#refused.delete(channel)
-      const renewed = channels.filter(channel => this.#wanted.get(channel)?.isSettled)
-      if (renewed.length > 0) this.#onInterrupted(renewed)
+      this.#renew(channels.filter(channel => this.#wanted.get(channel)?.isSettled))
     } catch (error) {
       await this.#failed(channels, error as Error)
     }
@@ -134,6 +135,18 @@ export class Subscriptions {
     if (this.#refused.size === 0)
       this.#log.error({ reason: message }, 'redis refuses a subscription, messages do not arrive')
     if (this.#wanted.has(channel!)) this.#refused.set(channel!, message)
+  }
+
+  /** Reports all channels of a turn together: in a Redis Cluster each is confirmed alone. */
+  #renew(channels: readonly string[]): void {
+    if (channels.length === 0) return
+    if (this.#renewed.length === 0)
+      setImmediate(() => {
+        const renewed = this.#renewed
+        this.#renewed = []
+        this.#onInterrupted(renewed)
+      })
+    this.#renewed.push(...channels)
   }
 
   async #unsubscribe(channels: readonly string[]): Promise<void> {
