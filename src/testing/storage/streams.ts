@@ -611,7 +611,8 @@ export function streamsConformance({ storage, open, key }: StreamsSuite): void {
             for (let i = 0; i < 50; i++) await node.say(`${n}:${i}`, `${n}:${i}+`)
           }),
         )
-        for (const listener of listeners) await until(() => (listener.of(topic).at(-1)?.top.offset ?? 0) >= 400)
+        const { offset } = await stream.top()
+        for (const listener of listeners) await until(() => listener.of(topic).at(-1)?.top.offset === offset)
         const { entries } = await stream.read(ALL)
         assert.deepEqual(offsetsOf(entries), span(1, 400))
         for (const n of [0, 1, 2, 3]) {
