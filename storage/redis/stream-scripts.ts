@@ -74,11 +74,15 @@ local function attributes(meta)
   return found
 end
 
+-- The error of a command by pcall, without its line in Redis 6.2; nil if it succeeded.
+local function errorOf(reply)
+  return type(reply) == 'table' and reply.err and (string.gsub(reply.err, '^@user_script: *%d+: %-?', '')) or nil
+end
+
 -- The error of Redis if it refuses the announcement, else an empty string.
 local function announce(command, meta, epoch, top, now, entries)
   local head = struct.pack('>BBc0I6I6', 1, #epoch, epoch, top, now)
-  local sent = redis.pcall(command, meta, head .. table.concat(entries))
-  return type(sent) == 'table' and sent.err or ''
+  return errorOf(redis.pcall(command, meta, head .. table.concat(entries))) or ''
 end
 `
 
@@ -283,8 +287,8 @@ for _, command in ipairs({
   {'GET', meta},
   {'TIME'},
 }) do
-  local reply = redis.pcall(unpack(command))
-  if type(reply) == 'table' and reply.err then failed = failed or command[1] .. ': ' .. reply.err end
+  local err = errorOf(redis.pcall(unpack(command)))
+  if err then failed = failed or command[1] .. ': ' .. err end
 end
 redis.pcall('DEL', meta, data)
 return failed`)
