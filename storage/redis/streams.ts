@@ -28,8 +28,8 @@ const MIN_LIFETIME = 3_600_000
 const MAX_TTL = 1e15
 /** Streams per script. */
 const TOPS_CHUNK = 1000
-/** Errors of the ACL, and of commands that do not exist. */
-const MISSING_RIGHT = /NOPERM|can't (run|access)|nknown (Redis )?command/
+/** Errors of a state of Redis that ends by itself. Errors of the ACL have another text in each version. */
+const TEMPORARY = /^\w+: (OOM|READONLY|MISCONF|NOREPLICAS) /
 /** Characters of a hash in a key: 192 bits. */
 const HASH_LENGTH = 32
 
@@ -206,9 +206,9 @@ export class RedisStreams implements Streams {
   async #checkRights(): Promise<void> {
     const name = `${this.#host.key}{rights}`
     const failed = await this.#connection.run('EVAL', RIGHTS.text, 2, name, `${name}:entries`)
-    if (MISSING_RIGHT.test(String(failed)))
+    if (failed === null) this.#hasRights = true
+    else if (!TEMPORARY.test(String(failed)))
       throw new Error(`streams need the command ${failed}; see the ACL in docs/operations/deployment.md`)
-    this.#hasRights = true
   }
 
   #announced(topic: string, bytes: Buffer): void {
