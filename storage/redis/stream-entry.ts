@@ -77,8 +77,8 @@ export function readEntry(bytes: Buffer, offset: number, at: number): StreamEntr
 }
 
 /**
- * Parses an announcement, which the scripts write; returns an error message if it is not valid. Layout in bytes, numbers big-endian: 1 version,
- * 1 length and the epoch, 6 top, 6 time of the append in milliseconds, the entries.
+ * Parses an announcement, which the scripts write; returns an error message if it is not valid. Layout in bytes, numbers
+ * big-endian: 1 version, 1 length and the epoch, 6 top, 6 time of the append in milliseconds, the entries.
  */
 export function readAnnouncement(topic: string, bytes: Buffer): Announcement | string {
   if (bytes[0] !== VERSION) return versionError('announcement', bytes[0])

@@ -16,7 +16,7 @@ export interface Script {
  *     KEY:stream:{HASH}:calls     hash    by node: number, time and answer of its last call
  *     KEY:stream:{HASH}:key:HASH  string  with PX: epoch and offset of an append with an idempotency key
  *
- * Scripts do not depend on state of Redis beyond these keys. Numbers in commands are formatted: Lua writes large ones with an exponent.
+ * Numbers in commands are formatted, since Lua writes large ones with an exponent.
  */
 const COMMON = `
 local function plain(number) return string.format('%.0f', number) end
@@ -26,7 +26,8 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Old entries are deleted too: an XADD below their ids would fail. HSET is first: Redis only refuses the first write if its memory is full.
+-- Old entries are deleted too: an XADD below their ids would fail. HSET is first: if its memory is full, Redis refuses only the
+-- first write of a script.
 local function begin(meta, data, epoch)
   redis.call('HSET', meta, 'epoch', epoch)
   redis.call('DEL', data)
@@ -192,8 +193,8 @@ if #appended == 0 and not isChanged then return {text, ''} end
 return {text, announce(head.publish, meta, epoch, top, now, appended)}`)
 
 /**
- * KEYS: metadata, entries. ARGV: epoch for a new stream; \`after\`, \`oldest\` or \`newest\`; epoch and offset of the position; entries; bytes;
- * ttl; life. Returns epoch, top, floor, reason of the loss, attributes, ids and entries in turn.
+ * KEYS: metadata, entries. ARGV: epoch for a new stream; `after`, `oldest` or `newest`; epoch and offset of the position;
+ * entries; bytes; ttl; life. Returns epoch, top, floor, reason of the loss, attributes, ids and entries in turn.
  */
 export const READ = scriptOf(`
 local MAX_STEP = 512
@@ -265,7 +266,10 @@ begin(KEYS[1], KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return announce(ARGV[3], KEYS[1], ARGV[1], 0, milliseconds(), {})`)
 
-/** Tries all commands of the scripts but PUBLISH. KEYS: metadata and entries of no topic. Returns the first command that fails, and its error. */
+/**
+ * Tries all commands of the scripts but PUBLISH. KEYS: metadata and entries of no topic. Returns the first command that fails, and
+ * its error.
+ */
 export const RIGHTS = scriptOf(`
 local meta, data, failed = KEYS[1], KEYS[2], nil
 for _, command in ipairs({
