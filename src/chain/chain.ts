@@ -97,6 +97,15 @@ export class Chain<V> {
     return this.#kind.name
   }
 
+  /** The same chain with the handlers of some filters; both count in the same steps. */
+  only(has: (order: number) => boolean): Chain<V> {
+    return new Chain(
+      this.#kind,
+      this.steps.filter(({ order }) => has(order)),
+      this.#host,
+    )
+  }
+
   get empty(): boolean {
     return this.steps.length === 0
   }

@@ -17,18 +17,15 @@ import {
   type Step,
 } from './chain.ts'
 import { Permits } from './permits.ts'
+import { type Claim, type Route, Routes } from './routes.ts'
 
-/** All chains of one server. */
-export interface Chains {
+/** All chains of one server, with the handlers of all filters. Clients and requests pass those of their route. */
+export interface Chains extends Route {
   readonly accept: Chain<AcceptedConnection>
-  readonly connect: Chain<ChainClient>
-  readonly open: Chain<ChainClient>
   readonly data: Chain<Buffer>
-  readonly message: Chain<Payload>
-  readonly disconnect: Chain<ChainClient>
   readonly consumer: Chain<ChannelEvent>
-  readonly request: Chain<IncomingMessage>
   readonly permits: Permits
+  readonly routes: Routes
 }
 
 export const CHAIN_NAMES: readonly ChainName[] = [
@@ -104,18 +101,22 @@ const request: ChainKind<IncomingMessage> = {
 }
 
 /** Appends the filters' handlers to their chains, in order. */
-export function compileChains(filters: readonly Registered[], host: ChainHost): Chains {
+export function compileChains(filters: readonly Registered[], host: ChainHost, claims: readonly Claim[] = []): Chains {
   const chain = <V>(kind: ChainKind<V>) => new Chain(kind, stepsOf(kind.name, filters), host)
-  return {
-    accept: new Chain(accept, stepsOf('accept', filters, synchronous), host),
+  const all: Route = {
     connect: chain(connect),
     open: chain(open),
-    data: chain(data),
     message: chain(message),
     disconnect: chain(disconnect),
-    consumer: chain(consumer),
     request: new Chain(request, stepsOf('request', filters, endsWhenAnswered), host),
+  }
+  return {
+    ...all,
+    accept: new Chain(accept, stepsOf('accept', filters, synchronous), host),
+    data: chain(data),
+    consumer: chain(consumer),
     permits: new Permits(filters, host),
+    routes: new Routes(all, claims),
   }
 }
 

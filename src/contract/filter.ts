@@ -124,8 +124,17 @@ export interface Output {
   write(text: string): void
 }
 
+/** What a filter module exports, or its `setup` returns, to claim URL paths. */
+export interface Claiming {
+  /**
+   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and this filter handle their requests
+   * and clients, and this filter handles no others. A path that two filters claim is refused at start.
+   */
+  readonly paths?: readonly string[]
+}
+
 /** The exports of a filter module. */
-export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers {
+export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers, Claiming {
   /** Description for `--help`: an imperative or a noun phrase of at most 70 characters. */
   readonly describe?: string
   /** Plain data, read before `setup` runs; names begin with the filter's name. */
@@ -139,5 +148,5 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   /** Raises the default of a limit, in bytes, as the protocol needs; the operator's option wins. */
   readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
   /** Runs once per server, before `start`; returns more handlers and an API for filters that list this one in `uses`. */
-  setup?(host: Host<O>): Awaitable<(Handlers & { readonly api?: unknown }) | void>
+  setup?(host: Host<O>): Awaitable<(Handlers & Claiming & { readonly api?: unknown }) | void>
 }

@@ -233,7 +233,7 @@ export class Listener {
       this.#refuse(res, refused)
       return
     }
-    const outcome = this.#hub.chains.request.run(req, res, this.#hub)
+    const outcome = this.#hub.chains.routes.of(req.url!).request.run(req, res, this.#hub)
     if (isPromise(outcome)) (outcome as Promise<unknown>).then(late => this.#finish(late, res))
     else this.#finish(outcome, res)
   }

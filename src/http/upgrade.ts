@@ -100,14 +100,15 @@ export class Upgrades {
     const peer: unknown = socket
     const id = peer instanceof Tap ? peer.id : undefined
     const handshake = new RequestHandshake(req)
-    const client = new ServerClient(this.#hub, { id, remote: this.#remoteOf(req), handshake, frame })
+    const route = this.#hub.chains.routes.of(req.url!)
+    const client = new ServerClient(this.#hub, { id, remote: this.#remoteOf(req), handshake, route, frame })
     const certificate = certificateOf(socket)
     if (certificate !== undefined) {
       client.state.certificate = certificate
       client.identity = commonNameOf(certificate)
     }
     const opening = { req, socket, offer, handshake, client }
-    const outcome = this.#hub.chains.connect.run(client)
+    const outcome = client.route.connect.run(client)
     if (isPromise(outcome)) this.#await(opening, outcome as Promise<Outcome<ServerClient>>)
     else this.#decide(opening, outcome as Outcome<ServerClient>)
   }

@@ -199,7 +199,7 @@ export class Hub implements ClientHost {
 
   /** Called when the chain has handled all messages of a closed client. */
   disconnected(client: ServerClient, closed: Closed): void {
-    const outcome = this.chains.disconnect.run(client, closed, undefined, client.after)
+    const outcome = client.route.disconnect.run(client, closed, undefined, client.after)
     if (isPromise(outcome)) (outcome as Promise<unknown>).then(() => this.#left(client))
     else this.#left(client)
   }

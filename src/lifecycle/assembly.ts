@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
+import type { ChainHost } from '../chain/chain.ts'
 import { type Chains, compileChains } from '../chain/chains.ts'
 import { ErrorReport } from '../chain/report.ts'
 import type { CoreOptions } from '../config/options.ts'
@@ -12,6 +13,7 @@ import { count, createCounters } from '../fanout/counters.ts'
 import { Hub } from '../hub/hub.ts'
 import { checkNeeds, guardStorage } from '../modules/capabilities.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
+import { claimsOf } from './claims.ts'
 import { addStops, ownValues, type ReadyFilter, type SetupContext, setUpFilters } from './filter-setup.ts'
 import { singleInput } from './input.ts'
 import { type StandardOutput, sharedOutput } from './output.ts'
@@ -93,12 +95,13 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
     }
     for (const { asked, module } of plan.filters) checkNeeds(asked, module.needs ?? [], plan.storage.name, storage)
     const filters = await setUpFilters(plan.filters, context, ready)
-    const chains = compileChains(filters, {
+    const host: ChainHost = {
       deadline: context.deadline,
       deadlines,
       report: (error, where) => report.add(error, where),
       held: ({ reach }) => count(counters.drops, reach < 0 ? 'closing client' : 'on hold'),
-    })
+    }
+    const chains = compileChains(filters, host, claimsOf(filters, options['health-path']))
     const assembly: Assembly = {
       options,
       filters,

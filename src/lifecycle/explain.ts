@@ -29,6 +29,8 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
   chain('permit', having('permit'))
   chain('reload', having('reload'))
   chain('stop', having('stop').toReversed())
+  const claimed = filters.flatMap(({ name, paths }) => paths.map(path => `  ${path.padEnd(26)} ${name}`))
+  if (claimed.length > 0) lines.push('', 'paths', ...claimed)
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''
   for (const [name, setting] of plan.settings) {

@@ -6,7 +6,7 @@ import { INLINE } from '../config/config-file.ts'
 import type { Server } from '../contract/client.ts'
 import { type Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type { Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
+import type { Claiming, Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import type { Storage } from '../contract/storage.ts'
 import { failureOf } from '../modules/failure.ts'
@@ -21,6 +21,8 @@ import type { Undo } from './undo.ts'
 /** A filter whose setup has run. */
 export interface ReadyFilter extends Registered {
   readonly placed: PlacedFilter
+  /** URL paths that it claims. */
+  readonly paths: readonly string[]
   /** Whether its setup ran or its start was tried, and so its `stop` has to run. */
   begun: boolean
 }
@@ -58,10 +60,15 @@ export async function setUpFilters(
   const setUp = async (placed: PlacedFilter): Promise<void> => {
     if (ready.has(placed)) return
     for (const used of placed.uses.values()) await setUp(used)
-    const { api, ...own } = await runSetup(placed, apis, context)
+    const { api, paths = [], ...own } = await runSetup(placed, apis, context)
     apis.set(placed, api)
-    const handlers = mergeHandlers(placed.module, own)
-    ready.set(placed, { name: placed.asked, handlers, placed, begun: placed.module.setup !== undefined })
+    ready.set(placed, {
+      name: placed.asked,
+      handlers: mergeHandlers(placed.module, own),
+      placed,
+      paths: [...(placed.module.paths ?? []), ...paths],
+      begun: placed.module.setup !== undefined,
+    })
   }
   for (const placed of filters) await setUp(placed)
   return filters.map(placed => ready.get(placed)!)
@@ -102,7 +109,7 @@ async function runSetup(
   placed: PlacedFilter,
   apis: ReadonlyMap<PlacedFilter, unknown>,
   context: SetupContext,
-): Promise<Handlers & { api?: unknown }> {
+): Promise<Handlers & Claiming & { api?: unknown }> {
   const { module, asked } = placed
   if (module.setup === undefined) return {}
   let returned: unknown
@@ -114,7 +121,7 @@ async function runSetup(
   }
   if (returned === undefined) return {}
   checkReturned(FILTER, asked, returned)
-  return returned as Handlers
+  return returned as Handlers & Claiming
 }
 
 /** A mistake of the operator is one sentence; any other error has its place and code. */

@@ -10,6 +10,8 @@ const LIMITS = ['max-payload', 'max-buffered'] as const
 /** Keys that hold one function, not an array. */
 const ALONE = ['start', 'reload', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
+/** A path that the URL parser does not change, without a slash at the end. */
+const CLAIMED_PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)+$/
 const TYPES: readonly unknown[] = ['string', 'number', 'boolean', 'array']
 
 /** Checks the exports of a module. @throws FwsError `ERR_FILTER` with the name of the wrong export. */
@@ -28,6 +30,8 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
   if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
+  const wrongPaths = pathProblem(exports.paths)
+  if (wrongPaths !== undefined) refuse(`its export "paths" ${wrongPaths}`)
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {
     const known = LIMITS.find(name => name === limit)
     const spec: OptionSpec =
@@ -49,7 +53,9 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   const exports = returned as Readonly<Record<string, unknown>>
   const wrong = wrongHandler(kind, exports)
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
-  const known = [...kind.keys.filter(key => key !== 'setup'), 'api']
+  const wrongPaths = pathProblem(exports.paths)
+  if (wrongPaths !== undefined) refuse(`"paths", which ${wrongPaths}`)
+  const known = [...kind.keys.filter(key => key !== 'setup'), 'api', 'paths']
   const unknown = Object.keys(exports).find(name => !known.includes(name))
   if (unknown !== undefined) refuse(`"${unknown}", which is none of ${known.join(', ')}${suggest(unknown, known)}`)
 }
@@ -58,6 +64,13 @@ function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown
   const isRight = (key: string, handler: unknown) =>
     (ALONE.includes(key) ? [handler] : [handler].flat()).every(one => typeof one === 'function')
   return kind.keys.find(key => exports[key] !== undefined && !isRight(key, exports[key]))
+}
+
+/** What is wrong with the claimed paths of a filter. */
+function pathProblem(paths: unknown): string | undefined {
+  if (paths === undefined) return undefined
+  const wrong = Array.isArray(paths) ? paths.find(path => typeof path !== 'string' || !CLAIMED_PATH.test(path)) : paths
+  return wrong === undefined ? undefined : `must be an array of URL paths such as /sse, received ${shown(wrong)}`
 }
 
 /** An unknown name that is similar to a valid one. */

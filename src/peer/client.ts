@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
 import { logError } from '../chain/report.ts'
+import type { Route } from '../chain/routes.ts'
 import type { Access, Client, ClientState, Message, MessageViews, Server, TrustedSource } from '../contract/client.ts'
 import { checkCloseCode, closeLabel, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
@@ -63,6 +64,8 @@ export interface Arrival {
   readonly id?: string | undefined
   readonly remote: string
   readonly handshake?: Handshake
+  /** The chains of its path. Default: those of paths without a claim. */
+  readonly route?: Route
   /** Framing until the handshake negotiates another one. */
   readonly frame: Transport['frame']
   /** Set for a source that the operator controls. */
@@ -106,6 +109,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #state: ClientState | undefined
   #identity: string | undefined
   readonly hub: ClientHost
+  /** Its chains. */
+  readonly route: Route
   readonly #source: TrustedSource | undefined
   #server: Server | undefined
   #frame: Transport['frame']
@@ -129,11 +134,15 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   /** A message is in the chain, and there is no mailbox yet. */
   #isHandling = false
 
-  constructor(hub: ClientHost, { id = flat(randomUUID()), remote, handshake, frame, source }: Arrival) {
+  constructor(
+    hub: ClientHost,
+    { id = flat(randomUUID()), remote, handshake, route = hub.chains.routes.unclaimed, frame, source }: Arrival,
+  ) {
     this.id = id
     this.remote = remote
     this.handshake = handshake
     this.hub = hub
+    this.route = route
     this.#source = source
     this.#frame = frame
     this.#uncompressed = frame
@@ -480,7 +489,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   handle(received: Received): Promise<unknown> | undefined {
-    const { message } = this.hub.chains
+    const { message } = this.route
     if (message.empty) return undefined
     const payload = payloadOf(received)
     const about: Message = { payload, at: Date.now() }
@@ -522,7 +531,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.hub.opened(this)
     if (this.#pending === undefined) this.hub.joinAll(this)
     else this.#startHoldTimer()
-    const outcome = this.hub.chains.open.run(this, undefined, undefined, this.after)
+    const outcome = this.route.open.run(this, undefined, undefined, this.after)
     if (isPromise(outcome)) return (outcome as Promise<unknown>).then(late => this.#afterOpen(late))
     this.#afterOpen(outcome)
     return undefined

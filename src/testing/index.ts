@@ -121,9 +121,10 @@ export async function testServer(
     },
     connect: async caller => {
       const handshake = handshakeOf(caller ?? {})
-      const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, frame })
+      const route = hub.chains.routes.of(caller?.url ?? '/')
+      const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, route, frame })
       hub.arriving.add(client)
-      const outcome = await assembly.chains.connect.run(client)
+      const outcome = await route.connect.run(client)
       hub.arriving.delete(client)
       const refused = refusalOf(client.refusal, outcome)
       if (refused !== undefined) {
