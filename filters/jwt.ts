@@ -72,7 +72,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     try {
       const text = handshakeToken(handshake, chosen)
       if (text !== undefined) await accept(await verify(text), client)
-      else if (byFirstMessage) client.hold()
+      else if (byFirstMessage && handshake.kind === 'websocket') client.hold()
       else throw new Refused('no token')
     } catch (error) {
       const { message, answer } = refusalOf(error, client)

@@ -80,7 +80,7 @@ export const setup = async (host: Host<typeof options>) => {
 
   return {
     connect(client: Client) {
-      if (client.codec.name === 'plain') client.codec = enveloped
+      if (client.handshake?.kind === 'websocket' && client.codec.name === 'plain') client.codec = enveloped
     },
 
     open(client: Client) {

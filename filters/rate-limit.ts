@@ -1,7 +1,8 @@
 import type { AcceptedConnection, Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
 import { Addresses } from './rate-limit/addresses.ts'
 import { type Counted, Identities } from './rate-limit/identities.ts'
-import { Meter } from './rate-limit/meter.ts'
+import { Meter, Meters, type Wait } from './rate-limit/meter.ts'
+import { networkOf } from './rate-limit/network.ts'
 import { Throttle } from './rate-limit/throttle.ts'
 
 export const describe = 'Limit messages, bytes and connections by client and address'
@@ -13,13 +14,13 @@ export const options = {
     type: 'number',
     default: 100,
     min: 1,
-    describe: 'Messages per second and client; also the size of a burst',
+    describe: 'Messages per second and client, and admitted requests per second and address; also the size of a burst',
   },
   'rate-limit-bytes': {
     type: 'number',
     default: 1_048_576,
     min: 1,
-    describe: 'Bytes per second and client; also the size of a burst',
+    describe: 'Bytes per second and client, and of admitted requests per address; also the size of a burst',
   },
   'rate-limit-grace': {
     type: 'number',
@@ -52,13 +53,13 @@ export const options = {
     type: 'number',
     refuseEmpty: true,
     min: 1,
-    describe: 'Messages per second of all clients of an identity on this node. Default: no limit',
+    describe: 'Messages and admitted requests per second of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-bytes': {
     type: 'number',
     refuseEmpty: true,
     min: 1,
-    describe: 'Bytes per second of all clients of an identity on this node. Default: no limit',
+    describe: 'Bytes per second of all messages and admitted requests of an identity on this node. Default: no limit',
   },
   'rate-limit-identity-connects': {
     type: 'number',
@@ -76,8 +77,8 @@ const UNAVAILABLE = 'try again later'
 
 /**
  * Enforces limits per client, address and identity. Closes a connection over a limit before it is read, and refuses a handshake
- * with 429. Drops messages over a limit: warns the client first, and closes it (1008) if it stays over the limit after the grace
- * period.
+ * and a request with 429. Drops messages over a limit: warns the client first, and closes it (1008) if it stays over the limit
+ * after the grace period.
  */
 export const setup = (host: Host<typeof options>) => {
   const { options: chosen, every } = host
@@ -89,7 +90,10 @@ export const setup = (host: Host<typeof options>) => {
   }
   const graceMs = chosen['rate-limit-grace'] * 1000
   const addresses = new Addresses({ connects: chosen['rate-limit-connects'], clients: chosen['rate-limit-clients'] })
+  /** Of plain requests, by network: their clients do not last. */
+  const requestMeters = new Meters(rates)
   const identities = new Identities(identityLimits, host)
+  const identityMeters = new Meters(identityLimits)
   const policy = { graceMs, warning: chosen['rate-limit-warning'] }
   const throttle = new Throttle('rate limit', '', rates, policy)
   const identityThrottle = new Throttle('identity rate limit', ' from all your connections', identityLimits, policy)
@@ -98,7 +102,8 @@ export const setup = (host: Host<typeof options>) => {
   const counted = new WeakMap<Client, string>()
 
   every(SWEEP_MS, () => addresses.sweep(Date.now()))
-  every(SWEEP_MS, () => identities.sweep(Date.now()))
+  every(SWEEP_MS, () => identityMeters.sweep(Date.now()))
+  every(SWEEP_MS, () => requestMeters.sweep(Date.now()))
 
   function meterOf(client: Client, now: number): Meter {
     let meter = meters.get(client)
@@ -125,6 +130,27 @@ export const setup = (host: Host<typeof options>) => {
     })
   }
 
+  /** Charges a plain request as a message: to its address, and to its identity as soon as it has one. */
+  function chargeRequest(client: Client): Drop | undefined {
+    const now = Date.now()
+    // The size of a chunked body is not known yet.
+    const size = Number(client.handshake?.headers['content-length'] ?? 0)
+    let charged: string | undefined
+    const chargeIdentity = () => {
+      const { identity } = client
+      if (identity === undefined || identity === charged) return undefined
+      charged = identity
+      const wait = identityMeters.of(identity, now)?.waitFor(size, now, 'too many requests of this identity')
+      return wait && refuse(client, wait)
+    }
+    const network = networkOf(client.remote)
+    const wait = requestMeters.of(network, now)?.waitFor(size, now, 'too many requests from your address')
+    if (wait !== undefined) return refuse(client, wait)
+    // A guard behind this one may authenticate it.
+    client.onIdentity(() => void chargeIdentity())
+    return chargeIdentity()
+  }
+
   async function onIdentity(client: Client): Promise<void> {
     await checkConnect(client)
   }
@@ -132,8 +158,9 @@ export const setup = (host: Host<typeof options>) => {
   return {
     accept: (connection: AcceptedConnection) => (addresses.accept(connection) ? undefined : DROP),
     connect(client: Client): Drop | Promise<Drop | undefined> | undefined {
+      if (client.handshake?.kind === 'request') return chargeRequest(client)
       const wait = addresses.enter(client, Date.now())
-      if (wait !== undefined) return client.refuse(429, wait.reason, { 'Retry-After': String(wait.seconds) })
+      if (wait !== undefined) return refuse(client, wait)
       return countConnect(client)?.then(outcome => {
         if (outcome === 'too many') return client.refuse(429, TOO_MANY, { 'Retry-After': '60' })
         return outcome === 'unavailable' ? client.refuse(503, UNAVAILABLE, { 'Retry-After': '5' }) : undefined
@@ -150,8 +177,12 @@ export const setup = (host: Host<typeof options>) => {
       if (!meterOf(client, now).consume(size, now)) return throttle.apply(client, now)
       const { identity } = client
       if (identity === undefined) return undefined
-      if (!identities.consume(identity, size, now)) return identityThrottle.apply(client, now)
+      if (identityMeters.of(identity, now)?.consume(size, now) === false) return identityThrottle.apply(client, now)
       return checkConnect(client)
     },
   }
+}
+
+function refuse(client: Client, { reason, seconds }: Wait): Drop {
+  return client.refuse(429, reason, { 'Retry-After': String(seconds) })
 }

@@ -188,6 +188,7 @@ export const setup = ({ name, options: chosen, limits: inForce, guards, log, eve
 
   return {
     connect(client: Client) {
+      if (client.handshake?.kind !== 'websocket') return
       if (client.codec.name !== 'plain') {
         if (!hasWarned) log.warn({ protocol: client.codec.name }, 'clients skipped: another filter set their codec')
         hasWarned = true

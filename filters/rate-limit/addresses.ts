@@ -1,6 +1,7 @@
 import type { AcceptedConnection, Client } from 'filtered-websocket'
 import { BoundedMap } from 'filtered-websocket/kit'
 import { Bucket, MAX_BUCKETS } from './bucket.ts'
+import type { Wait } from './meter.ts'
 import { networkOf } from './network.ts'
 import { Occupancy } from './occupancy.ts'
 
@@ -9,12 +10,6 @@ export interface AddressLimits {
   readonly connects: number
   /** Concurrent clients. */
   readonly clients: number
-}
-
-/** A refusal, with the time to wait. */
-export interface Wait {
-  readonly reason: string
-  readonly seconds: number
 }
 
 /** Connections of a network in addition to its clients, for handshakes and plain requests. */

@@ -30,7 +30,7 @@ export class Bucket {
 
   /** Whole seconds, at least 1, until `has` is true. */
   secondsUntil(amount: number): number {
-    return Math.max(1, Math.ceil((amount - this.#tokens) / this.#size))
+    return Math.max(1, Math.ceil((Math.min(amount, this.#size) - this.#tokens) / this.#size))
   }
 
   #fill(now: number): void {

@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Server } from '../contract/client.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
-import { FwsError } from '../contract/errors.ts'
+import { FwsError, isForbidden } from '../contract/errors.ts'
 import type { ChannelEvent } from '../contract/filter.ts'
 import type { HandlerCounts } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { AcceptedConnection, Peer } from '../contract/peer.ts'
+import { answerWith } from '../kit/respond.ts'
 import {
   Chain,
   type ChainClient,
@@ -154,12 +156,30 @@ function synchronous(handler: Handler): Handler {
   }
 }
 
-/** A request is answered if the handler returns `DROP` or the response, or has sent headers. */
+/**
+ * A request is answered if the handler returns `DROP` or the response, or has sent headers. One whose client lacks a permission is
+ * answered with 403.
+ */
 function endsWhenAnswered(handler: Handler): Handler {
   const judge = (verdict: unknown, res: ServerResponse) =>
     verdict === res || (verdict === undefined && res.headersSent) ? DROP : verdict
-  return (req, res: ServerResponse, server) => {
-    const verdict = handler(req, res, server)
-    return isPromise(verdict) ? verdict.then(late => judge(late, res)) : judge(verdict, res)
+  const refuse = (error: unknown, res: ServerResponse, server: Server) => {
+    if (!isForbidden(error) || res.headersSent) throw error
+    const { refusals } = server.counters
+    refusals[403] = (refusals[403] ?? 0) + 1
+    answerWith(res, { status: 403, reason: error.message, headers: undefined })
+    return DROP
+  }
+  return (req, res: ServerResponse, server: Server) => {
+    try {
+      const verdict = handler(req, res, server)
+      if (!isPromise(verdict)) return judge(verdict, res)
+      return verdict.then(
+        late => judge(late, res),
+        error => refuse(error, res, server),
+      )
+    } catch (error) {
+      return refuse(error, res, server)
+    }
   }
 }

@@ -1,9 +1,11 @@
+import type { IncomingMessage } from 'node:http'
 import type { Codec } from './codec.ts'
 import type { Awaitable } from './deadline.ts'
 import type { Drop } from './drop.ts'
 import type { Checks, Counters, HandlerCounts } from './metrics.ts'
 import type { Payload } from './payload.ts'
 import type { Certificate, Handshake, Peer } from './peer.ts'
+import type { Refusal } from './refusal.ts'
 import type { Transport } from './transport.ts'
 
 // Clients and the server name each other, so their contracts stand in one file.
@@ -215,10 +217,34 @@ export interface Server {
   /**
    * Creates a client for a connection that is not a WebSocket, and runs the open chain.
    *
-   * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops; the caller ends the connection then.
+   * @param from - a client that `admit` returned for a stream, or a source that the operator controls. Default: a new client, which
+   * passes no connect chain.
+   * @throws FwsError `ERR_LIMIT` past `--max-clients`, `ERR_STATE` while the server stops or if the client has gone; the caller ends
+   * the connection then.
    */
-  attach(transport: Transport, source?: TrustedSource): Attached
+  attach(transport: Transport, from?: Client | TrustedSource): Attached
+  /**
+   * Admits a plain request that does what a client does, such as reading a topic or publishing to it.
+   *
+   * The request passes what a handshake passes: Host, Origin, client certificate, `--max-clients`, and the connect chain within
+   * `--handshake-timeout`. A client of a stream is then given to `attach`. A client of a request is never open: it has no open and
+   * disconnect chain, `send` and `hold` throw `ERR_STATE`, and it goes with the response. Both count in `--max-clients`.
+   *
+   * @returns the client, or the response that refuses it, which the filter MUST send.
+   * @throws (rejects) FwsError `ERR_STATE` for a request that did not come to the port of this server.
+   *
+   * @example
+   * export const request = async (req, res, server) => {
+   *   const client = await server.admit(req, { for: 'request' })
+   *   if ('status' in client) return answerWith(res, client)
+   *   return res.end(`hello ${client.identity}`)
+   * }
+   */
+  admit(req: IncomingMessage, as: Admission): Promise<Client | Refusal>
 }
+
+/** What a plain request becomes: a client that gets messages, framed by the function of its transport, or one that gets a response. */
+export type Admission = { readonly for: 'stream'; readonly frame: Transport['frame'] } | { readonly for: 'request' }
 
 /** How messages of a source that the operator controls are handled, such as standard input. */
 export interface TrustedSource {

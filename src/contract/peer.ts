@@ -29,9 +29,14 @@ export interface Certificate {
   readonly validTo: string
 }
 
-/** The HTTP request that became a WebSocket. */
+/** The HTTP request of a client. */
 export interface Handshake {
-  /** Connect handlers only; `undefined` once the client is open. */
+  /**
+   * `websocket`: the request became a WebSocket. `stream`: its response is a stream of messages, see `server.admit`. `request`: it gets
+   * one response; its client is never open.
+   */
+  readonly kind: 'websocket' | 'stream' | 'request'
+  /** `undefined` once the client is open. */
   readonly request: IncomingMessage | undefined
   readonly url: URL
   /** Parsed on each access once the client is open. */

@@ -1,9 +1,10 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { FwsError, messageOf } from './errors.ts'
 
-/** An HTTP response instead of 101. */
+/** An HTTP response that refuses a handshake or a request. */
 export interface Refusal {
   readonly status: number
+  /** The body, without a line break. Default: the reason phrase of the status. */
   readonly reason: string | undefined
   readonly headers: Readonly<Record<string, string>> | undefined
 }

@@ -20,13 +20,15 @@ export class RequestHandshake implements Handshake {
   protocol: string | undefined
   /** The headers as JSON once the request is released: half the memory of the object. */
   #headers = ''
+  readonly kind: Handshake['kind']
   readonly #target: string
-  readonly #scheme: 'ws' | 'wss'
+  readonly #isEncrypted: boolean
 
-  constructor(request: IncomingMessage) {
+  constructor(request: IncomingMessage, kind: Handshake['kind']) {
     this.request = request
+    this.kind = kind
     this.#target = request.url!
-    this.#scheme = isEncrypted(request) ? 'wss' : 'ws'
+    this.#isEncrypted = isEncrypted(request)
   }
 
   get headers(): IncomingMessage['headers'] {
@@ -43,7 +45,8 @@ export class RequestHandshake implements Handshake {
   }
 
   get url(): URL {
-    return new URL(`${this.#scheme}://${this.headers.host}${this.#target}`)
+    const scheme = this.kind === 'websocket' ? 'ws' : 'http'
+    return new URL(`${scheme}${this.#isEncrypted ? 's' : ''}://${this.headers.host}${this.#target}`)
   }
 
   get protocols(): readonly string[] {

@@ -4,7 +4,6 @@ import {
   type IncomingMessage,
   type RequestListener,
   type ServerResponse,
-  STATUS_CODES,
 } from 'node:http'
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
@@ -19,10 +18,12 @@ import type { Hub } from '../hub/hub.ts'
 import { isHostAllowed, originForm } from '../kit/host.ts'
 import { RateLimitedLog } from '../kit/rate-limited-log.ts'
 import { closeUnreadBodies } from '../kit/request-body.ts'
+import { answerWith } from '../kit/respond.ts'
 import { tlsFailureOf } from '../kit/tls-failure.ts'
 import type { ByteStream } from '../websocket/endpoint.ts'
 import { Accepted } from './accepted.ts'
-import { requestProblem } from './checks.ts'
+import type { Arrivals } from './arrivals.ts'
+import { requestProblem, SAFE_METHOD } from './checks.ts'
 import { listenOn, socketPath, urlOf } from './listen.ts'
 import { offersWebSocket, withoutOffer } from './offered-protocol.ts'
 import { PendingRequests } from './pending-requests.ts'
@@ -66,9 +67,10 @@ const PARSER_STATUS: Readonly<Record<string, number>> = {
 /** The HTTP(S) server: passes requests to the request chain, upgrades to Upgrades, and bytes to the data chain if there is one. */
 export class Listener {
   readonly #hub: Hub
+  readonly #arrivals: Arrivals
   readonly #options: ListenOptions
   readonly #http: HttpServer | HttpsServer
-  readonly #pending = new PendingRequests()
+  readonly requests = new PendingRequests()
   /** With TLS all sockets: the HTTP server does not track a socket before the TLS handshake is done. */
   readonly #sockets = new Set<Socket>()
   /** The bound address. */
@@ -78,8 +80,9 @@ export class Listener {
   readonly #limitedLog: RateLimitedLog
 
   /** @throws FwsError `ERR_OPTION` if key, certificate or authorities cannot be used. */
-  constructor(hub: Hub, upgrades: Upgrades, options: ListenOptions) {
+  constructor(hub: Hub, arrivals: Arrivals, upgrades: Upgrades, options: ListenOptions) {
     this.#hub = hub
+    this.#arrivals = arrivals
     this.#options = options
     this.#limitedLog = new RateLimitedLog(hub.log, ...LINES_PER_MINUTE)
     const headersTimeout = Math.ceil(options.headersTimeout)
@@ -109,7 +112,7 @@ export class Listener {
     const request: RequestListener = (req, res) => {
       // Not per connection: headersTimeout applies until the headers are complete, and a timer costs memory.
       req.socket.setTimeout(options.idleTimeout)
-      if (!this.#pending.add(req, res)) return
+      if (!this.requests.add(req, res)) return
       // The peer may reset the connection during the response.
       res.on('error', error => hub.log.debug({ err: error }, 'request'))
       answer(req, res)
@@ -124,7 +127,7 @@ export class Listener {
     // `shouldUpgradeCallback` of Node 24.9 decides the same, but loses bytes behind the request.
     this.#http.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // A response to an earlier request would be written between the frames.
-      if (this.#pending.has(socket)) socket.destroy()
+      if (this.requests.has(socket)) socket.destroy()
       else if (offersWebSocket(req)) upgrades.handle(req, socket as ByteStream, head)
       else {
         socket.unshift(withoutOffer(req, head))
@@ -133,7 +136,7 @@ export class Listener {
     })
     this.#http.on('timeout', (socket: Duplex) => {
       // While a filter works on the response the peer is idle; filters have their own deadline.
-      if (socket.writableLength > 0 || !this.#pending.has(socket)) socket.destroy()
+      if (socket.writableLength > 0 || !this.requests.has(socket)) socket.destroy()
     })
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#badRequest(error, socket))
     if (options.key !== undefined) {
@@ -188,7 +191,7 @@ export class Listener {
   close(): Promise<void> {
     this.#http.close()
     this.#http.closeIdleConnections()
-    return this.#pending.answered()
+    return this.requests.answered()
   }
 
   closeAll(): void {
@@ -225,17 +228,17 @@ export class Listener {
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
     if (isHealthCheck(req, this.#options.healthPath)) {
-      end(res, 200, 'ok\n')
+      answerWith(res, refusal(200, 'ok'))
       return
     }
     const refused = this.#check(req)
     if (refused !== undefined) {
-      this.#refuse(res, refused)
+      this.#refuse(req, res, refused)
       return
     }
     const outcome = this.#hub.chains.routes.of(req.url!).request.run(req, res, this.#hub)
-    if (isPromise(outcome)) (outcome as Promise<unknown>).then(late => this.#finish(late, res))
-    else this.#finish(outcome, res)
+    if (isPromise(outcome)) (outcome as Promise<unknown>).then(late => this.#finish(late, req, res))
+    else this.#finish(outcome, req, res)
   }
 
   #check(req: IncomingMessage): Refusal | undefined {
@@ -246,23 +249,23 @@ export class Listener {
     return undefined
   }
 
-  #finish(outcome: unknown, res: ServerResponse): void {
+  #finish(outcome: unknown, req: IncomingMessage, res: ServerResponse): void {
     if (outcome === FAILED && res.headersSent) res.destroy()
-    else if (outcome === FAILED) end(res, 500, 'internal error\n', { Connection: 'close' })
+    else if (outcome === FAILED) answerWith(res, refusal(500, 'internal error', { Connection: 'close' }))
     else if (outcome !== DROP && !res.headersSent) {
       const Connection = res.shouldKeepAlive ? 'Upgrade' : 'close, Upgrade'
-      this.#refuse(res, refusal(426, 'this is a WebSocket server', { Upgrade: 'websocket', Connection }))
+      this.#refuse(req, res, refusal(426, 'this is a WebSocket server', { Upgrade: 'websocket', Connection }))
     }
   }
 
-  #refuse(res: ServerResponse, { status, reason, headers }: Refusal): void {
-    count(this.#hub.counters.refusals, status)
-    end(res, status, `${reason}\n`, headers)
+  #refuse(req: IncomingMessage, res: ServerResponse, refused: Refusal): void {
+    this.#arrivals.countRefusal(refused, this.#arrivals.remoteOf(req), 'request')
+    answerWith(res, refused)
   }
 
   #badRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
     // Not an HTTP error (a reset, a failed TLS handshake), or in the middle of a response.
-    if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.#pending.has(socket)) {
+    if (!/^(HPE|ERR_HTTP)_/.test(error.code ?? '') || this.requests.has(socket)) {
       // Without the address: the socket has lost it.
       const { authorizationError: problem } = socket as TLSSocket
       if (problem) this.#hub.log.debug({ problem }, 'client certificate refused')
@@ -295,21 +298,9 @@ export class Listener {
   }
 }
 
-function end(res: ServerResponse, status: number, body: string, headers?: Refusal['headers']): void {
-  // Headers that a filter has set, such as Content-Length, belong to another response.
-  for (const name of res.getHeaderNames()) res.removeHeader(name)
-  res.writeHead(status, STATUS_CODES[status] ?? '', {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'X-Content-Type-Options': 'nosniff',
-    'Content-Length': Buffer.byteLength(body),
-    ...headers,
-  })
-  res.end(body)
-}
-
 /** A request of a load balancer. It is answered before the checks: some send no Host, or the address as Host. */
 function isHealthCheck({ method = '', url = '' }: IncomingMessage, path: string | undefined): boolean {
-  if (path === undefined || !/^(?:GET|HEAD|OPTIONS)$/.test(method)) return false
+  if (path === undefined || !SAFE_METHOD.test(method)) return false
   const target = originForm(url)
   return target === path || target.startsWith(`${path}?`)
 }

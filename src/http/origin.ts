@@ -35,6 +35,24 @@ export function originProblem(
   return refused(`: its ${part} is not that of the Host header, ${host}`, PASS_HOST)
 }
 
+/**
+ * The same for a plain request. Browsers send no Origin with some requests, and `null` with forms of pages whose Referrer-Policy is
+ * `no-referrer`. Over TLS and to loopback they also send Sec-Fetch-Site, which pages cannot set (W3C, Fetch Metadata): the relation of
+ * the page to the server.
+ */
+export function requestOriginProblem(
+  headers: IncomingHttpHeaders,
+  allowed: readonly OriginPattern[],
+  isSecure: boolean,
+): string | undefined {
+  const { origin, 'sec-fetch-site': site } = headers
+  if (site === 'same-origin') return undefined
+  if (origin !== undefined) return originProblem(headers, allowed, isSecure)
+  const isForeign = site === 'cross-site' || site === 'same-site'
+  if (!isForeign || allowed.some(matches => matches(undefined, ''))) return undefined
+  return `a request of a page of another origin (Sec-Fetch-Site: ${site}) needs an Origin header that is allowed; see --origins`
+}
+
 function parse(url: string): URL | undefined {
   return URL.canParse(url) ? new URL(url) : undefined
 }

@@ -4,16 +4,14 @@ import { FAILED, type Outcome } from '../chain/chain.ts'
 import { DROP } from '../contract/drop.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { linger } from '../kit/linger.ts'
-
-/** A response without a body (RFC 9110, section 6.4.1). */
-const NOT_MODIFIED = 304
+import { lineFields } from '../kit/respond.ts'
 
 export function refusal(status: number, reason?: string, headers?: Record<string, string>): Refusal {
   return { status, reason, headers }
 }
 
 /**
- * The refusal of a handshake after the connect chain; `undefined` if it is accepted. A failed filter is 500.
+ * The refusal of a request after the connect chain; `undefined` if it is accepted. A failed filter is 500.
  *
  * @param requested - arguments of `client.refuse()`.
  */
@@ -33,16 +31,8 @@ export function answer(
     socket.destroy()
     return
   }
-  const body = status === NOT_MODIFIED ? '' : `${reason ?? STATUS_CODES[status] ?? status}\n`
-  const lines = Object.entries({
-    Connection: 'close',
-    ...(status !== NOT_MODIFIED && {
-      'Content-Type': 'text/plain; charset=utf-8',
-      'Content-Length': String(Buffer.byteLength(body)),
-      'X-Content-Type-Options': 'nosniff',
-    }),
-    ...headers,
-  }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const { headers: fields, body } = lineFields(status, reason, headers)
+  const lines = Object.entries({ Connection: 'close', ...fields }).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   linger(socket)
 }

@@ -1,13 +1,15 @@
+import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { type Chains, handlersOf } from '../chain/chains.ts'
 import { checkOrder, type DisconnectOrder } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
-import type { Attached, Audience, Client, Target, TrustedSource } from '../contract/client.ts'
+import type { Admission, Attached, Audience, Client, Target, TrustedSource } from '../contract/client.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import { checkFormat, checkPayload, type Payload } from '../contract/payload.ts'
 import type { Closed } from '../contract/peer.ts'
+import type { Refusal } from '../contract/refusal.ts'
 import type { Bus, Carrier } from '../contract/storage.ts'
 import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
@@ -33,6 +35,7 @@ export interface HubHost {
   /** Whether new clients are accepted: false once the server stops. */
   readonly isAccepting: () => boolean
   stop(why: string): void
+  admit(req: IncomingMessage, as: Admission): Promise<Client | Refusal>
   reportCodec(error: unknown, codec: string): void
   reportTransport(error: unknown, transport: string, id: string): void
 }
@@ -40,7 +43,7 @@ export interface HubHost {
 /** The clients and topics of a node; implements the Server that filters see. */
 export class Hub implements ClientHost {
   readonly clients = new Map<string, ServerClient>()
-  /** Clients that are not open yet: in the connect chain, or just attached. */
+  /** Clients that are not open yet: in the connect chain, admitted or just attached; and those of requests, which never are. */
   readonly arriving = new Set<ServerClient>()
   readonly chains: Chains
   readonly limits: Limits
@@ -125,16 +128,12 @@ export class Hub implements ClientHost {
     this.#host.stop(why)
   }
 
-  attach(transport: Transport, source?: TrustedSource): Attached {
+  attach(transport: Transport, from?: Client | TrustedSource): Attached {
     if (!this.#host.isAccepting()) throw new FwsError('ERR_STATE', 'attach() while the server is stopping')
-    if (this.clients.size >= this.limits.maxClients) {
-      throw new FwsError(
-        'ERR_LIMIT',
-        `attach() with ${this.clients.size} clients, --max-clients is ${this.limits.maxClients}`,
-      )
-    }
-    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame, source })
-    this.arriving.add(client)
+    const client =
+      from instanceof ServerClient
+        ? from.asStream(transport)
+        : this.#newClient(transport, from as TrustedSource | undefined)
     client.openSoon(transport)
     return {
       client,
@@ -145,9 +144,17 @@ export class Hub implements ClientHost {
     }
   }
 
-  /** Clients that use memory: open, or disconnected with messages still in the chain. */
+  admit(req: IncomingMessage, as: Admission): Promise<Client | Refusal> {
+    return this.#host.admit(req, as)
+  }
+
+  /** Clients that use memory: not open yet, open, or disconnected with messages still in the chain. */
   get population(): number {
-    return this.clients.size + this.#leaving.size
+    return this.arriving.size + this.clients.size + this.#leaving.size
+  }
+
+  get isFull(): boolean {
+    return this.population >= this.limits.maxClients
   }
 
   /** Whether the disconnect chain of a disconnected client has not ended. */
@@ -210,6 +217,21 @@ export class Hub implements ClientHost {
     return new Promise(resolve => {
       this.#whenEmpty.push(resolve)
     })
+  }
+
+  /** @param source - checked, since permits do not apply to it: a mistake, such as a refusal of `admit`, must not become one. */
+  #newClient(transport: Transport, source: TrustedSource | undefined): ServerClient {
+    if (source !== undefined && !Number.isInteger(source.after)) {
+      const message = 'attach() takes a client of admit(), or a source with the order of a filter in "after"'
+      throw new FwsError('ERR_STATE', `${message}, received ${shown(source)}`)
+    }
+    if (this.isFull) {
+      const message = `attach() with ${this.population} clients, --max-clients is ${this.limits.maxClients}`
+      throw new FwsError('ERR_LIMIT', message)
+    }
+    const client = new ServerClient(this, { remote: transport.remote, frame: transport.frame, source })
+    this.arriving.add(client)
+    return client
   }
 
   #leave(client: ServerClient, topic: Topic): void {

@@ -5,6 +5,7 @@ import type { ChainHost } from '../chain/chain.ts'
 import { type Chains, compileChains } from '../chain/chains.ts'
 import { ErrorReport } from '../chain/report.ts'
 import type { CoreOptions } from '../config/options.ts'
+import type { Server } from '../contract/client.ts'
 import { Deadlines, unlessAborted } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { Checks, Counters } from '../contract/metrics.ts'
@@ -44,6 +45,8 @@ export interface Assembly {
   /** Why a filter has called `server.stop()`; `onStop` is called then. */
   stopAsked: string | undefined
   onStop: () => void
+  /** Set by the owner of the listener; called for `server.admit`. */
+  onAdmit: Server['admit']
   /** Releases standard output and closes the storage. */
   close(): Promise<void>
   /** Ends the timers of all filters. MUST be called before the filters are stopped. */
@@ -112,6 +115,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       state: 'starting',
       stopAsked: undefined,
       onStop: () => {},
+      onAdmit: () => Promise.reject(new FwsError('ERR_STATE', 'admit() needs a server that listens')),
       close,
       endTimers,
       hub: new Hub({
@@ -129,6 +133,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         }),
         storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
+        admit: (req, as) => assembly.onAdmit(req, as),
         stop: why => {
           assembly.stopAsked ??= why
           assembly.onStop()

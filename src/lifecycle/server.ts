@@ -11,6 +11,8 @@ import { defineFilter } from '../contract/define-filter.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
+import { Admissions } from '../http/admissions.ts'
+import { Arrivals } from '../http/arrivals.ts'
 import { Listener } from '../http/listener.ts'
 import { readOriginPattern } from '../http/origin-pattern.ts'
 import { readProxies } from '../http/proxies.ts'
@@ -29,7 +31,7 @@ import { Undo } from './undo.ts'
 
 const STDERR = 2
 /** Methods of a RunningServer that also work without their object: `const { close } = await createServer()`. */
-const BOUND = ['broadcast', 'publish', 'disconnect', 'stop', 'attach', 'close', 'reload'] as const
+const BOUND = ['broadcast', 'publish', 'disconnect', 'stop', 'attach', 'admit', 'close', 'reload'] as const
 /** Milliseconds of the longest timer in Node. */
 const MAX_TIMER = 2_147_483_647
 
@@ -125,17 +127,19 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const { options, hub, storage } = assembly
   const consumer = new Consumer(hub)
   const proxies = readProxies(options['trust-proxy'])
-  const upgrades = new Upgrades(hub, {
+  const arrivals = new Arrivals(hub, {
     origins: options.origins.map(readOriginPattern),
     proxies,
-    maxPayload: options['max-payload'],
-    maxControl: options['max-control'],
-    compressFrom: options.compress ? options['compress-threshold'] : undefined,
     handshakeTimeout: options['handshake-timeout'] * 1000,
-    heartbeat: options.heartbeat * 1000,
     isAccepting: () => assembly.state === 'listening',
     isHostAllowed: host => listener.isHostAllowed(host),
     remoteOf: socket => listener.remoteOf(socket),
+  })
+  const upgrades = new Upgrades(hub, arrivals, {
+    maxPayload: options['max-payload'],
+    maxControl: options['max-control'],
+    compressFrom: options.compress ? options['compress-threshold'] : undefined,
+    heartbeat: options.heartbeat * 1000,
   })
   const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())
@@ -143,7 +147,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   addStops(assembly, undo)
   let listener: Listener
   try {
-    listener = new Listener(hub, upgrades, {
+    listener = new Listener(hub, arrivals, upgrades, {
       port: options.port,
       host: options.host,
       hosts: options.hosts,
@@ -157,6 +161,8 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
       headersTimeout: options['handshake-timeout'] * 1000,
       idleTimeout: idleTimeoutOf(options),
     })
+    const admissions = new Admissions(arrivals, req => listener.requests.find(req))
+    assembly.onAdmit = (req, as) => admissions.admit(req, as)
     undo.add('ending the heartbeat', () => upgrades.stop())
     await unlessAborted(hub.fabric?.start(), signal)
     await startFilters(assembly.filters, hub, options['filter-timeout'] * 1000, signal)
@@ -171,7 +177,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   }
   log.info({ url: listener.url, filters: plan.filters.map(filter => filter.asked) }, `listening on ${listener.url}`)
 
-  const server = new Running(assembly, listener, upgrades, undo)
+  const server = new Running(assembly, listener, arrivals, undo)
   assembly.onStop = () => server.stopAsAsked()
   // A filter may have asked for the stop while the server started.
   if (assembly.stopAsked !== undefined) assembly.onStop()
@@ -185,18 +191,18 @@ class Running extends ServerView implements RunningServer {
   readonly closed: Promise<void>
   readonly #assembly: Assembly
   readonly #listener: Listener
-  readonly #upgrades: Upgrades
+  readonly #arrivals: Arrivals
   readonly #undo: Undo
   #closing: Promise<void> | undefined
   #settle = () => {}
 
-  constructor(assembly: Assembly, listener: Listener, upgrades: Upgrades, undo: Undo) {
+  constructor(assembly: Assembly, listener: Listener, arrivals: Arrivals, undo: Undo) {
     super(assembly.hub)
     this.url = listener.url
     this.log = assembly.log
     this.#assembly = assembly
     this.#listener = listener
-    this.#upgrades = upgrades
+    this.#arrivals = arrivals
     this.#undo = undo
     this.closed = new Promise(resolve => {
       this.#settle = resolve
@@ -231,7 +237,7 @@ class Running extends ServerView implements RunningServer {
     const { hub, options } = this.#assembly
     this.#assembly.state = 'draining'
     const others = this.#listener.close()
-    this.#upgrades.refusePending()
+    this.#arrivals.refusePending()
     try {
       await drain(hub, options.drain * 1000, others)
     } finally {

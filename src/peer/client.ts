@@ -63,7 +63,7 @@ export interface ClientHost extends Server {
 export interface Arrival {
   readonly id?: string | undefined
   readonly remote: string
-  readonly handshake?: Handshake
+  readonly handshake?: RequestHandshake
   /** The chains of its path. Default: those of paths without a claim. */
   readonly route?: Route
   /** Framing until the handshake negotiates another one. */
@@ -72,16 +72,19 @@ export interface Arrival {
   readonly source?: TrustedSource | undefined
 }
 
+/** A handshake that keeps its request, 1 KiB of memory, until the client is open. */
+type RequestHandshake = Handshake & { releaseRequest?(): void }
+
 interface Ending {
   readonly code: number
   readonly reason: string
 }
 
 /**
- * Where a client is in its life. `arriving`: its open chain has not begun. `closing`: this side has ended it, or the peer
- * has sent a Close frame. `gone`: its transport has ended.
+ * Where a client is in its life. `arriving`: its open chain has not begun. `accepted`: nor has it a transport, but its request has
+ * passed the connect chain. `closing`: this side has ended it, or the peer has sent a Close frame. `gone`: its transport has ended.
  */
-type Stage = 'arriving' | 'open' | 'closing' | 'gone'
+type Stage = 'arriving' | 'accepted' | 'open' | 'closing' | 'gone'
 
 /** A message that its transport has decoded already. */
 class Viewed {
@@ -100,7 +103,7 @@ type Received = Payload | Viewed
 export class ServerClient implements Client, Subject, MailboxOwner<Received>, OutboxOwner {
   readonly id: string
   readonly remote: string
-  readonly handshake: Handshake | undefined
+  readonly handshake: RequestHandshake | undefined
   readonly outbox: Member
   /** Set by `refuse`, or by a `disconnect` before the handshake was answered. */
   refusal: Refusal | undefined
@@ -155,7 +158,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   get transport(): string {
-    return this.#transport?.name ?? 'websocket'
+    return this.#transport?.name ?? ((this.handshake?.kind ?? 'websocket') === 'websocket' ? 'websocket' : 'http')
   }
 
   get server(): Server {
@@ -213,6 +216,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return this.#transport !== undefined
   }
 
+  /** Its request has passed the connect chain, and it has no transport. */
+  get isAccepted(): boolean {
+    return this.#stage === 'accepted' && this.#transport === undefined
+  }
+
   /** Open, and neither side has begun to close it. */
   get isOpen(): boolean {
     return this.#stage === 'open'
@@ -227,7 +235,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     checkPayload('send', payload)
     checkFormat(format)
     if (this.#isPlainlyOpen) this.hub.fanout.sendPayload(this.outbox, payload, format)
-    else this.sendEncoded(this.outbox.wire.encode(payload, format))
+    else this.sendEncoded(this.#openable('send').outbox.wire.encode(payload, format))
   }
 
   sendJson(value: unknown, format?: string): void {
@@ -238,7 +246,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     checkPayload('answer', payload)
     checkFormat(format)
     if (this.#isPlainlyOpen) this.hub.fanout.sendPayload(this.outbox, payload, format)
-    else this.#deliver(this.outbox.wire.encode(payload, format), true)
+    else this.#deliver(this.#openable('answer').outbox.wire.encode(payload, format), true)
     return DROP
   }
 
@@ -275,7 +283,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   refuse(status: number, reason?: string, headers?: Readonly<Record<string, string>>): Drop {
-    if (this.#transport !== undefined)
+    if (this.#transport !== undefined || this.#stage === 'accepted')
       throw new FwsError('ERR_STATE', 'refuse() works in connect handlers only; later use disconnect()')
     const asked = { status, reason, headers }
     checkRefusal(asked)
@@ -333,7 +341,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   hold(): void {
-    const pending = this.#pending ?? new Pending()
+    const pending = this.#openable('hold').#pending ?? new Pending()
     pending.hold(this)
     if (this.isAdmitted) this.hub.leaveAll(this)
     this.#pending = pending
@@ -361,7 +369,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   disconnect(code = 1000, reason = ''): Drop {
     checkCloseCode(code)
-    if (this.#transport === undefined) {
+    if (this.isAccepted) {
+      this.abandoned()
+    } else if (this.#transport === undefined) {
       this.refusal ??= { status: 403, reason: undefined, headers: undefined }
     } else if (!this.#isEnding) {
       this.hub.fanout.flushOne(this.outbox)
@@ -402,7 +412,27 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.terminate()
   }
 
-  /** The peer disconnected before its handshake was answered. */
+  /** Its request has passed the connect chain: it gets a transport, or goes with its response. */
+  accept(): void {
+    this.#stage = 'accepted'
+    this.hub.arriving.add(this)
+  }
+
+  /** @throws FwsError `ERR_STATE` unless it was accepted for a stream of this framing, and still is. */
+  asStream({ frame }: Transport): this {
+    const problem =
+      this.handshake?.kind !== 'stream' || this.#transport !== undefined
+        ? 'attach() takes a client that admit() returned for a stream, once'
+        : !this.isAccepted
+          ? `attach() of client ${this.id}, which is not connected`
+          : frame !== this.#frame
+            ? 'attach() takes a transport with the frame function that admit() was given'
+            : undefined
+    if (problem === undefined) return this
+    throw new FwsError('ERR_STATE', problem)
+  }
+
+  /** It has gone before it was open. */
   abandoned(): void {
     this.#leave()
   }
@@ -525,6 +555,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #runOpen(transport: Transport): Promise<unknown> | undefined {
     this.hub.arriving.delete(this)
     if (this.#isEnding) return undefined
+    this.handshake?.releaseRequest?.()
     this.#stage = 'open'
     this.outbox.open(transport)
     this.hub.fanout.flushOne(this.outbox)
@@ -542,6 +573,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#source === undefined) return permits.empty ? this.hub : new ActingServer(this.hub, permits, this)
     const { topic } = this.#source
     return topic === undefined ? this.hub : new TopicServer(this.hub, topic)
+  }
+
+  /** This client. @throws FwsError `ERR_STATE` if it has a response in place of messages. */
+  #openable(operation: string): this {
+    if (this.handshake?.kind !== 'request') return this
+    const message = `${operation}() needs a client that gets messages; client ${this.id} is a request, which gets one response`
+    throw new FwsError('ERR_STATE', message)
   }
 
   /** Whether a frame goes straight to its queue. */
@@ -614,6 +652,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
   #leave(): void {
     this.#stage = 'gone'
+    this.hub.arriving.delete(this)
     this.outbox.close()
     this.#abort?.abort()
     this.#callGone()

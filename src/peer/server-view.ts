@@ -1,7 +1,9 @@
-import type { Attached, Audience, Client, Server, Target, TrustedSource } from '../contract/client.ts'
+import type { IncomingMessage } from 'node:http'
+import type { Admission, Attached, Audience, Client, Server, Target, TrustedSource } from '../contract/client.ts'
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import type { Payload } from '../contract/payload.ts'
+import type { Refusal } from '../contract/refusal.ts'
 import type { Transport } from '../contract/transport.ts'
 
 /** A server that passes every call on to another one. Subclasses change or add what they need. */
@@ -42,7 +44,10 @@ export class ServerView implements Server {
   stop(why: string): void {
     this.#server.stop(why)
   }
-  attach(transport: Transport, source?: TrustedSource): Attached {
-    return this.#server.attach(transport, source)
+  attach(transport: Transport, from?: Client | TrustedSource): Attached {
+    return this.#server.attach(transport, from)
+  }
+  admit(req: IncomingMessage, as: Admission): Promise<Client | Refusal> {
+    return this.#server.admit(req, as)
   }
 }

@@ -62,6 +62,7 @@ export function fakeClient({
     attach: () => {
       throw new Error('a fake client has no server to attach to; use testServer')
     },
+    admit: () => Promise.reject(new Error('a fake client has no server to admit requests; use createServer')),
   } as unknown as Server
   const client = {
     id,

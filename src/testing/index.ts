@@ -9,6 +9,7 @@ import type { Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import { refusalOf } from '../http/refusal.ts'
+import type { Hub } from '../hub/hub.ts'
 import { assemble } from '../lifecycle/assembly.ts'
 import { Consumer } from '../lifecycle/consumer.ts'
 import { addStops, startFilters } from '../lifecycle/filter-setup.ts'
@@ -21,8 +22,10 @@ import { frame, MemoryTransport } from './transport.ts'
 export { DelayedStreams, type DelayOptions, type StreamFaults } from './delayed-streams.ts'
 export { type FakeClient, fakeClient } from './fake-client.ts'
 
-/** The handshake of a test client. */
+/** The request of a test client. */
 export interface Caller {
+  /** Default: `websocket`. */
+  kind?: 'websocket' | 'stream'
   /** Request target. Default: `/`. */
   url?: string
   headers?: Readonly<Record<string, string>>
@@ -43,6 +46,13 @@ export interface TestClient {
   leave(code?: number, reason?: string): Promise<void>
 }
 
+/** An admitted request without a socket. */
+export interface TestRequest {
+  readonly client: Client
+  /** Ends the response. */
+  end(): void
+}
+
 /** A server without a listener. */
 export interface TestServer {
   readonly server: Server
@@ -52,6 +62,12 @@ export interface TestServer {
   readonly printed: string
   /** @throws Refused if a connect filter refuses. */
   connect(caller?: Caller): Promise<TestClient>
+  /**
+   * Admits a plain request, as `server.admit` does.
+   *
+   * @throws Refused if a connect filter refuses.
+   */
+  request(caller?: Omit<Caller, 'kind'>): Promise<TestRequest>
   /** Runs the consumer chain with an event. */
   publish(channel: string, payload: Payload): Promise<void>
   /** Delivers all sent messages. */
@@ -59,12 +75,17 @@ export interface TestServer {
   stop(): Promise<void>
 }
 
-/** A connect filter has refused the handshake. */
+/** A connect filter has refused the client. */
 export class Refused extends Error {
   readonly status: number
-  constructor({ status, reason }: Refusal) {
+  readonly reason: string | undefined
+  readonly headers: Refusal['headers']
+
+  constructor({ status, reason, headers }: Refusal) {
     super(`refused with ${status}${reason === undefined ? '' : `: ${reason}`}`)
     this.status = status
+    this.reason = reason
+    this.headers = headers
   }
 }
 
@@ -119,21 +140,17 @@ export async function testServer(
     get printed() {
       return printed
     },
-    connect: async caller => {
-      const handshake = handshakeOf(caller ?? {})
-      const route = hub.chains.routes.of(caller?.url ?? '/')
-      const client = new ServerClient(hub, { remote: caller?.remote ?? '127.0.0.1', handshake, route, frame })
-      hub.arriving.add(client)
-      const outcome = await route.connect.run(client)
-      hub.arriving.delete(client)
-      const refused = refusalOf(client.refusal, outcome)
-      if (refused !== undefined) {
-        client.abandoned()
-        throw new Refused(refused)
-      }
-      const transport = new MemoryTransport(client)
+    connect: async (caller = {}) => {
+      const { kind = 'websocket' } = caller
+      const client = await arrive(hub, caller, kind)
+      const transport = new MemoryTransport(client, kind)
       client.open(transport)
       return testClient(client, transport)
+    },
+    request: async (caller = {}) => {
+      const client = await arrive(hub, caller, 'request')
+      client.accept()
+      return { client, end: () => client.abandoned() }
     },
     publish: async (channel, payload) => {
       await consumer.handle({ channel, payload })
@@ -182,6 +199,20 @@ function inOne(handlers: readonly Handler[]): Handler {
   }
 }
 
+/** Runs the connect chain. @throws Refused */
+async function arrive(hub: Hub, caller: Caller, kind: Handshake['kind']): Promise<ServerClient> {
+  const { url = '/', remote = '127.0.0.1' } = caller
+  const route = hub.chains.routes.of(url)
+  const client = new ServerClient(hub, { remote, handshake: handshakeOf(caller, kind), route, frame })
+  hub.arriving.add(client)
+  const outcome = await route.connect.run(client)
+  hub.arriving.delete(client)
+  const refused = refusalOf(client.refusal, outcome)
+  if (refused === undefined) return client
+  client.abandoned()
+  throw new Refused(refused)
+}
+
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {
   const { fanout } = client.hub
   const idle = () => new Promise<void>(resolve => client.whenIdle(resolve))
@@ -204,10 +235,11 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
   }
 }
 
-function handshakeOf({ url = '/', headers = {}, protocols = [] }: Caller): Handshake {
+function handshakeOf({ url = '/', headers = {}, protocols = [] }: Caller, kind: Handshake['kind']): Handshake {
   return {
+    kind,
     request: undefined,
-    url: new URL(url, 'ws://test'),
+    url: new URL(url, kind === 'websocket' ? 'ws://test' : 'http://test'),
     headers: { host: 'test', ...lowerCased(headers) },
     protocols,
     protocol: undefined,

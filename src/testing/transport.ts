@@ -19,7 +19,7 @@ export function frame(payload: Payload): Buffer {
 
 /** A transport that collects messages in an array. */
 export class MemoryTransport implements Transport {
-  readonly name = 'websocket'
+  readonly name: string
   readonly remote = '127.0.0.1'
   readonly frame = frame
   readonly received: Payload[] = []
@@ -27,8 +27,9 @@ export class MemoryTransport implements Transport {
   ending: { code: number; reason: string } | undefined
   readonly #client: ServerClient
 
-  constructor(client: ServerClient) {
+  constructor(client: ServerClient, name = 'websocket') {
     this.#client = client
+    this.name = name
     this.socket = new Duplex({
       read() {},
       write: (chunk: Buffer, _encoding, done) => {

@@ -7,6 +7,13 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Client, DROP, type Payload } from '../../src/index.ts'
 import { ask, frame, handshake, RawPeer, TEXT } from '../support/frames.ts'
 import { gate } from '../support/gate.ts'
+import {
+  FOREIGN_ORIGINS,
+  foreignHosts,
+  LISTED_ORIGINS,
+  MALFORMED_HOSTS,
+  NO_ORIGINS,
+} from '../support/hostile-headers.ts'
 import { Peer, raw, serve, until } from '../support/peer.ts'
 import { upgradeStatus } from '../support/upgrade.ts'
 
@@ -182,7 +189,7 @@ describe('upgrade headers', () => {
     ['with a body', (url: string) => `${handshake(url, { 'Content-Length': '4' })}body`],
     ['with a chunked body', (url: string) => `${handshake(url, { 'Transfer-Encoding': 'chunked' })}0\r\n\r\n`],
     ['with two Hosts', (url: string) => handshake(url, { host: 'localhost' })],
-    ...['', 'local host', 'user@localhost', 'localhost/path', 'localhost:port', '[::1', 'a,b@c', 'h\u00f6st'].map(
+    ...MALFORMED_HOSTS.map(
       host => [`with the Host ${JSON.stringify(host)}`, (url: string) => handshake(url, { Host: host })] as const,
     ),
   ] as const) {
@@ -396,11 +403,7 @@ describe('the Origin of a browser', () => {
   it('is refused with 403 if the host or the port differs', async t => {
     const server = await serve(t, { filters: [] })
     const { host } = new URL(server.url)
-    for (const [origin, part] of [
-      ['http://evil.example', 'host'],
-      ['http://127.0.0.1:1', 'port'],
-      ['http://localhost', 'host'],
-    ]) {
+    for (const [origin, part] of FOREIGN_ORIGINS) {
       const answer = await ask(server.url, handshake(server.url, { Origin: origin }))
       const why = `its ${part} is not that of the Host header, ${host}; if a proxy replaced Host`
       assert.equal(answer.status, 403)
@@ -411,26 +414,15 @@ describe('the Origin of a browser', () => {
 
   it('is refused if it is null or not a URL', async t => {
     const server = await serve(t, { filters: [] })
-    for (const origin of ['null', '', 'file://', 'nonsense']) {
+    for (const origin of NO_ORIGINS) {
       assert.equal(await upgradeStatus(server.url, { headers: { Origin: origin } }), 403, JSON.stringify(origin))
     }
   })
 
   it('is allowed if it is in --origins, and only then', async t => {
-    const server = await serve(t, { filters: [], origins: ['https://a.example', 'http://b.example:8080'] })
-    const statuses = []
-    for (const origin of [
-      'https://a.example',
-      'https://a.example:443',
-      'http://b.example:8080',
-      'http://a.example',
-      'https://b.example:8080',
-      'https://sub.a.example',
-      'https://a.example.evil',
-    ]) {
-      statuses.push(await upgradeStatus(server.url, { origin }))
-    }
-    assert.deepEqual(statuses, [101, 101, 101, 403, 403, 403, 403])
+    const server = await serve(t, { filters: [], origins: LISTED_ORIGINS.origins })
+    for (const [origin, isAllowed] of LISTED_ORIGINS.cases)
+      assert.equal(await upgradeStatus(server.url, { origin }), isAllowed ? 101 : 403, origin)
   })
 
   it('of a program may have the scheme of the WebSocket or a slash at the end, and file:// passes by name', async t => {
@@ -487,13 +479,7 @@ describe('the Host, on a loopback bind', () => {
   it('of another name is refused with 403, in handshakes and plain requests', async t => {
     const server = await serve(t, { filters: [{ request: (_, res) => void res.end('private') }] })
     const { port } = new URL(server.url)
-    for (const host of [
-      'evil.example',
-      `evil.example:${port}`,
-      '10.0.0.1',
-      'localhost.evil.example',
-      '127.0.0.1.evil',
-    ]) {
+    for (const host of foreignHosts(port)) {
       const upgrade = await ask(server.url, handshake(server.url, { Host: host }))
       assert.deepEqual([upgrade.status, upgrade.body], [403, `host ${host} is not served here; see --hosts\n`])
       const plain = await ask(server.url, get(server.url, { Host: host }))

@@ -155,6 +155,40 @@ describe('testServer', () => {
     }
   })
 
+  it('request admits a plain request, until end', async t => {
+    const seen: unknown[] = []
+    const guard: FilterModule = {
+      connect: client => {
+        seen.push(client.handshake!.kind, client.handshake!.url.href)
+        if (client.handshake!.headers.key !== 'sesame')
+          return client.refuse(401, 'no key', { 'WWW-Authenticate': 'Key' })
+      },
+      open: () => assert.fail('not opened'),
+    }
+    const server = await serve(t, [guard])
+    await assert.rejects(server.request(), {
+      message: 'refused with 401: no key',
+      status: 401,
+      reason: 'no key',
+      headers: { 'WWW-Authenticate': 'Key' },
+    })
+    const { client, end } = await server.request({ url: '/a', headers: { Key: 'sesame' } })
+    assert.throws(() => client.send('x'), { code: 'ERR_STATE' })
+    assert.deepEqual([client.signal.aborted, server.server.clients.size], [false, 0])
+    end()
+    assert.deepEqual([client.signal.aborted, seen], [true, ['request', 'http://test/', 'request', 'http://test/a']])
+  })
+
+  it('connect opens the client of a stream too', async t => {
+    const server = await serve(t, [{ open: client => client.send('hello') }])
+    const { client, received } = await server.connect({ kind: 'stream', url: '/s' })
+    server.flush()
+    assert.deepEqual(
+      [client.handshake!.kind, client.handshake!.url.href, client.transport, received],
+      ['stream', 'http://test/s', 'stream', ['hello']],
+    )
+  })
+
   it('publish runs the consumer chain, and delivers its messages', async t => {
     const server = await serve(t, [
       {
@@ -412,6 +446,7 @@ describe('fakeClient', () => {
 
   it('has the id, address and handshake of the test', () => {
     const handshake: Handshake = {
+      kind: 'websocket',
       request: undefined,
       url: new URL('ws://test/room'),
       headers: {},
@@ -440,6 +475,11 @@ describe('fakeClient', () => {
       message: 'a fake client has no server to attach to; use testServer',
     })
   })
+
+  it('admits no requests', () =>
+    assert.rejects(fakeClient().server.admit({} as never, { for: 'request' }), {
+      message: 'a fake client has no server to admit requests; use createServer',
+    }))
 
   it('has the counters that a filter may read', () => {
     assert.equal(fakeClient().server.counters?.messages, 0)
