@@ -158,7 +158,8 @@ export const setup = async ({ options: chosen, log, untrustedFolders }: Host<typ
     request(req: IncomingMessage, res: ServerResponse): ServerResponse {
       res.setHeader('Content-Security-Policy', chosen['pages-csp'])
       res.setHeader('X-Content-Type-Options', 'nosniff')
-      res.setHeader('Referrer-Policy', 'no-referrer')
+      // With `no-referrer` a form would hide the Origin, and its POST be refused.
+      res.setHeader('Referrer-Policy', 'same-origin')
       res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
       // Without the query: it may contain a token.
       res.once('finish', () =>

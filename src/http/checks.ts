@@ -49,6 +49,11 @@ export function admissionProblem(req: IncomingMessage, checks: Checks): Refusal 
   )
 }
 
+/** The refusal of a plain request that changes something and comes from a page of another origin (CSRF). */
+export function changeProblem(req: IncomingMessage, checks: Checks): Refusal | undefined {
+  return SAFE_METHOD.test(req.method!) ? undefined : pageProblem(req, checks)
+}
+
 /** The refusal of a handshake (RFC 6455, section 4.2.1). */
 export function handshakeProblem(req: IncomingMessage, checks: Checks): Refusal | undefined {
   const malformed = malformedOf(req)

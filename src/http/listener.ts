@@ -23,7 +23,7 @@ import { tlsFailureOf } from '../kit/tls-failure.ts'
 import type { ByteStream } from '../websocket/endpoint.ts'
 import { Accepted } from './accepted.ts'
 import type { Arrivals } from './arrivals.ts'
-import { requestProblem, SAFE_METHOD } from './checks.ts'
+import { changeProblem, requestProblem, SAFE_METHOD } from './checks.ts'
 import { listenOn, socketPath, urlOf } from './listen.ts'
 import { offersWebSocket, withoutOffer } from './offered-protocol.ts'
 import { PendingRequests } from './pending-requests.ts'
@@ -246,7 +246,7 @@ export class Listener {
     if (problem !== undefined) return problem
     // RFC 9110, section 10.1.1.
     if (!/^(?:100-continue)?$/i.test(req.headers.expect ?? '')) return refusal(417, 'only 100-continue can be expected')
-    return undefined
+    return changeProblem(req, this.#arrivals.checks)
   }
 
   #finish(outcome: unknown, req: IncomingMessage, res: ServerResponse): void {

@@ -171,7 +171,7 @@ describe('pages', () => {
       const { headers } = await get(http, path)
       assert.match(String(headers['content-security-policy']), /^default-src 'self'; .*frame-ancestors 'none'$/)
       assert.equal(headers['x-content-type-options'], 'nosniff')
-      assert.equal(headers['referrer-policy'], 'no-referrer')
+      assert.equal(headers['referrer-policy'], 'same-origin')
     }
   })
 

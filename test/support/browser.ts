@@ -29,7 +29,7 @@ const BLANK = 0.999
 export const skipWithoutBrowser: string | false = chromiumBinary() === undefined && noChromium()
 
 /** Starts a headless Chromium with a fake microphone and camera; it is closed after the test. */
-export async function browser(t: Test): Promise<Browser> {
+export async function browser(t: Test, ...more: readonly string[]): Promise<Browser> {
   const executablePath = chromiumBinary()
   if (executablePath === undefined) throw new Error(noChromium())
   const started = await chromium.launch({
@@ -41,6 +41,7 @@ export async function browser(t: Test): Promise<Browser> {
       '--autoplay-policy=no-user-gesture-required',
       '--use-fake-ui-for-media-stream',
       '--use-fake-device-for-media-stream',
+      ...more,
     ],
   })
   t.after(() => started.close())
