@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http, { Agent, createServer as createHttp, type IncomingMessage } from 'node:http'
 import https, { type RequestOptions } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import {
   type Client,
   DROP,
@@ -16,7 +17,7 @@ import {
   type Transport,
 } from '../../src/index.ts'
 import { ResponseStream } from '../../src/kit/index.ts'
-import { authority, pemFiles, signed } from '../support/certificates.ts'
+import { authority, pemFiles, selfSignedFiles, signed } from '../support/certificates.ts'
 import { door, eventFrame } from '../support/door.ts'
 import { ask } from '../support/frames.ts'
 import { gate } from '../support/gate.ts'
@@ -821,6 +822,22 @@ describe('the stream of a client', () => {
       if (by !== 'the peer') assert.deepEqual([stream.text, stream.ended], ['data: last\n\n', ended])
       assert.equal(clients[0]!.signal.aborted, true)
       await until(() => server.clients.size === 0)
+    })
+
+  for (const isEncrypted of [false, true])
+    it(`is closed when the peer ends its side, ${isEncrypted ? 'over TLS' : 'without TLS'}`, async t => {
+      const { events, filter: record } = recorded()
+      const { files } = await selfSignedFiles(t)
+      const server = await open(t, [record, door().filter], isEncrypted ? files : {})
+      const to = { host: '127.0.0.1', port: Number(new URL(server.url).port) }
+      const socket = isEncrypted ? connectTls({ ...to, rejectUnauthorized: false }) : connect(to)
+      socket.on('error', () => {}).resume()
+      socket.write(bytes('/stream', { Host: 'localhost' }))
+      await until(() => server.clients.size === 1)
+      socket.end()
+      await until(() => events.length === 2)
+      assert.deepEqual(events[1], ['disconnect', 1006, '', false])
+      await until(() => socket.destroyed)
     })
 
   it('is closed with 1001 when the server stops, after its messages', async t => {
