@@ -79,7 +79,12 @@ describe('fws-server --help', { concurrency: 3 }, () => {
       'help',
       'version',
     ])
-    assert.deepEqual(flagsIn(section(stdout, 'Storage memory:')), ['memory-channels', 'memory-history'])
+    assert.deepEqual(flagsIn(section(stdout, 'Storage memory:')), [
+      'memory-channels',
+      'memory-history',
+      'memory-streams-bytes',
+      'memory-streams-topics',
+    ])
     assert.match(stdout, /^ {2}-p, --port +Port to listen on; 0 selects a free port +\[number\] \[default: 9000\]$/m)
     assert.match(section(stdout, 'Examples:'), /fws-server -f log \.\/my-filter\.ts broadcast/)
   })

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { storageConformance } from '../../../src/testing/storage.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/peer.ts'
 import {
   type RedisCluster,
   type SentinelSet,
   skipWithoutOwn,
+  startRedis,
   startRedisCluster,
   startSentinelSet,
 } from '../../support/redis.ts'
@@ -29,6 +31,51 @@ async function answered<T>(call: () => Promise<T>): Promise<T> {
 }
 
 const ENTRY = { entries: [{ payload: 'x' }] }
+
+describe('redis streams', { skip: skipWithoutOwn }, () => {
+  it('a connection that is cut again and again: calls that are repeated append once, in order, and no gap is without an interruption', async t => {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    const proxy = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
+    t.after(() => proxy.stop())
+    const nodes = [await opened(t, { 'redis-port': proxy.port }), await opened(t, { 'redis-port': proxy.port })]
+    await Promise.all(nodes.map(async node => node.streams.listen('t')))
+    let isDone = false
+    let repeated = 0
+    const say = async (node: StreamNode, n: number, i: number) => {
+      const appends = [{ entries: [{ payload: `${n}:${i}` }, { payload: `${n}:${i}+` }] }]
+      let answer = await node.append('t', appends).catch(() => undefined)
+      while (answer === undefined) {
+        repeated++
+        await until(() => node.streams.isReady(), 'a connection')
+        answer = await node.again('t', appends).catch(() => undefined)
+      }
+    }
+    const appended = Promise.all(
+      nodes.map(async (node, n) => {
+        for (let i = 0; !isDone; i++) await say(node, n, i)
+      }),
+    )
+    for (let cut = 0; cut < 10; cut++) {
+      const before = nodes[0]!.announcements.length
+      await until(() => nodes[0]!.announcements.length > before + 20, 'announcements after a cut')
+      proxy.cut()
+    }
+    isDone = true
+    await appended
+    const { entries } = await nodes[0]!.read('t')
+    assert.ok(repeated > 0)
+    assert.ok(entries.every(({ offset }, i) => offset === i + 1))
+    for (const [n, node] of nodes.entries()) {
+      const own = entries.map(({ payload }) => String(payload)).filter(payload => payload.startsWith(`${n}:`))
+      assert.deepEqual(own, Array.from({ length: own.length / 2 }, (_, i) => [`${n}:${i}`, `${n}:${i}+`]).flat())
+      const announced = node.announced('t')
+      const gaps = announced.filter(({ offset }, i) => offset !== (announced[i - 1]?.offset ?? 0) + 1).length
+      assert.ok(gaps <= node.interruptions.length)
+      for (const entry of announced) assert.deepEqual(entry, entries[entry.offset - 1])
+    }
+  })
+})
 
 describe('redis streams with Sentinels', { skip: skipWithoutOwn }, () => {
   let set: SentinelSet
