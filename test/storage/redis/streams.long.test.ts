@@ -63,7 +63,7 @@ describe('redis streams', { skip: skipWithoutOwn }, () => {
     }
     isDone = true
     await appended
-    const { entries } = await nodes[0]!.read('t')
+    const { entries } = await answered(() => nodes[0]!.read('t'))
     assert.ok(repeated > 0)
     assert.ok(entries.every(({ offset }, i) => offset === i + 1))
     for (const [n, node] of nodes.entries()) {
