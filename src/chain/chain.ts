@@ -7,7 +7,16 @@ import type { Handlers } from '../contract/filter.ts'
 /** Outcome of a chain in which a handler failed; the error has been reported. */
 export const FAILED: unique symbol = Symbol('failed')
 
-export type ChainName = 'accept' | 'connect' | 'open' | 'data' | 'message' | 'disconnect' | 'consumer' | 'request'
+export type ChainName =
+  | 'accept'
+  | 'connect'
+  | 'open'
+  | 'data'
+  | 'message'
+  | 'disconnect'
+  | 'consumer'
+  | 'request'
+  | 'publish'
 export type Outcome<V> = V | Drop | typeof FAILED
 
 // biome-ignore lint/suspicious/noExplicitAny: the erased seam of the chain; handlers of every signature run through one loop, and types.ts gives filters the real ones
@@ -73,7 +82,10 @@ export interface ChainHost {
   readonly deadlines: Deadlines
   /** Called for a message that stops because its client is on hold or closing. */
   held(subject: Subject): void
-  report(error: unknown, where: { chain: ChainName | 'permit'; filter: string; id: string | undefined }): void
+  report(
+    error: unknown,
+    where: { chain: ChainName | 'permit' | 'retain'; filter: string; id: string | undefined },
+  ): void
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Server } from '../contract/client.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { DROP } from '../contract/drop.ts'
 import { FwsError, isForbidden } from '../contract/errors.ts'
-import type { ChannelEvent } from '../contract/filter.ts'
+import type { ChannelEvent, Publication } from '../contract/filter.ts'
 import type { HandlerCounts } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { AcceptedConnection, Peer } from '../contract/peer.ts'
@@ -19,6 +19,7 @@ import {
   type Step,
 } from './chain.ts'
 import { Permits } from './permits.ts'
+import { Retentions } from './retentions.ts'
 import { type Claim, type Route, Routes } from './routes.ts'
 
 /** All chains of one server, with the handlers of all filters. Clients and requests pass those of their route. */
@@ -26,7 +27,9 @@ export interface Chains extends Route {
   readonly accept: Chain<AcceptedConnection>
   readonly data: Chain<Buffer>
   readonly consumer: Chain<ChannelEvent>
+  readonly publish: Chain<Publication>
   readonly permits: Permits
+  readonly retentions: Retentions
   readonly routes: Routes
 }
 
@@ -39,6 +42,7 @@ export const CHAIN_NAMES: readonly ChainName[] = [
   'disconnect',
   'consumer',
   'request',
+  'publish',
 ]
 
 const ofClient = {
@@ -102,6 +106,15 @@ const request: ChainKind<IncomingMessage> = {
   endsOnError: true,
 }
 
+const publish: ChainKind<Publication> = {
+  name: 'publish',
+  drops: true,
+  id: (_, from) => (from as ChainClient | undefined)?.id,
+  rewrite: (publication, verdict) => (isPayload(verdict) ? { ...publication, payload: verdict } : undefined),
+  takes: 'nothing, a string, a Buffer, or DROP',
+  endsOnError: true,
+}
+
 /** Appends the filters' handlers to their chains, in order. */
 export function compileChains(filters: readonly Registered[], host: ChainHost, claims: readonly Claim[] = []): Chains {
   const chain = <V>(kind: ChainKind<V>) => new Chain(kind, stepsOf(kind.name, filters), host)
@@ -117,7 +130,9 @@ export function compileChains(filters: readonly Registered[], host: ChainHost, c
     accept: new Chain(accept, stepsOf('accept', filters, synchronous), host),
     data: chain(data),
     consumer: chain(consumer),
+    publish: chain(publish),
     permits: new Permits(filters, host),
+    retentions: new Retentions(filters, host),
     routes: new Routes(all, claims),
   }
 }

@@ -51,11 +51,13 @@ export class Permits {
   }
 }
 
+const VERBS = { join: 'join', read: 'read', publish: 'publish to' } as const
+
 /** Characters of a topic in an error. */
 const SHOWN = 100
 
 function forbidden({ action, topic }: Access): FwsError {
   const cut = topic !== undefined && topic.length > SHOWN ? `${topic.slice(0, SHOWN)}…` : topic
   const where = cut === undefined ? 'everyone' : JSON.stringify(cut)
-  return new FwsError('ERR_FORBIDDEN', `not allowed to ${action === 'join' ? 'join' : 'publish to'} ${where}`)
+  return new FwsError('ERR_FORBIDDEN', `not allowed to ${VERBS[action]} ${where}`)
 }

@@ -6,6 +6,16 @@ import type { Checks, Counters, HandlerCounts } from './metrics.ts'
 import type { Payload } from './payload.ts'
 import type { Certificate, Handshake, Peer } from './peer.ts'
 import type { Refusal } from './refusal.ts'
+import type {
+  Append,
+  AppendOutcome,
+  Joined,
+  JoinOptions,
+  NewEntry,
+  Position,
+  ReadRange,
+  StreamPage,
+} from './streams.ts'
 import type { Transport } from './transport.ts'
 
 // Clients and the server name each other, so their contracts stand in one file.
@@ -41,7 +51,8 @@ export interface Message extends MessageViews {
 
 /** An action on a topic that permits decide on; `topic: undefined` means a broadcast to all clients. */
 export interface Access {
-  readonly action: 'join' | 'publish'
+  /** `read`: get messages of the past, in addition to `join`. */
+  readonly action: 'join' | 'read' | 'publish'
   readonly topic: string | undefined
 }
 
@@ -93,7 +104,25 @@ export interface Client extends Peer {
   sendJson(value: unknown, format?: string): void
   /** @throws FwsError `ERR_FORBIDDEN` if a permit refuses. If the filter does not catch it, the chain ends and the client gets an error message. */
   join(topic: string): void
+  /**
+   * Joins a kept topic at a position: the client gets everything behind it, or learns that it does not. Settles when the client is a
+   * member; while it is pending, that waits. A topic that is not kept is joined at once, with no position.
+   *
+   * @throws (rejects) FwsError `ERR_FORBIDDEN` if a permit refuses to join, or to read the past. `ERR_STATE`: it is a member already, or
+   * leaves meanwhile.
+   * @example
+   * const { position, recovered } = await client.join('chat/1', { after: last ?? 'now' })
+   */
+  join(topic: string, how: JoinOptions): Promise<Joined>
   leave(topic: string): void
+  /**
+   * Publishes to a topic: asks the permits, runs the `publish` handlers, then appends the message if the topic is kept, or broadcasts
+   * it.
+   *
+   * @returns the position on a kept topic; `undefined` on others; `DROP` if a handler has dropped it.
+   * @throws (rejects) FwsError `ERR_FORBIDDEN` if a permit refuses. `ERR_STORAGE`, `ERR_LIMIT`: it is not stored, see `server.append`.
+   */
+  publish(topic: string, payload: Payload, how?: PublishOptions): Promise<Position | Drop | undefined>
   /**
    * Leaves every topic that the permits no longer allow, then runs the `onIdentity` handlers one after the other. Permits are
    * checked when a client joins, so a filter that changes the identity or the rights of a client MUST call this afterwards.
@@ -162,6 +191,19 @@ export interface Client extends Peer {
 /** Clients to disconnect: one by id, all of an identity, or all members of a topic. */
 export type Target = { readonly id: string } | { readonly sub: string } | { readonly topic: string }
 
+/** How a client publishes. */
+export interface PublishOptions {
+  /** Format of the payload. */
+  readonly format?: string | undefined
+  /** Idempotency key: used again within 10 minutes it gives the same position, and appends nothing. */
+  readonly key?: string | undefined
+  /** All members but this client. */
+  readonly except?: Client | undefined
+}
+
+/** How entries are appended; see `Append`. */
+export type AppendOptions = Pick<Append, 'when' | 'set' | 'key'>
+
 /** The clients that a broadcast reaches. Default: all admitted clients on all nodes. */
 export interface Audience {
   /** Only members of this topic. */
@@ -199,6 +241,29 @@ export interface Server {
    * export const message = (payload, client) => client.server.broadcast(payload, { topic: 'news', except: client })
    */
   broadcast(payload: Payload, to?: Audience): void
+  /**
+   * Appends to a kept topic: numbers the entries, stores them and delivers them to all members on all nodes. Settles when they are
+   * stored, and delivered on this node: what is sent afterwards follows them.
+   *
+   * @param entries - a payload, or several entries that are appended together or not at all.
+   * @throws (rejects) FwsError `ERR_STATE`: the topic is not kept. `ERR_FORBIDDEN` as `broadcast`. `ERR_STORAGE`: the storage does not
+   * answer in time; the entries may be stored nevertheless. `ERR_LIMIT`: too many bytes wait for it.
+   * @example
+   * const outcome = await server.append('orders', JSON.stringify(order), { key: order.id })
+   */
+  append(topic: string, entries: Payload | readonly NewEntry[], how?: AppendOptions): Promise<AppendOutcome>
+  /**
+   * Reads a kept topic.
+   *
+   * @throws (rejects) FwsError `ERR_STATE`: the topic is not kept. Error: the storage does not answer.
+   * @example
+   * const { entries, top } = await server.read('chat/1', { from: 'newest', entries: 50, bytes: 100_000 })
+   */
+  read(topic: string, range: ReadRange): Promise<StreamPage>
+  /** Forgets the entries of a kept topic up to a position. @throws (rejects) as `read` does. */
+  trim(topic: string, upTo: Position): Promise<void>
+  /** Gauges of kept topics, such as `waiting_bytes`, `tail_bytes` and `followed`; empty if none is kept. */
+  readonly streamGauges: Readonly<Record<string, number>>
   /**
    * Publishes to an application channel; the event runs through the consumer chain of each subscribed node.
    *

@@ -1,4 +1,5 @@
 import type { Payload } from './payload.ts'
+import type { About, LossReason } from './streams.ts'
 
 /**
  * An encoded payload: one message, or an array of messages in order; a binary message may be an array of parts. Parts of
@@ -29,6 +30,11 @@ export interface Codec {
    * Returns `undefined` if the payload is not sent to clients with this codec.
    *
    * @param format - one of `formats`, or `undefined` for a payload sent without a format.
+   * @param about - of an entry of a kept topic.
    */
-  encode(payload: Payload, format: string | undefined): Encoded | undefined
+  encode(payload: Payload, format: string | undefined, about?: About): Encoded | undefined
+  /**
+   * Encodes that entries of a topic are lost to its members, who get what follows `about.position`. Default: they are not informed.
+   */
+  lost?(about: About, reason: LossReason): Encoded | undefined
 }

@@ -8,6 +8,7 @@ import type { OptionSpecs, OptionValues } from './option.ts'
 import type { Payload } from './payload.ts'
 import type { AcceptedConnection, Closed, Peer } from './peer.ts'
 import type { Capability, Storage } from './storage.ts'
+import type { Retention } from './streams.ts'
 
 /** A handler's result: `undefined` keeps the payload, a string or Buffer replaces it, `DROP` ends the chain. Other values are errors. */
 export type Verdict = Payload | Drop | void
@@ -20,6 +21,13 @@ export interface FilterApis {}
 export interface ChannelEvent {
   readonly channel: string
   readonly payload: Payload
+}
+
+/** A message that a client or a backend publishes to a topic. */
+export interface Publication {
+  readonly topic: string
+  readonly payload: Payload
+  readonly format?: string | undefined
 }
 
 /** One handler or an array of them. */
@@ -48,8 +56,22 @@ export interface Handlers {
   message?: Many<(payload: Payload, client: Client, message: Message) => Awaitable<Verdict>>
   /** Exactly once for each open client. */
   disconnect?: Many<(client: Client, closed: Closed) => Awaitable<Drop | void>>
-  /** Whether a client may join a topic or publish to it. All permit handlers must return true; a handler that throws refuses. */
+  /** Whether a client may join a topic, read what it has missed there, or publish to it. All permit handlers must return true; a handler that throws refuses. */
   permit?: Many<(access: Access, client: Client) => boolean>
+  /**
+   * How a topic is kept, asked once a topic: the first answer of a filter holds. Without an answer it is not kept. `@everyone` is the
+   * topic of messages without a topic. A handler that throws gives no answer. All nodes MUST give the same answers.
+   *
+   * @example
+   * export const retain = topic => (topic.startsWith('chat/') ? { size: 500, ttlMs: 300_000, full: 'trim' } : undefined)
+   */
+  retain?: Many<(topic: string) => Retention | undefined>
+  /**
+   * Each message that is published through `client.publish` or by a backend, after the permits. A filter's own broadcasts do not pass.
+   *
+   * @param from - `undefined`: the operator's backend.
+   */
+  publish?: Many<(publication: Publication, from: Client | undefined) => Awaitable<Verdict>>
   /** Each event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
   /** Each plain HTTP request; return `DROP` if it is answered. */

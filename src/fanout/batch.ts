@@ -1,4 +1,5 @@
 import type { Payload } from '../contract/payload.ts'
+import type { About, LossReason } from '../contract/streams.ts'
 import { join } from './block.ts'
 import { Pieces } from './pieces.ts'
 import type { Wire } from './wire.ts'
@@ -27,13 +28,19 @@ export class Batch {
     return this.seqs[0]!
   }
 
-  /** Frames the payload once per wire; returns the bytes of the new frames. */
+  /**
+   * Frames the payload once per wire; returns the bytes of the new frames.
+   *
+   * @param about - of a kept topic; with `lost` its entries are lost up to there, and there is no payload.
+   */
   append(
     seq: number,
     payload: Payload,
     format: string | undefined,
     except: object | undefined,
     wires: Iterable<Wire>,
+    about?: About,
+    lost?: LossReason,
   ): number {
     let bytes = 0
     for (const wire of wires) {
@@ -44,7 +51,7 @@ export class Batch {
       }
       // Earlier broadcasts, before a member with this wire joined, have no frame.
       while (frames.length < this.seqs.length) frames.push(NOTHING)
-      const frame = wire.encode(payload, format)
+      const frame = lost === undefined ? wire.encode(payload, format, about) : wire.encodeLoss(about!, lost)
       frames.push(frame)
       bytes += frame.length
     }

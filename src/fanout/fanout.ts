@@ -1,4 +1,5 @@
 import type { Payload } from '../contract/payload.ts'
+import type { About, LossReason } from '../contract/streams.ts'
 import { Batch, type Run } from './batch.ts'
 import { Span } from './block.ts'
 import { FlushPolicy } from './flush-policy.ts'
@@ -37,8 +38,12 @@ export class Fanout {
     this.#policy = policy
   }
 
-  /** Sends to all members of the topic. */
-  broadcast(topic: Topic, payload: Payload, except?: Member, format?: string): void {
+  /**
+   * Sends to all members of the topic.
+   *
+   * @param about - of an entry of a kept topic; with `lost` the members are informed of a loss, and there is no payload.
+   */
+  broadcast(topic: Topic, payload: Payload, except?: Member, format?: string, about?: About, lost?: LossReason): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
     this.#lastBroadcast = seq
@@ -46,7 +51,7 @@ export class Fanout {
       topic.batch = new Batch()
       this.#dirty.push(topic)
     }
-    this.#bytes += topic.batch.append(seq, payload, format, except, topic.wires.keys())
+    this.#bytes += topic.batch.append(seq, payload, format, except, topic.wires.keys(), about, lost)
     if (except !== undefined) except.exceptedAt = seq
     this.#schedule()
     if (topic.batch.seqs.length >= MAX_FRAMES || this.#bytes >= this.#maxBytes) this.flush()

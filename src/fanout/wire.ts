@@ -1,6 +1,7 @@
 import type { Codec, Encoded } from '../contract/codec.ts'
 import { FwsError } from '../contract/errors.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
+import type { About, LossReason } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import type { Span } from './block.ts'
 import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
@@ -33,24 +34,35 @@ export class Wire {
   }
 
   /** Encodes and frames a payload; empty if it is not sent to these clients, or if encoding fails (reported). */
-  encode(payload: Payload, format?: string): Buffer | Pieces {
+  encode(payload: Payload, format?: string, about?: About): Buffer | Pieces {
     const isRead = format === undefined || this.codec.formats?.includes(format) === true
     if (!isRead && format !== NOTICE) return NOTHING
     try {
-      const encoded = this.codec.encode(payload, isRead ? format : undefined)
-      if (encoded === undefined) return NOTHING
-      if (this.isNumbered && Buffer.isBuffer(encoded)) return encoded
-      if (!this.isNumbered && isPayload(encoded)) return checkFrame(this.#frame(encoded))
-      if (!this.isNumbered && Array.isArray(encoded)) return this.#several(encoded)
-      const what = this.isNumbered ? 'a Buffer' : 'a string, a Buffer, several messages'
-      throw new FwsError(
-        'ERR_PAYLOAD',
-        `codec ${this.codec.name} encodes to ${what} or undefined, received ${typeof encoded}`,
-      )
+      return this.#framed(this.codec.encode(payload, isRead ? format : undefined, about))
     } catch (error) {
       this.#onError(error, this.codec)
       return NOTHING
     }
+  }
+
+  /** That entries are lost to members; empty if the codec has no form for that. */
+  encodeLoss(about: About, reason: LossReason): Buffer | Pieces {
+    try {
+      return this.#framed(this.codec.lost?.(about, reason))
+    } catch (error) {
+      this.#onError(error, this.codec)
+      return NOTHING
+    }
+  }
+
+  #framed(encoded: Encoded | undefined): Buffer | Pieces {
+    if (encoded === undefined) return NOTHING
+    if (this.isNumbered && Buffer.isBuffer(encoded)) return encoded
+    if (!this.isNumbered && isPayload(encoded)) return checkFrame(this.#frame(encoded))
+    if (!this.isNumbered && Array.isArray(encoded)) return this.#several(encoded)
+    const what = this.isNumbered ? 'a Buffer' : 'a string, a Buffer, several messages'
+    const message = `codec ${this.codec.name} encodes to ${what} or undefined, received ${typeof encoded}`
+    throw new FwsError('ERR_PAYLOAD', message)
   }
 
   #several(messages: Exclude<Encoded, Payload>): Buffer | Pieces {

@@ -1,16 +1,37 @@
 import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
+import { FAILED } from '../chain/chain.ts'
 import { type Chains, handlersOf } from '../chain/chains.ts'
 import { checkOrder, type DisconnectOrder } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
-import type { Admission, Attached, Audience, Client, Target, TrustedSource } from '../contract/client.ts'
+import type {
+  Admission,
+  AppendOptions,
+  Attached,
+  Audience,
+  Client,
+  PublishOptions,
+  Target,
+  TrustedSource,
+} from '../contract/client.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
+import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
+import type { Publication } from '../contract/filter.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
-import { checkFormat, checkPayload, type Payload } from '../contract/payload.ts'
+import { checkFormat, checkPayload, isPayload, type Payload } from '../contract/payload.ts'
 import type { Closed } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import type { Bus, Carrier } from '../contract/storage.ts'
+import type {
+  AppendOutcome,
+  KeptTopic,
+  NewEntry,
+  Position,
+  ReadRange,
+  StreamPage,
+  Streams,
+} from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
 import { Fanout } from '../fanout/fanout.ts'
@@ -18,6 +39,7 @@ import type { Pieces } from '../fanout/pieces.ts'
 import { Topic } from '../fanout/topic.ts'
 import { Wires } from '../fanout/wire.ts'
 import { type ClientHost, type Limits, ServerClient } from '../peer/client.ts'
+import { EVERYONE, KeptTopics } from '../streams/kept-topics.ts'
 
 export interface HubHost {
   readonly chains: Chains
@@ -28,6 +50,8 @@ export interface HubHost {
   readonly bus: Bus | undefined
   /** `undefined` on a single node. */
   readonly carrier: Carrier | undefined
+  /** `undefined` if no filter keeps topics. */
+  readonly streams: Streams | undefined
   /** UUID of this node. */
   readonly instance: string
   readonly checks: () => Checks
@@ -53,12 +77,15 @@ export class Hub implements ClientHost {
   readonly wires: Wires
   /** Connects the other nodes; `undefined` on a single node. */
   readonly fabric: Fabric | undefined
+  /** `undefined` if no filter keeps topics. */
+  readonly kept: KeptTopics | undefined
   readonly #host: HubHost
   readonly #everyone = new Topic('everyone')
   readonly #topics = new Map<string, Topic>()
   /** Disconnected clients whose disconnect chain has not ended. */
   readonly #leaving = new Set<ServerClient>()
   #whenEmpty: (() => void)[] = []
+  #hasWarned = false
 
   constructor(host: HubHost) {
     this.#host = host
@@ -73,10 +100,12 @@ export class Hub implements ClientHost {
       const deliver = (name: string | undefined, payload: Payload, format?: string) => {
         const topic = this.#topicOf(name)
         if (topic !== undefined) this.fanout.broadcast(topic, payload, undefined, format)
+        if (this.kept?.of(name ?? EVERYONE) !== undefined) this.#warnOfUnkept(name)
       }
       const disconnect = (order: DisconnectOrder) => this.#disconnectLocal(order)
       this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, disconnect })
     }
+    if (host.streams !== undefined) this.kept = this.#keepTopics(host.streams)
   }
 
   get ready(): boolean {
@@ -91,6 +120,10 @@ export class Hub implements ClientHost {
     return handlersOf(this.chains)
   }
 
+  get streamGauges(): Readonly<Record<string, number>> {
+    return this.kept?.gauges() ?? {}
+  }
+
   get storageMetrics(): Readonly<Record<string, number>> {
     return this.#host.storageMetrics()
   }
@@ -99,11 +132,69 @@ export class Hub implements ClientHost {
     checkPayload('broadcast', payload)
     checkFormat(to.format)
     const { where, format } = to
+    const kept = where === undefined && to.local !== true ? this.kept?.of(to.topic ?? EVERYONE) : undefined
+    if (kept !== undefined) {
+      // The caller may change its Buffer.
+      this.kept!.broadcast(kept, { payload: copyOf(payload), format, except: to.except?.id })
+      return
+    }
     if (where === undefined && to.local !== true) this.fabric?.add(to.topic, payload, format)
     const topic = this.#topicOf(to.topic)
     if (topic === undefined) return
     if (where !== undefined) this.#broadcastWhere(topic, payload, where, to)
     else this.fanout.broadcast(topic, payload, (to.except as ServerClient | undefined)?.outbox, format)
+  }
+
+  async append(
+    topic: string,
+    entries: Payload | readonly NewEntry[],
+    { when, set, key }: AppendOptions = {},
+  ): Promise<AppendOutcome> {
+    const kept = this.#keptOf('append', topic)
+    const news = isPayload(entries) ? [{ payload: entries }] : entries
+    for (const { payload, format } of news) {
+      checkPayload('append', payload)
+      checkFormat(format)
+    }
+    const copies = news.map(entry => ({ ...entry, payload: copyOf(entry.payload) }))
+    return this.kept!.append(kept, { entries: copies, when, set, key })
+  }
+
+  async read(topic: string, range: ReadRange): Promise<StreamPage> {
+    const kept = this.#keptOf('read', topic)
+    return this.kept!.read(kept, range)
+  }
+
+  async trim(topic: string, upTo: Position): Promise<void> {
+    const kept = this.#keptOf('trim', topic)
+    await this.kept!.trim(kept, upTo)
+  }
+
+  /** Publishes for a client, or for the operator. */
+  async publishTo(
+    publication: Publication,
+    from: ServerClient | undefined,
+    { key, except }: Pick<PublishOptions, 'key' | 'except'>,
+  ): Promise<Position | Drop | undefined> {
+    const outcome = await this.chains.publish.run(publication, from)
+    if (outcome === DROP) return DROP
+    if (outcome === FAILED) throw new FwsError('ERR_FILTER', 'a filter failed while it handled the message')
+    const { topic, payload, format } = outcome as Publication
+    const kept = this.kept?.of(topic)
+    if (kept === undefined) {
+      this.broadcast(payload, {
+        ...(topic !== EVERYONE && { topic }),
+        ...(format !== undefined && { format }),
+        ...(except && { except }),
+      })
+      return undefined
+    }
+    const appended = await this.kept!.append(kept, {
+      entries: [{ payload: copyOf(payload), format, except: except?.id }],
+      key,
+    })
+    if ('position' in appended) return appended.position
+    throw new FwsError('ERR_LIMIT', `topic ${JSON.stringify(topic.slice(0, 100))} is full`)
   }
 
   publish(channel: string, payload: Payload): Awaitable<void> {
@@ -118,9 +209,15 @@ export class Hub implements ClientHost {
 
   disconnect(target: Target, code = 1000, reason = ''): void {
     const order = checkOrder({ target, code, reason })
-    const isLocal = 'id' in order.target && this.clients.has(order.target.id)
-    if (!isLocal) this.fabric?.order(order)
-    this.#disconnectLocal(order)
+    const execute = () => {
+      const isLocal = 'id' in order.target && this.clients.has(order.target.id)
+      if (!isLocal) this.fabric?.order(order)
+      this.#disconnectLocal(order)
+    }
+    // After everything that was sent before, which may be on its way to the storage.
+    const settled = this.kept?.settled()
+    if (settled === undefined) execute()
+    else void settled.then(execute)
   }
 
   stop(why: string): void {
@@ -168,7 +265,8 @@ export class Hub implements ClientHost {
   }
 
   joinAll(client: ServerClient): void {
-    this.fanout.join(this.#everyone, client.outbox)
+    if (this.kept?.of(EVERYONE) === undefined) this.fanout.join(this.#everyone, client.outbox)
+    else this.joinTopic(client, EVERYONE)
     for (const topic of client.topics) this.joinTopic(client, topic)
   }
 
@@ -177,6 +275,21 @@ export class Hub implements ClientHost {
   }
 
   joinTopic(client: ServerClient, name: string): void {
+    const kept = this.kept?.of(name)
+    if (kept === undefined) {
+      this.addMember(client, name)
+      client.joinedUnkept(name)
+    } else {
+      this.kept!.join(kept, client.joinerOf(kept))
+    }
+  }
+
+  /** Makes the client a member now. */
+  addMember(client: ServerClient, name: string): void {
+    if (name === EVERYONE) {
+      this.fanout.join(this.#everyone, client.outbox)
+      return
+    }
     let topic = this.#topics.get(name)
     if (topic === undefined) {
       topic = new Topic(name)
@@ -236,9 +349,50 @@ export class Hub implements ClientHost {
 
   #leave(client: ServerClient, topic: Topic): void {
     this.fanout.leave(topic, client.outbox)
-    if (topic.members.size > 0 || topic === this.#everyone) return
-    this.#topics.delete(topic.name)
-    this.fabric?.ignore(topic.name)
+    if (topic.members.size > 0) return
+    if (topic !== this.#everyone) {
+      this.#topics.delete(topic.name)
+      this.fabric?.ignore(topic.name)
+    }
+    this.kept?.release(topic === this.#everyone ? EVERYONE : topic.name)
+  }
+
+  #keptOf(operation: string, topic: string): KeptTopic {
+    const kept = typeof topic === 'string' ? this.kept?.of(topic) : undefined
+    if (kept !== undefined) return kept
+    const why = this.kept === undefined ? 'no filter keeps topics' : `topic ${shown(topic)} is not kept`
+    throw new FwsError('ERR_STATE', `${operation}() needs a kept topic; ${why}: see -f streams`)
+  }
+
+  #keepTopics(streams: Streams): KeptTopics {
+    const nameOf = (topic: string) => (topic === EVERYONE ? undefined : topic)
+    return new KeptTopics({
+      streams,
+      instance: this.#host.instance,
+      totals: this.counters.streams,
+      drops: this.counters.drops,
+      log: this.log,
+      retain: topic => this.chains.retentions.of(topic),
+      deliver: (name, { payload, format, except }, position) => {
+        const topic = this.#topicOf(nameOf(name))
+        if (topic === undefined) return
+        const left = except === undefined ? undefined : this.clients.get(except)?.outbox
+        this.fanout.broadcast(topic, payload, left, format, position && { topic: name, position })
+      },
+      lose: (name, position, reason) => {
+        const topic = this.#topicOf(nameOf(name))
+        if (topic !== undefined)
+          this.fanout.broadcast(topic, '', undefined, undefined, { topic: name, position }, reason)
+      },
+      hasMembers: name => (this.#topicOf(nameOf(name))?.members.size ?? 0) > 0,
+    })
+  }
+
+  /** Once: the nodes do not keep the same topics. */
+  #warnOfUnkept(topic: string | undefined): void {
+    if (this.#hasWarned) return
+    this.#hasWarned = true
+    this.log.warn({ topic }, 'another node does not keep a topic that this node keeps: its messages have no position')
   }
 
   #left(client: ServerClient): void {
@@ -279,4 +433,8 @@ export class Hub implements ClientHost {
       client.sendEncoded(encoded)
     }
   }
+}
+
+function copyOf(payload: Payload): Payload {
+  return typeof payload === 'string' ? payload : Buffer.from(payload)
 }

@@ -125,6 +125,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         log,
         bus: storage.bus,
         carrier: storage.carrier,
+        streams: chains.retentions.empty ? undefined : streamsOf(plan, storage),
         instance,
         checks: () => ({
           listening: assembly.state === 'listening',
@@ -169,6 +170,12 @@ async function openStorage(
       ? new FwsError('ERR_OPTION', messageOf(error), error)
       : new FwsError('ERR_STORAGE', message, error)
   }
+}
+
+/** @throws FwsError `ERR_FILTER`: the storage has none. */
+function streamsOf(plan: Plan, storage: OpenStorage): OpenStorage['streams'] {
+  checkNeeds('streams', ['streams'], plan.storage.name, storage)
+  return storage.streams
 }
 
 function checksOf(storage: OpenStorage): Omit<Checks, 'listening' | 'accepting'> {

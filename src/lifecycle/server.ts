@@ -144,6 +144,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())
   undo.add('sending to other nodes', () => hub.fabric?.stop())
+  undo.add('appending to streams', () => hub.kept?.stop())
   addStops(assembly, undo)
   let listener: Listener
   try {
@@ -164,6 +165,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
     const admissions = new Admissions(arrivals, req => listener.requests.find(req))
     assembly.onAdmit = (req, as) => admissions.admit(req, as)
     undo.add('ending the heartbeat', () => upgrades.stop())
+    hub.kept?.start()
     await unlessAborted(hub.fabric?.start(), signal)
     await startFilters(assembly.filters, hub, options['filter-timeout'] * 1000, signal)
     undo.add('ending subscriptions', () => consumer.stop())

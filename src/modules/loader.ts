@@ -47,6 +47,8 @@ export const FILTER: ModuleKind = {
     'message',
     'disconnect',
     'permit',
+    'retain',
+    'publish',
     'consumer',
     'request',
     'start',

@@ -1,6 +1,8 @@
 import type { Permits } from '../chain/permits.ts'
-import type { Audience, Client, Server } from '../contract/client.ts'
+import type { Access, AppendOptions, Audience, Client, Server } from '../contract/client.ts'
 import type { Payload } from '../contract/payload.ts'
+import type { AppendOutcome, NewEntry, ReadRange, StreamPage } from '../contract/streams.ts'
+import { EVERYONE } from '../streams/kept-topics.ts'
 import { ServerView } from './server-view.ts'
 
 /**
@@ -19,8 +21,28 @@ export class ActingServer extends ServerView {
 
   /** @throws FwsError `ERR_FORBIDDEN`: the client may not publish there. */
   override broadcast(payload: Payload, to: Audience = {}): void {
-    this.#permits.check({ action: 'publish', topic: to.topic }, this.#client)
+    this.#check('publish', to.topic)
     super.broadcast(payload, to)
+  }
+
+  /** @throws (rejects) FwsError `ERR_FORBIDDEN`: the client may not publish there. */
+  override async append(
+    topic: string,
+    entries: Payload | readonly NewEntry[],
+    how?: AppendOptions,
+  ): Promise<AppendOutcome> {
+    this.#check('publish', topic)
+    return super.append(topic, entries, how)
+  }
+
+  /** @throws (rejects) FwsError `ERR_FORBIDDEN`: the client may not read there. */
+  override async read(topic: string, range: ReadRange): Promise<StreamPage> {
+    this.#check('read', topic)
+    return super.read(topic, range)
+  }
+
+  #check(action: Access['action'], topic: string | undefined): void {
+    this.#permits.check({ action, topic: topic === EVERYONE ? undefined : topic }, this.#client)
   }
 }
 

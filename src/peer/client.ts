@@ -4,15 +4,26 @@ import { FAILED, type Subject } from '../chain/chain.ts'
 import type { Chains } from '../chain/chains.ts'
 import { logError } from '../chain/report.ts'
 import type { Route } from '../chain/routes.ts'
-import type { Access, Client, ClientState, Message, MessageViews, Server, TrustedSource } from '../contract/client.ts'
+import type {
+  Access,
+  Client,
+  ClientState,
+  Message,
+  MessageViews,
+  PublishOptions,
+  Server,
+  TrustedSource,
+} from '../contract/client.ts'
 import { checkCloseCode, closeLabel, cutReason } from '../contract/close.ts'
 import type { Codec } from '../contract/codec.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
+import type { Publication } from '../contract/filter.ts'
 import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
+import type { Joined, JoinOptions, KeptTopic, Position, StreamEntry } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import { compact } from '../fanout/block.ts'
 import { count } from '../fanout/counters.ts'
@@ -22,6 +33,9 @@ import type { Pieces } from '../fanout/pieces.ts'
 import type { Member } from '../fanout/topic.ts'
 import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
+import type { Joiner } from '../streams/follower.ts'
+import { EVERYONE, type KeptTopics } from '../streams/kept-topics.ts'
+import { sizeOf } from '../streams/tail.ts'
 import { ActingServer, TopicServer } from './acting-server.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
@@ -48,7 +62,16 @@ export interface ClientHost extends Server {
   opened(client: ServerClient): void
   joinAll(client: ServerClient): void
   leaveAll(client: ServerClient): void
+  /** Of a kept topic it becomes a member later, through `joinerOf`. */
   joinTopic(client: ServerClient, topic: string): void
+  addMember(client: ServerClient, topic: string): void
+  /** `undefined` if no topics are kept. */
+  readonly kept: KeptTopics | undefined
+  publishTo(
+    publication: Publication,
+    from: ServerClient,
+    how: Pick<PublishOptions, 'key' | 'except'>,
+  ): Promise<Position | Drop | undefined>
   leaveTopic(client: ServerClient, topic: string): void
   transportFailed(error: unknown, client: Client): void
   /** The connection has ended. @param label - under which it is counted. */
@@ -74,6 +97,17 @@ export interface Arrival {
 
 /** A handshake that keeps its request, 1 KiB of memory, until the client is open. */
 type RequestHandshake = Handshake & { releaseRequest?(): void }
+
+/** A join of a kept topic, until the client is a member. */
+interface Join {
+  after: JoinOptions['after']
+  readonly onJoined?: JoinOptions['onJoined']
+  /** While the topic looks for its position. */
+  joiner?: Joiner | undefined
+  /** Settles the promise of `join`. */
+  readonly resolve?: (joined: Joined) => void
+  readonly reject?: (error: unknown) => void
+}
 
 interface Ending {
   readonly code: number
@@ -121,6 +155,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #transport: Transport | undefined
   #codec: Codec = plain
   #topics: Set<string> | undefined
+  /** By topic: kept topics of which it is no member yet. */
+  #joins: Map<string, Join> | undefined
   #abort: AbortController | undefined
   #stage: Stage = 'arriving'
   /** Set while it is pending. */
@@ -291,8 +327,16 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     return DROP
   }
 
-  join(topic: string): void {
-    if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `join() takes a topic, received ${shown(topic)}`)
+  join(topic: string): void
+  join(topic: string, how: JoinOptions): Promise<Joined>
+  join(topic: string, how?: JoinOptions): Promise<Joined> | void {
+    if (how !== undefined) return this.#joinAt(topic, how)
+    this.#join(topic)
+  }
+
+  #join(topic: string): void {
+    if (typeof topic !== 'string' || topic === EVERYONE)
+      throw new FwsError('ERR_STATE', `join() takes a topic other than ${EVERYONE}, received ${shown(topic)}`)
     if (this.#topics?.has(topic)) return
     if (this.#source === undefined) this.hub.chains.permits.check({ action: 'join', topic }, this)
     this.#topics ??= new Set()
@@ -300,8 +344,99 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.isAdmitted) this.hub.joinTopic(this, topic)
   }
 
+  async #joinAt(topic: string, { after, onJoined }: JoinOptions): Promise<Joined> {
+    checkAfter(after)
+    if (this.#topics?.has(topic)) throw new FwsError('ERR_STATE', `client ${this.id} is a member of the topic already`)
+    if (after !== 'now' && this.#source === undefined) this.hub.chains.permits.check({ action: 'read', topic }, this)
+    return new Promise((resolve, reject) => {
+      this.#joins ??= new Map()
+      this.#joins.set(topic, { after, onJoined, resolve, reject })
+      try {
+        this.#join(topic)
+      } catch (error) {
+        this.#cancelJoin(topic, error)
+      }
+    })
+  }
+
+  /** The topic is not kept: it is a member now. */
+  joinedUnkept(topic: string): void {
+    const join = this.#joins?.get(topic)
+    if (join === undefined) return
+    this.#joins!.delete(topic)
+    const joined = { position: undefined, recovered: join.after === 'now', entries: [] }
+    join.onJoined?.(joined)
+    join.resolve?.(joined)
+  }
+
+  joinerOf({ topic }: KeptTopic): Joiner {
+    const join: Join = this.#joins?.get(topic) ?? { after: 'now' }
+    this.#joins ??= new Map()
+    this.#joins.set(topic, join)
+    join.joiner = { after: join.after, joined: joined => this.#joined(topic, join, joined) }
+    return join.joiner
+  }
+
+  /** Everything that it missed comes before later entries. More than it can buffer is sent in pages; then it joins behind them. */
+  #joined(topic: string, join: Join, joined: Joined): void {
+    const { position, recovered, lost, entries } = joined
+    const page = join.onJoined === undefined ? firstOf(entries, this.hub.limits.maxBuffered / 2) : entries
+    const isLast = page.length === entries.length
+    if (isLast) {
+      this.#joins?.delete(topic)
+      this.hub.addMember(this, topic)
+    }
+    try {
+      join.onJoined?.(joined)
+    } catch (error) {
+      this.hub.counters.errors++
+      logError(this.hub.log, 'error', error, 'onJoined failed')
+    }
+    join.resolve?.(joined)
+    if (join.onJoined !== undefined) return
+    if (!recovered) this.sendEncoded(this.outbox.wire.encodeLoss({ topic, position: position! }, lost!))
+    for (const { payload, format, except, offset } of page)
+      if (except !== this.id)
+        this.sendEncoded(this.outbox.wire.encode(payload, format, { topic, position: { ...position!, offset } }))
+    if (!isLast) void this.#joinBehind(topic, join, { ...position!, offset: page.at(-1)!.offset })
+  }
+
+  async #joinBehind(topic: string, join: Join, after: Position): Promise<void> {
+    join.after = after
+    join.joiner = undefined
+    await this.drained()
+    if (this.#joins?.get(topic) === join && this.isAdmitted) this.hub.joinTopic(this, topic)
+  }
+
+  #cancelJoin(topic: string, error: unknown): void {
+    const join = this.#joins?.get(topic)
+    if (join === undefined) return
+    this.#joins!.delete(topic)
+    if (join.joiner !== undefined) this.hub.kept?.cancel(topic, join.joiner)
+    join.reject?.(error)
+  }
+
+  #cancelJoins(): void {
+    const gone = new FwsError('ERR_STATE', `client ${this.id} has gone`)
+    for (const topic of [...(this.#joins?.keys() ?? [])]) this.#cancelJoin(topic, gone)
+  }
+
+  /** Before it leaves its topics to be pending: later it joins them behind the last entry that it has. */
+  #suspendJoins(): void {
+    const { kept } = this.hub
+    if (kept === undefined) return
+    this.#joins ??= new Map()
+    for (const topic of [EVERYONE, ...this.topics]) {
+      const join = this.#joins.get(topic)
+      const position = kept.positionOf(topic)
+      if (join?.joiner !== undefined) kept.cancel(topic, join.joiner)
+      else if (join === undefined && position !== undefined) this.#joins.set(topic, { after: position })
+    }
+  }
+
   leave(topic: string): void {
     if (!this.#topics?.delete(topic)) return
+    this.#cancelJoin(topic, new FwsError('ERR_STATE', `client ${this.id} has left the topic`))
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
@@ -325,6 +460,19 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#stage === 'gone') this.#callGone()
   }
 
+  async publish(
+    topic: string,
+    payload: Payload,
+    { format, key, except }: PublishOptions = {},
+  ): Promise<Position | Drop | undefined> {
+    checkPayload('publish', payload)
+    checkFormat(format)
+    if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `publish() takes a topic, received ${shown(topic)}`)
+    if (this.#source === undefined)
+      this.hub.chains.permits.check({ action: 'publish', topic: topic === EVERYONE ? undefined : topic }, this)
+    return this.hub.publishTo({ topic, payload, format }, this, { key, except })
+  }
+
   drained(): Promise<void> {
     this.hub.fanout.flushOne(this.outbox)
     return this.outbox.drained()
@@ -343,7 +491,10 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   hold(): void {
     const pending = this.#openable('hold').#pending ?? new Pending()
     pending.hold(this)
-    if (this.isAdmitted) this.hub.leaveAll(this)
+    if (this.isAdmitted) {
+      this.#suspendJoins()
+      this.hub.leaveAll(this)
+    }
     this.#pending = pending
     if (this.isOpen) this.#startHoldTimer()
   }
@@ -640,6 +791,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#ending = ending
     if (this.#stage !== 'gone') this.#stage = 'closing'
     this.outbox.close()
+    this.#cancelJoins()
     this.hub.leaveAll(this)
     const discarded = this.#mailbox?.discard() ?? 0
     if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
@@ -653,6 +805,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #leave(): void {
     this.#stage = 'gone'
     this.hub.arriving.delete(this)
+    this.#cancelJoins()
     this.outbox.close()
     this.#abort?.abort()
     this.#callGone()
@@ -674,4 +827,23 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
 
 function payloadOf(received: Received): Payload {
   return received instanceof Viewed ? received.payload : received
+}
+
+/** @throws FwsError `ERR_STATE`. */
+function checkAfter(after: unknown): void {
+  if (after === 'now' || after === 'earliest') return
+  const { epoch, offset } = (after ?? {}) as Partial<Position>
+  if (typeof epoch === 'string' && Number.isSafeInteger(offset) && offset! >= 0) return
+  const message = `join() takes after: 'now', 'earliest' or { epoch, offset }, received ${shown(after)}`
+  throw new FwsError('ERR_STATE', message)
+}
+
+/** The first entries, of at most so many bytes; at least one. */
+function firstOf(entries: readonly StreamEntry[], bytes: number): readonly StreamEntry[] {
+  let sum = 0
+  const end = entries.findIndex((entry, i) => {
+    sum += sizeOf(entry)
+    return i > 0 && sum > bytes
+  })
+  return end === -1 ? entries : entries.slice(0, end)
 }

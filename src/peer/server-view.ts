@@ -1,9 +1,19 @@
 import type { IncomingMessage } from 'node:http'
-import type { Admission, Attached, Audience, Client, Server, Target, TrustedSource } from '../contract/client.ts'
+import type {
+  Admission,
+  AppendOptions,
+  Attached,
+  Audience,
+  Client,
+  Server,
+  Target,
+  TrustedSource,
+} from '../contract/client.ts'
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { Refusal } from '../contract/refusal.ts'
+import type { AppendOutcome, NewEntry, Position, ReadRange, StreamPage } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 
 /** A server that passes every call on to another one. Subclasses change or add what they need. */
@@ -26,6 +36,9 @@ export class ServerView implements Server {
   get handlers(): readonly HandlerCounts[] {
     return this.#server.handlers
   }
+  get streamGauges(): Readonly<Record<string, number>> {
+    return this.#server.streamGauges
+  }
   get storageMetrics(): Readonly<Record<string, number>> {
     return this.#server.storageMetrics
   }
@@ -34,6 +47,15 @@ export class ServerView implements Server {
   }
   broadcast(payload: Payload, to?: Audience): void {
     this.#server.broadcast(payload, to)
+  }
+  append(topic: string, entries: Payload | readonly NewEntry[], how?: AppendOptions): Promise<AppendOutcome> {
+    return this.#server.append(topic, entries, how)
+  }
+  read(topic: string, range: ReadRange): Promise<StreamPage> {
+    return this.#server.read(topic, range)
+  }
+  trim(topic: string, upTo: Position): Promise<void> {
+    return this.#server.trim(topic, upTo)
   }
   publish(channel: string, payload: Payload): Awaitable<void> {
     return this.#server.publish(channel, payload)

@@ -261,12 +261,13 @@ export class Follower {
         bytes += sizeOf(entry)
         last = entry.offset
       }
+      const isTooMuch = bytes > recoverBytes
       while (bytes > recoverBytes) {
         const first = missed.shift()!
         bytes -= sizeOf(first)
         floor = first.offset
       }
-      this.#loseBefore(joiners, floor, 'too much')
+      if (isTooMuch) this.#loseBefore(joiners, floor, 'too much')
       if (!joiners.some(waiting => this.#waiting.includes(waiting))) return
       const isAhead = last > this.#cursor!.offset
       if (isAhead && page.entries[0]!.offset > this.#cursor!.offset + 1) {
@@ -367,7 +368,9 @@ export class Follower {
 
   #loseBefore(joiners: readonly Waiting[], floor: number, reason: LossReason): void {
     for (const waiting of joiners) {
-      const isLost = waiting.joiner.after !== 'earliest' && offsetOf(waiting.joiner) < floor
+      // The earliest entry that is kept is never trimmed.
+      const isExempt = waiting.joiner.after === 'earliest' && reason === 'trimmed'
+      const isLost = !isExempt && offsetOf(waiting.joiner) < floor
       if (isLost && this.#waiting.includes(waiting)) this.#refuse(waiting, reason)
     }
   }

@@ -1,8 +1,9 @@
-import type { Audience, Client, Server, Target } from '../contract/client.ts'
+import type { Audience, Client, PublishOptions, Server, Target } from '../contract/client.ts'
 import { checkCloseCode } from '../contract/close.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
 import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Handshake } from '../contract/peer.ts'
+import type { JoinOptions, NewEntry } from '../contract/streams.ts'
 import { createCounters } from '../fanout/counters.ts'
 import { NOTICE, plain } from '../fanout/wire.ts'
 
@@ -11,6 +12,14 @@ export interface FakeClient extends Client {
   readonly sent: Payload[]
   readonly broadcasts: { readonly payload: Payload; readonly to: Audience | undefined }[]
   readonly published: { readonly channel: string; readonly payload: Payload }[]
+  /** Calls of `client.publish`. */
+  readonly publications: {
+    readonly topic: string
+    readonly payload: Payload
+    readonly how: PublishOptions | undefined
+  }[]
+  /** Calls of `server.append`, which answers with the offsets 1, 2, 3 ... */
+  readonly appends: { readonly topic: string; readonly entries: Payload | readonly NewEntry[] }[]
   /** Reasons passed to `drop`. */
   readonly drops: (string | undefined)[]
   readonly refused: { readonly status: number; readonly reason: string | undefined } | undefined
@@ -53,6 +62,10 @@ export function fakeClient({
       checkPayload('broadcast', payload)
       client.broadcasts.push({ payload, to })
     },
+    append: async (topic: string, entries: Payload | readonly NewEntry[]) => {
+      client.appends.push({ topic, entries })
+      return { position: { epoch: 'fake', offset: client.appends.length }, repeated: false }
+    },
     publish: (channel: string, payload: Payload) => {
       checkPayload('publish', payload)
       client.published.push({ channel, payload })
@@ -79,6 +92,8 @@ export function fakeClient({
     sent: [] as Payload[],
     broadcasts: [] as FakeClient['broadcasts'],
     published: [] as FakeClient['published'],
+    publications: [] as FakeClient['publications'],
+    appends: [] as FakeClient['appends'],
     drops: [] as FakeClient['drops'],
     refused: undefined as FakeClient['refused'],
     disconnected: undefined as FakeClient['disconnected'],
@@ -94,7 +109,15 @@ export function fakeClient({
       client.sent.push(payload)
     },
     sendJson: (value: unknown, format?: string) => client.send(jsonOf(value), format),
-    join: (topic: string) => void topics.add(topic),
+    join: ((topic: string, how?: JoinOptions) => {
+      topics.add(topic)
+      return how && Promise.resolve({ position: undefined, recovered: how.after === 'now', entries: [] })
+    }) as Client['join'],
+    publish: async (topic: string, payload: Payload, how?: PublishOptions) => {
+      checkPayload('publish', payload)
+      client.publications.push({ topic, payload, how })
+      return undefined
+    },
     leave: (topic: string) => void topics.delete(topic),
     recheck: async () => {
       for (const handler of identityHandlers) await handler(client)

@@ -121,8 +121,10 @@ export async function testServer(
   const undo = new Undo(log, 1000)
   undo.add('closing the storage', () => assembly.close())
   undo.add('sending to other nodes', () => hub.fabric?.stop())
+  undo.add('appending to streams', () => hub.kept?.stop())
   addStops(assembly, undo)
   try {
+    hub.kept?.start()
     await hub.fabric?.start()
     await startFilters(assembly.filters, hub, assembly.options['filter-timeout'] * 1000)
     undo.add('ending subscriptions', () => consumer.stop())

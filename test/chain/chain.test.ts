@@ -17,7 +17,7 @@ const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, noti
 
 interface Reported {
   readonly error: FwsError
-  readonly chain: ChainName | 'permit'
+  readonly chain: ChainName | 'permit' | 'retain'
   readonly filter: string
   readonly id: string | undefined
 }

@@ -20,8 +20,12 @@ export class Codecs {
   /** @param action - name of the action that carries a plain string. */
   constructor(action: string) {
     this.#action = action
-    this.framed = { name: 'messaging', formats: [FORMAT], encode: (...sent) => this.#frame(...sent) }
-    this.textual = { name: 'messaging-text', formats: [FORMAT], encode: (...sent) => this.#text(...sent) }
+    this.framed = { name: 'messaging', formats: [FORMAT], encode: (payload, format) => this.#frame(payload, format) }
+    this.textual = {
+      name: 'messaging-text',
+      formats: [FORMAT],
+      encode: (payload, format) => this.#text(payload, format),
+    }
   }
 
   /** Whether a codec is one of these two. */
