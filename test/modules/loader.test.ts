@@ -382,7 +382,8 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     assert.match(first!, /\.\/mine\.js/)
   })
 
-  const KEYS = 'accept, connect, open, data, message, disconnect, permit, retain, publish, consumer, request, start, reload, stop, setup'
+  const KEYS =
+    'accept, connect, open, data, message, disconnect, permit, retain, publish, consumer, request, start, reload, stop, setup'
   for (const [what, text, sentence] of [
     [
       'a module without a known key, with the one that was meant',
