@@ -83,7 +83,7 @@ function sizeOf(encoded: Encoded): number {
   let size = 0
   for (const message of encoded) {
     if (typeof message === 'string' || Buffer.isBuffer(message)) size += Buffer.byteLength(message)
-    else for (const part of message) size += part.length
+    else for (const part of 'text' in message ? message.text : message) size += part.length
   }
   return size
 }

@@ -1,11 +1,16 @@
 import type { Payload } from './payload.ts'
 import type { About, LossReason } from './streams.ts'
 
+/** A text message in parts, of UTF-8. */
+export interface TextParts {
+  readonly text: readonly Uint8Array[]
+}
+
 /**
- * An encoded payload: one message, or an array of messages in order; a binary message may be an array of parts. Parts of
- * 16 KiB or more are sent without a copy and MUST NOT be changed afterwards.
+ * An encoded payload: one message, or an array of messages in order; a message may be an array of parts. Parts of 16 KiB or more
+ * are sent without a copy and MUST NOT be changed afterwards: clients can share a body behind heads that differ.
  */
-export type Encoded = Payload | readonly (Payload | readonly Uint8Array[])[]
+export type Encoded = Payload | readonly (Payload | readonly Uint8Array[] | TextParts)[]
 
 /**
  * Encodes payloads for a client. A broadcast is encoded once per codec in its audience.

@@ -5,6 +5,9 @@ import type { Payload } from './payload.ts'
 export const MAX_APPEND_ENTRIES = 256
 export const MAX_APPEND_BYTES = 1_048_576
 
+/** The topic of messages without a topic, as it is kept. */
+export const EVERYONE = '@everyone'
+
 /** A place in a stream: behind the entry with this offset; 0 is before the first one. */
 export interface Position {
   /** 6 to 12 URL-safe characters, random, made with the stream. */

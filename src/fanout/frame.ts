@@ -1,5 +1,5 @@
 import type { Encoded } from '../contract/codec.ts'
-import type { Payload } from '../contract/payload.ts'
+import { isPayload, type Payload } from '../contract/payload.ts'
 import { allocate, block, MAX_IN_BLOCK, reserve, Span } from './block.ts'
 import { COPY_BELOW, Pieces } from './pieces.ts'
 
@@ -72,9 +72,8 @@ export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
   const out = allocate(lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0))
   let at = 0
   for (const [i, message] of messages.entries()) {
-    const isText = typeof message === 'string'
-    at += writeHeader(out, at, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
-    if (isText) at += out.write(message, at)
+    at += writeHeader(out, at, firstByteOf(message), lengths[i]!)
+    if (typeof message === 'string') at += out.write(message, at)
     else
       for (const part of partsOf(message)) {
         out.set(part, at)
@@ -87,22 +86,34 @@ export function frames(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
 function inPieces(messages: Exclude<Encoded, Payload>, lengths: readonly number[]): Pieces {
   const parts: Uint8Array[] = []
   for (const [i, message] of messages.entries()) {
-    const isText = typeof message === 'string'
     const header = allocate(headerBytes(lengths[i]!))
-    writeHeader(header, 0, isText ? FIN_TEXT : FIN_BINARY, lengths[i]!)
+    writeHeader(header, 0, firstByteOf(message), lengths[i]!)
     parts.push(header)
-    if (isText) parts.push(Buffer.from(message))
+    if (typeof message === 'string') parts.push(Buffer.from(message))
     else parts.push(...partsOf(message))
   }
   return new Pieces(parts)
 }
 
-/** The parts of a binary message. */
-function partsOf(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
-  return message instanceof Uint8Array ? [message] : message
+type Message = Exclude<Encoded, Payload>[number]
+
+function firstByteOf(message: Message): number {
+  return typeof message === 'string' || 'text' in message ? FIN_TEXT : FIN_BINARY
 }
 
-function lengthOf(message: Payload | readonly Uint8Array[]): number {
+function partsOf(message: Exclude<Message, string>): readonly Uint8Array[] {
+  if (message instanceof Uint8Array) return [message]
+  return 'text' in message ? message.text : message
+}
+
+/** A message of several as a payload, for transports with their own framing. */
+export function payloadOf(message: Message): Payload {
+  if (isPayload(message)) return message
+  const bytes = Buffer.concat(partsOf(message))
+  return 'text' in message ? bytes.toString() : bytes
+}
+
+function lengthOf(message: Message): number {
   if (typeof message === 'string') return Buffer.byteLength(message)
   return partsOf(message).reduce((sum, part) => sum + part.length, 0)
 }

@@ -4,7 +4,7 @@ import { isPayload, type Payload } from '../contract/payload.ts'
 import type { About, LossReason } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import type { Span } from './block.ts'
-import { frame, frames, numberedHead, numberedMessage } from './frame.ts'
+import { frame, frames, numberedHead, numberedMessage, payloadOf } from './frame.ts'
 import type { Pieces } from './pieces.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -67,8 +67,7 @@ export class Wire {
 
   #several(messages: Exclude<Encoded, Payload>): Buffer | Pieces {
     if (this.#frame === frame) return frames(messages)
-    const payloads = messages.map(message => (isPayload(message) ? message : Buffer.concat(message)))
-    return Buffer.concat(payloads.map(payload => checkFrame(this.#frame(payload))))
+    return Buffer.concat(messages.map(message => checkFrame(this.#frame(payloadOf(message)))))
   }
 
   /** The frame for one client from the result of `encode`. */

@@ -23,14 +23,14 @@ import { checkFormat, checkPayload, isPayload, type Payload } from '../contract/
 import type { Closed } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import type { Bus, Carrier } from '../contract/storage.ts'
-import type {
-  AppendOutcome,
-  KeptTopic,
-  NewEntry,
-  Position,
-  ReadRange,
-  StreamPage,
-  Streams,
+import {
+  type AppendOutcome,
+  EVERYONE,
+  type KeptTopic,
+  type NewEntry,
+  type Position,
+  type ReadRange,
+  type StreamPage,
 } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
@@ -39,7 +39,7 @@ import type { Pieces } from '../fanout/pieces.ts'
 import { Topic } from '../fanout/topic.ts'
 import { Wires } from '../fanout/wire.ts'
 import { type ClientHost, type Limits, ServerClient } from '../peer/client.ts'
-import { EVERYONE, KeptTopics } from '../streams/kept-topics.ts'
+import type { KeptTopics, KeptTopicsHost } from '../streams/kept-topics.ts'
 
 export interface HubHost {
   readonly chains: Chains
@@ -50,8 +50,8 @@ export interface HubHost {
   readonly bus: Bus | undefined
   /** `undefined` on a single node. */
   readonly carrier: Carrier | undefined
-  /** `undefined` if no filter keeps topics. */
-  readonly streams: Streams | undefined
+  /** Makes the kept topics of this node; `undefined` if no filter keeps topics. */
+  readonly keepTopics: ((host: Omit<KeptTopicsHost, 'streams'>) => KeptTopics) | undefined
   /** UUID of this node. */
   readonly instance: string
   readonly checks: () => Checks
@@ -105,7 +105,7 @@ export class Hub implements ClientHost {
       const disconnect = (order: DisconnectOrder) => this.#disconnectLocal(order)
       this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, disconnect })
     }
-    if (host.streams !== undefined) this.kept = this.#keepTopics(host.streams)
+    this.kept = host.keepTopics?.(this.#keptTopicsHost())
   }
 
   get ready(): boolean {
@@ -364,10 +364,9 @@ export class Hub implements ClientHost {
     throw new FwsError('ERR_STATE', `${operation}() needs a kept topic; ${why}: see -f streams`)
   }
 
-  #keepTopics(streams: Streams): KeptTopics {
+  #keptTopicsHost(): Omit<KeptTopicsHost, 'streams'> {
     const nameOf = (topic: string) => (topic === EVERYONE ? undefined : topic)
-    return new KeptTopics({
-      streams,
+    return {
       instance: this.#host.instance,
       totals: this.counters.streams,
       drops: this.counters.drops,
@@ -385,7 +384,7 @@ export class Hub implements ClientHost {
           this.fanout.broadcast(topic, '', undefined, undefined, { topic: name, position }, reason)
       },
       hasMembers: name => (this.#topicOf(nameOf(name))?.members.size ?? 0) > 0,
-    })
+    }
   }
 
   /** Once: the nodes do not keep the same topics. */

@@ -11,7 +11,7 @@ import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { Checks, Counters } from '../contract/metrics.ts'
 import type { OpenStorage } from '../contract/storage.ts'
 import { count, createCounters } from '../fanout/counters.ts'
-import { Hub } from '../hub/hub.ts'
+import { Hub, type HubHost } from '../hub/hub.ts'
 import { checkNeeds, guardStorage } from '../modules/capabilities.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import { claimsOf } from './claims.ts'
@@ -125,7 +125,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         log,
         bus: storage.bus,
         carrier: storage.carrier,
-        streams: chains.retentions.empty ? undefined : streamsOf(plan, storage),
+        keepTopics: chains.retentions.empty ? undefined : await topicsIn(plan, storage),
         instance,
         checks: () => ({
           listening: assembly.state === 'listening',
@@ -172,10 +172,11 @@ async function openStorage(
   }
 }
 
-/** @throws FwsError `ERR_FILTER`: the storage has none. */
-function streamsOf(plan: Plan, storage: OpenStorage): OpenStorage['streams'] {
+/** Loaded only if a filter keeps topics. @throws FwsError `ERR_FILTER`: the storage has no streams. */
+async function topicsIn(plan: Plan, storage: OpenStorage): Promise<HubHost['keepTopics']> {
   checkNeeds('streams', ['streams'], plan.storage.name, storage)
-  return storage.streams
+  const { KeptTopics } = await import('../streams/kept-topics.ts')
+  return host => new KeptTopics({ ...host, streams: storage.streams! })
 }
 
 function checksOf(storage: OpenStorage): Omit<Checks, 'listening' | 'accepting'> {

@@ -1,8 +1,7 @@
 import type { Permits } from '../chain/permits.ts'
 import type { Access, AppendOptions, Audience, Client, Server } from '../contract/client.ts'
 import type { Payload } from '../contract/payload.ts'
-import type { AppendOutcome, NewEntry, ReadRange, StreamPage } from '../contract/streams.ts'
-import { EVERYONE } from '../streams/kept-topics.ts'
+import { type AppendOutcome, EVERYONE, type NewEntry, type ReadRange, type StreamPage } from '../contract/streams.ts'
 import { ServerView } from './server-view.ts'
 
 /**

@@ -23,7 +23,14 @@ import type { Publication } from '../contract/filter.ts'
 import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
-import type { Joined, JoinOptions, KeptTopic, Position, StreamEntry } from '../contract/streams.ts'
+import {
+  EVERYONE,
+  type Joined,
+  type JoinOptions,
+  type KeptTopic,
+  type Position,
+  type StreamEntry,
+} from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import { compact } from '../fanout/block.ts'
 import { count } from '../fanout/counters.ts'
@@ -34,8 +41,7 @@ import type { Member } from '../fanout/topic.ts'
 import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
 import type { Joiner } from '../streams/follower.ts'
-import { EVERYONE, type KeptTopics } from '../streams/kept-topics.ts'
-import { sizeOf } from '../streams/tail.ts'
+import type { KeptTopics } from '../streams/kept-topics.ts'
 import { ActingServer, TopicServer } from './acting-server.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
@@ -842,7 +848,7 @@ function checkAfter(after: unknown): void {
 function firstOf(entries: readonly StreamEntry[], bytes: number): readonly StreamEntry[] {
   let sum = 0
   const end = entries.findIndex((entry, i) => {
-    sum += sizeOf(entry)
+    sum += Buffer.byteLength(entry.payload)
     return i > 0 && sum > bytes
   })
   return end === -1 ? entries : entries.slice(0, end)

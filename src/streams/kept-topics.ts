@@ -22,9 +22,6 @@ import { Appends } from './appends.ts'
 import { Follower, type Joiner } from './follower.ts'
 import { TailBudget } from './tail.ts'
 
-/** The topic of messages without a topic, as it is kept. */
-export const EVERYONE = '@everyone'
-
 /** Answers of `retain` handlers that are remembered. */
 const MAX_ANSWERS = 10_000
 /** Topics that are read at a time. */

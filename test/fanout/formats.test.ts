@@ -136,6 +136,24 @@ describe('a codec that returns parts', () => {
     for (const peer of peers) assert.equal(shown((await peer.get(8))[7]!), 7)
   })
 
+  for (const size of [5, LARGE]) {
+    it(`of text sends one text message: ${size} bytes`, async t => {
+      const body = Buffer.from('ü'.repeat(size))
+      const texts: Codec = {
+        name: 'texts',
+        encode: payload => [
+          'alone',
+          { text: [Buffer.from(`{"${payload}":"`), body, Buffer.from('"}')] },
+          Buffer.from('b'),
+        ],
+      }
+      const server = await serve(t, { filters: [speaking(texts)] })
+      const peer = await Peer.open(server.url)
+      server.broadcast('x')
+      assert.deepEqual(await peer.get(3), ['alone', `{"x":"${body}"}`, Buffer.from('b')])
+    })
+  }
+
   it('may have one message above --max-buffered in flight', async t => {
     const many: Codec = {
       name: 'many',
