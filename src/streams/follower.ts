@@ -70,7 +70,8 @@ export class Follower {
   #cursor: Position | undefined
   #waiting: Waiting[] = []
   /** Callers whose entries are stored, and not delivered yet. */
-  #reaching: { readonly position: Position; readonly resolve: () => void }[] = []
+  #reaching: { readonly position: Position; readonly resolve: () => void; readonly since: number }[] = []
+  #timer: NodeJS.Timeout | undefined
   #heals = 0
   #needsHeal = false
   /** The storage has other entries at offsets that were delivered: it has lost those. */
@@ -129,27 +130,20 @@ export class Follower {
     this.#waiting = this.#waiting.filter(waiting => waiting.joiner !== joiner)
   }
 
-  /** Settles when everything up to a stored position is delivered, after a second in any case. */
-  async reached(position: Position): Promise<void> {
-    if (this.#isReached(position)) return
-    const timer = new AbortController()
-    const { signal } = timer
-    const heal = sleep(ANNOUNCE_MS, undefined, { signal, ref: false }).then(() => this.heal())
-    const late = sleep(REACH_MS, undefined, { signal, ref: false })
-    heal.catch(() => {})
-    const { promise: reached, resolve } = withResolvers()
-    const entry = { position, resolve }
-    this.#reaching.push(entry)
-    await Promise.race([reached, late.catch(() => {})])
-    timer.abort()
-    this.#reaching = this.#reaching.filter(other => other !== entry)
+  /** Settles when everything up to a stored position is delivered, after a second in any case; `undefined`: it is. */
+  reached(position: Position): Promise<void> | undefined {
+    if (this.#isReached(position)) return undefined
+    return new Promise(resolve => {
+      this.#reaching.push({ position, resolve, since: performance.now() })
+      this.#watchReaching()
+    })
   }
 
   stop(): void {
     this.#isStopped = true
     this.#waiting = []
     this.#tail.clear()
-    for (const { resolve } of this.#reaching) resolve()
+    this.#endReaching()
   }
 
   #wake(): void {
@@ -304,7 +298,7 @@ export class Follower {
       this.#host.deliver(this.kept.topic, entry, epoch)
       delivered++
     }
-    for (const { position, resolve } of this.#reaching) if (this.#isReached(position)) resolve()
+    if (this.#reaching.length > 0) this.#endReaching()
     return delivered
   }
 
@@ -314,7 +308,29 @@ export class Follower {
     count(this.#host.totals.lost, reason)
     this.#host.log.warn({ topic: this.kept.topic, reason }, 'entries of a stream are lost to its members')
     this.#host.lose(this.kept.topic, top, reason)
-    for (const { position, resolve } of this.#reaching) if (this.#isReached(position)) resolve()
+    this.#endReaching()
+  }
+
+  /** Reads if the announcement of a stored entry does not come. */
+  #watchReaching(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      const now = performance.now()
+      this.#endReaching(now - REACH_MS)
+      const [oldest] = this.#reaching
+      if (oldest === undefined) return
+      if (now - oldest.since >= ANNOUNCE_MS) this.heal()
+      this.#watchReaching()
+    }, ANNOUNCE_MS).unref()
+  }
+
+  /** @param late - callers that have waited since before this time are not kept waiting. */
+  #endReaching(late = 0): void {
+    this.#reaching = this.#reaching.filter(({ position, resolve, since }) => {
+      const ends = since <= late || this.#isReached(position)
+      if (ends) resolve()
+      return !ends
+    })
   }
 
   #isReached({ epoch, offset }: Position): boolean {
@@ -374,14 +390,6 @@ export class Follower {
       if (isLost && this.#waiting.includes(waiting)) this.#refuse(waiting, reason)
     }
   }
-}
-
-function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve = () => {}
-  const promise = new Promise<void>(settle => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }
 
 /** -1: the oldest entry that is kept. */

@@ -133,7 +133,8 @@ export async function runModel(seed: number, steps = 40): Promise<{ losses: numb
   const random = randomFrom(seed)
   const below = (count: number) => Math.floor(random() * count)
   const truth = new Truth()
-  const engine = openMemory().streams as Streams
+  const storage = openMemory()
+  const engine = storage.streams!
   const first = new DelayedStreams(engine, { seed })
   const nodes = [0, 1, 2].map(i => new ModelNode(i === 0 ? first : first.node(), `${seed}-${i}`))
   const clients = Array.from({ length: 6 }, () => new ModelClient(truth))
@@ -203,6 +204,7 @@ export async function runModel(seed: number, steps = 40): Promise<{ losses: numb
   await settle(nodes, clients, nodeOf, engine, truth)
   if (truth.failure !== undefined) throw truth.failure
   for (const node of nodes) node.stop()
+  await storage.close?.()
   return {
     losses: clients.reduce((sum, { losses }) => sum + losses, 0),
     recovered: nodes.reduce((sum, { totals }) => sum + totals.recovered, 0),
@@ -251,7 +253,7 @@ export async function runModels(first: number, runs: number): Promise<{ losses: 
     }
   }
   try {
-    await Promise.all(Array.from({ length: 50 }, worker))
+    await Promise.all(Array.from({ length: 400 }, worker))
   } finally {
     clearInterval(alive)
   }
