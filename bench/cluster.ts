@@ -1,5 +1,6 @@
 // Two nodes and one Redis, 500 clients per node, each message to all other clients: compared with Socket.IO and its Redis adapter.
-// `--quick` takes a few seconds; `--only fws` skips Socket.IO, which is installed at first use.
+// `--quick` takes a few seconds; `--only fws,kept` skips Socket.IO, which is installed at first use; `kept` appends
+// the messages to a stream.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,12 +19,17 @@ const scale = values.quick
 const SIZE = 64
 const NODES = 2
 
+const keep = join(import.meta.dirname, 'filters/keep.ts')
+const fws = (redis: string, ...filters: string[]) =>
+  new Launched(['-p', '0', '-f', 'broadcast', ...filters, '--storage', 'redis', '--redis-url', redis], {})
+
 const contestants: Readonly<Record<string, (redis: string) => Launched>> = {
-  fws: redis => new Launched(['-p', '0', '-f', 'broadcast', '--storage', 'redis', '--redis-url', redis], {}),
+  fws: redis => fws(redis),
+  kept: redis => fws(redis, keep),
   'socket.io': redis => new Launched([redis], { command: [join(import.meta.dirname, 'socketio.mjs')] }),
 }
 
-const names = Object.keys(contestants).filter(name => values.only === undefined || name === values.only)
+const names = Object.keys(contestants).filter(name => values.only?.split(',').includes(name) ?? true)
 if (names.length === 0)
   throw new Error(`--only takes ${Object.keys(contestants).join(' or ')}, received "${values.only}"`)
 if (names.includes('socket.io')) installPeers('socket.io')
@@ -88,5 +94,7 @@ for (const inflight of scale.inflight) {
     )
   }
   const rate = ({ rate }: Measured) => rate
-  if (names.length > 1) console.log(`  ratio ${(middle('fws', rate) / middle('socket.io', rate)).toFixed(1)}`)
+  const [first, ...others] = names
+  for (const other of others)
+    console.log(`  ${first} / ${other}: ${(middle(first!, rate) / middle(other, rate)).toFixed(2)}`)
 }

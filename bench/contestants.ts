@@ -36,8 +36,10 @@ export function commitOf(root: string): string {
 
 /** @param before - path of another checkout of this project */
 export function makeContestants(before?: string): Readonly<Record<string, Contestant>> {
+  const ours = checkout(here('..'))
   return {
-    ours: checkout(here('..')),
+    ours,
+    kept: { ...ours, command: setup => [...ours.command(setup), here('filters/keep.ts')] },
     ...(before !== undefined && { before: checkout(before) }),
     ws: {
       dialect: 'plain',
