@@ -32,6 +32,8 @@ const CHECK_ALL = 15
 const ACTIVE_MS = 60_000
 /** Topics in one comparison. */
 const SLICE = 1000
+/** Milliseconds that an order to disconnect waits for the entries before it. */
+const SETTLE_MS = 1000
 /** Bytes of entries that wait for the storage. */
 const MAX_WAITING_BYTES = 67_108_864
 
@@ -154,9 +156,10 @@ export class KeptTopics {
     return appended
   }
 
-  /** Settles when all entries so far are stored and delivered, or refused; `undefined`: none is under way. */
+  /** Settles when all entries so far are stored and delivered, or refused, after a second in any case; `undefined`: none is under way. */
   settled(): Promise<unknown> | undefined {
-    return this.#underWay.size === 0 ? undefined : Promise.allSettled(this.#underWay)
+    if (this.#underWay.size === 0) return undefined
+    return Promise.race([Promise.allSettled(this.#underWay), sleep(SETTLE_MS, undefined, { ref: false })])
   }
 
   async read(kept: KeptTopic, range: ReadRange): Promise<StreamPage> {
