@@ -40,6 +40,7 @@ import { Topic } from '../fanout/topic.ts'
 import { Wires } from '../fanout/wire.ts'
 import { type ClientHost, type Limits, ServerClient } from '../peer/client.ts'
 import type { KeptTopics, KeptTopicsHost } from '../streams/kept-topics.ts'
+import { Recoveries } from '../streams/recoveries.ts'
 
 export interface HubHost {
   readonly chains: Chains
@@ -77,6 +78,8 @@ export class Hub implements ClientHost {
   readonly wires: Wires
   /** Connects the other nodes; `undefined` on a single node. */
   readonly fabric: Fabric | undefined
+  /** Frames of missed entries. */
+  readonly recoveries = new Recoveries()
   /** `undefined` if no filter keeps topics. */
   readonly kept: KeptTopics | undefined
   readonly #host: HubHost
@@ -280,7 +283,7 @@ export class Hub implements ClientHost {
       this.addMember(client, name)
       client.joinedUnkept(name)
     } else {
-      this.kept!.join(kept, client.joinerOf(kept))
+      this.kept!.join(kept, client.joins.joinerOf(kept))
     }
   }
 

@@ -24,10 +24,11 @@ import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/pay
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
 import {
+  type About,
   EVERYONE,
   type Joined,
   type JoinOptions,
-  type KeptTopic,
+  type LossReason,
   type Position,
   type StreamEntry,
 } from '../contract/streams.ts'
@@ -40,9 +41,10 @@ import type { Pieces } from '../fanout/pieces.ts'
 import type { Member } from '../fanout/topic.ts'
 import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
-import type { Joiner } from '../streams/follower.ts'
 import type { KeptTopics } from '../streams/kept-topics.ts'
+import type { Recoveries } from '../streams/recoveries.ts'
 import { ActingServer, TopicServer } from './acting-server.ts'
+import { checkAfter, type JoiningClient, Joins } from './joins.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
 
@@ -73,6 +75,7 @@ export interface ClientHost extends Server {
   addMember(client: ServerClient, topic: string): void
   /** `undefined` if no topics are kept. */
   readonly kept: KeptTopics | undefined
+  readonly recoveries: Recoveries
   publishTo(
     publication: Publication,
     from: ServerClient,
@@ -104,17 +107,6 @@ export interface Arrival {
 /** A handshake that keeps its request, 1 KiB of memory, until the client is open. */
 type RequestHandshake = Handshake & { releaseRequest?(): void }
 
-/** A join of a kept topic, until the client is a member. */
-interface Join {
-  after: JoinOptions['after']
-  readonly onJoined?: JoinOptions['onJoined']
-  /** While the topic looks for its position. */
-  joiner?: Joiner | undefined
-  /** Settles the promise of `join`. */
-  readonly resolve?: (joined: Joined) => void
-  readonly reject?: (error: unknown) => void
-}
-
 interface Ending {
   readonly code: number
   readonly reason: string
@@ -140,7 +132,7 @@ class Viewed {
 type Received = Payload | Viewed
 
 /** The one implementation of Client, over any transport. */
-export class ServerClient implements Client, Subject, MailboxOwner<Received>, OutboxOwner {
+export class ServerClient implements Client, Subject, MailboxOwner<Received>, OutboxOwner, JoiningClient {
   readonly id: string
   readonly remote: string
   readonly handshake: RequestHandshake | undefined
@@ -161,8 +153,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #transport: Transport | undefined
   #codec: Codec = plain
   #topics: Set<string> | undefined
-  /** By topic: kept topics of which it is no member yet. */
-  #joins: Map<string, Join> | undefined
+  /** Kept topics of which it is no member yet. */
+  #joins: Joins | undefined
   #abort: AbortController | undefined
   #stage: Stage = 'arriving'
   /** Set while it is pending. */
@@ -341,8 +333,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   #join(topic: string): void {
-    if (typeof topic !== 'string' || topic === EVERYONE)
-      throw new FwsError('ERR_STATE', `join() takes a topic other than ${EVERYONE}, received ${shown(topic)}`)
+    checkTopic(topic)
     if (this.#topics?.has(topic)) return
     if (this.#source === undefined) this.hub.chains.permits.check({ action: 'join', topic }, this)
     this.#topics ??= new Set()
@@ -350,99 +341,77 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.isAdmitted) this.hub.joinTopic(this, topic)
   }
 
-  async #joinAt(topic: string, { after, onJoined }: JoinOptions): Promise<Joined> {
-    checkAfter(after)
+  async #joinAt(topic: string, how: JoinOptions): Promise<Joined> {
+    checkAfter(how.after)
+    checkTopic(topic)
     if (this.#topics?.has(topic)) throw new FwsError('ERR_STATE', `client ${this.id} is a member of the topic already`)
-    if (after !== 'now' && this.#source === undefined) this.hub.chains.permits.check({ action: 'read', topic }, this)
-    return new Promise((resolve, reject) => {
-      this.#joins ??= new Map()
-      this.#joins.set(topic, { after, onJoined, resolve, reject })
-      try {
-        this.#join(topic)
-      } catch (error) {
-        this.#cancelJoin(topic, error)
-      }
-    })
+    if (how.after !== 'now') this.checkRead(topic)
+    return this.joins.begin(topic, how, () => this.#join(topic))
   }
 
-  /** The topic is not kept: it is a member now. */
+  get joins(): Joins {
+    this.#joins ??= new Joins(this)
+    return this.#joins
+  }
+
+  /** The topic is not kept. */
   joinedUnkept(topic: string): void {
-    const join = this.#joins?.get(topic)
-    if (join === undefined) return
-    this.#joins!.delete(topic)
-    const joined = { position: undefined, recovered: join.after === 'now', entries: [] }
-    join.onJoined?.(joined)
-    join.resolve?.(joined)
+    this.#joins?.joinedUnkept(topic)
   }
 
-  joinerOf({ topic }: KeptTopic): Joiner {
-    const join: Join = this.#joins?.get(topic) ?? { after: 'now' }
-    this.#joins ??= new Map()
-    this.#joins.set(topic, join)
-    join.joiner = { after: join.after, joined: joined => this.#joined(topic, join, joined) }
-    return join.joiner
+  get kept(): KeptTopics | undefined {
+    return this.hub.kept
   }
 
-  /** Everything that it missed comes before later entries. More than it can buffer is sent in pages; then it joins behind them. */
-  #joined(topic: string, join: Join, joined: Joined): void {
-    const { position, recovered, lost, entries } = joined
-    const page = join.onJoined === undefined ? firstOf(entries, this.hub.limits.maxBuffered / 2) : entries
-    const isLast = page.length === entries.length
-    if (isLast) {
-      this.#joins?.delete(topic)
-      this.hub.addMember(this, topic)
+  checkRead(topic: string): void {
+    if (this.#source === undefined) this.hub.chains.permits.check({ action: 'read', topic }, this)
+  }
+
+  becomeMember(topic: string): void {
+    this.hub.addMember(this, topic)
+  }
+
+  joinKept(topic: string): void {
+    if (this.isAdmitted) this.hub.joinTopic(this, topic)
+  }
+
+  /** Of a join that has failed. */
+  forgetTopic(topic: string): void {
+    this.#topics?.delete(topic)
+  }
+
+  reportJoined(error: unknown): void {
+    this.hub.counters.errors++
+    logError(this.hub.log, 'error', error, 'onJoined failed')
+  }
+
+  sendLoss(about: About, lost: LossReason): void {
+    this.sendEncoded(this.outbox.wire.encodeLoss(about, lost))
+  }
+
+  pageEnd(topic: string, entries: readonly StreamEntry[], from: number, epoch: string): number {
+    const { ends } = this.hub.recoveries.of(entries, this.outbox.wire, topic, epoch)
+    const limit = (ends[from - 1] ?? 0) + this.hub.limits.maxBuffered / 2
+    let end = Math.min(from + 1, entries.length)
+    while (end < entries.length && ends[end]! <= limit) end++
+    return end
+  }
+
+  /** Sends missed entries, whose frames all clients share. */
+  sendMissed(topic: string, entries: readonly StreamEntry[], from: number, to: number, epoch: string): void {
+    const { wire } = this.outbox
+    const { frames, ends, bytes } = this.hub.recoveries.of(entries, wire, topic, epoch)
+    const isOwn = entries.some(({ except }) => except === this.id)
+    if (bytes !== undefined && !wire.isNumbered && !isOwn) {
+      this.sendEncoded(bytes.subarray(ends[from - 1] ?? 0, ends[to - 1] ?? 0))
+      return
     }
-    try {
-      join.onJoined?.(joined)
-    } catch (error) {
-      this.hub.counters.errors++
-      logError(this.hub.log, 'error', error, 'onJoined failed')
-    }
-    join.resolve?.(joined)
-    if (join.onJoined !== undefined) return
-    if (!recovered) this.sendEncoded(this.outbox.wire.encodeLoss({ topic, position: position! }, lost!))
-    for (const { payload, format, except, offset } of page)
-      if (except !== this.id)
-        this.sendEncoded(this.outbox.wire.encode(payload, format, { topic, position: { ...position!, offset } }))
-    if (!isLast) void this.#joinBehind(topic, join, { ...position!, offset: page.at(-1)!.offset })
-  }
-
-  async #joinBehind(topic: string, join: Join, after: Position): Promise<void> {
-    join.after = after
-    join.joiner = undefined
-    await this.drained()
-    if (this.#joins?.get(topic) === join && this.isAdmitted) this.hub.joinTopic(this, topic)
-  }
-
-  #cancelJoin(topic: string, error: unknown): void {
-    const join = this.#joins?.get(topic)
-    if (join === undefined) return
-    this.#joins!.delete(topic)
-    if (join.joiner !== undefined) this.hub.kept?.cancel(topic, join.joiner)
-    join.reject?.(error)
-  }
-
-  #cancelJoins(): void {
-    const gone = new FwsError('ERR_STATE', `client ${this.id} has gone`)
-    for (const topic of [...(this.#joins?.keys() ?? [])]) this.#cancelJoin(topic, gone)
-  }
-
-  /** Before it leaves its topics to be pending: later it joins them behind the last entry that it has. */
-  #suspendJoins(): void {
-    const { kept } = this.hub
-    if (kept === undefined) return
-    this.#joins ??= new Map()
-    for (const topic of [EVERYONE, ...this.topics]) {
-      const join = this.#joins.get(topic)
-      const position = kept.positionOf(topic)
-      if (join?.joiner !== undefined) kept.cancel(topic, join.joiner)
-      else if (join === undefined && position !== undefined) this.#joins.set(topic, { after: position })
-    }
+    for (let i = from; i < to; i++) if (entries[i]!.except !== this.id) this.sendEncoded(frames[i]!)
   }
 
   leave(topic: string): void {
     if (!this.#topics?.delete(topic)) return
-    this.#cancelJoin(topic, new FwsError('ERR_STATE', `client ${this.id} has left the topic`))
+    this.#joins?.cancel(topic, new FwsError('ERR_STATE', `client ${this.id} has left the topic`))
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
@@ -476,7 +445,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `publish() takes a topic, received ${shown(topic)}`)
     if (this.#source === undefined)
       this.hub.chains.permits.check({ action: 'publish', topic: topic === EVERYONE ? undefined : topic }, this)
-    return this.hub.publishTo({ topic, payload, format }, this, { key, except })
+    // The caller may change its Buffer meanwhile.
+    const own = typeof payload === 'string' ? payload : Buffer.from(payload)
+    return this.hub.publishTo({ topic, payload: own, format }, this, { key, except })
   }
 
   drained(): Promise<void> {
@@ -498,7 +469,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     const pending = this.#openable('hold').#pending ?? new Pending()
     pending.hold(this)
     if (this.isAdmitted) {
-      this.#suspendJoins()
+      if (this.hub.kept !== undefined) this.joins.suspend()
       this.hub.leaveAll(this)
     }
     this.#pending = pending
@@ -797,7 +768,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     this.#ending = ending
     if (this.#stage !== 'gone') this.#stage = 'closing'
     this.outbox.close()
-    this.#cancelJoins()
+    this.#joins?.cancelAll()
     this.hub.leaveAll(this)
     const discarded = this.#mailbox?.discard() ?? 0
     if (discarded > 0) count(this.hub.counters.drops, 'closing client', discarded)
@@ -811,7 +782,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #leave(): void {
     this.#stage = 'gone'
     this.hub.arriving.delete(this)
-    this.#cancelJoins()
+    this.#joins?.cancelAll()
     this.outbox.close()
     this.#abort?.abort()
     this.#callGone()
@@ -836,20 +807,7 @@ function payloadOf(received: Received): Payload {
 }
 
 /** @throws FwsError `ERR_STATE`. */
-function checkAfter(after: unknown): void {
-  if (after === 'now' || after === 'earliest') return
-  const { epoch, offset } = (after ?? {}) as Partial<Position>
-  if (typeof epoch === 'string' && Number.isSafeInteger(offset) && offset! >= 0) return
-  const message = `join() takes after: 'now', 'earliest' or { epoch, offset }, received ${shown(after)}`
-  throw new FwsError('ERR_STATE', message)
-}
-
-/** The first entries, of at most so many bytes; at least one. */
-function firstOf(entries: readonly StreamEntry[], bytes: number): readonly StreamEntry[] {
-  let sum = 0
-  const end = entries.findIndex((entry, i) => {
-    sum += Buffer.byteLength(entry.payload)
-    return i > 0 && sum > bytes
-  })
-  return end === -1 ? entries : entries.slice(0, end)
+function checkTopic(topic: unknown): void {
+  if (typeof topic !== 'string' || topic === EVERYONE)
+    throw new FwsError('ERR_STATE', `join() takes a topic other than ${EVERYONE}, received ${shown(topic)}`)
 }

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { StreamTotals } from '../contract/metrics.ts'
 import {
@@ -25,12 +25,24 @@ const ANNOUNCE_MS = 20
 /** Milliseconds until a caller whose entry is stored is answered in any case. */
 const REACH_MS = 1000
 const MAX_PAUSE_MS = 2000
+/** Milliseconds of answers to joiners between two reads of the sockets. */
+const SLICE_MS = 1
 
-/** A client that waits to become a member at a position. */
+/** A client that is to become a member at a position. */
 export interface Joiner {
   readonly after: 'now' | 'earliest' | Position
-  /** Called once, in the turn from which on it gets what is delivered. MUST NOT throw. */
-  joined(joined: Joined): void
+  /** Whether it goes on behind entries that it got as a joiner: it counts once. */
+  readonly isContinued?: boolean
+  /** Called once, in the turn from which on later entries are delivered to it. MUST NOT throw. */
+  joined(answer: Answer): void
+}
+
+/** The answer to a joiner. */
+export interface Answer extends Pick<Joined, 'recovered' | 'lost'> {
+  readonly position: Position
+  /** Missed entries of several joiners, who share the array; those of this one begin at `from`. */
+  readonly entries: readonly StreamEntry[]
+  readonly from: number
 }
 
 export interface FollowerHost {
@@ -48,12 +60,6 @@ export interface FollowerHost {
   fence(kept: KeptTopic, known: Position): Promise<unknown>
 }
 
-interface Waiting {
-  readonly joiner: Joiner
-  /** Number of the last read behind the cursor that was begun before it came. */
-  readonly since: number
-}
-
 /**
  * Delivers one topic on this node, in the order of the offsets and without holes.
  *
@@ -68,7 +74,10 @@ export class Follower {
   readonly #host: FollowerHost
   readonly #tail: Tail
   #cursor: Position | undefined
-  #waiting: Waiting[] = []
+  /** Joiners without an answer, each with the number of the last heal that was begun before it came. */
+  readonly #waiting = new Map<Joiner, number>()
+  /** For arrays that joiners share. */
+  readonly #sums = new WeakMap<readonly StreamEntry[], Float64Array>()
   /** Callers whose entries are stored, and not delivered yet. */
   #reaching: { readonly position: Position; readonly resolve: () => void; readonly since: number }[] = []
   #timer: NodeJS.Timeout | undefined
@@ -92,7 +101,7 @@ export class Follower {
   }
 
   get isAwaited(): boolean {
-    return this.#waiting.length > 0 || this.#reaching.length > 0
+    return this.#waiting.size > 0 || this.#reaching.length > 0
   }
 
   announced({ top, entries }: Announcement): void {
@@ -118,16 +127,15 @@ export class Follower {
   }
 
   join(joiner: Joiner): void {
-    const waiting = { joiner, since: this.#heals }
-    if (this.#cursor !== undefined && this.#answer(waiting)) return
-    this.#waiting.push(waiting)
+    this.#waiting.set(joiner, this.#heals)
+    if (this.#cursor !== undefined && this.#answer(joiner)) return
     // Behind the cursor the stream is read for the joiner alone.
     if (joiner.after !== 'earliest' && !this.#isBehind(joiner.after)) this.#needsHeal = true
     this.#wake()
   }
 
   cancel(joiner: Joiner): void {
-    this.#waiting = this.#waiting.filter(waiting => waiting.joiner !== joiner)
+    this.#waiting.delete(joiner)
   }
 
   /** Settles when everything up to a stored position is delivered, after a second in any case; `undefined`: it is. */
@@ -141,7 +149,7 @@ export class Follower {
 
   stop(): void {
     this.#isStopped = true
-    this.#waiting = []
+    this.#waiting.clear()
     this.#tail.clear()
     this.#endReaching()
   }
@@ -166,7 +174,7 @@ export class Follower {
   }
 
   get #hasWork(): boolean {
-    return this.#cursor === undefined || this.#needsHeal || this.#waiting.length > 0
+    return this.#cursor === undefined || this.#needsHeal || this.#waiting.size > 0
   }
 
   async #step(): Promise<void> {
@@ -195,20 +203,24 @@ export class Follower {
       throw error
     })
     if (this.#isStopped) return
-    if (page.lost === 'ahead' || this.#isForked(page.entries)) {
+    const isForked = this.#isForked(page.entries)
+    if (page.lost === 'ahead' || isForked) {
       this.#needsHeal = true
       // Of a fork the top may be beyond the cursor.
-      await this.#host.fence(this.kept, { ...from, offset: this.#hasForked ? Number.MAX_SAFE_INTEGER : from.offset })
+      await this.#host.fence(this.kept, { ...from, offset: isForked ? Number.MAX_SAFE_INTEGER : from.offset })
       this.#hasForked = false
-      if (this.#isStopped) return
-    } else if (page.lost !== undefined) {
-      this.#lose(page.top, page.lost)
-    } else {
+    } else if (page.lost === undefined) {
       this.#host.totals.healed += this.#advance(page.entries)
+      // Only when all is read, a position can be ahead or of another epoch.
       if (page.top.offset > this.#cursor!.offset) this.#needsHeal = true
+      else this.#answerAll(heal)
+    } else if (this.#cursor !== from) {
+      // Announcements have come meanwhile, so the page says nothing of the cursor.
+      this.#needsHeal = true
+    } else {
+      this.#lose(page.top, page.lost)
+      this.#answerAll(heal)
     }
-    // A position is ahead, or of another epoch, only if all has been read.
-    this.#answerAll(this.#needsHeal ? 0 : heal)
   }
 
   /** Reads behind the cursor, and the entry at the cursor to compare it, if both have it. */
@@ -225,61 +237,87 @@ export class Follower {
     return this.#hasForked
   }
 
-  /** Reads what the oldest joiner has missed, once for all. */
+  /** Reads what the oldest joiner has missed, once for all joiners. */
   async #recover(cursor: Position): Promise<void> {
-    const joiners = [...this.#waiting]
-    if (joiners.some(({ joiner: { after } }) => after !== 'earliest' && !this.#isBehind(after))) {
+    const joiners = [...this.#waiting.keys()]
+    if (joiners.some(({ after }) => after !== 'earliest' && !this.#isBehind(after))) {
       this.#needsHeal = true
       return
     }
+    const missed = await this.#readMissed(cursor, joiners)
+    if (missed !== undefined) await this.#answerWith(missed, joiners)
+  }
+
+  /** The entries from the oldest joiner on, up to the tail; `undefined` if none can be answered with them. */
+  async #readMissed(cursor: Position, joiners: readonly Joiner[]): Promise<StreamEntry[] | undefined> {
     const { recoverBytes } = this.kept.bounds
-    const missed: StreamEntry[] = []
+    let missed: StreamEntry[] = []
     let bytes = 0
-    /** Before the first of `missed`. */
-    let floor = Math.min(...joiners.map(({ joiner }) => offsetOf(joiner)))
-    let last = floor
+    let last = Math.min(...joiners.map(offsetOf))
     for (;;) {
       const page = await this.#read(
         last < 0 ? { from: 'oldest', ...PAGE } : { after: { ...cursor, offset: last }, ...PAGE },
       )
-      if (this.#isStopped) return
-      if ((page.lost !== undefined && page.lost !== 'trimmed') || page.top.epoch !== this.#cursor!.epoch) {
-        this.#needsHeal = true
-        return
-      }
-      if (last < 0) last = floor = page.floor.offset
-      this.#loseBefore(joiners, page.floor.offset, 'trimmed')
-      if (page.lost !== undefined) return
+      if (this.#isStopped) return undefined
+      const isChanged = page.top.epoch !== this.#cursor!.epoch || (page.lost !== undefined && page.lost !== 'trimmed')
+      if (isChanged) this.#needsHeal = true
+      else this.#refuseBefore(joiners, page.floor.offset, 'trimmed')
+      if (isChanged || page.lost !== undefined) return undefined
+      if (last < 0) last = page.floor.offset
       for (const entry of page.entries) {
         missed.push(entry)
         bytes += sizeOf(entry)
         last = entry.offset
       }
-      const isTooMuch = bytes > recoverBytes
-      while (bytes > recoverBytes) {
-        const first = missed.shift()!
-        bytes -= sizeOf(first)
-        floor = first.offset
+      let dropped = 0
+      while (bytes > recoverBytes) bytes -= sizeOf(missed[dropped++]!)
+      if (dropped > 0) {
+        this.#refuseBefore(joiners, missed[dropped - 1]!.offset, 'too much')
+        missed = missed.slice(dropped)
       }
-      if (isTooMuch) this.#loseBefore(joiners, floor, 'too much')
-      if (!joiners.some(waiting => this.#waiting.includes(waiting))) return
-      const isAhead = last > this.#cursor!.offset
-      if (isAhead && page.entries[0]!.offset > this.#cursor!.offset + 1) {
-        // Entries that the members have not got are trimmed.
+      if (!joiners.some(joiner => this.#waiting.has(joiner))) return undefined
+      const { offset } = this.#cursor!
+      const [first] = page.entries
+      // Trimmed before the members got them, or gone from the storage.
+      if (last > offset ? first!.offset > offset + 1 : first === undefined && last < offset) {
         this.#needsHeal = true
-        return
+        return undefined
       }
       // The announcements of these are still on their way.
-      if (isAhead) this.#advance(page.entries)
-      const rest = last === this.#cursor!.offset ? [] : this.#tail.after(last)
-      if (rest === undefined) continue
-      for (const waiting of joiners) {
-        if (!this.#waiting.includes(waiting)) continue
-        const from = Math.max(floor, offsetOf(waiting.joiner))
-        this.#accept(waiting, [...missed.filter(({ offset }) => offset > from), ...rest])
-      }
-      return
+      if (last > offset) this.#advance(page.entries)
+      if (this.#behind(last) !== undefined) return missed
     }
+  }
+
+  /** In slices: what is delivered between two of them is added to the answers of the next. */
+  async #answerWith(missed: StreamEntry[], joiners: readonly Joiner[]): Promise<void> {
+    const { epoch } = this.#cursor!
+    const floor = (missed[0]?.offset ?? this.#cursor!.offset + 1) - 1
+    const last = floor + missed.length
+    let entries: readonly StreamEntry[] | undefined
+    let answered: Position | undefined
+    let end = performance.now() + SLICE_MS
+    for (const joiner of joiners) {
+      if (performance.now() > end) {
+        await nextTurn()
+        end = performance.now() + SLICE_MS
+      }
+      if (this.#isStopped || this.#cursor!.epoch !== epoch) return
+      if (!this.#waiting.has(joiner)) continue
+      if (this.#cursor !== answered) {
+        const rest = this.#behind(last)
+        // The others are answered with another read.
+        if (rest === undefined) return
+        entries = rest.length === 0 ? missed : [...missed, ...rest]
+        answered = this.#cursor
+      }
+      this.#accept(joiner, entries!, Math.max(0, offsetOf(joiner) - floor))
+    }
+  }
+
+  /** The entries between an offset and the cursor, if the tail has them. */
+  #behind(offset: number): readonly StreamEntry[] | undefined {
+    return offset === this.#cursor!.offset ? [] : this.#tail.after(offset)
   }
 
   async #read(range: ReadRange): Promise<StreamPage> {
@@ -343,56 +381,64 @@ export class Follower {
     return after === 'now' || (after.epoch === cursor?.epoch && after.offset <= cursor.offset)
   }
 
-  /** @param heal - number of the read that has ended. */
+  /** @param heal - number of the heal that has ended. */
   #answerAll(heal = 0): void {
-    for (const waiting of this.#waiting) {
-      if (this.#answer(waiting) || heal <= waiting.since) continue
-      const { after } = waiting.joiner
+    for (const [joiner, since] of this.#waiting) {
+      if (this.#answer(joiner) || heal <= since) continue
+      const { after } = joiner
       if (typeof after === 'string' || this.#isBehind(after)) continue
-      this.#refuse(waiting, after.epoch === this.#cursor!.epoch ? 'ahead' : 'epoch')
+      this.#refuse(joiner, after.epoch === this.#cursor!.epoch ? 'ahead' : 'epoch')
     }
   }
 
   /** Makes the joiner a member if the tail has all that it missed. */
-  #answer(waiting: Waiting): boolean {
-    const { after } = waiting.joiner
+  #answer(joiner: Joiner): boolean {
+    const { after } = joiner
     if (after === 'earliest' || !this.#isBehind(after)) return false
-    const isCurrent = after === 'now' || after.offset === this.#cursor!.offset
-    const missed = isCurrent ? [] : this.#tail.after(after.offset)
-    if (missed === undefined) return false
-    this.#accept(waiting, missed)
-    return true
+    const missed = after === 'now' ? [] : this.#behind(after.offset)
+    if (missed !== undefined) this.#accept(joiner, missed, 0)
+    return missed !== undefined
   }
 
-  #accept(waiting: Waiting, entries: readonly StreamEntry[]): void {
-    const bytes = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
-    if (bytes > this.kept.bounds.recoverBytes) {
-      this.#refuse(waiting, 'too much')
+  #accept(joiner: Joiner, entries: readonly StreamEntry[], from: number): void {
+    let sums = this.#sums.get(entries)
+    if (sums === undefined) {
+      sums = sumsOf(entries)
+      this.#sums.set(entries, sums)
+    }
+    if (sums[from]! > this.kept.bounds.recoverBytes) {
+      this.#refuse(joiner, 'too much')
       return
     }
-    this.cancel(waiting.joiner)
-    if (waiting.joiner.after !== 'now') this.#host.totals.recovered++
-    waiting.joiner.joined({ position: this.#cursor!, recovered: true, entries })
+    this.#waiting.delete(joiner)
+    if (joiner.after !== 'now' && joiner.isContinued !== true) this.#host.totals.recovered++
+    joiner.joined({ position: this.#cursor!, recovered: true, entries, from })
   }
 
-  /** It becomes a member from now on, without what it missed. */
-  #refuse(waiting: Waiting, lost: LossReason): void {
-    this.cancel(waiting.joiner)
+  /** It becomes a member from now on, without the entries that it missed. */
+  #refuse(joiner: Joiner, lost: LossReason): void {
+    this.#waiting.delete(joiner)
     count(this.#host.totals.lost, lost)
-    waiting.joiner.joined({ position: this.#cursor!, recovered: false, lost, entries: [] })
+    joiner.joined({ position: this.#cursor!, recovered: false, lost, entries: [], from: 0 })
   }
 
-  #loseBefore(joiners: readonly Waiting[], floor: number, reason: LossReason): void {
-    for (const waiting of joiners) {
+  #refuseBefore(joiners: readonly Joiner[], floor: number, reason: LossReason): void {
+    for (const joiner of joiners) {
       // The earliest entry that is kept is never trimmed.
-      const isExempt = waiting.joiner.after === 'earliest' && reason === 'trimmed'
-      const isLost = !isExempt && offsetOf(waiting.joiner) < floor
-      if (isLost && this.#waiting.includes(waiting)) this.#refuse(waiting, reason)
+      const isExempt = joiner.after === 'earliest' && reason === 'trimmed'
+      if (!isExempt && offsetOf(joiner) < floor && this.#waiting.has(joiner)) this.#refuse(joiner, reason)
     }
   }
 }
 
+/** Sums of the sizes from each index to the end. */
+function sumsOf(entries: readonly StreamEntry[]): Float64Array {
+  const sums = new Float64Array(entries.length + 1)
+  for (let i = entries.length - 1; i >= 0; i--) sums[i] = sums[i + 1]! + sizeOf(entries[i]!)
+  return sums
+}
+
 /** -1: the oldest entry that is kept. */
-function offsetOf({ after }: Joiner): number {
+function offsetOf({ after }: Pick<Joiner, 'after'>): number {
   return typeof after === 'string' ? -1 : after.offset
 }

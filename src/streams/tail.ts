@@ -19,9 +19,12 @@ export class TailBudget {
 /** The last entries that a node has delivered on one topic: at most 256, 1 MiB, and what the budget allows. */
 export class Tail {
   readonly #budget: TailBudget
-  #entries: StreamEntry[] = []
+  /** Undefined before `#start`: these are dropped. */
+  #entries: (StreamEntry | undefined)[] = []
   #start = 0
   #bytes = 0
+  /** Results of `after` since the last entry. */
+  readonly #slices = new Map<number, readonly StreamEntry[]>()
 
   constructor(budget: TailBudget) {
     this.#budget = budget
@@ -31,17 +34,25 @@ export class Tail {
   push(entry: StreamEntry): void {
     this.#entries.push(entry)
     this.#add(sizeOf(entry))
-    while (this.#isTooLarge && this.#start < this.#entries.length) this.#add(-sizeOf(this.#entries[this.#start++]!))
-    if (this.#start < MAX_ENTRIES) return
+    while (this.#isTooLarge && this.#start < this.#entries.length) {
+      this.#add(-sizeOf(this.#entries[this.#start]!))
+      this.#entries[this.#start++] = undefined
+    }
+    this.#slices.clear()
+    if (this.#start <= this.#entries.length / 2) return
     this.#entries = this.#entries.slice(this.#start)
     this.#start = 0
   }
 
-  /** The entries behind an offset; `undefined` if the first of them is not here. */
+  /** The entries behind an offset; `undefined` if the first of them is not here. Equal arrays for equal offsets. */
   after(offset: number): readonly StreamEntry[] | undefined {
     const first = this.#entries[this.#start]
     if (first === undefined || offset < first.offset - 1) return undefined
-    return this.#entries.slice(this.#start + offset - first.offset + 1)
+    const known = this.#slices.get(offset)
+    if (known !== undefined) return known
+    const slice = this.#entries.slice(this.#start + offset - first.offset + 1) as StreamEntry[]
+    this.#slices.set(offset, slice)
+    return slice
   }
 
   has(offset: number): boolean {
@@ -58,6 +69,7 @@ export class Tail {
     this.#add(-this.#bytes)
     this.#entries = []
     this.#start = 0
+    this.#slices.clear()
   }
 
   #at(offset: number): StreamEntry | undefined {

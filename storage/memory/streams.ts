@@ -25,13 +25,16 @@ export interface MemoryStreamsLimits {
 }
 
 /**
- * Streams of one process. Announces within `append`. When it is full it deletes the stream without an append for the longest time;
- * if that topic is used again, it has another epoch.
+ * Streams of one process. Announces within `append`. When it is full it deletes the stream without an append for the longest time, an
+ * empty one first; if that topic is used again, it has another epoch. Topics that are listened to do not count: their listeners take
+ * more memory than the streams.
  */
 export class MemoryStreams implements Streams {
   readonly #limits: MemoryStreamsLimits
   /** By topic, in the order of their last appends. */
   readonly #streams = new Map<string, MemoryStream>()
+  /** Topics whose streams have had no entry. */
+  readonly #empty = new Set<string>()
   readonly #listening = new Set<string>()
   #listener: StreamListener | undefined
   readonly #usage: Usage = { bytes: 0 }
@@ -78,6 +81,7 @@ export class MemoryStreams implements Streams {
     const origin = `${appender.node}/${appender.call}`
     const room = this.#limits.bytes - stream.bytes
     const appended: StreamEntry[] = []
+    this.#empty.delete(ref.topic)
     const outcomes = appends.map(append => stream.append(append, origin, room, appended))
     stream.record(appender, outcomes)
     this.#becomesNewest(stream)
@@ -118,6 +122,7 @@ export class MemoryStreams implements Streams {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#streams.clear()
+    this.#empty.clear()
     this.#usage.bytes = 0
   }
 
@@ -130,8 +135,8 @@ export class MemoryStreams implements Streams {
     this.#timer ??= setInterval(() => void this.#sweep(), SWEEP_EVERY).unref()
     const stream = new MemoryStream(topic, bounds, this.#usage)
     this.#streams.set(topic, stream)
-    this.#newest = stream
-    this.#evict()
+    this.#empty.add(topic)
+    this.#evict(stream)
     return stream
   }
 
@@ -142,19 +147,43 @@ export class MemoryStreams implements Streams {
     this.#newest = stream
   }
 
-  /** Evicts other streams before entries of the newest one. */
-  #evict(): void {
-    while (this.#streams.size > this.#limits.topics || this.#usage.bytes > this.#limits.bytes) {
-      const [oldest] = this.#streams.values()
-      if (oldest === undefined || oldest === this.#newest) break
-      this.#delete(oldest)
+  /** Evicts other streams before entries of the newest one. @param used - MUST stay: it is in use. */
+  #evict(used = this.#newest): void {
+    while (this.#isFull) {
+      const evicted = this.#firstOf(this.#empty, used) ?? this.#firstOf(this.#streams.keys(), used)
+      if (evicted === undefined) break
+      this.#delete(evicted)
       this.#evicted++
+    }
+    // Only streams with listeners are left.
+    for (const stream of this.#streams.values()) {
+      if (this.#usage.bytes <= this.#limits.bytes) break
+      if (stream === this.#newest || this.#empty.has(stream.topic)) continue
+      stream.begin()
+      this.#empty.add(stream.topic)
+      this.#evicted++
+      this.#announce({ topic: stream.topic, top: stream.top, entries: [] })
     }
     const newest = this.#newest
     while (newest !== undefined && this.#usage.bytes > this.#limits.bytes && (newest.drop() || newest.dropKey())) {}
   }
 
+  get #isFull(): boolean {
+    const topics = this.#streams.size - this.#listening.size
+    return topics > this.#limits.topics || this.#usage.bytes > this.#limits.bytes
+  }
+
+  /** The first stream that is neither listened to nor in use. */
+  #firstOf(topics: Iterable<string>, used: MemoryStream | undefined): MemoryStream | undefined {
+    for (const topic of topics) {
+      const stream = this.#streams.get(topic)!
+      if (stream !== used && stream !== this.#newest && !this.#listening.has(topic)) return stream
+    }
+    return undefined
+  }
+
   #delete(stream: MemoryStream): void {
+    this.#empty.delete(stream.topic)
     this.#streams.delete(stream.topic)
     this.#usage.bytes -= stream.bytes
     if (stream === this.#newest) this.#newest = undefined

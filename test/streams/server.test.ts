@@ -264,7 +264,7 @@ describe('a join at a position', () => {
     await assert.rejects(left, { code: 'ERR_STATE', message: /has left the topic/ })
     const gone = joinAt(bob.client, 'kept', 'earliest')
     bob.client.disconnect()
-    await assert.rejects(gone, { code: 'ERR_STATE', message: /has gone/ })
+    await assert.rejects(gone, { code: 'ERR_STATE', message: /is disconnected/ })
   })
 
   it('needs the right to join, and for the past the right to read', async t => {

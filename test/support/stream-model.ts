@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import pino from 'pino'
 import type { Joined, Position, StreamEntry, Streams } from '../../src/contract/streams.ts'
 import { createCounters } from '../../src/fanout/counters.ts'
+import type { Answer } from '../../src/streams/follower.ts'
 import { KeptTopics } from '../../src/streams/kept-topics.ts'
 import { DelayedStreams } from '../../src/testing/index.ts'
 import { randomFrom } from '../../src/testing/random-from.ts'
@@ -107,9 +108,9 @@ class ModelNode {
   }
 
   join(client: ModelClient, after: 'now' | 'earliest' | Position): void {
-    const joined = (result: Joined) => {
+    const joined = ({ entries, from, ...answer }: Answer) => {
       this.members.add(client)
-      client.joined(result, after)
+      client.joined({ ...answer, entries: entries.slice(from) }, after)
     }
     this.kept.join(this.kept.of(TOPIC)!, { after, joined })
   }
