@@ -48,7 +48,7 @@ export async function open({
   const streams = new RedisStreams(connection, shards, {
     key: `${key}:stream:`,
     log,
-    isReady: () => canary.isSending,
+    isReady: () => canary.isAnswering,
   })
   const sets = new LeasedSets(connection, {
     key,

@@ -144,7 +144,7 @@ export async function startServer(plan: Plan, streams: Streams, signal?: AbortSi
   const undo = new Undo(log, options.drain * 1000)
   undo.add('closing the storage', () => assembly.close())
   undo.add('sending to other nodes', () => hub.fabric?.stop())
-  undo.add('appending to streams', () => hub.kept?.stop())
+  undo.add('appending to streams', () => hub.kept?.close())
   addStops(assembly, undo)
   let listener: Listener
   try {

@@ -11,10 +11,13 @@ const LAST_CHAINS = 1000
 
 /**
  * Closes every client with 1001 after its work is done, in paced batches with jitter, then waits for their disconnect
- * chains and for `others`. Clients that are left after the drain time are terminated.
+ * chains, for `others`, and for entries of kept topics. Clients that are left after the drain time are terminated.
  */
 export async function drain(hub: Hub, drainMs: number, others: Promise<void>): Promise<void> {
-  const gone = Promise.all([hub.empty(), others]).then(() => true)
+  const gone = Promise.all([hub.empty(), others])
+    // What their last messages have appended.
+    .then(() => hub.kept?.settled(drainMs))
+    .then(() => true)
   const timer = new AbortController()
   const late = sleep(drainMs, false, { signal: timer.signal })
   // The timer is cancelled below.

@@ -15,6 +15,8 @@ import { sizeOf } from './tail.ts'
 
 /** Topics whose last position is remembered without members on this node. */
 const MAX_KNOWN = 10_000
+/** Milliseconds between two looks at the entries that wait: late ones are refused. */
+const TICK_MS = 50
 /** Milliseconds between two attempts while the storage does not answer. */
 const MIN_PAUSE_MS = 25
 const MAX_PAUSE_MS = 1000
@@ -36,10 +38,13 @@ interface Waiting {
   readonly since: number
   readonly resolve: (outcome: AppendOutcome) => void
   readonly reject: (error: unknown) => void
+  isSettled: boolean
 }
 
 interface Queue {
   readonly kept: KeptTopic
+  /** The entries of the call that is under way. */
+  sending: readonly Waiting[]
   waiting: Waiting[]
   /** A position that the storage must compare with its top, although no node may know a higher one. */
   fence: Position | undefined
@@ -57,6 +62,7 @@ export class Appends {
   #bytes = 0
   #calls = 0
   #isStopped = false
+  #timer: NodeJS.Timeout | undefined
 
   constructor(host: AppendsHost) {
     this.#host = host
@@ -72,104 +78,143 @@ export class Appends {
    * the entries may be stored nevertheless.
    */
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    return this.#append(kept, append, performance.now())
-  }
-
-  /** Has the storage begin a new epoch if its top is below `known`. Waits for the storage without a limit. */
-  fence(kept: KeptTopic, known: Position): Promise<AppendOutcome> {
-    this.#queueOf(kept).fence = known
-    return this.#append(kept, { entries: [] }, Number.POSITIVE_INFINITY)
-  }
-
-  /** Refuses what waits. */
-  stop(): void {
-    this.#isStopped = true
-  }
-
-  #append(kept: KeptTopic, append: Append, since: number): Promise<AppendOutcome> {
     const bytes = append.entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
     if (append.entries.length > MAX_APPEND_ENTRIES) {
       const message = `${append.entries.length} entries in one append, at most ${MAX_APPEND_ENTRIES}`
       return Promise.reject(new FwsError('ERR_LIMIT', message))
     }
     if (this.#bytes > 0 && this.#bytes + bytes > this.#host.maxBytes) {
-      this.#host.totals.unsent++
+      this.#host.totals.unsent += append.entries.length
       return Promise.reject(
         new FwsError('ERR_LIMIT', `${this.#bytes} bytes wait for the storage, at most ${this.#host.maxBytes}`),
       )
     }
-    if (kept.bounds.away === 'refuse' && !this.#host.streams.isReady())
-      return Promise.reject(this.#unsent(kept, append.entries.length))
+    const isAway = kept.bounds.away !== 'wait' && !this.#host.streams.isReady()
+    // Behind others that wait it is refused after them.
+    if (isAway && !this.#queues.has(kept.topic)) return Promise.reject(this.#unsent(kept, append.entries.length))
     return new Promise((resolve, reject) => {
       this.#bytes += bytes
-      this.#queueOf(kept).waiting.push({ append, bytes, since, resolve, reject })
+      const since = performance.now()
+      this.#queueOf(kept).waiting.push({ append, bytes, since, resolve, reject, isSettled: false })
     })
+  }
+
+  /** Has the storage begin a new epoch if its top is below `known`. @throws (rejects) as `append` does. */
+  fence(kept: KeptTopic, known: Position): Promise<AppendOutcome> {
+    this.#queueOf(kept).fence = known
+    return this.append(kept, { entries: [] })
+  }
+
+  /** Refuses what waits. */
+  stop(): void {
+    this.#isStopped = true
+    this.#tick()
   }
 
   #queueOf(kept: KeptTopic): Queue {
     const { topic } = kept
-    const queue = this.#queues.get(topic) ?? { kept, waiting: [], fence: undefined, isRunning: false }
-    this.#queues.set(topic, queue)
-    if (!queue.isRunning) {
-      queue.isRunning = true
-      setImmediate(() => void this.#run(queue))
+    let queue = this.#queues.get(topic)
+    if (queue === undefined) {
+      queue = { kept, sending: [], waiting: [], fence: undefined, isRunning: false }
+      this.#queues.set(topic, queue)
+      this.#watch()
     }
+    this.#wake(queue)
     return queue
   }
 
-  async #run(queue: Queue): Promise<void> {
-    while (queue.waiting.length > 0) {
-      await this.#whenReady(queue)
-      const batch = take(queue)
-      if (batch.length === 0) continue
-      await this.#send(queue, batch)
-      for (const { bytes } of batch) this.#bytes -= bytes
-    }
-    this.#queues.delete(queue.kept.topic)
+  #wake(queue: Queue): void {
+    if (queue.isRunning) return
+    queue.isRunning = true
+    setImmediate(() => void this.#run(queue))
   }
 
   /** While the storage is known to be away no call is begun: its entries could not be refused one by one. */
-  async #whenReady({ kept, waiting }: Queue): Promise<void> {
-    while (!this.#host.streams.isReady() && waiting.length > 0) {
-      while (waiting.length > 0 && this.#isLate(kept, waiting[0]!)) {
-        const late = waiting.shift()!
-        this.#bytes -= late.bytes
-        late.reject(this.#unsent(kept, late.append.entries.length))
+  async #run(queue: Queue): Promise<void> {
+    const { kept } = queue
+    while (queue.waiting.length > 0) {
+      if (!this.#host.streams.isReady()) {
+        if (kept.bounds.away !== 'wait') this.#refuse(kept, queue.waiting.splice(0))
+        break
       }
-      await sleep(MIN_PAUSE_MS)
+      queue.sending = take(queue)
+      await this.#send(queue)
+      queue.sending = []
     }
+    queue.isRunning = false
+    if (queue.waiting.length === 0) this.#queues.delete(kept.topic)
   }
 
   /** The same call again until there is an answer: the storage executes it once. */
-  async #send(queue: Queue, batch: readonly Waiting[]): Promise<void> {
-    const { kept, fence } = queue
+  async #send(queue: Queue): Promise<void> {
+    const { kept, fence, sending } = queue
     const { streams, instance, totals } = this.#host
     queue.fence = undefined
     const appender = { node: instance, call: ++this.#calls, known: fence ?? this.#knownOf(kept.topic) }
-    const appends = batch.map(({ append }) => append)
+    const appends = sending.map(({ append }) => append)
     for (let pause = MIN_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, 2 * pause)) {
       try {
         const outcomes = await streams.append(kept, appends, appender)
-        for (const [i, { resolve, append }] of batch.entries()) {
+        for (const [i, waiting] of sending.entries()) {
           const outcome = outcomes[i]!
-          if ('position' in outcome) totals.appended += outcome.repeated ? 0 : append.entries.length
-          else totals.refused += append.entries.length
+          const { length } = waiting.append.entries
+          if ('position' in outcome) totals.appended += outcome.repeated ? 0 : length
+          else totals.refused += length
           this.#learn(kept.topic, 'position' in outcome ? outcome.position : outcome.top)
-          resolve(outcome)
+          if (this.#settle(waiting)) waiting.resolve(outcome)
         }
         return
       } catch (error) {
-        if (kept.bounds.away === 'refuse' || this.#isLate(kept, batch[0]!)) {
-          for (const { append, reject } of batch) reject(this.#unsent(kept, append.entries.length, error))
-          return
-        }
+        if (kept.bounds.away !== 'wait') this.#refuse(kept, sending, error)
+        this.#refuse(
+          kept,
+          sending.filter(waiting => this.#isLate(kept, waiting)),
+          error,
+        )
+        if (sending.every(({ isSettled }) => isSettled)) return
         await sleep(pause)
       }
     }
   }
 
+  /** One timer for all topics. */
+  #watch(): void {
+    this.#timer ??= setTimeout(() => this.#tick(), TICK_MS).unref()
+  }
+
+  /** Refuses late entries, also of a call without an answer, and goes on if the storage is back. */
+  #tick(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    for (const queue of this.#queues.values()) {
+      const { kept, sending, waiting } = queue
+      // In the order of the calls, so the first ones are the late ones.
+      const firstInTime = waiting.findIndex(entry => !this.#isLate(kept, entry))
+      this.#refuse(
+        kept,
+        sending.filter(entry => this.#isLate(kept, entry)),
+      )
+      this.#refuse(kept, waiting.splice(0, firstInTime < 0 ? waiting.length : firstInTime))
+      this.#wake(queue)
+    }
+    if (this.#queues.size > 0) this.#watch()
+  }
+
   #isLate({ bounds }: KeptTopic, { since }: Waiting): boolean {
     return this.#isStopped || performance.now() - since >= bounds.waitMs
+  }
+
+  #refuse(kept: KeptTopic, entries: readonly Waiting[], cause?: unknown): void {
+    for (const waiting of entries)
+      if (this.#settle(waiting)) waiting.reject(this.#unsent(kept, waiting.append.entries.length, cause))
+  }
+
+  /** `false` if it has settled before. */
+  #settle(waiting: Waiting): boolean {
+    if (waiting.isSettled) return false
+    waiting.isSettled = true
+    this.#bytes -= waiting.bytes
+    return true
   }
 
   #unsent({ topic }: KeptTopic, entries: number, cause?: unknown): FwsError {

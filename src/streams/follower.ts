@@ -69,8 +69,8 @@ export interface FollowerHost {
  */
 export class Follower {
   readonly kept: KeptTopic
-  /** Time of the last announcement, in milliseconds. */
-  announcedAt = performance.now()
+  /** Time of the last announcement, or of the last entry without one, in milliseconds. */
+  activeAt = performance.now()
   readonly #host: FollowerHost
   readonly #tail: Tail
   #cursor: Position | undefined
@@ -105,7 +105,7 @@ export class Follower {
   }
 
   announced({ top, entries }: Announcement): void {
-    this.announcedAt = performance.now()
+    this.activeAt = performance.now()
     const cursor = this.#cursor
     // The first read comes after the subscription.
     if (cursor === undefined) return
@@ -210,7 +210,9 @@ export class Follower {
       await this.#host.fence(this.kept, { ...from, offset: isForked ? Number.MAX_SAFE_INTEGER : from.offset })
       this.#hasForked = false
     } else if (page.lost === undefined) {
-      this.#host.totals.healed += this.#advance(page.entries)
+      const healed = this.#advance(page.entries)
+      if (healed > 0) this.activeAt = performance.now()
+      this.#host.totals.healed += healed
       // Only when all is read, a position can be ahead or of another epoch.
       if (page.top.offset > this.#cursor!.offset) this.#needsHeal = true
       else this.#answerAll(heal)
@@ -309,6 +311,8 @@ export class Follower {
         // The others are answered with another read.
         if (rest === undefined) return
         entries = rest.length === 0 ? missed : [...missed, ...rest]
+        // Clients that return later, as after a restart of the node, need no read.
+        if (answered === undefined) this.#tail.extend(entries)
         answered = this.#cursor
       }
       this.#accept(joiner, entries!, Math.max(0, offsetOf(joiner) - floor))

@@ -26,13 +26,13 @@ import { TailBudget } from './tail.ts'
 const MAX_ANSWERS = 10_000
 /** Topics that are read at a time. */
 const MAX_READS = 16
-/** Milliseconds between two comparisons of tops: of topics with an announcement in the last minute, and of all topics. */
+/** Milliseconds between two comparisons of tops: of topics with an entry in the last minute, and of all topics. */
 const CHECK_MS = 2000
 const CHECK_ALL = 15
 const ACTIVE_MS = 60_000
 /** Topics in one comparison. */
 const SLICE = 1000
-/** Milliseconds that an order to disconnect waits for the entries before it. */
+/** Milliseconds that an order to disconnect, or a stop, waits for the entries before it. */
 const SETTLE_MS = 1000
 /** Bytes of entries that wait for the storage. */
 const MAX_WAITING_BYTES = 67_108_864
@@ -99,16 +99,23 @@ export class KeptTopics {
   /**
    * Compares the tops of topics with the entries that were delivered, and reads those that differ.
    *
-   * @param activeMs - topics with an announcement in these last milliseconds. Default: all.
+   * @param activeMs - topics with an entry in these last milliseconds. Default: all.
    */
   check(activeMs = Number.POSITIVE_INFINITY): Promise<void> {
     const since = performance.now() - activeMs
-    return this.#check([...this.#followers.values()].filter(({ announcedAt }) => announcedAt > since))
+    return this.#check([...this.#followers.values()].filter(({ activeAt }) => activeAt > since))
+  }
+
+  /** Stops once the entries that are on their way are stored, after a second in any case. */
+  async close(): Promise<void> {
+    await this.settled()
+    this.stop()
   }
 
   /** Ends the reads, and refuses what waits for the storage. */
   stop(): void {
     clearInterval(this.#timer)
+    this.#timer = undefined
     this.#appends.stop()
     for (const follower of this.#followers.values()) follower.stop()
     this.#followers.clear()
@@ -148,7 +155,6 @@ export class KeptTopics {
    * @throws (rejects) FwsError `ERR_LIMIT` or `ERR_STORAGE`; see `Appends`.
    */
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    if (kept.bounds.away === 'live' && !this.#host.streams.isReady()) return this.#deliverLive(kept, append)
     const appended = this.#appendAndReach(kept, append)
     this.#underWay.add(appended)
     const end = () => this.#underWay.delete(appended)
@@ -156,10 +162,14 @@ export class KeptTopics {
     return appended
   }
 
-  /** Settles when all entries so far are stored and delivered, or refused, after a second in any case; `undefined`: none is under way. */
-  settled(): Promise<unknown> | undefined {
+  /**
+   * Settles when all entries so far are stored and delivered, or refused; `undefined`: none is under way.
+   *
+   * @param ms - settles after this time in any case. Default: 1 s.
+   */
+  settled(ms = SETTLE_MS): Promise<unknown> | undefined {
     if (this.#underWay.size === 0) return undefined
-    return Promise.race([Promise.allSettled(this.#underWay), sleep(SETTLE_MS, undefined, { ref: false })])
+    return Promise.race([Promise.allSettled(this.#underWay), sleep(ms, undefined, { ref: false })])
   }
 
   async read(kept: KeptTopic, range: ReadRange): Promise<StreamPage> {
@@ -206,7 +216,10 @@ export class KeptTopics {
   }
 
   async #appendAndReach(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    const outcome = await this.#appends.append(kept, append)
+    const outcome = await this.#appends.append(kept, append).catch(error => {
+      if (kept.bounds.away !== 'live' || error.code !== 'ERR_STORAGE') throw error
+      return this.#deliverLive(kept, append)
+    })
     const position = 'position' in outcome ? outcome.position : undefined
     if (position !== undefined) await this.#followers.get(kept.topic)?.reached(position)
     this.release(kept.topic)
@@ -240,14 +253,14 @@ export class KeptTopics {
   }
 
   /** The entries reach the clients of this node, and all clients learn later that they may have missed some. */
-  #deliverLive(kept: KeptTopic, { entries }: Append): Promise<AppendOutcome> {
+  #deliverLive(kept: KeptTopic, { entries }: Append): AppendOutcome {
     const position = this.positionOf(kept.topic) ?? { epoch: '', offset: 0 }
     for (const entry of entries) this.#host.deliver(kept.topic, entry, undefined)
     if (!this.#renewing.has(kept.topic)) {
       this.#renewing.add(kept.topic)
       void this.#renew(kept)
     }
-    return Promise.resolve({ position, repeated: false })
+    return { position, repeated: false }
   }
 
   async #renew(kept: KeptTopic): Promise<void> {

@@ -44,6 +44,14 @@ export class Tail {
     this.#start = 0
   }
 
+  /** @param entries - consecutive, up to the last one that is here. */
+  extend(entries: readonly StreamEntry[]): void {
+    const [oldest] = entries
+    if (oldest === undefined || this.has(oldest.offset)) return
+    this.clear()
+    for (const entry of entries.slice(-MAX_ENTRIES)) this.push(entry)
+  }
+
   /** The entries behind an offset; `undefined` if the first of them is not here. Equal arrays for equal offsets. */
   after(offset: number): readonly StreamEntry[] | undefined {
     const first = this.#entries[this.#start]

@@ -121,7 +121,7 @@ export async function testServer(
   const undo = new Undo(log, 1000)
   undo.add('closing the storage', () => assembly.close())
   undo.add('sending to other nodes', () => hub.fabric?.stop())
-  undo.add('appending to streams', () => hub.kept?.stop())
+  undo.add('appending to streams', () => hub.kept?.close())
   addStops(assembly, undo)
   try {
     hub.kept?.start()

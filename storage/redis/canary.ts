@@ -80,6 +80,12 @@ export class Canary {
     return { sending: this.isSending, receiving: this.isReceiving, writing: this.isWriting }
   }
 
+  /** Whether Redis answers commands, if only with errors. */
+  get isAnswering(): boolean {
+    const oldest = Math.max(this.#since.sending, performance.now() - this.#host.timeoutMs)
+    return this.#connection.isUp('sending') && this.#all(({ answered }) => answered > oldest)
+  }
+
   /** Whether Redis accepts what this node publishes. */
   get isSending(): boolean {
     const { timeoutMs } = this.#host
