@@ -1,4 +1,5 @@
 import type { Awaitable } from './deadline.ts'
+import { FwsError, shown } from './errors.ts'
 import type { Payload } from './payload.ts'
 
 /** The most that one append carries; a single entry may be larger. */
@@ -39,6 +40,15 @@ export interface Retention extends StreamBounds {
   readonly waitMs?: number | undefined
   /** Bytes that a client gets at most when it returns; one that has missed more gets none of them. Default: 4 MiB. */
   readonly recoverBytes?: number | undefined
+}
+
+/** @throws FwsError `ERR_PAYLOAD` unless keys and attributes are strings. */
+export function checkAppend({ when, set, key }: Pick<Append, 'when' | 'set' | 'key'>): void {
+  const isAttributes = (attributes: object | undefined) =>
+    Object.values(attributes ?? {}).every(value => value === null || typeof value === 'string')
+  if ((key === undefined || typeof key === 'string') && isAttributes(when) && isAttributes(set)) return
+  const wants = 'a string as key, and strings or null as attributes in when and set'
+  throw new FwsError('ERR_PAYLOAD', `an append takes ${wants}, received ${shown({ key, when, set })}`)
 }
 
 /** A topic that is kept. */

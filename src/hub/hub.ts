@@ -25,6 +25,7 @@ import type { Refusal } from '../contract/refusal.ts'
 import type { Bus, Carrier } from '../contract/storage.ts'
 import {
   type AppendOutcome,
+  checkAppend,
   EVERYONE,
   type KeptTopic,
   type NewEntry,
@@ -154,10 +155,12 @@ export class Hub implements ClientHost {
     { when, set, key }: AppendOptions = {},
   ): Promise<AppendOutcome> {
     const kept = this.#keptOf('append', topic)
+    checkAppend({ when, set, key })
+    if (!isPayload(entries) && !Array.isArray(entries)) checkPayload('append', entries as never)
     const news = isPayload(entries) ? [{ payload: entries }] : entries
-    for (const { payload, format } of news) {
-      checkPayload('append', payload)
-      checkFormat(format)
+    for (const entry of news) {
+      checkPayload('append', entry?.payload)
+      checkFormat(entry.format)
     }
     const copies = news.map(entry => ({ ...entry, payload: copyOf(entry.payload) }))
     return this.kept!.append(kept, { entries: copies, when, set, key })
@@ -179,6 +182,7 @@ export class Hub implements ClientHost {
     from: ServerClient | undefined,
     { key, except }: Pick<PublishOptions, 'key' | 'except'>,
   ): Promise<Position | Drop | undefined> {
+    checkAppend({ key })
     const outcome = await this.chains.publish.run(publication, from)
     if (outcome === DROP) return DROP
     if (outcome === FAILED) throw new FwsError('ERR_FILTER', 'a filter failed while it handled the message')

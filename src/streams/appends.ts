@@ -78,11 +78,14 @@ export class Appends {
    * the entries may be stored nevertheless.
    */
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    const bytes = append.entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
-    if (append.entries.length > MAX_APPEND_ENTRIES) {
-      const message = `${append.entries.length} entries in one append, at most ${MAX_APPEND_ENTRIES}`
+    const { length } = append.entries
+    const payloads = append.entries.reduce((sum, { payload }) => sum + Buffer.byteLength(payload), 0)
+    if (length > MAX_APPEND_ENTRIES || (length > 1 && payloads > MAX_APPEND_BYTES)) {
+      const limits = `at most ${MAX_APPEND_ENTRIES} and ${MAX_APPEND_BYTES} bytes, or one entry`
+      const message = `${length} entries of ${payloads} bytes in one append, ${limits}`
       return Promise.reject(new FwsError('ERR_LIMIT', message))
     }
+    const bytes = bytesOf(append)
     if (this.#bytes > 0 && this.#bytes + bytes > this.#host.maxBytes) {
       this.#host.totals.unsent += append.entries.length
       return Promise.reject(
@@ -235,6 +238,14 @@ export class Appends {
     if (known?.epoch === position.epoch && known.offset > position.offset) return
     this.#known.set(topic, position)
   }
+}
+
+function bytesOf({ entries, when, set, key = '' }: Append): number {
+  let bytes = key.length
+  for (const entry of entries) bytes += sizeOf(entry)
+  for (const attributes of [when, set])
+    for (const [name, value] of Object.entries(attributes ?? {})) bytes += name.length + (value?.length ?? 0)
+  return bytes
 }
 
 /** The first appends of a queue that fit into one call; a single one always does. */

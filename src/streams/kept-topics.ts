@@ -71,7 +71,9 @@ export class KeptTopics {
   readonly #appends: Appends
   /** Topics that need a new epoch: entries have reached clients of this node alone. */
   readonly #renewing = new Set<string>()
-  #underWay = new Set<Promise<unknown>>()
+  readonly #underWay = new Set<Promise<unknown>>()
+  /** Settles with all of `#underWay`. */
+  #settled: Promise<unknown> | undefined
   #timer: NodeJS.Timeout | undefined
   #checks = 0
 
@@ -157,6 +159,7 @@ export class KeptTopics {
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
     const appended = this.#appendAndReach(kept, append)
     this.#underWay.add(appended)
+    this.#settled = undefined
     const end = () => this.#underWay.delete(appended)
     appended.then(end, end)
     return appended
@@ -169,7 +172,9 @@ export class KeptTopics {
    */
   settled(ms = SETTLE_MS): Promise<unknown> | undefined {
     if (this.#underWay.size === 0) return undefined
-    return Promise.race([Promise.allSettled(this.#underWay), sleep(ms, undefined, { ref: false })])
+    // One for many callers.
+    this.#settled ??= Promise.allSettled(this.#underWay)
+    return Promise.race([this.#settled, sleep(ms, undefined, { ref: false })])
   }
 
   async read(kept: KeptTopic, range: ReadRange): Promise<StreamPage> {
