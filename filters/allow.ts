@@ -1,8 +1,8 @@
 import type { Access, Client, Host, OptionSpecs } from 'filtered-websocket'
-import type { Claims } from 'filtered-websocket/kit'
+import { type Claims, topicParts } from 'filtered-websocket/kit'
 import { allows, readRule } from './allow/rule.ts'
 
-export const describe = 'Permit identities to join and publish to topics by rules'
+export const describe = 'Permit identities to join, read and publish to topics by rules'
 
 export const stage = 'guard'
 
@@ -17,16 +17,12 @@ export const options = {
   },
 } as const satisfies OptionSpecs
 
-/** Characters of a topic; longer topics are refused. */
-const MAX_TOPIC = 1024
-
-/** Permits joining and publishing to a topic if a rule allows it. */
+/** Permits joining, reading and publishing to a topic if a rule allows it. */
 export const setup = ({ options: chosen }: Host<typeof options>) => {
   const rules = chosen['allow-rules'].map(readRule)
   return {
     permit({ action, topic }: Access, client: Client): boolean {
-      if (topic !== undefined && topic.length > MAX_TOPIC) return false
-      const parts = topic?.split('/')
+      const parts = topic === undefined ? undefined : topicParts(topic)
       const claims = claimsOf(client)
       return rules.some(rule => allows(rule, action, parts, claims))
     },

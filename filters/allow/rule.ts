@@ -1,10 +1,9 @@
 import type { Access } from 'filtered-websocket'
-import { type Claims, claimStrings, optionError } from 'filtered-websocket/kit'
-import { type Pattern, readPattern } from './pattern.ts'
+import { type Claims, claimStrings, optionError, type Pattern, readPattern } from 'filtered-websocket/kit'
 
 /** The topic in a rule that stands for broadcasts to all clients. */
 const EVERYONE = '@everyone'
-const ACTIONS: readonly string[] = ['join', 'publish']
+const ACTIONS: readonly string[] = ['join', 'read', 'publish']
 
 /** A parsed rule such as `role=admin join,publish room/*`. */
 export interface Rule {
@@ -17,8 +16,8 @@ export interface Rule {
 
 /**
  * Parses `CLIENTS ACTIONS TOPICS`. CLIENTS: `anyone`, `user` (has an identity), or `CLAIM=VALUE` (the claim is the value, or an
- * array or a scope that contains it; `a.b` is claim b in claim a). ACTIONS: `join`, `publish`, or `join,publish`. TOPICS: patterns or
- * `@everyone`, separated by spaces.
+ * array or a scope that contains it; `a.b` is claim b in claim a). ACTIONS: `join`, `read` (the past of a
+ * kept topic, which `join` does not permit) and `publish`, separated by commas. TOPICS: patterns or `@everyone`, separated by spaces.
  *
  * @throws Error `ERR_OPTION` with a message that describes the mistake.
  */
@@ -28,7 +27,7 @@ export function readRule(text: string): Rule {
     const appliesTo = readClients(clients)
     const wanted = actions.split(',')
     const wrong = wanted.find(action => !ACTIONS.includes(action))
-    if (wrong !== undefined) throw new Error(`"${wrong}" is not an action (join, publish)`)
+    if (wrong !== undefined) throw new Error(`"${wrong}" is not an action (${ACTIONS.join(', ')})`)
     if (topics.length === 0) throw new Error('a topic is missing')
     const everyone = topics.includes(EVERYONE)
     if (everyone && wanted.includes('join')) throw new Error(`${EVERYONE} cannot be joined`)

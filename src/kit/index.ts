@@ -24,6 +24,7 @@ export { type Found, locate, type Mount } from './locate.ts'
 export { newEpoch } from './new-epoch.ts'
 export { type OpenFile, type OpenInsideOptions, openInside } from './open-inside.ts'
 export { optionError } from './option-error.ts'
+export { type Pattern, readPattern, topicParts } from './pattern.ts'
 export {
   certificatesIn,
   type Passphrase,

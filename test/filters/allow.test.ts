@@ -5,10 +5,9 @@ import { describe, it } from 'node:test'
 import { readRule } from '../../filters/allow/rule.ts'
 import { setup } from '../../filters/allow.ts'
 import type { Access, Client } from '../../src/contract/client.ts'
-import type { Host } from '../../src/contract/filter.ts'
+import type { FilterModule, Host } from '../../src/contract/filter.ts'
 import { fakeClient, testServer } from '../../src/testing/index.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
-import { cheap } from '../support/cpu.ts'
 import { Peer, until } from '../support/peer.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 
@@ -28,6 +27,38 @@ describe('allow', () => {
     assert.equal(allows(['user join lobby'], { sub: 'ann' }, 'join', 'lobby'), true)
     assert.equal(allows(['user join lobby'], { sub: 'ann' }, 'publish', 'lobby'), false)
     assert.equal(allows(['user join lobby', 'anyone publish lobby'], {}, 'publish', 'lobby'), true)
+  })
+
+  it('permits to read the past only by a rule with read', () => {
+    for (const [rule, expected] of [
+      ['anyone join,publish lobby', false],
+      ['anyone read lobby', true],
+      ['anyone join,read lobby', true],
+      ['anyone read other', false],
+      ['user read lobby', false],
+    ] as const)
+      assert.equal(allows([rule], {}, 'read', 'lobby'), expected, rule)
+    assert.equal(allows(['anyone read lobby'], {}, 'join', 'lobby'), false)
+    assert.equal(allows(['anyone read **'], {}, 'read'), false)
+    assert.equal(allows(['anyone read @everyone'], {}, 'read'), true)
+  })
+
+  it('without read a client of a kept topic joins from now on, not at a position', async t => {
+    const keeps = { retain: () => ({ size: 10, ttlMs: 60_000, full: 'trim' }) } satisfies FilterModule
+    const rules = ['anyone join,publish *', 'anyone read open']
+    const server = await testServer(['allow', keeps], { 'allow-rules': rules })
+    t.after(() => server.stop())
+    const { client, received } = await server.connect()
+    for (const topic of ['open', 'closed']) await server.server.append(topic, `past of ${topic}`)
+    const message = 'not allowed to read "closed"'
+    for (const after of ['earliest', { epoch: 'x', offset: 0 }] as const)
+      await assert.rejects(client.join('closed', { after }), { code: 'ERR_FORBIDDEN', message })
+    await assert.rejects(client.server.read('closed', { from: 'oldest', entries: 1, bytes: 1 }), { message })
+    assert.equal(client.topics.size, 0)
+    await client.join('closed', { after: 'now' })
+    assert.equal((await client.join('open', { after: 'earliest' })).recovered, true)
+    server.flush()
+    assert.deepEqual(received, ['past of open'])
   })
 
   it('matches clients by a claim, or by one of its values', () => {
@@ -97,62 +128,21 @@ describe('allow', () => {
     assert.equal(allows(['anyone publish @everyone'], {}, 'publish', 'a'), false)
   })
 
-  for (const [pattern, topic, expected] of [
-    ['chat/*', 'chat/one', true],
-    ['chat/*', 'chat/', true],
-    ['chat/*', 'chat', false],
-    ['chat/*', 'chat/one/two', false],
-    ['chat/**', 'chat/one/two', true],
-    ['chat/**', 'chat', false],
-    ['**', 'anything/at/all', true],
-    ['*', 'a/b', false],
-    ['a*b*c', 'abc', true],
-    ['a*b*c', 'a1b2c', true],
-    ['a*b*c', 'acb', false],
-    ['a*a', 'a', false],
-    ['*ab*ab', 'ab', false],
-    ['.*', 'xx', false],
-    ['user/{sub}', 'user/ann', true],
-    ['user/{sub}', 'user/bob', false],
-    ['user/{sub}-*', 'user/ann-1', true],
-    ['user/{team}', 'user/red*', true],
-    ['user/{team}', 'user/redish', false],
-    ['user/{path}/**', 'user/a/b/c', false],
-    ['user/{empty}', 'user/', false],
-    ['user/{missing}', 'user/undefined', false],
-    ['org/{org.id}/**', 'org/7/chat', true],
-    ['org/{org.id}/**', 'org/8/chat', false],
-    ['org/{org}/**', 'org/[object Object]/chat', false],
-    ['user/{list}', 'user/x', false],
-    ['user/{https://ex.com/team}', 'user/blue', true],
-    ['user/{a*b}', 'user/star', true],
-    ['user/{__proto__}', 'user/[object Object]', false],
-  ] as const)
-    it(`${pattern} ${expected ? 'matches' : 'does not match'} ${topic}`, () => {
-      const claims = {
-        sub: 'ann',
-        team: 'red*',
-        path: 'a/b',
-        empty: '',
-        list: ['x'],
-        'https://ex.com/team': 'blue',
-        'a*b': 'star',
-        org: { id: 7 },
-      }
-      assert.equal(allows([`anyone join ${pattern}`], claims, 'join', topic), expected)
-    })
+  it('matches topics that begin with @ only by a pattern that begins with it', () => {
+    for (const pattern of ['*', '**', '*/*', '{team}', '{team}/**', '*presence/**'])
+      for (const topic of ['@everyone', '@presence/chat'])
+        for (const action of ['join', 'read', 'publish'] as const)
+          assert.equal(allows([`anyone ${action} ${pattern}`], { team: '@presence' }, action, topic), false, pattern)
+    assert.equal(allows(['anyone join @presence/**'], {}, 'join', '@presence/chat'), true)
+  })
 
   for (const [rule, why] of [
     ['everybody join x', '"everybody" is not anyone, user or CLAIM=VALUE'],
-    ['user jion x', '"jion" is not an action (join, publish)'],
-    ['user join, x', '"" is not an action (join, publish)'],
+    ['user jion x', '"jion" is not an action (join, read, publish)'],
+    ['user join, x', '"" is not an action (join, read, publish)'],
     ['user join', 'a topic is missing'],
     ['', '"" is not anyone, user or CLAIM=VALUE'],
     ['user join a/**/b', '"**" is only valid as the last part, received "a/**/b"'],
-    ['user join a**b', '"**" is only valid as the last part, received "a**b"'],
-    ['user join user/{sub', '"user/{sub" has a brace without {CLAIM}'],
-    ['user join user/{}', '"user/{}" has a brace without {CLAIM}'],
-    ['user join user/sub}', '"user/sub}" has a brace without {CLAIM}'],
     ['user join @everyone', '@everyone cannot be joined'],
   ] as const)
     it(`refuses the rule "${rule}"`, () => {
@@ -161,13 +151,7 @@ describe('allow', () => {
       })
     })
 
-  it('matches malicious topics in bounded time, and refuses topics over 1,024 characters', () => {
-    const rules = [`anyone join ${'*ab'.repeat(300)}*c*`, `anyone join ${'*/'.repeat(500)}x`]
-    for (const topic of ['a'.repeat(1024), 'ab'.repeat(512), '/'.repeat(1024)])
-      assert.equal(
-        cheap(() => allows(rules, {}, 'join', topic), topic.slice(0, 2)),
-        false,
-      )
+  it('refuses topics over 1,024 characters', () => {
     assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1024)), true)
     assert.equal(allows(['anyone join **'], {}, 'join', 'x'.repeat(1025)), false)
   })
@@ -237,7 +221,7 @@ describe('allow', () => {
     assert.equal(wrong.code, 2)
     assert.match(
       wrong.stderr,
-      /filter allow: --allow-rules: rule "user sing x": "sing" is not an action \(join, publish\)/,
+      /filter allow: --allow-rules: rule "user sing x": "sing" is not an action \(join, read, publish\)/,
     )
   })
 })

@@ -20,8 +20,9 @@ export function offerTopics(handlers: Handlers, allowed: readonly string[]): voi
   function allowedIn([topic]: Args): string {
     if (typeof topic !== 'string' || topic === '' || topic.length > MAX_TEXT)
       throw new Refused('invalid', `a topic is a string of 1 to ${MAX_TEXT} characters, received ${shown(topic)}`)
-    if (!globs.some(glob => matches(glob, topic)))
-      throw new Refused('forbidden', `topic ${shown(topic)} is not one of --messaging-topics`)
+    // Topics that begin with @ belong to filters.
+    const isAllowed = (glob: string) => (glob.startsWith('@') || !topic.startsWith('@')) && matches(glob, topic)
+    if (!globs.some(isAllowed)) throw new Refused('forbidden', `topic ${shown(topic)} is not one of --messaging-topics`)
     return topic
   }
 

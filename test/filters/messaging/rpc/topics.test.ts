@@ -46,6 +46,14 @@ describe('fws.subscribe and fws.unsubscribe', () => {
     assert.deepEqual([...client.topics], ['news/a/b', 'led1'])
   })
 
+  it('allow topics that begin with @ only by a pattern that begins with it', async t => {
+    const { ask, client } = await room(t, ['*', '?presence/*', '@presence/*'])
+    const message = 'topic "@everyone" is not one of --messaging-topics'
+    assert.deepEqual(await ask('fws.subscribe', '@everyone'), { code: 'forbidden', message })
+    assert.equal(await ask('fws.subscribe', '@presence/chat'), null)
+    assert.deepEqual([...client.topics], ['@presence/chat'])
+  })
+
   it('allow no topic by default', async t => {
     const { ask, client, logged } = await room(t, [])
     client.join('fleet')

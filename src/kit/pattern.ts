@@ -1,18 +1,32 @@
-import { type Claims, claimString } from 'filtered-websocket/kit'
+import { type Claims, claimString } from './claims.ts'
 
-/** Whether a topic, split at `/`, matches. */
-export type Pattern = (parts: readonly string[], claims: Claims) => boolean
+/** Whether a topic matches. @param parts - see `topicParts`. @param claims - values of `{claim}`. Default: none. */
+export type Pattern = (parts: readonly string[], claims?: Claims) => boolean
+
+/** Characters of a topic; longer topics match no pattern. */
+const MAX_TOPIC = 1024
+/** Begins the topics that belong to filters, such as `@everyone`. */
+const RESERVED = '@'
+const NO_CLAIMS: Claims = {}
 
 /** A literal string, or the name of a claim that is replaced by its value. */
 type Piece = string | { readonly claim: string }
 /** Pieces between two wildcards. */
 type Literal = readonly Piece[]
 
+/** The parts of a topic, to match it with several patterns. Empty, which no pattern matches, for more than 1,024 characters. */
+export function topicParts(topic: string): readonly string[] {
+  return topic.length > MAX_TOPIC ? [] : topic.split('/')
+}
+
 /**
- * Parses a pattern. `/` separates parts; `*` matches any characters within a part, `**` at the end one or more parts,
- * `{claim}` the exact value of that claim.
+ * Parses a pattern of topics. `/` separates parts; `*` matches any characters within a part, `**` at the end one or more parts,
+ * `{claim}` the exact value of that claim. Topics that begin with `@` belong to filters: only a pattern that begins with `@` matches them.
  *
  * @throws Error with a message that describes the mistake.
+ * @example
+ * const matches = readPattern('chat/*')
+ * matches(topicParts('chat/1')) // true
  */
 export function readPattern(text: string): Pattern {
   const parts = partsIn(text)
@@ -20,7 +34,9 @@ export function readPattern(text: string): Pattern {
   if (hasRest) parts.pop()
   if (parts.some(part => part.some((literal, i) => literal.length === 0 && i > 0 && i < part.length - 1)))
     throw new Error(`"**" is only valid as the last part, received "${text}"`)
-  return (given, claims) =>
+  const isReserved = text.startsWith(RESERVED)
+  return (given, claims = NO_CLAIMS) =>
+    (isReserved || !given[0]?.startsWith(RESERVED)) &&
     (hasRest ? given.length > parts.length : given.length === parts.length) &&
     parts.every((part, i) => matchesPart(part, given[i]!, claims))
 }
