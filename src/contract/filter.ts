@@ -155,6 +155,14 @@ export interface Claiming {
   readonly paths?: readonly string[]
 }
 
+/** The result of a filter's `setup`: more handlers, and what others may know of the filter. */
+export interface SetUp extends Handlers, Claiming {
+  /** For filters that list this one in `uses`. */
+  readonly api?: unknown
+  /** Lines for `--explain`, such as parsed rules. No secrets. */
+  readonly explain?: readonly string[]
+}
+
 /** The exports of a filter module. */
 export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handlers, Claiming {
   /** Description for `--help`: an imperative or a noun phrase of at most 70 characters. */
@@ -169,6 +177,6 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   readonly stage?: 'guard'
   /** Raises the default of a limit, in bytes, as the protocol needs; the operator's option wins. */
   readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
-  /** Runs once per server, before `start`; returns more handlers and an API for filters that list this one in `uses`. */
-  setup?(host: Host<O>): Awaitable<(Handlers & Claiming & { readonly api?: unknown }) | void>
+  /** Runs once per server, before `start`. */
+  setup?(host: Host<O>): Awaitable<SetUp | void>
 }

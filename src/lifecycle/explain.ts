@@ -32,6 +32,8 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
   chain('stop', having('stop').toReversed())
   const claimed = filters.flatMap(({ name, paths }) => paths.map(path => `  ${path.padEnd(26)} ${name}`))
   if (claimed.length > 0) lines.push('', 'paths', ...claimed)
+  for (const { name, explain: own } of filters)
+    if (own.length > 0) lines.push('', `filter ${name}`, ...own.map((line, i) => `  ${i + 1}. ${line}`))
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''
   for (const [name, setting] of plan.settings) {

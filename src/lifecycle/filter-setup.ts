@@ -6,7 +6,7 @@ import { INLINE } from '../config/config-file.ts'
 import type { Server } from '../contract/client.ts'
 import { type Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type { Claiming, Handlers, Host, Output, UntrustedFolders } from '../contract/filter.ts'
+import type { Host, Output, SetUp, UntrustedFolders } from '../contract/filter.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import type { Storage } from '../contract/storage.ts'
 import { failureOf } from '../modules/failure.ts'
@@ -23,6 +23,8 @@ export interface ReadyFilter extends Registered {
   readonly placed: PlacedFilter
   /** URL paths that it claims. */
   readonly paths: readonly string[]
+  /** Its lines for `--explain`. */
+  readonly explain: readonly string[]
   /** Whether its setup ran or its start was tried, and so its `stop` has to run. */
   begun: boolean
 }
@@ -60,13 +62,14 @@ export async function setUpFilters(
   const setUp = async (placed: PlacedFilter): Promise<void> => {
     if (ready.has(placed)) return
     for (const used of placed.uses.values()) await setUp(used)
-    const { api, paths = [], ...own } = await runSetup(placed, apis, context)
+    const { api, paths = [], explain = [], ...own } = await runSetup(placed, apis, context)
     apis.set(placed, api)
     ready.set(placed, {
       name: placed.asked,
       handlers: mergeHandlers(placed.module, own),
       placed,
       paths: [...(placed.module.paths ?? []), ...paths],
+      explain,
       begun: placed.module.setup !== undefined,
     })
   }
@@ -109,7 +112,7 @@ async function runSetup(
   placed: PlacedFilter,
   apis: ReadonlyMap<PlacedFilter, unknown>,
   context: SetupContext,
-): Promise<Handlers & Claiming & { api?: unknown }> {
+): Promise<SetUp> {
   const { module, asked } = placed
   if (module.setup === undefined) return {}
   let returned: unknown
@@ -121,7 +124,7 @@ async function runSetup(
   }
   if (returned === undefined) return {}
   checkReturned(FILTER, asked, returned)
-  return returned as Handlers & Claiming
+  return returned as SetUp
 }
 
 /** A mistake of the operator is one sentence; any other error has its place and code. */

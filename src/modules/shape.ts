@@ -55,7 +55,9 @@ export function checkReturned(kind: ModuleKind, asked: string, returned: unknown
   if (wrong !== undefined) refuse(`a wrong handler: "${wrong}" ${HANDLER}, received ${typeof exports[wrong]}`)
   const wrongPaths = pathProblem(exports.paths)
   if (wrongPaths !== undefined) refuse(`"paths", which ${wrongPaths}`)
-  const known = [...kind.keys.filter(key => key !== 'setup'), 'api', 'paths']
+  if (exports.explain !== undefined && !isNames(exports.explain))
+    refuse(`"explain", which must be an array of strings, received ${shown(exports.explain)}`)
+  const known = [...kind.keys.filter(key => key !== 'setup'), 'api', 'paths', 'explain']
   const unknown = Object.keys(exports).find(name => !known.includes(name))
   if (unknown !== undefined) refuse(`"${unknown}", which is none of ${known.join(', ')}${suggest(unknown, known)}`)
 }
