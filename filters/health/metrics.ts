@@ -6,6 +6,11 @@ import { Counter, Gauge, Registry } from 'prom-client'
 /** Milliseconds between samples of the event loop. */
 const RESOLUTION = 20
 const NANOSECONDS = 1e9
+const STREAM_GAUGES: Readonly<Record<string, string>> = {
+  waiting_bytes: 'bytes of entries that wait for the storage',
+  tail_bytes: 'bytes of the entries in memory for returning clients',
+  followed: 'kept topics with members on this node',
+}
 
 /** Metrics of a server for Prometheus. They read existing counters when scraped. */
 export function metricsOf(server: Server) {
@@ -107,6 +112,23 @@ export function metricsOf(server: Server) {
   total('fws_nodes_received_total', 'messages from other nodes', () => counters.nodesIn)
   total('fws_nodes_lost_total', 'messages of other nodes that did not arrive', () => counters.nodesLost)
   total('fws_nodes_refused_total', 'messages of other nodes that could not be decoded', () => counters.nodesRefused)
+  const { streams } = counters
+  total('fws_streams_appended_total', 'entries appended to kept topics', () => streams.appended)
+  total('fws_streams_refused_total', 'entries refused because a kept topic is full', () => streams.refused)
+  total('fws_streams_unsent_total', 'entries that the storage did not accept in time', () => streams.unsent)
+  total('fws_streams_recovered_total', 'returning clients that got all they had missed', () => streams.recovered)
+  total(
+    'fws_streams_healed_total',
+    'entries whose announcement did not arrive, and that were read',
+    () => streams.healed,
+  )
+  total('fws_streams_reads_total', 'reads of kept topics', () => streams.reads)
+  totals('fws_streams_lost_total', 'losses that clients were informed of, by reason', ['reason'], () =>
+    byLabel('reason', streams.lost),
+  )
+  for (const name of Object.keys(server.streamGauges)) {
+    gauge(`fws_streams_${name}`, STREAM_GAUGES[name] ?? 'of kept topics', () => server.streamGauges[name] ?? 0)
+  }
   totals(
     'fws_handler_calls_total',
     'calls of handlers, by outcome; passed includes running calls',

@@ -136,6 +136,47 @@ describe('health', () => {
     assert.equal(after.get('fws_clients'), 1)
     assert.equal(after.get('fws_closed_total{code="1005"}'), 1)
   })
+  it('/metrics has counters and gauges of kept topics', async t => {
+    const { server, get } = await withHealth(t, {
+      filters: ['health', 'streams'],
+      streamsRules: ['few size=1 ttl=1m full=refuse', '* size=2 ttl=1m'],
+    })
+    const numbers = async () => {
+      const samples = [...samplesOf((await get('/metrics')).body)]
+      return Object.fromEntries(
+        samples.flatMap(([name, value]) => (name.startsWith('fws_streams_') ? [[name.slice(12), value]] : [])),
+      )
+    }
+    const before = await numbers()
+    const totals = ['appended', 'refused', 'unsent', 'recovered', 'healed', 'reads'].map(name => `${name}_total`)
+    const names = [...totals, 'waiting_bytes', 'tail_bytes', 'followed']
+    assert.deepEqual(before, Object.fromEntries(names.map(name => [name, 0])))
+    for (const payload of ['1', '2', '3']) await server.append('chat', payload)
+    for (const payload of ['1', '2']) await server.append('few', payload)
+    const { top } = await server.read('chat', { from: 'newest', entries: 1, bytes: 1 })
+    await Promise.all([Peer.open(server.url), Peer.open(server.url)])
+    await until(() => server.clients.size === 2)
+    const [ann, bob] = [...server.clients.values()]
+    await ann!.join('chat', { after: { ...top, offset: 2 } })
+    await bob!.join('chat', { after: { ...top, offset: 0 } })
+    const { reads_total: reads, tail_bytes: tail, ...others } = await numbers()
+    assert.deepEqual(others, {
+      appended_total: 4,
+      refused_total: 1,
+      unsent_total: 0,
+      recovered_total: 1,
+      healed_total: 0,
+      'lost_total{reason="trimmed"}': 1,
+      waiting_bytes: 0,
+      followed: 1,
+    })
+    assert.ok(reads! >= 2 && tail! >= 0, `${reads} reads, ${tail} bytes`)
+  })
+  it('without kept topics /metrics has no gauges of them', async t => {
+    const { get } = await withHealth(t)
+    const { body } = await get('/metrics')
+    assert.ok(body.includes('fws_streams_appended_total 0') && !body.includes('fws_streams_waiting_bytes'))
+  })
   it('reports the delay of a blocked event loop', async t => {
     const { get } = await withHealth(t)
     await get('/metrics')
