@@ -31,6 +31,7 @@ interface Waiting {
 export class Limiter {
   readonly #options: Required<LimiterOptions>
   readonly #waiting = new Set<Waiting>()
+  #order: Iterator<Waiting, undefined> | undefined
   #running = 0
   #weight = 0
   #waitingWeight = 0
@@ -71,8 +72,14 @@ export class Limiter {
   /** Changes the total weight of the running tasks. */
   weigh(difference: number): void {
     this.#weight += difference
-    for (const waiting of this.#waiting) {
-      if (this.isFull) return
+    while (!this.isFull) {
+      // One iterator, since a new one would pass all entries that were deleted before the first one again.
+      this.#order ??= this.#waiting.values()
+      const { value: waiting } = this.#order.next()
+      if (waiting === undefined) {
+        this.#order = undefined
+        return
+      }
       this.#remove(waiting)
       waiting.start()
     }

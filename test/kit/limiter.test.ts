@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LimitError, Limiter, OwnerLimiter } from '../../src/kit/limiter.ts'
+import { cheap } from '../support/cpu.ts'
 import { gate } from '../support/gate.ts'
 
 describe('a limiter', () => {
@@ -27,6 +28,43 @@ describe('a limiter', () => {
       [0, 1, 2, 3, 4].map(n => `start ${n}`),
     )
     assert.equal(limiter.running, 0)
+  })
+
+  it('starts each of 50,000 tasks that wait in constant time', () => {
+    cheap(() => {
+      const limiter = new Limiter({ max: 1 })
+      limiter.take()
+      let started = 0
+      for (let i = 0; i < 50_000; i++)
+        limiter.whenFree(() => {
+          limiter.take()
+          started++
+        })
+      for (let i = 0; i < 50_000; i++) limiter.free()
+      assert.equal(started, 50_000)
+    }, '50,000 tasks')
+  })
+
+  it('starts tasks that come after all others have ended', () => {
+    const limiter = new Limiter({ max: 1 })
+    const started: string[] = []
+    const wait = (name: string) =>
+      limiter.whenFree(() => {
+        limiter.take()
+        started.push(name)
+      })
+    limiter.take()
+    wait('one')
+    limiter.free()
+    limiter.free()
+    limiter.take()
+    wait('two')
+    const cancel = wait('three')
+    wait('four')
+    cancel()
+    limiter.free()
+    limiter.free()
+    assert.deepEqual(started, ['one', 'two', 'four'])
   })
 
   for (const [name, fail] of [
