@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { folder, launch, root, run } from '../support/cli.ts'
 import { Peer } from '../support/peer.ts'
+import { skipWithoutOwn, startRedis } from '../support/redis.ts'
 
 const page = readFileSync(join(root, 'docs/guide/kept-topics.md'), 'utf8')
 /** The files that the page shows; the first line of each is a comment with its name. */
@@ -16,7 +17,8 @@ const [, ...argv] = Array.from(
   ([word, quoted]) => quoted ?? word,
 )
 
-const serve = (t: TestContext) => launch(t, [...argv, '-p', '0'], { cwd: folder(t, { 'room.js': files['room.js']! }) })
+const serve = (t: TestContext, env: Record<string, string> = {}) =>
+  launch(t, [...argv, '-p', '0', '--drain', '1'], { cwd: folder(t, { 'room.js': files['room.js']! }), env })
 
 interface Said {
   readonly position: { readonly epoch: string; readonly offset: number }
@@ -50,6 +52,29 @@ describe('docs/guide/kept-topics.md', () => {
     for (const text of ['two', 'three']) ann.say(text)
     await ann.get(4)
     const back = await enter(url, { ...position, offset: 1 })
+    assert.deepEqual(shown(await back.get(3)), [
+      [2, 'two'],
+      [3, 'three'],
+      [3, undefined],
+    ])
+  })
+
+  it('shows rooms, to which a client returns on another node with Redis', { skip: skipWithoutOwn }, async t => {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    const env = { STORAGE_OBJECT_MODULE: 'redis', FWS_REDIS_URL: redis.url }
+    const [here, there] = [await serve(t, env), await serve(t, env)]
+    const [ann, bob] = [await enter(here.url), await enter(there.url)]
+    const [{ position }] = (await ann.get(1)) as [Said]
+    await bob.get(1)
+    for (const text of ['one', 'two', 'three']) ann.say(text)
+    assert.deepEqual(shown(await bob.get(4)).slice(1), [
+      [1, 'one'],
+      [2, 'two'],
+      [3, 'three'],
+    ])
+    ann.peer.ws.terminate()
+    const back = await enter(there.url, { ...position, offset: 1 })
     assert.deepEqual(shown(await back.get(3)), [
       [2, 'two'],
       [3, 'three'],

@@ -528,6 +528,11 @@ describe('the loader refuses', { concurrency: 3 }, () => {
       /^filter \.\/x\.ts: it exports "mesage"; did you mean "message"\?$/,
     ],
     [
+      'a setup that returns "explain" that is no array of strings',
+      "export const setup = () => ({ open: () => {}, explain: ['a', 7] })",
+      /^filter \.\/x\.ts: its setup returned "explain", which must be an array of strings, received \[/,
+    ],
+    [
       'a setup that returns a symbol',
       "export const setup = () => Symbol('no')",
       /^filter \.\/x\.ts: its setup returned Symbol\(no\), not handlers$/,
