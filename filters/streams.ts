@@ -1,6 +1,6 @@
-import type { Host, OptionSpecs, Retention } from 'filtered-websocket'
+import { EVERYONE, type Host, type OptionSpecs, type Retention } from 'filtered-websocket'
 import { topicParts } from 'filtered-websocket/kit'
-import { describeRule, EVERYONE, readRules } from './streams/rule.ts'
+import { describeRule, readRules } from './streams/rule.ts'
 
 export const describe = 'Keep the messages of topics for clients that reconnect'
 

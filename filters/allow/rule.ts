@@ -1,8 +1,6 @@
-import type { Access } from 'filtered-websocket'
+import { type Access, EVERYONE } from 'filtered-websocket'
 import { type Claims, claimStrings, optionError, type Pattern, readPattern } from 'filtered-websocket/kit'
 
-/** The topic in a rule that stands for broadcasts to all clients. */
-const EVERYONE = '@everyone'
 const ACTIONS: readonly string[] = ['join', 'read', 'publish']
 
 /** A parsed rule such as `role=admin join,publish room/*`. */

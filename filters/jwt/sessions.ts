@@ -1,4 +1,4 @@
-import type { Client } from 'filtered-websocket'
+import { type Client, EVERYONE } from 'filtered-websocket'
 import { claimStrings, inSlices } from 'filtered-websocket/kit'
 import type { Claims, Token } from './verify.ts'
 
@@ -65,6 +65,8 @@ export class Sessions {
     client.state.user = claims
     const previous = this.#sessions.get(client)?.topics ?? new Set()
     const topics = new Set(this.#topicsClaim === undefined ? [] : claimStrings(claims, this.#topicsClaim))
+    // Not a topic that is joined: all clients get its messages.
+    topics.delete(EVERYONE)
     this.#sessions.set(client, { token, topics, isWarned: false })
     for (const topic of previous) if (!topics.has(topic)) client.leave(topic)
     // Another guard may forbid it.

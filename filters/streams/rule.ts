@@ -1,8 +1,5 @@
-import type { Retention } from 'filtered-websocket'
+import { EVERYONE, type Retention } from 'filtered-websocket'
 import { optionError, type Pattern, readPattern } from 'filtered-websocket/kit'
-
-/** The topic of messages to all clients. */
-export const EVERYONE = '@everyone'
 
 /** A parsed rule such as `chat/** size=500 ttl=5m`. */
 export interface Rule {
@@ -11,7 +8,7 @@ export interface Rule {
   readonly retention: Retention
 }
 
-/** What all rules share. */
+/** Settings that all rules share. */
 export type Defaults = Pick<Retention, 'away' | 'waitMs' | 'recoverBytes'>
 
 const MAX_SIZE = 100_000

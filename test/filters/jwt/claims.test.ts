@@ -79,6 +79,7 @@ describe('jwt --jwt-topics', () => {
     ['team', { team: 7 }, ['7']],
     ['rooms', { rooms: ['a', '', null, 8] }, ['a', '8']],
     ['rooms', { rooms: { a: 1 } }, []],
+    ['rooms', { rooms: ['@everyone', 'a'] }, ['a']],
   ] as const)
     it(`${name} of ${JSON.stringify(claims)} joins ${JSON.stringify(topics)}`, async t => {
       const { connect } = await serve(t, { 'jwt-topics': name })
