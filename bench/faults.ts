@@ -4,8 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Launched } from '../test/support/cli.ts'
 import { type FaultProxy, startFaultProxy } from '../test/support/fault-proxy.ts'
+import { KeptPeer } from '../test/support/kept-peer.ts'
 import { Peer, until } from '../test/support/peer.ts'
-import { type RedisServer, type SentinelSet, startRedis, startSentinelSet } from '../test/support/redis.ts'
+import {
+  type RedisConfig,
+  type RedisServer,
+  type SentinelSet,
+  startRedis,
+  startSentinelSet,
+} from '../test/support/redis.ts'
 
 /** Messages per second. */
 const RATE = 200
@@ -29,7 +36,13 @@ interface Scene {
   killNode(): Promise<void>
   /** Starts it again, without waiting. */
   startNode(): void
+  /** Its clients connect to the other node. */
+  moveClients(): Promise<void>
 }
+
+const AOF: RedisConfig = { appendonly: 'yes', appendfsync: 'always' }
+/** Redis of the other faults keeps its data in memory only. */
+const configs: Readonly<Record<string, RedisConfig>> = { 'Redis killed, back with its data after 2 s': AOF }
 
 /** Each resolves at the end of the fault. */
 const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
@@ -39,6 +52,22 @@ const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
     await sleep(2000)
     await redis.restart()
   },
+  'Redis killed, back with its data after 2 s': async ({ redis }) => {
+    await redis.kill()
+    await sleep(2000)
+    await redis.restart()
+  },
+  'Redis back from a snapshot of 1 s before': async ({ redis }) => {
+    await redis.command('SAVE')
+    await sleep(1000)
+    await redis.restart()
+  },
+  'Redis refuses PUBLISH for 1 s': async ({ redis }) => {
+    await redis.command('ACL', 'SETUSER', 'default', '-publish')
+    await sleep(1000)
+    await redis.command('ACL', 'SETUSER', 'default', '+publish')
+  },
+  'subscriber connections killed': ({ redis }) => redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub'),
   'Redis paused 10 s': async ({ redis }) => {
     redis.pause()
     await sleep(10_000)
@@ -81,7 +110,16 @@ const faults: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
     await sleep(1000)
     startNode()
   },
+  'node killed, its clients move to the other': async ({ killNode, moveClients }) => {
+    await killNode()
+    await moveClients()
+  },
   'Sentinel failover': ({ sentinels }) => sentinels!.failover(),
+  'Sentinel failover, the replica is 1 s behind': async ({ sentinels }) => {
+    await sentinels!.replica.command('REPLICAOF', '127.0.0.1', '1')
+    await sleep(1000)
+    await sentinels!.failover()
+  },
 }
 
 /** A connection, and the number of the first message that it must get. */
@@ -103,6 +141,11 @@ interface Row {
   readonly counted: readonly number[]
   readonly duplicated: number
   readonly reordered: number
+  /** Of the messages on the kept topic: those that a client missed and that were not refused, and whether it was informed. */
+  readonly missed: number
+  readonly isInformed: boolean
+  /** Of the messages on the kept topic: those that waited for the storage in vain, counted by the sender's node. */
+  readonly refused: number
   /** Seconds; `undefined` after the deadline. */
   readonly recovered: number | undefined
 }
@@ -118,7 +161,7 @@ async function measure(fault: string): Promise<Row> {
 
 async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
   const sentinels = fault.startsWith('Sentinel') ? await startSentinelSet() : undefined
-  const redis = sentinels?.master ?? (await startRedis())
+  const redis = sentinels?.master ?? (await startRedis({ config: configs[fault] ?? {} }))
   undo.push(() => (sentinels ?? redis).stop())
   const proxies: FaultProxy[] = []
   const nodes: Launched[] = []
@@ -127,7 +170,18 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
       sentinels === undefined
         ? ['--redis-url', `redis://127.0.0.1:${proxies[i]!.port}`]
         : ['--redis-sentinels', ...sentinels.sentinels.map(addressOf), '--redis-sentinel-name', sentinels.name]
-    const what = ['-p', '0', '-f', 'health', 'broadcast', '--health-port', '0', '--storage', 'redis']
+    const what = [
+      '-p',
+      '0',
+      '-f',
+      'health',
+      './test/support/filters/kept.ts',
+      'broadcast',
+      '--health-port',
+      '0',
+      '--storage',
+      'redis',
+    ]
     const node = new Launched([...what, '--redis-timeout', '1', ...where], {})
     nodes[i] = node
     undo.push(() => node.kill())
@@ -146,6 +200,12 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
   /** Includes closed ones. */
   const remotes = await openAll(nodes[1]!)
   let connected = remotes
+  const keptSender = await KeptPeer.open(nodes[0]!.url)
+  const keptPeers = await Promise.all(nodes.flatMap(({ url }) => [KeptPeer.open(url), KeptPeer.open(url)]))
+  const moveKept = (url: string) => Promise.all(keptPeers.slice(2).map(peer => peer.move(url)))
+  undo.push(() => {
+    for (const peer of [keptSender, ...keptPeers]) peer.terminate()
+  })
   undo.push(() => {
     for (const { peer } of [sender!, ...locals, ...remotes]) peer.ws.terminate()
   })
@@ -153,6 +213,7 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
   const sentAt: number[] = []
   const send = (padding = '') => {
     sentAt.push(performance.now())
+    keptSender.send(`${sent}`)
     sender!.peer.send(`${sent++} ${padding}`)
   }
   const start = performance.now()
@@ -181,9 +242,15 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
       reopening = until(() => nodes[1]!.listening(), 'the node again').then(async () => {
         connected = await openAll(nodes[1]!)
         remotes.push(...connected)
+        await moveKept(nodes[1]!.url)
       })
       // Awaited after the fault.
       reopening.catch(() => {})
+    },
+    moveClients: async () => {
+      connected = await openAll(nodes[0]!)
+      remotes.push(...connected)
+      await moveKept(nodes[0]!.url)
     },
   }
   await sleep(CALM)
@@ -194,17 +261,27 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
     connected.every(
       ({ peer }) => (sentAt[numberOf(peer.received.at(-1))] ?? 0) > Math.max(ended, performance.now() - FRESH),
     ) &&
-    (await Promise.all(nodes.map(isReady))).every(Boolean)
+    (await Promise.all(nodes.filter(isAlive).map(isReady))).every(Boolean)
   const recovered = await stable(isRecovered)
   await reopening
   clearInterval(sending)
   const hasLast = ({ peer }: Session) => numberOf(peer.received.at(-1)) === sent - 1
   await until(() => [...locals, ...connected].every(hasLast), 'the last message', 2000).catch(() => {})
 
+  // Entries may wait for the storage.
+  const hasAll = ({ payloads }: KeptPeer) => Number(payloads.at(-1)) === sent - 1
+  await until(() => keptPeers.every(hasAll), 'the last entry', DEADLINE).catch(() => {})
+
+  keptSender.send('?')
+  // Clients of the kept topic also get the broadcasts.
+  const answer = () => keptSender.live.find(message => message.startsWith('unsent '))
+  await until(() => answer() !== undefined, 'the number of refused entries')
+  const refused = Number(answer()!.slice('unsent '.length))
+
   const verdicts = { local: locals.map(one => judge(one, sent)), remote: remotes.map(one => judge(one, sent)) }
   const all = [...verdicts.local, ...verdicts.remote]
   const lost = new Set(verdicts.remote.flatMap(({ missing }) => missing))
-  const counted = await Promise.all(nodes.map(countsOf))
+  const counted = await Promise.all(nodes.filter(isAlive).map(countsOf))
   return {
     fault,
     sent,
@@ -214,8 +291,14 @@ async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
     lost: lost.size,
     counted: COUNTED.map((_, i) => counted.reduce((sum, counts) => sum + counts[i]!, 0)),
     // The sender gets no message of its own, unless the other node returns it.
+    missed: Math.max(0, ...keptPeers.map(({ payloads }) => sent - new Set(payloads).size - refused)),
+    refused,
+    isInformed: keptPeers.every(({ losses }) => losses.length > 0),
     duplicated: all.reduce((sum, { duplicated }) => sum + duplicated, sender!.peer.received.length),
-    reordered: all.reduce((sum, { reordered }) => sum + reordered, 0),
+    reordered: all.reduce(
+      (sum, { reordered }) => sum + reordered,
+      keptPeers.reduce((sum, { violations }) => sum + violations.length, 0),
+    ),
     recovered: recovered === undefined ? undefined : Math.max(0, recovered - ended) / 1000,
   }
 }
@@ -259,6 +342,10 @@ function judge({ peer, from }: Session, sent: number) {
   return { seen, missing, duplicated, reordered }
 }
 
+function isAlive({ child }: Launched): boolean {
+  return child.exitCode === null && child.signalCode === null
+}
+
 function healthOf(node: Launched): string {
   return String(node.logged().find(({ msg }) => msg === 'health answers')?.url)
 }
@@ -277,14 +364,24 @@ async function countsOf(node: Launched): Promise<readonly number[]> {
   return COUNTED.map(name => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1]))
 }
 
-function wrongWith({ localLost, lost, counted, duplicated, reordered, recovered }: Row): readonly string[] {
-  const [unsent, missed, unanswered] = counted as [number, number, number]
+function wrongWith({
+  missed,
+  isInformed,
+  localLost,
+  lost,
+  counted,
+  duplicated,
+  reordered,
+  recovered,
+}: Row): readonly string[] {
+  const [unsent, notReceived, unanswered] = counted as [number, number, number]
   // Both nodes may count the same loss; one of them must count all.
-  const known = Math.max(missed, unsent + unanswered)
+  const known = Math.max(notReceived, unsent + unanswered)
   return [
     localLost > 0 && `${localLost} messages lost on the node of the sender`,
     duplicated > 0 && `${duplicated} duplicated`,
     reordered > 0 && `${reordered} reordered`,
+    missed > 0 && !isInformed && `${missed} missed on the kept topic without notice`,
     lost > known && `${lost} lost, ${known} counted`,
     recovered === undefined && `not recovered within ${DEADLINE / 1000} s`,
   ].filter(problem => problem !== false)
@@ -309,16 +406,16 @@ console.log(
   `${date}, Node ${process.versions.node}, Redis ${await redisVersion()}, ${RATE} messages per second, \`--redis-timeout 1\`:\n`,
 )
 console.log(
-  '| fault | sent | delivered local | delivered remote | lost remote | told lost: unsent + missed + unanswered | duplicated | reordered | seconds to recover |',
+  '| fault | sent | delivered local | delivered remote | lost remote | counted: unsent + missed + unanswered | duplicated | reordered | missed after healing, on a kept topic | seconds to recover |',
 )
-console.log('|---|---|---|---|---|---|---|---|---|')
+console.log('|---|---|---|---|---|---|---|---|---|---|')
 const problems: string[] = []
 for (const fault of chosen) {
   const row = await measure(fault).catch(error => {
     problems.push(`${fault}: ${error.message}`)
   })
   if (row === undefined) continue
-  const { sent, local, remote, lost, counted, duplicated, reordered, recovered } = row
+  const { sent, local, remote, lost, counted, duplicated, reordered, missed, isInformed, refused, recovered } = row
   const cells = [
     fault,
     sent,
@@ -328,6 +425,7 @@ for (const fault of chosen) {
     counted.join(' + '),
     duplicated,
     reordered,
+    `${missed}${isInformed ? ', informed' : ''}${refused > 0 ? `, ${refused} refused` : ''}`,
     recovered?.toFixed(1) ?? 'no',
   ]
   console.log(`| ${cells.join(' | ')} |`)

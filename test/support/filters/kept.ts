@@ -45,7 +45,7 @@ export const setup = ({ options: chosen }: Host<typeof options>) => ({
   },
   message: (payload: string | Buffer, client: Client) => {
     if (client.handshake!.url.pathname !== `/${TOPIC}`) return undefined
-    if (payload === '?') return client.answer(`${client.server.counters.streams.unsent}`)
+    if (payload === '?') return client.answer(`unsent ${client.server.counters.streams.unsent}`)
     client.server.broadcast(payload, { topic: TOPIC })
     return DROP
   },
