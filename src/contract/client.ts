@@ -105,7 +105,7 @@ export interface Client extends Peer {
   /** @throws FwsError `ERR_FORBIDDEN` if a permit refuses. If the filter does not catch it, the chain ends and the client gets an error message. */
   join(topic: string): void
   /**
-   * Joins a kept topic at a position: the client gets everything behind it, or learns that it does not. Settles when the client is a
+   * Joins a kept topic at a position: the client gets everything behind it, or is informed that it does not. Settles when the client is a
    * member; while it is pending, that waits. A topic that is not kept is joined at once, with no position.
    *
    * @throws (rejects) FwsError `ERR_FORBIDDEN` if a permit refuses to join, or to read the past. `ERR_STATE`: it is a member already, or
@@ -243,7 +243,7 @@ export interface Server {
   broadcast(payload: Payload, to?: Audience): void
   /**
    * Appends to a kept topic: numbers the entries, stores them and delivers them to all members on all nodes. Settles when they are
-   * stored, and delivered on this node: what is sent afterwards follows them.
+   * stored, and delivered on this node: later sends follow them.
    *
    * @param entries - a payload, or several entries that are appended together or not at all.
    * @throws (rejects) FwsError `ERR_STATE`: the topic is not kept. `ERR_FORBIDDEN` as `broadcast`. `ERR_STORAGE`: the storage does not

@@ -39,7 +39,7 @@ export interface Codec {
    */
   encode(payload: Payload, format: string | undefined, about?: About): Encoded | undefined
   /**
-   * Encodes that entries of a topic are lost to its members, who get what follows `about.position`. Default: they are not informed.
+   * Encodes that entries of a topic are lost to its members; they get the entries behind `about.position`. Default: they are not informed.
    */
   lost?(about: About, reason: LossReason): Encoded | undefined
 }

@@ -6,7 +6,7 @@ import type { Payload } from './payload.ts'
 export const MAX_APPEND_ENTRIES = 256
 export const MAX_APPEND_BYTES = 1_048_576
 
-/** The topic of messages without a topic, as it is kept. */
+/** The name under which messages without a topic are kept. */
 export const EVERYONE = '@everyone'
 
 /** A place in a stream: behind the entry with this offset; 0 is before the first one. */
@@ -103,7 +103,7 @@ export interface Appender {
   readonly known?: Position | undefined
 }
 
-/** What became of one `Append`. */
+/** The outcome of one `Append`. */
 export type AppendOutcome =
   | {
       /** The last of its entries; without entries the top. */
@@ -130,7 +130,7 @@ export type ReadRange =
 /** Why entries behind a position cannot be read: another epoch, no longer kept, or the position is ahead of the top. */
 export type LostReason = 'epoch' | 'trimmed' | 'ahead'
 
-/** Why a client does not get what it missed: also because it would be too much. */
+/** Why a client does not get the entries that it missed; `too much`: they are more than `recoverBytes`. */
 export type LossReason = LostReason | 'too much'
 
 /** How a client joins a kept topic. */
@@ -187,7 +187,7 @@ export interface StreamListener {
 }
 
 /**
- * Topics that remember.
+ * Streams: the kept entries of topics.
  *
  * `append`, `read`, `trim` and `remove` MUST each be atomic. A method whose result is unknown (no answer in time, connection
  * lost) MUST reject; the caller calls `append` again with the same arguments, which MUST NOT append twice, and MUST return what the

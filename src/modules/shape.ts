@@ -68,7 +68,7 @@ function wrongHandler(kind: ModuleKind, exports: Readonly<Record<string, unknown
   return kind.keys.find(key => exports[key] !== undefined && !isRight(key, exports[key]))
 }
 
-/** What is wrong with the claimed paths of a filter. */
+/** The problem with the claimed paths of a filter. */
 function pathProblem(paths: unknown): string | undefined {
   if (paths === undefined) return undefined
   const wrong = Array.isArray(paths) ? paths.find(path => typeof path !== 'string' || !CLAIMED_PATH.test(path)) : paths

@@ -108,7 +108,7 @@ export class Appends {
     return this.append(kept, { entries: [] })
   }
 
-  /** Refuses what waits. */
+  /** Refuses the entries that wait. */
   stop(): void {
     this.#isStopped = true
     this.#tick()

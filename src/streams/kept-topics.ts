@@ -114,7 +114,7 @@ export class KeptTopics {
     this.stop()
   }
 
-  /** Ends the reads, and refuses what waits for the storage. */
+  /** Ends the reads, and refuses the entries that wait for the storage. */
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
