@@ -127,8 +127,8 @@ class ModelNode {
 }
 
 /**
- * Three nodes and their clients, at random, on a storage that loses, doubles and delays announcements and answers, is trimmed, emptied
- * and set back. Every client checks that what it gets has no hole from its position on, or that it was informed of a loss.
+ * Three nodes and their clients, at random, on a storage that loses, doubles and delays announcements and answers, is trimmed and
+ * emptied. Every client checks that what it gets has no hole from its position on, or that it was informed of a loss.
  */
 export async function runModel(seed: number, steps = 40): Promise<{ losses: number; recovered: number }> {
   const random = randomFrom(seed)
