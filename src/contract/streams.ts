@@ -202,6 +202,8 @@ export interface Streams {
   start(listener: StreamListener): void
   /** Whether the storage answers commands. */
   isReady(): boolean
+  /** Whether `append`, `tops` and `listen` answer without a promise: entries do not wait for others of the turn then. Default: false. */
+  readonly isImmediate?: boolean
   /**
    * Appends each of `appends`, in order, and announces all entries together. A node MUST NOT call again for the same stream before
    * the last call has settled. If `appender.known` is of the stream's epoch and beyond its top, the storage has lost entries: a new

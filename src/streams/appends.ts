@@ -95,11 +95,22 @@ export class Appends {
     const isAway = kept.bounds.away !== 'wait' && !this.#host.streams.isReady()
     // Behind others that wait it is refused after them.
     if (isAway && !this.#queues.has(kept.topic)) return Promise.reject(this.#unsent(kept, append.entries.length))
+    // A fence is always queued.
+    const isFree = this.#host.streams.isImmediate === true && !this.#isStopped && !this.#queues.has(kept.topic)
+    if (isFree) return this.#appendNow(kept, append)
     return new Promise((resolve, reject) => {
       this.#bytes += bytes
       const since = performance.now()
       this.#queueOf(kept).waiting.push({ append, bytes, since, resolve, reject, isSettled: false })
     })
+  }
+
+  async #appendNow(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+    const { streams, instance } = this.#host
+    const appender = { node: instance, call: ++this.#calls, known: this.#knownOf(kept.topic) }
+    const [outcome] = await streams.append(kept, [append], appender)
+    this.#count(kept.topic, append, outcome!)
+    return outcome!
   }
 
   /** Has the storage begin a new epoch if its top is below `known`. @throws (rejects) as `append` does. */
@@ -151,7 +162,7 @@ export class Appends {
   /** The same call again until there is an answer: the storage executes it once. */
   async #send(queue: Queue): Promise<void> {
     const { kept, fence, sending } = queue
-    const { streams, instance, totals } = this.#host
+    const { streams, instance } = this.#host
     queue.fence = undefined
     const appender = { node: instance, call: ++this.#calls, known: fence ?? this.#knownOf(kept.topic) }
     const appends = sending.map(({ append }) => append)
@@ -160,10 +171,7 @@ export class Appends {
         const outcomes = await streams.append(kept, appends, appender)
         for (const [i, waiting] of sending.entries()) {
           const outcome = outcomes[i]!
-          const { length } = waiting.append.entries
-          if ('position' in outcome) totals.appended += outcome.repeated ? 0 : length
-          else totals.refused += length
-          this.#learn(kept.topic, 'position' in outcome ? outcome.position : outcome.top)
+          this.#count(kept.topic, waiting.append, outcome)
           if (this.#settle(waiting)) waiting.resolve(outcome)
         }
         return
@@ -231,6 +239,13 @@ export class Appends {
     const known = this.#known.get(topic)
     if (cursor === undefined || known === undefined) return cursor ?? known
     return known.epoch === cursor.epoch && known.offset > cursor.offset ? known : cursor
+  }
+
+  #count(topic: string, { entries: { length } }: Append, outcome: AppendOutcome): void {
+    const { totals } = this.#host
+    if ('position' in outcome) totals.appended += outcome.repeated ? 0 : length
+    else totals.refused += length
+    this.#learn(topic, 'position' in outcome ? outcome.position : outcome.top)
   }
 
   #learn(topic: string, position: Position): void {

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { isPromise } from '../contract/deadline.ts'
 import type { StreamTotals } from '../contract/metrics.ts'
 import {
   type Announcement,
@@ -92,7 +93,8 @@ export class Follower {
     this.kept = kept
     this.#host = host
     this.#tail = new Tail(host.budget)
-    this.#wake()
+    if (host.streams.isImmediate === true) this.#beginNow()
+    else this.#wake()
   }
 
   /** `undefined` until the first read. */
@@ -182,6 +184,18 @@ export class Follower {
     if (this.#cursor === undefined) await this.#begin()
     else if (this.#needsHeal) await this.#heal(this.#cursor)
     else await this.#recover(this.#cursor)
+  }
+
+  /** Entries may be appended in the same turn. */
+  #beginNow(): void {
+    const { streams } = this.#host
+    const tops = streams.tops([this.kept])
+    if (isPromise(tops)) {
+      this.#wake()
+      return
+    }
+    this.#cursor = (tops as readonly Position[])[0]
+    void streams.listen(this.kept.topic)
   }
 
   /** The top first: entries from here on are read once the subscription is confirmed. */

@@ -30,6 +30,7 @@ export interface MemoryStreamsLimits {
  * more memory than the streams.
  */
 export class MemoryStreams implements Streams {
+  readonly isImmediate = true
   readonly #limits: MemoryStreamsLimits
   /** By topic, in the order of their last appends. */
   readonly #streams = new Map<string, MemoryStream>()

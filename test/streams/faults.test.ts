@@ -438,17 +438,18 @@ describe('joins', () => {
     assert.deepEqual(ann.received, ['hi'])
   })
 
-  it('a client that an onJoined of another removes is no member', async t => {
-    const server = await serve(t)
-    const [ann, bob] = [await server.connect(), await server.connect()]
-    const onJoined = () => bob.client.leave('kept')
-    const first = ann.client.join('kept', { after: 'now', onJoined })
-    const second = joinAt(bob.client, 'kept', 'now')
-    second.catch(() => {})
-    await first
-    await server.server.append('kept', 'x')
-    server.flush()
-    assert.deepEqual([ann.received, bob.received], [['1 x'], []])
+  it('a joiner that the answer of another cancels gets none', async t => {
+    const { kept, topic } = node(t, new Engine())
+    const answered: string[] = []
+    const second = { after: 'now', joined: () => void answered.push('second') } as const
+    const joined = () => {
+      answered.push('first')
+      kept.cancel('t', second)
+    }
+    kept.join(topic, { after: 'now', joined })
+    kept.join(topic, second)
+    await settle()
+    assert.deepEqual(answered, ['first'])
   })
 
   it('a client that an onJoined of another disconnects does not stay in the topic', async t => {

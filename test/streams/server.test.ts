@@ -70,7 +70,10 @@ describe('a topic that is kept', () => {
     const kept = (received: readonly Payload[]) => received.filter(text => /^\d/.test(String(text)))
     assert.deepEqual(kept(bob.received), ['1 b1', '2 b2', '3 b3', '4 x', '5 y'])
     assert.deepEqual(kept(ann.received), ['4 x', '5 y'])
-    assert.deepEqual(bob.received.slice(0, 3), ['o1', 'o2', 'o3'])
+    assert.deepEqual(
+      bob.received.filter(text => String(text).startsWith('o')),
+      ['o1', 'o2', 'o3'],
+    )
   })
 
   it('keeps the Buffer of a broadcast as it was', async t => {
