@@ -1,5 +1,5 @@
 import { isPromise } from '../contract/deadline.ts'
-import { FwsError } from '../contract/errors.ts'
+import { FwsError, shown } from '../contract/errors.ts'
 import {
   type About,
   EVERYONE,
@@ -134,9 +134,9 @@ export class Joins {
   #send(topic: string, join: Join, answer: Answer, joined: Joined): void {
     const client = this.#client
     const { position, recovered, lost, entries, from } = answer
-    if (!recovered) {
+    if (!recovered || from === entries.length) {
       this.#end(topic, join, joined)
-      client.sendLoss({ topic, position }, lost!)
+      if (!recovered) client.sendLoss({ topic, position }, lost!)
       return
     }
     const end = client.pageEnd(topic, entries, from, position.epoch)
@@ -200,7 +200,6 @@ export function checkAfter(after: unknown): void {
   if (after === 'now' || after === 'earliest') return
   const { epoch, offset } = (after ?? {}) as Partial<Position>
   if (typeof epoch === 'string' && Number.isSafeInteger(offset) && offset! >= 0) return
-  const shownAfter = JSON.stringify(after) ?? String(after)
-  const message = `join() takes after: 'now', 'earliest' or { epoch, offset }, received ${shownAfter.slice(0, 100)}`
+  const message = `join() takes after: 'now', 'earliest' or { epoch, offset }, received ${shown(after)}`
   throw new FwsError('ERR_STATE', message)
 }
