@@ -108,6 +108,8 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly untrustedFolders: UntrustedFolders
   /** The API of a filter listed in `uses`. */
   use<K extends keyof FilterApis>(name: K): FilterApis[K]
+  /** The API of a filter listed in `mayUse`; `undefined` if it is not in the chain. */
+  find<K extends keyof FilterApis>(name: K): FilterApis[K] | undefined
   /**
    * Runs a function repeatedly until the server stops. Runs do not overlap, errors are contained, and the timer does not keep
    * the process alive.
@@ -149,7 +151,7 @@ export interface Output {
 /** What a filter module exports, or its `setup` returns, to claim URL paths. */
 export interface Claiming {
   /**
-   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and this filter handle their requests
+   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and `mayUse` and this filter handle their requests
    * and clients, and this filter handles no others. A path that two filters claim is refused at start.
    */
   readonly paths?: readonly string[]
@@ -171,6 +173,8 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   readonly options?: O
   /** Filters that this one depends on: loaded first and placed before it. */
   readonly uses?: readonly string[]
+  /** Filters that this one also uses if the operator has named them, see `host.find`; each is set up before it. */
+  readonly mayUse?: readonly string[]
   /** Storage capabilities, checked before listening. */
   readonly needs?: readonly Capability[]
   /** Marks a guard: the start is refused unless guards come before all other filters. */

@@ -162,6 +162,11 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
         throw new FwsError('ERR_FILTER', `filter ${asked} uses "${String(wanted)}" without listing it in uses`)
       return apis.get(used) as never
     },
+    find: wanted => {
+      if (!module.mayUse?.includes(wanted))
+        throw new FwsError('ERR_FILTER', `filter ${asked} finds "${String(wanted)}" without listing it in mayUse`)
+      return apis.get(placed.uses.get(wanted)!) as never
+    },
     every: (ms, run) => {
       timers.push(
         repeat(

@@ -32,26 +32,22 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
   for (const ref of refs) named.push(await loadFilter(ref, loader))
   /** Named and used filters. */
   const all = [...named]
-  const placed = new Set<Placing>()
-
-  async function place(filter: Placing, path: readonly Placing[]): Promise<void> {
-    const again = path.findIndex(user => user.file === filter.file)
-    if (again !== -1) {
-      const circle = [...path.slice(again), filter].map(({ name }) => name).join(' -> ')
-      throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${circle}`)
-    }
-    if (placed.has(filter)) return
+  // Filters that are added meanwhile are visited too.
+  for (const filter of all) {
     for (const name of filter.module.uses ?? []) {
       const wanted = await loadFilter({ name, base: baseOf(name, filter) }, loader, filter.asked)
       const used = all.find(other => other.file === wanted.file) ?? wanted
       if (used === wanted) all.push(wanted)
-      await place(used, [...path, filter])
       filter.uses.set(name, used)
     }
-    placed.add(filter)
   }
-
-  for (const filter of named) await place(filter, [])
+  for (const filter of all) {
+    for (const name of filter.module.mayUse ?? []) {
+      const used = all.find(other => other.asked === name)
+      if (used !== undefined) filter.uses.set(name, used)
+    }
+  }
+  for (const filter of named) checkCircles(filter, [])
   const inOrder = orderAsNamed(named)
   checkGuards(inOrder, new Set(named))
   return inOrder
@@ -59,6 +55,16 @@ export async function placeFilters(refs: readonly FilterRef[], loader: Loader): 
 
 /** A filter whose used filters are being loaded. */
 type Placing = PlacedFilter & { readonly uses: Map<string, PlacedFilter> }
+
+/** @param path - the filters that lead to this one. */
+function checkCircles(filter: PlacedFilter, path: readonly PlacedFilter[]): void {
+  const again = path.findIndex(user => user.file === filter.file)
+  if (again !== -1) {
+    const circle = [...path.slice(again), filter].map(({ name }) => name).join(' -> ')
+    throw new FwsError('ERR_FILTER', `filters use each other in a circle: ${circle}`)
+  }
+  for (const used of filter.uses.values()) checkCircles(used, [...path, filter])
+}
 
 /** A path is relative to the file that uses it, as an import; a package is resolved from the operator's folder. */
 function baseOf(name: string, { file, base }: PlacedFilter): string {

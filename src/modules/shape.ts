@@ -26,7 +26,7 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   const functions = Object.keys(exports).filter(name => typeof exports[name] === 'function')
   const meant = typo(functions, kind.keys)
   if (meant !== undefined) refuse(`it exports "${meant}"${suggest(meant, kind.keys)}`)
-  for (const key of ['uses', 'needs'])
+  for (const key of ['uses', 'mayUse', 'needs'])
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
   if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')

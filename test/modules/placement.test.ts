@@ -220,6 +220,39 @@ describe('uses', () => {
     })
   })
 
+  it('may be optional: only a filter that the operator named, or another uses, is found, and set up first', async () => {
+    telling('placement-counter')
+    const seen: unknown[] = []
+    const curious = (extra = {}): FilterModule => ({
+      ...nothing,
+      mayUse: ['placement-counter', 'echo'],
+      setup: host => {
+        seen.push(host.find('placement-counter')?.next(), host.find('echo' as never))
+      },
+      ...extra,
+    })
+    for (const [filters, found] of [
+      [[curious()], undefined],
+      [[curious(), 'placement-counter'], 1],
+      [[curious(), { ...nothing, uses: ['placement-counter'] }], 1],
+    ] as const) {
+      seen.length = 0
+      await testServer(filters as Filters).then(server => server.stop())
+      assert.deepEqual(seen, [found, undefined])
+    }
+    const sly = curious({ setup: (host: Host) => void host.find('placement-other') })
+    await assert.rejects(testServer([sly]), {
+      code: 'ERR_FILTER',
+      message: /filter inline finds "placement-other" without listing it in mayUse$/,
+    })
+    file('optional.mjs', `export const mayUse = ['user']\nexport const message = () => {}`)
+    telling('user', { uses: ['optional'] })
+    await assert.rejects(testServer(['user']), {
+      code: 'ERR_FILTER',
+      message: 'filters use each other in a circle: user -> optional -> user',
+    })
+  })
+
   it('must be an array of names', async () => {
     await assert.rejects(testServer([{ ...nothing, uses: 'echo' as never }]), {
       code: 'ERR_FILTER',
