@@ -145,17 +145,20 @@ export class Joins {
       client.sendMissed(topic, entries, from, end, position.epoch)
     } else {
       client.sendMissed(topic, entries, from, end, position.epoch)
-      void this.#sendRest(topic, join, { ...answer, from: end }, joined)
+      void this.#sendRest(topic, join, answer, end)
     }
   }
 
-  /** The rest of the entries, which are in memory already; then it joins behind them. */
-  async #sendRest(topic: string, join: Join, answer: Answer, joined: Joined): Promise<void> {
+  /** The rest of the entries, from `next` on, which are in memory already; then it joins behind them. */
+  async #sendRest(topic: string, join: Join, answer: Answer, next: number): Promise<void> {
     const client = this.#client
+    const { earlier } = join
     const { entries, position } = answer
     const { epoch } = position
-    for (let { from } = answer; ; ) {
+    for (let from = next; ; ) {
+      // If the client is held now, it continues here.
       join.after = { epoch, offset: entries[from - 1]!.offset }
+      join.earlier = joinedOf(answer, earlier, from)
       await client.drained()
       if (this.#joins.get(topic) !== join) return
       if (from === entries.length) break
@@ -163,7 +166,6 @@ export class Joins {
       client.sendMissed(topic, entries, from, end, epoch)
       from = end
     }
-    join.earlier = joined
     client.joinKept(topic)
   }
 
@@ -183,13 +185,17 @@ export class Joins {
 }
 
 /** With the entries of earlier pages. The array is made when it is asked for: thousands of clients may return at once. */
-function joinedOf({ position, recovered, lost, entries, from }: Answer, earlier: Joined | undefined): Joined {
+function joinedOf(
+  { position, recovered, lost, entries, from }: Answer,
+  earlier: Joined | undefined,
+  to = entries.length,
+): Joined {
   return {
     position,
     recovered,
     ...(lost !== undefined && { lost }),
     get entries() {
-      const own = from === 0 ? entries : entries.slice(from)
+      const own = from === 0 && to === entries.length ? entries : entries.slice(from, to)
       return earlier === undefined ? own : [...earlier.entries, ...own]
     },
   }

@@ -322,7 +322,7 @@ describe('order', () => {
     assert.deepEqual(got, ['1', '2', '3'])
   })
 
-  it('a client that is held and admitted between two pages gets each entry once', async t => {
+  it('a client that is held and admitted between two pages gets each entry once, and its join has all of them', async t => {
     const retention = { ...RETENTION, size: 1000 }
     const server = await serve(t, { filters: [runs], options: { 'max-buffered': 20_000 }, retention })
     for (let i = 0; i < 10; i++)
@@ -340,7 +340,16 @@ describe('order', () => {
         return codec.encode(payload, format, about)
       },
     }
-    await joinAt(ann.client, 'kept', 'earliest')
+    const joined = joinAt(ann.client, 'kept', 'earliest')
+    await until(() => {
+      server.flush()
+      return ann.received.length === 1000
+    })
+    assert.deepEqual(
+      (await joined).entries.map(({ offset }) => offset),
+      upTo(1000),
+    )
+    assert.equal(server.server.counters.streams.recovered, 1)
     await server.server.append('kept', 'last')
     await until(() => {
       server.flush()
