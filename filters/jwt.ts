@@ -3,7 +3,7 @@ import { handshakeToken, selectProtocol } from './jwt/handshake-token.ts'
 import { keySourceOf } from './jwt/keys.ts'
 import { isAuth, tokenIn } from './jwt/message.ts'
 import type { options } from './jwt/options.ts'
-import { Refused } from './jwt/refusal.ts'
+import { type Reason, Refused } from './jwt/refusal.ts'
 import { checkRevoked, Revocations, type Revoked } from './jwt/revocations.ts'
 import { Sessions, UNAUTHENTICATED } from './jwt/sessions.ts'
 import { type Claims, type Token, verifierOf } from './jwt/verify.ts'
@@ -11,6 +11,21 @@ import { type Claims, type Token, verifierOf } from './jwt/verify.ts'
 export const describe = 'Admit clients that have a valid JSON Web Token'
 
 export { options } from './jwt/options.ts'
+export type { Reason } from './jwt/refusal.ts'
+export type { Claims } from './jwt/verify.ts'
+
+/** Reads the token in the first message of clients of a protocol. */
+export interface TokenReader {
+  /** Whether a client speaks the protocol, such as by its path. Without a token in its handshake it is pending until its first message. */
+  isFor(client: Client): boolean
+  /** The token of a message; `undefined`: it has none, so it is refused. */
+  read(payload: Payload, client: Client): string | undefined
+  /**
+   * Answers a message whose token is missing or refused. Unless it closes the client, the client stays pending and may send another
+   * one. Default: closes with 4401, or with 1013 if the token cannot be checked now.
+   */
+  refused?(reason: Reason, client: Client, payload: Payload): Drop
+}
 
 /** The api of `host.use('jwt')`. */
 export interface JwtApi {
@@ -23,6 +38,21 @@ export interface JwtApi {
    * @throws TypeError for an invalid argument; rejects if the storage cannot store the revocation.
    */
   revoke(which: Revoked, seconds?: number): Promise<void>
+  /**
+   * Registers a reader of first messages, in `setup` of a protocol filter. A message whose token is valid admits the client and goes on
+   * to the protocol.
+   *
+   * @example
+   * jwt.tokenIn({ isFor: client => client.handshake?.url.pathname === '/chat', read: payload => helloIn(payload)?.token })
+   */
+  tokenIn(reader: TokenReader): void
+  /**
+   * Checks a token as the one of a connection: length, signature, times, issuer, audience, required claims and revocations. What its
+   * claims permit, and whether its `sub` is the client's, is up to the caller.
+   *
+   * @throws (rejects) Error with a `reason` of type `Reason`, such as `expired`.
+   */
+  verify(token: string): Promise<Claims>
 }
 
 declare module 'filtered-websocket' {
@@ -51,6 +81,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   const revocations = new Revocations(storage.values, chosen['jwt-clock-tolerance'])
   const sessions = new Sessions(chosen['jwt-grace'], chosen['jwt-topics'])
   const { 'jwt-first-message': byFirstMessage, 'jwt-max-token': maxToken } = chosen
+  const readers: TokenReader[] = []
   let server: Server | undefined
   if (chosen['jwt-jwks-url'] !== undefined && chosen['jwt-audience'].length + chosen['jwt-require'].length === 0)
     log.warn('without --jwt-audience or --jwt-require, tokens that the issuer signed for other services are accepted')
@@ -67,12 +98,20 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     return error
   }
 
+  function readerOf(client: Client): TokenReader | undefined {
+    return readers.find(reader => reader.isFor(client))
+  }
+
+  function mayWait(client: Client): boolean {
+    return byFirstMessage || readerOf(client) !== undefined
+  }
+
   async function connect(client: Client): Promise<Drop | undefined> {
     const handshake = client.handshake!
     try {
       const text = handshakeToken(handshake, chosen)
       if (text !== undefined) await accept(await verify(text), client)
-      else if (byFirstMessage && handshake.kind === 'websocket') client.hold()
+      else if (handshake.kind === 'websocket' && mayWait(client)) client.hold()
       else throw new Refused('no token')
     } catch (error) {
       const { message, answer } = refusalOf(error, client)
@@ -86,24 +125,30 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
   function open(client: Client): void {
     sessions.opened(client)
     if (sessions.tokenOf(client) !== undefined) return
-    if (byFirstMessage) client.hold()
+    if (mayWait(client)) client.hold()
     else client.disconnect(UNAUTHENTICATED, 'no token')
   }
 
-  async function firstMessage(payload: Payload, client: Client): Promise<Drop> {
+  async function firstMessage(payload: Payload, client: Client): Promise<Drop | undefined> {
+    const reader = readerOf(client)
     try {
-      if (!isAuth(payload)) throw new Refused('no token')
-      const token = await verify(tokenIn(payload, maxToken))
+      const token = await verify(reader === undefined ? authIn(payload) : readBy(reader, payload, client))
       await accept(token, client)
-      const drop = answer(client, acceptance(token))
+      const drop = reader === undefined ? answer(client, acceptance(token)) : undefined
       client.admit()
       return drop
     } catch (error) {
-      // A filter failed in its identity handler; the client would stay pending.
+      // A filter failed in its identity handler, or the reader; the client would stay pending.
       if (!(error instanceof Refused)) client.disconnect(FILTER_FAILED, 'a filter failed')
       const { reason, isUnavailable } = refusalOf(error, client)
-      return client.disconnect(isUnavailable ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
+      const answered = reader?.refused?.(reason, client, payload)
+      return answered ?? client.disconnect(isUnavailable ? TRY_AGAIN_LATER : UNAUTHENTICATED, reason)
     }
+  }
+
+  function authIn(payload: Payload): string {
+    if (!isAuth(payload)) throw new Refused('no token')
+    return tokenIn(payload, maxToken)
   }
 
   /** @param read - reads the token, or throws `Refused`. */
@@ -130,7 +175,7 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     return typeof renewal === 'symbol' ? renewal : answer(client, renewal)
   }
 
-  function message(payload: Payload, client: Client): Promise<Drop> | undefined {
+  function message(payload: Payload, client: Client): Promise<Drop | undefined> | undefined {
     if (sessions.tokenOf(client) === undefined) return firstMessage(payload, client)
     return isAuth(payload) ? refresh(payload, client) : undefined
   }
@@ -146,6 +191,12 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
         else await sessions.eachWithId(which.jti, client => client.disconnect(REVOKED, 'revoked'))
       }
     },
+    tokenIn: reader => void readers.push(reader),
+    async verify(text) {
+      const { claims } = await verify(text)
+      await revocations.check(claims)
+      return claims
+    },
   }
 
   return {
@@ -159,6 +210,12 @@ export const setup = async ({ options: chosen, storage, log, every }: Host<typeo
     },
     api,
   }
+}
+
+function readBy(reader: TokenReader, payload: Payload, client: Client): string {
+  const text = reader.read(payload, client)
+  if (text === undefined) throw new Refused('no token')
+  return text
 }
 
 function acceptance({ expires }: Token): Renewal {

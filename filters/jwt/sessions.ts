@@ -48,10 +48,11 @@ export class Sessions {
   /**
    * Sets or replaces the token of a client, with its identity and topics.
    *
-   * @param check - rejects if the token is revoked; the client then keeps its previous token.
+   * @param check - rejects if the token is revoked; the client then keeps its previous token and identity.
    */
   async begin(client: Client, token: Token, check: (claims: Claims) => Promise<void>): Promise<void> {
     const { claims } = token
+    const { identity } = client
     // Before the check, so that a revocation after it finds the client.
     // A token without `sub` keeps the identity of a client certificate.
     if (claims.sub !== undefined) client.identity = claims.sub
@@ -59,6 +60,9 @@ export class Sessions {
     this.#unchecked.set(client, token)
     try {
       await check(claims)
+    } catch (error) {
+      client.identity = identity
+      throw error
     } finally {
       this.#unchecked.delete(client)
     }

@@ -16,6 +16,8 @@ export interface Claims {
   /** Seconds since 1970. */
   readonly iat?: number
   readonly exp?: number
+  /** Data about the user for other users, unchecked. */
+  readonly info?: unknown
   readonly [claim: string]: unknown
 }
 
@@ -60,6 +62,8 @@ export function verifierOf(options: JwtOptions, { algorithms, find }: KeySource)
     ...(maxAge !== undefined && { maxAge }),
   }
   return async given => {
+    // From JSON of a client.
+    if (typeof given !== 'string') throw new Refused('malformed')
     const text = withoutScheme(given)
     if (text.length > options['jwt-max-token']) throw new Refused('too long')
     const head = headOf(text)

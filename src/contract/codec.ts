@@ -42,4 +42,13 @@ export interface Codec {
    * Encodes that entries of a topic are lost to its members; they get the entries behind `about.position`. Default: they are not informed.
    */
   lost?(about: About, reason: LossReason): Encoded | undefined
+  /**
+   * The code and the reason of the Close frame in which the server ends a client of this codec, for protocols with their own close
+   * codes. Metrics and disconnect handlers keep the server's. If it throws, or returns a code that an endpoint must not send, the
+   * server's are sent.
+   *
+   * @example
+   * closing: (code, reason) => (code === 4401 ? { code: 3500, reason: 'invalid token' } : { code, reason })
+   */
+  closing?(code: number, reason: string): { readonly code: number; readonly reason: string }
 }

@@ -1,3 +1,4 @@
+import { checkCloseCode, cutReason } from '../contract/close.ts'
 import type { Codec, Encoded } from '../contract/codec.ts'
 import { FwsError } from '../contract/errors.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
@@ -52,6 +53,19 @@ export class Wire {
     } catch (error) {
       this.#onError(error, this.codec)
       return NOTHING
+    }
+  }
+
+  /** The code and reason of a Close frame in the words of the codec. */
+  closing(code: number, reason: string): { readonly code: number; readonly reason: string } {
+    if (this.codec.closing === undefined) return { code, reason }
+    try {
+      const stated = this.codec.closing(code, reason)
+      checkCloseCode(stated.code)
+      return { code: stated.code, reason: cutReason(stated.reason) }
+    } catch (error) {
+      this.#onError(error, this.codec)
+      return { code, reason }
     }
   }
 

@@ -120,7 +120,8 @@ export class Endpoint implements Transport, FrameSink, Pinged {
   }
 
   close(code: number, reason: string): void {
-    this.#close(code, reason, BROKEN_RULES.has(code))
+    const stated = this.#client.outbox.wire.closing(code, reason)
+    this.#close(stated.code, stated.reason, BROKEN_RULES.has(code))
   }
 
   destroy(): void {

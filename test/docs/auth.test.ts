@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { connect } from '../../client/node.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
-import { until } from '../support/peer.ts'
+import { Peer, until } from '../support/peer.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 import { upgrade } from '../support/upgrade.ts'
 
@@ -88,6 +88,16 @@ describe('docs/guide/authentication.md', () => {
     const { peer: late } = await upgrade(server.url)
     late!.send(JSON.stringify({ auth: sign({ sub: 'bob' }) }))
     assert.ok((await late!.get(2)).includes('hello bob'))
+  })
+
+  it('shows a protocol with its own token message, and with tokens for a topic', async t => {
+    const cwd = folder(t, files)
+    const server = await launch(t, ['-p', '0', '-f', 'jwt', './notes.ts'], { env, cwd })
+    const ann = await Peer.open(new URL('/notes', server.url).href)
+    for (const text of ['open it', `hello ${sign({ sub: 'ann' })}`, `open ${sign({ sub: 'bob', note: 'a' })}`])
+      ann.send(text)
+    ann.send(`open ${sign({ sub: 'ann', note: 'b' })}`)
+    assert.deepEqual(await ann.get(2), ['error no token', 'opened b'])
   })
 
   it('shows a filter that revokes: it closes with 4403, refuses connects, and logs the reason', async t => {
