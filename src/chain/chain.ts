@@ -17,6 +17,8 @@ export type ChainName =
   | 'consumer'
   | 'request'
   | 'publish'
+/** Handlers that are called outside of a chain. */
+export type SyncHandler = 'permit' | 'retain' | 'joined' | 'left'
 export type Outcome<V> = V | Drop | typeof FAILED
 
 // biome-ignore lint/suspicious/noExplicitAny: the erased seam of the chain; handlers of every signature run through one loop, and types.ts gives filters the real ones
@@ -82,10 +84,7 @@ export interface ChainHost {
   readonly deadlines: Deadlines
   /** Called for a message that stops because its client is on hold or closing. */
   held(subject: Subject): void
-  report(
-    error: unknown,
-    where: { chain: ChainName | 'permit' | 'retain'; filter: string; id: string | undefined },
-  ): void
+  report(error: unknown, where: { chain: ChainName | SyncHandler; filter: string; id: string | undefined }): void
 }
 
 /**

@@ -18,6 +18,7 @@ import {
   type Registered,
   type Step,
 } from './chain.ts'
+import { type Memberships, membershipsOf } from './memberships.ts'
 import { Permits } from './permits.ts'
 import { Retentions } from './retentions.ts'
 import { type Claim, type Route, Routes } from './routes.ts'
@@ -30,6 +31,8 @@ export interface Chains extends Route {
   readonly publish: Chain<Publication>
   readonly permits: Permits
   readonly retentions: Retentions
+  /** `undefined` if no filter has a `joined` or `left` handler. */
+  readonly memberships: Memberships | undefined
   readonly routes: Routes
 }
 
@@ -133,6 +136,7 @@ export function compileChains(filters: readonly Registered[], host: ChainHost, c
     publish: chain(publish),
     permits: new Permits(filters, host),
     retentions: new Retentions(filters, host),
+    memberships: membershipsOf(filters, host),
     routes: new Routes(all, claims),
   }
 }

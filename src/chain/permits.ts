@@ -2,6 +2,7 @@ import type { Access, Client } from '../contract/client.ts'
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError } from '../contract/errors.ts'
 import type { Handlers } from '../contract/filter.ts'
+import { PRESENCE } from '../contract/streams.ts'
 import type { ChainHost, Registered } from './chain.ts'
 
 type Permit = Exclude<NonNullable<Handlers['permit']>, readonly unknown[]>
@@ -27,14 +28,21 @@ export class Permits {
     return this.#steps.length === 0
   }
 
-  /** A handler that throws refuses. */
+  /**
+   * A handler that throws refuses. Clients that may join TOPIC may join and read `@presence/TOPIC`; no client may publish to it.
+   */
   allow(access: Access, client: Client): boolean {
-    return this.#steps.every(step => this.#ask(step, access, client))
+    const watched = access.topic?.startsWith(PRESENCE) ? access.topic.slice(PRESENCE.length) : undefined
+    if (watched === undefined) return this.#steps.every(step => this.#ask(step, access, client))
+    // Topics that begin with @ belong to filters, and have no presence.
+    if (access.action === 'publish' || watched.startsWith('@')) return false
+    const join: Access = { action: 'join', topic: watched }
+    return this.#steps.every(step => this.#ask(step, join, client))
   }
 
   /** @throws FwsError `ERR_FORBIDDEN`. */
   check(access: Access, client: Client): void {
-    if (!this.empty && !this.allow(access, client)) throw forbidden(access)
+    if (!this.allow(access, client)) throw forbidden(access)
   }
 
   #ask({ filter, run }: Step, access: Access, client: Client): boolean {

@@ -72,6 +72,13 @@ export interface Handlers {
    * @param from - `undefined`: the operator's backend.
    */
   publish?: Many<(publication: Publication, from: Client | undefined) => Awaitable<Verdict>>
+  /**
+   * Each client that becomes a member of a topic: when it joins, or when a pending client is admitted. Synchronous; not called for
+   * messages without a topic.
+   */
+  joined?: Many<(topic: string, client: Client) => void>
+  /** Each client that is no longer a member of a topic: it has left, lost the right, been held, or disconnected. Synchronous. */
+  left?: Many<(topic: string, client: Client) => void>
   /** Each event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
   /** Each plain HTTP request; return `DROP` if it is answered. */

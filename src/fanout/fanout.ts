@@ -90,10 +90,10 @@ export class Fanout {
     topic.add(outbox, this.#seq)
   }
 
-  /** Broadcasts before the leave are still delivered. */
-  leave(topic: Topic, outbox: Member): void {
+  /** Broadcasts before the leave are still delivered. Returns whether it was a member. */
+  leave(topic: Topic, outbox: Member): boolean {
     if (topic.batch !== undefined) this.flushOne(outbox)
-    topic.remove(outbox)
+    return topic.remove(outbox)
   }
 
   /** Messages sent before the change keep the old encoding. */

@@ -29,12 +29,14 @@ export class Topic {
     this.countWire(outbox.wire, 1)
   }
 
-  remove(outbox: Member): void {
-    if (!this.members.delete(outbox)) return
+  /** Returns whether it was a member. */
+  remove(outbox: Member): boolean {
+    if (!this.members.delete(outbox)) return false
     const at = outbox.topics.indexOf(this)
     outbox.topics[at] = outbox.topics.at(-1)!
     outbox.topics.pop()
     this.countWire(outbox.wire, -1)
+    return true
   }
 
   countWire(wire: Wire, by: number): void {

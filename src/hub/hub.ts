@@ -304,6 +304,7 @@ export class Hub implements ClientHost {
       this.fabric?.listen(name)
     }
     this.fanout.join(topic, client.outbox)
+    this.chains.memberships?.joined(name, client)
   }
 
   leaveTopic(client: ServerClient, name: string): void {
@@ -355,13 +356,15 @@ export class Hub implements ClientHost {
   }
 
   #leave(client: ServerClient, topic: Topic): void {
-    this.fanout.leave(topic, client.outbox)
-    if (topic.members.size > 0) return
-    if (topic !== this.#everyone) {
-      this.#topics.delete(topic.name)
-      this.fabric?.ignore(topic.name)
+    const wasMember = this.fanout.leave(topic, client.outbox)
+    if (topic.members.size === 0) {
+      if (topic !== this.#everyone) {
+        this.#topics.delete(topic.name)
+        this.fabric?.ignore(topic.name)
+      }
+      this.kept?.release(topic === this.#everyone ? EVERYONE : topic.name)
     }
-    this.kept?.release(topic === this.#everyone ? EVERYONE : topic.name)
+    if (wasMember && topic !== this.#everyone) this.chains.memberships?.left(topic.name, client)
   }
 
   #keptOf(operation: string, topic: string): KeptTopic {

@@ -17,7 +17,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
       lines.push(`    ${i + 1}. ${filter.padEnd(24)} ${where(placed.file)}${roleOf(placed)}`)
     }
   }
-  const having = (key: 'start' | 'permit' | 'retain' | 'reload' | 'stop') =>
+  const having = (key: 'start' | 'permit' | 'retain' | 'joined' | 'left' | 'reload' | 'stop') =>
     filters.filter(({ handlers }) => handlers[key]).map(({ placed }) => ({ filter: placed.asked, placed }))
   chain('start', having('start'))
   for (const name of CHAIN_NAMES) {
@@ -27,7 +27,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
     )
   }
   chain('permit', having('permit'))
-  chain('retain', having('retain'))
+  for (const key of ['retain', 'joined', 'left'] as const) chain(key, having(key))
   chain('reload', having('reload'))
   chain('stop', having('stop').toReversed())
   const claimed = filters.flatMap(({ name, paths }) => paths.map(path => `  ${path.padEnd(26)} ${name}`))

@@ -6,7 +6,7 @@ import type { Handlers } from '../contract/filter.ts'
 /** The handlers that a module exports and, after them, those that its setup returned. */
 export function mergeHandlers(exported: Handlers, returned: Handlers): Handlers {
   const handlers: Record<string, unknown> = {}
-  for (const key of [...CHAIN_NAMES, 'permit', 'retain'] as const) {
+  for (const key of [...CHAIN_NAMES, 'permit', 'retain', 'joined', 'left'] as const) {
     const both = [exported[key] ?? [], returned[key] ?? []].flat()
     if (both.length > 0) handlers[key] = both
   }

@@ -49,6 +49,8 @@ export const FILTER: ModuleKind = {
     'permit',
     'retain',
     'publish',
+    'joined',
+    'left',
     'consumer',
     'request',
     'start',

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { type Chain, type ChainName, FAILED, type Step } from '../../src/chain/chain.ts'
+import { type Chain, type ChainName, FAILED, type Step, type SyncHandler } from '../../src/chain/chain.ts'
 import { type Chains, compileChains } from '../../src/chain/chains.ts'
 import { Deadlines } from '../../src/contract/deadline.ts'
 import { DROP } from '../../src/contract/drop.ts'
@@ -17,7 +17,7 @@ const someone = () => ({ id: 'client-1', position: -1, reach: EVERY_FILTER, noti
 
 interface Reported {
   readonly error: FwsError
-  readonly chain: ChainName | 'permit' | 'retain'
+  readonly chain: ChainName | SyncHandler
   readonly filter: string
   readonly id: string | undefined
 }

@@ -214,4 +214,41 @@ describe('server.disconnect', () => {
     assert.equal(server.clients.size, 3)
     await stop()
   })
+
+  it('of a topic hold for its presence: join and read as join, publish never', async t => {
+    const asked: string[] = []
+    const joins: FilterModule = {
+      permit: ({ action, topic }) => {
+        asked.push(`${action} ${topic}`)
+        return action === 'join' && topic === 'a'
+      },
+    }
+    const { connect, stop } = await testServer([joins])
+    t.after(stop)
+    const { client } = await connect()
+    for (const [action, topic, expected] of [
+      ['join', '@presence/a', ['join a']],
+      ['read', '@presence/a', ['join a']],
+      ['publish', '@presence/a', undefined],
+      ['join', '@presence/b', undefined],
+      ['join', '@presence/', undefined],
+      ['join', '@presence/@presence/a', undefined],
+      ['join', `${'@presence/'.repeat(100_000)}a`, undefined],
+      ['join', '@presence', undefined],
+    ] as const) {
+      asked.length = 0
+      assert.equal(client.may(action, topic), expected !== undefined, `${action} ${topic.slice(0, 30)}`)
+      if (expected !== undefined) assert.deepEqual(asked, expected)
+    }
+    client.join('@presence/a')
+    await assert.rejects(client.publish('@presence/a', 'x'), { message: 'not allowed to publish to "@presence/a"' })
+  })
+
+  it('without permits a client may watch the presence of a topic, and not publish to it', async t => {
+    const { connect, stop } = await testServer([{ message: () => {} }])
+    t.after(stop)
+    const { client } = await connect()
+    client.join('@presence/a')
+    await assert.rejects(client.publish('@presence/a', 'x'), { code: 'ERR_FORBIDDEN' })
+  })
 })

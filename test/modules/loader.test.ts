@@ -383,7 +383,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
   })
 
   const KEYS =
-    'accept, connect, open, data, message, disconnect, permit, retain, publish, consumer, request, start, reload, stop, setup'
+    'accept, connect, open, data, message, disconnect, permit, retain, publish, joined, left, consumer, request, start, reload, stop, setup'
   for (const [what, text, sentence] of [
     [
       'a module without a known key, with the one that was meant',
