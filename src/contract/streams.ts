@@ -117,6 +117,7 @@ export type AppendOutcome =
   | {
       /** `full`: no room. `attributes`: `when` does not hold. */
       readonly refused: 'full' | 'attributes'
+      /** Those that `when` names, so that a refusal does not cost more than the call. */
       readonly attributes: Attributes
       readonly top: Position
     }

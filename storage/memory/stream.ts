@@ -116,9 +116,9 @@ export class MemoryStream {
   append({ entries, when, set, key }: Append, origin: string, room: number, appended: StreamEntry[]): AppendOutcome {
     const earlier = key === undefined ? undefined : this.#keys.get(key)
     if (earlier !== undefined) return { position: earlier.position, repeated: true }
-    if (when !== undefined && !this.#has(when)) return this.#refusal('attributes')
+    if (when !== undefined && !this.#has(when)) return this.#refusal('attributes', when)
     const copies = entries.map(copyOf)
-    if (this.bounds.full === 'refuse' && !this.#hasRoom(copies, room)) return this.#refusal('full')
+    if (this.bounds.full === 'refuse' && !this.#hasRoom(copies, room)) return this.#refusal('full', when)
     const at = Date.now()
     for (const [payload, bytes, { format, except }] of copies) {
       const entry: { -readonly [K in keyof StreamEntry]: StreamEntry[K] } = { offset: ++this.#top, at, origin, payload }
@@ -235,8 +235,10 @@ export class MemoryStream {
     }
   }
 
-  #refusal(refused: 'full' | 'attributes'): AppendOutcome {
-    return { refused, attributes: this.#allAttributes, top: this.top }
+  #refusal(refused: 'full' | 'attributes', when: Append['when'] = {}): AppendOutcome {
+    const named = Object.keys(when).filter(name => this.#attributes.has(name))
+    const attributes = Object.fromEntries(named.map(name => [name, this.#attributes.get(name)!]))
+    return { refused, attributes, top: this.top }
   }
 
   #lostBehind({ epoch, offset }: Position): LostReason | undefined {

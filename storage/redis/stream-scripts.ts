@@ -90,7 +90,7 @@ end
 /**
  * KEYS: metadata, entries, calls, keys of the appends. ARGV: JSON as `AppendHead`, the entries. Returns the answer as JSON, and
  * the error of PUBLISH. The answer is the epoch and for each append the offset, `["key", offset]` for a repeated one,
- * or `["full" or "attributes", top, names and values]`.
+ * or `["full" or "attributes", top, names and values that its "when" names]`.
  */
 export const APPEND = scriptOf(`
 local MAX_NODES, KEY_MS = 256, 600000
@@ -127,6 +127,19 @@ local function matches(when)
   return true
 end
 
+-- Names and values in turn.
+local function named(when)
+  local found = {}
+  for name in pairs(when or {}) do
+    local value = redis.call('HGET', meta, '=' .. name)
+    if value then
+      found[#found + 1] = name
+      found[#found + 1] = value
+    end
+  end
+  return found
+end
+
 local function change(set)
   for name, value in pairs(set) do
     if value == cjson.null then
@@ -153,8 +166,8 @@ local function append(count, key, when, set)
     local earlier, offset = string.match(redis.call('GET', key) or '', '^(.*) (%d+)$')
     if earlier == epoch then return {'key', tonumber(offset)} end
   end
-  if when and not matches(when) then return {'attributes', top, attributes(meta)} end
-  if head.refuse and length + count > head.size then return {'full', top, attributes(meta)} end
+  if when and not matches(when) then return {'attributes', top, named(when)} end
+  if head.refuse and length + count > head.size then return {'full', top, named(when)} end
   add(count)
   if set then change(set) end
   if key then redis.call('SET', key, epoch .. ' ' .. plain(top), 'PX', KEY_MS) end

@@ -152,9 +152,9 @@ export function streamsConformance({ storage, open, key }: StreamsSuite): void {
         const [outcome] = await stream.append([{ entries: [], when: { ...attributes, missing: null } }])
         assert.equal(positionOf(outcome!).offset, 0)
       })
-      test('when: an append that it does not match is refused with the attributes and the top', async stream => {
+      test('when: an append that it does not match is refused with the attributes that it names, and the top', async stream => {
         const { epoch } = await stream.say('a')
-        await stream.append([{ entries: [], set: { producer: '7' } }])
+        await stream.append([{ entries: [], set: { producer: '7', type: 'text' } }])
         const refused = { refused: 'attributes', attributes: { producer: '7' }, top: { epoch, offset: 1 } }
         for (const when of [{ producer: '6' }, { producer: null }, { producer: '7', closed: '1' }])
           assert.deepEqual(await stream.append([{ entries: [{ payload: 'x' }], when, set: { producer: '8' } }]), [
