@@ -1,5 +1,5 @@
 import type { Payload } from './payload.ts'
-import type { About, LossReason } from './streams.ts'
+import type { About, Loss, LossReason } from './streams.ts'
 
 /** A text message in parts, of UTF-8. */
 export interface TextParts {
@@ -35,13 +35,13 @@ export interface Codec {
    * Returns `undefined` if the payload is not sent to clients with this codec.
    *
    * @param format - one of `formats`, or `undefined` for a payload sent without a format.
-   * @param about - of an entry of a kept topic.
+   * @param about - of a message to a topic; `undefined`: it was sent to one client, or to all.
    */
   encode(payload: Payload, format: string | undefined, about?: About): Encoded | undefined
   /**
    * Encodes that entries of a topic are lost to its members; they get the entries behind `about.position`. Default: they are not informed.
    */
-  lost?(about: About, reason: LossReason): Encoded | undefined
+  lost?(about: Loss, reason: LossReason): Encoded | undefined
   /**
    * The code and the reason of the Close frame in which the server ends a client of this codec, for protocols with their own close
    * codes. Metrics and disconnect handlers keep the server's. If it throws, or returns a code that an endpoint must not send, the

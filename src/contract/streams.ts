@@ -158,9 +158,15 @@ export interface Joined {
   readonly entries: readonly StreamEntry[]
 }
 
-/** What a codec may know about a message on a kept topic. */
+/** What a codec may know about a message to a topic. */
 export interface About {
   readonly topic: string
+  /** `undefined`: the topic is not kept. */
+  readonly position?: Position | undefined
+}
+
+/** Up to where the members of a kept topic have lost entries. */
+export interface Loss extends About {
   readonly position: Position
 }
 

@@ -1,5 +1,5 @@
 import type { Payload } from '../contract/payload.ts'
-import type { About, LossReason } from '../contract/streams.ts'
+import type { About, Loss, LossReason } from '../contract/streams.ts'
 import { join } from './block.ts'
 import { Pieces } from './pieces.ts'
 import type { Wire } from './wire.ts'
@@ -51,7 +51,7 @@ export class Batch {
       }
       // Earlier broadcasts, before a member with this wire joined, have no frame.
       while (frames.length < this.seqs.length) frames.push(NOTHING)
-      const frame = lost === undefined ? wire.encode(payload, format, about) : wire.encodeLoss(about!, lost)
+      const frame = lost === undefined ? wire.encode(payload, format, about) : wire.encodeLoss(about as Loss, lost)
       frames.push(frame)
       bytes += frame.length
     }

@@ -43,7 +43,14 @@ export class Fanout {
    *
    * @param about - of an entry of a kept topic; with `lost` the members are informed of a loss, and there is no payload.
    */
-  broadcast(topic: Topic, payload: Payload, except?: Member, format?: string, about?: About, lost?: LossReason): void {
+  broadcast(
+    topic: Topic,
+    payload: Payload,
+    except?: Member,
+    format?: string,
+    about: About | undefined = topic.about,
+    lost?: LossReason,
+  ): void {
     if (topic.members.size === 0) return
     const seq = ++this.#seq
     this.#lastBroadcast = seq

@@ -1,3 +1,4 @@
+import type { About } from '../contract/streams.ts'
 import type { Batch } from './batch.ts'
 import type { Outbox } from './outbox.ts'
 import type { Wire } from './wire.ts'
@@ -8,6 +9,8 @@ export type Member = Outbox<Topic>
 /** A set of clients that get the same broadcasts. */
 export class Topic {
   readonly name: string
+  /** What codecs get with messages that have no position; `undefined`: they are for all clients. */
+  readonly about: About | undefined
   /** Members with the `seq` at their join: they do not get earlier broadcasts of the turn. */
   readonly members = new Map<Member, number>()
   /** Number of members per wire. */
@@ -17,8 +20,9 @@ export class Topic {
   /** Broadcasts that are being written. */
   flushing: Batch | undefined
 
-  constructor(name: string) {
+  constructor(name: string, about?: About) {
     this.name = name
+    this.about = about
   }
 
   add(outbox: Member, seq: number): void {

@@ -2,7 +2,7 @@ import { checkCloseCode, cutReason } from '../contract/close.ts'
 import type { Codec, Encoded } from '../contract/codec.ts'
 import { FwsError } from '../contract/errors.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
-import type { About, LossReason } from '../contract/streams.ts'
+import type { About, Loss, LossReason } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import type { Span } from './block.ts'
 import { frame, frames, numberedHead, numberedMessage, payloadOf } from './frame.ts'
@@ -47,7 +47,7 @@ export class Wire {
   }
 
   /** That entries are lost to members; empty if the codec has no form for that. */
-  encodeLoss(about: About, reason: LossReason): Buffer | Pieces {
+  encodeLoss(about: Loss, reason: LossReason): Buffer | Pieces {
     try {
       return this.#framed(this.codec.lost?.(about, reason))
     } catch (error) {

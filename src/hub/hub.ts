@@ -299,7 +299,7 @@ export class Hub implements ClientHost {
     }
     let topic = this.#topics.get(name)
     if (topic === undefined) {
-      topic = new Topic(name)
+      topic = new Topic(name, { topic: name })
       this.#topics.set(name, topic)
       this.fabric?.listen(name)
     }
@@ -436,7 +436,7 @@ export class Hub implements ClientHost {
       const { wire } = client.outbox
       let encoded = encodings.get(wire)
       if (encoded === undefined) {
-        encoded = wire.encode(payload, format)
+        encoded = wire.encode(payload, format, topic.about)
         encodings.set(wire, encoded)
       }
       client.sendEncoded(encoded)

@@ -24,10 +24,10 @@ import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/pay
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
 import {
-  type About,
   EVERYONE,
   type Joined,
   type JoinOptions,
+  type Loss,
   type LossReason,
   type Position,
   type StreamEntry,
@@ -385,7 +385,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     logError(this.hub.log, 'error', error, 'onJoined failed')
   }
 
-  sendLoss(about: About, lost: LossReason): void {
+  sendLoss(about: Loss, lost: LossReason): void {
     this.sendEncoded(this.outbox.wire.encodeLoss(about, lost))
   }
 

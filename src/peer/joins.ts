@@ -1,11 +1,11 @@
 import { isPromise } from '../contract/deadline.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import {
-  type About,
   EVERYONE,
   type Joined,
   type JoinOptions,
   type KeptTopic,
+  type Loss,
   type LossReason,
   type Position,
   type StreamEntry,
@@ -24,7 +24,7 @@ export interface JoiningClient {
   joinKept(topic: string): void
   forgetTopic(topic: string): void
   reportJoined(error: unknown): void
-  sendLoss(about: About, lost: LossReason): void
+  sendLoss(about: Loss, lost: LossReason): void
   /** The end of the entries, from `from` on, that fit into half of its buffer; at least one does. */
   pageEnd(topic: string, entries: readonly StreamEntry[], from: number, epoch: string): number
   sendMissed(topic: string, entries: readonly StreamEntry[], from: number, to: number, epoch: string): void

@@ -74,6 +74,26 @@ describe('a format', () => {
   })
 })
 
+describe('a codec', () => {
+  it('gets the topic of each message that was sent to one', async () => {
+    const server = await testServer([{ open: client => client.join('room') }])
+    const { client, received } = await server.connect()
+    client.codec = { name: 'topics', encode: (payload, _, about) => `${about?.topic} ${about?.position} ${payload}` }
+    client.server.broadcast('a', { topic: 'room' })
+    client.server.broadcast('b', { topic: 'room', where: () => true })
+    client.server.broadcast('c')
+    client.send('d')
+    server.flush()
+    assert.deepEqual([...received].sort(), [
+      'room undefined a',
+      'room undefined b',
+      'undefined undefined c',
+      'undefined undefined d',
+    ])
+    await server.stop()
+  })
+})
+
 describe('a codec that encodes a payload to several messages', () => {
   const several: Codec = {
     name: 'several',

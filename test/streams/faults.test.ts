@@ -34,7 +34,7 @@ import { until } from '../support/peer.ts'
 const RETENTION: Retention = { size: 100, ttlMs: 60_000, full: 'trim' }
 const codec: Codec = {
   name: 'numbered',
-  encode: (payload, _, about) => (about === undefined ? payload : `${about.position.offset} ${payload}`),
+  encode: (payload, _, about) => (about?.position === undefined ? payload : `${about.position.offset} ${payload}`),
   lost: ({ position }, reason) => `lost up to ${position.offset}: ${reason}`,
 }
 

@@ -31,7 +31,7 @@ const ROUNDS = 4
 
 const offsets: Codec = {
   name: 'offsets',
-  encode: (payload, _, about) => `${about?.position.offset} ${payload}`,
+  encode: (payload, _, about) => `${about?.position?.offset} ${payload}`,
 }
 
 /** A connection without a socket whose messages must have consecutive offsets. */

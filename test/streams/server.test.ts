@@ -21,7 +21,7 @@ const keeps: FilterModule = { retain: topic => (topic.startsWith('kept') ? RETEN
 /** Shows the position of each message. */
 const numbered: Codec = {
   name: 'numbered',
-  encode: (payload, _, about) => (about === undefined ? payload : `${about.position.offset} ${payload}`),
+  encode: (payload, _, about) => (about?.position === undefined ? payload : `${about.position.offset} ${payload}`),
   lost: ({ position }, reason) => `lost up to ${position.offset}: ${reason}`,
 }
 const withPositions: FilterModule = {

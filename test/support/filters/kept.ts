@@ -18,7 +18,7 @@ export const options = {
 const codec: Codec = {
   name: 'positions',
   encode: (payload, _, about) =>
-    about === undefined ? payload : `# ${about.position.epoch} ${about.position.offset} ${payload}`,
+    about?.position === undefined ? payload : `# ${about.position.epoch} ${about.position.offset} ${payload}`,
   lost: ({ position: { epoch, offset } }, reason) => `! ${epoch} ${offset} ${reason}`,
 }
 
