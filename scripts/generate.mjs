@@ -15,7 +15,7 @@ const GUARDS = 'Guards'
 const GROUPS = {
   [GUARDS]: [],
   Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo', 'json'],
-  Protocols: ['announce', 'clock', 'media', 'messaging', 'wslink'],
+  Protocols: ['announce', 'centrifuge', 'clock', 'media', 'messaging', 'wslink'],
   'Kept topics': ['streams'],
   HTTP: ['health', 'pages'],
   'Input and output': ['log', 'stdin', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],

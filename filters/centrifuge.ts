@@ -1,0 +1,131 @@
+import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import { Heartbeat, RateLimitedLog } from 'filtered-websocket/kit'
+import { Channels } from './centrifuge/channels.ts'
+import { Codecs } from './centrifuge/codec.ts'
+import { commandsOf, type Procedure } from './centrifuge/commands.ts'
+import { Recoveries } from './centrifuge/recovery.ts'
+import { type Service, Session } from './centrifuge/session.ts'
+
+export const describe = 'Serve topics to the clients of Centrifugo, such as centrifuge-js'
+
+export const mayUse = ['jwt', 'presence']
+
+export const paths = ['/connection/websocket']
+
+export const options = {
+  'centrifuge-publish': {
+    type: 'boolean',
+    default: false,
+    describe:
+      'Let clients publish, where no guard forbids it. With guard allow its rules decide, without this option too',
+  },
+  'centrifuge-channels': {
+    type: 'number',
+    default: 128,
+    min: 1,
+    max: 10_000,
+    integer: true,
+    describe: 'Subscriptions of a client; a further one gets error 106',
+  },
+  'centrifuge-ping': {
+    type: 'number',
+    default: 25,
+    min: 0,
+    max: 3600,
+    describe: 'Seconds between pings; a client that does not answer one is closed with 3012. 0 disables them',
+  },
+} as const satisfies OptionSpecs
+
+/** The api of `host.use('centrifuge')`. */
+export interface CentrifugeApi {
+  /**
+   * Registers a procedure that clients call with `rpc(name, data)`. Its result is the data of the reply. An error whose `code` is a
+   * number is sent to the client with its message; of any other one the client gets error 100, and the log the rest.
+   *
+   * @throws TypeError if the name is taken.
+   * @example
+   * host.use('centrifuge').rpc('add', ({ a, b }) => a + b)
+   */
+  rpc(name: string, procedure: Procedure): void
+  /** Adds a handler for what clients send with `send(data)`, without a reply. */
+  onSend(handler: (data: unknown, client: Client) => void): void
+}
+
+declare module 'filtered-websocket' {
+  interface FilterApis {
+    centrifuge: CentrifugeApi
+  }
+}
+
+/** The subprotocols of the clients that speak JSON and Protobuf. */
+const JSON_PROTOCOL = 'centrifuge-json'
+const PROTOBUF = 'centrifuge-protobuf'
+
+/** Topics for clients of the Centrifugal client protocol, in JSON. Channels are topics of the same name. */
+export const setup = ({ options: chosen, limits, guards, log }: Host<typeof options>) => {
+  const sessions = new Map<Client, Session>()
+  const channels = new Channels()
+  const codecs = new Codecs(channel => channels.lost(channel))
+  const procedures = new Map<string, Procedure>()
+  const sendHandlers: ((data: unknown, client: Client) => void)[] = []
+  const heartbeat = new Heartbeat<Session>(chosen['centrifuge-ping'] * 1000)
+  const limitedLog = new RateLimitedLog(log)
+
+  const service: Service = {
+    codecs,
+    channels,
+    recoveries: new Recoveries(),
+    commands: commandsOf({ mayPublish: chosen['centrifuge-publish'] || guards.includes('allow'), procedures }),
+    maxChannels: chosen['centrifuge-channels'],
+    maxCommand: limits['max-payload'],
+    ping: chosen['centrifuge-ping'],
+    checksTokens: guards.includes('jwt'),
+    onSend: (data, client) => {
+      for (const handler of sendHandlers) handler(data, client)
+    },
+    onConnected: session => heartbeat.add(session),
+    onError: (error, method) => limitedLog.add('error', { err: error, method }, 'a command failed'),
+  }
+
+  const recheck = (client: Client) => sessions.get(client)?.rechecked()
+
+  const api: CentrifugeApi = {
+    rpc(name, procedure) {
+      if (procedures.has(name)) throw new TypeError(`rpc() takes a name that is not taken, received "${name}"`)
+      procedures.set(name, procedure)
+    },
+    onSend: handler => void sendHandlers.push(handler),
+  }
+
+  return {
+    connect(client: Client): Drop | undefined {
+      const { handshake } = client
+      if (handshake?.kind !== 'websocket') return client.refuse(400, 'this path is for WebSockets')
+      const { protocols } = handshake
+      if (protocols.includes(PROTOBUF) && !protocols.includes(JSON_PROTOCOL))
+        return client.refuse(400, `${PROTOBUF} is not supported; use a client that speaks JSON`)
+      client.codec = codecs.before
+      client.hold()
+      return undefined
+    },
+
+    open(client: Client): void {
+      sessions.set(client, new Session(client, service))
+      client.onIdentity(recheck)
+    },
+
+    message: (payload: Payload, client: Client) => sessions.get(client)?.message(payload),
+
+    disconnect(client: Client): void {
+      const session = sessions.get(client)
+      if (session === undefined) return
+      sessions.delete(client)
+      heartbeat.remove(session)
+      session.close()
+    },
+
+    stop: () => heartbeat.stop(),
+
+    api,
+  }
+}

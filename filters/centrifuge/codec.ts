@@ -1,0 +1,103 @@
+import {
+  type About,
+  type Codec,
+  type Encoded,
+  EVERYONE,
+  type Loss,
+  type Payload,
+  type StreamEntry,
+} from 'filtered-websocket'
+import { readJson } from 'filtered-websocket/kit'
+import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
+
+/** The format of messages that are encoded already. */
+export const FORMAT = 'centrifuge'
+/** The core's format for notices of the server to a client: the protocol has its own forms for them. */
+const NOTICE = 'notice'
+
+/** Placeholder for an encoded message in parts, compared by identity. */
+const PARTS = Buffer.alloc(0)
+/** The syntax of JSON is checked at any size: the payload has been accepted already. */
+const BOUNDS = { maxLength: Number.POSITIVE_INFINITY }
+
+/** The codecs of a server. All connected clients share one, and so the frame of each message. */
+export class Codecs {
+  #parts: Encoded | undefined
+  /** Before the reply to `connect`: only replies. */
+  readonly before: Codec = {
+    name: 'centrifuge',
+    formats: [FORMAT, NOTICE],
+    encode: (payload, format) => (format === FORMAT ? this.#encoded(payload) : undefined),
+  }
+  readonly connected: Codec
+
+  /** @param onLost - called when the members of a channel are informed of a loss. */
+  constructor(onLost: (channel: string) => void) {
+    this.connected = {
+      name: 'centrifuge',
+      formats: [FORMAT, NOTICE],
+      encode: (payload, format, about) => {
+        if (format === FORMAT) return this.#encoded(payload)
+        return format === NOTICE ? undefined : pushOf(payload, about)
+      },
+      lost: ({ topic }: Loss) => {
+        if (topic === EVERYONE) return undefined
+        onLost(topic)
+        return unsubscribePush(topic, UNSUBSCRIBED.insufficientState, 'insufficient state')
+      },
+    }
+  }
+
+  /** Sends a message in parts, which are not copied if they are large. */
+  sendParts(parts: readonly Uint8Array[], send: (payload: Payload, format: string) => void): void {
+    this.#parts = [{ text: parts }]
+    try {
+      send(PARTS, FORMAT)
+    } finally {
+      this.#parts = undefined
+    }
+  }
+
+  #encoded(payload: Payload): Encoded | undefined {
+    return payload === PARTS ? this.#parts : payload
+  }
+}
+
+/** A message to a topic is a publication; any other one is a message without a channel. Binary ones have no form. */
+function pushOf(payload: Payload, about: About | undefined): string | undefined {
+  const data = dataOf(payload)
+  if (data === undefined) return undefined
+  if (about === undefined || about.topic === EVERYONE) return `{"push":{"message":{"data":${data}}}}`
+  const pub = publicationOf(data, about.position?.offset)
+  return `{"push":{"channel":${JSON.stringify(about.topic)},"pub":${pub}}}`
+}
+
+export function unsubscribePush(channel: string, code: number, reason: string): string {
+  return JSON.stringify({ push: { channel, unsubscribe: { code, reason } } })
+}
+
+/** Entries as JSON without brackets. Those in a format of another protocol, and binary ones, are not for these clients. */
+export function publicationsOf(entries: readonly StreamEntry[]): string {
+  return entries
+    .flatMap(({ payload, format, offset }) => {
+      const data = format === undefined ? dataOf(payload) : undefined
+      return data === undefined ? [] : publicationOf(data, offset)
+    })
+    .join(',')
+}
+
+/** @param data - JSON. */
+function publicationOf(data: string, offset: number | undefined): string {
+  return offset === undefined ? `{"data":${data}}` : `{"data":${data},"offset":${offset}}`
+}
+
+/** A payload as JSON on one line, since newlines separate messages; text that is not JSON is a JSON string. */
+function dataOf(payload: Payload): string | undefined {
+  if (typeof payload !== 'string') return undefined
+  try {
+    readJson(payload, BOUNDS)
+  } catch {
+    return JSON.stringify(payload)
+  }
+  return /[\r\n]/.test(payload) ? payload.replace(/[\r\n]/g, ' ') : payload
+}

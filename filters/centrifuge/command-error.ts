@@ -1,0 +1,29 @@
+import { type ErrorCode, errorOf, type ProtocolError } from '../../protocols/centrifuge/codes.ts'
+
+/** A command is answered with this error. */
+export class CommandError extends Error {
+  readonly reply: ProtocolError
+
+  constructor(reply: ErrorCode | ProtocolError) {
+    const error = typeof reply === 'number' ? errorOf(reply) : reply
+    super(error.message)
+    this.reply = error
+  }
+}
+
+/** By the code of an error of the core. Others, such as those of the storage, are temporary. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  ERR_FORBIDDEN: 103,
+  ERR_LIMIT: 106,
+  // The topic is not kept.
+  ERR_STATE: 108,
+}
+
+/** @returns `undefined` for an error that is not expected. */
+export function replyTo(error: unknown): ProtocolError | undefined {
+  if (error instanceof CommandError) return error.reply
+  const { code } = error as { code?: unknown }
+  if (code === 'ERR_STORAGE' || code === 'ERR_TIMEOUT') return errorOf(100)
+  const known = typeof code === 'string' ? CODES[code] : undefined
+  return known && errorOf(known)
+}

@@ -1,0 +1,92 @@
+import { type Awaitable, type Client, DROP, type ReadRange, type StreamEntry } from 'filtered-websocket'
+import { publicationsOf } from './codec.ts'
+import { CommandError } from './command-error.ts'
+
+/** The content of a command, not checked. */
+export type Request = Readonly<Record<string, unknown>>
+
+/** A procedure of `rpc`: its result is sent as JSON; default: `null`. */
+export type Procedure = (data: unknown, client: Client) => Awaitable<unknown>
+
+export interface CommandOptions {
+  /** Whether clients may publish; the permits decide about each channel. */
+  readonly mayPublish: boolean
+  /** By name. */
+  readonly procedures: ReadonlyMap<string, Procedure>
+}
+
+/** A command of a client. @returns the reply, as JSON. @throws CommandError, or an error of the core. */
+export type Command = (client: Client, request: Request) => Awaitable<string>
+
+/** Publications of one reply. */
+const MAX_HISTORY = 300
+const MAX_HISTORY_BYTES = 1_048_576
+/** UTF-16 code units of the name of a channel. */
+const MAX_CHANNEL = 255
+
+/** The commands that do not change the state of a connection, by method. */
+export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly<Record<string, Command>> {
+  return {
+    async publish(client, request) {
+      const channel = channelIn(request)
+      const { data } = request
+      if (data === undefined) throw new CommandError(107)
+      if (!mayPublish) throw new CommandError(103)
+      if ((await client.publish(channel, JSON.stringify(data))) === DROP) throw new CommandError(103)
+      return '{}'
+    },
+
+    async history(client, request) {
+      const channel = channelIn(request)
+      if (!client.may('join', channel)) throw new CommandError(103)
+      return historyOf(client, channel, request)
+    },
+
+    async rpc(client, { method = '', data }) {
+      const run = procedures.get(method as string)
+      if (run === undefined) throw new CommandError(104)
+      return `{"data":${JSON.stringify((await run(data, client)) ?? null)}}`
+    },
+  }
+}
+
+/** The channel of a command. @throws CommandError */
+export function channelIn({ channel }: Request): string {
+  if (typeof channel !== 'string' || channel === '') throw new CommandError(107)
+  if (channel.length > MAX_CHANNEL) throw new CommandError(106)
+  // These topics belong to filters.
+  if (channel.startsWith('@')) throw new CommandError(103)
+  return channel
+}
+
+/** A position in a command: an absent offset is 0, an absent epoch any. @throws CommandError */
+export function positionIn({ offset = 0, epoch = '' }: Request): { readonly offset: number; readonly epoch: string } {
+  if (!Number.isSafeInteger(offset) || (offset as number) < 0 || typeof epoch !== 'string') throw new CommandError(107)
+  return { offset: offset as number, epoch }
+}
+
+async function historyOf(client: Client, channel: string, { limit = 0, since, reverse }: Request): Promise<string> {
+  if (!Number.isSafeInteger(limit) || (limit as number) < -1) throw new CommandError(107)
+  const count = limit === -1 ? MAX_HISTORY : Math.min(limit as number, MAX_HISTORY)
+  const from = since === undefined || since === null ? undefined : positionIn(since as Request)
+  const isReversed = reverse === true
+  const read = (range: ReadRange) => client.server.read(channel, range)
+  const bounds = { entries: Math.max(1, count), bytes: MAX_HISTORY_BYTES }
+  let page = await read({ from: isReversed ? 'newest' : 'oldest', ...bounds })
+  if (from !== undefined && count > 0) {
+    const epoch = from.epoch === '' ? page.top.epoch : from.epoch
+    const before = Math.max(0, from.offset - 1 - count)
+    const after = isReversed ? Math.max(before, Math.min(page.floor.offset, from.offset)) : from.offset
+    page = await read({ after: { epoch, offset: after }, ...bounds })
+    if (page.lost !== undefined) throw new CommandError(112)
+  }
+  const entries = count === 0 ? [] : page.entries
+  const { epoch, offset } = page.top
+  return `{"publications":[${listed(entries, isReversed, from?.offset)}],"epoch":"${epoch}","offset":${offset}}`
+}
+
+/** @param before - if reversed, only entries before this offset. */
+function listed(entries: readonly StreamEntry[], isReversed: boolean, before = Number.POSITIVE_INFINITY): string {
+  const wanted = isReversed ? entries.filter(({ offset }) => offset < before).reverse() : entries
+  return publicationsOf(wanted)
+}

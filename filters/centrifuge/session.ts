@@ -1,0 +1,261 @@
+import { type Client, DROP, type Drop, type Payload } from 'filtered-websocket'
+import { type Pinged, readJson, withDeadline } from 'filtered-websocket/kit'
+import { CLOSE, errorOf } from '../../protocols/centrifuge/codes.ts'
+import type { ConnectReply } from '../../protocols/centrifuge/messages.ts'
+import type { Channels } from './channels.ts'
+import { type Codecs, FORMAT } from './codec.ts'
+import { CommandError, replyTo } from './command-error.ts'
+import { type Command, channelIn, type Request } from './commands.ts'
+import type { Recoveries } from './recovery.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+/** Commands in one message. */
+const MAX_COMMANDS = 1000
+/** Milliseconds for all commands of a message: the storage may be away, and official clients wait for 5 s. */
+const COMMANDS_MS = 4000
+
+/** What a command asks for. */
+const METHODS = [
+  'connect',
+  'subscribe',
+  'unsubscribe',
+  'publish',
+  'history',
+  'presence',
+  'presence_stats',
+  'rpc',
+  'refresh',
+  'sub_refresh',
+  'send',
+] as const
+type Method = (typeof METHODS)[number]
+
+/** State shared by the sessions of a server. */
+export interface Service {
+  readonly codecs: Codecs
+  readonly channels: Channels
+  readonly recoveries: Recoveries
+  readonly commands: Readonly<Record<string, Command>>
+  readonly maxChannels: number
+  /** Characters of a command. */
+  readonly maxCommand: number
+  /** Seconds between pings; 0: none are sent. */
+  readonly ping: number
+  /** Whether a guard checks tokens. */
+  readonly checksTokens: boolean
+  /** Called with the data of `send`. */
+  onSend(data: unknown, client: Client): void
+  /** Called when a client is connected. */
+  onConnected(session: Session): void
+  /** Called with unexpected errors. */
+  onError(error: unknown, method: string): void
+}
+
+/** The connection of one client. */
+export class Session implements Pinged {
+  readonly client: Client
+  readonly isReadPaused = false
+  readonly bytesOut = 0
+  readonly #service: Service
+  readonly #subscriptions: Subscriptions
+  #isConnected = false
+  #isClosed = false
+  #messages = 0
+  /** Whether commands are running: a pong waits behind them. */
+  #isBusy = false
+  /** Replies that are sent together. */
+  #replies: string[] = []
+
+  constructor(client: Client, service: Service) {
+    this.client = client
+    this.#service = service
+    this.#subscriptions = new Subscriptions({ client, ...service, push: message => this.#send(message) })
+  }
+
+  /** Grows with each message, and while the client cannot answer. */
+  get bytesIn(): number {
+    if (this.#isBusy || this.client.buffered > 0) this.#messages++
+    return this.#messages
+  }
+
+  ping(): void {
+    this.#send('{}')
+  }
+
+  /** It has not answered the last ping. */
+  terminate(): void {
+    this.client.disconnect(CLOSE.noPong, 'no pong')
+  }
+
+  /** Handles a message: commands, separated by newlines. */
+  message(payload: Payload): Drop | Promise<Drop> {
+    this.#messages++
+    const commands = typeof payload === 'string' ? this.#read(payload) : undefined
+    if (commands === undefined) return this.#refuse()
+    return commands.length === 0 ? DROP : this.#run(commands)
+  }
+
+  rechecked(): void {
+    this.#subscriptions.recheck()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#subscriptions.close()
+  }
+
+  /** `undefined` unless all are objects; pongs are left out. */
+  #read(payload: string): Request[] | undefined {
+    const commands: Request[] = []
+    for (let start = 0; start < payload.length; ) {
+      const newline = payload.indexOf('\n', start)
+      const end = newline === -1 ? payload.length : newline
+      if (end > start && payload.slice(start, end) !== '{}') {
+        const command = this.#parse(payload.slice(start, end))
+        if (command === undefined || commands.push(command) > MAX_COMMANDS) return undefined
+      }
+      start = end + 1
+    }
+    return commands
+  }
+
+  #parse(text: string): Request | undefined {
+    try {
+      const value = readJson(text, { maxLength: this.#service.maxCommand })
+      return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Request) : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /**
+   * Commands run one after the other, since later ones may depend on them; subscriptions, of which a client sends many at once when
+   * it connects, run together.
+   */
+  async #run(commands: readonly Request[]): Promise<Drop> {
+    const end = performance.now() + COMMANDS_MS
+    const subscribing: Promise<void>[] = []
+    this.#isBusy = true
+    for (const command of commands) {
+      const method = METHODS.find(name => Object.hasOwn(command, name))
+      if (method !== 'subscribe' && subscribing.length > 0) await this.#settled(subscribing)
+      const pending = this.#handle(method, command, end)
+      if (method === 'subscribe') subscribing.push(pending as Promise<void>)
+      else if (pending !== undefined) await this.#settled([pending])
+      if (this.#isClosed) break
+    }
+    await this.#settled(subscribing)
+    this.#isBusy = false
+    return DROP
+  }
+
+  /** The replies so far are sent before the wait. */
+  async #settled(commands: Promise<void>[]): Promise<void> {
+    this.#flush()
+    await Promise.all(commands.splice(0))
+    this.#flush()
+  }
+
+  /** @returns a promise that does not reject, or `undefined` if the command is done. */
+  #handle(method: Method | undefined, command: Request, end: number): Promise<void> | undefined {
+    const { id } = command
+    const request = method === undefined ? {} : command[method]
+    const isRequest = typeof request === 'object' && request !== null
+    if (method === 'send' && this.#isConnected && isRequest) {
+      this.#service.onSend((request as Request).data, this.client)
+      return undefined
+    }
+    const isValid = Number.isSafeInteger(id) && (id as number) > 0 && isRequest
+    if (!isValid || this.#isConnected === (method === 'connect')) {
+      this.#refuse()
+      return undefined
+    }
+    return this.#answer(id as number, method, request as Request, end)
+  }
+
+  #answer(id: number, method: Method | undefined, request: Request, end: number): Promise<void> | undefined {
+    if (method === 'connect') {
+      this.#connect(id, request)
+      return undefined
+    }
+    return this.#execute(id, method, request, end - performance.now()).then(
+      result => {
+        if (result !== undefined) this.#replies.push(`{"id":${id},"${method}":${result}}`)
+      },
+      error => this.#failed(id, method, error),
+    )
+  }
+
+  /** @returns the reply as JSON; `undefined` if it has been sent. */
+  async #execute(id: number, method: Method | undefined, request: Request, ms: number): Promise<string | undefined> {
+    if (ms <= 0) throw new CommandError(100)
+    if (method === 'subscribe') {
+      await this.#subscriptions.subscribe(request, ms, (...reply) => this.#subscribed(id, ...reply))
+      return undefined
+    }
+    if (method === 'unsubscribe') {
+      this.#subscriptions.unsubscribe(channelIn(request))
+      return '{}'
+    }
+    const command = method === undefined ? undefined : this.#service.commands[method]
+    if (command === undefined) throw new CommandError(104)
+    return withDeadline(command(this.client, request), ms, `command ${method}`)
+  }
+
+  #failed(id: number, method: Method | undefined, error: unknown): void {
+    const known = replyTo(error)
+    if (known === undefined) this.#service.onError(error, method ?? 'unknown')
+    this.#replies.push(JSON.stringify({ id, error: known ?? errorOf(100) }))
+  }
+
+  #connect(id: number, { token }: Request): void {
+    const { client } = this
+    const { codecs, checksTokens, ping, onConnected } = this.#service
+    if (token !== undefined && token !== '' && !checksTokens) {
+      // The operator has forgotten the guard: these clients must not become anonymous.
+      client.disconnect(CLOSE.invalidToken, 'invalid token')
+      return
+    }
+    const subs = Object.fromEntries(Array.from(client.topics, name => [name, {}]))
+    const connect: ConnectReply = {
+      client: client.id,
+      version: 'filtered-websocket',
+      ...(ping > 0 && { ping, pong: true }),
+      ...(client.topics.size > 0 && { subs }),
+    }
+    this.#isConnected = true
+    this.#replies.push(JSON.stringify({ id, connect }))
+    this.#flush()
+    client.codec = codecs.connected
+    client.admit()
+    onConnected(this)
+  }
+
+  /** In the turn in which the client becomes a member: publications follow. */
+  #subscribed(id: number, head: string, publications: string | Buffer | undefined, tail: string): void {
+    const start = `{"id":${id},"subscribe":${head}`
+    if (Buffer.isBuffer(publications)) {
+      this.#flush()
+      const parts = [Buffer.from(start), publications, Buffer.from(`${tail}}`)]
+      this.#service.codecs.sendParts(parts, (payload, format) => this.client.send(payload, format))
+      return
+    }
+    this.#replies.push(`${start}${publications ?? ''}${tail}}`)
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#replies.length === 0) return
+    this.#send(this.#replies.join('\n'))
+    this.#replies = []
+  }
+
+  #send(message: string): void {
+    this.client.send(message, FORMAT)
+  }
+
+  #refuse(): Drop {
+    this.#isClosed = true
+    return this.client.disconnect(CLOSE.badRequest, 'bad request')
+  }
+}
