@@ -1,5 +1,5 @@
 import { isPayload, type Payload } from '../contract/payload.ts'
-import { type DisconnectOrder, readOrder } from './disconnect-order.ts'
+import { type Order, readOrder } from './order.ts'
 
 /** Version of the layout below; a node refuses other versions. */
 const VERSION = 1
@@ -27,8 +27,8 @@ export interface Formatted {
   readonly format: string
 }
 
-/** A message between nodes: a broadcast or an order to disconnect clients. */
-export type NodeMessage = Payload | Formatted | DisconnectOrder
+/** A message between nodes: a broadcast or an order. */
+export type NodeMessage = Payload | Formatted | Order
 
 /**
  * The messages of one node to one topic in one turn of the event loop. Layout in bytes, numbers big-endian: 1 version,
@@ -100,7 +100,7 @@ function kindOf(message: NodeMessage): number {
   return typeof message.payload === 'string' ? TEXT_IN_FORMAT : BINARY_IN_FORMAT
 }
 
-export function isOrder(message: Formatted | DisconnectOrder): message is DisconnectOrder {
+export function isOrder(message: Formatted | Order): message is Order {
   return 'target' in message
 }
 

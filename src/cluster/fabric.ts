@@ -4,7 +4,6 @@ import type { Counters } from '../contract/metrics.ts'
 import { isPayload, type Payload } from '../contract/payload.ts'
 import type { Carrier } from '../contract/storage.ts'
 import { BoundedMap } from '../kit/bounded-map.ts'
-import type { DisconnectOrder } from './disconnect-order.ts'
 import {
   isFrom,
   isOrder,
@@ -15,6 +14,7 @@ import {
   sizeOf,
   writeEnvelope,
 } from './envelope.ts'
+import type { Order } from './order.ts'
 
 /** Topics with a sequence number; the least recently used one restarts. */
 const MAX_NUMBERED = 10_000
@@ -40,7 +40,7 @@ export interface FabricHost {
   /** Delivers a message from another node; without a topic to all clients. */
   deliver(topic: string | undefined, payload: Payload, format?: string): void
   /** Executes an order from another node. */
-  disconnect(order: DisconnectOrder): void
+  execute(order: Order): void
 }
 
 /**
@@ -111,7 +111,7 @@ export class Fabric {
   }
 
   /** Queues an order after earlier broadcasts. To all nodes: pending clients belong to topics without a subscription. */
-  order(order: DisconnectOrder): void {
+  order(order: Order): void {
     this.flush()
     this.#add(EVERYONE, order)
   }
@@ -181,7 +181,7 @@ export class Fabric {
     const topic = topicOf(channel)
     for (const message of messages) {
       if (isPayload(message)) this.#host.deliver(topic, message)
-      else if (isOrder(message)) this.#host.disconnect(message)
+      else if (isOrder(message)) this.#host.execute(message)
       else this.#host.deliver(topic, message.payload, message.format)
     }
   }

@@ -143,6 +143,14 @@ export interface Client extends Peer {
    */
   onIdentity(handler: (client: Client) => Awaitable<void>): void
   /**
+   * Registers a handler that is called when the client has been removed from a topic: by `server.unsubscribe`, or by `recheck`, since it
+   * may no longer join. A protocol informs its client. An error is reported.
+   *
+   * @example
+   * export const open = client => client.onRemoved(topic => client.send(`removed from ${topic}`))
+   */
+  onRemoved(handler: (topic: string, why: Removal) => void): void
+  /**
    * Settles when all but 16 KiB of the sent bytes are written to the operating system, or when the client has disconnected.
    * Filters that send large amounts await it to respect backpressure.
    */
@@ -188,8 +196,14 @@ export interface Client extends Peer {
   disconnect(code?: number, reason?: string): Drop
 }
 
-/** Clients to disconnect: one by id, all of an identity, or all members of a topic. */
-export type Target = { readonly id: string } | { readonly sub: string } | { readonly topic: string }
+/** Why a client has been removed from a topic. */
+export type Removal = 'unsubscribed' | 'forbidden'
+
+/** Clients of an order: one by id, only if it has an identity with `sub`; all of an identity; or all members of a topic. */
+export type Target =
+  | { readonly id: string; readonly sub?: string }
+  | { readonly sub: string }
+  | { readonly topic: string }
 
 /** How a client publishes. */
 export interface PublishOptions {
@@ -265,6 +279,16 @@ export interface Server {
   /** Gauges of kept topics, such as `waiting_bytes`, `tail_bytes` and `followed`; empty if none is kept. */
   readonly streamGauges: Readonly<Record<string, number>>
   /**
+   * Publishes to a topic for the operator, such as for a backend: runs the `publish` handlers without a client, then appends the message
+   * if the topic is kept, or broadcasts it. Permits apply only to the server of a client, `client.server`.
+   *
+   * @returns the position on a kept topic; `undefined` on others; `DROP` if a handler has dropped it.
+   * @throws (rejects) as `client.publish`.
+   * @example
+   * const position = await server.publishTo('orders', JSON.stringify(order), { key: order.id })
+   */
+  publishTo(topic: string, payload: Payload, how?: PublishOptions): Promise<Position | Drop | undefined>
+  /**
    * Publishes to an application channel; the event runs through the consumer chain of each subscribed node.
    *
    * @throws FwsError `ERR_STORAGE` if the storage has no "bus".
@@ -277,6 +301,11 @@ export interface Server {
    * @param code - close code. Default: 1000.
    */
   disconnect(target: Target, code?: number, reason?: string): void
+  /**
+   * Removes the target's clients from a topic on all nodes, after everything that was sent to them, see `client.onRemoved`. They may join
+   * again. Like a broadcast it can be lost on the way to another node.
+   */
+  unsubscribe(target: Target, topic: string): void
   /** Stops this node as SIGTERM does: drains, then ends. `why` is logged. */
   stop(why: string): void
   /**

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { FAILED } from '../chain/chain.ts'
 import { type Chains, handlersOf } from '../chain/chains.ts'
-import { checkOrder, type DisconnectOrder } from '../cluster/disconnect-order.ts'
 import { Fabric } from '../cluster/fabric.ts'
+import { checkOrder, type Order } from '../cluster/order.ts'
 import type {
   Admission,
   AppendOptions,
@@ -106,8 +106,8 @@ export class Hub implements ClientHost {
         if (topic !== undefined) this.fanout.broadcast(topic, payload, undefined, format)
         if (this.kept?.of(name ?? EVERYONE) !== undefined) this.#warnOfUnkept(name)
       }
-      const disconnect = (order: DisconnectOrder) => this.#disconnectLocal(order)
-      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, disconnect })
+      const execute = (order: Order) => this.#execute(order)
+      this.fabric = new Fabric({ ...host, carrier, maxBytes: host.limits.maxBuffered, deliver, execute })
     }
     this.kept = host.keepTopics?.(this.#keptTopicsHost())
   }
@@ -176,13 +176,25 @@ export class Hub implements ClientHost {
     await this.kept!.trim(kept, upTo)
   }
 
+  publishTo(topic: string, payload: Payload, how: PublishOptions = {}): Promise<Position | Drop | undefined> {
+    return this.publishFor(undefined, topic, payload, how)
+  }
+
   /** Publishes for a client, or for the operator. */
-  async publishTo(
-    publication: Publication,
+  async publishFor(
     from: ServerClient | undefined,
-    { key, except }: Pick<PublishOptions, 'key' | 'except'>,
+    name: string,
+    content: Payload,
+    how: PublishOptions,
   ): Promise<Position | Drop | undefined> {
+    const { key, except } = how
+    checkPayload('publish', content)
+    checkFormat(how.format)
     checkAppend({ key })
+    if (typeof name !== 'string') throw new FwsError('ERR_STATE', `publish() takes a topic, received ${shown(name)}`)
+    from?.checkPublish(name)
+    // The caller may change its Buffer meanwhile.
+    const publication = { topic: name, payload: copyOf(content), format: how.format }
     const outcome = await this.chains.publish.run(publication, from)
     if (outcome === DROP) return DROP
     if (outcome === FAILED) throw new FwsError('ERR_FILTER', 'a filter failed while it handled the message')
@@ -215,11 +227,19 @@ export class Hub implements ClientHost {
   }
 
   disconnect(target: Target, code = 1000, reason = ''): void {
-    const order = checkOrder({ target, code, reason })
+    this.#order({ target, code, reason })
+  }
+
+  unsubscribe(target: Target, topic: string): void {
+    this.#order({ target, leave: topic })
+  }
+
+  #order(given: Order): void {
+    const order = checkOrder(given)
     const execute = () => {
       const isLocal = 'id' in order.target && this.clients.has(order.target.id)
       if (!isLocal) this.fabric?.order(order)
-      this.#disconnectLocal(order)
+      this.#execute(order)
     }
     // After everything that was sent before, which may be on its way to the storage.
     const settled = this.kept?.settled()
@@ -414,14 +434,19 @@ export class Hub implements ClientHost {
     return name === undefined ? this.#everyone : this.#topics.get(name)
   }
 
-  #disconnectLocal({ target, code, reason }: DisconnectOrder): void {
+  #execute(order: Order): void {
+    const { target } = order
     const isTarget = (client: ServerClient) => {
-      if ('id' in target) return client.id === target.id
-      return 'sub' in target ? client.identity === target.sub : client.topics.has(target.topic)
+      if ('topic' in target) return client.topics.has(target.topic)
+      return (!('id' in target) || client.id === target.id) && (!('sub' in target) || client.identity === target.sub)
     }
     const one = 'id' in target ? this.clients.get(target.id) : undefined
     const candidates = one === undefined ? [...this.arriving, ...this.clients.values()] : [one]
-    for (const client of candidates) if (isTarget(client)) client.disconnect(code, reason)
+    for (const client of candidates) {
+      if (!isTarget(client)) continue
+      if ('leave' in order) client.removeFrom(order.leave, 'unsubscribed')
+      else client.disconnect(order.code, order.reason)
+    }
   }
 
   #broadcastWhere(

@@ -1,7 +1,15 @@
 import type { Permits } from '../chain/permits.ts'
-import type { Access, AppendOptions, Audience, Client, Server } from '../contract/client.ts'
+import type { Access, AppendOptions, Audience, Client, PublishOptions, Server } from '../contract/client.ts'
+import type { Drop } from '../contract/drop.ts'
 import type { Payload } from '../contract/payload.ts'
-import { type AppendOutcome, EVERYONE, type NewEntry, type ReadRange, type StreamPage } from '../contract/streams.ts'
+import {
+  type AppendOutcome,
+  EVERYONE,
+  type NewEntry,
+  type Position,
+  type ReadRange,
+  type StreamPage,
+} from '../contract/streams.ts'
 import { ServerView } from './server-view.ts'
 
 /**
@@ -32,6 +40,16 @@ export class ActingServer extends ServerView {
   ): Promise<AppendOutcome> {
     this.#check('publish', topic)
     return super.append(topic, entries, how)
+  }
+
+  /** @throws (rejects) FwsError `ERR_FORBIDDEN`: the client may not publish there. */
+  override async publishTo(
+    topic: string,
+    payload: Payload,
+    how?: PublishOptions,
+  ): Promise<Position | Drop | undefined> {
+    this.#check('publish', topic)
+    return super.publishTo(topic, payload, how)
   }
 
   /** @throws (rejects) FwsError `ERR_FORBIDDEN`: the client may not read there. */

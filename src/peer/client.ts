@@ -11,6 +11,7 @@ import type {
   Message,
   MessageViews,
   PublishOptions,
+  Removal,
   Server,
   TrustedSource,
 } from '../contract/client.ts'
@@ -19,7 +20,6 @@ import type { Codec } from '../contract/codec.ts'
 import { type Awaitable, isPromise } from '../contract/deadline.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
-import type { Publication } from '../contract/filter.ts'
 import { checkFormat, checkPayload, jsonOf, type Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import { checkRefusal, type Refusal } from '../contract/refusal.ts'
@@ -76,10 +76,11 @@ export interface ClientHost extends Server {
   /** `undefined` if no topics are kept. */
   readonly kept: KeptTopics | undefined
   readonly recoveries: Recoveries
-  publishTo(
-    publication: Publication,
+  publishFor(
     from: ServerClient,
-    how: Pick<PublishOptions, 'key' | 'except'>,
+    topic: string,
+    payload: Payload,
+    how: PublishOptions,
   ): Promise<Position | Drop | undefined>
   leaveTopic(client: ServerClient, topic: string): void
   transportFailed(error: unknown, client: Client): void
@@ -166,6 +167,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #finishing: (() => Awaitable<void>)[] | undefined
   #goneHandlers: (() => void)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
+  #removalHandlers: ((topic: string, why: Removal) => void)[] | undefined
   /** Created for the first message that has to wait. */
   #mailbox: Mailbox<Received> | undefined
   /** A message is in the chain, and there is no mailbox yet. */
@@ -367,6 +369,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#source === undefined) this.hub.chains.permits.check({ action: 'read', topic }, this)
   }
 
+  checkPublish(topic: string): void {
+    if (this.#source === undefined)
+      this.hub.chains.permits.check({ action: 'publish', topic: topic === EVERYONE ? undefined : topic }, this)
+  }
+
   becomeMember(topic: string): void {
     this.hub.addMember(this, topic)
   }
@@ -381,8 +388,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   reportJoined(error: unknown): void {
-    this.hub.counters.errors++
-    logError(this.hub.log, 'error', error, 'onJoined failed')
+    this.#report(error, 'onJoined failed')
   }
 
   sendLoss(about: Loss, lost: LossReason): void {
@@ -415,8 +421,23 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
+  /** Leaves a topic that it has not left itself. */
+  removeFrom(topic: string, why: Removal): void {
+    if (!this.topics.has(topic)) return
+    this.leave(topic)
+    for (const handler of this.#removalHandlers ?? [])
+      this.#contain(() => handler(topic, why), 'a filter failed when a client was removed from a topic')
+  }
+
+  onRemoved(handler: (topic: string, why: Removal) => void): void {
+    if (typeof handler !== 'function')
+      throw new FwsError('ERR_STATE', `onRemoved() takes a function, received ${shown(handler)}`)
+    this.#removalHandlers ??= []
+    this.#removalHandlers.push(handler)
+  }
+
   async recheck(): Promise<void> {
-    for (const topic of this.topics) if (!this.may('join', topic)) this.leave(topic)
+    for (const topic of this.topics) if (!this.may('join', topic)) this.removeFrom(topic, 'forbidden')
     for (const handler of this.#identityHandlers ?? []) await handler(this)
   }
 
@@ -435,19 +456,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#stage === 'gone') this.#callGone()
   }
 
-  async publish(
-    topic: string,
-    payload: Payload,
-    { format, key, except }: PublishOptions = {},
-  ): Promise<Position | Drop | undefined> {
-    checkPayload('publish', payload)
-    checkFormat(format)
-    if (typeof topic !== 'string') throw new FwsError('ERR_STATE', `publish() takes a topic, received ${shown(topic)}`)
-    if (this.#source === undefined)
-      this.hub.chains.permits.check({ action: 'publish', topic: topic === EVERYONE ? undefined : topic }, this)
-    // The caller may change its Buffer meanwhile.
-    const own = typeof payload === 'string' ? payload : Buffer.from(payload)
-    return this.hub.publishTo({ topic, payload: own, format }, this, { key, except })
+  publish(topic: string, payload: Payload, how: PublishOptions = {}): Promise<Position | Drop | undefined> {
+    return this.hub.publishFor(this, topic, payload, how)
   }
 
   drained(): Promise<void> {
@@ -791,14 +801,20 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #callGone(): void {
     const handlers = this.#goneHandlers ?? []
     this.#goneHandlers = undefined
-    for (const handler of handlers) {
-      try {
-        handler()
-      } catch (error) {
-        this.hub.counters.errors++
-        logError(this.hub.log, 'error', error, 'a filter failed when a client had gone')
-      }
+    for (const handler of handlers) this.#contain(handler, 'a filter failed when a client had gone')
+  }
+
+  #contain(handle: () => void, what: string): void {
+    try {
+      handle()
+    } catch (error) {
+      this.#report(error, what)
     }
+  }
+
+  #report(error: unknown, what: string): void {
+    this.hub.counters.errors++
+    logError(this.hub.log, 'error', error, what)
   }
 }
 

@@ -5,11 +5,13 @@ import type {
   Attached,
   Audience,
   Client,
+  PublishOptions,
   Server,
   Target,
   TrustedSource,
 } from '../contract/client.ts'
 import type { Awaitable } from '../contract/deadline.ts'
+import type { Drop } from '../contract/drop.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { Refusal } from '../contract/refusal.ts'
@@ -57,11 +59,17 @@ export class ServerView implements Server {
   trim(topic: string, upTo: Position): Promise<void> {
     return this.#server.trim(topic, upTo)
   }
+  publishTo(topic: string, payload: Payload, how?: PublishOptions): Promise<Position | Drop | undefined> {
+    return this.#server.publishTo(topic, payload, how)
+  }
   publish(channel: string, payload: Payload): Awaitable<void> {
     return this.#server.publish(channel, payload)
   }
   disconnect(target: Target, code?: number, reason?: string): void {
     this.#server.disconnect(target, code, reason)
+  }
+  unsubscribe(target: Target, topic: string): void {
+    this.#server.unsubscribe(target, topic)
   }
   stop(why: string): void {
     this.#server.stop(why)

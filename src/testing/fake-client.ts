@@ -12,7 +12,7 @@ export interface FakeClient extends Client {
   readonly sent: Payload[]
   readonly broadcasts: { readonly payload: Payload; readonly to: Audience | undefined }[]
   readonly published: { readonly channel: string; readonly payload: Payload }[]
-  /** Calls of `client.publish`. */
+  /** Calls of `client.publish` and `server.publishTo`. */
   readonly publications: {
     readonly topic: string
     readonly payload: Payload
@@ -25,8 +25,8 @@ export interface FakeClient extends Client {
   readonly refused: { readonly status: number; readonly reason: string | undefined } | undefined
   readonly disconnected: { readonly code: number; readonly reason: string } | undefined
   readonly held: boolean
-  /** Calls of `server.disconnect`. */
-  readonly orders: { readonly target: Target; readonly code: number | undefined }[]
+  /** Calls of `server.disconnect`, and of `server.unsubscribe` with the topic. */
+  readonly orders: { readonly target: Target; readonly code?: number | undefined; readonly leave?: string }[]
   /** Reasons passed to `server.stop`. */
   readonly stops: string[]
 }
@@ -70,7 +70,9 @@ export function fakeClient({
       checkPayload('publish', payload)
       client.published.push({ channel, payload })
     },
+    publishTo: (topic: string, payload: Payload, how?: PublishOptions) => client.publish(topic, payload, how),
     disconnect: (target: Target, code?: number) => void client.orders.push({ target, code }),
+    unsubscribe: (target: Target, leave: string) => void client.orders.push({ target, leave }),
     stop: (why: string) => void client.stops.push(why),
     attach: () => {
       throw new Error('a fake client has no server to attach to; use testServer')
@@ -123,6 +125,7 @@ export function fakeClient({
       for (const handler of identityHandlers) await handler(client)
     },
     onIdentity: (handler: Parameters<Client['onIdentity']>[0]) => void identityHandlers.push(handler),
+    onRemoved: () => {},
     drained: () => Promise.resolve(),
     finish: () => {},
     answer: (payload: Payload, format?: string): Drop => {

@@ -208,7 +208,7 @@ describe('server.disconnect', () => {
 
   it('refuses an invalid target and an invalid close code', async () => {
     const { server, stop } = await setUp()
-    for (const target of [{}, { id: 'a', sub: 'b' }, { name: 'x' }, { id: 1 }, undefined])
+    for (const target of [{}, { id: 'a', topic: 'b' }, { name: 'x' }, { id: 1 }, undefined])
       assert.throws(() => server.disconnect(target as never), { code: 'ERR_STATE' })
     assert.throws(() => server.disconnect({ id: 'a' }, 1006), { code: 'ERR_CLOSE_CODE' })
     assert.equal(server.clients.size, 3)

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import type { DisconnectOrder } from '../../src/cluster/disconnect-order.ts'
 import { nodeBytes, readEnvelope, writeEnvelope } from '../../src/cluster/envelope.ts'
 import { Fabric } from '../../src/cluster/fabric.ts'
+import type { Order } from '../../src/cluster/order.ts'
 import type { Counters } from '../../src/contract/metrics.ts'
 import type { Payload } from '../../src/contract/payload.ts'
 import type { Carrier } from '../../src/contract/storage.ts'
@@ -25,20 +25,23 @@ describe('envelope', () => {
       messages: payloads,
     })
   })
-  it('carries orders to disconnect, and refuses invalid ones', () => {
+  it('carries orders, and refuses invalid ones', () => {
     const order = { target: { sub: 'ann' }, code: 4403, reason: 'ünwanted' }
-    const envelope = writeEnvelope(ann, { first: 1, restarted: false, messages: ['before', order] })
-    assert.deepEqual(readEnvelope(envelope), {
-      node: asLatin1,
-      first: 1,
-      restarted: false,
-      messages: ['before', order],
-    })
-    const wrong = { ...order, code: 1006 }
-    assert.equal(
-      readEnvelope(writeEnvelope(ann, { first: 1, restarted: false, messages: [wrong] })),
-      'envelope with a message of kind 2 that cannot be read',
-    )
+    const leave = { target: { id: 'a', sub: 'ann' }, leave: 'chat/1' }
+    const messages = ['before', order, leave]
+    const envelope = writeEnvelope(ann, { first: 1, restarted: false, messages })
+    assert.deepEqual(readEnvelope(envelope), { node: asLatin1, first: 1, restarted: false, messages })
+    for (const wrong of [
+      { ...order, code: 1006 },
+      { ...leave, leave: 7 as unknown as string },
+      { ...order, target: { sub: 'ann', topic: 'a' } },
+      { ...order, target: {} as never },
+    ]) {
+      assert.equal(
+        readEnvelope(writeEnvelope(ann, { first: 1, restarted: false, messages: [wrong] })),
+        'envelope with a message of kind 2 that cannot be read',
+      )
+    }
   })
   it('carries text and binary in a format', () => {
     const messages = [
@@ -75,9 +78,9 @@ interface Node {
   readonly fabric: Fabric
   readonly counters: Counters
   readonly got: [string | undefined, Payload][]
-  readonly disconnects: DisconnectOrder[]
+  readonly disconnects: Order[]
   /** Messages and orders in the order of arrival. */
-  readonly seen: (Payload | DisconnectOrder)[]
+  readonly seen: (Payload | Order)[]
   readonly logged: Record<string, unknown>[]
   readonly listening: Set<string>
 }
@@ -95,8 +98,8 @@ class Wire {
     const node = {
       counters: createCounters(),
       got: [] as [string | undefined, Payload][],
-      disconnects: [] as DisconnectOrder[],
-      seen: [] as (Payload | DisconnectOrder)[],
+      disconnects: [] as Order[],
+      seen: [] as (Payload | Order)[],
       logged: [] as Record<string, unknown>[],
       listening,
       deliver: (_: string, __: Buffer) => {},
@@ -126,7 +129,7 @@ class Wire {
         node.got.push([topic, payload])
         node.seen.push(payload)
       },
-      disconnect: order => {
+      execute: order => {
         node.disconnects.push(order)
         node.seen.push(order)
       },

@@ -353,6 +353,27 @@ describe('client.publish', () => {
     assert.match(JSON.stringify(server.logged), /broken/)
   })
 
+  it('of the operator passes the handlers without a client, and no permit', async t => {
+    const publish: FilterModule['publish'] = ({ payload }, from) =>
+      payload === 'bad' ? DROP : `${from?.id}: ${payload}`
+    const permit: FilterModule['permit'] = ({ action }) => action === 'join'
+    const { server, connect, ...made } = await serve(t, [{ publish, permit }])
+    const ann = await connect()
+    for (const topic of ['kept', 'other']) ann.client.join(topic)
+    const first = await server.publishTo('kept', 'hi', { key: 'order 7' })
+    assert.equal((first as Position).offset, 1)
+    assert.deepEqual(await server.publishTo('kept', 'hi', { key: 'order 7' }), first)
+    assert.equal(await server.publishTo('other', 'hi'), undefined)
+    assert.equal(await server.publishTo('kept', 'bad'), DROP)
+    await assert.rejects(ann.client.server.publishTo('kept', 'hi'), { code: 'ERR_FORBIDDEN' })
+    await assert.rejects(server.publishTo(7 as never, 'hi'), {
+      code: 'ERR_STATE',
+      message: 'publish() takes a topic, received 7',
+    })
+    await settle({ server, connect, ...made })
+    assert.deepEqual(ann.received, ['1 undefined: hi', 'undefined: hi'])
+  })
+
   it('a message of a filter does not pass the handlers', async t => {
     const { opened, open } = gate()
     const server = await serve(t, [{ publish: () => DROP }])
