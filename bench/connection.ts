@@ -7,6 +7,8 @@ const PING = 9
 const PONG = 10
 /** The first packets of Socket.IO, which are not parsed if they are compressed. */
 const OPENING = ['0{', '40{']
+/** The first commands of a Centrifugal client. */
+const SUBSCRIBE = '{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"all"}}'
 const NOTHING = Buffer.alloc(0)
 
 export interface Shape {
@@ -85,6 +87,7 @@ export class Connection {
     if (!head.startsWith('HTTP/1.1 101')) this.#fail(new Error(head))
     else if (this.#shape.deflate && !/permessage-deflate/i.test(head)) this.#fail(new Error('deflate was refused'))
     else if (this.#shape.dialect === 'plain') this.#ready()
+    else if (this.#shape.dialect === 'centrifuge') this.socket.write(clientFrame(TEXT, SUBSCRIBE))
     if (rest.length > 0) this.#parse(rest, rest.length)
   }
 
@@ -143,12 +146,22 @@ export class Connection {
     else if (text === '2') this.socket.write(clientFrame(TEXT, '3'))
     else if (text.startsWith('0{')) this.socket.write(clientFrame(TEXT, '40'))
     else if (text.startsWith('40{')) this.#ready()
+    else if (text === '{}') this.socket.write(clientFrame(TEXT, '{}'))
+    else if (text.includes('{"id":2,"subscribe":')) this.#ready()
+    // Replies to connect and publish.
+    else if (text.startsWith('{"id":') && !text.includes('"error":')) return
     else throw new Error(`unexpected frame: opcode ${opcode}, ${text}`)
   }
 }
 
+const PATHS: Readonly<Record<Dialect, string>> = {
+  plain: '/?',
+  'socket.io': '/socket.io/?EIO=4&transport=websocket&',
+  centrifuge: '/connection/websocket?',
+}
+
 function handshake(host: string, room: string | undefined, { dialect, deflate }: Shape): string {
-  const path = dialect === 'plain' ? '/?' : '/socket.io/?EIO=4&transport=websocket&'
+  const path = PATHS[dialect]
   const lines = [
     `GET ${path}${room === undefined ? '' : `room=${room}`} HTTP/1.1`,
     `Host: ${host}`,

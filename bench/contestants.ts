@@ -19,6 +19,8 @@ export interface Setup {
 
 export interface Contestant {
   readonly dialect: Dialect
+  /** Only in scenarios that name it. */
+  readonly isOptional?: true
   readonly version: () => string
   /** A process that prints its `ws://` URL to standard error. */
   readonly command: (setup: Setup) => readonly string[]
@@ -37,9 +39,17 @@ export function commitOf(root: string): string {
 /** @param before - path of another checkout of this project */
 export function makeContestants(before?: string): Readonly<Record<string, Contestant>> {
   const ours = checkout(here('..'))
+  const centrifuge = (...more: string[]): Contestant => ({
+    ...ours,
+    dialect: 'centrifuge',
+    isOptional: true,
+    command: setup => [...ours.command(setup).slice(0, -1), 'centrifuge', ...more, '--centrifuge-publish'],
+  })
   return {
     ours,
     kept: { ...ours, command: setup => [...ours.command(setup), here('filters/keep.ts')] },
+    centrifuge: centrifuge(),
+    'centrifuge-kept': centrifuge(here('filters/keep.ts')),
     ...(before !== undefined && { before: checkout(before) }),
     ws: {
       dialect: 'plain',

@@ -27,6 +27,16 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     },
   },
 
+  centrifuge: {
+    about:
+      '5,000 clients of the Centrifugal protocol on one channel, next to plain clients; the sender included; closed loop',
+    who: ['ours', 'kept', 'centrifuge', 'centrifuge-kept'],
+    run(contestant, scale, round) {
+      const shape = { size: 64, clients: 5 * scale.clients, rooms: 1, audience: 'everyone' } as const
+      return throughput(contestant, { kind: 'everyone' }, shape, [1, 16], '64 B', scale, round)
+    },
+  },
+
   rooms: {
     about: '1,000 clients in 100 rooms, one per room sends to the others; in flight per room',
     run(contestant, scale, round) {

@@ -88,7 +88,7 @@ function refuse(sentence: string): never {
 }
 
 async function run(title: string, scenario: Scenario): Promise<void> {
-  const running = names.filter(name => scenario.who?.includes(name) ?? true)
+  const running = names.filter(name => scenario.who?.includes(name) ?? !contestants[name]!.isOptional)
   if (running.length === 0) return
   console.log(`\n${title}: ${scenario.about}`)
   for (let round = 0; round < rounds; round++) {

@@ -1,8 +1,11 @@
 // The frames of the load.
 import { randomBytes } from 'node:crypto'
 
-/** The protocol of messages: none, or packets of Socket.IO (socket.io/docs/v4/engine-io-protocol, socket-io-protocol). */
-export type Dialect = 'plain' | 'socket.io'
+/**
+ * The protocol of messages: none, packets of Socket.IO (socket.io/docs/v4/engine-io-protocol, socket-io-protocol), or commands and pushes of
+ * the Centrifugal client protocol.
+ */
+export type Dialect = 'plain' | 'socket.io' | 'centrifuge'
 
 export const TEXT = 1
 /** Digits of the number in a message. */
@@ -22,33 +25,47 @@ function masked(opcode: number, payload: Buffer, mask: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0x80 | opcode, ...header]), mask, payload.map((byte, i) => byte ^ mask[i & 3]!)])
 }
 
+/** How a message is sent, and the shortest form in which it is received. */
+const FORMS: Readonly<Record<Dialect, { sent(text: string): string; received(text: string): string }>> = {
+  plain: { sent: text => text, received: text => text },
+  'socket.io': { sent: text => `42["m",${text}]`, received: text => `42["m",${text}]` },
+  centrifuge: {
+    sent: text => `{"id":3,"publish":{"channel":"all","data":${text}}}`,
+    received: text => `{"push":{"channel":"all","pub":{"data":${text}}}}`,
+  },
+}
+
 /** Messages of one size, each with its number in eight digits and its own random mask; masks recur after 1,024 frames. */
 export class Template {
   readonly #frames: readonly Buffer[]
   readonly #textAt: number
+  readonly #numberAt: number
+  /** Of messages of the server: their least length, and the place of the number. */
   readonly numberAt: number
   readonly length: number
   #next = 0
 
   /** @param texts - of one length, used in turn; eight zeros mark the place of the number. */
   constructor(texts: readonly string[], dialect: Dialect) {
-    const isJson = texts[0]!.startsWith('{')
-    const [before, after] = dialect === 'plain' ? ['', ''] : isJson ? ['42["m",', ']'] : ['42["m","', '"]']
-    const packets = texts.map(text => Buffer.from(before + text + after))
-    this.length = packets[0]!.length
-    this.numberAt = packets[0]!.indexOf('0'.repeat(DIGITS))
+    const quoted = texts.map(text => (text.startsWith('{') ? text : JSON.stringify(text)))
+    const { sent, received } = FORMS[dialect]
+    const packets = (dialect === 'plain' ? texts : quoted).map(text => Buffer.from(sent(text)))
+    const push = received(dialect === 'plain' ? texts[0]! : quoted[0]!)
+    this.length = push.length
+    this.numberAt = push.indexOf('0'.repeat(DIGITS))
+    this.#numberAt = packets[0]!.indexOf('0'.repeat(DIGITS))
     const masks = randomBytes(4 * PREPARED)
     this.#frames = Array.from({ length: PREPARED }, (_, i) =>
       masked(TEXT, packets[i % packets.length]!, masks.subarray(4 * i, 4 * i + 4)),
     )
-    this.#textAt = this.#frames[0]!.length - this.length
+    this.#textAt = this.#frames[0]!.length - packets[0]!.length
   }
 
   /** A masked frame with this number. */
   frame(number: number): Buffer {
     const frame = Buffer.from(this.#frames[this.#next++ % PREPARED]!)
     const mask = this.#textAt - 4
-    for (let i = this.numberAt + DIGITS - 1, rest = number; i >= this.numberAt; i--, rest = Math.floor(rest / 10))
+    for (let i = this.#numberAt + DIGITS - 1, rest = number; i >= this.#numberAt; i--, rest = Math.floor(rest / 10))
       frame[this.#textAt + i] = (ZERO + (rest % 10)) ^ frame[mask + (i & 3)]!
     return frame
   }

@@ -94,7 +94,7 @@ const scenarios = 'known are fanout, rooms, echo, latency, connect, idle, chain,
 const refused: Readonly<Record<string, string>> = {
   '--only ours fan': `unknown scenario fan; ${scenarios}`,
   '--only ours echo toString': `unknown scenario toString; ${scenarios}`,
-  '--only ours,Ws echo': 'unknown contestant Ws; known are ours, kept, ws, socket.io, bun',
+  '--only ours,Ws echo': 'unknown contestant Ws; known are ours, kept, centrifuge, centrifuge-kept, ws, socket.io, bun',
   '--before /no/where --only ours':
     '--before: a checkout has dist/bin/fws-server.js or bin/fws-server.ts, received "/no/where"',
   '--only ours,before echo': 'contestant before needs --before PATH, another checkout of this project',
