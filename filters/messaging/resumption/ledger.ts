@@ -1,13 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable, Values } from 'filtered-websocket'
-import { isPromise } from 'filtered-websocket/kit'
+import { answerInTime, isPromise, type Leases } from 'filtered-websocket/kit'
 import type { Outcome } from '../rpc/outcome.ts'
 import { Budget } from './budget.ts'
-import type { Leases } from './leases.ts'
 import { begun, done, doneOnly, forgotten, type Note, noteIn, numberIn } from './note.ts'
 import type { Noted, Run } from './run.ts'
 import { Whole } from './whole.ts'
-import { within } from './within.ts'
 
 /** Milliseconds between two looks at what another node works on. */
 const PAUSE = 200
@@ -110,7 +108,7 @@ export class Ledger {
       this.#count(run, n, begun(n, node))
       const noted = values.set(key, begun(n, node), { ttlMs: rememberMs })
       return isPromise(noted)
-        ? within(noted).then(
+        ? answerInTime(noted).then(
             () => this.#do(run, n, repeated, doing, key),
             error => this.#unavailable(error),
           )
@@ -159,7 +157,7 @@ export class Ledger {
   async #claim(key: string, n: number): Promise<Note | undefined> {
     const { values, node, rememberMs } = this.#options
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const [isFirst, found] = await within(
+      const [isFirst, found] = await answerInTime(
         Promise.all([values.set(key, begun(n, node), { ttlMs: rememberMs, ifAbsent: true }), values.get(key)]),
       )
       if (isFirst) return undefined
@@ -172,13 +170,13 @@ export class Ledger {
   }
 
   #take(key: string): Promise<string | undefined> {
-    return within(this.#options.values.take(key))
+    return answerInTime(this.#options.values.take(key))
   }
 
   /** What another node has noted meanwhile; what it has noted since stays. */
   #putBack(key: string, text: string): Promise<boolean> {
     const { values, rememberMs } = this.#options
-    return within(values.set(key, text, { ttlMs: rememberMs, ifAbsent: true }))
+    return answerInTime(values.set(key, text, { ttlMs: rememberMs, ifAbsent: true }))
   }
 
   #count(run: Run, n: number, text: string): void {
@@ -199,8 +197,8 @@ export class Ledger {
   /** What another node has noted in the slot since stays, unless it does so right now. */
   async #delete(key: string, n: number): Promise<void> {
     const { values } = this.#options
-    const found = await within(values.get(key))
-    if (found !== undefined && numberIn(found) === n) await within(values.delete(key))
+    const found = await answerInTime(values.get(key))
+    if (found !== undefined && numberIn(found) === n) await answerInTime(values.delete(key))
   }
 
   #do(run: Run, n: number, repeated: boolean, doing: Doing, key: string): Awaitable<Outcome> {
@@ -214,7 +212,7 @@ export class Ledger {
   async #noteLate(run: Run, n: number, outcome: Outcome, key: string): Promise<Outcome> {
     const { values, node, failed } = this.#options
     try {
-      const found = await within(values.get(key))
+      const found = await answerInTime(values.get(key))
       const isOurs = found === undefined || numberIn(found) < n || found === begun(n, node)
       return isOurs ? await this.#note(run, n, outcome, key) : outcome
     } catch (error) {
@@ -233,7 +231,7 @@ export class Ledger {
       this.#count(run, n, text)
       const noted = values.set(key, text, { ttlMs: rememberMs })
       if (!isPromise(noted)) return outcome
-      return within(noted).then(
+      return answerInTime(noted).then(
         () => outcome,
         error => {
           failed(error)

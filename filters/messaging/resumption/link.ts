@@ -1,9 +1,8 @@
 import type { Awaitable, Payload, Storage } from 'filtered-websocket'
-import { isPromise } from 'filtered-websocket/kit'
+import { answerInTime, isPromise } from 'filtered-websocket/kit'
 import { readObject } from '../../../protocols/clever-show/json.ts'
 import { TRUSTED } from '../wire/limits.ts'
 import type { Failure } from '../wire/message.ts'
-import { within } from './within.ts'
 
 const GROUP = 'messaging:group'
 const TURN = 'messaging:turn'
@@ -70,12 +69,12 @@ export class Link {
   /** @throws (rejects) Error when the storage does not answer */
   async start(listen: Listener): Promise<void> {
     const { bus, values } = this.#storage
-    await within(values.set(GROUP, this.#node, { ifAbsent: true }))
-    this.#group = (await within(values.get(GROUP))) ?? this.#node
+    await answerInTime(values.set(GROUP, this.#node, { ifAbsent: true }))
+    this.#group = (await answerInTime(values.get(GROUP))) ?? this.#node
     await this.#startTurns()
     const hear = (payload: Payload) => this.#hear(payload, listen)
     for (const channel of [this.#channelOf(), this.#channelOf(this.#node)])
-      this.#unsubscribe.push(await within(bus.subscribe(channel, hear)))
+      this.#unsubscribe.push(await answerInTime(bus.subscribe(channel, hear)))
   }
 
   /** Greater than all before it, on whatever node. A guess where the storage does not answer. */
@@ -84,7 +83,7 @@ export class Link {
     try {
       const turn = this.#storage.values.increment(TURN)
       if (!isPromise(turn)) return turn
-      return within(turn).catch(error => {
+      return answerInTime(turn).catch(error => {
         this.#failed(error)
         return guess
       })
@@ -97,13 +96,15 @@ export class Link {
   /** Nodes that start later find the others, also when the storage was emptied. @throws (rejects) Error as above */
   async renew(): Promise<void> {
     const { values } = this.#storage
-    await within(values.set(GROUP, this.#group, { ifAbsent: true }))
+    await answerInTime(values.set(GROUP, this.#group, { ifAbsent: true }))
     await this.#startTurns()
   }
 
   /** @throws (rejects) Error as above, after all has been tried */
   async stop(): Promise<void> {
-    const ended = await Promise.allSettled(this.#unsubscribe.splice(0).map(async unsubscribe => within(unsubscribe())))
+    const ended = await Promise.allSettled(
+      this.#unsubscribe.splice(0).map(async unsubscribe => answerInTime(unsubscribe())),
+    )
     for (const end of ended) if (end.status === 'rejected') throw end.reason
   }
 
@@ -127,7 +128,7 @@ export class Link {
   /** In a storage that was emptied they go on behind those that were. */
   async #startTurns(): Promise<void> {
     const first = String(Date.now() * PER_MS)
-    await within(this.#storage.values.set(TURN, first, { ifAbsent: true }))
+    await answerInTime(this.#storage.values.set(TURN, first, { ifAbsent: true }))
   }
 
   /** A malformed message of another node is reported, and has no other effect. */

@@ -1,7 +1,6 @@
 import type { Awaitable, Entry, Logger, Storage } from 'filtered-websocket'
-import { CallFailed } from 'filtered-websocket/kit'
+import { answerInTime, CallFailed } from 'filtered-websocket/kit'
 import type { Action } from '../wire/message.ts'
-import { within } from './within.ts'
 
 /** Of the longest life of an entry, that counts of entries live; each sweep counts anew. */
 const COUNT_LIVES = 2
@@ -60,7 +59,7 @@ export class Queue {
         await this.#recount(peer)
         if (!(await this.#reserve(peer, bytes))) throw this.#full(peer)
       }
-      await within(this.#history.append(logOf(peer), text))
+      await answerInTime(this.#history.append(logOf(peer), text))
     } catch (cause) {
       if (cause instanceof CallFailed) throw cause
       throw new CallFailed('unavailable', `nothing can be kept for peer ${JSON.stringify(peer)} now: ${cause}`)
@@ -69,7 +68,7 @@ export class Queue {
 
   /** Up to `limit` of what is kept, oldest first, behind an entry. @throws (rejects) Error of the storage */
   async read(peer: string, after: string, limit: number): Promise<readonly Kept[]> {
-    const entries = await within(this.#history.read(logOf(peer), { after, limit }))
+    const entries = await answerInTime(this.#history.read(logOf(peer), { after, limit }))
     const kept: Kept[] = []
     const oldest = Date.now() - this.#limits.maxAgeMs
     let expired: Entry | undefined
@@ -85,19 +84,19 @@ export class Queue {
 
   /** Forgets what is kept up to and with an entry: so many, of so many bytes. @throws (rejects) Error of the storage */
   async trim(peer: string, upTo: string, count: number, bytes: number): Promise<void> {
-    await within(this.#history.trim(logOf(peer), upTo))
+    await answerInTime(this.#history.trim(logOf(peer), upTo))
     await this.#release(peer, count, bytes)
   }
 
   /** Up to which entry the peer may have been sent all. @throws (rejects) Error of the storage */
   async sentUpTo(peer: string): Promise<string> {
-    return (await within(this.#values.get(sentOf(peer)))) ?? ''
+    return (await answerInTime(this.#values.get(sentOf(peer)))) ?? ''
   }
 
   /** To be told before anything is sent. @throws (rejects) Error of the storage */
   async sending(peer: string, upTo: string): Promise<void> {
     const ttlMs = this.#limits.maxAgeMs * COUNT_LIVES
-    await within(this.#values.set(sentOf(peer), upTo, { ttlMs }))
+    await answerInTime(this.#values.set(sentOf(peer), upTo, { ttlMs }))
   }
 
   /** Drops what has become too old, and counts anew what is there. @throws (rejects) Error of the storage */
@@ -123,17 +122,17 @@ export class Queue {
       this.#values.increment(countOf(peer), count, ttlMs),
       this.#values.increment(bytesOf(peer), bytes, ttlMs),
     ]
-    return within(Promise.all(sums))
+    return answerInTime(Promise.all(sums))
   }
 
   /** Whatever was lost on the way, a node that died between two steps: the counts are those of what is there. */
   async #recount(peer: string): Promise<void> {
-    const entries = await within(this.#history.read(logOf(peer)))
+    const entries = await answerInTime(this.#history.read(logOf(peer)))
     const oldest = Date.now() - this.#limits.maxAgeMs
     const left = entries.filter(({ at }) => at >= oldest)
     const expired = entries[entries.length - left.length - 1]
     if (expired !== undefined) {
-      await within(this.#history.trim(logOf(peer), expired.id))
+      await answerInTime(this.#history.trim(logOf(peer), expired.id))
       const dropped = entries.length - left.length
       this.#log.warn({ peer, dropped }, 'actions kept for a peer are too old now, dropped')
     }
@@ -143,7 +142,7 @@ export class Queue {
       this.#values.set(countOf(peer), String(left.length), { ttlMs }),
       this.#values.set(bytesOf(peer), String(sum), { ttlMs }),
     ]
-    await within(Promise.all(set))
+    await answerInTime(Promise.all(set))
     if (left.length === 0) this.#peers.delete(peer)
   }
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Client, Host, Storage } from 'filtered-websocket'
-import type { RateLimitedLog } from 'filtered-websocket/kit'
-import { optionError } from 'filtered-websocket/kit'
+import { Leases, optionError, type RateLimitedLog } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { options } from '../options.ts'
 import type { Handlers } from '../rpc/handlers.ts'
@@ -9,7 +8,6 @@ import { PeerCalls } from '../rpc/peer-calls.ts'
 import { Refused } from '../rpc/refused.ts'
 import { MAX_ID, type Session } from '../rpc/session.ts'
 import type { Kwargs } from '../wire/message.ts'
-import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { Link } from './link.ts'
 import { Peers } from './peers.ts'
@@ -46,7 +44,7 @@ export class Resumption {
     const node = randomUUID()
     const failed = (err: unknown) => limitedLog.add('error', { err }, 'the storage of messaging failed', 'storage')
     const rememberMs = chosen['messaging-remember'] * 1000
-    this.#leases = new Leases(storage.values, node, chosen['messaging-lease'] * 1000)
+    this.#leases = new Leases(storage.values, 'messaging:node', node, chosen['messaging-lease'] * 1000)
     this.ledger = new Ledger({
       values: storage.values,
       node,
@@ -114,7 +112,7 @@ export class Resumption {
     const { every, options: chosen } = this.#host
     await this.#leases.renew()
     await this.peers.start()
-    every((chosen['messaging-lease'] * 1000) / PARTS, () => this.#leases.renew())
+    every((chosen['messaging-lease'] * 1000) / PARTS, async () => void (await this.#leases.renew()))
     every((chosen['messaging-remember'] * 1000) / PARTS, async () => {
       this.#runs.sweep()
       for (const run of this.#runs.present()) await this.ledger.remember(run)

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Awaitable, Client, Sets } from 'filtered-websocket'
-import { CALL_TIMEOUT, CallFailed, type CallOptions } from 'filtered-websocket/kit'
+import { answerInTime, CALL_TIMEOUT, CallFailed, type CallOptions } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import { failureIn } from '../rpc/outcome.ts'
 import type { Session } from '../rpc/session.ts'
 import type { Link, News } from './link.ts'
 import { type Answer, askAll, type Question } from './roll.ts'
-import { within } from './within.ts'
 
 const NODES = 'messaging:nodes'
 /** Of this node that other nodes have still to answer; further ones ask this node alone. */
@@ -49,13 +48,13 @@ export class RollCall {
   /** @throws (rejects) Error when the storage does not answer */
   async start(): Promise<void> {
     const { sets, node } = this.#options
-    await within(sets?.add(NODES, node))
+    await answerInTime(sets?.add(NODES, node))
   }
 
   /** @throws (rejects) Error as above */
   async stop(): Promise<void> {
     const { sets, node } = this.#options
-    await within(sets?.remove(NODES, node))
+    await answerInTime(sets?.remove(NODES, node))
   }
 
   /** Never rejects: who has not answered in time is in the list with that error. */
@@ -105,7 +104,7 @@ export class RollCall {
     const abort = () => this.#rolls.get(id)?.end()
     signal?.addEventListener('abort', abort)
     try {
-      for (const node of await within(sets.get(NODES) as Awaitable<ReadonlySet<string>>))
+      for (const node of await answerInTime(sets.get(NODES) as Awaitable<ReadonlySet<string>>))
         if (node !== self) nodes.set(node, { ids: undefined, answers: new Map() })
       if (nodes.size === 0 || signal?.aborted) return []
       link.send({ type: 'roll', id, pattern, ...question, ms: timeout })

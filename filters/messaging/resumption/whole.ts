@@ -1,7 +1,6 @@
 import type { Values } from 'filtered-websocket'
-import { isPromise } from 'filtered-websocket/kit'
+import { answerInTime, isPromise } from 'filtered-websocket/kit'
 import type { Run } from './run.ts'
-import { within } from './within.ts'
 
 export interface WholeOptions {
   readonly values: Values
@@ -24,7 +23,7 @@ export class Whole {
     const found = this.#options.values.get(keyOf(run))
     if (!isPromise(found)) run.wholeFrom = numberOf(found)
     else
-      run.ready = within(found).then(
+      run.ready = answerInTime(found).then(
         text => {
           run.wholeFrom = numberOf(text)
           run.ready = undefined
@@ -45,26 +44,26 @@ export class Whole {
 
   /** Keeps it for as long as a note. What another node has ended meanwhile ends here too. */
   async renew(run: Run): Promise<void> {
-    const from = numberOf(await within(this.#options.values.get(keyOf(run))))
+    const from = numberOf(await answerInTime(this.#options.values.get(keyOf(run))))
     run.wholeFrom = from
     if (from !== undefined) await this.#set(run, from)
   }
 
   /** Whether the `n`th thing of a run may have been done though there is no note of it. */
   async lacks(run: Run, n: number): Promise<boolean> {
-    const from = numberOf(await within(this.#options.values.get(keyOf(run))))
+    const from = numberOf(await answerInTime(this.#options.values.get(keyOf(run))))
     return from === undefined || n < from
   }
 
   /** Notes of a run go. */
   async end(run: Run): Promise<void> {
     run.wholeFrom = undefined
-    await within(this.#options.values.delete(keyOf(run)))
+    await answerInTime(this.#options.values.delete(keyOf(run)))
   }
 
   async #set(run: Run, from: number): Promise<void> {
     const { values, rememberMs } = this.#options
-    await within(values.set(keyOf(run), String(from), { ttlMs: rememberMs }))
+    await answerInTime(values.set(keyOf(run), String(from), { ttlMs: rememberMs }))
   }
 }
 

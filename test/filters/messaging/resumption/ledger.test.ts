@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { Leases } from '../../../../filters/messaging/resumption/leases.ts'
 import { Ledger, type LedgerOptions } from '../../../../filters/messaging/resumption/ledger.ts'
 import { Run } from '../../../../filters/messaging/resumption/run.ts'
 import type { Outcome } from '../../../../filters/messaging/rpc/outcome.ts'
 import type { Values } from '../../../../src/contract/storage.ts'
+import { Leases } from '../../../../src/kit/leases.ts'
 import { openMemory } from '../../../support/memory-storage.ts'
 
 const REMEMBER = 600_000
@@ -41,7 +41,7 @@ function ledgerOf(values: Values, options: Partial<LedgerOptions> = {}) {
     window: WINDOW,
     rememberMs: REMEMBER,
     maxBytes: MAX_BYTES,
-    leases: new Leases(values, node, LEASE),
+    leases: new Leases(values, 'messaging:node', node, LEASE),
     failed: error => assert.fail(String(error)),
     ...options,
   })
@@ -178,7 +178,7 @@ describe('the ledger', () => {
   it('has one of many who ask at once do it, on whichever node', async () => {
     const values = remote(memory())
     const ledgers = ['a', 'b', 'c'].map(node => ledgerOf(values, { node }))
-    for (const node of ['a', 'b', 'c']) await new Leases(values, node, LEASE).renew()
+    for (const node of ['a', 'b', 'c']) await new Leases(values, 'messaging:node', node, LEASE).renew()
     // The slots have been used before.
     for (const n of [1, 2]) await ledgers[0]!.once(runOf(ledgers[0]!), n, false, counting().doing)
     for (const n of [1 + WINDOW, 2 + WINDOW]) {
@@ -204,7 +204,7 @@ describe('the ledger', () => {
     const values = remote(memory())
     const pass = stopClock(t)
     const [dead, b, c] = ['a', 'b', 'c'].map(node => ledgerOf(values, { node })) as [Ledger, Ledger, Ledger]
-    const lease = new Leases(values, 'a', LEASE)
+    const lease = new Leases(values, 'messaging:node', 'a', LEASE)
     await lease.renew()
     void dead.once(runOf(dead), 1, false, () => new Promise(() => {}))
     await pass(100)
@@ -223,7 +223,7 @@ describe('the ledger', () => {
     const values = remote(memory())
     const pass = stopClock(t)
     const [a, b] = ['a', 'b'].map(node => ledgerOf(values, { node })) as [Ledger, Ledger]
-    await new Leases(values, 'a', LEASE).renew()
+    await new Leases(values, 'messaging:node', 'a', LEASE).renew()
     void a.once(runOf(a), 1, false, () => new Promise(() => {}))
     await pass(100)
     const run = runOf(b)
