@@ -16,7 +16,7 @@ const GROUPS = {
   [GUARDS]: [],
   Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo', 'json'],
   Protocols: ['announce', 'centrifuge', 'clock', 'media', 'messaging', 'wslink'],
-  'Kept topics': ['streams'],
+  'Kept topics': ['presence', 'streams'],
   HTTP: ['health', 'pages'],
   'Input and output': ['log', 'stdin', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
   Others: [],

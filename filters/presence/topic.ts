@@ -1,0 +1,393 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type AppendOutcome, FwsError, type Position, PRESENCE, type Server, type StreamPage } from 'filtered-websocket'
+import {
+  clientOf,
+  isLeaving,
+  type MemberRecord,
+  memberKey,
+  TOTALS,
+  type Totals,
+  totalsIn,
+  type UserRecord,
+  userKey,
+  userOf,
+} from './attributes.ts'
+import { Draft, type DraftHost, type LocalMember } from './draft.ts'
+
+/** Milliseconds between two attempts while the storage does not answer. */
+const MIN_PAUSE_MS = 100
+const MAX_PAUSE_MS = 2000
+/** Only the attributes of a stream are read. */
+const NO_ENTRIES = { from: 'newest', entries: 1, bytes: 1 } as const
+
+export interface TopicHost {
+  server(): Pick<Server, 'append' | 'read'>
+  readonly max: number
+  /** Id of this node. */
+  node(): string
+  isOwn(node: string): boolean
+  isDead(node: string): boolean
+  /** Another node with members. Returns whether it was alive at the last look. */
+  meet(node: string): boolean
+  graceOf(node: string): number
+  /** Called when the topic has work no more. */
+  rested(topic: TopicPresence): void
+  failed(error: unknown, topic: string): void
+}
+
+interface Waiting {
+  readonly mark: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * The members of one topic, as one node sees them. It knows the clients of the node, and changes the state in the storage until that agrees.
+ * A change is refused if another node has changed the same attributes; then it is made again from their values.
+ */
+export class TopicPresence {
+  readonly topic: string
+  readonly stream: string
+  /** Clients of this node that watch the topic. */
+  watchers = 0
+  readonly #host: TopicHost
+  readonly #local = new Map<string, LocalMember>()
+  /** Clients of each user on this node. */
+  readonly #users = new Map<string, number>()
+  /** Clients whose state in the storage may differ, oldest first, each with the number of its last change. */
+  readonly #changed = new Map<string, number>()
+  #marks = 0
+  /** Users whose leave this node settles, with the time at which it is due. */
+  readonly #leaving = new Map<string, number>()
+  /** Users that a dead node has left. */
+  readonly #orphans = new Set<string>()
+  /** Dead nodes of which nothing is left but the count. */
+  readonly #gone = new Set<string>()
+  /** The attributes that this node uses, as of its last call. */
+  readonly #known = new Map<string, string>()
+  #epoch: string | undefined
+  /** Mark of the last look that is still to be done. */
+  #lookAsked: number | undefined
+  #hasUnsure = false
+  #isRunning = false
+  #isStopped = false
+  #waiting: Waiting[] = []
+  #reading: Promise<StreamPage> | undefined
+  #nextReading: Promise<StreamPage> | undefined
+
+  constructor(topic: string, host: TopicHost) {
+    this.topic = topic
+    this.stream = PRESENCE + topic
+    this.#host = host
+  }
+
+  /** Whether it has neither clients nor work. */
+  get isIdle(): boolean {
+    const size = this.#local.size + this.#changed.size + this.#leaving.size + this.watchers + this.#waiting.length
+    return size === 0 && !this.#isRunning && !this.#hasUnsure && this.#reading === undefined
+  }
+
+  /** Whether it has members of nodes that may be dead. */
+  get hasUnsure(): boolean {
+    return this.#hasUnsure
+  }
+
+  memberOf(client: string): LocalMember | undefined {
+    return this.#local.get(client)
+  }
+
+  /** A client has joined, or has another user. */
+  join(client: string, member: LocalMember): void {
+    const before = this.#local.get(client)
+    if (before !== undefined) this.#countUser(before.user, -1)
+    this.#countUser(member.user, 1)
+    this.#local.set(client, member)
+    this.#change(client)
+  }
+
+  leave(client: string): void {
+    const before = this.#local.get(client)
+    if (before === undefined) return
+    this.#countUser(before.user, -1)
+    this.#local.delete(client)
+    this.#change(client)
+  }
+
+  /** Compares the totals with the storage: another node may have changed them. */
+  look(): void {
+    this.#lookAsked = ++this.#marks
+    this.#wake()
+  }
+
+  /** Settles the users whose leave is due. */
+  settleDue(now: number): void {
+    for (const due of this.#leaving.values()) {
+      if (due > now) continue
+      this.#wake()
+      return
+    }
+  }
+
+  /** The storage may have lost members of this node: all of them join again. */
+  renew(): void {
+    this.#known.clear()
+    for (const client of this.#local.keys()) this.#changed.set(client, ++this.#marks)
+    this.look()
+  }
+
+  /** Settles when the storage has all changes so far. @throws (rejects) Error: the storage does not answer. */
+  flushed(): Promise<void> {
+    if (this.#changed.size === 0 && this.#lookAsked === undefined) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ mark: this.#marks, resolve, reject })
+    })
+  }
+
+  /** The totals of all nodes. @throws (rejects) as `flushed` does. */
+  async totals(): Promise<Totals> {
+    this.look()
+    await this.flushed()
+    return totalsIn(this.#known.get(TOTALS))
+  }
+
+  /** All attributes, with the changes of this node so far; one read for all that ask meanwhile. @throws (rejects) as `flushed` does. */
+  async page(): Promise<StreamPage> {
+    await this.flushed()
+    if (this.#reading === undefined) return this.#read()
+    // The read under way may have begun before the last change.
+    this.#nextReading ??= this.#reading.then(
+      () => this.#read(),
+      () => this.#read(),
+    )
+    return this.#nextReading
+  }
+
+  /** Ends its work once the changes so far are stored. */
+  async stop(): Promise<void> {
+    await this.flushed().catch(() => {})
+    this.#isStopped = true
+    this.#endWaiting(new FwsError('ERR_STATE', 'the server stops'))
+  }
+
+  #read(): Promise<StreamPage> {
+    this.#nextReading = undefined
+    const reading = this.#host.server().read(this.stream, NO_ENTRIES)
+    this.#reading = reading
+    const end = () => {
+      if (this.#reading === reading) this.#reading = undefined
+      this.#rest()
+    }
+    reading.then(({ top, attributes }) => {
+      this.#seeEpoch(top)
+      const totals = attributes[TOTALS]
+      if (totals !== undefined) this.#known.set(TOTALS, totals)
+      this.#seeTotals()
+      end()
+    }, end)
+    return reading
+  }
+
+  #countUser(user: string, step: 1 | -1): void {
+    const clients = (this.#users.get(user) ?? 0) + step
+    if (clients > 0) this.#users.set(user, clients)
+    else this.#users.delete(user)
+  }
+
+  #change(client: string): void {
+    // Last, since the order of the changes is that of the marks.
+    this.#changed.delete(client)
+    this.#changed.set(client, ++this.#marks)
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#isRunning || this.#isStopped) return
+    this.#isRunning = true
+    // All changes of a turn go together.
+    setImmediate(() => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    for (let pause = MIN_PAUSE_MS; !this.#isStopped; ) {
+      try {
+        const draft = this.#draft()
+        if (!draft.isEmpty) await this.#send(draft)
+        else if (this.#hasDead) await this.#takeOver()
+        else {
+          this.#drop(draft)
+          break
+        }
+        pause = MIN_PAUSE_MS
+      } catch (error) {
+        this.#host.failed(error, this.topic)
+        this.#endWaiting(error)
+        await sleep(pause, undefined, { ref: false })
+        pause = Math.min(MAX_PAUSE_MS, 2 * pause)
+      }
+    }
+    this.#isRunning = false
+    this.#rest()
+  }
+
+  #rest(): void {
+    if (this.isIdle) this.#host.rested(this)
+  }
+
+  #draft(): Draft {
+    const draft = new Draft(this.#known, this.#draftHost())
+    for (const client of this.#changed.keys()) {
+      if (draft.isFull) break
+      const member = this.#local.get(client)
+      if (member === undefined) draft.leave(client)
+      else draft.join(client, member)
+    }
+    const now = Date.now()
+    for (const [user, due] of this.#leaving) {
+      if (draft.isFull) break
+      if (due <= now || this.#orphans.has(user)) draft.settle(user)
+    }
+    for (const node of this.#gone) draft.forget(node)
+    if (this.#lookAsked !== undefined) draft.look()
+    draft.finish()
+    return draft
+  }
+
+  #draftHost(): DraftHost {
+    const { max, node, isOwn, isDead, graceOf } = this.#host
+    return {
+      node: node(),
+      max,
+      now: Date.now(),
+      isRemovable: id => isOwn(id) || isDead(id),
+      graceOf,
+    }
+  }
+
+  async #send(draft: Draft): Promise<void> {
+    const { when, set, entries } = draft
+    const looked = this.#lookAsked
+    const outcome = await this.#host.server().append(this.stream, entries, { when, set })
+    if (!this.#seeEpoch('position' in outcome ? outcome.position : outcome.top)) return
+    if ('refused' in outcome) {
+      this.#correct(draft, outcome)
+      // A look that is refused has seen the totals.
+      if (Object.keys(set).length > 0) return
+    } else {
+      for (const [key, value] of Object.entries(set)) this.#setKnown(key, value)
+    }
+    if (this.#lookAsked === looked) this.#lookAsked = undefined
+    this.#drop(draft)
+  }
+
+  /** What a draft has changed is done. */
+  #drop({ clients, users, set }: Draft): void {
+    for (const [client, member] of clients) if (this.#local.get(client) === member) this.#changed.delete(client)
+    for (const user of users) {
+      this.#leaving.delete(user)
+      this.#orphans.delete(user)
+    }
+    for (const key of [...users.map(userKey), ...Object.keys(set)]) {
+      const user = userOf(key)
+      if (user !== undefined) this.#seeUser(user)
+    }
+    // The record of a last client is used when its user leaves.
+    for (const [client, member] of clients) {
+      const json = member === undefined ? this.#known.get(memberKey(client)) : undefined
+      if (json !== undefined && !this.#leaving.has((JSON.parse(json) as MemberRecord).user))
+        this.#known.delete(memberKey(client))
+    }
+    this.#gone.clear()
+    this.#seeTotals()
+    const [firstChanged = Number.POSITIVE_INFINITY] = this.#changed.values()
+    const oldest = Math.min(firstChanged, this.#lookAsked ?? Number.POSITIVE_INFINITY)
+    this.#waiting = this.#waiting.filter(({ mark, resolve }) => {
+      if (mark >= oldest) return true
+      resolve()
+      return false
+    })
+  }
+
+  /** Keeps the record of a user that has clients here, or whose leave this node settles. */
+  #seeUser(user: string): void {
+    const json = this.#known.get(userKey(user))
+    const record: UserRecord | undefined = json === undefined ? undefined : JSON.parse(json)
+    if (isLeaving(record) && this.#host.isOwn(record.node)) this.#leaving.set(user, record.due)
+    else {
+      this.#leaving.delete(user)
+      if (!this.#users.has(user)) this.#known.delete(userKey(user))
+    }
+  }
+
+  /** The values that a refused draft should have been made from. */
+  #correct({ when }: Draft, { attributes }: Extract<AppendOutcome, { refused: unknown }>): void {
+    const before = totalsIn(this.#known.get(TOTALS)).seq
+    for (const key of Object.keys(when)) this.#setKnown(key, attributes[key] ?? null)
+    // The storage has returned to an earlier state.
+    if (totalsIn(attributes[TOTALS]).seq < before) this.renew()
+  }
+
+  #setKnown(key: string, value: string | null): void {
+    if (value === null) this.#known.delete(key)
+    else this.#known.set(key, value)
+  }
+
+  /** Returns whether the epoch is the one known so far; a new one has lost all members. */
+  #seeEpoch({ epoch }: Position): boolean {
+    const before = this.#epoch
+    this.#epoch = epoch
+    if (before === undefined || before === epoch) return true
+    this.#leaving.clear()
+    this.#orphans.clear()
+    this.renew()
+    return false
+  }
+
+  #seeTotals(): void {
+    const nodes = Object.keys(totalsIn(this.#known.get(TOTALS)).nodes)
+    this.#hasUnsure = nodes.some(node => !this.#host.meet(node))
+    if (this.#hasDead) this.#wake()
+  }
+
+  get #deadNodes(): readonly string[] {
+    return Object.keys(totalsIn(this.#known.get(TOTALS)).nodes).filter(node => this.#host.isDead(node))
+  }
+
+  get #hasDead(): boolean {
+    return this.#deadNodes.length > 0
+  }
+
+  /** Members of dead nodes go, and this node settles the users that those have left. */
+  async #takeOver(): Promise<void> {
+    const dead = new Set(this.#deadNodes)
+    const { top, attributes } = await this.#host.server().read(this.stream, NO_ENTRIES)
+    if (!this.#seeEpoch(top)) return
+    const gone = new Set(dead)
+    const take = (node: string, ...keys: readonly string[]) => {
+      gone.delete(node)
+      for (const key of keys) this.#setKnown(key, attributes[key] ?? null)
+    }
+    for (const [key, json] of Object.entries(attributes)) {
+      const client = clientOf(key)
+      const user = userOf(key)
+      if (client !== undefined) {
+        const member: MemberRecord = JSON.parse(json)
+        const record: UserRecord = JSON.parse(attributes[userKey(member.user)] ?? 'null')
+        if (!dead.has(member.node) || isLeaving(record)) continue
+        take(member.node, key, userKey(member.user))
+        this.#change(client)
+      } else if (user !== undefined) {
+        const record: UserRecord = JSON.parse(json)
+        if (!isLeaving(record) || !dead.has(record.node)) continue
+        take(record.node, key, memberKey(record.client))
+        this.#leaving.set(user, record.due)
+        this.#orphans.add(user)
+      }
+    }
+    this.#setKnown(TOTALS, attributes[TOTALS] ?? null)
+    for (const node of gone) this.#gone.add(node)
+  }
+
+  #endWaiting(error: unknown): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(error)
+  }
+}

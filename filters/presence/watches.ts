@@ -1,0 +1,104 @@
+import { Duplex } from 'node:stream'
+import {
+  type About,
+  type Attached,
+  type Client,
+  type Codec,
+  type LossReason,
+  type Payload,
+  PRESENCE,
+  type Server,
+  type Transport,
+} from 'filtered-websocket'
+import type { PresenceChange } from './api.ts'
+
+type OnChange = (change: PresenceChange) => void
+
+const NOTHING = Buffer.alloc(0)
+const frame = () => NOTHING
+
+/** The functions that watch topics. All of them together are one client of this server, without a connection. */
+export class Watches {
+  readonly #server: Server
+  readonly #failed: (error: unknown) => void
+  readonly #watching = new Map<string, Set<OnChange>>()
+  #client: Client | undefined
+
+  /** @param failed - called with the errors of the functions. */
+  constructor(server: Server, failed: (error: unknown) => void) {
+    this.#server = server
+    this.#failed = failed
+  }
+
+  /** @throws FwsError `ERR_LIMIT` past `--max-clients`. */
+  watch(topic: string, onChange: OnChange): () => void {
+    const stream = PRESENCE + topic
+    this.#client ??= this.#attach()
+    let functions = this.#watching.get(stream)
+    if (functions === undefined) {
+      functions = new Set()
+      this.#watching.set(stream, functions)
+      this.#client.join(stream)
+    }
+    // The same function may watch twice.
+    const own: OnChange = change => onChange(change)
+    functions.add(own)
+    return () => {
+      if (!functions.delete(own) || functions.size > 0) return
+      this.#watching.delete(stream)
+      this.#client?.leave(stream)
+    }
+  }
+
+  #attach(): Client {
+    const transport = new Nowhere()
+    const attached = this.#server.attach(transport, { after: Number.MAX_SAFE_INTEGER })
+    transport.attached = attached
+    attached.client.codec = this.#codec()
+    return attached.client
+  }
+
+  #codec(): Codec {
+    return {
+      name: 'presence',
+      encode: (payload: Payload, _format: string | undefined, about?: About) => {
+        if (about !== undefined) this.#call(about, JSON.parse(String(payload)))
+        return undefined
+      },
+      lost: (about: About, reason: LossReason) => {
+        this.#call(about, { lost: reason })
+        return undefined
+      },
+    }
+  }
+
+  #call({ topic }: About, change: PresenceChange): void {
+    for (const onChange of this.#watching.get(topic) ?? []) {
+      try {
+        onChange(change)
+      } catch (error) {
+        this.#failed(error)
+      }
+    }
+  }
+}
+
+/** A connection to nowhere: the codec sends nothing. */
+class Nowhere implements Transport {
+  readonly name = 'presence'
+  readonly remote = 'presence'
+  readonly frame = frame
+  readonly socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+  attached: Attached | undefined
+
+  pause(): void {}
+  resume(): void {}
+
+  close(code: number, reason: string): void {
+    this.attached?.closed(code, reason, true)
+  }
+
+  destroy(): void {
+    this.attached?.closed(1006, '', false)
+  }
+}
