@@ -1,16 +1,26 @@
-import type { Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
-import { Heartbeat, RateLimitedLog } from 'filtered-websocket/kit'
+import type { Access, Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import {
+  Heartbeat,
+  inSlices,
+  optionError,
+  type Pattern,
+  RateLimitedLog,
+  readPattern,
+  topicParts,
+} from 'filtered-websocket/kit'
 import { Channels } from './centrifuge/channels.ts'
 import { Codecs } from './centrifuge/codec.ts'
 import { commandsOf, type Procedure } from './centrifuge/commands.ts'
 import { Recoveries } from './centrifuge/recovery.ts'
 import { type Service, Session } from './centrifuge/session.ts'
+import { tokenReader } from './centrifuge/tokens.ts'
 
 export const describe = 'Serve topics to the clients of Centrifugo, such as centrifuge-js'
 
 export const mayUse = ['jwt', 'presence']
 
-export const paths = ['/connection/websocket']
+const PATH = '/connection/websocket'
+export const paths = [PATH]
 
 export const options = {
   'centrifuge-publish': {
@@ -18,6 +28,13 @@ export const options = {
     default: false,
     describe:
       'Let clients publish, where no guard forbids it. With guard allow its rules decide, without this option too',
+  },
+  'centrifuge-private': {
+    type: 'array',
+    separator: ' ',
+    default: [],
+    describe:
+      'Topics that clients of any protocol join only with a subscription token, patterns such as private:*. Needs jwt',
   },
   'centrifuge-channels': {
     type: 'number',
@@ -62,7 +79,8 @@ const JSON_PROTOCOL = 'centrifuge-json'
 const PROTOBUF = 'centrifuge-protobuf'
 
 /** Topics for clients of the Centrifugal client protocol, in JSON. Channels are topics of the same name. */
-export const setup = ({ options: chosen, limits, guards, log }: Host<typeof options>) => {
+export const setup = ({ options: chosen, limits, guards, log, every, find }: Host<typeof options>) => {
+  const jwt = find('jwt')
   const sessions = new Map<Client, Session>()
   const channels = new Channels()
   const codecs = new Codecs(channel => channels.lost(channel))
@@ -79,13 +97,23 @@ export const setup = ({ options: chosen, limits, guards, log }: Host<typeof opti
     maxChannels: chosen['centrifuge-channels'],
     maxCommand: limits['max-payload'],
     ping: chosen['centrifuge-ping'],
-    checksTokens: guards.includes('jwt'),
+    jwt,
     onSend: (data, client) => {
       for (const handler of sendHandlers) handler(data, client)
     },
     onConnected: session => heartbeat.add(session),
     onError: (error, method) => limitedLog.add('error', { err: error, method }, 'a command failed'),
   }
+
+  if (jwt !== undefined) {
+    jwt.tokenIn(tokenReader(isOwn))
+    every(1000, () => inSlices(sessions.values(), session => session.sweep(Date.now() / 1000)))
+  }
+  const isPrivate = chosen['centrifuge-private'].map(patternIn)
+  if (isPrivate.length > 0 && jwt === undefined)
+    throw optionError(
+      '--centrifuge-private needs a guard that checks subscription tokens; put jwt before centrifuge in -f',
+    )
 
   const recheck = (client: Client) => sessions.get(client)?.rechecked()
 
@@ -124,8 +152,30 @@ export const setup = ({ options: chosen, limits, guards, log }: Host<typeof opti
       session.close()
     },
 
+    ...(isPrivate.length > 0 && {
+      permit({ action, topic }: Access, client: Client): boolean {
+        if (action === 'publish' || topic === undefined) return true
+        const parts = topicParts(topic)
+        return !isPrivate.some(matches => matches(parts)) || sessions.get(client)?.isProven(topic) === true
+      },
+    }),
+
     stop: () => heartbeat.stop(),
 
     api,
+  }
+}
+
+/** Whether a client has come to the path of this filter. */
+function isOwn({ handshake }: Client): boolean {
+  const path = handshake?.url.pathname ?? ''
+  return path === PATH || path.startsWith(`${PATH}/`)
+}
+
+function patternIn(pattern: string): Pattern {
+  try {
+    return readPattern(pattern)
+  } catch (error) {
+    throw optionError(`--centrifuge-private: ${(error as Error).message}`)
   }
 }

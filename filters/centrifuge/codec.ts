@@ -9,6 +9,7 @@ import {
 } from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
 import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
+import { closing } from './closing.ts'
 
 /** The format of messages that are encoded already. */
 export const FORMAT = 'centrifuge'
@@ -28,6 +29,7 @@ export class Codecs {
     name: 'centrifuge',
     formats: [FORMAT, NOTICE],
     encode: (payload, format) => (format === FORMAT ? this.#encoded(payload) : undefined),
+    closing,
   }
   readonly connected: Codec
 
@@ -45,6 +47,7 @@ export class Codecs {
         onLost(topic)
         return unsubscribePush(topic, UNSUBSCRIBED.insufficientState, 'insufficient state')
       },
+      closing,
     }
   }
 

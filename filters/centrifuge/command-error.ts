@@ -22,7 +22,9 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 /** @returns `undefined` for an error that is not expected. */
 export function replyTo(error: unknown): ProtocolError | undefined {
   if (error instanceof CommandError) return error.reply
-  const { code } = error as { code?: unknown }
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  // Of a procedure.
+  if (Number.isSafeInteger(code)) return { code: code as number, message: String(message) }
   if (code === 'ERR_STORAGE' || code === 'ERR_TIMEOUT') return errorOf(100)
   const known = typeof code === 'string' ? CODES[code] : undefined
   return known && errorOf(known)

@@ -1,4 +1,5 @@
-import { type Awaitable, type Client, DROP, type ReadRange, type StreamEntry } from 'filtered-websocket'
+import { type Awaitable, type Client, DROP, type Position, type ReadRange, type StreamEntry } from 'filtered-websocket'
+import { readJson } from 'filtered-websocket/kit'
 import { publicationsOf } from './codec.ts'
 import { CommandError } from './command-error.ts'
 
@@ -45,8 +46,18 @@ export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly
     async rpc(client, { method = '', data }) {
       const run = procedures.get(method as string)
       if (run === undefined) throw new CommandError(104)
-      return `{"data":${JSON.stringify((await run(data, client)) ?? null)}}`
+      return `{"data":${JSON.stringify((await run(data, client)) ?? null) ?? 'null'}}`
     },
+  }
+}
+
+/** One command. @param maxLength - characters. @returns `undefined` unless it is a JSON object. */
+export function parseCommand(text: string, maxLength?: number): Request | undefined {
+  try {
+    const value = readJson(text, maxLength === undefined ? {} : { maxLength })
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Request) : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -60,7 +71,9 @@ export function channelIn({ channel }: Request): string {
 }
 
 /** A position in a command: an absent offset is 0, an absent epoch any. @throws CommandError */
-export function positionIn({ offset = 0, epoch = '' }: Request): { readonly offset: number; readonly epoch: string } {
+export function positionIn(given: unknown): Position {
+  if (typeof given !== 'object' || given === null) throw new CommandError(107)
+  const { offset = 0, epoch = '' } = given as Request
   if (!Number.isSafeInteger(offset) || (offset as number) < 0 || typeof epoch !== 'string') throw new CommandError(107)
   return { offset: offset as number, epoch }
 }
@@ -68,16 +81,15 @@ export function positionIn({ offset = 0, epoch = '' }: Request): { readonly offs
 async function historyOf(client: Client, channel: string, { limit = 0, since, reverse }: Request): Promise<string> {
   if (!Number.isSafeInteger(limit) || (limit as number) < -1) throw new CommandError(107)
   const count = limit === -1 ? MAX_HISTORY : Math.min(limit as number, MAX_HISTORY)
-  const from = since === undefined || since === null ? undefined : positionIn(since as Request)
+  const from = since === undefined || since === null ? undefined : positionIn(since)
   const isReversed = reverse === true
-  const read = (range: ReadRange) => client.server.read(channel, range)
   const bounds = { entries: Math.max(1, count), bytes: MAX_HISTORY_BYTES }
+  const read = (range: ReadRange) => client.server.read(channel, range)
   let page = await read({ from: isReversed ? 'newest' : 'oldest', ...bounds })
   if (from !== undefined && count > 0) {
     const epoch = from.epoch === '' ? page.top.epoch : from.epoch
-    const before = Math.max(0, from.offset - 1 - count)
-    const after = isReversed ? Math.max(before, Math.min(page.floor.offset, from.offset)) : from.offset
-    page = await read({ after: { epoch, offset: after }, ...bounds })
+    const offset = isReversed ? Math.max(page.floor.offset, from.offset - 1 - count) : from.offset
+    page = await read({ after: { epoch, offset }, ...bounds })
     if (page.lost !== undefined) throw new CommandError(112)
   }
   const entries = count === 0 ? [] : page.entries

@@ -1,18 +1,21 @@
-import { type Client, DROP, type Drop, type Payload } from 'filtered-websocket'
-import { type Pinged, readJson, withDeadline } from 'filtered-websocket/kit'
+import { type Client, DROP, type Drop, type FilterApis, type Payload } from 'filtered-websocket'
+import { type Pinged, withDeadline } from 'filtered-websocket/kit'
 import { CLOSE, errorOf } from '../../protocols/centrifuge/codes.ts'
 import type { ConnectReply } from '../../protocols/centrifuge/messages.ts'
 import type { Channels } from './channels.ts'
 import { type Codecs, FORMAT } from './codec.ts'
 import { CommandError, replyTo } from './command-error.ts'
-import { type Command, channelIn, type Request } from './commands.ts'
+import { type Command, channelIn, parseCommand, type Request } from './commands.ts'
 import type { Recoveries } from './recovery.ts'
 import { Subscriptions } from './subscriptions.ts'
+import { expiryOf } from './tokens.ts'
 
 /** Commands in one message. */
 const MAX_COMMANDS = 1000
 /** Milliseconds for all commands of a message: the storage may be away, and official clients wait for 5 s. */
 const COMMANDS_MS = 4000
+/** The protocol has a field for it. */
+const VERSION = 'filtered-websocket'
 
 /** What a command asks for. */
 const METHODS = [
@@ -41,8 +44,8 @@ export interface Service {
   readonly maxCommand: number
   /** Seconds between pings; 0: none are sent. */
   readonly ping: number
-  /** Whether a guard checks tokens. */
-  readonly checksTokens: boolean
+  /** `undefined`: no guard checks tokens. */
+  readonly jwt: FilterApis['jwt'] | undefined
   /** Called with the data of `send`. */
   onSend(data: unknown, client: Client): void
   /** Called when a client is connected. */
@@ -95,6 +98,16 @@ export class Session implements Pinged {
     return commands.length === 0 ? DROP : this.#run(commands)
   }
 
+  /** Whether a token of the client permits the channel. */
+  isProven(channel: string): boolean {
+    return this.#subscriptions.isProven(channel)
+  }
+
+  /** @param now - seconds since 1970. */
+  sweep(now: number): void {
+    this.#subscriptions.sweep(now)
+  }
+
   rechecked(): void {
     this.#subscriptions.recheck()
   }
@@ -111,21 +124,12 @@ export class Session implements Pinged {
       const newline = payload.indexOf('\n', start)
       const end = newline === -1 ? payload.length : newline
       if (end > start && payload.slice(start, end) !== '{}') {
-        const command = this.#parse(payload.slice(start, end))
+        const command = parseCommand(payload.slice(start, end), this.#service.maxCommand)
         if (command === undefined || commands.push(command) > MAX_COMMANDS) return undefined
       }
       start = end + 1
     }
     return commands
-  }
-
-  #parse(text: string): Request | undefined {
-    try {
-      const value = readJson(text, { maxLength: this.#service.maxCommand })
-      return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Request) : undefined
-    } catch {
-      return undefined
-    }
   }
 
   /**
@@ -197,6 +201,8 @@ export class Session implements Pinged {
       this.#subscriptions.unsubscribe(channelIn(request))
       return '{}'
     }
+    if (method === 'refresh') return withDeadline(this.#refresh(request), ms, 'a refresh')
+    if (method === 'sub_refresh') return withDeadline(this.#subscriptions.refresh(request), ms, 'a refresh')
     const command = method === undefined ? undefined : this.#service.commands[method]
     if (command === undefined) throw new CommandError(104)
     return withDeadline(command(this.client, request), ms, `command ${method}`)
@@ -208,19 +214,21 @@ export class Session implements Pinged {
     this.#replies.push(JSON.stringify({ id, error: known ?? errorOf(100) }))
   }
 
-  #connect(id: number, { token }: Request): void {
+  #connect(id: number, { token = '' }: Request): void {
     const { client } = this
-    const { codecs, checksTokens, ping, onConnected } = this.#service
-    if (token !== undefined && token !== '' && !checksTokens) {
-      // The operator has forgotten the guard: these clients must not become anonymous.
+    const { codecs, jwt, ping, onConnected } = this.#service
+    const user = client.state.user
+    // Without a guard these clients must not become anonymous. A token for one channel is not for a connection.
+    if ((token !== '' && jwt === undefined) || user?.channel !== undefined) {
       client.disconnect(CLOSE.invalidToken, 'invalid token')
       return
     }
     const subs = Object.fromEntries(Array.from(client.topics, name => [name, {}]))
     const connect: ConnectReply = {
       client: client.id,
-      version: 'filtered-websocket',
+      version: VERSION,
       ...(ping > 0 && { ping, pong: true }),
+      ...expiryOf(user?.exp),
       ...(client.topics.size > 0 && { subs }),
     }
     this.#isConnected = true
@@ -229,6 +237,20 @@ export class Session implements Pinged {
     client.codec = codecs.connected
     client.admit()
     onConnected(this)
+  }
+
+  /** A token that is refused ends the connection: an expired one so that the client comes back with another one. */
+  async #refresh({ token }: Request): Promise<string | undefined> {
+    const { client } = this
+    if (client.state.renewToken === undefined || typeof token !== 'string') throw new CommandError(108)
+    const renewal = await client.state.renewToken(token, client)
+    if (typeof renewal === 'symbol') return undefined
+    if (renewal.auth === 'ok') {
+      return JSON.stringify({ client: client.id, version: VERSION, ...expiryOf(renewal.expires) })
+    }
+    if (renewal.reason.endsWith('unavailable')) throw new CommandError(100)
+    client.disconnect(renewal.reason === 'expired' ? CLOSE.expired : CLOSE.invalidToken, renewal.reason)
+    return undefined
   }
 
   /** In the turn in which the client becomes a member: publications follow. */

@@ -1,4 +1,4 @@
-import type { Client, Joined, Position } from 'filtered-websocket'
+import type { Client, FilterApis, Joined, Position } from 'filtered-websocket'
 import { withDeadline } from 'filtered-websocket/kit'
 import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
 import type { Channel, Channels } from './channels.ts'
@@ -6,9 +6,13 @@ import { unsubscribePush } from './codec.ts'
 import { CommandError } from './command-error.ts'
 import { channelIn, positionIn, type Request } from './commands.ts'
 import type { Recoveries } from './recovery.ts'
+import { expiryOf, type Proof, proofIn } from './tokens.ts'
 
 /** Bit of `flag`: error 112 instead of a subscription without the missed publications. */
 const REJECT_UNRECOVERED = 2
+
+/** Seconds between the expiry of a subscription token and the end of the subscription, for a new one. */
+const GRACE = 25
 
 /** The position that a client asks to recover from; an empty epoch is any. */
 type Wanted = Position
@@ -17,6 +21,8 @@ interface Subscription {
   readonly channel: Channel
   /** `channel.losses` when it was made. */
   readonly losses: number
+  /** Of its token. */
+  proof: Proof | undefined
 }
 
 export interface SubscriptionsHost {
@@ -24,6 +30,8 @@ export interface SubscriptionsHost {
   readonly channels: Channels
   readonly recoveries: Recoveries
   readonly maxChannels: number
+  /** Checks subscription tokens; `undefined`: none is valid. */
+  readonly jwt: FilterApis['jwt'] | undefined
   /** Sends a push. */
   push(message: string): void
 }
@@ -53,16 +61,41 @@ export class Subscriptions {
     if (request.type !== undefined && request.type !== 0) throw new CommandError(108)
     if (this.#isSubscribed(name)) throw new CommandError(105)
     if (!this.#byName.has(name) && this.#byName.size >= maxChannels) throw new CommandError(106)
-    const wanted = request.recover === true ? positionIn(request) : undefined
     const subscription = this.#add(name)
     // The server has subscribed it, or it has lost publications.
     client.leave(name)
     try {
-      await withDeadline(this.#join(name, subscription, wanted, request.flag, answer), ms, 'a subscription')
+      await withDeadline(this.#join(name, subscription, request, answer), ms, 'a subscription')
     } catch (error) {
       if (this.#byName.get(name) === subscription) this.unsubscribe(name)
       throw error
     }
+  }
+
+  /**
+   * Replaces the token of a subscription.
+   *
+   * @returns the reply. @throws (rejects) CommandError, or an error of the core.
+   */
+  async refresh(request: Request): Promise<string> {
+    const { client, jwt } = this.#host
+    const name = channelIn(request)
+    const subscription = this.#byName.get(name)
+    if (subscription === undefined) throw new CommandError(103)
+    subscription.proof = await proofIn(jwt, request.token, name, client)
+    return JSON.stringify(expiryOf(subscription.proof.expires))
+  }
+
+  /** Whether a token of the client permits the channel. */
+  isProven(name: string): boolean {
+    return this.#byName.get(name)?.proof !== undefined
+  }
+
+  /** Ends subscriptions whose token has expired. @param now - seconds since 1970. */
+  sweep(now: number): void {
+    for (const [name, { proof }] of this.#byName)
+      if (proof?.expires !== undefined && now >= proof.expires + GRACE)
+        this.#end(name, UNSUBSCRIBED.expired, 'subscription expired')
   }
 
   unsubscribe(name: string): void {
@@ -75,11 +108,10 @@ export class Subscriptions {
 
   /** The rights of the client have changed: it has left the topics that it may not join any more. */
   recheck(): void {
-    const { client, push } = this.#host
+    const { client } = this.#host
     for (const name of [...this.#byName.keys()]) {
       if (client.topics.has(name)) continue
-      this.unsubscribe(name)
-      push(unsubscribePush(name, UNSUBSCRIBED.server, 'permission denied'))
+      this.#end(name, UNSUBSCRIBED.server, 'permission denied')
     }
   }
 
@@ -87,6 +119,11 @@ export class Subscriptions {
   close(): void {
     for (const { channel } of this.#byName.values()) this.#host.channels.leave(channel)
     this.#byName.clear()
+  }
+
+  #end(name: string, code: number, reason: string): void {
+    this.unsubscribe(name)
+    this.#host.push(unsubscribePush(name, code, reason))
   }
 
   #isSubscribed(name: string): boolean {
@@ -97,7 +134,7 @@ export class Subscriptions {
   #add(name: string): Subscription {
     const { channels } = this.#host
     const channel = this.#byName.get(name)?.channel ?? channels.enter(name)
-    const subscription = { channel, losses: channel.losses }
+    const subscription = { channel, losses: channel.losses, proof: undefined }
     this.#byName.set(name, subscription)
     return subscription
   }
@@ -105,11 +142,12 @@ export class Subscriptions {
   async #join(
     name: string,
     subscription: Subscription,
-    wanted: Wanted | undefined,
-    flag: unknown,
+    { token = '', recover, flag, ...position }: Request,
     answer: Answer,
   ): Promise<void> {
-    const { client } = this.#host
+    const { client, jwt } = this.#host
+    const wanted = recover === true ? positionIn(position) : undefined
+    if (token !== '') subscription.proof = await proofIn(jwt, token, name, client)
     const after = wanted === undefined ? 'now' : await this.#startOf(name, wanted)
     // Its time was over meanwhile.
     if (this.#byName.get(name) !== subscription) throw new CommandError(100)
@@ -118,7 +156,7 @@ export class Subscriptions {
       onJoined: joined => {
         const isRecovered = joined.recovered && after !== 'now'
         if (wanted !== undefined && !isRecovered && (Number(flag) & REJECT_UNRECOVERED) !== 0) client.leave(name)
-        else this.#answer(name, joined, wanted && { ...wanted, isRecovered }, answer)
+        else this.#answer(name, joined, wanted && { ...wanted, isRecovered }, subscription.proof, answer)
       },
     })
     if (!client.topics.has(name)) throw new CommandError(112)
@@ -142,10 +180,11 @@ export class Subscriptions {
     name: string,
     { position, entries }: Joined,
     wanted: (Wanted & { readonly isRecovered: boolean }) | undefined,
+    proof: Proof | undefined,
     answer: Answer,
   ): void {
     const { client, recoveries } = this.#host
-    const fields: string[] = []
+    const fields = Object.entries(expiryOf(proof?.expires)).map(([field, value]) => `"${field}":${value}`)
     if (position !== undefined) {
       if (client.may('read', name)) fields.push('"recoverable":true')
       // With the top, a page that leaves in its handler of `subscribed` would lose the publications.

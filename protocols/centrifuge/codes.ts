@@ -30,6 +30,7 @@ export function errorOf(code: ErrorCode): ProtocolError {
 
 /** Close codes: a client comes back after 3000 to 3499 and 4000 to 4499, not after 3500 to 3999 and 4500 to 4999. */
 export const CLOSE = {
+  expired: 3005,
   noPong: 3012,
   invalidToken: 3500,
   badRequest: 3501,

@@ -273,3 +273,32 @@ describe('a client', () => {
     assert.equal(errors, 0)
   })
 })
+
+describe('close codes', () => {
+  for (const [code, reason, stated] of [
+    [1000, '', { code: 3503, reason: '' }],
+    [1000, '42', { code: 3503, reason: 'reason: 42' }],
+    [1008, 'rate limit', { code: 3013, reason: 'rate limit' }],
+    [1008, 'not allowed', { code: 3507, reason: 'not allowed' }],
+    [1013, 'too slow', { code: 3008, reason: 'too slow' }],
+    [1013, 'try again later', { code: 1013, reason: 'try again later' }],
+    [4401, 'token expired', { code: 3005, reason: 'token expired' }],
+    [4401, 'another subject', { code: 3500, reason: 'another subject' }],
+    [4403, 'revoked', { code: 3500, reason: 'revoked' }],
+    [4999, 'true', { code: 4999, reason: 'reason: true' }],
+  ] as const)
+    it(`${code} "${reason}" is ${stated.code} "${stated.reason}"`, async t => {
+      const { server, raw } = await connected(t)
+      const [id] = server.clients.keys()
+      server.disconnect({ id: id! }, code, reason)
+      assert.deepEqual(await raw.peer.end(), stated)
+    })
+
+  it('of a stop is 3001, and of a client that never connects 3502', async t => {
+    const { server, raw } = await connected(t, { holdTimeout: 0.1 })
+    const late = await Raw.open(server.url)
+    assert.deepEqual(await late.peer.end(), { code: 3502, reason: 'not admitted in time' })
+    await server.close()
+    assert.deepEqual(await raw.peer.end(), { code: 3001, reason: 'server is shutting down' })
+  })
+})
