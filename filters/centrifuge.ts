@@ -11,6 +11,7 @@ import {
 import { Channels } from './centrifuge/channels.ts'
 import { Codecs } from './centrifuge/codec.ts'
 import { commandsOf, type Procedure } from './centrifuge/commands.ts'
+import { memberCommands } from './centrifuge/members.ts'
 import { Recoveries } from './centrifuge/recovery.ts'
 import { type Service, Session } from './centrifuge/session.ts'
 import { tokenReader } from './centrifuge/tokens.ts'
@@ -82,22 +83,25 @@ const PROTOBUF = 'centrifuge-protobuf'
 export const setup = ({ options: chosen, limits, guards, log, every, find }: Host<typeof options>) => {
   const jwt = find('jwt')
   const sessions = new Map<Client, Session>()
-  const channels = new Channels()
+  const presence = find('presence')
+  const channels = new Channels(presence)
   const codecs = new Codecs(channel => channels.lost(channel))
   const procedures = new Map<string, Procedure>()
   const sendHandlers: ((data: unknown, client: Client) => void)[] = []
   const heartbeat = new Heartbeat<Session>(chosen['centrifuge-ping'] * 1000)
   const limitedLog = new RateLimitedLog(log)
 
+  const mayPublish = chosen['centrifuge-publish'] || guards.includes('allow')
   const service: Service = {
     codecs,
     channels,
     recoveries: new Recoveries(),
-    commands: commandsOf({ mayPublish: chosen['centrifuge-publish'] || guards.includes('allow'), procedures }),
+    commands: { ...commandsOf({ mayPublish, procedures }), ...memberCommands(presence) },
     maxChannels: chosen['centrifuge-channels'],
     maxCommand: limits['max-payload'],
     ping: chosen['centrifuge-ping'],
     jwt,
+    presence,
     onSend: (data, client) => {
       for (const handler of sendHandlers) handler(data, client)
     },
@@ -114,8 +118,6 @@ export const setup = ({ options: chosen, limits, guards, log, every, find }: Hos
     throw optionError(
       '--centrifuge-private needs a guard that checks subscription tokens; put jwt before centrifuge in -f',
     )
-
-  const recheck = (client: Client) => sessions.get(client)?.rechecked()
 
   const api: CentrifugeApi = {
     rpc(name, procedure) {
@@ -138,8 +140,9 @@ export const setup = ({ options: chosen, limits, guards, log, every, find }: Hos
     },
 
     open(client: Client): void {
-      sessions.set(client, new Session(client, service))
-      client.onIdentity(recheck)
+      const session = new Session(client, service)
+      sessions.set(client, session)
+      client.onRemoved((topic, why) => session.removed(topic, why))
     },
 
     message: (payload: Payload, client: Client) => sessions.get(client)?.message(payload),

@@ -15,6 +15,7 @@ export class CommandError extends Error {
 const CODES: Readonly<Record<string, ErrorCode>> = {
   ERR_FORBIDDEN: 103,
   ERR_LIMIT: 106,
+  ERR_PAYLOAD: 107,
   // The topic is not kept.
   ERR_STATE: 108,
 }

@@ -1,4 +1,12 @@
-import { type Awaitable, type Client, DROP, type Position, type ReadRange, type StreamEntry } from 'filtered-websocket'
+import {
+  type Awaitable,
+  type Client,
+  DROP,
+  type Position,
+  PRESENCE,
+  type ReadRange,
+  type StreamEntry,
+} from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
 import { publicationsOf } from './codec.ts'
 import { CommandError } from './command-error.ts'
@@ -38,7 +46,7 @@ export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly
     },
 
     async history(client, request) {
-      const channel = channelIn(request)
+      const channel = channelIn(request, true)
       if (!client.may('join', channel)) throw new CommandError(103)
       return historyOf(client, channel, request)
     },
@@ -61,12 +69,12 @@ export function parseCommand(text: string, maxLength?: number): Request | undefi
   }
 }
 
-/** The channel of a command. @throws CommandError */
-export function channelIn({ channel }: Request): string {
+/** The channel of a command. @param orPresence - accept `@presence/TOPIC`. @throws CommandError */
+export function channelIn({ channel }: Request, orPresence = false): string {
   if (typeof channel !== 'string' || channel === '') throw new CommandError(107)
   if (channel.length > MAX_CHANNEL) throw new CommandError(106)
   // These topics belong to filters.
-  if (channel.startsWith('@')) throw new CommandError(103)
+  if (channel.startsWith('@') && !(orPresence && channel.startsWith(PRESENCE))) throw new CommandError(103)
   return channel
 }
 

@@ -1,4 +1,4 @@
-import { type Client, DROP, type Drop, type FilterApis, type Payload } from 'filtered-websocket'
+import { type Client, DROP, type Drop, type FilterApis, type Payload, type Removal } from 'filtered-websocket'
 import { type Pinged, withDeadline } from 'filtered-websocket/kit'
 import { CLOSE, errorOf } from '../../protocols/centrifuge/codes.ts'
 import type { ConnectReply } from '../../protocols/centrifuge/messages.ts'
@@ -46,6 +46,7 @@ export interface Service {
   readonly ping: number
   /** `undefined`: no guard checks tokens. */
   readonly jwt: FilterApis['jwt'] | undefined
+  readonly presence: FilterApis['presence'] | undefined
   /** Called with the data of `send`. */
   onSend(data: unknown, client: Client): void
   /** Called when a client is connected. */
@@ -108,8 +109,8 @@ export class Session implements Pinged {
     this.#subscriptions.sweep(now)
   }
 
-  rechecked(): void {
-    this.#subscriptions.recheck()
+  removed(topic: string, why: Removal): void {
+    if (this.#isConnected) this.#subscriptions.removed(topic, why)
   }
 
   close(): void {
@@ -198,7 +199,7 @@ export class Session implements Pinged {
       return undefined
     }
     if (method === 'unsubscribe') {
-      this.#subscriptions.unsubscribe(channelIn(request))
+      this.#subscriptions.unsubscribe(channelIn(request, true))
       return '{}'
     }
     if (method === 'refresh') return withDeadline(this.#refresh(request), ms, 'a refresh')

@@ -1,28 +1,23 @@
-import type { Client, FilterApis, Joined, Position } from 'filtered-websocket'
+import type { Client, FilterApis, Joined, JoinOptions, Position, Removal } from 'filtered-websocket'
 import { withDeadline } from 'filtered-websocket/kit'
 import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
-import type { Channel, Channels } from './channels.ts'
+import type { Channel, Channels, Push } from './channels.ts'
 import { unsubscribePush } from './codec.ts'
 import { CommandError } from './command-error.ts'
 import { channelIn, positionIn, type Request } from './commands.ts'
+import { listOf, type MemberPage, watchedIn } from './members.ts'
 import type { Recoveries } from './recovery.ts'
 import { expiryOf, type Proof, proofIn } from './tokens.ts'
 
 /** Bit of `flag`: error 112 instead of a subscription without the missed publications. */
 const REJECT_UNRECOVERED = 2
-
 /** Seconds between the expiry of a subscription token and the end of the subscription, for a new one. */
 const GRACE = 25
-
-/** The position that a client asks to recover from; an empty epoch is any. */
-type Wanted = Position
 
 interface Subscription {
   readonly channel: Channel
   /** `channel.losses` when it was made. */
   readonly losses: number
-  /** Of its token. */
-  proof: Proof | undefined
 }
 
 export interface SubscriptionsHost {
@@ -32,17 +27,28 @@ export interface SubscriptionsHost {
   readonly maxChannels: number
   /** Checks subscription tokens; `undefined`: none is valid. */
   readonly jwt: FilterApis['jwt'] | undefined
-  /** Sends a push. */
-  push(message: string): void
+  readonly presence: FilterApis['presence'] | undefined
+  readonly push: Push
 }
 
 /** Sends the reply of a subscription, in the turn in which the client becomes a member. */
 export type Answer = (head: string, publications: string | Buffer | undefined, tail: string) => void
 
+/** How a client becomes a member, besides `Joined`. */
+interface Entry {
+  /** Where it asked to recover from. */
+  readonly wanted: Position | undefined
+  readonly isRecovered: boolean
+  /** The members of the topic, at a position before all publications. */
+  readonly list?: MemberPage
+}
+
 /** The channels that one client has subscribed. */
 export class Subscriptions {
   readonly #host: SubscriptionsHost
   readonly #byName = new Map<string, Subscription>()
+  /** Of their tokens; created for the first one. */
+  #proofs: Map<string, Proof> | undefined
 
   constructor(host: SubscriptionsHost) {
     this.#host = host
@@ -55,17 +61,19 @@ export class Subscriptions {
    * @throws (rejects) CommandError, or an error of the core.
    */
   async subscribe(request: Request, ms: number, answer: Answer): Promise<void> {
-    const { client, maxChannels } = this.#host
-    const name = channelIn(request)
+    const { client, maxChannels, presence } = this.#host
+    const name = channelIn(request, true)
+    const watched = watchedIn(name)
     // Other types of subscriptions, such as maps.
     if (request.type !== undefined && request.type !== 0) throw new CommandError(108)
+    if (watched !== undefined && presence?.covers(watched) !== true) throw new CommandError(108)
     if (this.#isSubscribed(name)) throw new CommandError(105)
     if (!this.#byName.has(name) && this.#byName.size >= maxChannels) throw new CommandError(106)
     const subscription = this.#add(name)
     // The server has subscribed it, or it has lost publications.
     client.leave(name)
     try {
-      await withDeadline(this.#join(name, subscription, request, answer), ms, 'a subscription')
+      await withDeadline(this.#enter(name, subscription, request, answer), ms, 'a subscription')
     } catch (error) {
       if (this.#byName.get(name) === subscription) this.unsubscribe(name)
       throw error
@@ -82,42 +90,39 @@ export class Subscriptions {
     const name = channelIn(request)
     const subscription = this.#byName.get(name)
     if (subscription === undefined) throw new CommandError(103)
-    subscription.proof = await proofIn(jwt, request.token, name, client)
-    return JSON.stringify(expiryOf(subscription.proof.expires))
+    const proof = await proofIn(jwt, request.token, name, client)
+    if (this.#byName.get(name) === subscription) this.#prove(name, proof)
+    return JSON.stringify(expiryOf(proof.expires))
   }
 
   /** Whether a token of the client permits the channel. */
   isProven(name: string): boolean {
-    return this.#byName.get(name)?.proof !== undefined
+    return this.#proofs?.has(name) === true
   }
 
   /** Ends subscriptions whose token has expired. @param now - seconds since 1970. */
   sweep(now: number): void {
-    for (const [name, { proof }] of this.#byName)
-      if (proof?.expires !== undefined && now >= proof.expires + GRACE)
-        this.#end(name, UNSUBSCRIBED.expired, 'subscription expired')
+    for (const [name, { expires }] of this.#proofs ?? [])
+      if (expires !== undefined && now >= expires + GRACE) this.#end(name, UNSUBSCRIBED.expired, 'subscription expired')
   }
 
   unsubscribe(name: string): void {
     const subscription = this.#byName.get(name)
     if (subscription === undefined) return
     this.#byName.delete(name)
-    this.#host.channels.leave(subscription.channel)
+    this.#proofs?.delete(name)
+    this.#host.channels.leave(subscription.channel, this.#host.push)
     this.#host.client.leave(name)
   }
 
-  /** The rights of the client have changed: it has left the topics that it may not join any more. */
-  recheck(): void {
-    const { client } = this.#host
-    for (const name of [...this.#byName.keys()]) {
-      if (client.topics.has(name)) continue
-      this.#end(name, UNSUBSCRIBED.server, 'permission denied')
-    }
+  /** The client has been removed from a topic, which it or the server had subscribed. */
+  removed(name: string, why: Removal): void {
+    this.#end(name, UNSUBSCRIBED.server, why === 'forbidden' ? 'permission denied' : 'server unsubscribe')
   }
 
   /** The client has gone. */
   close(): void {
-    for (const { channel } of this.#byName.values()) this.#host.channels.leave(channel)
+    for (const { channel } of this.#byName.values()) this.#host.channels.leave(channel, this.#host.push)
     this.#byName.clear()
   }
 
@@ -134,36 +139,77 @@ export class Subscriptions {
   #add(name: string): Subscription {
     const { channels } = this.#host
     const channel = this.#byName.get(name)?.channel ?? channels.enter(name)
-    const subscription = { channel, losses: channel.losses, proof: undefined }
+    const subscription = { channel, losses: channel.losses }
     this.#byName.set(name, subscription)
     return subscription
   }
 
-  async #join(
-    name: string,
-    subscription: Subscription,
-    { token = '', recover, flag, ...position }: Request,
-    answer: Answer,
-  ): Promise<void> {
-    const { client, jwt } = this.#host
-    const wanted = recover === true ? positionIn(position) : undefined
-    if (token !== '') subscription.proof = await proofIn(jwt, token, name, client)
-    const after = wanted === undefined ? 'now' : await this.#startOf(name, wanted)
-    // Its time was over meanwhile.
-    if (this.#byName.get(name) !== subscription) throw new CommandError(100)
+  #prove(name: string, proof: Proof): void {
+    this.#proofs ??= new Map()
+    this.#proofs.set(name, proof)
+  }
+
+  async #enter(name: string, subscription: Subscription, request: Request, answer: Answer): Promise<void> {
+    const { client, jwt, channels, push } = this.#host
+    const { token = '', recover, flag } = request
+    const wanted = recover === true ? positionIn(request) : undefined
+    const proof = token === '' ? undefined : await proofIn(jwt, token, name, client)
+    const start = wanted === undefined ? 'now' : await this.#startOf(name, wanted)
+    this.#checkCurrent(name, subscription)
+    if (proof !== undefined) this.#prove(name, proof)
+    this.#describe(name, proof)
+    if (request.join_leave === true) channels.watch(subscription.channel, push)
+    const watched = watchedIn(name)
+    const isRejecting = wanted !== undefined && (Number(flag) & REJECT_UNRECOVERED) !== 0
+    const reply = (joined: Joined, entry: Entry) => this.#answer(name, joined, entry, proof, answer)
+    if (wanted !== undefined || watched === undefined) {
+      const isEntered = await this.#join(name, start, joined => {
+        const isRecovered = joined.recovered && start !== 'now'
+        if (!isRecovered && (isRejecting || watched !== undefined)) return false
+        reply(joined, { wanted, isRecovered })
+        return true
+      })
+      if (isEntered) return
+      if (isRejecting || watched === undefined) throw new CommandError(112)
+    }
+    const list = await this.#host.presence!.list(watched)
+    this.#checkCurrent(name, subscription)
+    const isEntered = await this.#join(name, list.position, joined => {
+      if (joined.recovered) reply(joined, { wanted, isRecovered: false, list })
+      return joined.recovered
+    })
+    if (!isEntered) throw new CommandError(100)
+  }
+
+  /** @param answer - called when the client is a member; if it returns false the client leaves again. */
+  async #join(name: string, after: JoinOptions['after'], answer: (joined: Joined) => boolean): Promise<boolean> {
+    const { client } = this.#host
+    let isEntered = false
     await client.join(name, {
       after,
       onJoined: joined => {
-        const isRecovered = joined.recovered && after !== 'now'
-        if (wanted !== undefined && !isRecovered && (Number(flag) & REJECT_UNRECOVERED) !== 0) client.leave(name)
-        else this.#answer(name, joined, wanted && { ...wanted, isRecovered }, subscription.proof, answer)
+        isEntered = answer(joined)
+        if (!isEntered) client.leave(name)
       },
     })
-    if (!client.topics.has(name)) throw new CommandError(112)
+    return isEntered
+  }
+
+  /** Its time may have been over meanwhile. */
+  #checkCurrent(name: string, subscription: Subscription): void {
+    if (this.#byName.get(name) !== subscription) throw new CommandError(100)
+  }
+
+  /** What others in the channel get to know about the client. */
+  #describe(name: string, proof: Proof | undefined): void {
+    const { client, presence } = this.#host
+    const info = proof?.info ?? (client.state.user?.info as unknown)
+    if (info !== undefined && presence?.covers(name) === true)
+      presence.describe(client, name, { info: JSON.stringify(info) })
   }
 
   /** Where to join. A client without the right to the past gets nothing of it. */
-  async #startOf(name: string, wanted: Wanted): Promise<'now' | Wanted> {
+  async #startOf(name: string, wanted: Position): Promise<'now' | Position> {
     const { client } = this.#host
     if (!client.may('read', name)) return 'now'
     if (wanted.epoch !== '') return wanted
@@ -178,21 +224,23 @@ export class Subscriptions {
 
   #answer(
     name: string,
-    { position, entries }: Joined,
-    wanted: (Wanted & { readonly isRecovered: boolean }) | undefined,
+    joined: Joined,
+    { wanted, isRecovered, list }: Entry,
     proof: Proof | undefined,
     answer: Answer,
-  ): void {
+  ) {
     const { client, recoveries } = this.#host
+    const { position, entries } = joined
     const fields = Object.entries(expiryOf(proof?.expires)).map(([field, value]) => `"${field}":${value}`)
     if (position !== undefined) {
       if (client.may('read', name)) fields.push('"recoverable":true')
       // With the top, a page that leaves in its handler of `subscribed` would lose the publications.
-      const offset = wanted?.isRecovered ? wanted.offset : position.offset
+      const { offset } = list?.position ?? (isRecovered ? wanted! : position)
       fields.push(`"positioned":true,"epoch":"${position.epoch}","offset":${offset}`)
     }
-    if (wanted !== undefined) fields.push(`"was_recovering":true,"recovered":${wanted.isRecovered}`)
-    const missed = wanted?.isRecovered && entries.length > 0 ? recoveries.of(entries, client.id) : undefined
+    if (wanted !== undefined) fields.push(`"was_recovering":true,"recovered":${isRecovered}`)
+    if (list !== undefined) fields.push(`"data":${listOf(list)}`)
+    const missed = entries.length > 0 ? recoveries.of(entries, client.id) : undefined
     if (missed !== undefined) fields.push('"publications":[')
     answer(`{${fields.join(',')}`, missed, missed === undefined ? '}' : ']}')
   }

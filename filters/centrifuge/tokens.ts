@@ -11,8 +11,8 @@ export type TokenReader = Parameters<Jwt['tokenIn']>[0]
 export interface Proof {
   /** Seconds since 1970. */
   readonly expires: number | undefined
-  /** JSON about the client for others in the channel. */
-  readonly info: string | undefined
+  /** About the client, for others in the channel. */
+  readonly info: unknown
 }
 
 /** The token of `connect` is the one of the connection. @param isFor - whether a client speaks this protocol. */
@@ -45,7 +45,7 @@ export async function proofIn(jwt: Jwt | undefined, token: unknown, channel: str
     throw typeof reason !== 'string' ? error : new CommandError(codeOf(reason))
   })
   if (claims.channel !== channel || claims.sub !== client.identity) throw new CommandError(103)
-  return { expires: claims.exp, info: claims.info === undefined ? undefined : JSON.stringify(claims.info) }
+  return { expires: claims.exp, info: claims.info }
 }
 
 /** `expires` and `ttl` of a reply. */

@@ -172,6 +172,29 @@ describe('subscribe', () => {
   })
 })
 
+describe('unsubscribe', () => {
+  it('by the server ends a subscription for good, and the client may subscribe again', async t => {
+    const server = await serveKept(t)
+    const ann = page(t, server.url, 'chat:1')
+    await ann.sees('= subscribed')
+    server.unsubscribe({ topic: 'chat:1' }, 'chat:1')
+    await ann.sees('x 2000')
+    ann.sub.subscribe()
+    await ann.sees('= recovered')
+    await server.append('chat:1', '1')
+    await ann.sees('1 1')
+  })
+
+  it('by the client ends a subscription', async t => {
+    const { server, raw } = await connected(t)
+    raw.send({ id: 2, subscribe: { channel: 'a' } }, { id: 3, unsubscribe: { channel: 'a' } })
+    await raw.reply(3)
+    server.broadcast('1', { topic: 'a' })
+    server.broadcast('2')
+    assert.deepEqual((await raw.get(4)).at(-1), { push: { message: { data: 2 } } })
+  })
+})
+
 describe('messages', () => {
   it('of other filters reach subscribers of the topic, and no other client', async t => {
     const { server, raw: ann } = await connected(t)

@@ -45,7 +45,13 @@ export function page(
     client,
     sub,
     seen,
-    sees: last => until(() => seen.at(-1) === last, `"${last}", saw ${JSON.stringify(seen)}`),
+    async sees(last) {
+      try {
+        await until(() => seen.at(-1) === last)
+      } catch {
+        throw new Error(`waited for "${last}", saw ${JSON.stringify(seen)}`)
+      }
+    },
   }
 }
 
