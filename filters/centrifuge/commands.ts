@@ -41,8 +41,10 @@ export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly
       const { data } = request
       if (data === undefined) throw new CommandError(107)
       if (!mayPublish) throw new CommandError(103)
-      if ((await client.publish(channel, JSON.stringify(data))) === DROP) throw new CommandError(103)
-      return '{}'
+      const position = await client.publish(channel, JSON.stringify(data))
+      if (position === DROP) throw new CommandError(103)
+      // Official clients ignore the position.
+      return position === undefined ? '{}' : JSON.stringify(position)
     },
 
     async history(client, request) {
