@@ -1,5 +1,5 @@
 import { listeners } from './listeners.ts'
-import { Queue, type Sendable } from './queue.ts'
+import { queueOf, type Sendable } from './queue.ts'
 import {
   type ConnectionState,
   type ReconnectingSocket,
@@ -28,76 +28,91 @@ export type ConnectionEvents = SocketEvents
  * A WebSocket connection that reconnects. Messages sent meanwhile are queued within bounds and sent in order. Messages in
  * flight when a connection breaks may be lost; a message is not sent twice.
  */
-export class Connection {
+export interface Connection {
   readonly url: string
-  readonly #queue: Queue
-  readonly #listeners = listeners<ConnectionEvents>()
-  readonly #socket: ReconnectingSocket
-  #outgoing = unchanged
-
-  /** @param url - `ws:` or `wss:`. Use `connect`. */
-  constructor(url: string, options: ConnectOptions = {}) {
-    this.url = url
-    this.#queue = new Queue(options.maxQueued ?? 1000, options.maxQueuedBytes ?? 1_048_576)
-    this.#socket = reconnectingSocket(url, options, (type, event) => {
-      if (type === 'open') {
-        this.#outgoing = options.outgoing?.() ?? unchanged
-        for (const data of this.#queue.drain()) this.#socket.send(this.#outgoing(data))
-      }
-      if (this.state === 'closed') this.#queue.drain()
-      this.#listeners.emit(type, event)
-    })
-  }
-
-  get state(): ConnectionState {
-    return this.#socket.state
-  }
-
+  readonly state: ConnectionState
   /** Messages that wait for a connection. */
-  get queued(): number {
-    return this.#queue.length
-  }
-
+  readonly queued: number
   /** Bytes that the platform has not sent yet. */
-  get bufferedAmount(): number {
-    return this.#socket.bufferedAmount
-  }
-
+  readonly bufferedAmount: number
   /**
    * Adds a listener. An error that a listener throws is reported as an uncaught error and does not reach other listeners.
    *
    * @returns removes the listener.
    */
-  on<E extends keyof ConnectionEvents>(type: E, listener: (event: ConnectionEvents[E]) => void): () => void {
-    return this.#listeners.add(type, listener)
-  }
-
+  on<E extends keyof ConnectionEvents>(type: E, listener: (event: ConnectionEvents[E]) => void): () => void
   /**
    * Sends a message, or queues it while there is no connection.
    *
    * @returns `false`: the connection is closed or the queue is full, and the message is discarded.
    * @throws TypeError when the data is neither a string, an ArrayBuffer nor a view.
    */
-  send(data: Sendable): boolean {
-    return this.sendNow(data) || (this.state !== 'closed' && this.#queue.add(data))
-  }
-
+  send(data: Sendable): boolean
   /** As `send`, but returns `false` while there is no connection, for messages that would be useless later. */
-  sendNow(data: Sendable): boolean {
-    if (typeof data !== 'string' && !(data instanceof ArrayBuffer) && !ArrayBuffer.isView(data))
-      throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
-    return this.state === 'open' && this.#socket.send(this.#outgoing(data))
-  }
-
+  sendNow(data: Sendable): boolean
   /**
    * Closes the connection, discards queued messages and does not reconnect.
    *
+   * @param code - default: 1000.
    * @throws as `WebSocket.close` for an invalid code or reason; the connection then stays open.
    */
-  close(code = 1000, reason = ''): void {
-    this.#socket.close(code, reason)
-    this.#queue.drain()
+  close(code?: number, reason?: string): void
+}
+
+/**
+ * Connects, and reconnects when the connection breaks.
+ *
+ * @param url - `ws:` or `wss:`.
+ * @param codeOf - the close code of our server with the meaning of another protocol's.
+ * @example
+ * const connection = connect('wss://example.com')
+ * connection.on('message', show)
+ * connection.send('hello')
+ */
+export function connect(
+  url: string | URL,
+  options: ConnectOptions = {},
+  codeOf?: (code: number) => number,
+): Connection & Pick<ReconnectingSocket, 'drop'> {
+  const { maxQueued = 1000, maxQueuedBytes = 1_048_576, outgoing } = options
+  const queue = queueOf(maxQueued, maxQueuedBytes)
+  const { add: on, emit } = listeners<ConnectionEvents>()
+  let convert = unchanged
+  const socket = reconnectingSocket(
+    String(url),
+    options,
+    (type, event) => {
+      if (type === 'open') {
+        convert = outgoing?.() ?? unchanged
+        for (const data of queue.drain()) socket.send(convert(data))
+      }
+      if (socket.state === 'closed') queue.drain()
+      emit(type, event)
+    },
+    codeOf,
+  )
+
+  function sendNow(data: Sendable): boolean {
+    if (typeof data !== 'string' && !(data instanceof ArrayBuffer) && !ArrayBuffer.isView(data))
+      throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
+    return socket.state === 'open' && socket.send(convert(data))
   }
+
+  // The state and the methods that are the same.
+  const own = {
+    url: String(url),
+    get queued() {
+      return queue.length
+    },
+    on,
+    send: (data: Sendable) => sendNow(data) || (socket.state !== 'closed' && queue.add(data)),
+    sendNow,
+    close(code?: number, reason?: string) {
+      socket.close(code, reason)
+      queue.drain()
+    },
+  }
+  return Object.setPrototypeOf(own, socket)
 }
 
 const unchanged = (data: Sendable): Sendable => data

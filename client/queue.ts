@@ -2,36 +2,28 @@
 export type Sendable = string | ArrayBuffer | Uint8Array
 
 /** Messages that wait for a connection, in order, within a number of messages and of bytes. */
-export class Queue {
-  readonly #maxMessages: number
-  readonly #maxBytes: number
-  #messages: Sendable[] = []
-  #bytes = 0
-
-  constructor(maxMessages: number, maxBytes: number) {
-    this.#maxMessages = maxMessages
-    this.#maxBytes = maxBytes
-  }
-
-  get length(): number {
-    return this.#messages.length
-  }
-
-  /** @returns `false`: the queue is full. */
-  add(data: Sendable): boolean {
-    const size = sizeOf(data)
-    if (this.#messages.length >= this.#maxMessages || this.#bytes + size > this.#maxBytes) return false
-    this.#messages.push(data)
-    this.#bytes += size
-    return true
-  }
-
-  /** Removes all messages and returns them. */
-  drain(): readonly Sendable[] {
-    const messages = this.#messages
-    this.#messages = []
-    this.#bytes = 0
-    return messages
+export function queueOf(maxMessages: number, maxBytes: number) {
+  let messages: Sendable[] = []
+  let bytes = 0
+  return {
+    get length(): number {
+      return messages.length
+    },
+    /** @returns `false`: the queue is full. */
+    add(data: Sendable): boolean {
+      const size = sizeOf(data)
+      if (messages.length >= maxMessages || bytes + size > maxBytes) return false
+      messages.push(data)
+      bytes += size
+      return true
+    },
+    /** Removes all messages and returns them. */
+    drain(): readonly Sendable[] {
+      const drained = messages
+      messages = []
+      bytes = 0
+      return drained
+    },
   }
 }
 

@@ -6,12 +6,12 @@ const STABLE = 5000
 /** Close codes after which a reconnect is useless: a normal end, errors of this client, and refusals. */
 const FINAL: readonly number[] = [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4403]
 /** Close code of a refused or expired token: only a new one helps. */
-const UNAUTHENTICATED = 4401
+export const UNAUTHENTICATED = 4401
 /** Subprotocols of this client, and of connections that are refused by a close code: browsers hide the status of a handshake. */
 const OWN = 'fws'
 const REFUSED = 'fws.refused'
 /** Close code without a Close frame: the connection broke, or was not made. */
-const LOST = 1006
+export const LOST = 1006
 /** `WebSocket.OPEN`. */
 const OPEN = 1
 
@@ -76,6 +76,7 @@ export type ReconnectingSocket = ReturnType<typeof reconnectingSocket>
  * A WebSocket that is replaced when it breaks.
  *
  * @param notify - called for each event, not before this function has returned; MUST NOT throw.
+ * @param codeOf - the close code of our server with the meaning of another protocol's.
  */
 export function reconnectingSocket(
   url: string,
@@ -91,6 +92,7 @@ export function reconnectingSocket(
     WebSocket = (globalThis as { WebSocket?: SocketClass }).WebSocket,
   }: SocketOptions,
   notify: <E extends keyof SocketEvents>(type: E, event: SocketEvents[E]) => void,
+  codeOf = (code: number) => code,
 ) {
   let state = 'connecting' as ConnectionState
   let socket: Socket | undefined
@@ -108,7 +110,7 @@ export function reconnectingSocket(
     state = 'connecting'
     const deadline = setTimeout(() => {
       if (socket) socket.close()
-      else lost({ code: LOST, reason: 'no subprotocols or token in time' })
+      else lost(LOST, 'no subprotocols or token in time')
     }, timeout)
     timer = deadline
     try {
@@ -118,10 +120,10 @@ export function reconnectingSocket(
       // The caller does not have the connection yet.
       await undefined
       if (timer !== deadline) return
-      if (!WebSocket) throw new Error('this platform has no WebSocket, pass one as an option')
+      if (!WebSocket) throw new Error('no WebSocket, pass one as an option')
       listen(new WebSocket(url, offered))
     } catch (error) {
-      if (timer === deadline) lost({ code: LOST, reason: `${(error as Error)?.message ?? error}` })
+      if (timer === deadline) lost(LOST, `${(error as Error)?.message ?? error}`)
     }
   }
 
@@ -144,7 +146,7 @@ export function reconnectingSocket(
       if (socket !== opening) return
       // The server may be down, or select no subprotocol: the next attempt tries the other offer.
       if (state === 'connecting' && event.code !== UNAUTHENTICATED) offers = refusals && !offers
-      lost(event)
+      lost(event.code, event.reason)
     }
     // A `close` event follows, with the code and the reason; in Node 22 not after a failed handshake.
     socket.onerror = () => {
@@ -153,7 +155,7 @@ export function reconnectingSocket(
     socket.onclose = handleEnd
   }
 
-  function lost({ code, reason }: { readonly code: number; readonly reason: string }): void {
+  function lost(code: number, reason: string): void {
     clearTimeout(timer)
     socket = undefined
     if (state === 'open' && Date.now() - openedAt >= STABLE) {
@@ -161,11 +163,12 @@ export function reconnectingSocket(
       wasRefused = false
     }
     let retryIn: number | undefined
-    const isRefused = code === UNAUTHENTICATED
+    const meaning = codeOf(code)
+    const isRefused = meaning === UNAUTHENTICATED
     // A function may give a better token, once.
-    const isFinal = isRefused && (wasRefused || ![token, protocols].some(given => typeof given === 'function'))
+    const isHopeless = isRefused && (wasRefused || ![token, protocols].some(given => typeof given === 'function'))
     wasRefused = isRefused
-    if (state === 'closed' || isFinal || FINAL.includes(code) || attempt + 1 >= attempts) end()
+    if (state === 'closed' || isHopeless || FINAL.includes(meaning) || attempt + 1 >= attempts) end()
     else {
       retryIn = delayBefore(attempt++, firstDelay, maxDelay)
       state = 'waiting'
@@ -187,6 +190,15 @@ export function reconnectingSocket(
     socket?.close(code, reason)
     end()
     if (!socket) notify('close', { code, reason, retryIn: undefined })
+  }
+
+  /** Replaces the open socket, as if the server had closed it. */
+  function drop(code: number, reason: string): void {
+    if (!socket) return
+    // A dead server does not answer the Close frame.
+    socket.onmessage = null
+    socket.close()
+    lost(code, reason)
   }
 
   const abort = () => close()
@@ -211,5 +223,6 @@ export function reconnectingSocket(
       return true
     },
     close,
+    drop,
   }
 }

@@ -1,6 +1,5 @@
 import type { Id } from '../../protocols/clever-show/frame.ts'
 import { cut, type Kwargs, type Request } from '../../protocols/clever-show/message.ts'
-import { addTo } from '../listeners.ts'
 import { MessagingError } from './error.ts'
 import { type Action, encode } from './format.ts'
 import { overload } from './overload.ts'
@@ -143,5 +142,14 @@ function failureOf(error: unknown): NonNullable<Result['error']> {
     return { code: cut(`${code}`), message: cut(`${message}`) }
   } catch {
     return { code: 'failed', message: 'the error has no string form' }
+  }
+}
+
+/** Adds an item to the set of a name; empty sets are deleted. @returns removes the item. */
+function addTo<K, T>(sets: Map<K, Set<T>>, name: K, item: T): () => void {
+  const set = sets.get(name) ?? new Set()
+  sets.set(name, set.add(item))
+  return () => {
+    if (set.delete(item) && set.size === 0) sets.delete(name)
   }
 }

@@ -4,7 +4,7 @@ import { createServer as createTcp } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
 import { delayBefore } from '../../client/backoff.ts'
 import { type ConnectionEvents, type ConnectOptions, connect } from '../../client/node.ts'
-import { Queue } from '../../client/queue.ts'
+import { queueOf } from '../../client/queue.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { FOREIGN, foreignServer } from '../support/foreign-servers.ts'
 import { serve, until } from '../support/peer.ts'
@@ -330,7 +330,7 @@ describe('a connection', () => {
 
 describe('the queue of a connection', () => {
   it('accepts no more than its messages and bytes', () => {
-    const queue = new Queue(2, 100)
+    const queue = queueOf(2, 100)
     assert.deepEqual(
       ['a', 'b', 'c'].map(text => queue.add(text)),
       [true, true, false],
