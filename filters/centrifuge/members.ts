@@ -40,7 +40,7 @@ export function memberCommands(presence: Presence | undefined): Readonly<Record<
 export function listOf({ members, clients, users }: MemberPage): string {
   const listed = members.map(
     ({ client, user, info, since }) =>
-      `{${identityOf({ client, user })}${info === undefined ? '' : `,"info":${oneLine(info)}`},"since":${since}}`,
+      `{${identityOf({ client, user })}${info === undefined ? '' : `,"info":${info}`},"since":${since}}`,
   )
   return `{"members":[${listed.join(',')}],"clients":${clients},"users":${users}}`
 }
@@ -49,18 +49,15 @@ export function listOf({ members, clients, users }: MemberPage): string {
 export function changePush(channel: string, change: PresenceChange): string | undefined {
   const [kind, member] = 'join' in change ? ['join', change.join] : 'leave' in change ? ['leave', change.leave] : []
   if (member === undefined) return undefined
-  return `{"push":{"channel":${JSON.stringify(channel)},"${kind}":{"info":${infoOf(member)}}}}`
+  // The info of a change is a value, that of a list JSON as a string.
+  const info = member.info === undefined ? {} : { info: JSON.stringify(member.info) }
+  return `{"push":{"channel":${JSON.stringify(channel)},"${kind}":{"info":${infoOf({ ...member, ...info })}}}}`
 }
 
 function infoOf({ info, ...member }: Member): string {
-  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${oneLine(info)}`}}`
+  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${info}`}}`
 }
 
 function identityOf({ client, user }: Pick<Member, 'client' | 'user'>): string {
   return `"client":${JSON.stringify(client)},"user":${JSON.stringify(user)}`
-}
-
-/** Newlines separate messages. */
-function oneLine(json: string): string {
-  return json.replace(/[\r\n]/g, ' ')
 }
