@@ -167,7 +167,11 @@ export class Session implements Pinged {
     const request = method === undefined ? {} : command[method]
     const isRequest = typeof request === 'object' && request !== null
     if (method === 'send' && this.#isConnected && isRequest) {
-      this.#service.onSend((request as Request).data, this.client)
+      try {
+        this.#service.onSend((request as Request).data, this.client)
+      } catch (error) {
+        this.#service.onError(error, method)
+      }
       return undefined
     }
     const isValid = Number.isSafeInteger(id) && (id as number) > 0 && isRequest
@@ -228,7 +232,8 @@ export class Session implements Pinged {
     const connect: ConnectReply = {
       client: client.id,
       version: VERSION,
-      ...(ping > 0 && { ping, pong: true }),
+      // Clients of typed languages read a whole number.
+      ...(ping > 0 && { ping: Math.ceil(ping), pong: true }),
       ...expiryOf(user?.exp),
       ...(client.topics.size > 0 && { subs }),
     }

@@ -76,6 +76,16 @@ const BREAKS: readonly Break[] = [
     events: UNNOTICED,
   },
   {
+    what: 'Redis does not answer, and the connection breaks',
+    fault: async ({ redis, proxy, events }) => {
+      redis.pause()
+      proxy.cut()
+      await until(() => events().includes('error 100'), 'an error')
+      redis.resume()
+    },
+    events: ['= subscribed', '! 1', 'error 100', '= recovered'],
+  },
+  {
     what: 'messages between the nodes are lost',
     fault: ({ redis }) => redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub'),
     events: UNNOTICED,
@@ -160,7 +170,11 @@ async function run(t: TestContext, { what, fault, events, missed = 0, hasState, 
     known.add(data)
     log.push(`${data}`)
   })
-  const seenEvents = () => seen.filter(line => !/^\d+ \d+$/.test(line)).map(line => line.replace(', publications', ''))
+  const seenEvents = () =>
+    seen
+      .filter(line => !/^\d+ \d+$/.test(line))
+      .map(line => line.replace(', publications', ''))
+      .filter((line, i, all) => line !== all[i - 1])
   await until(() => seenEvents().some(line => line.startsWith('= ')), 'a subscription')
 
   let next = 0
