@@ -1,4 +1,5 @@
-import type { Access, Client, Drop, Host, OptionSpecs, Payload } from 'filtered-websocket'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Access, Client, Drop, Host, OptionSpecs, Payload, Server } from 'filtered-websocket'
 import {
   Heartbeat,
   inSlices,
@@ -8,6 +9,8 @@ import {
   readPattern,
   topicParts,
 } from 'filtered-websocket/kit'
+import { API_PATH, isApi, serverApi } from './centrifuge/api/api.ts'
+import { checkKeys } from './centrifuge/api/key.ts'
 import { Channels } from './centrifuge/channels.ts'
 import { Codecs } from './centrifuge/codec.ts'
 import { commandsOf, type Procedure } from './centrifuge/commands.ts'
@@ -19,6 +22,8 @@ import { tokenReader } from './centrifuge/tokens.ts'
 export const describe = 'Serve topics to the clients of Centrifugo, such as centrifuge-js'
 
 export const mayUse = ['jwt', 'presence']
+
+export const needs = ['values'] as const
 
 const PATH = '/connection/websocket'
 export const paths = [PATH]
@@ -52,6 +57,13 @@ export const options = {
     max: 3600,
     describe: 'Seconds between pings; a client that does not answer one is closed with 3012. 0 disables them',
   },
+  'centrifuge-api-key': {
+    type: 'array',
+    secret: true,
+    default: [],
+    describe:
+      'Keys of the server API at /api, of 16 characters or more: two while one replaces the other. Default: no server API',
+  },
 } as const satisfies OptionSpecs
 
 /** The api of `host.use('centrifuge')`. */
@@ -80,7 +92,8 @@ const JSON_PROTOCOL = 'centrifuge-json'
 const PROTOBUF = 'centrifuge-protobuf'
 
 /** Topics for clients of the Centrifugal client protocol, in JSON. Channels are topics of the same name. */
-export const setup = ({ options: chosen, limits, guards, log, every, find }: Host<typeof options>) => {
+export const setup = ({ options: chosen, limits, guards, log, storage, every, find }: Host<typeof options>) => {
+  const keys = checkKeys(chosen['centrifuge-api-key'])
   const jwt = find('jwt')
   const sessions = new Map<Client, Session>()
   const presence = find('presence')
@@ -127,10 +140,24 @@ export const setup = ({ options: chosen, limits, guards, log, every, find }: Hos
     onSend: handler => void sendHandlers.push(handler),
   }
 
+  const serveApi = serverApi({
+    keys,
+    maxBody: limits['max-payload'],
+    presence,
+    values: storage.values,
+    log,
+  })
+
   return {
+    paths: keys.length > 0 ? [API_PATH] : [],
+
+    request: (req: IncomingMessage, res: ServerResponse, server: Server) =>
+      isApi(req.url!) ? serveApi(req, res, server) : undefined,
+
     connect(client: Client): Drop | undefined {
       const { handshake } = client
       if (handshake?.kind !== 'websocket') return client.refuse(400, 'this path is for WebSockets')
+      if (isApi(handshake.url.pathname)) return client.refuse(405, 'this path is for POST requests', { Allow: 'POST' })
       const { protocols } = handshake
       if (protocols.includes(PROTOBUF) && !protocols.includes(JSON_PROTOCOL))
         return client.refuse(400, `${PROTOBUF} is not supported; use a client that speaks JSON`)

@@ -5,6 +5,7 @@ import {
   type Position,
   PRESENCE,
   type ReadRange,
+  type Server,
   type StreamEntry,
 } from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
@@ -50,7 +51,7 @@ export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly
     async history(client, request) {
       const channel = channelIn(request, true)
       if (!client.may('join', channel)) throw new CommandError(103)
-      return historyOf(client, channel, request)
+      return historyOf(client.server, channel, request)
     },
 
     async rpc(client, { method = '', data }) {
@@ -88,13 +89,18 @@ export function positionIn(given: unknown): Position {
   return { offset: offset as number, epoch }
 }
 
-async function historyOf(client: Client, channel: string, { limit = 0, since, reverse }: Request): Promise<string> {
+/** The publications of a channel. @throws (rejects) CommandError, or an error of the core. */
+export async function historyOf(
+  server: Server,
+  channel: string,
+  { limit = 0, since, reverse }: Request,
+): Promise<string> {
   if (!Number.isSafeInteger(limit) || (limit as number) < -1) throw new CommandError(107)
   const count = limit === -1 ? MAX_HISTORY : Math.min(limit as number, MAX_HISTORY)
   const from = since === undefined || since === null ? undefined : positionIn(since)
   const isReversed = reverse === true
   const bounds = { entries: Math.max(1, count), bytes: MAX_HISTORY_BYTES }
-  const read = (range: ReadRange) => client.server.read(channel, range)
+  const read = (range: ReadRange) => server.read(channel, range)
   let page = await read({ from: isReversed ? 'newest' : 'oldest', ...bounds })
   if (from !== undefined && count > 0) {
     const epoch = from.epoch === '' ? page.top.epoch : from.epoch

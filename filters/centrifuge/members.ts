@@ -54,8 +54,9 @@ export function changePush(channel: string, change: PresenceChange): string | un
   return `{"push":{"channel":${JSON.stringify(channel)},"${kind}":{"info":${infoOf({ ...member, ...info })}}}}`
 }
 
-function infoOf({ info, ...member }: Member): string {
-  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${info}`}}`
+/** A member as the protocol shows it. */
+export function infoOf({ info, ...member }: Member): string {
+  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${oneLine(info)}`}}`
 }
 
 function identityOf({ client, user }: Pick<Member, 'client' | 'user'>): string {

@@ -1,5 +1,5 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Awaitable, Client } from 'filtered-websocket'
+import { isSameSecret } from 'filtered-websocket/kit'
 import { isMap } from './envelope.ts'
 
 /**
@@ -44,7 +44,7 @@ export class Authenticator {
     const sent = isMap(credentials) ? credentials.secret : undefined
     if (this.#hooks.length > 0) return this.#runHooks(sent, client)
     const { secret, isOpen, isGuarded } = this.#rules
-    if (secret !== undefined) return typeof sent === 'string' && isSame(sent, secret)
+    if (secret !== undefined) return typeof sent === 'string' && isSameSecret(sent, secret)
     return isOpen || (isGuarded && client.identity !== undefined)
   }
 
@@ -71,10 +71,4 @@ export class Authenticator {
     }
     return true
   }
-}
-
-/** Compares in constant time, independent of the lengths. */
-function isSame(a: string, b: string): boolean {
-  const [first, second] = [a, b].map(text => createHash('sha256').update(text).digest())
-  return timingSafeEqual(first!, second!)
 }

@@ -276,6 +276,8 @@ export interface Server {
   read(topic: string, range: ReadRange): Promise<StreamPage>
   /** Forgets the entries of a kept topic up to a position. @throws (rejects) as `read` does. */
   trim(topic: string, upTo: Position): Promise<void>
+  /** Whether a topic is kept. */
+  keeps(topic: string): boolean
   /** Gauges of kept topics, such as `waiting_bytes`, `tail_bytes` and `followed`; empty if none is kept. */
   readonly streamGauges: Readonly<Record<string, number>>
   /**

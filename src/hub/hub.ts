@@ -176,6 +176,10 @@ export class Hub implements ClientHost {
     await this.kept!.trim(kept, upTo)
   }
 
+  keeps(topic: string): boolean {
+    return this.kept?.of(topic) !== undefined
+  }
+
   publishTo(topic: string, payload: Payload, how: PublishOptions = {}): Promise<Position | Drop | undefined> {
     return this.publishFor(undefined, topic, payload, how)
   }

@@ -18,6 +18,27 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /**
+ * Reads the body of a request. Returns `undefined` if it has more than `max` bytes; the rest is not read then.
+ *
+ * @throws (rejects) Error: the client has gone.
+ * @example
+ * const body = await readBody(req, 1_048_576)
+ * if (body === undefined) respond(res, 413, 'at most 1 MiB')
+ */
+export async function readBody(req: IncomingMessage, max: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  if (Number(req.headers['content-length']) > max) return undefined
+  // Otherwise the end of the loop would end the connection, before the answer.
+  for await (const chunk of req.iterator({ destroyOnReturn: false })) {
+    bytes += (chunk as Buffer).length
+    if (bytes > max) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+/**
  * Wraps the handler of an HTTP server so that a connection ends with the answer to a request whose body has not been read.
  *
  * Without it a peer holds its connection for as long as it sends its body, whatever the answer was. A handler that reads

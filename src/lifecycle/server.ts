@@ -31,7 +31,18 @@ import { Undo } from './undo.ts'
 
 const STDERR = 2
 /** Methods of a RunningServer that also work without their object: `const { close } = await createServer()`. */
-const BOUND = ['broadcast', 'publish', 'disconnect', 'stop', 'attach', 'admit', 'close', 'reload'] as const
+const BOUND = [
+  'broadcast',
+  'publish',
+  'publishTo',
+  'disconnect',
+  'unsubscribe',
+  'stop',
+  'attach',
+  'admit',
+  'close',
+  'reload',
+] as const
 /** Milliseconds of the longest timer in Node. */
 const MAX_TIMER = 2_147_483_647
 

@@ -59,6 +59,9 @@ export class ServerView implements Server {
   trim(topic: string, upTo: Position): Promise<void> {
     return this.#server.trim(topic, upTo)
   }
+  keeps(topic: string): boolean {
+    return this.#server.keeps(topic)
+  }
   publishTo(topic: string, payload: Payload, how?: PublishOptions): Promise<Position | Drop | undefined> {
     return this.#server.publishTo(topic, payload, how)
   }

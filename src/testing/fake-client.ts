@@ -70,6 +70,7 @@ export function fakeClient({
       checkPayload('publish', payload)
       client.published.push({ channel, payload })
     },
+    keeps: () => false,
     publishTo: (topic: string, payload: Payload, how?: PublishOptions) => client.publish(topic, payload, how),
     disconnect: (target: Target, code?: number) => void client.orders.push({ target, code }),
     unsubscribe: (target: Target, leave: string) => void client.orders.push({ target, leave }),

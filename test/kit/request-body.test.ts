@@ -7,11 +7,11 @@ import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { DROP, type FilterModule, type ServerOptions } from '../../src/index.ts'
-import { closeUnreadBodies, hasBody } from '../../src/kit/index.ts'
+import { closeUnreadBodies, hasBody, readBody, respond } from '../../src/kit/index.ts'
 import { selfSignedFiles } from '../support/certificates.ts'
 import { folder } from '../support/cli.ts'
 import { handshake } from '../support/frames.ts'
-import { Peer, serve, until } from '../support/peer.ts'
+import { Peer, raw, serve, until } from '../support/peer.ts'
 
 /** Milliseconds in which a connection must end: 2 s after its response, and more on a loaded machine. Node alone would end it after 300 s. */
 const SOON = 60_000
@@ -395,3 +395,29 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
 function deadline(ms: number, what: string): Promise<never> {
   return new Promise((_, reject) => setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms).unref())
 }
+
+describe('readBody', () => {
+  const body = 'x'.repeat(10)
+  for (const [what, text, answer] of [
+    ['a body of a known length', `${post('Content-Length: 10\r\n')}${body}`, /200 OK.*\n10\r/s],
+    [
+      'one in chunks',
+      `${post('Transfer-Encoding: chunked\r\n')}5\r\nxxxxx\r\n5\r\nxxxxx\r\n0\r\n\r\n`,
+      /200 OK.*\n10\r/s,
+    ],
+    ['no body', post(''), /200 OK.*\r\n1\r\n0\r/s],
+    ['a length beyond the bound', `${post('Content-Length: 11\r\n')}x`, /413 .*too large/s],
+    ['chunks beyond the bound', `${post('Transfer-Encoding: chunked\r\n')}b\r\n${body}x\r\n`, /413 .*too large/s],
+  ] as const) {
+    it(`reads ${what}`, async t => {
+      const { filter } = recording(async (req, res) => {
+        const read = await readBody(req, 10)
+        if (read === undefined) respond(res, 413, 'too large')
+        else res.writeHead(200, { Connection: 'close' }).end(`${read.length}`)
+        return DROP
+      })
+      const { url } = await serve(t, { filters: [filter] })
+      assert.match(await (await raw(url, text)).answer(), answer)
+    })
+  }
+})

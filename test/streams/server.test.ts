@@ -360,6 +360,10 @@ describe('client.publish', () => {
     const { server, connect, ...made } = await serve(t, [{ publish, permit }])
     const ann = await connect()
     for (const topic of ['kept', 'other']) ann.client.join(topic)
+    assert.deepEqual(
+      ['kept', 'other', '@everyone'].map(topic => server.keeps(topic)),
+      [true, false, false],
+    )
     const first = await server.publishTo('kept', 'hi', { key: 'order 7' })
     assert.equal((first as Position).offset, 1)
     assert.deepEqual(await server.publishTo('kept', 'hi', { key: 'order 7' }), first)
