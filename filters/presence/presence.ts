@@ -4,7 +4,7 @@ import type { ListOptions, MemberPage, PresenceApi, PresenceChange, PresenceCoun
 import { clientsIn } from './attributes.ts'
 import { type Description, readDescription } from './description.ts'
 import { Nodes } from './nodes.ts'
-import { checkList, pageOf } from './page.ts'
+import { pageOf, readRange } from './page.ts'
 import { type TopicHost, TopicPresence } from './topic.ts'
 import { Watches } from './watches.ts'
 
@@ -72,6 +72,11 @@ export class Presence implements PresenceApi {
     })
   }
 
+  /** Id of this node in the records of its clients. */
+  get node(): string {
+    return this.#nodes.id
+  }
+
   async start(server: Server): Promise<void> {
     this.#server = server
     this.#watches = new Watches(server, err =>
@@ -111,8 +116,8 @@ export class Presence implements PresenceApi {
   }
 
   async list(topic: string, how: ListOptions = {}): Promise<MemberPage> {
-    checkList(how)
-    return pageOf(await this.#of(topic).page(), how)
+    const range = readRange(how)
+    return pageOf(await this.#of(topic).page(), range)
   }
 
   async count(topic: string): Promise<PresenceCount> {

@@ -68,6 +68,8 @@ export class TopicPresence {
   #epoch: string | undefined
   /** Mark of the last look that is still to be done. */
   #lookAsked: number | undefined
+  /** A call has failed, and its changes may be stored: attributes are compared even where this node sees nothing to change. */
+  #isUncertain = false
   #hasUnsure = false
   #isRunning = false
   #isStopped = false
@@ -212,14 +214,17 @@ export class TopicPresence {
       try {
         const draft = this.#draft()
         if (!draft.isEmpty) await this.#send(draft)
-        else if (this.#hasDead) await this.#takeOver()
         else {
-          this.#drop(draft)
-          break
+          this.#drop(draft, this.#marks)
+          if (this.#changed.size === 0) {
+            if (!this.#hasDead) break
+            await this.#takeOver()
+          }
         }
         pause = MIN_PAUSE_MS
       } catch (error) {
         this.#host.failed(error, this.topic)
+        this.#isUncertain = true
         this.#endWaiting(error)
         await sleep(pause, undefined, { ref: false })
         pause = Math.min(MAX_PAUSE_MS, 2 * pause)
@@ -247,7 +252,7 @@ export class TopicPresence {
       if (due <= now || this.#orphans.has(user)) draft.settle(user)
     }
     for (const node of this.#gone) draft.forget(node)
-    if (this.#lookAsked !== undefined) draft.look()
+    if (this.#lookAsked !== undefined || this.#isUncertain) draft.look()
     draft.finish()
     return draft
   }
@@ -265,7 +270,7 @@ export class TopicPresence {
 
   async #send(draft: Draft): Promise<void> {
     const { when, set, entries } = draft
-    const looked = this.#lookAsked
+    const mark = this.#marks
     const outcome = await this.#host.server().append(this.stream, entries, { when, set })
     if (!this.#seeEpoch('position' in outcome ? outcome.position : outcome.top)) return
     if ('refused' in outcome) {
@@ -275,13 +280,13 @@ export class TopicPresence {
     } else {
       for (const [key, value] of Object.entries(set)) this.#setKnown(key, value)
     }
-    if (this.#lookAsked === looked) this.#lookAsked = undefined
-    this.#drop(draft)
+    if (this.#lookAsked !== undefined && this.#lookAsked <= mark) this.#lookAsked = undefined
+    this.#drop(draft, mark)
   }
 
-  /** What a draft has changed is done. */
-  #drop({ clients, users, set }: Draft): void {
-    for (const [client, member] of clients) if (this.#local.get(client) === member) this.#changed.delete(client)
+  /** What a draft has changed is done, but for changes after `mark`. */
+  #drop({ clients, users, set }: Draft, mark: number): void {
+    for (const client of clients.keys()) if (this.#changed.get(client)! <= mark) this.#changed.delete(client)
     for (const user of users) {
       this.#leaving.delete(user)
       this.#orphans.delete(user)
@@ -297,6 +302,7 @@ export class TopicPresence {
         this.#known.delete(memberKey(client))
     }
     this.#gone.clear()
+    if (this.#changed.size === 0) this.#isUncertain = false
     this.#seeTotals()
     const [firstChanged = Number.POSITIVE_INFINITY] = this.#changed.values()
     const oldest = Math.min(firstChanged, this.#lookAsked ?? Number.POSITIVE_INFINITY)

@@ -312,7 +312,14 @@ describe('the api', () => {
     assert.deepEqual([...ann.topics], ['rooms'])
   })
 
-  for (const how of [{ limit: 0 }, { limit: 10_001 }, { limit: 1.5 }, { after: 7 }] as const)
+  for (const how of [
+    { limit: 0 },
+    { limit: 10_001 },
+    { limit: 1.5 },
+    { after: 7 },
+    { after: 'ann' },
+    { after: '[1,2]' },
+  ] as const)
     it(`refuses a list with ${JSON.stringify(how)}`, async t => {
       const { api } = await room(t)
       await assert.rejects(api.list('room', how as never), { code: 'ERR_STATE', message: /^list\(\) takes a limit / })
