@@ -56,7 +56,7 @@ export function changePush(channel: string, change: PresenceChange): string | un
 
 /** A member as the protocol shows it. */
 export function infoOf({ info, ...member }: Member): string {
-  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${oneLine(info)}`}}`
+  return `{${identityOf(member)}${info === undefined ? '' : `,"conn_info":${info}`}}`
 }
 
 function identityOf({ client, user }: Pick<Member, 'client' | 'user'>): string {
