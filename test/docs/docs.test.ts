@@ -4,12 +4,17 @@ import { dirname, join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 import { root } from '../support/root.ts'
 
-const pages = readdirSync(root, { recursive: true, withFileTypes: true })
-  .map(entry => relative(root, join(entry.parentPath, entry.name)))
-  .filter(path => path.endsWith('.md') && !/(^|\/)(node_modules|dist|\.build)\//.test(path))
+const pages = readdirSync(root, { withFileTypes: true })
+  .filter(({ name }) => !/^(node_modules|dist|\..*)$/.test(name))
+  .flatMap(entry => (entry.isDirectory() ? inside(entry.name) : entry.name))
+  .filter(path => path.endsWith('.md') && !/\bnode_modules\//.test(path))
 const textOf = (page: string) => readFileSync(join(root, page), 'utf8')
 /** Without code. */
 const proseOf = (page: string) => textOf(page).replace(/^```[\s\S]*?^```$|`[^`]*`/gm, '`')
+
+function inside(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(path => join(folder, path))
+}
 
 /** Anchors of a page, as GitHub makes them of its headings. */
 function anchorsOf(page: string): string[] {
