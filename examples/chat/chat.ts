@@ -1,121 +1,75 @@
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Client, Drop, Payload } from 'filtered-websocket'
+import { type Access, type Client, DROP, type Drop, type Publication } from 'filtered-websocket'
+import type {} from '../../filters/jwt.ts'
 
+export const describe = 'Rooms of the chat: who writes, what and when'
+
+/** Other filters rely on the identity. */
+export const stage = 'guard'
+
+const ROOM = /^chat\/[\p{L}\p{N}_-]{1,32}$/u
 const NAME = /^[\p{L}\p{N}_-]{1,20}$/u
-/** UTF-16 units, as an input's `maxlength` counts. */
+/** UTF-16 units, as the `maxlength` of an input counts. */
 const MAX_TEXT = 500
+const SECRET = /^[\w-]{22}$/
+const COOKIE = 'Path=/; Max-Age=31536000; SameSite=Strict'
 
 /**
- * One room and its page. A client sends strings: messages, and commands, which start with `/`. It gets JSON: messages as
- * `{from, text, at}`, notices as `{text, at}`, with `you` after a change of its name and `here` after a change of the number of
- * clients, and `{error, message}` for a string that is refused. `at` is an ISO 8601 time.
+ * Gives each browser a secret in a cookie that scripts cannot read. Its hash is the public id of the person, which they can: it proves
+ * that messages come from one browser. The name is what the person says.
  */
-export const setup = () => {
-  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
-  const page = read('./page.html').replace('/* theme.css */', () => read('../theme/theme.css'))
-  const headers = headersFor(page)
-  const names = new Map<Client, string>()
-  const taken = new Set<string>()
-  let guests = 0
-
-  function rename(client: Client, name: string): void {
-    taken.delete(names.get(client)?.toLowerCase() ?? '')
-    taken.add(name.toLowerCase())
-    names.set(client, name)
-  }
-
-  function nick(client: Client, wanted: string): Drop | undefined {
-    if (!NAME.test(wanted))
-      return refuse(client, 'invalid name', `a name is 1 to 20 letters, digits, _ or -, received "${brief(wanted)}"`)
-    if (taken.has(wanted.toLowerCase()))
-      return refuse(client, 'invalid name', `${wanted} is taken; choose another name`)
-    const before = names.get(client)
-    rename(client, wanted)
-    client.send(encode({ you: wanted, text: `you are ${wanted} now` }))
-    client.server.broadcast(encode({ text: `${before} is ${wanted} now` }), { except: client })
-    return undefined
-  }
-
-  function run(client: Client, line: string): Drop | undefined {
-    const [, command, argument] = /^(\S+)\s*(.*)$/s.exec(line)!
-    if (command!.toLowerCase() === '/nick') return nick(client, argument!)
-    return refuse(client, 'unknown command', `unknown command ${brief(command!)}; /nick NAME changes your name`)
-  }
-
-  return {
-    request(req: IncomingMessage, res: ServerResponse) {
-      if (req.method === 'GET' && req.url?.split('?')[0] === '/') return res.writeHead(200, headers).end(page)
-    },
-
-    open(client: Client) {
-      do guests++
-      while (taken.has(`guest-${guests}`))
-      const name = `guest-${guests}`
-      rename(client, name)
-      client.send(encode({ you: name, here: names.size, text: `you are ${name}; /nick NAME to change that` }))
-      client.server.broadcast(encode({ here: names.size, text: `${name} joined` }), { except: client })
-    },
-
-    message(payload: Payload, client: Client) {
-      if (typeof payload !== 'string') return client.drop('binary')
-      const text = payload.trim()
-      if (text === '') return client.drop('empty')
-      if (text.length > MAX_TEXT)
-        return refuse(client, 'too long', `at most ${MAX_TEXT} characters, received ${text.length}`)
-      if (text.startsWith('/')) return run(client, text)
-      // Also to the sender, so that all clients see the same order.
-      client.server.broadcast(encode({ from: names.get(client), text }))
-    },
-
-    disconnect(client: Client) {
-      const name = names.get(client)
-      // The open handler may not have run.
-      if (name === undefined) return
-      names.delete(client)
-      taken.delete(name.toLowerCase())
-      client.server.broadcast(encode({ here: names.size, text: `${name} left` }))
-    },
-  }
+export function request(req: IncomingMessage, res: ServerResponse): void {
+  if (req.method !== 'GET' || SECRET.test(cookiesOf(req.headers.cookie).get('chat_secret') ?? '')) return
+  const secret = randomBytes(16).toString('base64url')
+  res.setHeader('Set-Cookie', [`chat_secret=${secret}; HttpOnly; ${COOKIE}`, `chat_id=${idOf(secret)}; ${COOKIE}`])
 }
 
-function encode(message: Readonly<Record<string, unknown>>): string {
-  return JSON.stringify({ ...message, at: new Date().toISOString() })
+export function connect(client: Client): Drop | undefined {
+  const cookies = cookiesOf(client.handshake?.headers.cookie)
+  const secret = cookies.get('chat_secret') ?? ''
+  if (!SECRET.test(secret)) return client.refuse(403, 'without the cookie of the page')
+  const id = idOf(secret)
+  const name = cookies.get('chat_name') ?? ''
+  client.identity = id
+  // As filter jwt does: others in a room see `info`.
+  client.state.user = { sub: id, info: { name: NAME.test(name) ? name : `guest-${id.slice(0, 4)}` } }
+  return undefined
 }
 
-/** A received string as an error shows it. */
-function brief(text: string): string {
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text
-}
+export const permit = ({ topic = '' }: Access) => ROOM.test(topic)
 
-function refuse(client: Client, error: string, message: string): Drop {
-  client.sendJson({ error, message })
-  return client.drop(error)
-}
-
-/** The Content-Security-Policy allows only the style and the script of the page, by their hashes. */
-function headersFor(page: string): Record<string, string | number> {
-  const hash = (tag: string) => {
-    const body = page.split(`<${tag}>`)[1]!.split(`</${tag}>`)[0]!
-    return `'sha256-${createHash('sha256').update(body).digest('base64')}'`
+/** Clients publish a string, or `{name}` when they take another name. The server adds who and when. */
+export function publish({ payload }: Publication, from: Client | undefined): string | Drop {
+  const said: unknown = JSON.parse(payload.toString())
+  const { sub: id, info } = from?.state.user ?? { info: { name: 'server' } }
+  const { name } = info as { name: string }
+  const at = Date.now()
+  if (typeof said === 'string') {
+    const text = said.trim()
+    return text !== '' && text.length <= MAX_TEXT ? JSON.stringify({ id, name, text, at }) : DROP
   }
-  return {
-    'Content-Type': 'text/html; charset=utf-8',
-    'Content-Length': Buffer.byteLength(page),
-    'Content-Security-Policy': [
-      "default-src 'none'",
-      `script-src ${hash('script')}`,
-      `style-src ${hash('style')}`,
-      "connect-src 'self'",
-      'img-src data:',
-      "base-uri 'none'",
-      "form-action 'none'",
-      "frame-ancestors 'none'",
-      "require-trusted-types-for 'script'",
-    ].join('; '),
-    'X-Content-Type-Options': 'nosniff',
-    'Referrer-Policy': 'no-referrer',
-    'Cache-Control': 'no-cache',
+  const { name: next } = Object(said)
+  return typeof next === 'string' && NAME.test(next) ? JSON.stringify({ id, name: next, was: name, at }) : DROP
+}
+
+function idOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex').slice(0, 12)
+}
+
+function cookiesOf(header = ''): ReadonlyMap<string, string> {
+  return new Map(
+    header.split(/; */).map(pair => {
+      const at = pair.indexOf('=')
+      return [pair.slice(0, at), decoded(pair.slice(at + 1))]
+    }),
+  )
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return ''
   }
 }

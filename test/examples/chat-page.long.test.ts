@@ -1,155 +1,267 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { describe, it, type TestContext } from 'node:test'
-import type { BrowserContextOptions, Page } from 'playwright-core'
-import { PHONE_CONTEXT, skipWithoutBrowser, suiteBrowser, UNREACHABLE, watched } from '../support/browser.ts'
+import { describe, it } from 'node:test'
+import type { BrowserContext, BrowserContextOptions } from 'playwright-core'
+import {
+  DESKTOP,
+  PHONE_CONTEXT,
+  screenshot,
+  skipWithoutBrowser,
+  suiteBrowser,
+  UNREACHABLE,
+  watched,
+} from '../support/browser.ts'
+import { launch, type Test } from '../support/cli.ts'
 import { borderContrast } from '../support/contrast.ts'
-import { Peer, serve, until } from '../support/peer.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
+import { until } from '../support/peer.ts'
+import { skipWithoutOwn, startRedis } from '../support/redis.ts'
 import { root } from '../support/root.ts'
 
-const CHAT = join(root, 'examples/chat/chat.ts')
+const ARGV = ['-c', join(root, 'examples/chat/config.json')]
+const LONG = 'W'.repeat(500)
+const portOf = ({ url }: { readonly url: string }) => Number(new URL(url).port)
 
 describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, () => {
   const chromium = suiteBrowser()
 
-  async function enter(t: TestContext, context: BrowserContextOptions = {}, rateLimit = {}) {
-    const server = await serve(t, { filters: [['rate-limit', rateLimit], CHAT] })
-    const page = watched(t, await (await chromium().newContext(context)).newPage(), UNREACHABLE)
-    await page.goto(server.url.replace('ws:', 'http:'))
-    await page.waitForSelector('.online')
-    return { server, page, alert: page.getByRole('alert'), line: page.getByRole('textbox', { name: 'Message' }) }
+  const start = (t: Test, ...argv: string[]) => launch(t, [...ARGV, '-p', '0', ...argv])
+
+  /** A window of a person, who has a name. */
+  async function enter(t: Test, url: string, name = '', options: BrowserContextOptions = {}) {
+    const context = await chromium().newContext({ locale: 'en-US', timezoneId: 'Asia/Kolkata', ...options })
+    const person = await tab(t, context, url)
+    if (name !== '') await rename(person, name)
+    return { ...person, context }
   }
 
-  it('shows the answer to a refused message next to the input, until the next message', async t => {
-    const { page, alert, line } = await enter(t)
-    for (const [text, answer] of [
-      ['/help', 'unknown command /help; /nick NAME changes your name'],
-      ['/NICKS ann', 'unknown command /NICKS; /nick NAME changes your name'],
-      ['/', 'unknown command /; /nick NAME changes your name'],
-      ['/<img src=x>', 'unknown command /<img; /nick NAME changes your name'],
-      ['/nick', 'a name is 1 to 20 letters, digits, _ or -, received ""'],
-      ['/nick two words', 'a name is 1 to 20 letters, digits, _ or -, received "two words"'],
-      ['/nick GUEST-1', 'GUEST-1 is taken; choose another name'],
-    ] as const) {
+  async function tab(t: Test, context: BrowserContext, url: string) {
+    const page = watched(t, await context.newPage(), UNREACHABLE)
+    await page.goto(url.replace('ws:', 'http:'))
+    await page.waitForSelector('.online')
+    const line = page.getByRole('textbox', { name: 'Message' })
+    await page.locator('#people li').first().waitFor()
+    return { page, line, alert: page.getByRole('alert'), name: page.getByRole('textbox', { name: 'Name' }) }
+  }
+
+  type Person = Awaited<ReturnType<typeof tab>>
+
+  async function rename({ page, name }: Person, to: string) {
+    await name.fill(to)
+    await name.press('Enter')
+    await page.locator('#people .me', { hasText: to }).waitFor()
+  }
+
+  async function say({ line }: Person, ...texts: string[]) {
+    for (const text of texts) {
       await line.fill(text)
       await line.press('Enter')
-      await alert.filter({ hasText: answer }).waitFor()
-      assert.equal(await alert.textContent(), answer)
-      assert.equal(await line.inputValue(), '')
-      assert.equal(await line.evaluate('document.activeElement.id'), 'line')
     }
-    await line.fill('hello')
-    await line.press('Enter')
-    await page.locator('.mine').waitFor()
-    assert.equal(await alert.textContent(), '')
-    assert.equal(await page.locator('#log p').count(), 2)
-  })
-
-  for (const warning of ['text', 'json']) {
-    it(`shows the warning of rate-limit as ${warning} there too`, async t => {
-      const { alert, line } = await enter(t, {}, { messages: 1, warning })
-      for (const text of ['one', 'two']) {
-        await line.fill(text)
-        await line.press('Enter')
-      }
-      await alert.filter({ hasText: /more than 1 messages .* a second; slow down or be closed$/ }).waitFor()
-    })
   }
 
-  it('shows each message and notice with its time, as the language and the time zone of the browser write it', async t => {
-    const { server, page } = await enter(t, { locale: 'en-US', timezoneId: 'Asia/Kolkata' })
-    const bob = await Peer.open(server.url)
-    const texts = ['hello', 'again', 'مرحبا', '12:00 PM', '👩‍👩‍👧', 'x'.repeat(500)]
-    for (const text of ['/nick bob', ...texts]) bob.send(text)
-    await page.locator('#log p').nth(8).waitFor()
-    const times = await page.evaluate<
-      [string, string, string][]
-    >(`[...document.querySelectorAll('#log p')].map(item => {
-      const time = item.querySelector('time')
-      return [item.textContent, time.dateTime, time.textContent]
+  const lines = ({ page }: Person) =>
+    page.evaluate<string[]>(`[...document.querySelectorAll('#log p')].map(item => {
+      const copy = item.cloneNode(true)
+      copy.querySelector('time')?.remove()
+      return copy.textContent.trim()
     })`)
-    const expected = ['you are guest-1; /nick NAME to change that', 'guest-2 joined', 'guest-2 is bob now']
-    for (const [index, text] of [...expected, ...texts.map(text => `bob${text}`)].entries()) {
-      const [shown, at, time] = times[index]!
-      const local = new Date(at).toLocaleTimeString('en-US', { timeStyle: 'short', timeZone: 'Asia/Kolkata' })
-      assert.equal(time, local)
-      assert.equal(shown, `${text}\u00a0 ${local}`)
+
+  async function shows(person: Person, expected: readonly string[]) {
+    await until(async () => (await lines(person)).length >= expected.length, `${expected.length} lines`)
+    assert.deepEqual(await lines(person), expected)
+  }
+
+  it('loses nothing over a reload, and shows a person with two tabs once', async t => {
+    const { url } = await start(t)
+    const ann = await enter(t, url, 'ann')
+    const bob = await enter(t, url, 'bob')
+    await say(ann, 'hello', '<b>again</b>', 'مرحبا')
+    const said = ['annhello', 'ann<b>again</b>', 'annمرحبا']
+    const guests = (await lines(ann)).slice(0, 2)
+    assert.match(guests.join(), /^guest-[0-9a-f]{4} is ann now,guest-[0-9a-f]{4} is bob now$/)
+    for (const person of [ann, bob]) await shows(person, [...guests, ...said])
+    await bob.page.reload()
+    await shows(bob, [...guests, ...said])
+    const second = await tab(t, ann.context, url)
+    await shows(second, [...guests, ...said])
+    for (const { page } of [ann, bob, second])
+      assert.deepEqual(await page.locator('#people li').allTextContents(), ['ann', 'bob'])
+    await rename(second, 'anna')
+    for (const person of [ann, bob, second]) {
+      await person.page.locator('#people', { hasText: 'anna' }).waitFor()
+      await shows(person, [...guests, ...said, 'ann is anna now'])
     }
+    await say(ann, 'from the first tab')
+    await shows(bob, [...guests, ...said, 'ann is anna now', 'annafrom the first tab'])
   })
 
-  it('keeps what it cannot send, says so, and sends it on request when it is online again', async t => {
-    const { server, page, alert, line } = await enter(t)
-    await server.close()
-    await page.locator('#status', { hasText: 'offline, trying again' }).waitFor()
-    const notSent = 'not sent: no connection; send it again when this page is online'
-    const button = page.getByRole('button', { name: 'Send' })
-    for (const send of [() => button.click(), () => line.press('Enter')]) {
-      await line.fill('/nick ann')
-      await send()
-      assert.equal(await alert.textContent(), notSent)
-      assert.equal(await line.inputValue(), '/nick ann')
+  it('shows nothing of a node that is killed, and everything that was said', {
+    skip: skipWithoutOwn,
+  }, async t => {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    const storage = ['--storage', 'redis', '--redis-url', redis.url, '--presence-lease', '1']
+    const [first, second] = [await start(t, ...storage), await start(t, ...storage)]
+    const upstream = { host: '127.0.0.1', port: portOf(first) }
+    const balancer = await startFaultProxy(upstream)
+    t.after(() => balancer.stop())
+    const ann = await enter(t, `ws://127.0.0.1:${balancer.port}`, 'ann')
+    const bob = await enter(t, second.url, 'bob')
+    await say(ann, 'before')
+    await ann.page.locator('#people', { hasText: 'bob' }).waitFor()
+    const before = await lines(ann)
+    await ann.page.evaluate(`{
+      window.changes = []
+      const note = () => changes.push(document.querySelector('#status').textContent + document.querySelector('#people').textContent)
+      for (const id of ['status', 'people']) new MutationObserver(note).observe(document.getElementById(id), { childList: true })
+    }`)
+    upstream.port = portOf(second)
+    await first.kill()
+    await say(bob, 'meanwhile')
+    await say(ann, 'to the other node')
+    await until(async () => (await lines(ann)).length === before.length + 2, 'both messages')
+    const after = (await lines(ann)).slice(before.length)
+    assert.deepEqual(after.toSorted(), ['annto the other node', 'bobmeanwhile'])
+    await shows(bob, await lines(ann))
+    assert.deepEqual(
+      [...new Set(await ann.page.evaluate<string[]>('changes'))].filter(text => text !== 'onlineannbob'),
+      [],
+    )
+  })
+
+  it('says that it is offline after a while, and keeps what it cannot send', async t => {
+    const server = await start(t)
+    const ann = await enter(t, server.url, 'ann')
+    await server.kill()
+    await ann.page.locator('#status', { hasText: 'offline, trying again' }).waitFor()
+    assert.equal(await ann.page.locator('.online').count(), 0)
+    await say(ann, 'lost?')
+    await ann.alert.filter({ hasText: 'not sent: no answer to publish' }).waitFor()
+    assert.equal(await ann.line.inputValue(), 'lost?')
+    await launch(t, [...ARGV, '-p', `${portOf(server)}`])
+    await ann.page.waitForSelector('.online')
+    await ann.line.press('Enter')
+    await ann.page.locator('.mine', { hasText: 'lost?' }).waitFor()
+    // Without Redis the new process knows nothing of the history.
+    assert.deepEqual((await lines(ann)).slice(1), ['Messages may be missing here', 'annlost?'])
+    assert.equal(await ann.alert.textContent(), '')
+  })
+
+  it('has rooms by name, each with its people and messages', async t => {
+    const { url } = await start(t)
+    const ann = await enter(t, url, 'ann')
+    const bob = await enter(t, url, 'bob')
+    await say(ann, 'in the lobby')
+    await ann.page.getByRole('link', { name: 'garden' }).click()
+    await ann.page.locator('#count', { hasText: '1 here' }).waitFor()
+    await say(ann, 'in the garden')
+    await shows(ann, ['annin the garden'])
+    assert.equal((await lines(bob)).at(-1), 'annin the lobby')
+    await ann.page.getByRole('textbox', { name: 'Another room' }).fill('Küche')
+    await ann.page.getByRole('textbox', { name: 'Another room' }).press('Enter')
+    await ann.page.getByRole('link', { name: 'Küche' }).waitFor()
+    await shows(ann, [])
+    await ann.page.goBack()
+    await shows(ann, ['annin the garden'])
+    for (const [room, fragment] of [
+      ['two words', 'a room is'],
+      ['a/b', 'a room is'],
+    ] as const) {
+      await ann.page.getByRole('textbox', { name: 'Another room' }).fill(room)
+      await ann.page.getByRole('textbox', { name: 'Another room' }).press('Enter')
+      await ann.alert.filter({ hasText: fragment }).waitFor()
     }
-    await serve(t, { port: Number(new URL(server.url).port), filters: [CHAT] })
-    await page.waitForSelector('.online')
-    assert.equal(await alert.textContent(), '')
-    await line.press('Enter')
-    await page.locator('#status', { hasText: 'ann, 1 here' }).waitFor()
+    await ann.page.goto(`${url.replace('ws:', 'http:')}#two%20words`)
+    await ann.page.waitForURL(/#lobby$/)
+  })
+
+  it('shows the answer to a name that it refuses, and tells people with one name apart', async t => {
+    const { url } = await start(t)
+    const ann = await enter(t, url, 'ann')
+    await ann.name.fill('two words')
+    await ann.name.press('Enter')
+    await ann.alert.filter({ hasText: 'a name is 1 to 20 letters, digits, _ or -' }).waitFor()
+    const other = await enter(t, url)
+    await other.name.fill('ann')
+    await other.name.press('Enter')
+    await until(async () => {
+      const people = await ann.page.locator('#people li').allTextContents()
+      return people.length === 2 && people.every(name => /^ann [0-9a-f]{4}$/.test(name))
+    }, 'two people with parts of their ids')
+  })
+
+  it('shows each message with its time, as the language and the time zone of the browser write it', async t => {
+    const { url } = await start(t)
+    const ann = await enter(t, url)
+    await say(ann, 'hello')
+    await ann.page.locator('.mine').waitFor()
+    const [at, time] = await ann.page.evaluate<[string, string]>(
+      "(time => [time.dateTime, time.textContent])(document.querySelector('.mine time'))",
+    )
+    assert.equal(time, new Date(at).toLocaleTimeString('en-US', { timeStyle: 'short', timeZone: 'Asia/Kolkata' }))
   })
 
   it('shows that there are new messages below, and leads to them', async t => {
-    const { server, page, line } = await enter(t)
-    const bob = await Peer.open(server.url)
-    const lines = page.locator('#log p')
+    const { url } = await start(t)
+    const ann = await enter(t, url)
+    const bob = await enter(t, url)
+    const { page } = ann
     const newer = page.getByRole('button', { name: 'New messages' })
-    const isAtEnd = () => page.evaluate<boolean>('log.scrollHeight - log.scrollTop - log.clientHeight < 2')
-    const scrollUp = async () => {
-      await page.evaluate('log.scrollTop = 0')
-      await until(() => page.evaluate<boolean>('!atEnd'), 'the scroll event')
-    }
-    for (let number = 0; number < 40; number++) bob.send(`message ${number}`)
-    await lines.nth(41).waitFor()
-    assert.equal(await newer.isVisible(), false)
+    const isAtEnd = () =>
+      page.evaluate<boolean>(
+        "(log => log.scrollHeight - log.scrollTop - log.clientHeight < 2)(document.querySelector('#log'))",
+      )
+    for (let number = 0; number < 30; number++) await say(bob, `message ${number}`)
+    await until(async () => (await lines(ann)).length === 30, '30 messages')
     assert.ok(await isAtEnd())
-    await scrollUp()
-    assert.equal(await newer.isVisible(), false)
-    bob.send('below')
+    await page.evaluate("document.querySelector('#log').scrollTop = 0")
+    await until(async () => !(await isAtEnd()))
+    await say(bob, 'below')
     await newer.click()
     assert.ok(await isAtEnd())
     assert.equal(await newer.isVisible(), false)
     assert.equal(await page.evaluate('document.activeElement.id'), 'line')
-    await scrollUp()
-    bob.send('below again')
+    await page.evaluate("document.querySelector('#log').scrollTop = 0")
+    await say(bob, 'below again')
     await newer.waitFor()
-    await line.fill('mine')
-    await line.press('Enter')
+    await say(ann, 'mine')
     await newer.waitFor({ state: 'hidden' })
     assert.ok(await isAtEnd())
   })
 
-  it('fits a phone with its longest names, messages and errors', async t => {
-    const { server, page, alert, line } = await enter(t, PHONE_CONTEXT)
-    const bob = await Peer.open(server.url)
-    const long = 'W'.repeat(500)
-    for (const text of [`/nick ${'M'.repeat(20)}`, long, 'مرحبا '.repeat(80), '👩‍👩‍👧'.repeat(60)]) bob.send(text)
-    for (const text of [`/nick ${'W'.repeat(20)}`, long, `/${long.slice(1)}`]) {
-      await line.fill(text)
-      await line.press('Enter')
-    }
-    await alert.filter({ hasText: 'unknown command' }).waitFor()
-    assert.ok(await fits(page))
-  })
-
   for (const colorScheme of ['light', 'dark'] as const) {
-    it(`has controls that are large and distinct, ${colorScheme}`, async t => {
-      const { page } = await enter(t, { ...PHONE_CONTEXT, colorScheme })
-      assert.ok((await borderContrast(page, 'input')) >= 3)
-      await page.evaluate('newer.hidden = false')
-      for (const control of await page.locator('input, button').all()) {
+    it(`fits a phone with its longest names and messages, and has large, distinct controls, ${colorScheme}`, async t => {
+      const { url } = await start(t)
+      const ann = await enter(t, url, 'W'.repeat(20), { ...PHONE_CONTEXT, colorScheme })
+      const bob = await enter(t, url, 'M'.repeat(20))
+      await say(bob, LONG, 'مرحبا '.repeat(80))
+      await say(ann, '👩‍👩‍👧'.repeat(60), LONG)
+      await until(async () => (await lines(ann)).length === 6, '6 lines')
+      await ann.page.evaluate("location.hash = 'W'.repeat(32)")
+      await ann.page.evaluate("location.hash = 'lobby'")
+      await until(async () => (await lines(ann)).length === 6, '6 lines')
+      assert.ok(await ann.page.evaluate<boolean>('document.documentElement.scrollWidth <= innerWidth'))
+      assert.ok((await borderContrast(ann.page, '#line')) >= 3)
+      await ann.page.evaluate("document.querySelector('#newer').hidden = false")
+      for (const control of await ann.page.locator('input, button, nav a').all()) {
         const { width, height } = (await control.boundingBox())!
         assert.ok(width >= 44 && height >= 44)
       }
     })
   }
-})
 
-const fits = (page: Page) => page.evaluate<boolean>('document.documentElement.scrollWidth <= innerWidth')
+  it('has a picture in its README', async t => {
+    const { url } = await start(t)
+    const ann = await enter(t, url, 'ann', { viewport: DESKTOP })
+    const bob = await enter(t, url, 'bob')
+    const zoe = await enter(t, url, 'Zoë')
+    await say(ann, 'Good morning, who is here?')
+    await shows(bob, await lines(ann))
+    await say(bob, 'Me, on the train: the tunnel took my connection twice')
+    await say(bob, 'and nothing is missing')
+    await until(async () => (await lines(zoe)).length === 6, 'the messages')
+    await say(zoe, 'Two tabs, and I am here only once')
+    await until(async () => (await lines(ann)).length === 7, 'the last message')
+    await screenshot(ann.page, 'chat')
+  })
+})

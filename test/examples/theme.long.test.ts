@@ -14,7 +14,7 @@ describe('the theme of the examples', { skip: skipWithoutBrowser }, () => {
     const shared = [...colors!.matchAll(/(--[\w-]+): (light-dark\(.*\));/g)].map(([, , value]) => value!)
     assert.ok(shared.length > 8)
     for (const name of EXAMPLES) {
-      const file = name === 'chat' ? 'chat/page.html' : `${name}/public/page.css`
+      const file = `${name}/public/page.css`
       const style = readFileSync(join(root, 'examples', file), 'utf8')
       const repeated = [...shared, '#status {', 'box-sizing'].filter(text => style.includes(text))
       assert.deepEqual(repeated, [], file)
