@@ -56,7 +56,7 @@ export function commandsOf({ mayPublish, procedures }: CommandOptions): Readonly
 
     async rpc(client, { method = '', data }) {
       const run = procedures.get(method as string)
-      if (run === undefined) throw new CommandError(104)
+      if (run === undefined) throw new CommandError(procedures.size === 0 ? 108 : 104)
       return `{"data":${JSON.stringify((await run(data, client)) ?? null) ?? 'null'}}`
     },
   }

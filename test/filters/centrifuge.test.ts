@@ -53,7 +53,7 @@ const REPLIES: readonly [what: string, command: object, reply: unknown][] = [
   ['publishing without permission', { publish: { channel: 'a', data: 1 } }, error(103, 'permission denied')],
   ['publishing nothing', { publish: { channel: 'a' } }, error(107, 'bad request')],
   ['history that is not kept', { history: { channel: 'a' } }, error(108, 'not available')],
-  ['an unknown procedure', { rpc: { method: 'x' } }, error(104, 'method not found')],
+  ['a procedure, if there are none', { rpc: { method: 'x' } }, error(108, 'not available')],
   ['an unknown method', { fly: {} }, error(104, 'method not found')],
   ['no method', {}, error(104, 'method not found')],
 ]
