@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
+import fc from 'fast-check'
 import { pino } from 'pino'
 import { createServer } from '../../../../src/index.ts'
 import { launch, run } from '../../../support/cli.ts'
@@ -11,6 +12,39 @@ const serve = (t: TestContext, options: object = {}) =>
   serveAll(t, { filters: ['centrifuge'], centrifugeApiKey: [API_KEY], ...options })
 
 const refused = (code: number, message: string) => ({ error: { code, message } })
+const METHODS = [
+  'publish',
+  'broadcast',
+  'history',
+  'history_remove',
+  'presence',
+  'presence_stats',
+  'unsubscribe',
+  'disconnect',
+  'channels',
+  'info',
+  'batch',
+] as const
+const FIELDS = [
+  'channel',
+  'channels',
+  'data',
+  'b64data',
+  'tags',
+  'version',
+  'skip_history',
+  'idempotency_key',
+  'limit',
+  'since',
+  'reverse',
+  'user',
+  'client',
+  'session',
+  'whitelist',
+  'disconnect',
+  'pattern',
+  'parallel',
+]
 const NO_KEY = 'send the key as X-API-Key, or as Authorization: apikey KEY; a key in the URL is not accepted'
 
 describe('the server API', () => {
@@ -143,6 +177,36 @@ describe('the server API', () => {
     assert.ok(warnings.length >= 1 && warnings.length <= 2, `${warnings.length} lines`)
     assert.ok(!lines.some(line => line.includes('wrong-key')))
     assert.equal(server.counters.refusals[401], 30)
+  })
+
+  it('answers any JSON with a result or an error, and never fails', async t => {
+    const lines: string[] = []
+    const server = await createServer({
+      port: 0,
+      filters: ['streams', 'presence', 'centrifuge'],
+      streamsRules: ['kept:* size=5 ttl=5m'],
+      presenceTopics: ['room:*'],
+      centrifugeApiKey: [API_KEY],
+      log: pino({ level: 'warn' }, { write: line => void lines.push(line) }),
+    })
+    t.after(() => server.close())
+    const value = fc.oneof(
+      fc.jsonValue(),
+      fc.constantFrom('kept:1', 'room:1', '@everyone', '@presence/room:1', -1, 2 ** 53),
+    )
+    const params = fc.record(Object.fromEntries(FIELDS.map(name => [name, value])), { requiredKeys: [] })
+    const commands = fc.array(fc.record({ history: params, publish: params }, { requiredKeys: [] }), { maxLength: 3 })
+    const request = fc.oneof(params, fc.jsonValue(), fc.record({ commands }))
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...METHODS), request, async (method, given) => {
+        const { status, body } = await ask(server.url, { path: `/api/${method}`, body: JSON.stringify(given) })
+        assert.equal(status, 200)
+        const { result, replies, error } = body as { result?: object; replies?: unknown[]; error?: { code: number } }
+        assert.ok(result ?? replies ?? (error !== undefined && error.code !== 100), JSON.stringify(body))
+      }),
+      { numRuns: 500 },
+    )
+    assert.deepEqual(lines, [])
   })
 
   it('logs nothing for a client that goes in the middle of its request', async t => {
