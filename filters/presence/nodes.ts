@@ -29,12 +29,14 @@ export class Nodes {
   readonly #dead = new BoundedMap<string, true>(MAX_DEAD)
   /** Others, with the time since when the lease is missing; `alive`: it was there at the last look. */
   readonly #others = new Map<string, 'unknown' | 'alive' | number>()
-  #id = randomUUID() as string
+  #id: string = randomUUID()
   #leases: Leases
+  /** Its lease had ended, and it has no new id yet. */
+  #hasLapsed = false
 
   constructor(host: NodesHost) {
     this.#host = host
-    this.#leases = this.#newLeases()
+    this.#leases = this.#leasesOf(this.#id)
   }
 
   get id(): string {
@@ -49,7 +51,8 @@ export class Nodes {
   /** Renews the lease, and looks at those of the others; call it three times per lease. */
   async look(): Promise<void> {
     try {
-      if (!(await this.#leases.renew())) await this.#rename()
+      if (!(await this.#leases.renew())) this.#hasLapsed = true
+      if (this.#hasLapsed) await this.#rename()
       for (const id of await answerInTime(this.#host.sets.get(NODES))) this.meet(id)
       await this.#lookAtOthers()
     } catch (error) {
@@ -78,13 +81,18 @@ export class Nodes {
     return id === this.#id || this.#earlier.has(id)
   }
 
+  /** Takes a new id once that has a lease. */
   async #rename(): Promise<void> {
     const before = this.#id
-    this.#earlier.set(before, true)
-    this.#id = randomUUID()
-    this.#leases = this.#newLeases()
-    await this.start()
+    const id = randomUUID()
+    const leases = this.#leasesOf(id)
+    await leases.renew()
+    await answerInTime(this.#host.sets.add(NODES, id))
     await answerInTime(this.#host.sets.remove(NODES, before))
+    this.#earlier.set(before, true)
+    this.#id = id
+    this.#leases = leases
+    this.#hasLapsed = false
     this.#host.onRenamed()
   }
 
@@ -107,7 +115,7 @@ export class Nodes {
     if (hasDied) this.#host.onDied()
   }
 
-  #newLeases(): Leases {
-    return new Leases(this.#host.values, PREFIX, this.#id, this.#host.leaseMs)
+  #leasesOf(id: string): Leases {
+    return new Leases(this.#host.values, PREFIX, id, this.#host.leaseMs)
   }
 }

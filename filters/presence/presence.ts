@@ -3,8 +3,8 @@ import { BoundedMap, inSlices, type Pattern, RateLimitedLog, topicParts } from '
 import type { ListOptions, MemberPage, PresenceApi, PresenceChange, PresenceCount } from './api.ts'
 import { clientsIn } from './attributes.ts'
 import { type Description, readDescription } from './description.ts'
+import { readRange } from './list.ts'
 import { Nodes } from './nodes.ts'
-import { pageOf, readRange } from './page.ts'
 import { type TopicHost, TopicPresence } from './topic.ts'
 import { Watches } from './watches.ts'
 
@@ -117,7 +117,7 @@ export class Presence implements PresenceApi {
 
   async list(topic: string, how: ListOptions = {}): Promise<MemberPage> {
     const range = readRange(how)
-    return pageOf(await this.#of(topic).page(), range)
+    return (await this.#of(topic).list()).page(range)
   }
 
   async count(topic: string): Promise<PresenceCount> {

@@ -13,6 +13,7 @@ import {
   userOf,
 } from './attributes.ts'
 import { Draft, type DraftHost, type LocalMember } from './draft.ts'
+import { MemberList } from './list.ts'
 
 /** Milliseconds between two attempts while the storage does not answer. */
 const MIN_PAUSE_MS = 100
@@ -74,8 +75,8 @@ export class TopicPresence {
   #isRunning = false
   #isStopped = false
   #waiting: Waiting[] = []
-  #reading: Promise<StreamPage> | undefined
-  #nextReading: Promise<StreamPage> | undefined
+  #reading: Promise<MemberList> | undefined
+  #nextReading: Promise<MemberList> | undefined
 
   constructor(topic: string, host: TopicHost) {
     this.topic = topic
@@ -152,8 +153,8 @@ export class TopicPresence {
     return totalsIn(this.#known.get(TOTALS))
   }
 
-  /** All attributes, with the changes of this node so far; one read for all that ask meanwhile. @throws (rejects) as `flushed` does. */
-  async page(): Promise<StreamPage> {
+  /** The members, with the changes of this node so far; one read for all callers meanwhile. @throws (rejects) as `flushed` does. */
+  async list(): Promise<MemberList> {
     await this.flushed()
     if (this.#reading === undefined) return this.#read()
     // The read under way may have begun before the last change.
@@ -171,22 +172,25 @@ export class TopicPresence {
     this.#endWaiting(new FwsError('ERR_STATE', 'the server stops'))
   }
 
-  #read(): Promise<StreamPage> {
+  #read(): Promise<MemberList> {
     this.#nextReading = undefined
-    const reading = this.#host.server().read(this.stream, NO_ENTRIES)
+    const reading = this.#readState().then(state => new MemberList(state))
     this.#reading = reading
     const end = () => {
       if (this.#reading === reading) this.#reading = undefined
       this.#rest()
     }
-    reading.then(({ top, attributes }) => {
-      this.#seeEpoch(top)
-      const totals = attributes[TOTALS]
-      if (totals !== undefined) this.#known.set(TOTALS, totals)
-      this.#seeTotals()
-      end()
-    }, end)
+    reading.then(end, end)
     return reading
+  }
+
+  /** All attributes. The totals are used at once, the others only by a take-over. */
+  async #readState(): Promise<StreamPage> {
+    const state = await this.#host.server().read(this.stream, NO_ENTRIES)
+    this.#seeEpoch(state.top)
+    this.#setKnown(TOTALS, state.attributes[TOTALS] ?? null)
+    this.#seeTotals()
+    return state
   }
 
   #countUser(user: string, step: 1 | -1): void {
@@ -269,14 +273,16 @@ export class TopicPresence {
   }
 
   async #send(draft: Draft): Promise<void> {
-    const { when, set, entries } = draft
+    const { when, set, entries, clients, users } = draft
     const mark = this.#marks
-    const outcome = await this.#host.server().append(this.stream, entries, { when, set })
+    const hasChanges = Object.keys(set).length > 0
+    // An empty `set` would be announced as a change.
+    const outcome = await this.#host.server().append(this.stream, entries, hasChanges ? { when, set } : { when })
     if (!this.#seeEpoch('position' in outcome ? outcome.position : outcome.top)) return
     if ('refused' in outcome) {
       this.#correct(draft, outcome)
-      // A look that is refused has seen the totals.
-      if (Object.keys(set).length > 0) return
+      // A mere look that is refused has seen the totals.
+      if (hasChanges || clients.size + users.length > 0) return
     } else {
       for (const [key, value] of Object.entries(set)) this.#setKnown(key, value)
     }
@@ -285,13 +291,14 @@ export class TopicPresence {
   }
 
   /** What a draft has changed is done, but for changes after `mark`. */
-  #drop({ clients, users, set }: Draft, mark: number): void {
+  #drop({ clients, users, when }: Draft, mark: number): void {
     for (const client of clients.keys()) if (this.#changed.get(client)! <= mark) this.#changed.delete(client)
     for (const user of users) {
       this.#leaving.delete(user)
       this.#orphans.delete(user)
     }
-    for (const key of [...users.map(userKey), ...Object.keys(set)]) {
+    // All that the draft has read: an earlier call, whose answer is lost, may have changed them.
+    for (const key of Object.keys(when)) {
       const user = userOf(key)
       if (user !== undefined) this.#seeUser(user)
     }

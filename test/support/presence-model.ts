@@ -10,7 +10,7 @@ const TOPIC = 'room'
 const USERS = ['ann', 'bob', 'cyd', 'dan']
 const MAX_CLIENTS = 12
 /** Milliseconds. */
-const OPTIONS = { graceMs: 30, leaseMs: 150 }
+const OPTIONS = { graceMs: 30, leaseMs: 150, waitMs: 20 }
 
 interface ModelNode {
   readonly streams: DelayedStreams
@@ -34,7 +34,7 @@ export async function runPresence(seed: number, steps = 60): Promise<Ran> {
   const first = new DelayedStreams(engine!, { seed })
   const storage = { values: values!, sets: sets! }
   const start = async (streams: DelayedStreams): Promise<ModelNode> => {
-    streams.faults.unanswered = 0.1
+    streams.faults.unanswered = 0.2
     return { streams, node: await PresenceNode.start(streams, storage, OPTIONS) }
   }
   const nodes = await Promise.all([first, first.node(), first.node()].map(start))

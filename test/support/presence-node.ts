@@ -7,10 +7,15 @@ import { PRESENCE } from '../../src/index.ts'
 import { readPattern } from '../../src/kit/pattern.ts'
 import { KeptTopics } from '../../src/streams/kept-topics.ts'
 
-const RETENTION = { size: 100_000, ttlMs: 600_000, full: 'trim', waitMs: 2000 } as const
+const RETENTION = { size: 100_000, ttlMs: 600_000, full: 'trim' } as const
 const log = pino({ level: 'silent' })
 
 type Shared = Pick<Storage, 'values' | 'sets'>
+
+export type NodeOptions = Partial<PresenceOptions> & {
+  /** Milliseconds that a change waits for the storage before it is made again. */
+  readonly waitMs?: number
+}
 
 /** A node with filter `presence` alone: its clients are names. */
 export class PresenceNode {
@@ -20,14 +25,14 @@ export class PresenceNode {
   readonly #clients = new Map<string, { identity: string; readonly topics: Set<string>; renamed?: () => void }>()
   readonly #timers: NodeJS.Timeout[] = []
 
-  private constructor(streams: Streams, storage: Shared, options: Partial<PresenceOptions> = {}) {
+  private constructor(streams: Streams, storage: Shared, { waitMs = 2000, ...options }: NodeOptions = {}) {
     this.#kept = new KeptTopics({
       streams,
       instance: randomUUID(),
       totals: this.totals,
       drops: {},
       log,
-      retain: topic => (topic.startsWith(PRESENCE) ? RETENTION : undefined),
+      retain: topic => (topic.startsWith(PRESENCE) ? { ...RETENTION, waitMs } : undefined),
       deliver: () => {},
       lose: () => {},
       hasMembers: () => false,
@@ -49,7 +54,7 @@ export class PresenceNode {
     this.presence = new Presence(host, { ...defaults, ...options })
   }
 
-  static async start(streams: Streams, storage: Shared, options?: Partial<PresenceOptions>): Promise<PresenceNode> {
+  static async start(streams: Streams, storage: Shared, options?: NodeOptions): Promise<PresenceNode> {
     const node = new PresenceNode(streams, storage, options)
     const { kept } = node
     const server: Pick<Server, 'append' | 'read'> = {
