@@ -8,8 +8,8 @@ import {
   type StreamEntry,
 } from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
-import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
 import { closing } from './closing.ts'
+import { UNSUBSCRIBED } from './codes.ts'
 
 /** The format of messages that are encoded already. */
 export const FORMAT = 'centrifuge'

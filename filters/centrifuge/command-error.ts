@@ -1,4 +1,4 @@
-import { type ErrorCode, errorOf, type ProtocolError } from '../../protocols/centrifuge/codes.ts'
+import { type ErrorCode, errorOf, type ProtocolError } from './codes.ts'
 
 /** A command is answered with this error. */
 export class CommandError extends Error {

@@ -99,10 +99,12 @@ export async function historyOf(
   const count = limit === -1 ? MAX_HISTORY : Math.min(limit as number, MAX_HISTORY)
   const from = since === undefined || since === null ? undefined : positionIn(since)
   const isReversed = reverse === true
+  const isSince = from !== undefined && count > 0
   const bounds = { entries: Math.max(1, count), bytes: MAX_HISTORY_BYTES }
   const read = (range: ReadRange) => server.read(channel, range)
-  let page = await read({ from: isReversed ? 'newest' : 'oldest', ...bounds })
-  if (from !== undefined && count > 0) {
+  // Only the positions, if the publications are read since one of them.
+  let page = await read({ from: isReversed ? 'newest' : 'oldest', ...(isSince ? { entries: 1, bytes: 1 } : bounds) })
+  if (isSince) {
     const epoch = from.epoch === '' ? page.top.epoch : from.epoch
     const offset = isReversed ? Math.max(page.floor.offset, from.offset - 1 - count) : from.offset
     page = await read({ after: { epoch, offset }, ...bounds })

@@ -1,9 +1,8 @@
 import { type Client, DROP, type Drop, type FilterApis, type Payload, type Removal } from 'filtered-websocket'
 import { type Pinged, withDeadline } from 'filtered-websocket/kit'
-import { CLOSE, errorOf } from '../../protocols/centrifuge/codes.ts'
-import type { ConnectReply } from '../../protocols/centrifuge/messages.ts'
 import type { Channels } from './channels.ts'
 import { type Codecs, FORMAT } from './codec.ts'
+import { CLOSE, errorOf } from './codes.ts'
 import { CommandError, replyTo } from './command-error.ts'
 import { type Command, channelIn, parseCommand, type Request } from './commands.ts'
 import type { Recoveries } from './recovery.ts'
@@ -139,13 +138,13 @@ export class Session implements Pinged {
    */
   async #run(commands: readonly Request[]): Promise<Drop> {
     const end = performance.now() + COMMANDS_MS
-    const subscribing: Promise<void>[] = []
+    const subscribing: (Promise<void> | undefined)[] = []
     this.#isBusy = true
     for (const command of commands) {
       const method = METHODS.find(name => Object.hasOwn(command, name))
       if (method !== 'subscribe' && subscribing.length > 0) await this.#settled(subscribing)
       const pending = this.#handle(method, command, end)
-      if (method === 'subscribe') subscribing.push(pending as Promise<void>)
+      if (method === 'subscribe') subscribing.push(pending)
       else if (pending !== undefined) await this.#settled([pending])
       if (this.#isClosed) break
     }
@@ -155,7 +154,7 @@ export class Session implements Pinged {
   }
 
   /** The replies so far are sent before the wait. */
-  async #settled(commands: Promise<void>[]): Promise<void> {
+  async #settled(commands: (Promise<void> | undefined)[]): Promise<void> {
     this.#flush()
     await Promise.all(commands.splice(0))
     this.#flush()
@@ -229,7 +228,7 @@ export class Session implements Pinged {
       return
     }
     const subs = Object.fromEntries(Array.from(client.topics, name => [name, {}]))
-    const connect: ConnectReply = {
+    const connect = {
       client: client.id,
       version: VERSION,
       // Clients of typed languages read a whole number.
@@ -251,9 +250,8 @@ export class Session implements Pinged {
     if (client.state.renewToken === undefined || typeof token !== 'string') throw new CommandError(108)
     const renewal = await client.state.renewToken(token, client)
     if (typeof renewal === 'symbol') return undefined
-    if (renewal.auth === 'ok') {
+    if (renewal.auth === 'ok')
       return JSON.stringify({ client: client.id, version: VERSION, ...expiryOf(renewal.expires) })
-    }
     if (renewal.reason.endsWith('unavailable')) throw new CommandError(100)
     client.disconnect(renewal.reason === 'expired' ? CLOSE.expired : CLOSE.invalidToken, renewal.reason)
     return undefined

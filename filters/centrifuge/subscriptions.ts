@@ -1,8 +1,8 @@
 import type { Client, FilterApis, Joined, JoinOptions, Position, Removal } from 'filtered-websocket'
 import { withDeadline } from 'filtered-websocket/kit'
-import { UNSUBSCRIBED } from '../../protocols/centrifuge/codes.ts'
 import type { Channel, Channels, Push } from './channels.ts'
 import { unsubscribePush } from './codec.ts'
+import { UNSUBSCRIBED } from './codes.ts'
 import { CommandError } from './command-error.ts'
 import { channelIn, positionIn, type Request } from './commands.ts'
 import { listOf, type MemberPage, watchedIn } from './members.ts'
@@ -34,7 +34,7 @@ export interface SubscriptionsHost {
 /** Sends the reply of a subscription, in the turn in which the client becomes a member. */
 export type Answer = (head: string, publications: string | Buffer | undefined, tail: string) => void
 
-/** How a client becomes a member, besides `Joined`. */
+/** What the reply says besides `Joined`. */
 interface Entry {
   /** Where it asked to recover from. */
   readonly wanted: Position | undefined
@@ -228,7 +228,7 @@ export class Subscriptions {
     { wanted, isRecovered, list }: Entry,
     proof: Proof | undefined,
     answer: Answer,
-  ) {
+  ): void {
     const { client, recoveries } = this.#host
     const { position, entries } = joined
     const fields = Object.entries(expiryOf(proof?.expires)).map(([field, value]) => `"${field}":${value}`)

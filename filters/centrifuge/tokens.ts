@@ -1,6 +1,6 @@
 import type { Client, FilterApis, Payload } from 'filtered-websocket'
-import { CLOSE, errorOf } from '../../protocols/centrifuge/codes.ts'
 import { FORMAT } from './codec.ts'
+import { CLOSE, errorOf } from './codes.ts'
 import { CommandError } from './command-error.ts'
 import { parseCommand, type Request } from './commands.ts'
 

@@ -1,5 +1,5 @@
 import type { Awaitable, FilterApis, Server, Target, Values } from 'filtered-websocket'
-import { errorOf, type ProtocolError } from '../../../protocols/centrifuge/codes.ts'
+import { errorOf, type ProtocolError } from '../codes.ts'
 import { CommandError, replyTo } from '../command-error.ts'
 import { historyOf } from '../commands.ts'
 import { Census } from './census.ts'
