@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { RunningServer } from '../../src/index.ts'
+import { type Client, DROP, type Publication, type RunningServer } from '../../src/index.ts'
 import { centrifuge, ENDPOINT, page, Raw } from '../support/centrifuge.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
@@ -235,6 +235,42 @@ describe('messages', () => {
       (await raw.get(4)).map(({ id }) => id),
       [1, 2, 3, 4],
     )
+  })
+})
+
+describe('publish', () => {
+  it('passes the handlers of all filters, which may change and drop it', async t => {
+    const censor = {
+      publish: ({ payload }: Publication, from: Client | undefined) =>
+        payload === '"drop"' ? DROP : JSON.stringify([from!.id, JSON.parse(String(payload))]),
+    }
+    const filters = ['streams', 'centrifuge', censor] as never
+    const { server, raw } = await connected(t, { filters, centrifugePublish: true })
+    const [id] = server.clients.keys()
+    raw.send({ id: 2, subscribe: { channel: 'a' } }, { id: 3, publish: { channel: 'a', data: 'x' } })
+    raw.send({ id: 4, publish: { channel: 'a', data: 'drop' } }, { id: 5, publish: { channel: 'a', data: null } })
+    await raw.reply(5)
+    assert.deepEqual(await raw.reply(4), error(103, 'permission denied'))
+    const pubs = raw.messages.flatMap(({ push }) => (push === undefined ? [] : [push]))
+    assert.deepEqual(
+      pubs,
+      ['x', null].map(data => ({ channel: 'a', pub: { data: [id, data] } })),
+    )
+  })
+
+  it('reaches plain clients of the topic unchanged', async t => {
+    const joining = { open: (client: Client) => client.join('a') }
+    const filters = ['streams', 'centrifuge', joining] as never
+    const { server, raw } = await connected(t, { filters, centrifugePublish: true })
+    const plain = await Peer.open(server.url)
+    raw.send({ id: 2, publish: { channel: 'a', data: { n: 1 } } })
+    assert.deepEqual(await plain.get(1), ['{"n":1}'])
+  })
+
+  it('is framed once for all clients of a channel: they share one codec', async t => {
+    const { server } = await connected(t)
+    await Promise.all([Raw.connected(server.url), Raw.connected(server.url)])
+    assert.equal(new Set(Array.from(server.clients.values(), ({ codec }) => codec)).size, 1)
   })
 })
 
