@@ -23,7 +23,7 @@ export const describe = 'Serve topics to the clients of Centrifugo, such as cent
 
 export const mayUse = ['jwt', 'presence']
 
-export const needs = ['values'] as const
+export const needs = ['values', 'sets', 'bus'] as const
 
 const PATH = '/connection/websocket'
 export const paths = [PATH]
@@ -140,19 +140,13 @@ export const setup = ({ options: chosen, limits, guards, log, storage, every, fi
     onSend: handler => void sendHandlers.push(handler),
   }
 
-  const serveApi = serverApi({
-    keys,
-    maxBody: limits['max-payload'],
-    presence,
-    values: storage.values,
-    log,
-  })
+  const forBackends = keys.length > 0 ? serverApi({ keys, limits, presence, storage, log, every }) : undefined
 
   return {
-    paths: keys.length > 0 ? [API_PATH] : [],
+    paths: forBackends === undefined ? [] : [API_PATH],
 
     request: (req: IncomingMessage, res: ServerResponse, server: Server) =>
-      isApi(req.url!) ? serveApi(req, res, server) : undefined,
+      isApi(req.url!) ? forBackends?.request(req, res, server) : undefined,
 
     connect(client: Client): Drop | undefined {
       const { handshake } = client
@@ -190,7 +184,12 @@ export const setup = ({ options: chosen, limits, guards, log, storage, every, fi
       },
     }),
 
-    stop: () => heartbeat.stop(),
+    start: (server: Server) => forBackends?.start(server),
+
+    stop() {
+      heartbeat.stop()
+      return forBackends?.stop()
+    },
 
     api,
   }

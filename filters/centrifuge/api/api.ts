@@ -1,20 +1,20 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { DROP, type Drop, type Logger, type Server } from 'filtered-websocket'
+import { DROP, type Drop, type Host, type Server } from 'filtered-websocket'
 import { originForm, RateLimitedLog, readBody, readJson } from 'filtered-websocket/kit'
+import { Census } from './census.ts'
 import { hasKey } from './key.ts'
 import { errorAnswer, Methods, type MethodsHost } from './methods.ts'
 import { isObject } from './params.ts'
 
-export interface ApiHost extends Omit<MethodsHost, 'onError'> {
+export interface ApiHost extends Pick<MethodsHost, 'presence'>, Pick<Host, 'log' | 'every' | 'limits' | 'storage'> {
   readonly keys: readonly string[]
-  /** Bytes of a request. */
-  readonly maxBody: number
-  readonly log: Logger
 }
 
 /** The path of the server API, with all methods below it. */
 export const API_PATH = '/api'
+/** Milliseconds between two entries of this node among all. */
+const ENTER_MS = 10_000
 /** Methods of one request to `/api` itself. */
 const MAX_LINES = 1000
 const NOT_ALLOWED = 'send the key as X-API-Key, or as Authorization: apikey KEY; a key in the URL is not accepted'
@@ -23,11 +23,14 @@ const NOT_ALLOWED = 'send the key as X-API-Key, or as Authorization: apikey KEY;
  * Centrifugo's server API: `POST /api/METHOD` with parameters as JSON, or `POST /api` with `{"method":NAME,"params":{}}` in lines, as
  * older SDKs send them. The caller speaks as the server: no connect guard and no permit applies.
  */
-export function serverApi({ keys, maxBody, log, ...host }: ApiHost) {
+export function serverApi({ keys, limits, log, every, ...host }: ApiHost) {
+  const maxBody = limits['max-payload']
+  const census = new Census(host.storage)
   const limitedLog = new RateLimitedLog(log)
   const keyLog = new RateLimitedLog(log, 1, 60_000)
   const methods = new Methods({
     ...host,
+    census,
     onError: (error, method) => limitedLog.add('error', { err: error, method }, 'a method of the server API failed'),
   })
 
@@ -65,7 +68,7 @@ export function serverApi({ keys, maxBody, log, ...host }: ApiHost) {
     return { status: 200, body: replies.join('\n') }
   }
 
-  return async (req: IncomingMessage, res: ServerResponse, server: Server): Promise<Drop> => {
+  async function request(req: IncomingMessage, res: ServerResponse, server: Server): Promise<Drop> {
     try {
       const { status, body, headers } = await answerTo(req, server)
       const length = { 'Content-Length': Buffer.byteLength(body) }
@@ -75,6 +78,13 @@ export function serverApi({ keys, maxBody, log, ...host }: ApiHost) {
       if (req.complete) throw error
     }
     return DROP
+  }
+
+  every(ENTER_MS, () => census.enter())
+  return {
+    request,
+    start: (server: Server) => census.start(server),
+    stop: () => census.stop(),
   }
 }
 

@@ -1,8 +1,8 @@
-import type { Awaitable, FilterApis, Server, Target, Values } from 'filtered-websocket'
+import type { Awaitable, FilterApis, Server, Storage, Target } from 'filtered-websocket'
 import { errorOf, type ProtocolError } from '../codes.ts'
 import { CommandError, replyTo } from '../command-error.ts'
 import { historyOf } from '../commands.ts'
-import { Census } from './census.ts'
+import type { Census } from './census.ts'
 import { presenceOf, presenceStatsOf } from './members.ts'
 import { badRequest, channelOf, contentOf, isObject, nameOf, notAvailable, type Params } from './params.ts'
 import { Publisher } from './publish.ts'
@@ -12,7 +12,8 @@ type Method = (params: Params, server: Server) => Awaitable<string>
 
 export interface MethodsHost {
   readonly presence: FilterApis['presence'] | undefined
-  readonly values: Values
+  readonly storage: Storage
+  readonly census: Census
   /** Called with unexpected errors. */
   onError(error: unknown, method: string): void
 }
@@ -31,9 +32,8 @@ export class Methods {
   readonly #byName: ReadonlyMap<string, Method>
 
   constructor(host: MethodsHost) {
-    const { presence, values } = host
-    const publisher = new Publisher(values)
-    const census = new Census()
+    const { presence, storage, census } = host
+    const publisher = new Publisher(storage.values)
     this.#host = host
     this.#byName = new Map<string, Method>(
       Object.entries({
@@ -48,8 +48,8 @@ export class Methods {
         history_remove: removeHistory,
         unsubscribe,
         disconnect,
-        channels: (params, server) => census.channels(server, params),
-        info: (_, server) => census.info(server),
+        channels: params => census.channels(params),
+        info: () => census.info(),
       } satisfies Record<string, Method>),
     )
   }

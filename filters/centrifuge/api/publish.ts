@@ -1,4 +1,5 @@
 import type { Drop, Payload, Position, Server, Values } from 'filtered-websocket'
+import { answerInTime } from 'filtered-websocket/kit'
 import { CommandError } from '../command-error.ts'
 import { nameOf, notAvailable, type Params } from './params.ts'
 
@@ -25,11 +26,11 @@ export class Publisher {
 
   /** The channel has no stream that knows the keys. A publication that fails does not use its key up. */
   async #once(key: string, publish: () => ReturnType<Server['publishTo']>): Promise<string> {
-    if (!(await this.#values.set(key, '', { ttlMs: KEY_MS, ifAbsent: true }))) return '{}'
+    if (!(await answerInTime(this.#values.set(key, '', { ttlMs: KEY_MS, ifAbsent: true })))) return '{}'
     try {
       return resultOf(await publish())
     } catch (error) {
-      await this.#values.delete(key)
+      await answerInTime(this.#values.delete(key))
       throw error
     }
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import type { FilterModule, RunningServer, Server } from '../../../../src/index.ts'
+import { launch } from '../../../support/cli.ts'
 import { Peer, serve, until } from '../../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../../support/redis.ts'
 import { API_KEY, call } from '../../../support/server-api.ts'
@@ -81,6 +82,52 @@ describe('the server API on several nodes', { skip: skipWithoutOwn }, () => {
     await call(one.url, 'disconnect', { user: 'ann' })
     for (const peer of [here, there]) assert.deepEqual(await peer.end(), { code: 3503, reason: 'force disconnect' })
     assert.deepEqual([bob.closed, bob.received], [undefined, []])
+  })
+
+  it('counts the clients of all nodes that live', async t => {
+    const [one, two] = await nodes(t)
+    await member(one, 'ann', ['a', 'b'])
+    for (const name of ['ann', 'bob']) await member(two, name, ['a'])
+    const clientsOf = async ({ url }: RunningServer) => {
+      const { result } = (await call(url, 'info')) as { result: { nodes: { num_clients: number }[] } }
+      return result.nodes.map(node => node.num_clients)
+    }
+    assert.deepEqual(
+      [await clientsOf(one), await clientsOf(two)],
+      [
+        [1, 2],
+        [2, 1],
+      ],
+    )
+    const channels = { a: { num_clients: 3 }, b: { num_clients: 1 } }
+    for (const { url } of [one, two]) assert.deepEqual(await call(url, 'channels'), done({ channels }))
+    await two.close()
+    assert.deepEqual(await clientsOf(one), [1])
+    const argv = ['-p', '0', '-f', 'centrifuge', '--storage', 'redis', '--redis-url', redis.url]
+    const three = await launch(t, argv, { env: { FWS_CENTRIFUGE_API_KEY: API_KEY } })
+    assert.deepEqual(await clientsOf(one), [1, 0])
+    // It stays in the set of nodes until its lease ends.
+    three.child.kill('SIGKILL')
+    assert.deepEqual(await clientsOf(one), [1])
+  })
+
+  it('ignores what is not a message of a node', async t => {
+    const [one] = await nodes(t)
+    const info = async () =>
+      (await call(one.url, 'info')) as {
+        result: { nodes: readonly [{ readonly uid: string; readonly num_clients: number }] }
+      }
+    const [{ uid }] = (await info()).result.nodes
+    for (const text of [
+      '',
+      '7',
+      'null',
+      '{}',
+      '{"call":1,"from":"x","question":{"pattern":"**/a"}}',
+      '{"call":"1","answer":1}',
+    ])
+      await redis.command('PUBLISH', `centrifuge:node:${uid}`, text)
+    assert.equal((await info()).result.nodes[0].num_clients, 0)
   })
 
   it('answers an error while the storage is away', async t => {
