@@ -52,12 +52,12 @@ describe('the server API publishes', () => {
     [
       'a channel that is no string',
       { channel: ['a'], data: 1 },
-      refused(107, 'channel is a string of 1 to 255 characters, received array'),
+      refused(107, 'channel is a string of 1 to 1024 characters, received array'),
     ],
     [
       'a long channel',
-      { channel: 'x'.repeat(256), data: 1 },
-      refused(107, 'channel is a string of 1 to 255 characters, received one of 256'),
+      { channel: 'x'.repeat(1025), data: 1 },
+      refused(107, 'channel is a string of 1 to 1024 characters, received one of 1025'),
     ],
     [
       'a topic of a filter',
@@ -65,8 +65,16 @@ describe('the server API publishes', () => {
       refused(103, 'channels that begin with @ belong to filters'),
     ],
     ['all clients', { channel: '@everyone', data: 1 }, done()],
-    ['what is not base64', { channel: 'a', b64data: 'x' }, refused(107, 'b64data is not base64')],
-    ['base64', { channel: 'a', b64data: 'AP8=' }, done()],
+    ...['AP8', 'AP8=', 'AA==', '-_-_', 'A'.repeat(1_000_000)].map(b64data => [
+      'base64',
+      { channel: 'a', b64data },
+      done(),
+    ]),
+    ...['A', '=', 'A===', 'AA=A', 'A A=', 'é', 7].map(b64data => [
+      'other strings',
+      { channel: 'a', b64data },
+      refused(107, 'b64data is not base64'),
+    ]),
     ['tags', { channel: 'a', data: 1, tags: { a: 'b' } }, refused(108, 'tags are not available')],
     ['a version', { channel: 'a', data: 1, version: 2 }, refused(108, 'version is not available')],
     ['empty fields of SDKs', { channel: 'a', data: 1, tags: {}, b64data: '', skip_history: false, version: 0 }, done()],
@@ -79,8 +87,8 @@ describe('the server API publishes', () => {
     ['a message that a filter drops', { channel: 'a', data: 'bad' }, refused(103, 'a filter has dropped the message')],
     ['a message for which a filter fails', { channel: 'a', data: 'fail' }, refused(100, 'internal server error')],
     ['to a full queue', { channel: 'queue', data: 1 }, refused(106, 'topic "queue" is full')],
-  ] as const) {
-    it(`${what}: ${JSON.stringify(answer).slice(0, 60)}`, async t => {
+  ] as [string, object, object][]) {
+    it(`${what}: ${JSON.stringify(params).slice(0, 60)}`, async t => {
       const publish: FilterModule['publish'] = ({ payload }, from) => {
         assert.equal(from, undefined)
         if (payload === '"fail"') throw new Error('broken')
@@ -156,7 +164,7 @@ describe('the server API reads', () => {
     assert.deepEqual(await history({ limit: 9 }), with_())
   })
 
-  it('channels and counts of its node', async t => {
+  it('channels with their members, and counts', async t => {
     const server = await serve(t)
     for (const topic of ['a/1', 'b/1', 'a/1']) await member(server, topic)
     const channels = (params: object) => call(server.url, 'channels', params)
@@ -245,7 +253,7 @@ describe('the server API ends', () => {
 
   for (const [params, answer] of [
     [{}, refused(107, 'user is missing')],
-    [{ user: 7 }, refused(107, 'user is a string of 1 to 255 characters, received number')],
+    [{ user: 7 }, refused(107, 'user is a string of 1 to 1024 characters, received number')],
     [
       { user: 'a', disconnect: { code: 1000, reason: '' } },
       refused(107, 'disconnect has a code of 3000 to 4999 and a reason'),
