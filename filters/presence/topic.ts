@@ -37,7 +37,8 @@ export interface TopicHost {
 }
 
 interface Waiting {
-  readonly mark: number
+  /** The last change that it waits for. */
+  mark: number
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -134,8 +135,9 @@ export class TopicPresence {
   /** The storage may have lost members of this node: all of them join again. */
   renew(): void {
     this.#known.clear()
-    for (const client of this.#local.keys()) this.#changed.set(client, ++this.#marks)
+    for (const client of this.#local.keys()) this.#change(client)
     this.look()
+    for (const waiting of this.#waiting) waiting.mark = this.#marks
   }
 
   /** Settles when the storage has all changes so far. @throws (rejects) Error: the storage does not answer. */
@@ -184,10 +186,15 @@ export class TopicPresence {
     return reading
   }
 
-  /** All attributes. The totals are used at once, the others only by a take-over. */
+  /** All attributes. If the storage has lost them, those of the members of this node again. */
   async #readState(): Promise<StreamPage> {
-    const state = await this.#host.server().read(this.stream, NO_ENTRIES)
-    this.#seeEpoch(state.top)
+    const read = () => this.#host.server().read(this.stream, NO_ENTRIES)
+    let state = await read()
+    if (!this.#seeEpoch(state.top)) {
+      await this.flushed()
+      state = await read()
+      this.#seeEpoch(state.top)
+    }
     this.#setKnown(TOTALS, state.attributes[TOTALS] ?? null)
     this.#seeTotals()
     return state

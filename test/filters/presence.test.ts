@@ -160,6 +160,20 @@ describe('presence', () => {
     assert.throws(() => ann.join('@presence/room'), { code: 'ERR_FORBIDDEN' })
   })
 
+  it('members of a stream that the storage has deleted are listed, and counted', async t => {
+    const { api, enter, server } = await room(t, { 'memory-streams-topics': 2 })
+    const users = Array.from({ length: 500 }, (_, i) => `user${i}`)
+    for (const user of users) await enter(user, 'room/1')
+    const { position } = await api.list('room/1')
+    for (const method of ['list', 'count'] as const) {
+      for (let i = 2; i < 6; i++) await enter('ann', `room/${i}`).then(() => api.list(`room/${i}`))
+      const { clients, users } = await api[method]('room/1')
+      assert.deepEqual([clients, users], [500, 500])
+    }
+    assert.notEqual((await api.list('room/1')).position.epoch, position.epoch)
+    assert.equal(server.counters.errors, 0)
+  })
+
   it('pages of a list have each member once, users and clients with any characters too', async t => {
     const { api, enter } = await room(t)
     const names = ['b', 'a', '__proto__', '\0', 'a\0b', '\ud800', 'ü', '{}', 'a', 'x'.repeat(300)]

@@ -96,6 +96,11 @@ export class PresenceNode {
     this.#clients.get(id)!.renamed?.()
   }
 
+  /** Changes of a topic wait longer for the storage from now on. */
+  wait(topic: string, waitMs: number): void {
+    Object.assign(this.#kept.of(PRESENCE + topic)!.bounds, { waitMs })
+  }
+
   /** Ends as after SIGKILL; its streams MUST NOT answer from now on. */
   kill(): void {
     for (const timer of this.#timers) clearInterval(timer)
