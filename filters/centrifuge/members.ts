@@ -49,9 +49,10 @@ export function listOf({ members, clients, users }: MemberPage): string {
 export function changePush(channel: string, change: PresenceChange): string | undefined {
   const [kind, member] = 'join' in change ? ['join', change.join] : 'leave' in change ? ['leave', change.leave] : []
   if (member === undefined) return undefined
+  const { client, user, info } = member
   // The info of a change is a value, that of a list JSON as a string.
-  const info = member.info === undefined ? {} : { info: JSON.stringify(member.info) }
-  return `{"push":{"channel":${JSON.stringify(channel)},"${kind}":{"info":${infoOf({ ...member, ...info })}}}}`
+  const changed = info === undefined ? { client, user } : { client, user, info: JSON.stringify(info) }
+  return `{"push":{"channel":${JSON.stringify(channel)},"${kind}":{"info":${infoOf(changed)}}}}`
 }
 
 /** A member as the protocol shows it. */

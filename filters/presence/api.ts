@@ -34,10 +34,18 @@ export interface MemberPage extends PresenceCount {
  * list must be read again.
  */
 export type PresenceChange =
-  | { readonly join: Omit<Member, 'since'> }
-  | { readonly leave: Omit<Member, 'since'> }
+  | { readonly join: ChangedUser }
+  | { readonly leave: ChangedUser }
   | (PresenceCount & { readonly crowded: boolean })
   | { readonly lost: LossReason }
+
+/** A user that has joined or left, with its first or last client. */
+export interface ChangedUser {
+  readonly user: string
+  readonly client: string
+  /** A JSON value. */
+  readonly info?: unknown
+}
 
 /** How members are listed. */
 export interface ListOptions {
