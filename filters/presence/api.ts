@@ -72,8 +72,8 @@ export interface PresenceApi {
    */
   watch(topic: string, onChange: (change: PresenceChange) => void): () => void
   /**
-   * Names the user of a client in one topic, as its protocol has proven it; MUST be called before `client.join`. Default: its identity,
-   * else its id.
+   * Names the user of a client in one topic, as its protocol has proven it; MUST be called before `client.join`, and holds for one
+   * membership. Of more than 256 topics that a client has not joined, the oldest are dropped. Default: its identity, else its id.
    *
    * @param as - `user`: 1 to 256 characters. `info`: JSON as a string of at most 4 KiB.
    * @throws FwsError `ERR_PAYLOAD`: wrong user or info.

@@ -53,7 +53,7 @@ export class Nodes {
     try {
       if (!(await this.#leases.renew())) this.#hasLapsed = true
       if (this.#hasLapsed) await this.#rename()
-      for (const id of await answerInTime(this.#host.sets.get(NODES))) this.meet(id)
+      for (const id of await answerInTime(this.#host.sets.get(NODES))) this.wasAlive(id)
       await this.#lookAtOthers()
     } catch (error) {
       for (const [id, state] of this.#others) if (state !== 'alive') this.#others.set(id, 'unknown')
@@ -66,8 +66,8 @@ export class Nodes {
     await this.#leases.end()
   }
 
-  /** Another id of a node. Returns whether the node was alive at the last look. */
-  meet(id: string): boolean {
+  /** Whether a node was alive at the last look. From now on each look includes it. */
+  wasAlive(id: string): boolean {
     if (id === this.#id || this.#earlier.has(id)) return true
     if (!this.#dead.has(id) && !this.#others.has(id)) this.#others.set(id, 'unknown')
     return this.#others.get(id) === 'alive'

@@ -8,11 +8,13 @@ import { Nodes } from './nodes.ts'
 import { type TopicHost, TopicPresence } from './topic.ts'
 import { Watches } from './watches.ts'
 
-/** Descriptions of a client for topics that it has not joined yet. */
-const MAX_DESCRIPTIONS = 64
-/** Looks per lease, and those between two looks at a topic that does not change: after 1,000 seconds its stream may be deleted. */
+/** Descriptions of a client for topics that it has not joined yet: at most 1 MiB. */
+const MAX_DESCRIPTIONS = 256
+/** Looks at the nodes per lease. */
 const LOOKS = 3
-const LOOKS_PER_ROUND = 60
+/** Milliseconds, and looks at the nodes, in which each topic is looked at once: the storage may delete a stream that is not used for an hour. */
+const ROUND_MS = 600_000
+const MAX_ROUND = 60
 /** Milliseconds between two checks whether a user leaves. */
 const DUE_MS = 200
 
@@ -57,7 +59,7 @@ export class Presence implements PresenceApi {
       node: () => nodes.id,
       isOwn: node => nodes.isOwn(node),
       isDead: node => nodes.isDead(node),
-      meet: node => nodes.meet(node),
+      wasAlive: node => nodes.wasAlive(node),
       // The clients of a dead node have gone at least two leases ago.
       graceOf: node => (nodes.isOwn(node) ? graceMs : Math.max(0, graceMs - 2 * leaseMs)),
       rested: topic => {
@@ -185,10 +187,12 @@ export class Presence implements PresenceApi {
       this.#log.add('warn', { err }, 'presence waits for the storage')
       return
     }
-    const round = this.#looks++ % LOOKS_PER_ROUND
+    const lookMs = this.#options.leaseMs / LOOKS
+    const looks = Math.max(1, Math.min(MAX_ROUND, Math.floor(ROUND_MS / lookMs)))
+    const look = this.#looks++ % looks
     let i = 0
     await inSlices(this.#topics.values(), topic => {
-      if (i++ % LOOKS_PER_ROUND === round || topic.hasUnsure) topic.look()
+      if (i++ % looks === look || topic.mayHaveDead) topic.look()
     })
   }
 }

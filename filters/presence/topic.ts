@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AppendOutcome, FwsError, type Position, PRESENCE, type Server, type StreamPage } from 'filtered-websocket'
 import {
-  clientOf,
   isLeaving,
   type MemberRecord,
   memberKey,
@@ -14,6 +13,8 @@ import {
 } from './attributes.ts'
 import { Draft, type DraftHost, type LocalMember } from './draft.ts'
 import { MemberList } from './list.ts'
+import { remainsOf } from './remains.ts'
+import { SharedRead } from './shared-read.ts'
 
 /** Milliseconds between two attempts while the storage does not answer. */
 const MIN_PAUSE_MS = 100
@@ -28,10 +29,10 @@ export interface TopicHost {
   node(): string
   isOwn(node: string): boolean
   isDead(node: string): boolean
-  /** Another node with members. Returns whether it was alive at the last look. */
-  meet(node: string): boolean
+  /** Whether another node was alive at the last look. */
+  wasAlive(node: string): boolean
   graceOf(node: string): number
-  /** Called when the topic has work no more. */
+  /** Called when the topic has no more work. */
   rested(topic: TopicPresence): void
   failed(error: unknown, topic: string): void
 }
@@ -72,12 +73,11 @@ export class TopicPresence {
   #lookAsked: number | undefined
   /** A call has failed, and its changes may be stored: attributes are compared even where this node sees nothing to change. */
   #isUncertain = false
-  #hasUnsure = false
+  #mayHaveDead = false
   #isRunning = false
   #isStopped = false
   #waiting: Waiting[] = []
-  #reading: Promise<MemberList> | undefined
-  #nextReading: Promise<MemberList> | undefined
+  readonly #lists = new SharedRead(async () => new MemberList(await this.#readState()))
 
   constructor(topic: string, host: TopicHost) {
     this.topic = topic
@@ -88,12 +88,12 @@ export class TopicPresence {
   /** Whether it has neither clients nor work. */
   get isIdle(): boolean {
     const size = this.#local.size + this.#changed.size + this.#leaving.size + this.watchers + this.#waiting.length
-    return size === 0 && !this.#isRunning && !this.#hasUnsure && this.#reading === undefined
+    return size === 0 && !this.#isRunning && !this.#mayHaveDead && !this.#lists.isRunning
   }
 
   /** Whether it has members of nodes that may be dead. */
-  get hasUnsure(): boolean {
-    return this.#hasUnsure
+  get mayHaveDead(): boolean {
+    return this.#mayHaveDead
   }
 
   memberOf(client: string): LocalMember | undefined {
@@ -158,13 +158,11 @@ export class TopicPresence {
   /** The members, with the changes of this node so far; one read for all callers meanwhile. @throws (rejects) as `flushed` does. */
   async list(): Promise<MemberList> {
     await this.flushed()
-    if (this.#reading === undefined) return this.#read()
-    // The read under way may have begun before the last change.
-    this.#nextReading ??= this.#reading.then(
-      () => this.#read(),
-      () => this.#read(),
-    )
-    return this.#nextReading
+    try {
+      return await this.#lists.run()
+    } finally {
+      this.#rest()
+    }
   }
 
   /** Ends its work once the changes so far are stored. */
@@ -172,18 +170,6 @@ export class TopicPresence {
     await this.flushed().catch(() => {})
     this.#isStopped = true
     this.#endWaiting(new FwsError('ERR_STATE', 'the server stops'))
-  }
-
-  #read(): Promise<MemberList> {
-    this.#nextReading = undefined
-    const reading = this.#readState().then(state => new MemberList(state))
-    this.#reading = reading
-    const end = () => {
-      if (this.#reading === reading) this.#reading = undefined
-      this.#rest()
-    }
-    reading.then(end, end)
-    return reading
   }
 
   /** All attributes. If the storage has lost them, those of the members of this node again. */
@@ -226,7 +212,7 @@ export class TopicPresence {
         const draft = this.#draft()
         if (!draft.isEmpty) await this.#send(draft)
         else {
-          this.#drop(draft, this.#marks)
+          this.#end(draft, this.#marks)
           if (this.#changed.size === 0) {
             if (!this.#hasDead) break
             await this.#takeOver()
@@ -288,17 +274,17 @@ export class TopicPresence {
     if (!this.#seeEpoch('position' in outcome ? outcome.position : outcome.top)) return
     if ('refused' in outcome) {
       this.#correct(draft, outcome)
-      // A mere look that is refused has seen the totals.
+      // A look without changes has the totals now.
       if (hasChanges || clients.size + users.length > 0) return
     } else {
       for (const [key, value] of Object.entries(set)) this.#setKnown(key, value)
     }
     if (this.#lookAsked !== undefined && this.#lookAsked <= mark) this.#lookAsked = undefined
-    this.#drop(draft, mark)
+    this.#end(draft, mark)
   }
 
-  /** What a draft has changed is done, but for changes after `mark`. */
-  #drop({ clients, users, when }: Draft, mark: number): void {
+  /** Ends the changes of a draft, except those after `mark`. */
+  #end({ clients, users, when }: Draft, mark: number): void {
     for (const client of clients.keys()) if (this.#changed.get(client)! <= mark) this.#changed.delete(client)
     for (const user of users) {
       this.#leaving.delete(user)
@@ -364,7 +350,7 @@ export class TopicPresence {
 
   #seeTotals(): void {
     const nodes = Object.keys(totalsIn(this.#known.get(TOTALS)).nodes)
-    this.#hasUnsure = nodes.some(node => !this.#host.meet(node))
+    this.#mayHaveDead = nodes.some(node => !this.#host.wasAlive(node))
     if (this.#hasDead) this.#wake()
   }
 
@@ -376,35 +362,19 @@ export class TopicPresence {
     return this.#deadNodes.length > 0
   }
 
-  /** Members of dead nodes go, and this node settles the users that those have left. */
+  /** Removes the members of dead nodes, and settles the users that they have left. */
   async #takeOver(): Promise<void> {
-    const dead = new Set(this.#deadNodes)
+    const dead = this.#deadNodes
     const { top, attributes } = await this.#host.server().read(this.stream, NO_ENTRIES)
     if (!this.#seeEpoch(top)) return
-    const gone = new Set(dead)
-    const take = (node: string, ...keys: readonly string[]) => {
-      gone.delete(node)
-      for (const key of keys) this.#setKnown(key, attributes[key] ?? null)
+    const { clients, users, keys, empty } = remainsOf(dead, attributes)
+    for (const key of [TOTALS, ...keys]) this.#setKnown(key, attributes[key] ?? null)
+    for (const client of clients) this.#change(client)
+    for (const [user, due] of users) {
+      this.#leaving.set(user, due)
+      this.#orphans.add(user)
     }
-    for (const [key, json] of Object.entries(attributes)) {
-      const client = clientOf(key)
-      const user = userOf(key)
-      if (client !== undefined) {
-        const member: MemberRecord = JSON.parse(json)
-        const record: UserRecord = JSON.parse(attributes[userKey(member.user)] ?? 'null')
-        if (!dead.has(member.node) || isLeaving(record)) continue
-        take(member.node, key, userKey(member.user))
-        this.#change(client)
-      } else if (user !== undefined) {
-        const record: UserRecord = JSON.parse(json)
-        if (!isLeaving(record) || !dead.has(record.node)) continue
-        take(record.node, key, memberKey(record.client))
-        this.#leaving.set(user, record.due)
-        this.#orphans.add(user)
-      }
-    }
-    this.#setKnown(TOTALS, attributes[TOTALS] ?? null)
-    for (const node of gone) this.#gone.add(node)
+    for (const node of empty) this.#gone.add(node)
   }
 
   #endWaiting(error: unknown): void {

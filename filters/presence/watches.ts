@@ -23,6 +23,18 @@ export class Watches {
   readonly #failed: (error: unknown) => void
   readonly #watching = new Map<string, Set<OnChange>>()
   #client: Client | undefined
+  /** Sends nothing. */
+  readonly #codec: Codec = {
+    name: 'presence',
+    encode: (payload: Payload, _format: string | undefined, about?: About) => {
+      if (about !== undefined) this.#call(about.topic, JSON.parse(String(payload)))
+      return undefined
+    },
+    lost: ({ topic }: About, reason: LossReason) => {
+      this.#call(topic, { lost: reason })
+      return undefined
+    },
+  }
 
   /** @param failed - called with the errors of the functions. */
   constructor(server: Server, failed: (error: unknown) => void) {
@@ -54,26 +66,28 @@ export class Watches {
     const transport = new Nowhere()
     const attached = this.#server.attach(transport, { after: Number.MAX_SAFE_INTEGER })
     transport.attached = attached
-    attached.client.codec = this.#codec()
+    attached.client.codec = this.#codec
+    attached.client.onGone(() => this.#attachAgain())
     return attached.client
   }
 
-  #codec(): Codec {
-    return {
-      name: 'presence',
-      encode: (payload: Payload, _format: string | undefined, about?: About) => {
-        if (about !== undefined) this.#call(about, JSON.parse(String(payload)))
-        return undefined
-      },
-      lost: (about: About, reason: LossReason) => {
-        this.#call(about, { lost: reason })
-        return undefined
-      },
+  /** Its client was disconnected, as all members of a topic may be. */
+  #attachAgain(): void {
+    this.#client = undefined
+    if (this.#watching.size === 0 || this.#server.checks.accepting !== true) return
+    try {
+      this.#client = this.#attach()
+      for (const stream of this.#watching.keys()) {
+        this.#client.join(stream)
+        this.#call(stream, { lost: 'trimmed' })
+      }
+    } catch (error) {
+      this.#failed(error)
     }
   }
 
-  #call({ topic }: About, change: PresenceChange): void {
-    for (const onChange of this.#watching.get(topic) ?? []) {
+  #call(stream: string, change: PresenceChange): void {
+    for (const onChange of this.#watching.get(stream) ?? []) {
       try {
         onChange(change)
       } catch (error) {

@@ -285,10 +285,10 @@ describe('describe', () => {
   it('descriptions of topics that are not joined are bounded', async t => {
     const { api, enter } = await room(t)
     const ann = await enter('ann')
-    for (let i = 0; i < 100; i++) api.describe(ann, `room/${i}`, { user: 'x' })
-    for (const topic of ['room/1', 'room/99']) ann.join(topic)
+    for (let i = 0; i < 300; i++) api.describe(ann, `room/${i}`, { user: 'x' })
+    for (const topic of ['room/1', 'room/299']) ann.join(topic)
     assert.deepEqual(usersOf(await api.list('room/1')), ['ann'])
-    assert.deepEqual(usersOf(await api.list('room/99')), ['x'])
+    assert.deepEqual(usersOf(await api.list('room/299')), ['x'])
   })
 })
 
@@ -312,6 +312,17 @@ describe('the api', () => {
     assert.deepEqual(seen, ['1 +ann', '2 +ann'])
     assert.deepEqual(changes, ['+ann', '+bob'])
     assert.equal((logged.find(({ level }) => level === 50)!.err as Error).message, 'broken')
+  })
+
+  it('watches on after its client was disconnected, and says that changes may be lost', async t => {
+    const { enter, changes, server, api } = await room(t)
+    server.disconnect({ topic: '@presence/room' })
+    await until(() => changes.length === 1)
+    await enter('ann', 'room/1')
+    await api.count('room')
+    await enter('ann')
+    await until(() => changes.length === 2)
+    assert.deepEqual(changes, ['lost trimmed', '+ann'])
   })
 
   it('covers the topics that a pattern matches, and refuses others', async t => {
