@@ -155,7 +155,7 @@ export class TopicPresence {
     return totalsIn(this.#known.get(TOTALS))
   }
 
-  /** The members, with the changes of this node so far; one read for all callers meanwhile. @throws (rejects) as `flushed` does. */
+  /** The members, with the changes of this node so far. @throws (rejects) as `flushed` does. */
   async list(): Promise<MemberList> {
     await this.flushed()
     try {
