@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { CentrifugeApi } from '../../../filters/centrifuge.ts'
-import { ENDPOINT, Raw } from '../../support/centrifuge.ts'
+import { ENDPOINT, page, Raw } from '../../support/centrifuge.ts'
 import { Peer, raw as rawBytes, serve, until } from '../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
 import { SECRET, sign } from '../../support/tokens.ts'
@@ -132,6 +132,21 @@ describe('a client', () => {
       const { subscribe } = (await raw.reply(2)) as { subscribe: { publications: object[]; recovered: boolean } }
       assert.deepEqual(subscribe.publications, expected)
     }
+  })
+})
+
+describe('a compressed connection', () => {
+  it('of centrifuge-js gets small and large messages', async t => {
+    const server = await serve(t, { ...KEPT, compress: true, centrifugePublish: true })
+    const large = (n: number) => `${n} ${'ü'.repeat(1000)}`
+    for (let n = 1; n <= 40; n++) await server.append('chat:1', JSON.stringify(large(n)))
+    const { top } = await server.read('chat:1', { from: 'newest', entries: 1, bytes: 1 })
+    const ann = page(t, server.url, 'chat:1', { since: { offset: 10, epoch: top.epoch } })
+    await until(() => ann.seen.length === 31, 'publications')
+    await ann.sub.publish('x'.repeat(100_000))
+    await until(() => ann.seen.length === 32, 'a publication')
+    const expected = Array.from({ length: 30 }, (_, i) => `${i + 11} ${large(i + 11)}`)
+    assert.deepEqual(ann.seen, ['= recovered, publications', ...expected, `41 ${'x'.repeat(100_000)}`])
   })
 })
 

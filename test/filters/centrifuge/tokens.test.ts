@@ -102,6 +102,27 @@ describe('a connection token', () => {
     assert.deepEqual(pushes, [{ push: { channel: 'chat:1', unsubscribe } }])
   })
 
+  it('of another user, at the return, gives nothing of the past', async t => {
+    const options = { filters: ['jwt', 'allow', 'streams', 'centrifuge'], centrifugePrivate: [] }
+    const server = await start(t, { ...options, allowRules: ['sub=ann join,read chat:1'] })
+    await server.append('chat:1', '"for ann"')
+    const subscribe = { channel: 'chat:1', recover: true }
+    for (const [sub, reply] of [
+      ['ann', true],
+      ['bob', false],
+    ] as const) {
+      const raw = await Raw.open(server.url)
+      raw.send(
+        { id: 1, connect: { token: sign({ sub }) } },
+        { id: 2, subscribe },
+        { id: 3, history: { channel: 'chat:1', limit: 1 } },
+      )
+      const replies = [await raw.reply(2), await raw.reply(3)]
+      if (reply) assert.ok(replies.every(one => JSON.stringify(one).includes('for ann')))
+      else assert.deepEqual(replies, [denied, denied])
+    }
+  })
+
   it('subscribes the client to the topics of its claim', async t => {
     const server = await start(t, { jwtTopics: 'channels' })
     const raw = await Raw.open(server.url)
