@@ -119,6 +119,29 @@ describe('a page with centrifuge-js, on two nodes', { skip: skipWithoutOwn }, ()
   for (const one of BREAKS) it(`misses nothing without notice: ${one.what}`, t => run(t, one))
 })
 
+it('a page whose connection breaks 100 times at random moments misses nothing, and gets nothing twice', async t => {
+  const server = await serve(t, { filters: ['streams', 'centrifuge'], streamsRules: [RULE] })
+  const proxy = await startFaultProxy({ host: '127.0.0.1', port: Number(new URL(server.url).port) })
+  t.after(() => proxy.stop())
+  const { sub, sees } = page(t, `ws://127.0.0.1:${proxy.port}`, TOPIC)
+  await sees('= subscribed')
+  const got: number[] = []
+  sub.on('publication', ({ data }) => got.push(data))
+  let next = 0
+  for (let cut = 0; cut < 100; cut++) {
+    for (let pauses = Math.random() * 5; pauses > 0; pauses--) {
+      for (let burst = Math.random() * 10; burst > 0; burst--) void server.append(TOPIC, `${next++}`)
+      await sleep(Math.random() * 30)
+    }
+    proxy.cut()
+  }
+  await until(() => got.at(-1) === next - 1, 'the last publication')
+  assert.deepEqual(
+    got,
+    Array.from({ length: next }, (_, n) => n),
+  )
+})
+
 async function run(t: TestContext, { what, fault, events, missed = 0, hasState, expires }: Break): Promise<void> {
   const redis = await startRedis({ config: { appendonly: 'yes', appendfsync: 'always' } })
   t.after(() => redis.stop())
