@@ -124,7 +124,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
   connection.on('message', lines => {
     watch()
     try {
-      for (const line of String(lines).trim().split('\n')) {
+      for (const line of (lines as string).split('\n')) {
         const { push, ...reply } = JSON.parse(line)
         if (push) subscribers.get(push.channel)?.push(push)
         else if (reply.id) replies.get(reply.id)?.(reply)

@@ -61,6 +61,4 @@ export interface Subscribed extends Position {
   readonly data?: any
 }
 
-export function errorOf(failure: Failure): TopicsError {
-  return Object.assign(Error(failure.message), failure)
-}
+export const errorOf = (failure: Failure): TopicsError => Object.assign(Error(failure.message), failure)

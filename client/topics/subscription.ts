@@ -46,8 +46,9 @@ export function subscriber(
   onData?: (data: Subscribed['data']) => void,
 ) {
   let position = after
-  /** Why messages will be missing after the next subscription. */
+  /** Why messages will be missing after the next subscription: the position is void. */
   let missing = ''
+  let isSubscribed = false
   let isEnded = false
   let attempt = 0
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -60,8 +61,9 @@ export function subscriber(
 
   async function subscribe(): Promise<void> {
     clearTimeout(timer)
-    const past = newest && !position ? await call('history', { channel, limit: newest, reverse: true }) : undefined
-    const from = position ?? (past && positionOf(past))
+    const known = missing ? undefined : position
+    const past = newest && !known ? await call('history', { channel, limit: newest, reverse: true }) : undefined
+    const from = known ?? (past && positionOf(past))
     if (isEnded) return
     await call(
       'subscribe',
@@ -75,6 +77,7 @@ export function subscriber(
       // At once, since messages may follow in the same frame.
       reply => {
         if (isEnded) return
+        isSubscribed = true
         attempt = 0
         position = reply.recoverable ? positionOf(reply) : undefined
         if (missing) contain(() => onReset?.(missing))
@@ -91,11 +94,10 @@ export function subscriber(
   function retryOrEnd(error: TopicsError): void {
     const { code, message, temporary } = error
     // The missed messages are no longer kept, or the server says that the position is void.
-    if (code === 112 || code === 2502) {
-      position = undefined
-      missing = message
-    } else if (!temporary && (code as number) < 2500) end(error)
-    if (!isEnded) timer = setTimeout(start, delayBefore(attempt++, 500, 20_000))
+    if (code === 112 || code === 2502) missing = message
+    else if (!temporary && (code as number) < 2500) end(error)
+    // The next connection starts it.
+    if (!isEnded && code !== 'lost') timer = setTimeout(start, delayBefore(attempt++, 500, 20_000))
   }
 
   function end(error?: TopicsError): void {
@@ -110,7 +112,8 @@ export function subscriber(
   return {
     start,
     push({ pub, unsubscribe }: Push): void {
-      if (pub) deliver(pub)
+      // Before the reply they belong to a subscription that has ended.
+      if (pub && isSubscribed) deliver(pub)
       if (unsubscribe) retryOrEnd(errorOf({ code: unsubscribe.code, message: unsubscribe.reason }))
     },
     get position() {
@@ -120,9 +123,7 @@ export function subscriber(
   }
 }
 
-function positionOf({ epoch, offset }: Position): Position {
-  return { epoch, offset }
-}
+const positionOf = ({ epoch, offset }: Position): Position => ({ epoch, offset })
 
 function fail(error: Error): never {
   throw error
