@@ -12,6 +12,8 @@ import { metricsOf } from './health/metrics.ts'
 
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
 
+export const mayUse = ['presence']
+
 export const options = {
   'health-port': {
     type: 'number',
@@ -43,7 +45,8 @@ const SETTINGS = {
  * Opens a port for operators: `/healthz` (the process is alive), `/readyz` (200, or 503 with the failed checks), `/metrics`
  * (Prometheus text format).
  */
-export const setup = ({ options: chosen, log }: Host<typeof options>) => {
+export const setup = ({ options: chosen, log, find }: Host<typeof options>) => {
+  const presence = find('presence')
   /** Bound address. */
   let boundTo = ''
   let http: HttpServer | undefined
@@ -75,7 +78,7 @@ export const setup = ({ options: chosen, log }: Host<typeof options>) => {
 
   return {
     async start(server: Server): Promise<void> {
-      metrics = metricsOf(server)
+      metrics = metricsOf(server, presence)
       const handle = closeUnreadBodies((req, res) => {
         answer(req, res, server).catch(error => {
           log.error({ err: error }, 'a health request failed')

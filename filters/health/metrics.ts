@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { Server } from 'filtered-websocket'
+import type { FilterApis, Server } from 'filtered-websocket'
 import { inSlices } from 'filtered-websocket/kit'
 import { Counter, Gauge, Registry } from 'prom-client'
 
@@ -12,8 +12,14 @@ const STREAM_GAUGES: Readonly<Record<string, string>> = {
   followed: 'kept topics with members on this node',
 }
 
+const PRESENCE_GAUGES = {
+  topics: 'topics whose members are known, and that this node uses',
+  members: 'memberships of clients of this node in these topics',
+  waiting: 'joins and leaves that wait for the storage',
+} as const
+
 /** Metrics of a server for Prometheus. They read existing counters when scraped. */
-export function metricsOf(server: Server) {
+export function metricsOf(server: Server, presence: FilterApis['presence'] | undefined) {
   const registry = new Registry()
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
   delay.enable()
@@ -129,6 +135,9 @@ export function metricsOf(server: Server) {
   for (const name of Object.keys(server.streamGauges)) {
     gauge(`fws_streams_${name}`, STREAM_GAUGES[name] ?? 'of kept topics', () => server.streamGauges[name] ?? 0)
   }
+  if (presence !== undefined)
+    for (const [name, help] of Object.entries(PRESENCE_GAUGES))
+      gauge(`fws_presence_${name}`, help, () => presence.gauges()[name as keyof typeof PRESENCE_GAUGES])
   totals(
     'fws_handler_calls_total',
     'calls of handlers, by outcome; passed includes running calls',

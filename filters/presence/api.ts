@@ -81,6 +81,8 @@ export interface PresenceApi {
   describe(client: Client, topic: string, as: { readonly user?: string; readonly info?: string }): void
   /** Whether a pattern of `--presence-topics` matches the topic. */
   covers(topic: string): boolean
+  /** Numbers of this node: topics in use, memberships of its clients, and changes that wait for the storage. */
+  gauges(): { readonly topics: number; readonly members: number; readonly waiting: number }
 }
 
 declare module 'filtered-websocket' {

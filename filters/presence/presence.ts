@@ -127,6 +127,15 @@ export class Presence implements PresenceApi {
     return { clients: clientsIn(totals), users: totals.users }
   }
 
+  gauges(): ReturnType<PresenceApi['gauges']> {
+    let [members, waiting] = [0, 0]
+    for (const { gauges } of this.#topics.values()) {
+      members += gauges.members
+      waiting += gauges.waiting
+    }
+    return { topics: this.#topics.size, members, waiting }
+  }
+
   watch(topic: string, onChange: (change: PresenceChange) => void): () => void {
     this.#check(topic)
     if (this.#watches === undefined) throw new FwsError('ERR_STATE', 'watch() before the start of filter presence')

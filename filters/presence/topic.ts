@@ -96,6 +96,10 @@ export class TopicPresence {
     return this.#mayHaveDead
   }
 
+  get gauges(): { readonly members: number; readonly waiting: number } {
+    return { members: this.#local.size, waiting: this.#changed.size }
+  }
+
   memberOf(client: string): LocalMember | undefined {
     return this.#local.get(client)
   }

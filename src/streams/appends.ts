@@ -244,7 +244,7 @@ export class Appends {
   #count(topic: string, { entries: { length } }: Append, outcome: AppendOutcome): void {
     const { totals } = this.#host
     if ('position' in outcome) totals.appended += outcome.repeated ? 0 : length
-    else totals.refused += length
+    else if (outcome.refused === 'full') totals.refused += length
     this.#learn(topic, 'position' in outcome ? outcome.position : outcome.top)
   }
 

@@ -172,6 +172,17 @@ describe('health', () => {
     })
     assert.ok(reads! >= 2 && tail! >= 0, `${reads} reads, ${tail} bytes`)
   })
+  it('/metrics has gauges of presence', async t => {
+    const { server, get } = await withHealth(t, { filters: ['health', 'presence'], presenceTopics: ['room/*'] })
+    await Peer.open(server.url)
+    await until(() => server.clients.size === 1)
+    const [ann] = [...server.clients.values()]
+    for (const topic of ['room/1', 'room/2', 'other']) ann!.join(topic)
+    const samples = samplesOf((await get('/metrics')).body)
+    assert.equal(samples.get('fws_presence_topics'), 2)
+    assert.equal(samples.get('fws_presence_members'), 2)
+    assert.ok(samples.get('fws_presence_waiting')! <= 2)
+  })
   it('without kept topics /metrics has no gauges of them', async t => {
     const { get } = await withHealth(t)
     const { body } = await get('/metrics')
