@@ -8,7 +8,7 @@ export type { Present } from './topics/presence.ts'
 export type { Position, Publication, TopicsError } from './topics/protocol.ts'
 
 export interface SubscribeOptions extends Handlers {
-  /** The users that have joined the topic, at first and after changes; if the server announces no names of so many, only their number. */
+  /** The users that have joined the topic, at first and after changes. Above `--presence-max` users only their number is known. */
   readonly onPresence?: (users: readonly Present[], count: number) => void
 }
 

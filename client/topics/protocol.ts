@@ -21,8 +21,8 @@ export interface Publication {
 /** Why a call or a subscription has failed. */
 export interface Failure {
   /**
-   * The code of the server, such as 103 (permission denied); or `lost`: the connection broke after the call was sent, so that the server may
-   * have handled it; or `timeout`.
+   * The code of the server, such as 103 (permission denied); or `timeout` or `lost` (the connection broke): the server may have handled
+   * the call.
    */
   readonly code: number | 'lost' | 'timeout'
   readonly message: string

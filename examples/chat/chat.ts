@@ -13,7 +13,8 @@ const NAME = /^[\p{L}\p{N}_-]{1,20}$/u
 /** UTF-16 units, as the `maxlength` of an input counts. */
 const MAX_TEXT = 500
 const SECRET = /^[\w-]{22}$/
-const COOKIE = 'Path=/; Max-Age=31536000; SameSite=Strict'
+/** With `Strict` a link from another site would come without the cookie, and get another one. */
+const COOKIE = 'Path=/; Max-Age=31536000; SameSite=Lax'
 
 /**
  * Gives each browser a secret in a cookie that scripts cannot read. Its hash is the public id of the person, which they can: it proves
@@ -40,7 +41,8 @@ export function connect(client: Client): Drop | undefined {
 export const permit = ({ topic = '' }: Access) => ROOM.test(topic)
 
 /** Clients publish a string, or `{name}` when they take another name. The server adds who and when. */
-export function publish({ payload }: Publication, from: Client | undefined): string | Drop {
+export function publish({ topic, payload }: Publication, from: Client | undefined): string | Drop | undefined {
+  if (!ROOM.test(topic)) return undefined
   const said: unknown = JSON.parse(payload.toString())
   const { sub: id, info } = from?.state.user ?? { info: { name: 'server' } }
   const { name } = info as { name: string }

@@ -7,7 +7,7 @@ const names = new Map()
 /** Stores the name of this browser for its next connections. */
 export function wantName(name) {
   // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API needs HTTPS
-  document.cookie = `chat_name=${encodeURIComponent(name)}; path=/; max-age=31536000; samesite=strict`
+  document.cookie = `chat_name=${encodeURIComponent(name)}; path=/; max-age=31536000; samesite=lax`
 }
 
 export function rename(id, name) {
