@@ -14,7 +14,10 @@ export interface Handlers {
   readonly onEnd?: ((error: TopicsError) => void) | undefined
   /** Position of the last message that the application has: the later ones come first. Default: only new messages. */
   readonly after?: Position | undefined
-  /** Messages of the past that come first if there is no position, and after a reset. Default: 0. */
+  /**
+   * Messages of the past that come first if there is no position, and after a reset. The subscription is refused if the topic is not kept,
+   * or the client may not read it. Default: 0.
+   */
   readonly newest?: number
 }
 
