@@ -1,23 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Pause after a read, in durations of the read, and at most in milliseconds: a flood of reads takes a quarter of the time. */
+/** Pause after a read: three times its duration, so that a flood of reads takes a quarter of the time; at most in milliseconds. */
 const PAUSE = 3
 const MAX_PAUSE_MS = 1000
 
-/** A read that its callers share: one that comes during a read gets the result of the next one, which begins after that. */
+/** A read that its callers share: a call during a read gets the result of the next read, which begins after this one. */
 export class SharedRead<T> {
   readonly #read: () => Promise<T>
   #current: Promise<T> | undefined
   #next: Promise<T> | undefined
-  /** Time from which on the next read may begin. */
+  /** Time of the earliest next read. */
   #freeAt = 0
 
   constructor(read: () => Promise<T>) {
     this.#read = read
   }
 
-  get isRunning(): boolean {
-    return this.#current !== undefined
+  /** Whether a read runs or waits, or the pause after one is not over. */
+  get isBusy(): boolean {
+    return this.#current !== undefined || this.#next !== undefined || performance.now() < this.#freeAt
   }
 
   run(): Promise<T> {

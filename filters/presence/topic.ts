@@ -88,7 +88,7 @@ export class TopicPresence {
   /** Whether it has neither clients nor work. */
   get isIdle(): boolean {
     const size = this.#local.size + this.#changed.size + this.#leaving.size + this.watchers + this.#waiting.length
-    return size === 0 && !this.#isRunning && !this.#mayHaveDead && !this.#lists.isRunning
+    return size === 0 && !this.#isRunning && !this.#mayHaveDead && !this.#lists.isBusy
   }
 
   /** Whether it has members of nodes that may be dead. */
@@ -127,13 +127,14 @@ export class TopicPresence {
     this.#wake()
   }
 
-  /** Settles the users whose leave is due. */
+  /** Settles the users whose leave is due. Call it repeatedly. */
   settleDue(now: number): void {
     for (const due of this.#leaving.values()) {
       if (due > now) continue
       this.#wake()
       return
     }
+    this.#rest()
   }
 
   /** The storage may have lost members of this node: all of them join again. */
@@ -162,11 +163,7 @@ export class TopicPresence {
   /** The members, with the changes of this node so far. @throws (rejects) as `flushed` does. */
   async list(): Promise<MemberList> {
     await this.flushed()
-    try {
-      return await this.#lists.run()
-    } finally {
-      this.#rest()
-    }
+    return this.#lists.run()
   }
 
   /** Ends its work once the changes so far are stored. */

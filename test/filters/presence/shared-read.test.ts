@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SharedRead } from '../../../filters/presence/shared-read.ts'
+import type { Streams } from '../../../src/index.ts'
+import { openMemory } from '../../support/memory-storage.ts'
+import { PresenceNode } from '../../support/presence-node.ts'
 
 /** Reads that the test ends; each gives its number. */
 function reads() {
@@ -29,7 +33,6 @@ describe('a shared read', () => {
     assert.equal(await first, 1)
     ;(await begun(2))()
     assert.deepEqual(await Promise.all(later), [2, 2])
-    assert.equal(shared.isRunning, false)
   })
 
   it('that fails does not fail the next one', async () => {
@@ -56,5 +59,30 @@ describe('a shared read', () => {
     assert.ok(performance.now() - since > 3 * duration)
     endNext()
     assert.equal(await next, 2)
+    assert.equal(shared.isBusy, true)
   })
+})
+
+it('lists of a topic without clients on this node read a quarter of the time', async t => {
+  const { streams, values, sets } = openMemory()
+  const reads: number[] = []
+  const slow = new Proxy(streams!, {
+    get(engine, key) {
+      if (key !== 'read') return Reflect.get(engine, key).bind(engine)
+      return async (...args: Parameters<Streams['read']>) => {
+        const since = performance.now()
+        await sleep(20)
+        reads.push(performance.now() - since)
+        return engine.read(...args)
+      }
+    },
+  })
+  const node = await PresenceNode.start(slow, { values: values!, sets: sets! })
+  t.after(() => node.stop())
+  const since = performance.now()
+  for (let i = 0; i < 5; i++) await node.presence.list('room')
+  const duration = performance.now() - since
+  // The pause after the last read is still to come.
+  const reading = reads.slice(0, -1).reduce((sum, ms) => sum + ms)
+  assert.ok(duration > 3.5 * reading, `${reading} ms of ${duration} ms`)
 })
