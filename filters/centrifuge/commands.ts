@@ -100,19 +100,18 @@ export async function historyOf(
   const from = since === undefined || since === null ? undefined : positionIn(since)
   const isReversed = reverse === true
   const isSince = from !== undefined && count > 0
-  const bounds = { entries: Math.max(1, count), bytes: MAX_HISTORY_BYTES }
+  const bounds = { entries: count, bytes: MAX_HISTORY_BYTES }
   const read = (range: ReadRange) => server.read(channel, range)
   // Only the positions, if the publications are read since one of them.
-  let page = await read({ from: isReversed ? 'newest' : 'oldest', ...(isSince ? { entries: 1, bytes: 1 } : bounds) })
+  let page = await read({ from: isReversed ? 'newest' : 'oldest', ...(isSince ? { entries: 0, bytes: 0 } : bounds) })
   if (isSince) {
     const epoch = from.epoch === '' ? page.top.epoch : from.epoch
     const offset = isReversed ? Math.max(page.floor.offset, from.offset - 1 - count) : from.offset
     page = await read({ after: { epoch, offset }, ...bounds })
     if (page.lost !== undefined) throw new CommandError(112)
   }
-  const entries = count === 0 ? [] : page.entries
   const { epoch, offset } = page.top
-  return `{"publications":[${listed(entries, isReversed, from?.offset)}],"epoch":"${epoch}","offset":${offset}}`
+  return `{"publications":[${listed(page.entries, isReversed, from?.offset)}],"epoch":"${epoch}","offset":${offset}}`
 }
 
 /** @param before - if reversed, only entries before this offset. */

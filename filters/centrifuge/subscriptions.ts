@@ -214,7 +214,7 @@ export class Subscriptions {
     if (!client.may('read', name)) return 'now'
     if (wanted.epoch !== '') return wanted
     try {
-      const { top } = await client.server.read(name, { from: 'newest', entries: 1, bytes: 1 })
+      const { top } = await client.server.read(name, { from: 'newest', entries: 0, bytes: 0 })
       return { epoch: top.epoch, offset: wanted.offset }
     } catch (error) {
       if ((error as { code?: unknown }).code === 'ERR_STATE') return 'now'

@@ -20,7 +20,7 @@ import { SharedRead } from './shared-read.ts'
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 2000
 /** Only the attributes of a stream are read. */
-const NO_ENTRIES = { from: 'newest', entries: 1, bytes: 1 } as const
+const NO_ENTRIES = { from: 'newest', entries: 0, bytes: 0 } as const
 
 export interface TopicHost {
   server(): Pick<Server, 'append' | 'read'>

@@ -122,7 +122,7 @@ export type AppendOutcome =
       readonly top: Position
     }
 
-/** Where to read; at most `entries`, whose payloads have at most `bytes` together. */
+/** Where to read; at most `entries`, whose payloads have at most `bytes` together. 0 entries: only the positions and the attributes. */
 export type ReadRange =
   /** Oldest first, behind a position. The first entry is returned whatever its size. */
   | { readonly after: Position; readonly entries: number; readonly bytes: number }

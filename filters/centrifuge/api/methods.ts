@@ -123,7 +123,7 @@ export function errorAnswer({ code, message }: ProtocolError): string {
 
 async function removeHistory(params: Params, server: Server): Promise<string> {
   const channel = channelOf(params.channel)
-  const { top } = await server.read(channel, { from: 'newest', entries: 1, bytes: 1 })
+  const { top } = await server.read(channel, { from: 'newest', entries: 0, bytes: 0 })
   await server.trim(channel, top)
   return '{}'
 }
