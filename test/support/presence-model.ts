@@ -10,7 +10,7 @@ const TOPIC = 'room'
 const USERS = ['ann', 'bob', 'cyd', 'dan']
 const MAX_CLIENTS = 12
 /** Milliseconds. */
-const OPTIONS = { graceMs: 30, leaseMs: 150, waitMs: 20 }
+const OPTIONS = { graceMs: 30, leaseMs: 400, waitMs: 20 }
 
 interface ModelNode {
   readonly streams: DelayedStreams
@@ -102,7 +102,10 @@ export async function runPresence(seed: number, steps = 60): Promise<Ran> {
       break
     } catch (error) {
       // Under load a node may lose its lease, and join again.
-      if (Date.now() > deadline) throw error
+      if (Date.now() > deadline) {
+        for (const { node } of nodes) node.kill()
+        throw error
+      }
       await sleep(20)
     }
   }
@@ -111,7 +114,7 @@ export async function runPresence(seed: number, steps = 60): Promise<Ran> {
 }
 
 /** Runs in parallel, since most of their time is waiting. */
-export async function runPresences(firstSeed: number, runs: number, parallel = 25): Promise<Ran> {
+export async function runPresences(firstSeed: number, runs: number, parallel = 20): Promise<Ran> {
   let [next, kills, epochs] = [firstSeed, 0, 0]
   await Promise.all(
     Array.from({ length: parallel }, async () => {
