@@ -118,11 +118,9 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     upstream.port = portOf(second)
     await first.kill()
     await say(bob, 'meanwhile')
+    await shows(ann, [...before, 'bobmeanwhile'])
     await say(ann, 'to the other node')
-    await until(async () => (await lines(ann)).length === before.length + 2, 'both messages')
-    const after = (await lines(ann)).slice(before.length)
-    assert.deepEqual(after.toSorted(), ['annto the other node', 'bobmeanwhile'])
-    await shows(bob, await lines(ann))
+    for (const person of [ann, bob]) await shows(person, [...before, 'bobmeanwhile', 'annto the other node'])
     assert.deepEqual(
       [...new Set(await ann.page.evaluate<string[]>('changes'))].filter(text => text !== 'onlineannbob'),
       [],

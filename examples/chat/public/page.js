@@ -107,8 +107,8 @@ element('say').addEventListener('submit', async event => {
   line.value = ''
   try {
     await topics.publish(`chat/${room}`, text)
-  } catch ({ message }) {
-    problem.textContent = `not sent: ${message}`
+  } catch ({ code, message }) {
+    problem.textContent = `${code === 'lost' ? 'perhaps ' : ''}not sent: ${message}`
     line.value ||= text
   }
 })
