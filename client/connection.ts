@@ -98,7 +98,7 @@ export function connect(
     return socket.state === 'open' && socket.send(convert(data))
   }
 
-  // The state and the methods that are the same.
+  // `state`, `bufferedAmount` and `drop` are those of the socket.
   const own = {
     url: String(url),
     get queued() {
