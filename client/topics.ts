@@ -139,7 +139,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
     accepted = undefined
     clearTimeout(timer)
     for (const [id, settle] of replies)
-      if (!waiting.has(id) || retryIn === undefined) settle({ error: { code: 'lost', message: 'disconnected' } })
+      if (!waiting.has(id) || retryIn === undefined) settle({ error: { code: 'lost', message: 'no reply' } })
   })
 
   /** A server that is silent for the interval of its pings and 10 s more is dead. */

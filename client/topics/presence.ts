@@ -24,8 +24,8 @@ interface Change {
  */
 export function presenceOf(notify: (users: readonly Present[], count: number) => void, reload: () => void) {
   let users = new Map<string, Present>()
-  /** The users of a crowded topic. */
-  let crowd = 0
+  /** Number of users that the list does not have. */
+  let others = 0
   let isChanged = false
 
   return ({ members, users: count = 0, join, leave, crowded }: Change): void => {
@@ -33,14 +33,14 @@ export function presenceOf(notify: (users: readonly Present[], count: number) =>
     if (members || crowded) {
       // A member is a connection, and a user may have several.
       users = new Map(members?.map(member => [member.user, member]))
-      crowd = count > users.size ? count : 0
+      others = count - users.size
     }
     if (join) users.set(join.user, join)
-    if (leave) users.delete(leave.user)
+    if (leave && !users.delete(leave.user)) others--
     if (!isChanged)
       queueMicrotask(() => {
         isChanged = false
-        notify(crowd ? [] : [...users.values()], crowd || users.size)
+        notify(others ? [] : [...users.values()], users.size + others)
       })
     isChanged = true
   }

@@ -96,6 +96,8 @@ export function subscriber(
 
   function retryOrEnd(error: TopicsError): void {
     const { code, message, temporary } = error
+    isSubscribed = false
+    clearTimeout(timer)
     // The missed messages are no longer kept, or the server says that the position is void.
     if (code === 112 || code === 2502) missing = message
     else if (!temporary && (code as number) < 2500) end(error)
