@@ -33,14 +33,14 @@ export const options = {
     type: 'boolean',
     default: false,
     describe:
-      'Let clients publish, where no guard forbids it. With guard allow its rules decide, without this option too',
+      'Let clients publish, unless a guard forbids it. With guard allow its rules decide, also without this option',
   },
   'centrifuge-private': {
     type: 'array',
     separator: ' ',
     default: [],
     describe:
-      'Topics that clients of any protocol join only with a subscription token, patterns such as private:*. Needs jwt',
+      'Patterns of topics, such as private:*, that clients of any protocol join only with a subscription token; needs jwt',
   },
   'centrifuge-channels': {
     type: 'number',
@@ -48,7 +48,7 @@ export const options = {
     min: 1,
     max: 10_000,
     integer: true,
-    describe: 'Subscriptions of a client; a further one gets error 106',
+    describe: 'Subscriptions per client; further ones get error 106',
   },
   'centrifuge-ping': {
     type: 'number',
@@ -70,7 +70,7 @@ export const options = {
 export interface CentrifugeApi {
   /**
    * Registers a procedure that clients call with `rpc(name, data)`. Its result is the data of the reply. An error whose `code` is a
-   * number is sent to the client with its message; of any other one the client gets error 100, and the log the rest.
+   * number is sent to the client with its message. For other errors the client gets error 100, and the error is logged.
    *
    * @throws TypeError if the name is taken.
    * @example
@@ -134,7 +134,8 @@ export const setup = ({ options: chosen, limits, guards, log, storage, every, fi
 
   const api: CentrifugeApi = {
     rpc(name, procedure) {
-      if (procedures.has(name)) throw new TypeError(`rpc() takes a name that is not taken, received "${name}"`)
+      if (procedures.has(name))
+        throw new TypeError(`rpc() takes a name without a procedure; "${name}" has one, choose another`)
       procedures.set(name, procedure)
     },
     onSend: handler => void sendHandlers.push(handler),

@@ -12,7 +12,7 @@ import { Presence } from './presence/presence.ts'
 
 export type * from './presence/api.ts'
 
-export const describe = 'Know the members of topics, on all nodes'
+export const describe = 'Track the members of topics on all nodes'
 
 export const needs = ['streams', 'values', 'sets'] as const
 
@@ -20,14 +20,14 @@ export const options = {
   'presence-topics': {
     type: 'array',
     demandOption: true,
-    describe: 'Patterns of the topics whose members are known, such as "chat/**"',
+    describe: 'Patterns of the topics with presence, such as "chat/**"',
   },
   'presence-grace': {
     type: 'number',
     default: 10,
     min: 0,
     max: 3600,
-    describe: 'Seconds until a user leaves whose last client has gone; 0: at once',
+    describe: 'Seconds from the disconnect of the last client of a user to the leave of the user; 0: at once',
   },
   'presence-max': {
     type: 'number',
@@ -42,11 +42,12 @@ export const options = {
     default: 10,
     min: 0.5,
     max: 3600,
-    describe: 'Seconds after which the lease of a node ends that does not renew it; its clients leave after two leases',
+    describe:
+      'Seconds for which the lease of a node is valid; clients of a node that does not renew it leave after two leases',
   },
 } as const satisfies OptionSpecs
 
-/** Changes that clients may have missed when they return. */
+/** Of `@presence/TOPIC`: the changes that a client can recover. */
 const RETENTION: Retention = { size: 1000, ttlMs: 300_000, full: 'trim', away: 'wait', waitMs: 5000 }
 
 /** Keeps the members of the topics that a pattern matches, and announces their changes in `@presence/TOPIC`. */

@@ -81,7 +81,7 @@ describe('rpc', () => {
         ;({ message } = error as Error)
       }
     })
-    assert.equal(message, 'rpc() takes a name that is not taken, received "add"')
+    assert.equal(message, 'rpc() takes a name without a procedure; "add" has one, choose another')
   })
 
   it('send reaches its handlers without an answer', async t => {
