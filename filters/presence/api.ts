@@ -11,16 +11,16 @@ export interface Member {
   readonly since: number
 }
 
-/** How many are in a topic. */
+/** Clients and users of a topic. */
 export interface PresenceCount {
   readonly clients: number
-  /** Including those whose last client has gone less than `--presence-grace` ago. */
+  /** Including users that have no client for less than `--presence-grace`. */
   readonly users: number
 }
 
 /** A page of the members of a topic. */
 export interface MemberPage extends PresenceCount {
-  /** By user. One of a user whose last client has gone is a member until the user leaves. */
+  /** Sorted by user. Includes the last client of a user that has disconnected, until the user leaves. */
   readonly members: readonly Member[]
   /** The position of the stream `@presence/TOPIC` at which the page is true. Later changes follow it. */
   readonly position: Position

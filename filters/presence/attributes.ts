@@ -27,7 +27,7 @@ export interface MemberRecord {
 /** A user in a topic: the number of its clients, or how its leave is settled. */
 export type UserRecord = { readonly clients: number } | Leaving
 
-/** The last client of a user has gone. */
+/** A user whose last client has left or disconnected. */
 export interface Leaving {
   readonly clients: 0
   /** Milliseconds since 1970. */
@@ -51,7 +51,7 @@ export function userOf(key: string): string | undefined {
   return key.startsWith(USER) ? key.slice(USER.length) : undefined
 }
 
-/** A new object. */
+/** Parses the totals into a new object; without JSON those of an empty topic. */
 export function totalsIn(json: string | undefined): Totals {
   return json === undefined ? { seq: 0, users: 0, crowded: false, nodes: {} } : JSON.parse(json)
 }

@@ -25,7 +25,7 @@ export function readDescription({ user, info }: Description): Description {
   } catch {
     throw new FwsError(
       'ERR_PAYLOAD',
-      `info is JSON as a string, received a string of ${info.length} characters that is not`,
+      `info is JSON as a string, received a string of ${info.length} characters that is not JSON`,
     )
   }
 }

@@ -15,7 +15,7 @@ import {
 /** Changes and bytes of one append. */
 const MAX_CHANGES = 200
 const MAX_BYTES = 524_288
-/** Part of the users at which a crowded topic is not crowded any more. */
+/** A crowded topic is no longer crowded below this fraction of `max`. */
 const CALM = 0.8
 
 /** A client of this node. */
@@ -28,9 +28,9 @@ export interface DraftHost {
   readonly max: number
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Whether the members of a node may be removed: it is this one, under this id or an earlier one, or dead. */
+  /** Whether the members of a node may be removed: an id of this node, current or earlier, or of a dead one. */
   isRemovable(node: string): boolean
-  /** Milliseconds until a user leaves whose last client was on this node. */
+  /** Milliseconds between the disconnect of a user's last client, on `node`, and the leave of the user. */
   graceOf(node: string): number
 }
 
@@ -53,13 +53,13 @@ export class Draft {
   #isQuiet = false
   #bytes = 0
 
-  /** @param known - the attributes as far as this node knows them; others count as absent. */
+  /** @param known - the attributes in the cache of this node; others count as absent. */
   constructor(known: ReadonlyMap<string, string>, host: DraftHost) {
     this.#known = known
     this.#host = host
   }
 
-  /** Whether there is nothing to change or to compare. */
+  /** Whether it neither changes nor compares attributes. */
   get isEmpty(): boolean {
     return this.#totals === undefined && !this.#looks
   }
@@ -86,7 +86,7 @@ export class Draft {
     const record = this.#user(user)
     if (known !== undefined && record !== undefined && !isLeaving(record)) {
       if (known.node === node) return
-      // Of an earlier id of this node.
+      // Counted under an earlier id of this node.
       this.#count(known.node, -1)
     } else if (isLeaving(record)) {
       this.#count(record.node, 0, -1)
@@ -103,7 +103,7 @@ export class Draft {
     }
   }
 
-  /** A client that has gone. Clients of other nodes that live stay. */
+  /** A client that has disconnected or left. Clients of other nodes that are alive stay. */
   leave(client: string): void {
     this.clients.set(client, undefined)
     const known = this.#member(client)
@@ -121,7 +121,7 @@ export class Draft {
     this.#put(userKey(known.user), { clients: 0, due: now + graceMs, node, client })
   }
 
-  /** A user whose last client has gone: it leaves if that is due, else this node settles it later. */
+  /** A user without clients: leaves if that is due, else this node settles it later. */
   settle(user: string): void {
     this.users.push(user)
     const record = this.#user(user)
@@ -224,9 +224,9 @@ export class Draft {
   #announce(what: 'join' | 'leave', client: string, { user, info }: Pick<LocalMember, 'user' | 'info'>): void {
     if (this.#isQuiet) return
     const change = JSON.stringify({ user, client })
-    const whole = info === undefined ? change : `${change.slice(0, -1)},"info":${info}}`
-    this.#bytes += whole.length
-    this.entries.push({ payload: `{"${what}":${whole}}` })
+    const withInfo = info === undefined ? change : `${change.slice(0, -1)},"info":${info}}`
+    this.#bytes += withInfo.length
+    this.entries.push({ payload: `{"${what}":${withInfo}}` })
   }
 
   /** Call once, when all changes are drafted. */

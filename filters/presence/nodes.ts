@@ -5,7 +5,7 @@ import { answerInTime, BoundedMap, Leases } from 'filtered-websocket/kit'
 const PREFIX = 'presence:node'
 /** The set of all nodes. */
 const NODES = 'presence:nodes'
-/** Ids of nodes that are remembered. */
+/** Ids of dead nodes, and earlier ids of this one, that are kept. */
 const MAX_DEAD = 1000
 
 export interface NodesHost {
@@ -27,7 +27,7 @@ export class Nodes {
   /** Earlier ids of this node. */
   readonly #earlier = new BoundedMap<string, true>(MAX_DEAD)
   readonly #dead = new BoundedMap<string, true>(MAX_DEAD)
-  /** Others, with the time since when the lease is missing; `alive`: it was there at the last look. */
+  /** Other nodes, with the time at which the lease was first missing; `alive`: it existed at the last look. */
   readonly #others = new Map<string, 'unknown' | 'alive' | number>()
   #id: string = randomUUID()
   #leases: Leases
@@ -48,12 +48,12 @@ export class Nodes {
     await answerInTime(this.#host.sets.add(NODES, this.#id))
   }
 
-  /** Renews the lease, and looks at those of the others; call it three times per lease. */
+  /** Renews the lease, and checks those of other nodes; call it three times per lease. */
   async look(): Promise<void> {
     try {
       if (!(await this.#leases.renew())) this.#hasLapsed = true
       if (this.#hasLapsed) await this.#rename()
-      for (const id of await answerInTime(this.#host.sets.get(NODES))) this.wasAlive(id)
+      for (const id of await answerInTime(this.#host.sets.get(NODES))) this.#track(id)
       await this.#lookAtOthers()
     } catch (error) {
       for (const [id, state] of this.#others) if (state !== 'alive') this.#others.set(id, 'unknown')
@@ -68,9 +68,8 @@ export class Nodes {
 
   /** Whether a node was alive at the last look. From now on each look includes it. */
   wasAlive(id: string): boolean {
-    if (id === this.#id || this.#earlier.has(id)) return true
-    if (!this.#dead.has(id) && !this.#others.has(id)) this.#others.set(id, 'unknown')
-    return this.#others.get(id) === 'alive'
+    this.#track(id)
+    return this.isOwn(id) || this.#others.get(id) === 'alive'
   }
 
   isDead(id: string): boolean {
@@ -81,7 +80,11 @@ export class Nodes {
     return id === this.#id || this.#earlier.has(id)
   }
 
-  /** Takes a new id once that has a lease. */
+  #track(id: string): void {
+    if (!this.isOwn(id) && !this.#dead.has(id) && !this.#others.has(id)) this.#others.set(id, 'unknown')
+  }
+
+  /** Changes to a new id, after its lease is stored. */
   async #rename(): Promise<void> {
     const before = this.#id
     const id = randomUUID()

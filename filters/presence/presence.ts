@@ -62,7 +62,7 @@ export class Presence implements PresenceApi {
       wasAlive: node => nodes.wasAlive(node),
       // The clients of a dead node have gone at least two leases ago.
       graceOf: node => (nodes.isOwn(node) ? graceMs : Math.max(0, graceMs - 2 * leaseMs)),
-      rested: topic => {
+      onIdle: topic => {
         if (this.#topics.get(topic.topic) === topic) this.#topics.delete(topic.topic)
       },
       failed: (err, topic) => this.#log.add('warn', { err, topic }, 'presence waits for the storage'),

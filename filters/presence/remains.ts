@@ -1,15 +1,15 @@
 import type { Attributes } from 'filtered-websocket'
 import { clientOf, isLeaving, type MemberRecord, memberKey, type UserRecord, userKey, userOf } from './attributes.ts'
 
-/** What dead nodes have left in the state of a topic. */
+/** Records of dead nodes in the state of a topic. */
 export interface Remains {
   /** Their clients. */
   readonly clients: readonly string[]
-  /** Users whose leave they were to settle, with the time at which it is due. */
+  /** Users without clients whose leave they had to settle, with the time at which it is due. */
   readonly users: ReadonlyMap<string, number>
   /** The attributes of all of these. */
   readonly keys: readonly string[]
-  /** Dead nodes that have left no client and no user. */
+  /** Dead nodes without clients and users. */
   readonly empty: readonly string[]
 }
 

@@ -19,7 +19,7 @@ import { SharedRead } from './shared-read.ts'
 /** Milliseconds between two attempts while the storage does not answer. */
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 2000
-/** Only the attributes of a stream are read. */
+/** Reads only the attributes of a stream. */
 const NO_ENTRIES = { from: 'newest', entries: 0, bytes: 0 } as const
 
 export interface TopicHost {
@@ -32,13 +32,13 @@ export interface TopicHost {
   /** Whether another node was alive at the last look. */
   wasAlive(node: string): boolean
   graceOf(node: string): number
-  /** Called when the topic has no more work. */
-  rested(topic: TopicPresence): void
+  /** Called when the topic has neither clients nor work. */
+  onIdle(topic: TopicPresence): void
   failed(error: unknown, topic: string): void
 }
 
 interface Waiting {
-  /** The last change that it waits for. */
+  /** Number of the last change that it waits for. */
   mark: number
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -59,19 +59,20 @@ export class TopicPresence {
   readonly #users = new Map<string, number>()
   /** Clients whose state in the storage may differ, oldest first, each with the number of its last change. */
   readonly #changed = new Map<string, number>()
+  /** Number of the last change or look. */
   #marks = 0
   /** Users whose leave this node settles, with the time at which it is due. */
   readonly #leaving = new Map<string, number>()
-  /** Users that a dead node has left. */
+  /** Those of them that a dead node had to settle. */
   readonly #orphans = new Set<string>()
-  /** Dead nodes of which nothing is left but the count. */
+  /** Dead nodes without members, whose counts are still in the totals. */
   readonly #gone = new Set<string>()
-  /** The attributes that this node uses, as of its last call. */
+  /** Cache of the attributes that this node uses, as of its last call. */
   readonly #known = new Map<string, string>()
   #epoch: string | undefined
-  /** Mark of the last look that is still to be done. */
+  /** Mark of the last `look` that is not done yet. */
   #lookAsked: number | undefined
-  /** A call has failed, and its changes may be stored: attributes are compared even where this node sees nothing to change. */
+  /** A call has failed, but its changes may be stored: the next draft is compared with the storage even if it has no changes. */
   #isUncertain = false
   #mayHaveDead = false
   #isRunning = false
@@ -134,7 +135,7 @@ export class TopicPresence {
       this.#wake()
       return
     }
-    this.#rest()
+    this.#releaseIfIdle()
   }
 
   /** The storage may have lost members of this node: all of them join again. */
@@ -170,7 +171,7 @@ export class TopicPresence {
   async stop(): Promise<void> {
     await this.flushed().catch(() => {})
     this.#isStopped = true
-    this.#endWaiting(new FwsError('ERR_STATE', 'the server stops'))
+    this.#rejectWaiting(new FwsError('ERR_STATE', 'the server stops'))
   }
 
   /** All attributes. If the storage has lost them, those of the members of this node again. */
@@ -223,17 +224,17 @@ export class TopicPresence {
       } catch (error) {
         this.#host.failed(error, this.topic)
         this.#isUncertain = true
-        this.#endWaiting(error)
+        this.#rejectWaiting(error)
         await sleep(pause, undefined, { ref: false })
         pause = Math.min(MAX_PAUSE_MS, 2 * pause)
       }
     }
     this.#isRunning = false
-    this.#rest()
+    this.#releaseIfIdle()
   }
 
-  #rest(): void {
-    if (this.isIdle) this.#host.rested(this)
+  #releaseIfIdle(): void {
+    if (this.isIdle) this.#host.onIdle(this)
   }
 
   #draft(): Draft {
@@ -378,7 +379,7 @@ export class TopicPresence {
     for (const node of empty) this.#gone.add(node)
   }
 
-  #endWaiting(error: unknown): void {
+  #rejectWaiting(error: unknown): void {
     for (const { reject } of this.#waiting.splice(0)) reject(error)
   }
 }

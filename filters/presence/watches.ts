@@ -17,7 +17,7 @@ type OnChange = (change: PresenceChange) => void
 const NOTHING = Buffer.alloc(0)
 const frame = () => NOTHING
 
-/** The functions that watch topics. All of them together are one client of this server, without a connection. */
+/** The functions that watch topics. They share one client of this server, which has no connection. */
 export class Watches {
   readonly #server: Server
   readonly #failed: (error: unknown) => void
@@ -71,7 +71,7 @@ export class Watches {
     return attached.client
   }
 
-  /** Its client was disconnected, as all members of a topic may be. */
+  /** The client was disconnected, for example by `server.disconnect({ topic })`. */
   #attachAgain(): void {
     this.#client = undefined
     if (this.#watching.size === 0 || this.#server.checks.accepting !== true) return

@@ -266,9 +266,9 @@ describe('describe', () => {
     [{ user: '' }, 'a user is a string of 1 to 256 characters, received 0 characters'],
     [{ user: 'x'.repeat(257) }, 'a user is a string of 1 to 256 characters, received 257 characters'],
     [{ user: 7 }, 'a user is a string of 1 to 256 characters, received number'],
-    [{ info: 'no JSON' }, 'info is JSON as a string, received a string of 7 characters that is not'],
-    [{ info: '' }, 'info is JSON as a string, received a string of 0 characters that is not'],
-    [{ info: '{"a":1}{"b":2}' }, 'info is JSON as a string, received a string of 14 characters that is not'],
+    [{ info: 'no JSON' }, 'info is JSON as a string, received a string of 7 characters that is not JSON'],
+    [{ info: '' }, 'info is JSON as a string, received a string of 0 characters that is not JSON'],
+    [{ info: '{"a":1}{"b":2}' }, 'info is JSON as a string, received a string of 14 characters that is not JSON'],
     [{ info: {} }, 'info is JSON as a string of at most 4096 bytes, received object'],
     [{ info: `"${'ü'.repeat(2048)}"` }, 'info is JSON as a string of at most 4096 bytes, received 2050 characters'],
     [
