@@ -77,7 +77,7 @@ export interface CentrifugeApi {
    * host.use('centrifuge').rpc('add', ({ a, b }) => a + b)
    */
   rpc(name: string, procedure: Procedure): void
-  /** Adds a handler for what clients send with `send(data)`, without a reply. */
+  /** Adds a handler for the data that clients send with `send(data)`; they get no reply. */
   onSend(handler: (data: unknown, client: Client) => void): void
 }
 
@@ -196,7 +196,7 @@ export const setup = ({ options: chosen, limits, guards, log, storage, every, fi
   }
 }
 
-/** Whether a client has come to the path of this filter. */
+/** Whether a client is connected to the path of this filter. */
 function isOwn({ handshake }: Client): boolean {
   const path = handshake?.url.pathname ?? ''
   return path === PATH || path.startsWith(`${PATH}/`)

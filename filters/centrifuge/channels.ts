@@ -7,10 +7,10 @@ export type Push = (message: string) => void
 /** A channel with subscribers on this node. */
 export interface Channel {
   readonly name: string
-  /** How often its subscribers were informed of a loss: a client that was subscribed before may subscribe again. */
+  /** Number of losses that its subscribers were informed of: a client that subscribed before the last one may subscribe again. */
   losses: number
   subscribers: number
-  /** Those that get joins and leaves. */
+  /** Subscribers that get joins and leaves. */
   watchers: Set<Push> | undefined
   unwatch: (() => void) | undefined
 }
@@ -45,7 +45,7 @@ export class Channels {
     if (channel !== undefined) channel.losses++
   }
 
-  /** Joins and leaves are pushed to a subscriber, if the presence of the channel is known. */
+  /** Pushes joins and leaves to a subscriber, if `presence` covers the channel. */
   watch(channel: Channel, watcher: Push): void {
     if (this.#presence?.covers(channel.name) !== true) return
     channel.watchers ??= new Set()

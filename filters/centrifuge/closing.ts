@@ -1,4 +1,4 @@
-/** Close codes of the server in those of the protocol. With a reason: only for this one. */
+/** Close codes of the server and those of the protocol. A line with a reason applies only to that reason; the first match counts. */
 const STATED: readonly (readonly [code: number, reason: string | undefined, stated: number])[] = [
   [1000, undefined, 3503],
   [1001, undefined, 3001],
@@ -12,13 +12,13 @@ const STATED: readonly (readonly [code: number, reason: string | undefined, stat
   [4403, undefined, 3500],
 ]
 
-/** What a Close frame says. Clients reconnect after the codes that are not listed. */
+/** The code and the reason of a Close frame. Clients reconnect after the codes that are not listed. */
 export function closing(code: number, reason: string): { readonly code: number; readonly reason: string } {
   const stated = STATED.find(([of, why]) => of === code && (why === undefined || why === reason))
   return { code: stated?.[2] ?? code, reason: isJson(reason) ? `reason: ${reason}` : reason }
 }
 
-/** Such a reason ends a client for good, since it reads one as an instruction. */
+/** Official clients read a reason in JSON as an instruction, and may not reconnect. */
 function isJson(reason: string): boolean {
   try {
     JSON.parse(reason)

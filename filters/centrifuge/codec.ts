@@ -13,7 +13,7 @@ import { UNSUBSCRIBED } from './codes.ts'
 
 /** The format of messages that are encoded already. */
 export const FORMAT = 'centrifuge'
-/** The core's format for notices of the server to a client: the protocol has its own forms for them. */
+/** The core's format for notices of the server to a client. They are not sent: the protocol has its own forms. */
 const NOTICE = 'notice'
 
 /** Placeholder for an encoded message in parts, compared by identity. */
@@ -24,7 +24,7 @@ const BOUNDS = { maxLength: Number.POSITIVE_INFINITY }
 /** The codecs of a server. All connected clients share one, and so the frame of each message. */
 export class Codecs {
   #parts: Encoded | undefined
-  /** Before the reply to `connect`: only replies. */
+  /** For clients before the reply to `connect`: they get only replies. */
   readonly before: Codec = {
     name: 'centrifuge',
     formats: [FORMAT, NOTICE],
@@ -66,7 +66,7 @@ export class Codecs {
   }
 }
 
-/** A message to a topic is a publication; any other one is a message without a channel. Binary ones have no form. */
+/** A message to a topic is a publication; other messages have no channel. Binary ones are not sent. */
 function pushOf(payload: Payload, about: About | undefined): string | undefined {
   const data = dataOf(payload)
   if (data === undefined) return undefined
@@ -79,7 +79,7 @@ export function unsubscribePush(channel: string, code: number, reason: string): 
   return JSON.stringify({ push: { channel, unsubscribe: { code, reason } } })
 }
 
-/** Entries as JSON without brackets. Those in a format of another protocol, and binary ones, are not for these clients. */
+/** Entries as JSON without brackets. Skips binary ones and those in a format of another protocol. */
 export function publicationsOf(entries: readonly StreamEntry[]): string {
   return entries
     .flatMap(({ payload, format, offset }) => {

@@ -1,6 +1,6 @@
 import { type ErrorCode, errorOf, type ProtocolError } from './codes.ts'
 
-/** A command is answered with this error. */
+/** The error in the reply to a command. */
 export class CommandError extends Error {
   readonly reply: ProtocolError
 
@@ -11,7 +11,7 @@ export class CommandError extends Error {
   }
 }
 
-/** By the code of an error of the core. Others, such as those of the storage, are temporary. */
+/** Codes of the protocol by code of the core. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
   ERR_FORBIDDEN: 103,
   ERR_LIMIT: 106,
@@ -24,7 +24,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 export function replyTo(error: unknown): ProtocolError | undefined {
   if (error instanceof CommandError) return error.reply
   const { code, message } = error as { code?: unknown; message?: unknown }
-  // Of a procedure.
+  // An error of a procedure.
   if (Number.isSafeInteger(code)) return { code: code as number, message: String(message) }
   if (code === 'ERR_STORAGE' || code === 'ERR_TIMEOUT') return errorOf(100)
   const known = typeof code === 'string' ? CODES[code] : undefined

@@ -15,13 +15,13 @@ import { CommandError } from './command-error.ts'
 /** The content of a command, not checked. */
 export type Request = Readonly<Record<string, unknown>>
 
-/** A procedure of `rpc`: its result is sent as JSON; default: `null`. */
+/** A procedure of `rpc`. Its result is sent as JSON, `undefined` as `null`. */
 export type Procedure = (data: unknown, client: Client) => Awaitable<unknown>
 
 export interface CommandOptions {
   /** Whether clients may publish; the permits decide about each channel. */
   readonly mayPublish: boolean
-  /** By name. */
+  /** Procedures of `rpc` by name. */
   readonly procedures: ReadonlyMap<string, Procedure>
 }
 

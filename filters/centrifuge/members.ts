@@ -12,7 +12,7 @@ export function watchedIn(channel: string): string | undefined {
   return channel.startsWith(PRESENCE) ? channel.slice(PRESENCE.length) : undefined
 }
 
-/** The commands about the members of a channel, for those who may join it. */
+/** The commands about the members of a channel, for clients that may join it. */
 export function memberCommands(presence: Presence | undefined): Readonly<Record<string, Command>> {
   return {
     async presence(client, request) {

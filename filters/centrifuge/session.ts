@@ -13,10 +13,10 @@ import { expiryOf } from './tokens.ts'
 const MAX_COMMANDS = 1000
 /** Milliseconds for all commands of a message: the storage may be away, and official clients wait for 5 s. */
 const COMMANDS_MS = 4000
-/** The protocol has a field for it. */
+/** Field `version` of the protocol. */
 const VERSION = 'filtered-websocket'
 
-/** What a command asks for. */
+/** Methods of commands. */
 const METHODS = [
   'connect',
   'subscribe',
@@ -75,7 +75,7 @@ export class Session implements Pinged {
     this.#subscriptions = new Subscriptions({ client, ...service, push: message => this.#send(message) })
   }
 
-  /** Grows with each message, and while the client cannot answer. */
+  /** Counts messages, as a sign of life. Also grows while commands run or bytes wait, since a pong would wait behind them. */
   get bytesIn(): number {
     if (this.#isBusy || this.client.buffered > 0) this.#messages++
     return this.#messages
@@ -222,7 +222,7 @@ export class Session implements Pinged {
     const { client } = this
     const { codecs, jwt, ping, onConnected } = this.#service
     const user = client.state.user
-    // Without a guard these clients must not become anonymous. A token for one channel is not for a connection.
+    // A client with a token MUST NOT become anonymous if no guard checks it. A token for one channel is not valid for a connection.
     if ((token !== '' && jwt === undefined) || user?.channel !== undefined) {
       client.disconnect(CLOSE.invalidToken, 'invalid token')
       return
@@ -231,7 +231,7 @@ export class Session implements Pinged {
     const connect = {
       client: client.id,
       version: VERSION,
-      // Clients of typed languages read a whole number.
+      // Clients in typed languages require an integer.
       ...(ping > 0 && { ping: Math.ceil(ping), pong: true }),
       ...expiryOf(user?.exp),
       ...(client.topics.size > 0 && { subs }),
@@ -244,7 +244,7 @@ export class Session implements Pinged {
     onConnected(this)
   }
 
-  /** A token that is refused ends the connection: an expired one so that the client comes back with another one. */
+  /** A refused token ends the connection; if it has expired, with a code after which the client returns with a new one. */
   async #refresh({ token }: Request): Promise<string | undefined> {
     const { client } = this
     if (client.state.renewToken === undefined || typeof token !== 'string') throw new CommandError(108)

@@ -34,9 +34,9 @@ export interface SubscriptionsHost {
 /** Sends the reply of a subscription, in the turn in which the client becomes a member. */
 export type Answer = (head: string, publications: string | Buffer | undefined, tail: string) => void
 
-/** What the reply says besides `Joined`. */
+/** Parts of the reply that are not in `Joined`. */
 interface Entry {
-  /** Where it asked to recover from. */
+  /** Position from which the client asked to recover. */
   readonly wanted: Position | undefined
   readonly isRecovered: boolean
   /** The members of the topic, at a position before all publications. */
@@ -47,7 +47,7 @@ interface Entry {
 export class Subscriptions {
   readonly #host: SubscriptionsHost
   readonly #byName = new Map<string, Subscription>()
-  /** Of their tokens; created for the first one. */
+  /** Rights of the subscription tokens by channel; created for the first one. */
   #proofs: Map<string, Proof> | undefined
 
   constructor(host: SubscriptionsHost) {
@@ -64,13 +64,13 @@ export class Subscriptions {
     const { client, maxChannels, presence } = this.#host
     const name = channelIn(request, true)
     const watched = watchedIn(name)
-    // Other types of subscriptions, such as maps.
+    // Other types of subscriptions, such as maps, are not supported.
     if (request.type !== undefined && request.type !== 0) throw new CommandError(108)
     if (watched !== undefined && presence?.covers(watched) !== true) throw new CommandError(108)
     if (this.#isSubscribed(name)) throw new CommandError(105)
     if (!this.#byName.has(name) && this.#byName.size >= maxChannels) throw new CommandError(106)
     const subscription = this.#add(name)
-    // The server has subscribed it, or it has lost publications.
+    // It is a member if the server has subscribed it, or if it has lost publications.
     client.leave(name)
     try {
       await withDeadline(this.#enter(name, subscription, request, answer), ms, 'a subscription')
@@ -120,7 +120,7 @@ export class Subscriptions {
     this.#end(name, UNSUBSCRIBED.server, why === 'forbidden' ? 'permission denied' : 'server unsubscribe')
   }
 
-  /** The client has gone. */
+  /** Call when the client has disconnected. */
   close(): void {
     for (const { channel } of this.#byName.values()) this.#host.channels.leave(channel, this.#host.push)
     this.#byName.clear()
@@ -195,12 +195,12 @@ export class Subscriptions {
     return isEntered
   }
 
-  /** Its time may have been over meanwhile. */
+  /** @throws CommandError if the subscription has ended meanwhile, such as by its deadline. */
   #checkCurrent(name: string, subscription: Subscription): void {
     if (this.#byName.get(name) !== subscription) throw new CommandError(100)
   }
 
-  /** What others in the channel get to know about the client. */
+  /** Sets the info about the client that other members get. */
   #describe(name: string, proof: Proof | undefined): void {
     const { client, presence } = this.#host
     const info = proof?.info ?? (client.state.user?.info as unknown)
@@ -208,7 +208,7 @@ export class Subscriptions {
       presence.describe(client, name, { info: JSON.stringify(info) })
   }
 
-  /** Where to join. A client without the right to the past gets nothing of it. */
+  /** The position at which a client joins. Without the right to `read` it gets no missed publications. */
   async #startOf(name: string, wanted: Position): Promise<'now' | Position> {
     const { client } = this.#host
     if (!client.may('read', name)) return 'now'
@@ -234,7 +234,7 @@ export class Subscriptions {
     const fields = Object.entries(expiryOf(proof?.expires)).map(([field, value]) => `"${field}":${value}`)
     if (position !== undefined) {
       if (client.may('read', name)) fields.push('"recoverable":true')
-      // With the top, a page that leaves in its handler of `subscribed` would lose the publications.
+      // Not the top: a page that unsubscribes in its handler of `subscribed` would lose the missed publications.
       const { offset } = list?.position ?? (isRecovered ? wanted! : position)
       fields.push(`"positioned":true,"epoch":"${position.epoch}","offset":${offset}`)
     }

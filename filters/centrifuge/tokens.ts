@@ -11,7 +11,7 @@ export type TokenReader = Parameters<Jwt['tokenIn']>[0]
 export interface Proof {
   /** Seconds since 1970. */
   readonly expires: number | undefined
-  /** About the client, for others in the channel. */
+  /** Data about the client, for other members of the channel. */
   readonly info: unknown
 }
 
@@ -27,7 +27,7 @@ export function tokenReader(isFor: TokenReader['isFor']): TokenReader {
       const { id } = connectIn(payload)
       const error = reason === 'expired' ? errorOf(109) : reason.endsWith('unavailable') ? errorOf(100) : undefined
       if (error === undefined || typeof id !== 'number') return client.disconnect(CLOSE.invalidToken, reason)
-      // It comes back, with a new token.
+      // The client sends `connect` again, with a new token if this one has expired.
       return client.answer(JSON.stringify({ id, error }), FORMAT)
     },
   }

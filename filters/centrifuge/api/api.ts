@@ -13,7 +13,7 @@ export interface ApiHost extends Pick<MethodsHost, 'presence'>, Pick<Host, 'log'
 
 /** The path of the server API, with all methods below it. */
 export const API_PATH = '/api'
-/** Milliseconds between two entries of this node among all. */
+/** Milliseconds between two registrations of this node. */
 const ENTER_MS = 10_000
 /** Methods of one request to `/api` itself. */
 const MAX_LINES = 1000
@@ -21,7 +21,7 @@ const NOT_ALLOWED = 'send the key as X-API-Key, or as Authorization: apikey KEY;
 
 /**
  * Centrifugo's server API: `POST /api/METHOD` with parameters as JSON, or `POST /api` with `{"method":NAME,"params":{}}` in lines, as
- * older SDKs send them. The caller speaks as the server: no connect guard and no permit applies.
+ * older SDKs send them. The caller acts as the operator: no connect guard and no permit applies.
  */
 export function serverApi({ keys, limits, log, every, ...host }: ApiHost) {
   const maxBody = limits['max-payload']
@@ -74,7 +74,7 @@ export function serverApi({ keys, limits, log, every, ...host }: ApiHost) {
       const length = { 'Content-Length': Buffer.byteLength(body) }
       res.writeHead(status, { 'Content-Type': 'application/json', ...length, ...headers }).end(body)
     } catch (error) {
-      // The client has gone in the middle of its request.
+      // The client has disconnected in the middle of its request.
       if (req.complete) throw error
     }
     return DROP

@@ -8,7 +8,7 @@ import { badRequest, nameOf, type Params } from './params.ts'
 /** Channels of one answer. */
 const MAX_CHANNELS = 10_000
 
-/** A question to a node: the channels that a pattern matches, or the counts of the node. */
+/** A question to a node: for the channels that a pattern matches, or for the counts of the node. */
 type Question = { readonly pattern: string } | { readonly info: true }
 /** Members by channel; more than `MAX_CHANNELS` channels are too many. */
 type Counts = Readonly<Record<string, number>>
@@ -28,7 +28,7 @@ export class Census {
     return this.enter()
   }
 
-  /** Again while the server runs, since the storage may have been away, or lost its content. */
+  /** Call it repeatedly, since the storage may have been unavailable, or have lost its data. */
   async enter(): Promise<void> {
     // The storage logs its failures.
     await this.#nodes.enter().catch(() => {})

@@ -26,10 +26,10 @@ export class Nodes {
     this.#answer = answer
   }
 
-  /** Other nodes find this one from now on. May be repeated, in case that the storage was away. @throws (rejects) Error: it is. */
+  /** Registers this node for the others. May be repeated. @throws (rejects) Error: the storage does not answer. */
   async enter(): Promise<void> {
     const { bus, sets } = this.#storage
-    // One that cannot be read or answered leads to the timeout of its call.
+    // The call of a message that cannot be read or answered times out.
     const handle = (text: Payload) => void this.#handle(text).catch(() => {})
     this.#unsubscribe ??= await answerInTime(bus.subscribe(channelOf(this.id), handle))
     await answerInTime(sets.add(NODES, this.id))

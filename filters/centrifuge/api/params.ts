@@ -34,7 +34,7 @@ export function channelOf(value: unknown): string {
 export function nameOf(value: unknown, name: string): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string' && value.length <= MAX_NAME) return value
-  const received = typeof value === 'string' ? `one of ${value.length}` : kindOf(value)
+  const received = typeof value === 'string' ? `${value.length} characters` : kindOf(value)
   throw badRequest(`${name} is a string of 1 to ${MAX_NAME} characters, received ${received}`)
 }
 
@@ -50,7 +50,7 @@ export function contentOf({ data, b64data, tags, version }: Params): string | Bu
   return Buffer.from(b64data, 'base64')
 }
 
-/** Not by one expression for all: it would run out of stack on long strings. */
+/** Not by one regular expression: it would overflow the stack on long strings. */
 function isBase64(text: string): boolean {
   const digits = text.replace(/={1,2}$/, '')
   const hasLength = digits === text ? digits.length % 4 !== 1 : text.length % 4 === 0

@@ -3,7 +3,7 @@ import { answerInTime } from 'filtered-websocket/kit'
 import { CommandError } from '../command-error.ts'
 import { nameOf, notAvailable, type Params } from './params.ts'
 
-/** Milliseconds for which a key is known, as on kept topics. */
+/** Milliseconds for which a key is stored, as on kept topics. */
 const KEY_MS = 600_000
 
 /** Publishes for the operator, to kept topics and others. */
@@ -24,7 +24,7 @@ export class Publisher {
     return this.#once(`centrifuge:key:${JSON.stringify([channel, key])}`, () => server.publishTo(channel, content))
   }
 
-  /** The channel has no stream that knows the keys. A publication that fails does not use its key up. */
+  /** Stores the key itself, since the channel has no stream. Deletes it if the publication fails. */
   async #once(key: string, publish: () => ReturnType<Server['publishTo']>): Promise<string> {
     if (!(await answerInTime(this.#values.set(key, '', { ttlMs: KEY_MS, ifAbsent: true })))) return '{}'
     try {

@@ -57,7 +57,7 @@ describe('the server API publishes', () => {
     [
       'a long channel',
       { channel: 'x'.repeat(1025), data: 1 },
-      refused(107, 'channel is a string of 1 to 1024 characters, received one of 1025'),
+      refused(107, 'channel is a string of 1 to 1024 characters, received 1025 characters'),
     ],
     [
       'a topic of a filter',
