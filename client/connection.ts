@@ -63,7 +63,7 @@ export interface Connection {
  * Connects, and reconnects when the connection breaks.
  *
  * @param url - `ws:` or `wss:`.
- * @param codeOf - the close code of our server with the meaning of another protocol's.
+ * @param codeOf - converts a close code of another protocol to the one of `fws-server` with the same meaning.
  * @example
  * const connection = connect('wss://example.com')
  * connection.on('message', show)

@@ -76,7 +76,7 @@ export type ReconnectingSocket = ReturnType<typeof reconnectingSocket>
  * A WebSocket that is replaced when it breaks.
  *
  * @param notify - called for each event, not before this function has returned; MUST NOT throw.
- * @param codeOf - the close code of our server with the meaning of another protocol's.
+ * @param codeOf - converts a close code of another protocol to the one of `fws-server` with the same meaning.
  */
 export function reconnectingSocket(
   url: string,
@@ -166,9 +166,9 @@ export function reconnectingSocket(
     const meaning = codeOf(code)
     const isRefused = meaning === UNAUTHENTICATED
     // A function may give a better token, once.
-    const isHopeless = isRefused && (wasRefused || ![token, protocols].some(given => typeof given === 'function'))
+    const isFinal = isRefused && (wasRefused || ![token, protocols].some(given => typeof given === 'function'))
     wasRefused = isRefused
-    if (state === 'closed' || isHopeless || FINAL.includes(meaning) || attempt + 1 >= attempts) end()
+    if (state === 'closed' || isFinal || FINAL.includes(meaning) || attempt + 1 >= attempts) end()
     else {
       retryIn = delayBefore(attempt++, firstDelay, maxDelay)
       state = 'waiting'

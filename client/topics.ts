@@ -14,7 +14,7 @@ export interface SubscribeOptions extends Handlers {
 
 /** A topic of a connection. */
 export interface Subscription {
-  /** Behind the last message, for `after`; `undefined` on topics that are not kept. */
+  /** Position of the last message, for `after`; `undefined` on topics that are not kept. */
   readonly position: Position | undefined
   unsubscribe(): void
 }
@@ -59,7 +59,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
   const replies = new Map<number, (reply: Reply) => void>()
   /** Commands that wait for a connection, by id. */
   const waiting = new Map<number, string>()
-  /** What the server has answered to `connect`. */
+  /** The reply to `connect`. */
   let accepted: Accepted | undefined
   let lastId = 0
   /** Commands of this turn. */
@@ -90,7 +90,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
       const command = JSON.stringify({ id, [method]: params })
       const timer = setTimeout(() => {
         const message = `no answer to ${method}`
-        // It is not known whether the server has subscribed.
+        // The server may have subscribed: a new connection has no subscriptions.
         if (method !== 'publish') lose(message)
         else settle({ error: { code: 'timeout', message } })
       }, options.timeout ?? 10_000)
@@ -113,7 +113,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
     call('connect', {}, reply => {
       accepted = reply
       watch()
-      // For good, unless the server says that it may succeed later.
+      // Final, unless the server says that it may succeed later.
     }).catch(({ code, temporary, message }) => connection.drop(temporary ? LOST : code, message))
     // In the same frame: the server answers them after it has accepted the connection.
     for (const { start } of subscribers.values()) start()
@@ -179,7 +179,7 @@ export function connectTopics(url: string | URL, options: TopicsOptions = {}): T
   })
 }
 
-/** The close code of our server for a code of the protocol: of errors, which are below 1000, and from 3500 and 4500 on final ones. */
+/** The close code of `fws-server` for a close code or an error (below 1000) of the protocol. 3500 to 3999 and 4500 to 4999 are final. */
 function codeOf(code: number): number {
   if (code === 109 || code === 3500) return UNAUTHENTICATED
   return code < 1000 || code % 1000 >= 500 ? 1000 : code

@@ -1,7 +1,7 @@
 /** A user that has joined a topic. */
 export interface Present {
   readonly user: string
-  /** What the server knows of the user, such as a name. */
+  /** Data of the server about the user, such as a name. */
   readonly info?: unknown
 }
 

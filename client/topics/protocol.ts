@@ -1,7 +1,7 @@
 // The Centrifugal client protocol in JSON, as far as this client speaks it: frames of commands `{id, METHOD: params}`, replies
 // `{id, METHOD: result}` and pushes, separated by newlines; `{}` is a ping or a pong.
 
-/** A place in a kept topic: behind the message with this offset. */
+/** A position in a kept topic: behind the message with this offset. */
 export interface Position {
   readonly epoch: string
   readonly offset: number
@@ -18,7 +18,7 @@ export interface Publication {
   readonly info?: { readonly user: string; readonly client: string }
 }
 
-/** Why a call or a subscription has failed. */
+/** The reason why a call or a subscription has failed. */
 export interface Failure {
   /**
    * The code of the server, such as 103 (permission denied); or `timeout` or `lost` (the connection broke): the server may have handled

@@ -12,20 +12,20 @@ export interface Handlers {
   readonly onReset?: (reason: string) => void
   /** The server has refused the subscription, or ended it. Default: the error is reported as uncaught. */
   readonly onEnd?: ((error: TopicsError) => void) | undefined
-  /** Position of the last message that the application has: the later ones come first. Default: only new messages. */
+  /** Position of the last message that the application has: later ones come first. Default: only new messages. */
   readonly after?: Position | undefined
   /**
-   * Messages of the past that come first if there is no position, and after a reset. The subscription is refused if the topic is not kept,
+   * Number of past messages that come first if there is no position, and after a reset. The subscription is refused if the topic is not kept,
    * or the client may not read it. Default: 0.
    */
   readonly newest?: number
 }
 
 /**
- * Calls the server, or does nothing without a connection.
+ * Calls the server if there is a connection.
  *
  * @param onResult - called with the result, before the next message of the server.
- * @returns the result; rejects at the latest when the connection ends.
+ * @returns the result; rejects at the latest when the connection ends. `undefined`: there is no connection.
  */
 export type Call = (
   method: string,
@@ -49,7 +49,7 @@ export function subscriber(
   onData?: (data: Subscribed['data']) => void,
 ) {
   let position = after
-  /** Why messages will be missing after the next subscription: the position is void. */
+  /** The reason why messages will be missing after the next subscription, since the position is not valid. */
   let missing = ''
   let isSubscribed = false
   let isEnded = false
@@ -98,7 +98,7 @@ export function subscriber(
     const { code, message, temporary } = error
     isSubscribed = false
     clearTimeout(timer)
-    // The missed messages are no longer kept, or the server says that the position is void.
+    // The missed messages are no longer kept, or the position is not valid any more.
     if (code === 112 || code === 2502) missing = message
     else if (!temporary && (code as number) < 2500) end(error)
     // The next connection starts it.

@@ -18,7 +18,7 @@ const COOKIE = 'Path=/; Max-Age=31536000; SameSite=Lax'
 
 /**
  * Gives each browser a secret in a cookie that scripts cannot read. Its hash is the public id of the person, which they can: it proves
- * that messages come from one browser. The name is what the person says.
+ * that messages come from one browser. The name is chosen by the person, and proves nothing.
  */
 export function request(req: IncomingMessage, res: ServerResponse): void {
   if (req.method !== 'GET' || SECRET.test(cookiesOf(req.headers.cookie).get('chat_secret') ?? '')) return
@@ -26,7 +26,7 @@ export function request(req: IncomingMessage, res: ServerResponse): void {
   res.setHeader('Set-Cookie', [`chat_secret=${secret}; HttpOnly; ${COOKIE}`, `chat_id=${idOf(secret)}; ${COOKIE}`])
 }
 
-/** A client without the cookie is a person of its own. */
+/** Each client without the cookie is another person. */
 export function connect(client: Client): void {
   const cookies = cookiesOf(client.handshake?.headers.cookie)
   const secret = cookies.get('chat_secret') ?? ''
@@ -39,7 +39,7 @@ export function connect(client: Client): void {
 
 export const permit = ({ topic = '' }: Access) => ROOM.test(topic)
 
-/** Clients publish a string, or `{name}` when they take another name. The server adds who and when. */
+/** Clients publish a string, or `{name}` to change their name. The server adds the author and the time. */
 export function publish({ topic, payload }: Publication, from: Client | undefined): string | Drop | undefined {
   if (!ROOM.test(topic)) return undefined
   const said: unknown = JSON.parse(payload.toString())

@@ -2,7 +2,7 @@ import type { Target } from '../contract/client.ts'
 import { checkCloseCode, cutReason } from '../contract/close.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 
-/** Which clients to disconnect, and how, or which topic they leave. Sent between nodes as JSON. */
+/** An order to disconnect clients, or to remove them from a topic. Sent between nodes as JSON. */
 export type Order =
   | { readonly target: Target; readonly code: number; readonly reason: string }
   | { readonly target: Target; readonly leave: string }

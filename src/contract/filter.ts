@@ -77,7 +77,7 @@ export interface Handlers {
    * messages without a topic.
    */
   joined?: Many<(topic: string, client: Client) => void>
-  /** Each client that is no longer a member of a topic: it has left, lost the right, been held, or disconnected. Synchronous. */
+  /** Each client that is no longer a member of a topic: it has left, lost the right, become pending, or disconnected. Synchronous. */
   left?: Many<(topic: string, client: Client) => void>
   /** Each event from a subscribed channel of the storage, once per process. */
   consumer?: Many<(event: ChannelEvent, server: Server) => Awaitable<Verdict>>
@@ -158,8 +158,8 @@ export interface Output {
 /** What a filter module exports, or its `setup` returns, to claim URL paths. */
 export interface Claiming {
   /**
-   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and `mayUse` and this filter handle their requests
-   * and clients, and this filter handles no others. A path that two filters claim is refused at start.
+   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and `mayUse` and this filter handle
+   * their requests and clients, and this filter handles no others. A path that two filters claim is refused at start.
    */
   readonly paths?: readonly string[]
 }

@@ -9,7 +9,7 @@ export const MAX_APPEND_BYTES = 1_048_576
 /** The name under which messages without a topic are kept. */
 export const EVERYONE = '@everyone'
 
-/** Begins the name of the topic with the joins and leaves of another one: `@presence/TOPIC`. */
+/** Prefix of the topics with joins and leaves: those of TOPIC are in `@presence/TOPIC`. */
 export const PRESENCE = '@presence/'
 
 /** A place in a stream: behind the entry with this offset; 0 is before the first one. */

@@ -421,7 +421,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
   }
 
-  /** Leaves a topic that it has not left itself. */
+  /** Leaves a topic, and informs the handlers of `onRemoved`. */
   removeFrom(topic: string, why: Removal): void {
     if (!this.topics.has(topic)) return
     this.leave(topic)

@@ -57,7 +57,7 @@ function enterRoom() {
   document.title = `${room} · Chat`
   problem.textContent = ''
   line.placeholder = `Message to ${room}`
-  element('rooms').replaceChildren(...new Set([...ROOMS, room]).values().map(linkTo))
+  element('rooms').replaceChildren(...[...new Set([...ROOMS, room])].map(linkTo))
   subscription?.unsubscribe()
   clearLog()
   if (topics) subscribe()
