@@ -67,6 +67,8 @@ export const setup = (host: Host<typeof options>) => {
     left: presence.left.bind(presence),
     retain: (topic: string): Retention | undefined =>
       topic.startsWith(PRESENCE) && presence.covers(topic.slice(PRESENCE.length)) ? RETENTION : undefined,
+    // The core refuses publications of clients to `@presence/TOPIC`, through `client.server` only if there is a permit.
+    permit: () => true,
     publish: ({ topic }: Publication): Drop | undefined => (topic.startsWith(PRESENCE) ? DROP : undefined),
     api: presence,
     explain: topics,

@@ -12,7 +12,7 @@ interface Step {
   readonly run: Permit
 }
 
-/** The `permit` handlers of all filters: an action is allowed if all of them return true. Without handlers all is allowed. */
+/** The `permit` handlers of all filters: an action is allowed if all of them return true, or if there are none. */
 export class Permits {
   readonly #steps: readonly Step[]
   readonly #host: Pick<ChainHost, 'report'>

@@ -350,6 +350,18 @@ describe('the api', () => {
       await assert.rejects(api.list('room', how as never), { code: 'ERR_STATE', message: /^list\(\) takes a limit / })
     })
 
+  it('refuses what a filter sends for a client to the changes of a topic', async t => {
+    const { api, enter, changes } = await room(t)
+    const { server } = await enter('eve')
+    const forged = '{"join":{"user":"ann","client":"x"}}'
+    const refused = { code: 'ERR_FORBIDDEN' }
+    assert.throws(() => server.broadcast(forged, { topic: '@presence/room' }), refused)
+    await assert.rejects(server.append('@presence/room', forged), refused)
+    await assert.rejects(server.publishTo('@presence/room', forged), refused)
+    await api.count('room')
+    assert.deepEqual(changes, ['+eve'])
+  })
+
   it('drops what a backend publishes to the changes of a topic', async t => {
     const { server, enter, changes, api } = await room(t)
     await enter('ann')
