@@ -22,7 +22,7 @@ const [, , ...argv] = Array.from(
 )
 
 function site(t: TestContext): string {
-  const cwd = folder(t, { 'index.html': files['index.html']!, 'chat.js': files['chat.js']! })
+  const cwd = folder(t, { 'site/index.html': files['index.html']!, 'site/chat.js': files['chat.js']! })
   symlinkSync(join(root, 'node_modules'), join(cwd, 'node_modules'))
   return cwd
 }
