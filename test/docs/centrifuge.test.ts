@@ -1,28 +1,29 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { browser, skipWithoutBrowser, UNREACHABLE, watched } from '../support/browser.ts'
 import { centrifuge } from '../support/centrifuge.ts'
-import { folder, launch, root } from '../support/cli.ts'
+import { folder, launch, root, run } from '../support/cli.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 
 const text = readFileSync(join(root, 'docs/guide/centrifuge.md'), 'utf8')
 /** The files that the page shows; the first line of each is a comment with its name. */
 const files = Object.fromEntries(
-  [...text.matchAll(/^```(?:js|html)\n((?:\/\/|<!--) ([\w.-]+)[^\n]*\n[\s\S]*?)^```$/gm)].map(([, content, name]) => [
-    name!,
-    content!,
-  ]),
+  [...text.matchAll(/^```(?:js|jsonc|html)\n((?:\/\/|<!--) ([\w.-]+\w)[^\n]*\n[\s\S]*?)^```$/gm)].map(
+    ([, content, name]) => [name!, content!],
+  ),
 )
-/** The words of the command that it shows, without `npx fws-server`. */
-const [, , ...argv] = Array.from(
-  /^```sh\n(.*)$/m.exec(text)![1]!.matchAll(/"([^"]*)"|\S+/g),
-  ([word, quoted]) => quoted ?? word,
-)
+/** The words of the commands that it shows, without `npx fws-server`. */
+const [argv, withMembers] = [...text.matchAll(/^npx fws-server (.*)$/gm)].map(([, words]) =>
+  Array.from(words!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word),
+) as [string[], string[]]
+const SECRET = 'a secret of more than 32 bytes, for tests'
 
 function site(t: TestContext): string {
-  const cwd = folder(t, { 'site/index.html': files['index.html']!, 'site/chat.js': files['chat.js']! })
+  const pages = ['index.html', 'chat.js', 'here.html', 'here.js'].map(name => [`site/${name}`, files[name]!])
+  const cwd = folder(t, { ...Object.fromEntries(pages), 'token.mjs': files['token.mjs']! })
   symlinkSync(join(root, 'node_modules'), join(cwd, 'node_modules'))
   return cwd
 }
@@ -52,6 +53,50 @@ describe('docs/guide/centrifuge.md', () => {
     await proxy.accept()
     await bob.locator('li', { hasText: 'three' }).waitFor()
     assert.deepEqual(await bob.locator('li').allTextContents(), ['one', 'two', 'three'])
+  })
+
+  it('shows a page that lists the members, with tokens of a script', { skip: skipWithoutBrowser }, async t => {
+    const cwd = site(t)
+    const env = { FWS_JWT_SECRET: SECRET }
+    const server = await launch(t, [...withMembers, '-p', '0', '--presence-grace', '0'], { cwd, env })
+    const started = await browser(t)
+    const enter = async (sub: string, name: string) => {
+      const { stdout } = await run([sub, name], { command: ['token.mjs'], cwd, env })
+      const page = watched(t, await started.newPage(), UNREACHABLE)
+      await page.goto(`${server.url.replace('ws', 'http').replace(/\/$/, '')}/here.html#${stdout.trim()}`)
+      await page.locator('li', { hasText: name }).waitFor()
+      return page
+    }
+    const ann = await enter('ann', 'Ann')
+    const bob = await enter('bob', 'Bob')
+    await ann.locator('li', { hasText: 'Bob' }).waitFor()
+    await bob.locator('li', { hasText: 'Ann' }).waitFor()
+    await bob.close()
+    await ann.locator('li', { hasText: 'Bob' }).waitFor({ state: 'detached' })
+    assert.deepEqual(await ann.locator('li').allTextContents(), ['Ann'])
+  })
+
+  it('shows the config of a namespace of Centrifugo', async t => {
+    const cwd = folder(t, { 'fws.json': files['fws.json']!, 'token.mjs': files['token.mjs']! })
+    symlinkSync(join(root, 'node_modules'), join(cwd, 'node_modules'))
+    const env = { FWS_JWT_SECRET: SECRET, FWS_CENTRIFUGE_API_KEY: 'a key of Centrifugo'.replaceAll(' ', '-') }
+    const server = await launch(t, ['-c', 'fws.json', '-p', '0', '--drain', '1'], { cwd, env })
+    const { stdout } = await run(['ann', 'Ann'], { command: ['token.mjs'], cwd, env })
+    const client = centrifuge(t, server.url, { token: stdout.trim() })
+    client.connect()
+    const chat = client.newSubscription('chat:1')
+    chat.subscribe()
+    await chat.ready()
+    await chat.publish({ text: 'hello' })
+    const { publications } = await chat.history({ limit: 10 })
+    assert.deepEqual(
+      publications.map(({ data, offset }) => [data, offset]),
+      [[{ text: 'hello' }, 1]],
+    )
+    assert.deepEqual(await chat.presenceStats(), { numClients: 1, numUsers: 1 })
+    const other = client.newSubscription('news')
+    const [ended] = await Promise.all([once(other, 'unsubscribed'), other.subscribe()])
+    assert.equal(ended[0].code, 103)
   })
 
   it('shows procedures', async t => {
