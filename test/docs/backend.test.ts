@@ -23,7 +23,7 @@ function block(language: string, text: string): string {
 /** Runs the command that the page shows, with a subscribed client. */
 async function serve(t: TestContext) {
   const [, command] = block('sh', 'fws-server').split('\n')
-  const argv = Array.from(command!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word).slice(1)
+  const argv = Array.from(command!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word).slice(2)
   const { url } = await launch(t, [...argv, '-p', '0', '--drain', '1'], { env })
   const raw = await Raw.connected(url.replace(/\/$/, ''))
   raw.send({ id: 2, subscribe: { channel: 'chat:1' } })

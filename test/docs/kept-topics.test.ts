@@ -11,8 +11,8 @@ const page = readFileSync(join(root, 'docs/guide/kept-topics.md'), 'utf8')
 const files = Object.fromEntries(
   [...page.matchAll(/^```js\n(\/\/ ([\w.-]+)\n[\s\S]*?)^```$/gm)].map(([, text, name]) => [name!, text!]),
 )
-/** The words of the command that it shows, without `fws-server`. */
-const [, ...argv] = Array.from(
+/** The words of the command that it shows, without `npx fws-server`. */
+const [, , ...argv] = Array.from(
   /^```sh\n(.*)$/m.exec(page)![1]!.matchAll(/"([^"]*)"|\S+/g),
   ([word, quoted]) => quoted ?? word,
 )

@@ -7,7 +7,7 @@ import { Peer } from '../support/peer.ts'
 
 const page = readFileSync(join(root, 'docs/guide/presence.md'), 'utf8')
 const [, text] = /^```js\n(\/\/ here.js\n[\s\S]*?)^```$/m.exec(page)!
-const [, ...argv] = Array.from(
+const [, , ...argv] = Array.from(
   /^```sh\n(.*)$/m.exec(page)![1]!.matchAll(/"([^"]*)"|\S+/g),
   ([word, quoted]) => quoted ?? word,
 )
