@@ -221,9 +221,8 @@ export class Session implements Pinged {
   #connect(id: number, { token = '' }: Request): void {
     const { client } = this
     const { codecs, jwt, ping, onConnected } = this.#service
-    const user = client.state.user
-    // A client with a token MUST NOT become anonymous if no guard checks it. A token for one channel is not valid for a connection.
-    if ((token !== '' && jwt === undefined) || user?.channel !== undefined) {
+    // A client with a token MUST NOT become anonymous if no guard checks it.
+    if ((token !== '' && jwt === undefined) || this.#isForChannel) {
       client.disconnect(CLOSE.invalidToken, 'invalid token')
       return
     }
@@ -233,7 +232,7 @@ export class Session implements Pinged {
       version: VERSION,
       // Clients in typed languages require an integer.
       ...(ping > 0 && { ping: Math.ceil(ping), pong: true }),
-      ...expiryOf(user?.exp),
+      ...expiryOf(client.state.user?.exp),
       ...(client.topics.size > 0 && { subs }),
     }
     this.#isConnected = true
@@ -244,12 +243,21 @@ export class Session implements Pinged {
     onConnected(this)
   }
 
+  /** Whether its token is a subscription token, which is not valid for a connection. */
+  get #isForChannel(): boolean {
+    return this.client.state.user?.channel !== undefined
+  }
+
   /** A refused token ends the connection; if it has expired, with a code after which the client returns with a new one. */
   async #refresh({ token }: Request): Promise<string | undefined> {
     const { client } = this
     if (client.state.renewToken === undefined || typeof token !== 'string') throw new CommandError(108)
     const renewal = await client.state.renewToken(token, client)
     if (typeof renewal === 'symbol') return undefined
+    if (this.#isForChannel) {
+      client.disconnect(CLOSE.invalidToken, 'invalid token')
+      return undefined
+    }
     if (renewal.auth === 'ok')
       return JSON.stringify({ client: client.id, version: VERSION, ...expiryOf(renewal.expires) })
     if (renewal.reason.endsWith('unavailable')) throw new CommandError(100)

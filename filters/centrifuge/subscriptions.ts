@@ -1,4 +1,12 @@
-import type { Client, FilterApis, Joined, JoinOptions, Position, Removal } from 'filtered-websocket'
+import {
+  type Client,
+  type FilterApis,
+  type Joined,
+  type JoinOptions,
+  type Position,
+  PRESENCE,
+  type Removal,
+} from 'filtered-websocket'
 import { withDeadline } from 'filtered-websocket/kit'
 import type { Channel, Channels, Push } from './channels.ts'
 import { unsubscribePush } from './codec.ts'
@@ -109,10 +117,14 @@ export class Subscriptions {
   unsubscribe(name: string): void {
     const subscription = this.#byName.get(name)
     if (subscription === undefined) return
+    const { client, channels, push } = this.#host
     this.#byName.delete(name)
-    this.#proofs?.delete(name)
-    this.#host.channels.leave(subscription.channel, this.#host.push)
-    this.#host.client.leave(name)
+    channels.leave(subscription.channel, push)
+    client.leave(name)
+    if (this.#proofs?.delete(name) !== true) return
+    // Its members are for clients that may join it.
+    const members = PRESENCE + name
+    if (this.#byName.has(members) && !client.may('join', members)) this.removed(members, 'forbidden')
   }
 
   /** The client has been removed from a topic, which it or the server had subscribed. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { createServer } from '../../../src/index.ts'
+import { createServer, type RunningServer } from '../../../src/index.ts'
 import { centrifuge, page, Raw } from '../../support/centrifuge.ts'
 import { Peer, serve, until } from '../../support/peer.ts'
 import { SECRET, sign } from '../../support/tokens.ts'
@@ -77,6 +77,7 @@ describe('a connection token', () => {
     ['of another user is refused', sign({ sub: 'bob' }), { code: 3500, reason: 'another subject' }],
     ['that has expired makes the client come back', sign({ sub: 'ann', exp: 1 }), { code: 3005, reason: 'expired' }],
     ['that is malformed is refused', 'x', { code: 3500, reason: 'malformed' }],
+    ['for one channel is refused', sign({ sub: 'ann', channel: 'private:1' }), { code: 3500, reason: 'invalid token' }],
   ] as const)
     it(`${what}, if it is a refresh`, async t => {
       const server = await start(t)
@@ -178,6 +179,38 @@ describe('a subscription token', () => {
     raw.send({ id: 5, unsubscribe: { channel: 'private:1' } }, { id: 6, history: { channel: 'private:1' } })
     assert.deepEqual(await raw.reply(6), denied)
   })
+
+  const ends: readonly [what: string, options: object, exp: number, end: (server: RunningServer, raw: Raw) => void][] =
+    [
+      ['its token expires', { jwtClockTolerance: 60 }, seconds() - 22, () => {}],
+      ['the operator ends it', {}, seconds() + 100, server => server.unsubscribe({ sub: 'ann' }, 'private:1')],
+      [
+        'the client ends it',
+        {},
+        seconds() + 100,
+        (_, raw) => raw.send({ id: 4, unsubscribe: { channel: 'private:1' } }),
+      ],
+    ]
+  for (const [what, options, exp, end] of ends)
+    it(`ends the subscription of its members too, when ${what}`, async t => {
+      const filters = ['jwt', 'streams', 'presence', 'centrifuge']
+      const server = await start(t, { filters, presenceTopics: ['private:*'], ...options })
+      const raw = await Raw.open(server.url)
+      const members = '@presence/private:1'
+      raw.send(
+        { id: 1, connect: { token: sign({ sub: 'ann' }) } },
+        { id: 2, subscribe: { channel: 'private:1', token: sign({ sub: 'ann', channel: 'private:1', exp }) } },
+      )
+      await raw.reply(2)
+      raw.send({ id: 3, subscribe: { channel: members } })
+      assert.ok(Object.hasOwn(Object(await raw.reply(3)), 'subscribe'))
+      end(server, raw)
+      const unsubscribe = { code: 2000, reason: 'permission denied' }
+      const push = JSON.stringify({ push: { channel: members, unsubscribe } })
+      await until(() => raw.messages.some(message => JSON.stringify(message) === push), 'the end of the members')
+      const [client] = server.clients.values()
+      assert.deepEqual([...client!.topics], [])
+    })
 
   it('is refreshed for its own channel only', async t => {
     const { raw } = await subscribing(t, sign({ sub: 'ann', channel: 'private:1', exp: seconds() + 100 }))
