@@ -1,6 +1,6 @@
 // Compiles bin, src, protocols, filters, storage and client to dist, with types; for browsers each client library becomes one file.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
@@ -9,12 +9,14 @@ if (!existsSync(tsc)) {
   console.error('building needs the dev dependencies: npm install, without --omit=dev')
   process.exit(1)
 }
-rmSync(join(root, 'dist'), { recursive: true, force: true })
-execFileSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: 'inherit' })
+/** Renamed when it is complete: `npx` builds in a clone, and may be interrupted. */
+const unfinished = join(root, 'node_modules/.fws-dist')
+rmSync(unfinished, { recursive: true, force: true })
+execFileSync(process.execPath, [tsc, '-p', root, '--outDir', unfinished], { cwd: root, stdio: 'inherit' })
 const { build } = await import('esbuild')
 const browser = {
   absWorkingDir: root,
-  outdir: 'dist/browser',
+  outdir: join(unfinished, 'browser'),
   bundle: true,
   minify: true,
   format: 'esm',
@@ -37,7 +39,9 @@ await build({
   entryPoints: { 'messaging-files': 'client/messaging/files.ts', 'messaging-timing': 'client/messaging/timing.ts' },
   plugins: [external(/^\.\/error\.ts$/, './messaging.js')],
 })
-chmodSync(join(root, 'dist/bin/fws-server.js'), 0o755)
+chmodSync(join(unfinished, 'bin/fws-server.js'), 0o755)
+rmSync(join(root, 'dist'), { recursive: true, force: true })
+renameSync(unfinished, join(root, 'dist'))
 
 /** Replaces imports of a module by an import of another file in dist/browser. */
 function external(filter, path) {
