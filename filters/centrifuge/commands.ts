@@ -7,6 +7,7 @@ import {
   type ReadRange,
   type Server,
   type StreamEntry,
+  type StreamPage,
 } from 'filtered-websocket'
 import { readJson } from 'filtered-websocket/kit'
 import { publicationsOf } from './codec.ts'
@@ -105,13 +106,27 @@ export async function historyOf(
   // Only the positions, if the publications are read since one of them.
   let page = await read({ from: isReversed ? 'newest' : 'oldest', ...(isSince ? { entries: 0, bytes: 0 } : bounds) })
   if (isSince) {
-    const epoch = from.epoch === '' ? page.top.epoch : from.epoch
-    const offset = isReversed ? Math.max(page.floor.offset, from.offset - 1 - count) : from.offset
-    page = await read({ after: { epoch, offset }, ...bounds })
+    const since = from.epoch === '' ? { ...from, epoch: page.top.epoch } : from
+    page = await (isReversed ? readBefore(read, since, page.floor.offset, count) : read({ after: since, ...bounds }))
     if (page.lost !== undefined) throw new CommandError(112)
   }
   const { epoch, offset } = page.top
   return `{"publications":[${listed(page.entries, isReversed, from?.offset)}],"epoch":"${epoch}","offset":${offset}}`
+}
+
+/** The entries next to a position: fewer, until all up to there fit into the bytes of a page. */
+async function readBefore(
+  read: (range: ReadRange) => Promise<StreamPage>,
+  { epoch, offset: before }: Position,
+  floor: number,
+  count: number,
+): Promise<StreamPage> {
+  for (let entries = count; ; entries = Math.ceil(entries / 2)) {
+    const after = { epoch, offset: Math.max(floor, before - 1 - entries) }
+    const page = await read({ after, entries, bytes: MAX_HISTORY_BYTES })
+    const last = page.entries.at(-1)
+    if (entries === 1 || last === undefined || last.offset >= Math.min(before - 1, page.top.offset)) return page
+  }
 }
 
 /** @param before - if reversed, only entries before this offset. */

@@ -48,6 +48,27 @@ describe('history', () => {
       assert.equal(offset, 10)
     })
 
+  for (const [what, limit, sizes] of [
+    ['all of which fit', 3, [20_000]],
+    ['more than fit into a reply', 100, [20_000]],
+    ['that are large', 2, [700_000]],
+    ['that are larger and larger', 100, [10, 100_000]],
+  ] as const)
+    it(`before an offset has the publications next to it, ${what}`, async t => {
+      const server = await serve(t, { filters: ['streams', 'centrifuge'], streamsRules: ['a size=300 ttl=5m'] })
+      const payloads = Array.from({ length: 120 }, (_, n) => `"${'x'.repeat(n < 60 ? sizes[0] : sizes.at(-1)!)}"`)
+      for (const payload of payloads) await server.append('a', payload)
+      const raw = await Raw.connected(server.url)
+      raw.send({ id: 2, history: { channel: 'a', limit, reverse: true, since: { offset: 111 } } })
+      const { history } = (await raw.reply(2)) as { history: { publications: { offset: number }[] } }
+      const { length } = history.publications
+      assert.ok(length > 0 && length <= limit)
+      assert.deepEqual(
+        history.publications.map(({ offset }) => offset),
+        Array.from({ length }, (_, i) => 110 - i),
+      )
+    })
+
   it('has at most 300 publications', async t => {
     const server = await serve(t, { filters: ['streams', 'centrifuge'], streamsRules: ['a size=400 ttl=5m'] })
     await server.append(
