@@ -85,8 +85,8 @@ export class Draft {
     }
     const record = this.#user(user)
     if (known !== undefined && record !== undefined && !isLeaving(record)) {
-      if (known.node === node) return
-      // Counted under an earlier id of this node.
+      // Joined again meanwhile, or counted under an earlier id of this node.
+      if (known.node === node && known.info === member.info) return
       this.#count(known.node, -1)
     } else if (isLeaving(record)) {
       this.#count(record.node, 0, -1)

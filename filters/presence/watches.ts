@@ -27,7 +27,8 @@ export class Watches {
   readonly #codec: Codec = {
     name: 'presence',
     encode: (payload: Payload, _format: string | undefined, about?: About) => {
-      if (about !== undefined) this.#call(about.topic, JSON.parse(String(payload)))
+      // It also gets what is sent to all clients.
+      if (about !== undefined && this.#watching.has(about.topic)) this.#call(about.topic, JSON.parse(String(payload)))
       return undefined
     },
     lost: ({ topic }: About, reason: LossReason) => {

@@ -30,7 +30,7 @@ interface Room extends TestServer {
 async function room(
   t: TestContext,
   options: Readonly<Record<string, unknown>> = {},
-  filters: FilterModule[] = [],
+  filters: (FilterModule | string)[] = [],
 ): Promise<Room> {
   const { filter, api } = tester()
   const server = await startTestServer(t, [...filters, 'presence', filter], {
@@ -282,6 +282,21 @@ describe('describe', () => {
       assert.throws(() => api.describe(ann, 'room', as as never), { code: 'ERR_PAYLOAD', message })
     })
 
+  it('describes a client that leaves and joins again as its protocol does now', async t => {
+    const server = await room(t)
+    const ann = await server.enter('ann')
+    await server.api.list('room')
+    ann.leave('room')
+    server.api.describe(ann, 'room', { info: '"new"' })
+    ann.join('room')
+    const { members } = await server.api.list('room')
+    assert.deepEqual(
+      members.map(({ client, info }) => [client, info]),
+      [[ann.id, '"new"']],
+    )
+    assert.deepEqual(await server.api.count('room'), { clients: 1, users: 1 })
+  })
+
   it('descriptions of topics that are not joined are bounded', async t => {
     const { api, enter } = await room(t)
     const ann = await enter('ann')
@@ -312,6 +327,20 @@ describe('the api', () => {
     assert.deepEqual(seen, ['1 +ann', '2 +ann'])
     assert.deepEqual(changes, ['+ann', '+bob'])
     assert.equal((logged.find(({ level }) => level === 50)!.err as Error).message, 'broken')
+  })
+
+  it('does not read messages to all clients as changes', async t => {
+    const { server, enter, changes, logged } = await room(t, { 'streams-rules': ['@everyone size=10 ttl=5m'] }, [
+      'streams',
+    ])
+    await server.append('@everyone', 'not JSON')
+    await enter('ann')
+    await until(() => changes.length > 0, 'a change')
+    assert.deepEqual(changes, ['+ann'])
+    assert.deepEqual(
+      logged.filter(({ level }) => level === 50),
+      [],
+    )
   })
 
   it('watches on after its client was disconnected, and says that changes may be lost', async t => {
