@@ -98,7 +98,7 @@ export const setup = ({ options: chosen, limits, guards, log, storage, every, fi
   const sessions = new Map<Client, Session>()
   const presence = find('presence')
   const channels = new Channels(presence)
-  const codecs = new Codecs(channel => channels.lost(channel))
+  const codecs = new Codecs((channel, only) => channels.lost(channel, only))
   const procedures = new Map<string, Procedure>()
   const sendHandlers: ((data: unknown, client: Client) => void)[] = []
   const heartbeat = new Heartbeat<Session>(chosen['centrifuge-ping'] * 1000)

@@ -1,4 +1,4 @@
-import type { FilterApis } from 'filtered-websocket'
+import type { Client, FilterApis } from 'filtered-websocket'
 import { changePush } from './members.ts'
 
 /** Sends a push to one client. */
@@ -7,9 +7,9 @@ export type Push = (message: string) => void
 /** A channel with subscribers on this node. */
 export interface Channel {
   readonly name: string
-  /** Number of losses that its subscribers were informed of: a client that subscribed before the last one may subscribe again. */
-  losses: number
   subscribers: number
+  /** Subscribers that get its publications. */
+  readonly members: Set<Client>
   /** Subscribers that get joins and leaves. */
   watchers: Set<Push> | undefined
   unwatch: (() => void) | undefined
@@ -28,21 +28,34 @@ export class Channels {
   enter(name: string): Channel {
     let channel = this.#channels.get(name)
     if (channel === undefined) {
-      channel = { name, losses: 0, subscribers: 0, watchers: undefined, unwatch: undefined }
+      channel = { name, subscribers: 0, members: new Set(), watchers: undefined, unwatch: undefined }
       this.#channels.set(name, channel)
     }
     channel.subscribers++
     return channel
   }
 
-  leave(channel: Channel, watcher: Push): void {
+  leave(channel: Channel, client: Client, watcher: Push): void {
     this.unwatch(channel, watcher)
+    channel.members.delete(client)
     if (--channel.subscribers === 0) this.#channels.delete(channel.name)
   }
 
-  lost(name: string): void {
-    const channel = this.#channels.get(name)
-    if (channel !== undefined) channel.losses++
+  /**
+   * Members are being informed of a loss. They get no later publication, which would move the position from which they subscribe
+   * again. They are removed in a microtask, since the message about the loss is not queued for them yet.
+   *
+   * @param only - id of the only member that is informed. Default: all are.
+   */
+  lost(name: string, only?: string): void {
+    queueMicrotask(() => {
+      const { members } = this.#channels.get(name) ?? {}
+      for (const client of members ?? []) {
+        if (only !== undefined && client.id !== only) continue
+        members!.delete(client)
+        client.leave(name)
+      }
+    })
   }
 
   /** Pushes joins and leaves to a subscriber, if `presence` covers the channel. */

@@ -4,6 +4,7 @@ import {
   type Encoded,
   EVERYONE,
   type Loss,
+  type LossReason,
   type Payload,
   type StreamEntry,
 } from 'filtered-websocket'
@@ -33,8 +34,8 @@ export class Codecs {
   }
   readonly connected: Codec
 
-  /** @param onLost - called when the members of a channel are informed of a loss. */
-  constructor(onLost: (channel: string) => void) {
+  /** @param onLost - called when the members of a channel, or only one of them, are informed of a loss. */
+  constructor(onLost: (channel: string, only?: string) => void) {
     this.connected = {
       name: 'centrifuge',
       formats: [FORMAT, NOTICE],
@@ -42,9 +43,9 @@ export class Codecs {
         if (format === FORMAT) return this.#encoded(payload)
         return format === NOTICE ? undefined : pushOf(payload, about)
       },
-      lost: ({ topic }: Loss) => {
+      lost: ({ topic }: Loss, _reason: LossReason, only?: string) => {
         if (topic === EVERYONE) return undefined
-        onLost(topic)
+        onLost(topic, only)
         return unsubscribePush(topic, UNSUBSCRIBED.insufficientState, 'insufficient state')
       },
       closing,

@@ -24,8 +24,6 @@ const GRACE = 25
 
 interface Subscription {
   readonly channel: Channel
-  /** `channel.losses` when it was made. */
-  readonly losses: number
 }
 
 export interface SubscriptionsHost {
@@ -119,7 +117,7 @@ export class Subscriptions {
     if (subscription === undefined) return
     const { client, channels, push } = this.#host
     this.#byName.delete(name)
-    channels.leave(subscription.channel, push)
+    channels.leave(subscription.channel, client, push)
     client.leave(name)
     if (this.#proofs?.delete(name) !== true) return
     // Its members are for clients that may join it.
@@ -134,7 +132,8 @@ export class Subscriptions {
 
   /** Call when the client has disconnected. */
   close(): void {
-    for (const { channel } of this.#byName.values()) this.#host.channels.leave(channel, this.#host.push)
+    const { client, channels, push } = this.#host
+    for (const { channel } of this.#byName.values()) channels.leave(channel, client, push)
     this.#byName.clear()
   }
 
@@ -144,14 +143,12 @@ export class Subscriptions {
   }
 
   #isSubscribed(name: string): boolean {
-    const known = this.#byName.get(name)
-    return known !== undefined && known.losses === known.channel.losses && this.#host.client.topics.has(name)
+    return this.#byName.has(name) && this.#host.client.topics.has(name)
   }
 
   #add(name: string): Subscription {
     const { channels } = this.#host
-    const channel = this.#byName.get(name)?.channel ?? channels.enter(name)
-    const subscription = { channel, losses: channel.losses }
+    const subscription = { channel: this.#byName.get(name)?.channel ?? channels.enter(name) }
     this.#byName.set(name, subscription)
     return subscription
   }
@@ -175,7 +172,7 @@ export class Subscriptions {
     const isRejecting = wanted !== undefined && (Number(flag) & REJECT_UNRECOVERED) !== 0
     const reply = (joined: Joined, entry: Entry) => this.#answer(name, joined, entry, proof, answer)
     if (wanted !== undefined || watched === undefined) {
-      const isEntered = await this.#join(name, start, joined => {
+      const isEntered = await this.#join(subscription, start, joined => {
         const isRecovered = joined.recovered && start !== 'now'
         if (!isRecovered && (isRejecting || watched !== undefined)) return false
         reply(joined, { wanted, isRecovered })
@@ -186,7 +183,7 @@ export class Subscriptions {
     }
     const list = await this.#host.presence!.list(watched)
     this.#checkCurrent(name, subscription)
-    const isEntered = await this.#join(name, list.position, joined => {
+    const isEntered = await this.#join(subscription, list.position, joined => {
       if (joined.recovered) reply(joined, { wanted, isRecovered: false, list })
       return joined.recovered
     })
@@ -194,14 +191,20 @@ export class Subscriptions {
   }
 
   /** @param answer - called when the client is a member; if it returns false the client leaves again. */
-  async #join(name: string, after: JoinOptions['after'], answer: (joined: Joined) => boolean): Promise<boolean> {
+  async #join(
+    { channel }: Subscription,
+    after: JoinOptions['after'],
+    answer: (joined: Joined) => boolean,
+  ): Promise<boolean> {
     const { client } = this.#host
+    const { name } = channel
     let isEntered = false
     await client.join(name, {
       after,
       onJoined: joined => {
         isEntered = answer(joined)
-        if (!isEntered) client.leave(name)
+        if (isEntered) channel.members.add(client)
+        else client.leave(name)
       },
     })
     return isEntered

@@ -40,8 +40,10 @@ export interface Codec {
   encode(payload: Payload, format: string | undefined, about?: About): Encoded | undefined
   /**
    * Encodes that entries of a topic are lost to its members; they get the entries behind `about.position`. Default: they are not informed.
+   *
+   * @param only - id of the only client that is informed. Default: all that are not pending.
    */
-  lost?(about: Loss, reason: LossReason): Encoded | undefined
+  lost?(about: Loss, reason: LossReason, only?: string): Encoded | undefined
   /**
    * The code and the reason of the Close frame in which the server ends a client of this codec, for protocols with their own close
    * codes. Metrics and disconnect handlers keep the server's. If it throws, or returns a code that an endpoint must not send, the

@@ -47,9 +47,9 @@ export class Wire {
   }
 
   /** That entries are lost to members; empty if the codec has no form for that. */
-  encodeLoss(about: Loss, reason: LossReason): Buffer | Pieces {
+  encodeLoss(about: Loss, reason: LossReason, only?: string): Buffer | Pieces {
     try {
-      return this.#framed(this.codec.lost?.(about, reason))
+      return this.#framed(this.codec.lost?.(about, reason, only))
     } catch (error) {
       this.#onError(error, this.codec)
       return NOTHING

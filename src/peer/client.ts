@@ -392,7 +392,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   sendLoss(about: Loss, lost: LossReason): void {
-    this.sendEncoded(this.outbox.wire.encodeLoss(about, lost))
+    this.sendEncoded(this.outbox.wire.encodeLoss(about, lost, this.id))
   }
 
   pageEnd(topic: string, entries: readonly StreamEntry[], from: number, epoch: string): number {
