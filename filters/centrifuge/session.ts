@@ -252,7 +252,10 @@ export class Session implements Pinged {
   async #refresh({ token }: Request): Promise<string | undefined> {
     const { client } = this
     if (client.state.renewToken === undefined || typeof token !== 'string') throw new CommandError(108)
+    const before = new Set(client.topics)
     const renewal = await client.state.renewToken(token, client)
+    for (const channel of client.topics)
+      if (!before.has(channel)) this.#send(JSON.stringify({ push: { channel, subscribe: {} } }))
     if (typeof renewal === 'symbol') return undefined
     if (this.#isForChannel) {
       client.disconnect(CLOSE.invalidToken, 'invalid token')

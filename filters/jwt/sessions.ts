@@ -72,7 +72,7 @@ export class Sessions {
     // Not a topic that is joined: all clients get its messages.
     topics.delete(EVERYONE)
     this.#sessions.set(client, { token, topics, isWarned: false })
-    for (const topic of previous) if (!topics.has(topic)) client.leave(topic)
+    for (const topic of previous) if (!topics.has(topic)) client.leave(topic, 'unsubscribed')
     // Another guard may forbid it.
     for (const topic of topics) if (client.may('join', topic)) client.join(topic)
     await client.recheck()

@@ -114,7 +114,8 @@ export interface Client extends Peer {
    * const { position, recovered } = await client.join('chat/1', { after: last ?? 'now' })
    */
   join(topic: string, how: JoinOptions): Promise<Joined>
-  leave(topic: string): void
+  /** @param why - the client has not left the topic itself: the `onRemoved` handlers are called. */
+  leave(topic: string, why?: Removal): void
   /**
    * Publishes to a topic: asks the permits, runs the `publish` handlers, then appends the message if the topic is kept, or broadcasts
    * it.
@@ -143,8 +144,8 @@ export interface Client extends Peer {
    */
   onIdentity(handler: (client: Client) => Awaitable<void>): void
   /**
-   * Registers a handler that is called when the client has been removed from a topic: by `server.unsubscribe`, or by `recheck`, since it
-   * may no longer join. A protocol informs its client. An error is reported.
+   * Registers a handler that is called when the client has been removed from a topic: by `server.unsubscribe`, by `recheck`, since it
+   * may no longer join, or by `leave` with a reason. A protocol informs its client. An error is reported.
    *
    * @example
    * export const open = client => client.onRemoved(topic => client.send(`removed from ${topic}`))

@@ -448,7 +448,7 @@ export class Hub implements ClientHost {
     const candidates = one === undefined ? [...this.arriving, ...this.clients.values()] : [one]
     for (const client of candidates) {
       if (!isTarget(client)) continue
-      if ('leave' in order) client.removeFrom(order.leave, 'unsubscribed')
+      if ('leave' in order) client.leave(order.leave, 'unsubscribed')
       else client.disconnect(order.code, order.reason)
     }
   }

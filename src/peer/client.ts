@@ -415,16 +415,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     for (let i = from; i < to; i++) if (entries[i]!.except !== this.id) this.sendEncoded(frames[i]!)
   }
 
-  leave(topic: string): void {
+  leave(topic: string, why?: Removal): void {
     if (!this.#topics?.delete(topic)) return
     this.#joins?.cancel(topic, new FwsError('ERR_STATE', `client ${this.id} has left the topic`))
     if (this.isAdmitted) this.hub.leaveTopic(this, topic)
-  }
-
-  /** Leaves a topic, and informs the handlers of `onRemoved`. */
-  removeFrom(topic: string, why: Removal): void {
-    if (!this.topics.has(topic)) return
-    this.leave(topic)
+    if (why === undefined) return
     for (const handler of this.#removalHandlers ?? [])
       this.#contain(() => handler(topic, why), 'a filter failed when a client was removed from a topic')
   }
@@ -437,7 +432,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   }
 
   async recheck(): Promise<void> {
-    for (const topic of this.topics) if (!this.may('join', topic)) this.removeFrom(topic, 'forbidden')
+    for (const topic of this.topics) if (!this.may('join', topic)) this.leave(topic, 'forbidden')
     for (const handler of this.#identityHandlers ?? []) await handler(this)
   }
 

@@ -135,6 +135,25 @@ describe('a connection token', () => {
     raw.send({ id: 2, subscribe: { channel: 'news' } })
     assert.deepEqual(await raw.reply(2), { subscribe: {} })
   })
+
+  it('informs the client of the topics that the claim of its next token removes and adds', async t => {
+    const server = await start(t, { jwtTopics: 'channels' })
+    const raw = await Raw.open(server.url)
+    const token = (...channels: string[]) => sign({ sub: 'ann', channels })
+    raw.send({ id: 1, connect: { token: token('a', 'b') } }, { id: 2, subscribe: { channel: 'a' } })
+    await raw.reply(2)
+    raw.send({ id: 3, refresh: { token: token('b', 'c') } })
+    await raw.reply(3)
+    server.broadcast('1', { topic: 'c' })
+    assert.deepEqual(
+      (await raw.get(6)).flatMap(({ push }) => push ?? []),
+      [
+        { channel: 'a', unsubscribe: { code: 2000, reason: 'server unsubscribe' } },
+        { channel: 'c', subscribe: {} },
+        { channel: 'c', pub: { data: 1 } },
+      ],
+    )
+  })
 })
 
 describe('a subscription token', () => {
