@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Client, DROP, type Drop, type FilterApis, type Payload, type Removal } from 'filtered-websocket'
 import { type Pinged, withDeadline } from 'filtered-websocket/kit'
 import type { Channels } from './channels.ts'
@@ -13,6 +14,10 @@ import { expiryOf } from './tokens.ts'
 const MAX_COMMANDS = 1000
 /** Milliseconds for all commands of a message: the storage may be away, and official clients wait for 5 s. */
 const COMMANDS_MS = 4000
+/** Milliseconds of commands between two reads of the sockets. */
+const SLICE_MS = 5
+/** Bytes of replies that the client has not read, from which on its next command waits. */
+const MAX_UNREAD = 65_536
 /** Field `version` of the protocol. */
 const VERSION = 'filtered-websocket'
 
@@ -73,6 +78,9 @@ export class Session implements Pinged {
     this.client = client
     this.#service = service
     this.#subscriptions = new Subscriptions({ client, ...service, push: message => this.#send(message) })
+    client.onGone(() => {
+      this.#isClosed = true
+    })
   }
 
   /** Counts messages, as a sign of life. Also grows while commands run or bytes wait, since a pong would wait behind them. */
@@ -94,7 +102,7 @@ export class Session implements Pinged {
   message(payload: Payload): Drop | Promise<Drop> {
     this.#messages++
     const commands = typeof payload === 'string' ? this.#read(payload) : undefined
-    if (commands === undefined) return this.#refuse()
+    if (commands === undefined) return this.#close(CLOSE.badRequest, 'bad request')
     return commands.length === 0 ? DROP : this.#run(commands)
   }
 
@@ -113,7 +121,6 @@ export class Session implements Pinged {
   }
 
   close(): void {
-    this.#isClosed = true
     this.#subscriptions.close()
   }
 
@@ -138,15 +145,23 @@ export class Session implements Pinged {
    */
   async #run(commands: readonly Request[]): Promise<Drop> {
     const end = performance.now() + COMMANDS_MS
+    let sliceEnd = performance.now() + SLICE_MS
     const subscribing: (Promise<void> | undefined)[] = []
     this.#isBusy = true
     for (const command of commands) {
       const method = METHODS.find(name => Object.hasOwn(command, name))
-      if (method !== 'subscribe' && subscribing.length > 0) await this.#settled(subscribing)
+      if (method !== 'subscribe') {
+        if (subscribing.length > 0) await this.#settled(subscribing)
+        if (this.client.buffered > MAX_UNREAD) await this.#drained(end)
+      }
+      if (performance.now() > sliceEnd) {
+        await nextTurn()
+        sliceEnd = performance.now() + SLICE_MS
+      }
+      if (this.#isClosed) break
       const pending = this.#handle(method, command, end)
       if (method === 'subscribe') subscribing.push(pending)
       else if (pending !== undefined) await this.#settled([pending])
-      if (this.#isClosed) break
     }
     await this.#settled(subscribing)
     this.#isBusy = false
@@ -158,6 +173,12 @@ export class Session implements Pinged {
     this.#flush()
     await Promise.all(commands.splice(0))
     this.#flush()
+  }
+
+  /** Waits until the client has read its replies. After the time of the message its commands get errors. */
+  async #drained(end: number): Promise<void> {
+    const ms = end - performance.now()
+    if (ms > 0) await withDeadline(this.client.drained(), ms, 'drained').catch(() => {})
   }
 
   /** @returns a promise that does not reject, or `undefined` if the command is done. */
@@ -175,7 +196,7 @@ export class Session implements Pinged {
     }
     const isValid = Number.isSafeInteger(id) && (id as number) > 0 && isRequest
     if (!isValid || this.#isConnected === (method === 'connect')) {
-      this.#refuse()
+      this.#close(CLOSE.badRequest, 'bad request')
       return undefined
     }
     return this.#answer(id as number, method, request as Request, end)
@@ -223,7 +244,7 @@ export class Session implements Pinged {
     const { codecs, jwt, ping, onConnected } = this.#service
     // A client with a token MUST NOT become anonymous if no guard checks it.
     if ((token !== '' && jwt === undefined) || this.#isForChannel) {
-      client.disconnect(CLOSE.invalidToken, 'invalid token')
+      this.#close(CLOSE.invalidToken, 'invalid token')
       return
     }
     const subs = Object.fromEntries(Array.from(client.topics, name => [name, {}]))
@@ -258,13 +279,13 @@ export class Session implements Pinged {
       if (!before.has(channel)) this.#send(JSON.stringify({ push: { channel, subscribe: {} } }))
     if (typeof renewal === 'symbol') return undefined
     if (this.#isForChannel) {
-      client.disconnect(CLOSE.invalidToken, 'invalid token')
+      this.#close(CLOSE.invalidToken, 'invalid token')
       return undefined
     }
     if (renewal.auth === 'ok')
       return JSON.stringify({ client: client.id, version: VERSION, ...expiryOf(renewal.expires) })
     if (renewal.reason.endsWith('unavailable')) throw new CommandError(100)
-    client.disconnect(renewal.reason === 'expired' ? CLOSE.expired : CLOSE.invalidToken, renewal.reason)
+    this.#close(renewal.reason === 'expired' ? CLOSE.expired : CLOSE.invalidToken, renewal.reason)
     return undefined
   }
 
@@ -291,8 +312,9 @@ export class Session implements Pinged {
     this.client.send(message, FORMAT)
   }
 
-  #refuse(): Drop {
+  /** Closes the client; its later commands are not run. */
+  #close(code: number, reason: string): Drop {
     this.#isClosed = true
-    return this.client.disconnect(CLOSE.badRequest, 'bad request')
+    return this.client.disconnect(code, reason)
   }
 }

@@ -25,6 +25,68 @@ describe('a client that sends', () => {
     )
   })
 
+  /** A server with procedures, and the calls of `count`. */
+  const counting = async (t: { after(fn: () => Promise<void>): void }) => {
+    const calls: number[] = []
+    const waits: (() => void)[] = []
+    const filter = {
+      uses: ['centrifuge'],
+      setup(host: { use(name: 'centrifuge'): CentrifugeApi }) {
+        const { rpc } = host.use('centrifuge')
+        rpc('wait', () => new Promise<void>(resolve => waits.push(resolve)))
+        rpc('count', () => {
+          for (const end = performance.now() + 1; performance.now() < end; );
+          calls.push(performance.now())
+        })
+      },
+    }
+    const server = await serve(t, { filters: ['centrifuge', filter] as never })
+    const raw = await Raw.connected(server.url)
+    return { server, raw, calls, waits }
+  }
+
+  it('200 commands in one frame does not keep others waiting', async t => {
+    const { raw, calls } = await counting(t)
+    let [before, most, isDone] = [0, 0, false]
+    const watch = () => {
+      most = Math.max(most, calls.length - before)
+      before = calls.length
+      if (!isDone) setImmediate(watch)
+    }
+    raw.send(...Array.from({ length: 200 }, (_, i) => ({ id: i + 2, rpc: { method: 'count' } })))
+    watch()
+    await raw.reply(201)
+    isDone = true
+    assert.ok(most <= 20, `${most} commands in one turn`)
+  })
+
+  it('commands and disconnects has only those run that have begun', async t => {
+    const { server, raw, calls, waits } = await counting(t)
+    raw.send({ id: 2, rpc: { method: 'wait' } }, { id: 3, rpc: { method: 'count' } })
+    await until(() => waits.length === 1, 'the first command')
+    const [client] = server.clients.values()
+    raw.peer.ws.terminate()
+    await new Promise<void>(resolve => client!.onGone(resolve))
+    waits[0]!()
+    await until(() => server.clients.size === 0, 'the end of the client')
+    assert.deepEqual(calls, [])
+  })
+
+  it('100 commands with large replies, and reads them late, gets them all', async t => {
+    const server = await serve(t, { ...KEPT, maxBuffered: 4_194_304 })
+    for (let n = 1; n <= 250; n++) await server.append('chat:1', JSON.stringify('x'.repeat(4000)))
+    const raw = await Raw.connected(server.url)
+    raw.peer.ws.pause()
+    raw.send(...Array.from({ length: 100 }, (_, i) => ({ id: i + 2, history: { channel: 'chat:1', limit: -1 } })))
+    const [client] = server.clients.values()
+    await until(() => client!.buffered > 100_000, 'replies that wait')
+    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
+    assert.ok(client!.buffered < 3_000_000, `${client!.buffered} bytes wait`)
+    raw.peer.ws.resume()
+    await raw.peer.get(101)
+    assert.equal(raw.peer.received.filter(reply => String(reply).includes('"publications"')).length, 100)
+  })
+
   it('a flood of subscriptions gets 128 of them', async t => {
     const server = await serve(t, KEPT)
     const raw = await Raw.connected(server.url)
