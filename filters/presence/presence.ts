@@ -70,6 +70,7 @@ export class Presence implements PresenceApi {
     every(leaseMs / LOOKS, () => this.#look())
     every(DUE_MS, () => {
       const now = Date.now()
+      this.#watches?.look()
       for (const topic of this.#topics.values()) topic.settleDue(now)
     })
   }

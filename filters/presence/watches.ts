@@ -46,12 +46,12 @@ export class Watches {
   /** @throws FwsError `ERR_LIMIT` past `--max-clients`. */
   watch(topic: string, onChange: OnChange): () => void {
     const stream = PRESENCE + topic
-    this.#client ??= this.#attach()
+    const client = this.#client ?? this.#attach()
     let functions = this.#watching.get(stream)
     if (functions === undefined) {
       functions = new Set()
       this.#watching.set(stream, functions)
-      this.#client.join(stream)
+      client.join(stream)
     }
     // The same function may watch twice.
     const own: OnChange = change => onChange(change)
@@ -63,28 +63,36 @@ export class Watches {
     }
   }
 
-  #attach(): Client {
-    const transport = new Nowhere()
-    const attached = this.#server.attach(transport, { after: Number.MAX_SAFE_INTEGER })
-    transport.attached = attached
-    attached.client.codec = this.#codec
-    attached.client.onGone(() => this.#attachAgain())
-    return attached.client
-  }
-
-  /** The client was disconnected, for example by `server.disconnect({ topic })`. */
-  #attachAgain(): void {
-    this.#client = undefined
-    if (this.#watching.size === 0 || this.#server.checks.accepting !== true) return
+  /**
+   * Watches again after its client was disconnected, for example by `server.disconnect({ topic })`. Call it repeatedly: the server may be
+   * full.
+   */
+  look(): void {
+    if (this.#client !== undefined || this.#watching.size === 0 || this.#server.checks.accepting !== true) return
     try {
-      this.#client = this.#attach()
-      for (const stream of this.#watching.keys()) {
-        this.#client.join(stream)
-        this.#call(stream, { lost: 'trimmed' })
-      }
+      this.#attach()
     } catch (error) {
       this.#failed(error)
     }
+  }
+
+  /** A client that watches all topics. */
+  #attach(): Client {
+    const transport = new Nowhere()
+    const attached = this.#server.attach(transport, { after: Number.MAX_SAFE_INTEGER })
+    const { client } = attached
+    transport.attached = attached
+    this.#client = client
+    client.codec = this.#codec
+    client.onGone(() => {
+      this.#client = undefined
+      this.look()
+    })
+    for (const stream of this.#watching.keys()) {
+      client.join(stream)
+      this.#call(stream, { lost: 'trimmed' })
+    }
+    return client
   }
 
   #call(stream: string, change: PresenceChange): void {

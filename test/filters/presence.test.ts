@@ -354,6 +354,19 @@ describe('the api', () => {
     assert.deepEqual(changes, ['lost trimmed', '+ann'])
   })
 
+  it('watches on when a full server has room again', async t => {
+    const { enter, changes, server, connect } = await room(t, { 'max-clients': 2 })
+    const other = await connect()
+    server.disconnect({ topic: '@presence/room' })
+    const late = await connect()
+    await other.leave()
+    await until(() => changes.includes('lost trimmed'), 'room for the client that watches')
+    await late.leave()
+    await enter('ann')
+    await until(() => changes.at(-1) === '+ann', 'a change')
+    assert.deepEqual(changes, ['lost trimmed', '+ann'])
+  })
+
   it('covers the topics that a pattern matches, and refuses others', async t => {
     const { api, enter } = await room(t)
     const covered = ['room', 'room/1', 'rooms', 'room/1/2', '@presence/room', '@everyone', '', 'x'.repeat(2000)]
