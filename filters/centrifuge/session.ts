@@ -6,6 +6,7 @@ import { type Codecs, FORMAT } from './codec.ts'
 import { CLOSE, errorOf } from './codes.ts'
 import { CommandError, replyTo } from './command-error.ts'
 import { type Command, channelIn, parseCommand, type Request } from './commands.ts'
+import { watchedIn } from './members.ts'
 import type { Recoveries } from './recovery.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { expiryOf } from './tokens.ts'
@@ -140,8 +141,8 @@ export class Session implements Pinged {
   }
 
   /**
-   * Commands run one after the other, since later ones may depend on them; subscriptions, of which a client sends many at once when
-   * it connects, run together.
+   * Commands run one after the other, since later ones may depend on them. Subscriptions, of which a client sends many at once when
+   * it connects, run together; those to the members of a topic follow, since the token for the topic may be in the same message.
    */
   async #run(commands: readonly Request[]): Promise<Drop> {
     const end = performance.now() + COMMANDS_MS
@@ -150,7 +151,7 @@ export class Session implements Pinged {
     this.#isBusy = true
     for (const command of commands) {
       const method = METHODS.find(name => Object.hasOwn(command, name))
-      if (method !== 'subscribe') {
+      if (method !== 'subscribe' || isForMembers(command[method])) {
         if (subscribing.length > 0) await this.#settled(subscribing)
         if (this.client.buffered > MAX_UNREAD) await this.#drained(end)
       }
@@ -317,4 +318,10 @@ export class Session implements Pinged {
     this.#isClosed = true
     return this.client.disconnect(code, reason)
   }
+}
+
+/** Whether a subscription is to the members of a topic. */
+function isForMembers(request: unknown): boolean {
+  const { channel } = Object(request) as Request
+  return typeof channel === 'string' && watchedIn(channel) !== undefined
 }
