@@ -4,7 +4,7 @@ import { DROP, type Drop, type Host, type Server } from 'filtered-websocket'
 import { originForm, RateLimitedLog, readBody, readJson } from 'filtered-websocket/kit'
 import { Census } from './census.ts'
 import { hasKey } from './key.ts'
-import { errorAnswer, Methods, type MethodsHost } from './methods.ts'
+import { answersTo, errorAnswer, Methods, type MethodsHost } from './methods.ts'
 import { isObject } from './params.ts'
 
 export interface ApiHost extends Pick<MethodsHost, 'presence'>, Pick<Host, 'log' | 'every' | 'limits' | 'storage'> {
@@ -63,9 +63,8 @@ export function serverApi({ keys, limits, log, every, ...host }: ApiHost) {
     const commands = lines.map(line => jsonIn(line, maxBody))
     if (commands.length === 0 || !commands.every(isCommand))
       return refusal(400, 'each line is {"method":NAME,"params":{}}')
-    const replies: string[] = []
-    for (const { method, params } of commands) replies.push(await methods.call(method, params, server))
-    return { status: 200, body: replies.join('\n') }
+    const answers = await answersTo(commands, ({ method, params }) => methods.call(method, params, server))
+    return { status: 200, body: answers.join('\n') }
   }
 
   async function request(req: IncomingMessage, res: ServerResponse, server: Server): Promise<Drop> {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Awaitable, FilterApis, Server, Storage, Target } from 'filtered-websocket'
 import { errorOf, type ProtocolError } from '../codes.ts'
 import { CommandError, replyTo } from '../command-error.ts'
@@ -23,8 +24,14 @@ const MAX_CHANNELS = 10_000
 const MAX_COMMANDS = 1000
 /** Publications of a broadcast that are under way at a time. */
 const AT_ONCE = 256
+/** Parallel commands of a batch that are under way at a time. */
+const PARALLEL = 16
+/** UTF-16 units of the answers to several commands; the commands behind them are not run. */
+const MAX_ANSWERS = 16_777_216
 /** Close code of `disconnect`: the client does not come back. */
 const DISCONNECTED = { code: 3503, reason: 'force disconnect' }
+
+const TOO_MUCH = errorAnswer({ code: 106, message: 'the answers to the commands before are too large' })
 
 /** Centrifugo's server API, for all protocols. */
 export class Methods {
@@ -76,10 +83,7 @@ export class Methods {
         return `{${JSON.stringify(name)}:${await this.#run(name, given, server)}}`
       })
     }
-    const replies: string[] = []
-    if (parallel === true) replies.push(...(await Promise.all(commands.map(run))))
-    else for (const command of commands) replies.push(await run(command))
-    return `{"replies":[${replies.join()}]}`
+    return `{"replies":[${(await answersTo(commands, run, parallel === true ? PARALLEL : 1)).join()}]}`
   }
 
   /** @throws (rejects) CommandError, or an error of the core. */
@@ -156,4 +160,22 @@ function targetOf(params: Params): Target {
 function objectOf(params: unknown): Params {
   if (isObject(params)) return params
   throw badRequest('the parameters of a method are a JSON object')
+}
+
+/** Runs several commands in order, `atOnce` of them together; other work of the server comes between them. */
+export async function answersTo<T>(
+  commands: readonly T[],
+  run: (command: T) => Promise<string>,
+  atOnce = 1,
+): Promise<readonly string[]> {
+  const answers: string[] = []
+  let length = 0
+  for (let i = 0; i < commands.length; i += atOnce) {
+    const some = commands.slice(i, i + atOnce)
+    const got = length > MAX_ANSWERS ? some.map(() => TOO_MUCH) : await Promise.all(some.map(run))
+    for (const answer of got) length += answer.length
+    answers.push(...got)
+    await nextTurn()
+  }
+  return answers
 }

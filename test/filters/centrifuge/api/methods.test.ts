@@ -222,6 +222,17 @@ describe('the server API runs a batch', () => {
     const commands = Array.from({ length: 1001 }, () => ({ info: {} }))
     assert.deepEqual(await call(url, 'batch', { commands }), refused(106, 'a batch has at most 1000 commands'))
   })
+
+  for (const parallel of [false, true])
+    it(`until the answers have 16 MiB${parallel ? ', in parallel' : ''}`, async t => {
+      const server = await serve(t)
+      await server.append('kept:1', JSON.stringify('x'.repeat(1_000_000)))
+      const commands = Array.from({ length: 600 }, () => ({ history: { channel: 'kept:1', limit: 1 } }))
+      const { replies } = (await call(server.url, 'batch', { commands, parallel })) as { replies: object[] }
+      const answered = replies.filter(reply => 'history' in reply).length
+      assert.equal(answered, parallel ? 32 : 17)
+      assert.deepEqual(replies.at(-1), refused(106, 'the answers to the commands before are too large'))
+    })
 })
 
 describe('the server API ends', () => {
