@@ -45,7 +45,7 @@ describe('docs/guide/backend.md', () => {
     const isHere =
       onPath(program, process.env) !== undefined && (name !== 'curl' || onPath('curl', process.env) !== undefined)
     it(`publishes with ${name}`, {
-      skip: isHere ? false : `no ${name === 'curl' ? name : program} on the PATH`,
+      skip: isHere ? false : `needs ${name === 'curl' ? name : program}`,
     }, async t => {
       const { raw, shown } = await serve(t)
       const code = shown(block(language, text))
