@@ -90,7 +90,7 @@ it('a receiver that sleeps is in the names of the rows', async t => {
   }
 })
 
-const scenarios = 'known are fanout, rooms, echo, latency, connect, idle, chain, deflate, slow-client'
+const scenarios = 'known are fanout, centrifuge, rooms, echo, latency, connect, idle, chain, deflate, slow-client'
 const refused: Readonly<Record<string, string>> = {
   '--only ours fan': `unknown scenario fan; ${scenarios}`,
   '--only ours echo toString': `unknown scenario toString; ${scenarios}`,
