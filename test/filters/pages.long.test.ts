@@ -478,7 +478,7 @@ describe('pages', () => {
     const { status, headers } = await get(http, '/fws/client.js')
     assert.deepEqual([status, headers['content-type']], [200, 'text/javascript; charset=utf-8'])
     for (const [name, bytes, ...others] of [
-      ['client', 5000],
+      ['client', 6000],
       ['media', 20_000],
       ['messaging', 15_100, './messaging-timing.js', './messaging-files.js'],
       ['messaging-files', 10_000, './messaging.js'],
