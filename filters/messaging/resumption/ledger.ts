@@ -106,9 +106,9 @@ export class Ledger {
       const repeated = before !== undefined
       if (!repeated) this.#whole.begin(run, n)
       this.#count(run, n, begun(n, node))
-      const noted = values.set(key, begun(n, node), { ttlMs: rememberMs })
-      return isPromise(noted)
-        ? answerInTime(noted).then(
+      const recorded = values.set(key, begun(n, node), { ttlMs: rememberMs })
+      return isPromise(recorded)
+        ? answerInTime(recorded).then(
             () => this.#do(run, n, repeated, doing, key),
             error => this.#unavailable(error),
           )
@@ -229,9 +229,9 @@ export class Ledger {
     const text = run.mayKeep(Buffer.byteLength(answer)) ? answer : doneOnly(n)
     try {
       this.#count(run, n, text)
-      const noted = values.set(key, text, { ttlMs: rememberMs })
-      if (!isPromise(noted)) return outcome
-      return answerInTime(noted).then(
+      const recorded = values.set(key, text, { ttlMs: rememberMs })
+      if (!isPromise(recorded)) return outcome
+      return answerInTime(recorded).then(
         () => outcome,
         error => {
           failed(error)

@@ -158,7 +158,7 @@ describe('@presence/TOPIC', () => {
     assert.deepEqual(await ann.raw.reply(5), { error: { code: 112, message: 'unrecoverable position' } })
   })
 
-  it('needs the right to join its topic, and nobody publishes to it', async t => {
+  it('needs the right to join its topic, and no client publishes to it', async t => {
     const options = { filters: ['jwt', 'allow', 'streams', 'presence', 'centrifuge'] }
     const server = await start(t, { ...options, allowRules: ['anyone join,publish chat:1'] })
     const { raw } = await enter(server, { sub: 'ann' })
