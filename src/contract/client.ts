@@ -15,6 +15,7 @@ import type {
   Position,
   ReadRange,
   StreamPage,
+  TopicWatcher,
 } from './streams.ts'
 import type { Transport } from './transport.ts'
 
@@ -277,6 +278,16 @@ export interface Server {
   read(topic: string, range: ReadRange): Promise<StreamPage>
   /** Forgets the entries of a kept topic up to a position. @throws (rejects) as `read` does. */
   trim(topic: string, upTo: Position): Promise<void>
+  /**
+   * Watches a kept topic on all nodes without a client. Does not count in `--max-clients`. `client.server` of a client that permits
+   * apply to refuses it, since a watcher may outlive the rights of the client: use the server that `start` gets.
+   *
+   * @returns ends the watch; a second call has no effect.
+   * @throws FwsError `ERR_STATE`: the topic is not kept. `ERR_FORBIDDEN` on the server of a client.
+   * @example
+   * const unwatch = server.watch('chat/1', { entry: ({ payload }, { offset }) => host.log.info({ offset }, String(payload)) })
+   */
+  watch(topic: string, watcher: TopicWatcher): () => void
   /** Whether a topic is kept. */
   keeps(topic: string): boolean
   /** Gauges of kept topics, such as `waiting_bytes`, `tail_bytes` and `followed`; empty if none is kept. */

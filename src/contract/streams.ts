@@ -180,6 +180,25 @@ export interface StreamPage {
   readonly lost?: LostReason | undefined
 }
 
+/**
+ * Watches a kept topic on one node, without a client; see `server.watch`. Errors, also of a promise that a function returns, are
+ * logged.
+ */
+export interface TopicWatcher {
+  /**
+   * Each later entry, in the order of the offsets, also of this node. The watcher MUST NOT change its payload. Entries that reach only
+   * the clients of their node (`away: 'live'`) have no position, and are not reported.
+   */
+  entry?(entry: StreamEntry, position: Position): void
+  /** The entries up to this position are lost to the watcher. */
+  lost?(position: Position, reason: LossReason): void
+  /**
+   * The topic may have changed: entries, attributes, the epoch, or a subscription was lost or renewed. Called once when this node follows
+   * the topic, then at most once a turn: the watcher reads what it needs.
+   */
+  changed?(): void
+}
+
 /** What a node learns of a stream without asking. */
 export interface Announcement {
   readonly topic: string

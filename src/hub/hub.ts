@@ -32,6 +32,7 @@ import {
   type Position,
   type ReadRange,
   type StreamPage,
+  type TopicWatcher,
 } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 import { count } from '../fanout/counters.ts'
@@ -174,6 +175,11 @@ export class Hub implements ClientHost {
   async trim(topic: string, upTo: Position): Promise<void> {
     const kept = this.#keptOf('trim', topic)
     await this.kept!.trim(kept, upTo)
+  }
+
+  watch(topic: string, watcher: TopicWatcher): () => void {
+    const kept = this.#keptOf('watch', topic)
+    return this.kept!.watch(kept, watcher)
   }
 
   keeps(topic: string): boolean {

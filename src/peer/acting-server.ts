@@ -1,6 +1,7 @@
 import type { Permits } from '../chain/permits.ts'
 import type { Access, AppendOptions, Audience, Client, PublishOptions, Server } from '../contract/client.ts'
 import type { Drop } from '../contract/drop.ts'
+import { FwsError, shown } from '../contract/errors.ts'
 import type { Payload } from '../contract/payload.ts'
 import {
   type AppendOutcome,
@@ -56,6 +57,12 @@ export class ActingServer extends ServerView {
   override async read(topic: string, range: ReadRange): Promise<StreamPage> {
     this.#check('read', topic)
     return super.read(topic, range)
+  }
+
+  /** @throws FwsError `ERR_FORBIDDEN`: it would not end when the client loses its rights. */
+  override watch(topic: string): never {
+    const message = `client.server does not watch topics, received ${shown(topic)}; use the server that start() gets`
+    throw new FwsError('ERR_FORBIDDEN', message)
   }
 
   #check(action: Access['action'], topic: string | undefined): void {

@@ -15,7 +15,7 @@ import type { Drop } from '../contract/drop.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { Refusal } from '../contract/refusal.ts'
-import type { AppendOutcome, NewEntry, Position, ReadRange, StreamPage } from '../contract/streams.ts'
+import type { AppendOutcome, NewEntry, Position, ReadRange, StreamPage, TopicWatcher } from '../contract/streams.ts'
 import type { Transport } from '../contract/transport.ts'
 
 /** A server that passes every call on to another one. Subclasses change or add what they need. */
@@ -58,6 +58,9 @@ export class ServerView implements Server {
   }
   trim(topic: string, upTo: Position): Promise<void> {
     return this.#server.trim(topic, upTo)
+  }
+  watch(topic: string, watcher: TopicWatcher): () => void {
+    return this.#server.watch(topic, watcher)
   }
   keeps(topic: string): boolean {
     return this.#server.keeps(topic)

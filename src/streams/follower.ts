@@ -57,6 +57,8 @@ export interface FollowerHost {
   deliver(topic: string, entry: StreamEntry, epoch: string): void
   /** Informs the members: entries between their last one and this position are lost to them. */
   lose(topic: string, position: Position, reason: LossReason): void
+  /** Announcements of the topic arrive from now on: it may have changed since the first read. */
+  followed(topic: string): void
   /** Has the storage, which may have lost entries, compare its top with a position that this node knows. */
   fence(kept: KeptTopic, known: Position): Promise<unknown>
 }
@@ -207,6 +209,7 @@ export class Follower {
     this.#needsHeal = true
     this.#answerAll()
     await streams.listen(this.kept.topic)
+    if (!this.#isStopped) this.#host.followed(this.kept.topic)
   }
 
   async #heal(from: Position): Promise<void> {

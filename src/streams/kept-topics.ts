@@ -14,6 +14,7 @@ import type {
   StreamEntry,
   StreamPage,
   Streams,
+  TopicWatcher,
 } from '../contract/streams.ts'
 import { count } from '../fanout/counters.ts'
 import { BoundedMap } from '../kit/bounded-map.ts'
@@ -21,6 +22,7 @@ import { Limiter } from '../kit/limiter.ts'
 import { Appends } from './appends.ts'
 import { Follower, type Joiner } from './follower.ts'
 import { TailBudget } from './tail.ts'
+import { Watchers } from './watchers.ts'
 
 /** Answers of `retain` handlers that are remembered. */
 const MAX_ANSWERS = 10_000
@@ -69,6 +71,7 @@ export class KeptTopics {
   readonly #reads = new Limiter({ max: MAX_READS })
   readonly #budget = new TailBudget()
   readonly #appends: Appends
+  readonly #watchers: Watchers
   /** Topics that need a new epoch: entries have reached clients of this node alone. */
   readonly #renewing = new Set<string>()
   readonly #underWay = new Set<Promise<unknown>>()
@@ -79,6 +82,7 @@ export class KeptTopics {
 
   constructor(host: KeptTopicsHost) {
     this.#host = host
+    this.#watchers = new Watchers(host.log)
     this.#appends = new Appends({
       ...host,
       maxBytes: MAX_WAITING_BYTES,
@@ -121,6 +125,7 @@ export class KeptTopics {
     this.#appends.stop()
     for (const follower of this.#followers.values()) follower.stop()
     this.#followers.clear()
+    this.#watchers.clear()
   }
 
   /** `undefined` if the topic is not kept. Asks the handlers once a topic. */
@@ -192,18 +197,7 @@ export class KeptTopics {
   }
 
   join(kept: KeptTopic, joiner: Joiner): void {
-    let follower = this.#followers.get(kept.topic)
-    if (follower === undefined) {
-      follower = new Follower(kept, {
-        ...this.#host,
-        reads: this.#reads,
-        budget: this.#budget,
-        deliver: (topic, entry, epoch) => this.#host.deliver(topic, entry, { epoch, offset: entry.offset }),
-        fence: (topic, known) => this.#appends.fence(topic, known),
-      })
-      this.#followers.set(kept.topic, follower)
-    }
-    follower.join(joiner)
+    this.#follow(kept).join(joiner)
   }
 
   cancel(topic: string, joiner: Joiner): void {
@@ -211,13 +205,51 @@ export class KeptTopics {
     this.release(topic)
   }
 
-  /** Called when a member has left: a topic without members is not followed. */
+  /** Watches a topic without a client; the result ends that. */
+  watch(kept: KeptTopic, watcher: TopicWatcher): () => void {
+    const watch = this.#watchers.add(kept.topic, watcher)
+    // Before its first read a follower calls `followed` later.
+    if (this.#follow(kept).cursor !== undefined) this.#watchers.notify(watch)
+    return () => {
+      this.#watchers.remove(watch)
+      this.release(kept.topic)
+    }
+  }
+
+  /** Called when a member or a watcher has left: a topic without both is not followed. */
   release(topic: string): void {
     const follower = this.#followers.get(topic)
-    if (follower === undefined || follower.isAwaited || this.#host.hasMembers(topic)) return
+    if (follower === undefined || follower.isAwaited) return
+    if (this.#host.hasMembers(topic) || this.#watchers.has(topic)) return
     this.#followers.delete(topic)
     follower.stop()
     this.#host.streams.ignore(topic)
+  }
+
+  #follow(kept: KeptTopic): Follower {
+    let follower = this.#followers.get(kept.topic)
+    if (follower === undefined) {
+      follower = new Follower(kept, {
+        ...this.#host,
+        reads: this.#reads,
+        budget: this.#budget,
+        deliver: (topic, entry, epoch) => {
+          const position = { epoch, offset: entry.offset }
+          this.#host.deliver(topic, entry, position)
+          this.#watchers.entry(topic, entry, position)
+          this.#watchers.changed(topic)
+        },
+        lose: (topic, position, reason) => {
+          this.#host.lose(topic, position, reason)
+          this.#watchers.lost(topic, position, reason)
+          this.#watchers.changed(topic)
+        },
+        followed: topic => this.#watchers.changed(topic),
+        fence: (topic, known) => this.#appends.fence(topic, known),
+      })
+      this.#followers.set(kept.topic, follower)
+    }
+    return follower
   }
 
   async #appendAndReach(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
@@ -233,11 +265,13 @@ export class KeptTopics {
 
   #announced(announcement: Announcement): void {
     this.#followers.get(announcement.topic)?.announced(announcement)
+    this.#watchers.changed(announcement.topic)
   }
 
   #interrupted(topics: readonly string[] | undefined): void {
-    const names = topics ?? this.#followers.keys()
-    void this.#check(Array.from(names, topic => this.#followers.get(topic)).filter(follower => follower !== undefined))
+    const names = topics ?? [...this.#followers.keys()]
+    for (const topic of names) this.#watchers.changed(topic)
+    void this.#check(names.flatMap(topic => this.#followers.get(topic) ?? []))
   }
 
   /** Compares the tops of topics with their cursors. */
