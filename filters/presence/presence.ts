@@ -6,7 +6,6 @@ import { type Description, readDescription } from './description.ts'
 import { readRange } from './list.ts'
 import { Nodes } from './nodes.ts'
 import { type TopicHost, TopicPresence } from './topic.ts'
-import { Watches } from './watches.ts'
 
 /** Descriptions of a client for topics that it has not joined yet: at most 1 MiB. */
 const MAX_DESCRIPTIONS = 256
@@ -38,7 +37,6 @@ export class Presence implements PresenceApi {
   readonly #topicHost: TopicHost
   /** Set before a client can join. */
   #server: Server | undefined
-  #watches: Watches | undefined
   #looks = 0
 
   constructor({ storage, log, every }: Pick<Host, 'storage' | 'log' | 'every'>, options: PresenceOptions) {
@@ -70,7 +68,6 @@ export class Presence implements PresenceApi {
     every(leaseMs / LOOKS, () => this.#look())
     every(DUE_MS, () => {
       const now = Date.now()
-      this.#watches?.look()
       for (const topic of this.#topics.values()) topic.settleDue(now)
     })
   }
@@ -82,9 +79,6 @@ export class Presence implements PresenceApi {
 
   async start(server: Server): Promise<void> {
     this.#server = server
-    this.#watches = new Watches(server, err =>
-      this.#log.add('error', { err }, 'a function that watches presence failed'),
-    )
     await this.#nodes.start()
   }
 
@@ -139,8 +133,18 @@ export class Presence implements PresenceApi {
 
   watch(topic: string, onChange: (change: PresenceChange) => void): () => void {
     this.#check(topic)
-    if (this.#watches === undefined) throw new FwsError('ERR_STATE', 'watch() before the start of filter presence')
-    return this.#watches.watch(topic, onChange)
+    if (this.#server === undefined) throw new FwsError('ERR_STATE', 'watch() before the start of filter presence')
+    let unwatch: (() => void) | undefined = this.#server.watch(PRESENCE + topic, {
+      entry: ({ payload }) => onChange(JSON.parse(String(payload))),
+      lost: (_, reason) => onChange({ lost: reason }),
+    })
+    this.#countWatchers(topic, 1)
+    return () => {
+      if (unwatch === undefined) return
+      unwatch()
+      unwatch = undefined
+      this.#countWatchers(topic, -1)
+    }
   }
 
   #join(topic: string, client: Client): void {
