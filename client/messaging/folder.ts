@@ -7,7 +7,7 @@ import {
   FileStore,
   type FileWrite,
   fileErrorOf,
-  SerialQueue,
+  SerialQueues,
   type StoredFile,
 } from 'filtered-websocket/kit'
 import type { SharedFiles, Upload } from './shared-files.ts'
@@ -51,7 +51,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   const store = await FileStore.open(path, 'folder()', { quota, partAge: PART_AGE })
   const hashes = new FileHashes()
   /** By upload, which may come over several connections. */
-  const queues = new Map<string, SerialQueue>()
+  const queues = new SerialQueues<string>()
   /** SHA-256 of completed uploads, by the name of the part. */
   const completed = new BoundedMap<string, string>(MAX_COMPLETED)
 
@@ -71,14 +71,6 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
     open.delete(part)
     clearTimeout(upload?.timer)
     return upload?.file
-  }
-
-  function inTurn<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const queue = queues.get(key) ?? new SerialQueue()
-    queues.set(key, queue)
-    return queue.run(task).finally(() => {
-      if (queue.settled === undefined) queues.delete(key)
-    })
   }
 
   async function read<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
@@ -152,14 +144,14 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   return {
     find(upload) {
       const part = partOf(upload)
-      return inTurn(part, async () =>
-        (await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part),
-      ).catch(throwVisible)
+      return queues
+        .run(part, async () => ((await isCompleted(part, upload.filepath)) ? upload.size : store.partSize(part)))
+        .catch(throwVisible)
     },
     take(upload, offset, bytes, sha256 = '') {
       const { filepath, size } = upload
       const part = partOf(upload)
-      return inTurn(part, async () => {
+      return queues.run(part, async () => {
         if (offset === size && completed.get(part) === sha256 && (await isCompleted(part, filepath))) return
         completed.delete(part)
         if (!(await write({ filepath, size, part, offset }, bytes, sha256).catch(throwVisible))) return
@@ -168,7 +160,7 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
       })
     },
     save: (filepath, bytes) =>
-      inTurn(filepath, async () => {
+      queues.run(filepath, async () => {
         await write({ filepath, size: bytes.length }, bytes).catch(throwVisible)
         await notify(filepath)
       }),

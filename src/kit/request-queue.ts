@@ -29,7 +29,7 @@ export class RequestQueue {
   add(req: IncomingMessage, res: ServerResponse): ServerResponse {
     if (req.method === 'GET' || req.method === 'HEAD') {
       const closed = new Promise(resolve => res.once('close', resolve))
-      void this.#queues.of(req.socket).run(async () => {
+      void this.#queues.run(req.socket, async () => {
         await this.#run(req, res)
         await closed
       })

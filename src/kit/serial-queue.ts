@@ -46,21 +46,23 @@ export class SerialQueue {
 }
 
 /**
- * A `SerialQueue` for each key. A key that is not referenced elsewhere is collected with its queue.
+ * A `SerialQueue` for each key, which exists while it has tasks.
  *
  * @example
  * const queues = new SerialQueues<Client>()
- * await queues.of(client).run(() => answer(client))
+ * await queues.run(client, () => answer(client))
  */
-export class SerialQueues<K extends object> {
-  readonly #queues = new WeakMap<K, SerialQueue>()
+export class SerialQueues<K> {
+  readonly #queues = new Map<K, SerialQueue>()
 
-  /** The queue of a key; always the same. */
-  of(key: K): SerialQueue {
-    const known = this.#queues.get(key)
-    if (known !== undefined) return known
-    const queue = new SerialQueue()
+  /** The result of the task. @throws (rejects) the error of the task. */
+  async run<T>(key: K, task: () => Promise<T>): Promise<T> {
+    const queue = this.#queues.get(key) ?? new SerialQueue()
     this.#queues.set(key, queue)
-    return queue
+    try {
+      return await queue.run(task)
+    } finally {
+      if (queue.settled === undefined) this.#queues.delete(key)
+    }
   }
 }

@@ -89,17 +89,38 @@ describe('a serial queue', () => {
 })
 
 describe('serial queues', () => {
-  it('run tasks of one key one after the other, of two keys side by side', async () => {
-    const queues = new SerialQueues<object>()
-    const [ann, bob] = [{}, {}]
+  it('run tasks of one key one after the other, of two keys at the same time', async () => {
+    const queues = new SerialQueues<string>()
     const order: string[] = []
-    const first = queues.of(ann).run(async () => {
+    const first = queues.run('ann', async () => {
       await wait(2)
       order.push('ann 1')
     })
-    const second = queues.of(ann).run(async () => void order.push('ann 2'))
-    await queues.of(bob).run(async () => void order.push('bob'))
+    const second = queues.run('ann', async () => void order.push('ann 2'))
+    await queues.run('bob', async () => void order.push('bob'))
     await Promise.all([first, second])
     assert.deepEqual(order, ['bob', 'ann 1', 'ann 2'])
+  })
+
+  it('run a task that is added at the end of the one before it, or by it, alone', async () => {
+    const queues = new SerialQueues<string>()
+    let running = 0
+    const alone = async () => {
+      assert.equal(++running, 1)
+      await wait(1)
+      running--
+    }
+    for (let turns = 0; turns < 8; turns++) {
+      const all = [queues.run('ann', alone)]
+      await all[0]
+      for (let turn = 0; turn < turns; turn++) await undefined
+      all.push(queues.run('ann', alone))
+      all.push(queues.run('ann', async () => void all.push(queues.run('ann', alone))))
+      all.push(queues.run('ann', alone))
+      await Promise.all(all)
+      await Promise.all(all)
+    }
+    await assert.rejects(queues.run('ann', fail), { message: 'broken' })
+    await queues.run('ann', alone)
   })
 })

@@ -42,9 +42,9 @@ export class Downloads {
    * @throws (rejects) FileError; LimitError; errors of the system
    */
   start(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
-    return this.#queues
-      .of(client)
-      .run(() => (kwargs.offset === undefined ? this.#whole(client, kwargs, send) : this.#part(client, kwargs, send)))
+    return this.#queues.run(client, () =>
+      kwargs.offset === undefined ? this.#whole(client, kwargs, send) : this.#part(client, kwargs, send),
+    )
   }
 
   /** The hash of a whole file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */

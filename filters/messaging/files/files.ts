@@ -170,7 +170,7 @@ export class Files {
   /** Writes the bytes as they arrive, also while earlier actions run; `#commit` waits for those. */
   #receiveWhole({ content, kwargs }: Pushed, session: Session): Promise<IncomingFile> {
     const filepath = kwargs.filepath as string
-    const arriving = this.#queues.of(session).run(async () => {
+    const arriving = this.#queues.run(session, async () => {
       try {
         if (this.#store === undefined) throw off()
         const { client } = session
