@@ -37,7 +37,14 @@ export {
   publicKeyIn,
   readPem,
 } from './pem.ts'
-export { CALL_TIMEOUT, CallFailed, type CallOptions, type PendingCall, PendingCalls } from './pending-calls.ts'
+export {
+  CALL_TIMEOUT,
+  CallFailed,
+  type CallOptions,
+  type PendingCall,
+  PendingCalls,
+  type PendingCallsOptions,
+} from './pending-calls.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
 export { closeUnreadBodies, hasBody, readBody } from './request-body.ts'

@@ -29,10 +29,24 @@ export interface PendingCall {
 
 interface Entry<C> {
   readonly call: C
+  readonly timeout: number
+  /** In milliseconds of `performance.now`. */
+  readonly deadline: number
   resolve(value: unknown): void
   reject(error: unknown): void
-  /** Stops the timer and the signal's listener. */
-  stop(): void
+  /** Removes the listener of the signal. */
+  readonly stop: (() => void) | undefined
+}
+
+/** Options of `PendingCalls`. */
+export interface PendingCallsOptions<C> {
+  /** Makes the errors `busy` and `timeout`. Default: `CallFailed`. */
+  readonly Failed?: new (
+    code: string,
+    message: string,
+  ) => Error
+  /** Called with each call that is settled, before its caller continues. MUST NOT throw. */
+  readonly onSettled?: (call: C) => void
 }
 
 /**
@@ -48,15 +62,21 @@ interface Entry<C> {
 export class PendingCalls<C extends PendingCall = PendingCall> {
   readonly #max: number
   readonly #limit: string
+  readonly #options: PendingCallsOptions<C>
   readonly #entries = new Map<string, Entry<C>>()
+  /** Of all calls: a timer for each call costs a fifth of the time of a call. */
+  #timer: ReturnType<typeof setTimeout> | undefined
+  /** When the timer fires: at the earliest deadline, or before it. */
+  #wakeAt = Number.POSITIVE_INFINITY
 
   /**
    * @param max - calls that may wait.
    * @param limit - the name of that limit, for errors.
    */
-  constructor(max: number, limit: string) {
+  constructor(max: number, limit: string, options: PendingCallsOptions<C> = {}) {
     this.#max = max
     this.#limit = limit
+    this.#options = options
   }
 
   get size(): number {
@@ -81,31 +101,22 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
    * @throws (rejects) CallFailed `busy`, `timeout`; RangeError for an invalid timeout; TypeError for a used id; the signal's reason; the error of
    * `send`; the error that `reject` passes.
    */
-  async start(
+  start(
     id: string,
     call: C,
     send: (id: string) => void,
     { timeout = CALL_TIMEOUT, signal }: CallOptions = {},
   ): Promise<unknown> {
-    signal?.throwIfAborted()
-    if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
-      throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
-    if (this.#entries.has(id)) throw new TypeError(`the id ${JSON.stringify(id)} belongs to a call that waits`)
-    if (this.#entries.size >= this.#max)
-      throw new CallFailed('busy', `${this.#max} calls wait for answers, ${this.#limit} allows no more`)
     return new Promise((resolve, reject) => {
-      const late = () => {
-        const message = `${call.callee} has not answered ${JSON.stringify(call.name)} within ${timeout} ms`
-        this.reject(id, new CallFailed('timeout', message))
-      }
-      const abort = () => this.reject(id, signal!.reason)
-      const timer = setTimeout(late, timeout)
-      const stop = () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-      }
-      this.#entries.set(id, { call, resolve, reject, stop })
-      signal?.addEventListener('abort', abort)
+      signal?.throwIfAborted()
+      if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
+        throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
+      if (this.#entries.has(id)) throw new TypeError(`the id ${JSON.stringify(id)} belongs to a call that waits`)
+      if (this.#entries.size >= this.#max)
+        throw this.#failed('busy', `${this.#max} calls wait for answers, ${this.#limit} allows no more`)
+      const deadline = performance.now() + timeout
+      this.#entries.set(id, { call, timeout, deadline, resolve, reject, stop: signal && this.#listen(id, signal) })
+      this.#wake(deadline)
       try {
         send(id)
       } catch (error) {
@@ -129,10 +140,48 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
     for (const [id, { call }] of this.#entries) this.reject(id, errorOf(call))
   }
 
+  #listen(id: string, signal: AbortSignal): () => void {
+    const abort = () => this.reject(id, signal.reason)
+    signal.addEventListener('abort', abort)
+    return () => signal.removeEventListener('abort', abort)
+  }
+
+  #wake(at: number): void {
+    if (at >= this.#wakeAt) return
+    clearTimeout(this.#timer)
+    this.#wakeAt = at
+    this.#timer = setTimeout(() => this.#rejectLate(), at - performance.now())
+  }
+
+  #rejectLate(): void {
+    const now = performance.now()
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    let next = this.#wakeAt
+    for (const [id, { call, deadline, timeout }] of this.#entries) {
+      if (deadline > now) next = Math.min(next, deadline)
+      else {
+        const message = `${call.callee} has not answered ${JSON.stringify(call.name)} within ${timeout} ms`
+        this.reject(id, this.#failed('timeout', message))
+      }
+    }
+    this.#wake(next)
+  }
+
+  #failed(code: string, message: string): Error {
+    const { Failed = CallFailed } = this.#options
+    return new Failed(code, message)
+  }
+
   #take(id: string): Entry<C> | undefined {
     const entry = this.#entries.get(id)
-    entry?.stop()
+    if (entry === undefined) return undefined
+    entry.stop?.()
     this.#entries.delete(id)
+    if (this.#entries.size === 0) {
+      clearTimeout(this.#timer)
+      this.#wakeAt = Number.POSITIVE_INFINITY
+    }
+    this.#options.onSettled?.(entry.call)
     return entry
   }
 }

@@ -44,16 +44,63 @@ describe('pending calls', () => {
     assert.equal(calls.size, 0)
   })
 
-  it('time out with a message that names the call', async t => {
-    t.mock.timers.enable({ apis: ['setTimeout'] })
-    const calls = new PendingCalls(2, '--max-calls')
-    const [short, usual] = [calls.start('a', battery, ignore, { timeout: 5 }), calls.start('b', battery, ignore)]
-    t.mock.timers.tick(5)
-    await assert.rejects(short, { code: 'timeout', message: 'robot 7 has not answered "battery" within 5 ms' })
-    t.mock.timers.tick(9_994)
-    assert.equal(calls.size, 1)
-    t.mock.timers.tick(1)
-    await assert.rejects(usual, { code: 'timeout', message: 'robot 7 has not answered "battery" within 10000 ms' })
+  it('time out with a message that names the call, each at its own time', async () => {
+    const calls = new PendingCalls(3, '--max-calls')
+    const settled: string[] = []
+    const late = (id: string, timeout: number) =>
+      assert
+        .rejects(calls.start(id, battery, ignore, { timeout }), {
+          code: 'timeout',
+          message: `robot 7 has not answered "battery" within ${timeout} ms`,
+        })
+        .then(() => settled.push(id))
+    const begun = performance.now()
+    const waiting = [late('slow', 80), late('quick', 20), late('middle', 50)]
+    calls.resolve('none', 1)
+    await waiting[1]
+    assert.ok(performance.now() - begun >= 20)
+    assert.equal(calls.size, 2)
+    await Promise.all(waiting)
+    assert.ok(performance.now() - begun >= 80)
+    assert.deepEqual(settled, ['quick', 'middle', 'slow'])
+  })
+
+  it('have one timer, which does not keep the process alive when they are settled', async () => {
+    const before = process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+    const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length - before
+    const calls = new PendingCalls(3, '--max-calls')
+    const both = ['a', 'b'].map(id => calls.start(id, battery, ignore))
+    assert.equal(timers(), 1)
+    calls.resolve('a', 1)
+    assert.equal(timers(), 1)
+    calls.resolve('b', 2)
+    assert.equal(timers(), 0)
+    await Promise.all(both)
+    const next = calls.start('c', battery, ignore, { timeout: 5 })
+    await assert.rejects(next, { code: 'timeout' })
+    assert.equal(timers(), 0)
+  })
+
+  it('have errors of another class, and report each that is settled', async () => {
+    class Refusal extends Error {
+      constructor(code: string, message: string) {
+        super(`${code}: ${message}`)
+      }
+    }
+    const settled: string[] = []
+    const calls = new PendingCalls<typeof battery & { id: string }>(1, '--max-calls', {
+      Failed: Refusal,
+      onSettled: ({ id }) => void settled.push(id),
+    })
+    const start = (id: string) => calls.start(id, { ...battery, id }, ignore, { timeout: 5 })
+    const late = start('a')
+    await assert.rejects(start('b'), new Refusal('busy', '1 calls wait for answers, --max-calls allows no more'))
+    await assert.rejects(late, new Refusal('timeout', 'robot 7 has not answered "battery" within 5 ms'))
+    const answered = start('c')
+    calls.resolve('c', 1)
+    calls.resolve('c', 2)
+    await answered
+    assert.deepEqual(settled, ['a', 'c'])
   })
 
   it('end with the reason of their signal, and leave no listener', async () => {
