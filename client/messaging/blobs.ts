@@ -1,7 +1,7 @@
 import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
 import { type FileHash, fileHash, readBlob } from './file-source.ts'
-import type { SharedFiles, Upload } from './shared-files.ts'
+import type { SharedFiles, UploadKey } from './shared-files.ts'
 
 const MAX_BYTES = 64 * 1024 * 1024
 /** Uploads in memory; the one that is idle for longest is evicted. */
@@ -104,7 +104,7 @@ function append(parts: Uint8Array<ArrayBuffer>[], bytes: Uint8Array<ArrayBuffer>
   if (copy.length > 0) parts.push(copy)
 }
 
-function nameOf({ filepath, key, size }: Upload): string {
+function nameOf({ filepath, key, size }: UploadKey): string {
   return JSON.stringify([filepath, key, size])
 }
 

@@ -5,8 +5,8 @@ export class MessagingError extends Error {
   override readonly name = 'MessagingError'
   /**
    * Of this client: `timeout`; `gone` (no connection); `full` (the queue is full); `none` (the server has no filter
-   * `messaging`); for files also `failed` (invalid response), `changed`, `corrupt`, `path` and `too-large`. Other codes come
-   * from the server.
+   * `messaging`); for files also `failed` (invalid response), `changed`, `corrupt`, `offset`, `path` and `too-large`. Other
+   * codes come from the server.
    */
   readonly code: string
 

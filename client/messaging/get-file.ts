@@ -1,16 +1,9 @@
-import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
-import { pulledPartIn } from '../../protocols/clever-show/part.ts'
-import { MessagingError } from './error.ts'
+import { partsGetter, type Version } from '../../protocols/clever-show/transfer.ts'
+import type { MessagingError } from './error.ts'
 import { type FileHash, fileHash } from './file-source.ts'
-import { type Call, pipeline, type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
+import { type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
 
-/** State of a file on the server. */
-export interface Version {
-  /** Bytes. */
-  readonly size: number
-  /** Changes with the file; empty when the server has no versions. */
-  readonly version: string
-}
+export type { Version } from '../../protocols/clever-show/transfer.ts'
 
 /** Receives a file, in this order: `begin`, `write` for each part, `finish`. */
 export interface Sink<T> {
@@ -36,11 +29,6 @@ export interface GetFileOptions<T> extends TransferOptions {
   readonly into?: Sink<T>
 }
 
-interface Part extends Version {
-  readonly bytes: Uint8Array<ArrayBuffer>
-  readonly offset: number
-}
-
 function blobSink(): Sink<Blob> {
   let parts: Uint8Array<ArrayBuffer>[]
   return {
@@ -58,66 +46,38 @@ export async function getFile<T = Blob>(
   filepath: string,
   { into: sink = blobSink() as Sink<never>, ...options }: GetFileOptions<T>,
 ): Promise<T> {
-  let file: Version | undefined
-  let hash = fileHash(context.hash?.())
-  let begun = 0
-  let isKept = true
-
-  async function getPart(call: Call, offset: number, version?: string): Promise<Part> {
-    const kwargs = { filepath, offset, length: MAX_PART, version }
-    const { content: bytes, header = {} } = await call('request', FILE, kwargs)
-    if (!bytes) throw new MessagingError('failed', `the response is not the file "${filepath}"`)
-    try {
-      return { bytes, ...(pulledPartIn(header).part ?? { offset: 0, size: bytes.length, version: '' }) }
-    } catch (error) {
-      throw new MessagingError('failed', (error as Error).message)
-    }
+  const newHash = () => fileHash(context.hash?.())
+  let hash = newHash()
+  let [isChanged, isKept] = [false, true]
+  const target = {
+    get size() {
+      return hash.size
+    },
+    begin(file: Version) {
+      hash = newHash()
+      return sink.begin(file, hash)
+    },
+    async write(bytes: Uint8Array<ArrayBuffer>) {
+      options.signal?.throwIfAborted()
+      await sink.write(bytes)
+      hash.add(bytes, hash.size)
+    },
+    sha256: () => hash.digest(),
   }
 
-  async function accept({ bytes, version, offset, size }: Part): Promise<void> {
-    options.signal?.throwIfAborted()
-    if (version !== file!.version) throw new MessagingError('changed', `"${filepath}" has changed meanwhile`)
-    if (offset !== hash.size || offset + bytes.length > size || (bytes.length === 0 && offset < size))
-      throw new MessagingError('failed', `expected the part of "${filepath}" at ${hash.size}, received ${offset}`)
-    await sink.write(bytes)
-    hash.add(bytes, offset)
-    options.onProgress?.({ bytes: hash.size, size })
-  }
-
-  async function* parts(call: Call) {
-    const { size, version } = file!
-    for (let next = hash.size; next < size; next += MAX_PART) {
-      const offset = next
-      yield () => getPart(call, offset, version)
-    }
-  }
-
-  async function run(call: Call): Promise<T> {
-    const first = await getPart(call, hash.size).catch(error => {
-      // The file was replaced by a shorter one.
-      if (error.code === 'offset') return getPart(call, 0)
-      throw error
-    })
-    const { version, size } = first
-    if (!version || version !== file?.version) {
-      begun++
-      file = { version, size }
-      hash = fileHash(context.hash?.())
-      await sink.begin(file, hash)
-    }
-    // After a resume the sink may have further parts.
-    if (first.offset === hash.size) await accept(first)
-    await pipeline(parts(call), accept)
-    if (version) {
-      const { value } = await call('request', 'fws.hash', { filepath, version })
-      isKept = Object(value).sha256 === hash.digest()
-      if (!isKept) throw new MessagingError('corrupt', `the received bytes of "${filepath}" have another sha256`)
-    }
-    return sink.finish()
+  /** Once. */
+  function mayChange(code: string): boolean {
+    const mayRetry = code === 'changed' && !isChanged
+    isChanged ||= mayRetry
+    return mayRetry
   }
 
   try {
-    return await withRetries(context, options, code => code === 'changed' && begun < 2, run)
+    await withRetries(context, options, mayChange, server => partsGetter(server, filepath, target, options))
+    return await sink.finish()
+  } catch (error) {
+    isKept = (error as MessagingError).code !== 'corrupt'
+    throw error
   } finally {
     await sink.close?.(isKept)
   }

@@ -1,8 +1,9 @@
-import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
+import { MAX_PART } from '../../protocols/clever-show/frame.ts'
+import { sendParts } from '../../protocols/clever-show/transfer.ts'
 import { MessagingError } from './error.ts'
 import { type FileData, fileHash, type Source, sourceOf } from './file-source.ts'
 import { MAX_CONTENT } from './format.ts'
-import { byteCount, type Call, pipeline, type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
+import { type Server, type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
 
 export interface SendFileOptions extends TransferOptions {
   /** Identifies the upload, so that this client can resume it; 1 to 64 of A-Z a-z 0-9 _ -. Default: the key of the source. */
@@ -26,53 +27,51 @@ export async function sendFile(
   filepath: string,
   options: SendFileOptions,
 ): Promise<SentFile> {
-  const { size, key: sourceKey, read } = sourceOf(data)
-  const { key = sourceKey, onProgress } = options
+  const source = sourceOf(data)
+  const { size } = source
+  const { key = source.key, onProgress, signal } = options
   const hash = fileHash(context.hash?.())
   let [furthest, offsetErrors] = [0, 0]
 
-  async function readPart(start: number, end: number): Promise<Uint8Array> {
-    options.signal?.throwIfAborted()
-    const bytes = await read(start, end)
+  async function hashed(start: number, end: number) {
+    signal?.throwIfAborted()
+    const bytes = await source.read(start, end)
     hash.add(bytes, start)
     return bytes
   }
 
-  async function* parts(call: Call, offset: number) {
-    // The hash includes the parts that an earlier process has sent.
-    while (hash.size < offset) await readPart(hash.size, Math.min(hash.size + MAX_PART, offset))
-    for (let [start, end] = [offset, -1]; end < size; start = end) {
-      end = Math.min(start + MAX_PART, size)
-      const bytes = await readPart(start, end)
-      const fields = { filepath, key, offset: start, size, ...(end === size && { sha256: hash.digest() }) }
-      const sent = end
-      yield async () => {
-        await call('message', FILE, {}, { fields, bytes })
-        return sent
-      }
-    }
+  const file = {
+    filepath,
+    size,
+    key,
+    async read(start: number, end: number) {
+      // The hash includes the parts that an earlier process has sent.
+      while (hash.size < start) await hashed(hash.size, Math.min(hash.size + MAX_PART, start))
+      return hashed(start, end)
+    },
+    sha256: hash.digest,
+    onProgress(progress: { readonly bytes: number; readonly size: number }) {
+      if (progress.bytes > furthest) [furthest, offsetErrors] = [progress.bytes, 0]
+      onProgress?.(progress)
+    },
   }
 
-  async function sendWhole(call: Call): Promise<void> {
+  async function sendWhole(server: Server): Promise<void> {
     if (size > MAX_CONTENT)
       throw new MessagingError('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
-    const bytes = await readPart(0, size)
-    await call('message', FILE, {}, { fields: { filepath }, bytes })
+    await server.pushWhole(filepath, await file.read(0, size))
     onProgress?.({ bytes: size, size })
   }
 
-  async function run(call: Call): Promise<void> {
-    const upload = await call('request', 'fws.part', { filepath, size, key }).catch(error => {
-      if (error.code !== 'unknown') throw error
-    })
-    if (upload === undefined) return sendWhole(call)
-    const offset = byteCount(Object(upload.value).offset, size)
-    await pipeline(parts(call, offset), bytes => {
-      if (bytes > furthest) [furthest, offsetErrors] = [bytes, 0]
-      onProgress?.({ bytes, size })
-    })
-  }
-
-  await withRetries(context, options, code => code === 'offset' && ++offsetErrors < MAX_OFFSET_ERRORS, run)
+  await withRetries(
+    context,
+    options,
+    code => code === 'offset' && ++offsetErrors < MAX_OFFSET_ERRORS,
+    server => () =>
+      sendParts(server, file).catch(error => {
+        if (error.code !== 'unknown') throw error
+        return sendWhole(server)
+      }),
+  )
   return { bytes: size, sha256: hash.digest() }
 }

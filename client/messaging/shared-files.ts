@@ -1,16 +1,15 @@
-import { FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
+import { FILE, isCount, MAX_PART } from '../../protocols/clever-show/frame.ts'
 import type { Kwargs, Request } from '../../protocols/clever-show/message.ts'
 import { isKey, pushedPartIn } from '../../protocols/clever-show/part.ts'
 import { MessagingError } from './error.ts'
 import { type Action, MAX_CONTENT } from './format.ts'
 import type { Result } from './task-queue.ts'
-import { byteCount } from './transfer.ts'
 
 /** Relative, with names between single slashes, without `.`, `..`, backslashes and control characters. */
 const PATH = /^(?!.*(^|\/)\.{0,2}(\/|$))[^\\\p{Cc}]{1,1024}$/u
 
 /** A file that the server sends in parts. */
-export interface Upload {
+export interface UploadKey {
   readonly filepath: string
   /** Bytes of the complete file. */
   readonly size: number
@@ -21,14 +20,14 @@ export interface Upload {
 /** Files that the server may write and read. The `code` and `message` of errors are sent to the server. */
 export interface SharedFiles {
   /** Received bytes of an upload. */
-  find(upload: Upload): Promise<number> | number
+  find(upload: UploadKey): Promise<number> | number
   /**
    * Accepts the next part of an upload. MUST throw an error with code `offset` for another part.
    *
    * @param sha256 - of the complete file, with the last part only.
    */
   take(
-    upload: Upload,
+    upload: UploadKey,
     offset: number,
     bytes: Uint8Array<ArrayBuffer>,
     sha256: string | undefined,
@@ -96,8 +95,14 @@ function pathIn({ filepath }: Kwargs): string {
   throw new MessagingError('path', 'a path is relative, with names between single slashes, none of them . or ..')
 }
 
-function uploadIn(fields: Kwargs): Upload {
+function uploadIn(fields: Kwargs): UploadKey {
   const { key, size } = fields
   if (isKey(key)) return { filepath: pathIn(fields), size: byteCount(size), key }
   throw new MessagingError('failed', 'a key is 1 to 64 of A-Z a-z 0-9 _ -')
+}
+
+/** @throws MessagingError `failed` */
+function byteCount(value: unknown, max = Number.MAX_SAFE_INTEGER): number {
+  if (isCount(value) && value <= max) return value
+  throw new MessagingError('failed', `expected a number of bytes up to ${max}, received ${value}`)
 }

@@ -1,33 +1,26 @@
-import { isCount } from '../../protocols/clever-show/frame.ts'
+import { FILE } from '../../protocols/clever-show/frame.ts'
 import type { Kwargs } from '../../protocols/clever-show/message.ts'
+import { pulledPartIn } from '../../protocols/clever-show/part.ts'
+import type { TransferPeer, TransferProgress } from '../../protocols/clever-show/transfer.ts'
 import type { ConnectionState } from '../reconnecting-socket.ts'
 import { MessagingError } from './error.ts'
 import type { Response } from './format.ts'
 import type { Outbox, SendOptions } from './outbox.ts'
 import type { Hash } from './sha256.ts'
 
-/** Parts of a file in flight. */
-const IN_FLIGHT = 4
+type Bytes = Uint8Array<ArrayBuffer>
+
 /** Milliseconds. */
 const TIMEOUT = 120_000
 /** Milliseconds before a retry after an error of the server. */
 const RETRY_DELAY = 250
 
-export interface TransferOptions {
-  /** Called with the number of transferred bytes, and of all bytes. */
-  readonly onProgress?: (progress: { readonly bytes: number; readonly size: number }) => void
+export interface TransferOptions extends TransferProgress {
   /** Cancels the transfer. Transferred parts are kept for a while, so that a later transfer resumes. */
   readonly signal?: AbortSignal
   /** Milliseconds without progress until the transfer fails, reconnects included. Default: 120,000. */
   readonly timeout?: number
 }
-
-export type Call = (
-  type: 'message' | 'request',
-  name: string,
-  kwargs: Kwargs,
-  options?: SendOptions,
-) => Promise<Response>
 
 /** What transfers use of a connection. */
 export interface TransferContext {
@@ -37,28 +30,55 @@ export interface TransferContext {
   readonly hash?: (() => Hash) | undefined
 }
 
+/** A server in transfers, which can also get a whole file. */
+export interface Server extends TransferPeer<Bytes> {
+  pushWhole(filepath: string, bytes: Uint8Array): Promise<unknown>
+}
+
 /**
  * Runs a transfer, and again when the connection breaks or the server is busy, while there is progress.
  *
  * @param isRetryable - further error codes that allow a retry.
  */
-export async function withRetries<T>(
+export async function withRetries(
   context: TransferContext,
   { signal, timeout = TIMEOUT }: TransferOptions,
   isRetryable: (code: string) => boolean,
-  run: (call: Call) => Promise<T>,
-): Promise<T> {
+  transferWith: (server: Server) => () => Promise<void>,
+): Promise<void> {
   let deadline = Date.now() + timeout
-  const call: Call = async (type, name, kwargs, options) => {
-    const settings = { ...options, ...(signal && { signal }), timeout: deadline - Date.now(), resends: false }
+
+  async function call(
+    type: 'message' | 'request',
+    name: string,
+    kwargs: Kwargs,
+    more?: SendOptions,
+  ): Promise<Response> {
+    const settings = { ...more, ...(signal && { signal }), timeout: deadline - Date.now(), resends: false }
     const response = await context.outbox.call(type, name, [], kwargs, settings)
     // Requests without a file are no progress, as a server that fails at each part answers them too.
     if (type === 'message' || response.content) deadline = Date.now() + timeout
     return response
   }
+
+  const run = transferWith({
+    Failed: MessagingError,
+    call: async (name, kwargs) => (await call('request', name, kwargs)).value,
+    push: (filepath, part, bytes) => call('message', FILE, {}, { fields: { filepath, ...part }, bytes }),
+    pushWhole: (filepath, bytes) => call('message', FILE, {}, { fields: { filepath }, bytes }),
+    async pull(kwargs) {
+      const { content, header = {} } = await call('request', FILE, kwargs)
+      if (!content) throw new MessagingError('failed', `the response is not the file "${kwargs.filepath}"`)
+      try {
+        return { bytes: content, ...pulledPartIn(header) }
+      } catch (error) {
+        throw new MessagingError('failed', (error as Error).message)
+      }
+    },
+  })
   for (;;) {
     try {
-      return await run(call)
+      return await run()
     } catch (error) {
       const { code } = error as MessagingError
       const mayRetry = /^(gone|busy)$/.test(code) || isRetryable(code)
@@ -66,30 +86,4 @@ export async function withRetries<T>(
       if (code !== 'gone') await new Promise(resolve => setTimeout(resolve, RETRY_DELAY))
     }
   }
-}
-
-/** Runs calls, a few at a time, and handles their results in order. Settles when no call is pending. */
-export async function pipeline<T>(
-  calls: AsyncIterable<() => Promise<T>>,
-  handle: (result: T) => unknown,
-): Promise<void> {
-  const pending: Promise<T>[] = []
-  try {
-    for await (const call of calls) {
-      const result = call()
-      // After an earlier error this rejection is not awaited.
-      result.catch(() => {})
-      pending.push(result)
-      if (pending.length === IN_FLIGHT) await handle(await pending.shift()!)
-    }
-    for (const result of pending) await handle(await result)
-  } finally {
-    await Promise.allSettled(pending)
-  }
-}
-
-/** A number of bytes from the server. @throws MessagingError `failed` */
-export function byteCount(value: unknown, max = Number.MAX_SAFE_INTEGER): number {
-  if (isCount(value) && value <= max) return value
-  throw new MessagingError('failed', `expected a number of bytes up to ${max}, received ${value}`)
 }

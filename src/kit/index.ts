@@ -9,9 +9,23 @@ export { copyBytes } from './copy-bytes.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint, withoutBrackets } from './endpoint.ts'
 export { FileError, fileErrorOf } from './files/file-error.ts'
 export { FileHashes } from './files/hashes.ts'
+export {
+  type IncomingFile,
+  IncomingFiles,
+  type IncomingFilesOptions,
+  type IncomingPlan,
+  partName,
+} from './files/incoming.ts'
 export { namesIn } from './files/path.ts'
 export { FileStore, type FileStoreOptions, type FileWrite, type WriteOptions } from './files/store.ts'
 export type { StoredFile } from './files/stored-file.ts'
+export {
+  FileUploads,
+  type Upload,
+  type UploadedPart,
+  type UploadHooks,
+  type UploadSender,
+} from './files/uploads.ts'
 export { Heartbeat, type Pinged } from './heartbeat.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback, originForm } from './host.ts'
 export { isHostname, isPort } from './hostname.ts'

@@ -1,11 +1,9 @@
 import type { Client } from 'filtered-websocket'
 import { CallFailed, FileError } from 'filtered-websocket/kit'
 import type { Session } from '../rpc/session.ts'
-import { failedBy } from './failed.ts'
 import type { FileHandler, FileHandlers } from './file-handlers.ts'
-import { pullBytes, pullFile } from './pull.ts'
-import { pushParts, pushWhole, type TransferOptions } from './push.ts'
 import type { Store } from './store.ts'
+import { failedBy, pullBytes, pullFile, pushParts, pushWhole, type TransferOptions } from './transfers.ts'
 
 /** The part of the API of `host.use('messaging')` about files. Local paths are relative to `--messaging-root`. */
 export interface FilesApi {
@@ -26,32 +24,29 @@ export interface FilesApi {
   onFile(handler: FileHandler): void
 }
 
-export interface FilesApiOptions {
-  /** `undefined` without `--messaging-root`. */
-  readonly store: Store | undefined
-  readonly handlers: FileHandlers
-  readonly maxWhole: number
-  readonly sessions: ReadonlyMap<Client, Session>
-}
-
-export function filesApiOf({ store: given, handlers, maxWhole, sessions }: FilesApiOptions): FilesApi {
-  function contextOf(client: Client): { readonly session: Session; readonly store: Store } {
+/** @param store - `undefined` without `--messaging-root`. */
+export function filesApiOf(
+  store: Store | undefined,
+  handlers: FileHandlers,
+  sessions: ReadonlyMap<Client, Session>,
+): FilesApi {
+  function transferOf(client: Client, remote: string, options: TransferOptions) {
     const session = sessions.get(client)
     if (session === undefined) throw new CallFailed('none', `client ${client.id} is not a messaging client`)
-    if (given === undefined) throw new FileError('off', 'file transfers need --messaging-root')
-    return { session, store: given }
+    if (store === undefined) throw new FileError('off', 'file transfers need --messaging-root')
+    options.signal?.throwIfAborted()
+    return { ...options, session, store, remote }
   }
 
-  async function sendFile(client: Client, local: string, filepath: string, options: TransferOptions = {}) {
-    const { session, store } = contextOf(client)
-    options.signal?.throwIfAborted()
+  async function sendFile(client: Client, local: string, filepath: string, options: TransferOptions) {
+    const transfer = transferOf(client, filepath, options)
+    const { session, store } = transfer
     const leave = store.transfers.enter()
     try {
       const file = await store.files.file(local)
-      const push = { ...options, session, file, filepath, hashes: store.hashes, timeout: store.idleTimeout }
       try {
-        if (session.supportsParts) await pushParts(push)
-        else if (session.acceptsFrames) await pushWhole(push, maxWhole)
+        if (session.supportsParts) await pushParts(transfer, file)
+        else if (session.acceptsFrames) await pushWhole(transfer, file)
         else throw new CallFailed('none', `client ${client.id} uses JSON text, which carries no files`)
       } finally {
         await file.close()
@@ -61,10 +56,9 @@ export function filesApiOf({ store: given, handlers, maxWhole, sessions }: Files
     }
   }
 
-  async function getFile(client: Client, remote: string, local?: string, options: TransferOptions = {}) {
-    const pull = { ...options, ...contextOf(client), remote, maxWhole }
-    options.signal?.throwIfAborted()
-    return local === undefined ? pullBytes(pull) : pullFile(pull, local)
+  async function getFile(client: Client, remote: string, local: string | undefined, options: TransferOptions) {
+    const transfer = transferOf(client, remote, options)
+    return local === undefined ? pullBytes(transfer) : pullFile(transfer, local)
   }
 
   /** Hides errors of the system, which contain paths: filters may pass their errors on to peers. */
@@ -76,10 +70,10 @@ export function filesApiOf({ store: given, handlers, maxWhole, sessions }: Files
     })
 
   return {
-    sendFile: (client, local, filepath, options) =>
-      withoutPaths(sendFile(client, local, filepath, options), options?.signal),
-    getFile: ((client: Client, remote: string, local?: string, options?: TransferOptions) =>
-      withoutPaths(getFile(client, remote, local, options), options?.signal)) as FilesApi['getFile'],
+    sendFile: (client, local, filepath, options = {}) =>
+      withoutPaths(sendFile(client, local, filepath, options), options.signal),
+    getFile: ((client: Client, remote: string, local?: string, options: TransferOptions = {}) =>
+      withoutPaths(getFile(client, remote, local, options), options.signal)) as FilesApi['getFile'],
     onFile: handler => handlers.add(handler),
   }
 }

@@ -3,10 +3,8 @@ import { BoundedMap, FileError, SerialQueues, type StoredFile } from 'filtered-w
 import { isCount, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Kwargs, Response } from '../wire/message.ts'
-import type { FileHandlers } from './file-handlers.ts'
-import { quotaOwnerOf } from './quota-owner.ts'
-import type { Store } from './store.ts'
-import { drainTimeout } from './timeouts.ts'
+import type { FileHandlers, FileNotice } from './file-handlers.ts'
+import { checkWhole, drainTimeout, ownerOf, type Store } from './store.ts'
 
 /** Bytes of whole files in memory at a time, as a multiple of `maxWhole`. */
 const WHOLE_FILES = 8
@@ -16,23 +14,28 @@ const MAX_ALLOWED = 64
 /** A response without its name and id. */
 export type Answer = Pick<Response, 'value' | 'content' | 'part'>
 
-export interface DownloadsOptions {
-  readonly store: Store
-  readonly handlers: FileHandlers
-  /** Bytes of a file that is sent in one frame. */
-  readonly maxWhole: number
+/** A request for a file. */
+interface Download {
+  readonly client: Client
+  readonly kwargs: Kwargs
+  readonly file: StoredFile
+  readonly notice: Omit<FileNotice, 'done'>
+  /** Called once. */
+  readonly send: (answer: Answer) => void
 }
 
 /** Answers requests for files. Those of a client run one after the other, at the speed at which it receives them. */
 export class Downloads {
-  readonly #options: DownloadsOptions
+  readonly #store: Store
+  readonly #handlers: FileHandlers
   readonly #queues = new SerialQueues<Client>()
   readonly #allowed = new WeakMap<Client, BoundedMap<string, true>>()
   /** Bytes of whole files in memory. */
   #bytes = 0
 
-  constructor(options: DownloadsOptions) {
-    this.#options = options
+  constructor(store: Store, handlers: FileHandlers) {
+    this.#store = store
+    this.#handlers = handlers
   }
 
   /**
@@ -42,85 +45,73 @@ export class Downloads {
    * @throws (rejects) FileError; LimitError; errors of the system
    */
   start(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
-    return this.#queues.run(client, () =>
-      kwargs.offset === undefined ? this.#whole(client, kwargs, send) : this.#part(client, kwargs, send),
-    )
+    return this.#queues.run(client, async () => {
+      const filepath = kwargs.filepath as string
+      const file = await this.#store.files.file(filepath)
+      const notice = { filepath, size: file.size, direction: 'out' } as const
+      const download = { client, kwargs, file, notice, send }
+      let isDone: boolean
+      try {
+        isDone = await (kwargs.offset === undefined ? this.#sendWhole(download) : this.#sendPart(download))
+      } finally {
+        await file.close()
+      }
+      if (isDone) await this.#handlers.notify(client, notice)
+    })
   }
 
   /** The hash of a whole file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */
   async hash(client: Client, { filepath, version }: Kwargs): Promise<{ readonly sha256: string }> {
-    const { files, hashes } = this.#options.store
-    const file = await files.file(filepath)
+    const file = await this.#store.files.file(filepath)
     try {
       checkVersion(file, version)
-      return { sha256: await hashes.of(file, client.signal) }
+      return { sha256: await this.#store.hashes.of(file, client.signal) }
     } finally {
       await file.close()
     }
   }
 
-  async #whole(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
-    const { store, handlers, maxWhole } = this.#options
-    const filepath = kwargs.filepath as string
-    const file = await store.files.file(filepath)
+  async #sendWhole({ client, file, notice, send }: Download): Promise<boolean> {
+    const { maxWhole, transfers } = this.#store
     const { size } = file
-    const notice = { filepath, size, direction: 'out' } as const
-    let reserved = 0
+    checkWhole(this.#store, size)
+    await this.#handlers.check(client, notice)
+    if (this.#bytes + size > WHOLE_FILES * maxWhole)
+      throw new FileError('busy', 'many files are being sent, try again later')
+    const leave = transfers.enter(ownerOf(client))
+    this.#bytes += size
     try {
-      if (size > maxWhole)
-        throw new FileError('too-large', `a file in one frame has at most ${maxWhole} bytes, this has ${size}`)
-      await handlers.check(client, notice)
-      if (this.#bytes + size > WHOLE_FILES * maxWhole)
-        throw new FileError('busy', 'many files are being sent, try again later')
-      reserved = size
-      this.#bytes += reserved
-      const leave = store.transfers.enter(quotaOwnerOf(client))
-      try {
-        const content = await file.read(0, size)
-        await file.checkUnchanged()
-        send({ value: content, content })
-        await this.#drained(client, size)
-      } finally {
-        leave()
-      }
+      const content = await file.readUnchanged(0, size)
+      send({ value: content, content })
+      await this.#drained(client, size)
     } finally {
-      this.#bytes -= reserved
-      await file.close()
+      this.#bytes -= size
+      leave()
     }
-    await handlers.notify(client, notice)
+    return true
   }
 
-  async #part(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
-    const { store, handlers } = this.#options
-    const filepath = kwargs.filepath as string
-    const [offset, length] = [countOf(kwargs, 'offset'), countOf(kwargs, 'length')]
-    const file = await store.files.file(filepath)
+  /** Returns whether it was the last part. */
+  async #sendPart({ client, kwargs, file, notice, send }: Download): Promise<boolean> {
     const { size, version } = file
-    const notice = { filepath, size, direction: 'out' } as const
-    try {
-      checkVersion(file, kwargs.version)
-      if (offset > size) throw new FileError('offset', `the file has ${size} bytes, received offset ${offset}`)
-      const allowed = this.#allowed.get(client) ?? new BoundedMap(MAX_ALLOWED)
-      this.#allowed.set(client, allowed)
-      if (!allowed.has(version + filepath)) {
-        await handlers.check(client, notice)
-        allowed.set(version + filepath, true)
-      }
-      await this.#drained(client, MAX_PART)
-      const content = await file.read(offset, Math.min(length, MAX_PART))
-      await file.checkUnchanged()
-      send({ value: content, content, part: { offset, size, version } })
-      const isLast = offset + content.length === size && (content.length > 0 || offset === 0)
-      if (isLast) await handlers.notify(client, notice)
-    } finally {
-      await file.close()
+    const [offset, length] = [countOf(kwargs, 'offset'), countOf(kwargs, 'length')]
+    checkVersion(file, kwargs.version)
+    if (offset > size) throw new FileError('offset', `the file has ${size} bytes, received offset ${offset}`)
+    const allowed = this.#allowed.get(client) ?? new BoundedMap(MAX_ALLOWED)
+    this.#allowed.set(client, allowed)
+    if (!allowed.has(version + notice.filepath)) {
+      await this.#handlers.check(client, notice)
+      allowed.set(version + notice.filepath, true)
     }
+    await this.#drained(client, MAX_PART)
+    const content = await file.readUnchanged(offset, Math.min(length, MAX_PART))
+    send({ value: content, content, part: { offset, size, version } })
+    return offset + content.length === size && (content.length > 0 || offset === 0)
   }
 
   /** Waits until the client has received what was sent. A client that takes too long for `size` bytes is disconnected. */
   async #drained(client: Client, size: number): Promise<void> {
-    const { idleTimeout } = this.#options.store
-    const deadline = setTimeout(() => client.disconnect(1013, 'too slow'), drainTimeout(idleTimeout, size))
+    const deadline = setTimeout(() => client.disconnect(1013, 'too slow'), drainTimeout(this.#store, size))
     try {
       await client.drained()
     } finally {

@@ -1,6 +1,14 @@
 import type { Client, Host } from 'filtered-websocket'
-import { FileError, FileStore, type RateLimitedLog, SerialQueues } from 'filtered-websocket/kit'
-import { isCount } from '../../../protocols/clever-show/frame.ts'
+import {
+  type CallFailed,
+  FileError,
+  FileUploads,
+  partName,
+  type RateLimitedLog,
+  SerialQueues,
+  type Upload,
+} from 'filtered-websocket/kit'
+import { isCount, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import { isKey } from '../../../protocols/clever-show/part.ts'
 import type { options } from '../options.ts'
@@ -10,58 +18,44 @@ import type { Session } from '../rpc/session.ts'
 import { ContentStream } from '../wire/content-stream.ts'
 import type { Action, Kwargs, Request } from '../wire/message.ts'
 import { type FilesApi, filesApiOf } from './api.ts'
+import { abandon, type Content, receive, sizeOf } from './content.ts'
 import { Downloads } from './downloads.ts'
-import { failedBy } from './failed.ts'
 import { FileHandlers } from './file-handlers.ts'
-import type { IncomingFile } from './incoming-file.ts'
-import { quotaOwnerOf } from './quota-owner.ts'
-import { abandon, type Content, receive, sizeOf } from './receive.ts'
-import { Store } from './store.ts'
-import { isRecognizable } from './upload.ts'
-import { type UploadKey, Uploads } from './uploads.ts'
-
-/** Milliseconds between two deletions of old parts. */
-const CLEANING_INTERVAL = 60_000
-/** Bytes of an incoming file that are in memory; also the maximum of a part. */
-const MAX_IN_MEMORY = 262_144
-/** Shares of one client of the transfers, and of the free quota. */
-const TRANSFER_SHARE = 1 / 8
-const QUOTA_SHARE = 1 / 4
+import { openStore, ownerOf, type Store } from './store.ts'
+import { failedBy } from './transfers.ts'
 
 /** Requests the id of a client. */
 type RequestId = (client: Client) => Promise<void>
 
 type Pushed = Action & { readonly content: Content }
 
+/** The parts that exist with `--messaging-root`. */
+interface Root {
+  readonly store: Store
+  readonly uploads: FileUploads
+  readonly downloads: Downloads
+}
+
 /** Files that clients send and request. */
 export class Files {
-  readonly #store: Store | undefined
-  readonly #uploads: Uploads | undefined
-  readonly #downloads: Downloads | undefined
+  readonly #root: Root | undefined
   readonly #handlers: FileHandlers
   readonly #limitedLog: RateLimitedLog
-  readonly #maxWhole: number
   /** Whole files of a client are written one after the other. */
   readonly #queues = new SerialQueues<Session>()
   /** Clients whose id was requested. */
   readonly #asked = new WeakSet<Client>()
 
-  private constructor(
-    store: Store | undefined,
-    maxWhole: number,
-    limitedLog: RateLimitedLog,
-    handlers: Handlers,
-    requestId: RequestId,
-  ) {
-    this.#store = store
-    this.#maxWhole = maxWhole
+  private constructor(store: Store | undefined, limitedLog: RateLimitedLog) {
     this.#limitedLog = limitedLog
     this.#handlers = new FileHandlers((err, { id }) =>
       limitedLog.add('error', { err, client: id }, 'a file handler failed'),
     )
-    this.#uploads = store && new Uploads(store)
-    this.#downloads = store && new Downloads({ store, handlers: this.#handlers, maxWhole })
-    this.#addRequests(handlers, requestId)
+    this.#root = store && {
+      store,
+      uploads: new FileUploads(store.incoming, store.idleTimeout),
+      downloads: new Downloads(store, this.#handlers),
+    }
   }
 
   /**
@@ -74,70 +68,51 @@ export class Files {
     handlers: Handlers,
     requestId: RequestId,
   ): Promise<Files> {
-    const { options: chosen } = host
-    const { 'messaging-root': path, 'messaging-max-whole': maxWhole } = chosen
-    if (path === undefined) return new Files(undefined, maxWhole, limitedLog, handlers, requestId)
-    const files = await FileStore.open(path, '--messaging-root', {
-      quota: chosen['messaging-quota'],
-      share: QUOTA_SHARE,
-      partAge: chosen['messaging-part-age'] * 1000,
-    })
-    host.untrustedFolders.add(files.path, '--messaging-root')
-    await files.clean()
-    host.every(CLEANING_INTERVAL, () => files.clean())
-    const store = new Store(files, {
-      maxTransfers: chosen['messaging-max-transfers'],
-      share: TRANSFER_SHARE,
-      maxFile: chosen['messaging-max-file'],
-      idleTimeout: chosen['messaging-idle'] * 1000,
-    })
-    return new Files(store, maxWhole, limitedLog, handlers, requestId)
+    const files = new Files(await openStore(host), limitedLog)
+    files.#addRequests(handlers, requestId)
+    return files
   }
 
   /** Receives a file, or a part of one. Later actions of the client run when it is saved. */
   receive(action: Action, session: Session, bytes: number): void {
     const pushed = action as Pushed
-    if (pushed.content instanceof ContentStream) pushed.content.claim()
-    const size = Math.min(sizeOf(pushed.content), MAX_IN_MEMORY)
-    const arriving = pushed.part === undefined ? this.#receiveWhole(pushed, session) : undefined
-    session.tasks.runAction(async () => {
-      try {
-        const offset =
-          arriving === undefined
-            ? await this.#receivePart(pushed, session)
-            : await this.#commit(await arriving, pushed, session)
-        const { name, id } = action
+    const { content, part, name, id } = pushed
+    if (content instanceof ContentStream) content.claim()
+    const saved = part === undefined ? this.#receiveWhole(pushed, session) : () => this.#receivePart(pushed, session)
+    const run = () =>
+      this.#guard(action, session, async () => {
+        const offset = await saved()
         // clever-show sends no id and expects no answer.
         if (id !== undefined) session.send({ type: 'response', name, id, value: { offset } })
-      } catch (error) {
-        this.#fail(action, session, error)
-      }
-    }, bytes + size)
+      })
+    session.tasks.runAction(run, bytes + Math.min(sizeOf(content), MAX_PART))
   }
 
   /** Answers the request for a file, or for a part of one. */
   serve(request: Request, session: Session, bytes: number): void {
     const { name, id, kwargs } = request
-    session.tasks.runRequest(async () => {
-      try {
-        if (this.#downloads === undefined) throw off()
+    const run = () =>
+      this.#guard(request, session, async () => {
+        const { downloads } = this.#opened()
         if (!session.acceptsFrames) throw new FileError('refused', 'a file is sent in a frame: request it in a frame')
-        await this.#downloads.start(session.client, kwargs, answer =>
-          session.send({ type: 'response', name, id, ...answer }),
-        )
-      } catch (error) {
-        this.#fail(request, session, error)
-      }
-    }, bytes)
+        await downloads.start(session.client, kwargs, answer => session.send({ type: 'response', name, id, ...answer }))
+      })
+    session.tasks.runRequest(run, bytes)
   }
 
   api(sessions: ReadonlyMap<Client, Session>): FilesApi {
-    return filesApiOf({ store: this.#store, handlers: this.#handlers, maxWhole: this.#maxWhole, sessions })
+    return filesApiOf(this.#root?.store, this.#handlers, sessions)
   }
 
   /** Ends the uploads and keeps their parts. */
   async close(): Promise<void> {
-    await this.#uploads?.close()
+    await this.#root?.uploads.close()
+  }
+
+  /** @throws FileError `off` */
+  #opened(): Root {
+    if (this.#root === undefined) throw new FileError('off', 'file transfers are off')
+    return this.#root
   }
 
   /** Adds the built-in requests that the client library sends. */
@@ -147,35 +122,35 @@ export class Files {
         try {
           return await answer(client, kwargs)
         } catch (error) {
-          const { code, message, cause } = failedBy(error)
-          if (cause !== undefined)
-            this.#limitedLog.add('error', { client: client.id, err: cause }, 'a file transfer failed')
+          const { code, message } = this.#logged(error, client)
           throw new Refused(code, message)
         }
       })
     add('fws.part', async (client, kwargs) => {
-      if (this.#uploads === undefined) throw off()
+      const { uploads } = this.#opened()
       if (!isRecognizable(client) && !this.#asked.has(client)) {
         this.#asked.add(client)
         await requestId(client)
       }
-      return { offset: await this.#uploads.find(client, uploadKeyIn(kwargs)) }
+      return { offset: await uploads.find(uploadOf(client, kwargs), client) }
     })
-    add('fws.hash', async (client, kwargs) => {
-      if (this.#downloads === undefined) throw off()
-      return this.#downloads.hash(client, kwargs)
-    })
+    add('fws.hash', async (client, kwargs) => this.#opened().downloads.hash(client, kwargs))
   }
 
-  /** Writes the bytes as they arrive, also while earlier actions run; `#commit` waits for those. */
-  #receiveWhole({ content, kwargs }: Pushed, session: Session): Promise<IncomingFile> {
+  /**
+   * Writes the bytes as they arrive, also while earlier actions run.
+   *
+   * @returns waits for the bytes, saves the file and returns its size.
+   */
+  #receiveWhole({ content, kwargs }: Pushed, session: Session): () => Promise<number> {
     const filepath = kwargs.filepath as string
+    const { client } = session
+    const notice = { filepath, size: sizeOf(content), direction: 'in' } as const
     const arriving = this.#queues.run(session, async () => {
       try {
-        if (this.#store === undefined) throw off()
-        const { client } = session
-        await this.#handlers.check(client, { filepath, size: sizeOf(content), direction: 'in' })
-        return await receive(this.#store, { writer: session, owner: quotaOwnerOf(client), filepath }, content)
+        const { incoming } = this.#opened().store
+        await this.#handlers.check(client, notice)
+        return await receive(incoming, { writer: session, owner: ownerOf(client), filepath }, content)
       } catch (error) {
         abandon(content)
         throw error
@@ -183,53 +158,73 @@ export class Files {
     })
     // An earlier action may still run when it fails.
     arriving.catch(() => {})
-    return arriving
-  }
-
-  async #commit(file: IncomingFile, { content }: Pushed, session: Session): Promise<number> {
-    const size = sizeOf(content)
-    try {
-      await file.commit()
-    } finally {
-      await file.end(false)
+    return async () => {
+      const file = await arriving
+      await file.commit().finally(() => file.end(false))
+      await this.#handlers.notify(client, notice)
+      return notice.size
     }
-    await this.#handlers.notify(session.client, { filepath: file.filepath, size, direction: 'in' })
-    return size
   }
 
-  async #receivePart({ content, kwargs, part }: Pushed, session: Session): Promise<number> {
-    const filepath = kwargs.filepath as string
-    const { size } = part!
+  async #receivePart({ content, kwargs, part }: Pushed, { client }: Session): Promise<number> {
     if (content instanceof ContentStream) {
       abandon(content)
-      throw new FileError('too-large', `a part has at most ${MAX_IN_MEMORY} bytes, received ${content.size}`)
+      throw new FileError('too-large', `a part has at most ${MAX_PART} bytes, received ${content.size}`)
     }
-    if (this.#uploads === undefined) throw off()
-    const notice = { filepath, size, direction: 'in' } as const
-    return this.#uploads.append(session.client, filepath, part!, content, {
-      allow: () => this.#handlers.check(session.client, notice),
-      saved: () => this.#handlers.notify(session.client, notice),
-    })
+    const { offset, size, key, sha256 } = part!
+    const upload = uploadOf(client, { ...kwargs, size, key })
+    const notice = { filepath: upload.filepath, size, direction: 'in' } as const
+    return this.#opened().uploads.append(
+      upload,
+      client,
+      { offset, bytes: content, sha256 },
+      { allow: () => this.#handlers.check(client, notice), saved: () => this.#handlers.notify(client, notice) },
+    )
   }
 
-  #fail({ name, id, type }: Action | Request, session: Session, error: unknown): void {
-    const { code, message, cause } = failedBy(error)
-    const fields = { client: session.client.id, remote: session.client.remote, code }
-    if (cause !== undefined) this.#limitedLog.add('error', { ...fields, err: cause }, 'a file transfer failed')
-    else if (id === undefined) this.#limitedLog.add('warn', fields, `file refused: ${message}`)
-    if (type === 'message') session.client.drop(`file: ${code}`)
-    if (id !== undefined) session.send({ type: 'response', name, id, value: null, error: { code, message } })
+  /** Handles a message; its error becomes the answer. */
+  async #guard({ name, id, type }: Action | Request, session: Session, handle: () => Promise<void>): Promise<void> {
+    const { client } = session
+    try {
+      await handle()
+    } catch (error) {
+      const { code, message, cause } = this.#logged(error, client)
+      if (type === 'message') client.drop(`file: ${code}`)
+      if (id !== undefined) session.send({ type: 'response', name, id, value: null, error: { code, message } })
+      else if (cause === undefined)
+        this.#limitedLog.add('warn', { client: client.id, remote: client.remote, code }, `file refused: ${message}`)
+    }
   }
+
+  /** The error as a client may see it; one that the operator should see is logged. */
+  #logged(error: unknown, { id, remote }: Client): CallFailed {
+    const failed = failedBy(error)
+    const { code, cause } = failed
+    if (cause !== undefined)
+      this.#limitedLog.add('error', { client: id, remote, code, err: cause }, 'a file transfer failed')
+    return failed
+  }
+}
+
+/** Whether a client can be recognized after a reconnect. Otherwise its uploads end with its connection. */
+function isRecognizable({ identity, state }: Client): boolean {
+  return identity !== undefined || state.messaging?.id !== undefined
 }
 
 /** @throws FileError `path`, `offset` */
-function uploadKeyIn({ filepath, size, key }: Kwargs): UploadKey {
+function uploadOf(client: Client, { filepath, size, key }: Kwargs): Upload {
   if (!isKey(key))
     throw new FileError('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
   if (!isCount(size)) throw new FileError('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
-  return { filepath: filepath as string, size, key }
-}
-
-function off(): FileError {
-  return new FileError('off', 'file transfers are off')
+  const { id, identity = '', state } = client
+  const isResumable = isRecognizable(client)
+  const sender = isResumable ? [identity, state.messaging?.id ?? ''] : [id]
+  return {
+    part: partName('key', [...sender, key, filepath, size]),
+    filepath: filepath as string,
+    size,
+    isResumable,
+    owner: ownerOf(client),
+    writer: {},
+  }
 }

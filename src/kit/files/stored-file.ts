@@ -35,6 +35,13 @@ export class StoredFile {
     return bytes
   }
 
+  /** As `read`. @throws (rejects) FileError `changed`: the file has changed since it was opened. */
+  async readUnchanged(offset: number, length: number): Promise<Buffer> {
+    const bytes = await this.read(offset, length)
+    await this.checkUnchanged()
+    return bytes
+  }
+
   /** @throws FileError `changed`: the file has changed since it was opened. */
   async checkUnchanged(): Promise<void> {
     if (versionOf(await this.handle.stat({ bigint: true })) !== this.version) throw changed()

@@ -201,7 +201,7 @@ for (const over of ['tcp', 'ws'] as const) {
       const other = follow(t, `${over}://127.0.0.1:${down}`).client
       const cwd = folder(t)
       const getting = other.getFile('a.bin', { into: saveTo(join(cwd, 'a.bin')) })
-      await assert.rejects(getting, failing('corrupt', 'the received bytes of "a.bin" have another sha256'))
+      await assert.rejects(getting, failing('corrupt'))
       assert.deepEqual(readdirSync(cwd), [])
       await other.getFile('a.bin', { into: saveTo(join(cwd, 'a.bin')) })
       assert.ok(readFileSync(join(cwd, 'a.bin')).equals(bytes))

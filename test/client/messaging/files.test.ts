@@ -359,16 +359,18 @@ describe('a file that a messaging client receives', () => {
 
   it('is corrupt if its hash differs, and is deleted', async t => {
     const cwd = folder(t)
+    const other = sha256(Buffer.from('other'))
     const station = await fileStation(t, {
       onMessage: (message, line) => {
         if (message.name !== 'fws.hash') return
-        line.respond(message, { sha256: sha256(Buffer.from('other')) })
+        line.respond(message, { sha256: other })
         return true
       },
     })
-    station.files.set('a', offsetBytes(2 * PART))
+    const bytes = offsetBytes(2 * PART)
+    station.files.set('a', bytes)
     const copter = connect(t, station.url)
-    const message = 'the received bytes of "a" have another sha256'
+    const message = `the received bytes of "a" have the sha256 ${sha256(bytes)}, not ${other}`
     await assert.rejects(copter.getFile('a'), failing('corrupt', message))
     await assert.rejects(copter.getFile('a', { into: saveTo(join(cwd, 'a')) }), failing('corrupt', message))
     assert.deepEqual(readdirSync(cwd), [])

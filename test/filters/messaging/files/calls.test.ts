@@ -136,6 +136,7 @@ describe('sendFile', () => {
 
   it('rejects with changed when the file changes meanwhile', async t => {
     const { api, ours, root } = await ground(t)
+    writeFileSync(join(root, 'a.bin'), bytesOf(8 * PART))
     const { client, files } = await ours()
     files.answer = (said, answer) => {
       if (said.type === 'message') appendFileSync(join(root, 'a.bin'), 'more')
@@ -269,7 +270,7 @@ describe('getFile', () => {
         : answer
     await assert.rejects(api.getFile(client, 'x', 'y'), {
       code: 'corrupt',
-      message: `the file has the sha256 ${sha256(MB)}, not ${wrong}`,
+      message: `the received bytes of "x" have the sha256 ${sha256(MB)}, not ${wrong}`,
     })
     assert.deepEqual([filesIn(root), unfinished(root)], [['a.bin'], []])
   })

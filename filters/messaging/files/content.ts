@@ -1,31 +1,30 @@
-import { FileError } from 'filtered-websocket/kit'
+import { FileError, type IncomingFile, type IncomingFiles, type IncomingPlan } from 'filtered-websocket/kit'
+import type { TransferProgress } from '../../../protocols/clever-show/transfer.ts'
 import { ContentStream } from '../wire/content-stream.ts'
-import { IncomingFile, type Plan } from './incoming-file.ts'
-import type { Store } from './store.ts'
 
+/** The content of a frame: a file or a part of one. */
 export type Content = Buffer | ContentStream
 
 /**
  * Writes a whole file to a part as its bytes arrive. After an error the part does not exist.
  *
- * @param onProgress - called with the bytes that are written.
  * @returns the file, which the caller commits or ends.
  * @throws (rejects) FileError; LimitError; errors of the system
  */
 export async function receive(
-  store: Store,
-  plan: Omit<Plan, 'size' | 'part'>,
+  incoming: IncomingFiles,
+  plan: Omit<IncomingPlan, 'size' | 'part'>,
   content: Content,
-  onProgress: (bytes: number) => void = () => {},
+  { onProgress }: TransferProgress = {},
 ): Promise<IncomingFile> {
   const size = sizeOf(content)
-  const file = await IncomingFile.begin(store, { ...plan, size })
+  const file = await incoming.begin({ ...plan, size })
   try {
     for await (const bytes of piecesOf(content)) {
-      await file.write.append(bytes)
-      onProgress(file.write.size)
+      await file.append(bytes)
+      onProgress?.({ bytes: file.size, size })
     }
-    if (file.write.size !== size) throw gone()
+    if (file.size !== size) throw gone()
     file.filled()
     return file
   } catch (error) {
