@@ -48,7 +48,7 @@ export async function getFile<T = Blob>(
 ): Promise<T> {
   const newHash = () => fileHash(context.hash?.())
   let hash = newHash()
-  let [isChanged, isKept] = [false, true]
+  let [changes, isKept] = [0, true]
   const target = {
     get size() {
       return hash.size
@@ -65,15 +65,13 @@ export async function getFile<T = Blob>(
     sha256: () => hash.digest(),
   }
 
-  /** Once. */
-  function mayChange(code: string): boolean {
-    const mayRetry = code === 'changed' && !isChanged
-    isChanged ||= mayRetry
-    return mayRetry
-  }
-
   try {
-    await withRetries(context, options, mayChange, server => partsGetter(server, filepath, target, options))
+    await withRetries(
+      context,
+      options,
+      code => code === 'changed' && ++changes < 2,
+      server => partsGetter(server, filepath, target, options),
+    )
     return await sink.finish()
   } catch (error) {
     isKept = (error as MessagingError).code !== 'corrupt'

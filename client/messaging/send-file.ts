@@ -3,7 +3,7 @@ import { sendParts } from '../../protocols/clever-show/transfer.ts'
 import { MessagingError } from './error.ts'
 import { type FileData, fileHash, type Source, sourceOf } from './file-source.ts'
 import { MAX_CONTENT } from './format.ts'
-import { type Server, type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
+import { type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
 
 export interface SendFileOptions extends TransferOptions {
   /** Identifies the upload, so that this client can resume it; 1 to 64 of A-Z a-z 0-9 _ -. Default: the key of the source. */
@@ -33,7 +33,9 @@ export async function sendFile(
   const hash = fileHash(context.hash?.())
   let [furthest, offsetErrors] = [0, 0]
 
-  async function hashed(start: number, end: number) {
+  async function read(start: number, end: number): Promise<Uint8Array> {
+    // The hash includes the parts that an earlier process has sent.
+    while (hash.size < start) await read(hash.size, Math.min(hash.size + MAX_PART, start))
     signal?.throwIfAborted()
     const bytes = await source.read(start, end)
     hash.add(bytes, start)
@@ -44,11 +46,7 @@ export async function sendFile(
     filepath,
     size,
     key,
-    async read(start: number, end: number) {
-      // The hash includes the parts that an earlier process has sent.
-      while (hash.size < start) await hashed(hash.size, Math.min(hash.size + MAX_PART, start))
-      return hashed(start, end)
-    },
+    read,
     sha256: hash.digest,
     onProgress(progress: { readonly bytes: number; readonly size: number }) {
       if (progress.bytes > furthest) [furthest, offsetErrors] = [progress.bytes, 0]
@@ -56,22 +54,21 @@ export async function sendFile(
     },
   }
 
-  async function sendWhole(server: Server): Promise<void> {
-    if (size > MAX_CONTENT)
-      throw new MessagingError('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
-    await server.pushWhole(filepath, await file.read(0, size))
-    onProgress?.({ bytes: size, size })
-  }
-
   await withRetries(
     context,
     options,
     code => code === 'offset' && ++offsetErrors < MAX_OFFSET_ERRORS,
-    server => () =>
-      sendParts(server, file).catch(error => {
-        if (error.code !== 'unknown') throw error
-        return sendWhole(server)
-      }),
+    server => async () => {
+      try {
+        await sendParts(server, file)
+      } catch (error) {
+        if ((error as MessagingError).code !== 'unknown') throw error
+        if (size > MAX_CONTENT)
+          throw new MessagingError('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
+        await server.push({ filepath }, await read(0, size))
+        onProgress?.({ bytes: size, size })
+      }
+    },
   )
   return { bytes: size, sha256: hash.digest() }
 }

@@ -1,6 +1,6 @@
-import { FILE, isCount, MAX_PART } from '../../protocols/clever-show/frame.ts'
+import { countIn, FILE, MAX_PART } from '../../protocols/clever-show/frame.ts'
 import type { Kwargs, Request } from '../../protocols/clever-show/message.ts'
-import { isKey, pushedPartIn } from '../../protocols/clever-show/part.ts'
+import { keyIn, pushedPartIn } from '../../protocols/clever-show/part.ts'
 import { MessagingError } from './error.ts'
 import { type Action, MAX_CONTENT } from './format.ts'
 import type { Result } from './task-queue.ts'
@@ -69,19 +69,15 @@ async function receive(files: SharedFiles, { header = {}, content = new Uint8Arr
     return {}
   }
   const { key, size, offset, sha256 } = part
-  await files.take({ filepath, key, size }, byteCount(offset, size), content, sha256)
+  await files.take({ filepath, key, size }, offset, content, sha256)
   return { value: { offset: offset + content.length } }
 }
 
 async function send(files: SharedFiles, kwargs: Kwargs): Promise<Result> {
   const filepath = pathIn(kwargs)
-  const { offset } = kwargs
-  if (offset !== undefined) {
-    const { bytes, ...file } = await files.read(
-      filepath,
-      byteCount(offset),
-      Math.min(byteCount(kwargs.length), MAX_PART),
-    )
+  if (kwargs.offset !== undefined) {
+    const offset = countIn(kwargs, 'offset')
+    const { bytes, ...file } = await files.read(filepath, offset, Math.min(countIn(kwargs, 'length'), MAX_PART))
     return { bytes, fields: { offset, ...file } }
   }
   const { bytes, size } = await files.read(filepath, 0, MAX_CONTENT)
@@ -96,13 +92,5 @@ function pathIn({ filepath }: Kwargs): string {
 }
 
 function uploadIn(fields: Kwargs): UploadKey {
-  const { key, size } = fields
-  if (isKey(key)) return { filepath: pathIn(fields), size: byteCount(size), key }
-  throw new MessagingError('failed', 'a key is 1 to 64 of A-Z a-z 0-9 _ -')
-}
-
-/** @throws MessagingError `failed` */
-function byteCount(value: unknown, max = Number.MAX_SAFE_INTEGER): number {
-  if (isCount(value) && value <= max) return value
-  throw new MessagingError('failed', `expected a number of bytes up to ${max}, received ${value}`)
+  return { filepath: pathIn(fields), size: countIn(fields, 'size'), key: keyIn(fields) }
 }

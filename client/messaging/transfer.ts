@@ -8,8 +8,6 @@ import type { Response } from './format.ts'
 import type { Outbox, SendOptions } from './outbox.ts'
 import type { Hash } from './sha256.ts'
 
-type Bytes = Uint8Array<ArrayBuffer>
-
 /** Milliseconds. */
 const TIMEOUT = 120_000
 /** Milliseconds before a retry after an error of the server. */
@@ -30,11 +28,6 @@ export interface TransferContext {
   readonly hash?: (() => Hash) | undefined
 }
 
-/** A server in transfers, which can also get a whole file. */
-export interface Server extends TransferPeer<Bytes> {
-  pushWhole(filepath: string, bytes: Uint8Array): Promise<unknown>
-}
-
 /**
  * Runs a transfer, and again when the connection breaks or the server is busy, while there is progress.
  *
@@ -44,7 +37,7 @@ export async function withRetries(
   context: TransferContext,
   { signal, timeout = TIMEOUT }: TransferOptions,
   isRetryable: (code: string) => boolean,
-  transferWith: (server: Server) => () => Promise<void>,
+  transferWith: (server: TransferPeer<Uint8Array<ArrayBuffer>>) => () => Promise<void>,
 ): Promise<void> {
   let deadline = Date.now() + timeout
 
@@ -64,8 +57,7 @@ export async function withRetries(
   const run = transferWith({
     Failed: MessagingError,
     call: async (name, kwargs) => (await call('request', name, kwargs)).value,
-    push: (filepath, part, bytes) => call('message', FILE, {}, { fields: { filepath, ...part }, bytes }),
-    pushWhole: (filepath, bytes) => call('message', FILE, {}, { fields: { filepath }, bytes }),
+    push: (fields, bytes) => call('message', FILE, {}, { fields, bytes }),
     async pull(kwargs) {
       const { content, header = {} } = await call('request', FILE, kwargs)
       if (!content) throw new MessagingError('failed', `the response is not the file "${kwargs.filepath}"`)

@@ -23,11 +23,16 @@ export function isKey(value: unknown): value is string {
   return typeof value === 'string' && KEY.test(value)
 }
 
+/** The key of an upload. @throws Malformed */
+export function keyIn(header: Fields): string {
+  return stringIn(header, 'key', KEY)
+}
+
 /** Reads the part in the header of an action; `{}`: the content is a whole file. @throws Malformed */
 export function pushedPartIn(header: Fields): { readonly part?: PushedPart } {
   if (header.offset === undefined) return {}
   const isLast = header.sha256 != null
-  const part = { key: stringIn(header, 'key', KEY), ...positionIn(header) }
+  const part = { key: keyIn(header), ...positionIn(header) }
   return { part: isLast ? { ...part, sha256: stringIn(header, 'sha256', SHA256) } : part }
 }
 

@@ -9,12 +9,15 @@ export interface TransferProgress {
   readonly onProgress?: ((progress: { readonly bytes: number; readonly size: number }) => void) | undefined
 }
 
+/** The path at the peer, and the part. */
+export type PushedFields = { readonly filepath: string } & Partial<PushedPart>
+
 /** The peer of a transfer. Its errors have a `code`. */
 export interface TransferPeer<B extends Uint8Array> {
   /** Sends a request. Settles with the value of the response. */
   call(name: string, kwargs: Kwargs): Promise<unknown>
-  /** Sends a part. Settles when the peer has saved it. */
-  push(filepath: string, part: PushedPart, bytes: B): Promise<unknown>
+  /** Sends a part, or without its position a whole file. Settles when the peer has saved it. */
+  push(fields: PushedFields, bytes: Uint8Array): Promise<unknown>
   /** Requests a part. Without `part`, the bytes are the whole file. */
   pull(kwargs: Kwargs): Promise<{ readonly bytes: B; readonly part?: PulledPart }>
   /** An error of this side. */
@@ -25,13 +28,13 @@ export interface TransferPeer<B extends Uint8Array> {
 }
 
 /** A file to send. */
-export interface OutgoingFile<B extends Uint8Array> extends TransferProgress {
+export interface OutgoingFile extends TransferProgress {
   /** Path at the peer. */
   readonly filepath: string
   readonly size: number
   /** Identifies the upload, so that it can be continued. */
   readonly key: string
-  read(start: number, end: number): Promise<B> | B
+  read(start: number, end: number): Promise<Uint8Array> | Uint8Array
   /** The hash of all bytes in hexadecimal. Called when the last part was read. */
   sha256(): Promise<string> | string
 }
@@ -56,7 +59,7 @@ export interface FileTarget<B extends Uint8Array> {
 }
 
 /** Sends a file in parts, and continues where an earlier attempt ended. @throws (rejects) `failed`; errors of the peer and the file */
-export async function sendParts<B extends Uint8Array>(peer: TransferPeer<B>, file: OutgoingFile<B>): Promise<void> {
+export async function sendParts(peer: TransferPeer<Uint8Array>, file: OutgoingFile): Promise<void> {
   const { filepath, size, key, onProgress } = file
   const { offset } = Object(await peer.call('fws.part', { filepath, size, key }))
   if (!(isCount(offset) && offset <= size))
@@ -66,9 +69,9 @@ export async function sendParts<B extends Uint8Array>(peer: TransferPeer<B>, fil
     for (let [start, end] = [from, -1]; end < size; start = end) {
       end = Math.min(start + MAX_PART, size)
       const bytes = await file.read(start, end)
-      const part = { key, offset: start, size, ...(end === size && { sha256: await file.sha256() }) }
+      const fields = { filepath, key, offset: start, size, ...(end === size && { sha256: await file.sha256() }) }
       const sent = end
-      yield () => peer.push(filepath, part, bytes).then(() => sent)
+      yield () => peer.push(fields, bytes).then(() => sent)
     }
   }
 
@@ -90,8 +93,7 @@ export function partsGetter<B extends Uint8Array>(
   let file: Version | undefined
 
   async function pull(offset: number, version?: string) {
-    const kwargs = { filepath, offset, length: MAX_PART, ...(version !== undefined && { version }) }
-    const { bytes, part } = await peer.pull(kwargs)
+    const { bytes, part } = await peer.pull({ filepath, offset, length: MAX_PART, version })
     return { bytes, ...(part ?? { offset: 0, size: bytes.length, version: '' }) }
   }
 

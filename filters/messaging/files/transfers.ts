@@ -10,6 +10,7 @@ import {
   withDeadline,
 } from 'filtered-websocket/kit'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
+import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import {
   partsGetter,
   sendParts,
@@ -169,7 +170,8 @@ function peerOf({ session, store, signal }: Transfer): TransferPeer<Buffer> {
   return {
     Failed: CallFailed,
     call: (name, kwargs) => session.call(name, [], kwargs, { timeout: hashTimeout(store, pulledSize), signal }),
-    push(filepath, part, bytes) {
+    push({ filepath, ...fields }, bytes: Buffer) {
+      const part = fields as PushedPart
       const ms = part.sha256 === undefined ? timeout : hashTimeout(store, part.size)
       return session.push({ filepath }, bytes, part, { timeout: ms, signal })
     },
