@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram'
+import { on } from 'node:events'
 import { isIPv6 } from 'node:net'
 import { readJson } from 'filtered-websocket/kit'
 import { type Announcement, readAnnouncement } from '../../protocols/clever-show/announcement.ts'
@@ -32,25 +33,24 @@ export async function discover(options: DiscoverOptions = {}): Promise<Found> {
   signal?.throwIfAborted()
   if (!(timeout >= 1 && timeout <= MAX_TIMEOUT))
     throw new RangeError(`the timeout of discover() is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
-  const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', reuseAddr: true })
-  let timer: NodeJS.Timeout | undefined
-  let abort = () => {}
+  const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', reuseAddr: true }).bind(port, host)
+  const expired = AbortSignal.timeout(timeout)
   try {
-    return await new Promise((resolve, reject) => {
-      const reason = `no server was announced on UDP port ${port} within ${timeout} ms`
-      timer = setTimeout(() => reject(Object.assign(new Error(reason), { code: 'timeout' })), timeout)
-      abort = () => reject(signal!.reason)
-      signal?.addEventListener('abort', abort)
-      socket.on('error', reject)
-      socket.on('message', datagram => {
-        const found = readAnnouncement(datagram, readJson)
-        if (found !== undefined) resolve({ host: found.host, port: found.port, id: found.id })
-      })
-      socket.bind(port, host)
+    const datagrams = on(socket, 'message', {
+      signal: signal === undefined ? expired : AbortSignal.any([expired, signal]),
+    })
+    for await (const [datagram] of datagrams) {
+      const found = readAnnouncement(datagram, readJson)
+      if (found !== undefined) return { host: found.host, port: found.port, id: found.id }
+    }
+    throw new Error('the UDP socket was closed')
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (!expired.aborted) throw error
+    throw Object.assign(new Error(`no server was announced on UDP port ${port} within ${timeout} ms`), {
+      code: 'timeout',
     })
   } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', abort)
     socket.close()
   }
 }

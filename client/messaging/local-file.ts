@@ -1,12 +1,14 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { MessagingError } from './error.ts'
 import { keyOf, type Source } from './file-source.ts'
 import type { Sink } from './get-file.ts'
 
-const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
+const { O_RDWR, O_CREAT, O_APPEND, O_NOFOLLOW } = constants
 
 /**
  * A local file to send. An upload is resumed later, also by another process, unless the file has changed.
@@ -26,7 +28,7 @@ export async function readFrom(path: string): Promise<Source> {
       const handle = await open(absolute)
       try {
         const { size, mtimeMs } = await handle.stat()
-        const bytes = await readAt(handle, start, end)
+        const bytes = await buffer(read(handle, start, end))
         if (size === file.size && mtimeMs === file.mtimeMs && bytes.length === end - start) return bytes
       } finally {
         await handle.close()
@@ -47,7 +49,6 @@ export function saveTo(path: string): Sink<string> {
   const absolute = resolve(path)
   let temp = ''
   let handle: FileHandle | undefined
-  let position = 0
 
   async function close(isKept: boolean): Promise<void> {
     await handle?.close()
@@ -59,24 +60,12 @@ export function saveTo(path: string): Sink<string> {
     async begin({ size, version }, hash) {
       await close(false)
       temp = join(dirname(absolute), `.${basename(absolute)}.${keyOf([version]).slice(0, 16)}.part`)
-      handle = await open(temp, O_RDWR | O_CREAT | O_NOFOLLOW)
-      position = (await handle.stat()).size
-      if (version === '' || position > size) {
-        await handle.truncate()
-        position = 0
-      }
-      while (hash.size < position) {
-        const start = hash.size
-        hash.add(await readAt(handle, start, Math.min(start + MAX_PART, position)), start)
-      }
+      handle = await open(temp, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW)
+      const { size: existing } = await handle.stat()
+      if (version === '' || existing > size) await handle.truncate()
+      else for await (const bytes of read(handle, 0, existing)) hash.add(bytes, hash.size)
     },
-    async write(bytes) {
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await handle!.write(bytes, done, bytes.length - done, position)
-        done += bytesWritten
-        position += bytesWritten
-      }
-    },
+    write: bytes => handle!.appendFile(bytes),
     async finish() {
       await handle!.sync()
       await close(true)
@@ -88,15 +77,10 @@ export function saveTo(path: string): Sink<string> {
   }
 }
 
-/** Bytes of a file, fewer at its end. */
-async function readAt(handle: FileHandle, start: number, end: number): Promise<Buffer<ArrayBuffer>> {
-  const bytes = Buffer.alloc(end - start)
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done)
-    if (bytesRead === 0) return bytes.subarray(0, done)
-    done += bytesRead
-  }
-  return bytes
+/** Bytes of a file, fewer if it is shorter. */
+function read(handle: FileHandle, start: number, end: number): Readable {
+  if (start === end) return Readable.from([])
+  return handle.createReadStream({ start, end: end - 1, autoClose: false, highWaterMark: MAX_PART })
 }
 
 /** Makes a rename survive a power failure. */
