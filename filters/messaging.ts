@@ -16,7 +16,7 @@ import { answerTime } from './messaging/rpc/time.ts'
 import { offerTopics } from './messaging/rpc/topics.ts'
 import { Connection } from './messaging/transport/connection.ts'
 import { Listener } from './messaging/transport/listener.ts'
-import { Pulse } from './messaging/transport/pulse.ts'
+import { pulseOf } from './messaging/transport/pulse.ts'
 import { Codecs } from './messaging/wire/codecs.ts'
 import { limitsOf } from './messaging/wire/limits.ts'
 import type { Action, Frame, Messaging } from './messaging/wire/message.ts'
@@ -87,7 +87,7 @@ export const setup = async (host: Host<typeof options>) => {
   const announce =
     listener &&
     host.use('announce').register(chosen['messaging-host'], announcement => writeAnnouncement(announcement, Buffer))
-  const heartbeat = new Heartbeat<Pulse>(chosen['messaging-heartbeat'] * 1000)
+  const heartbeat = new Heartbeat(chosen['messaging-heartbeat'] * 1000)
   const askId = (client: Client) => void api.call(client, 'id').catch(() => {})
 
   function accept(socket: Socket, server: Server): void {
@@ -100,7 +100,7 @@ export const setup = async (host: Host<typeof options>) => {
     try {
       const client = connection.attach(server)
       client.codec = codecs.framed
-      const pulse = new Pulse(client, socket, askId)
+      const pulse = pulseOf(client, socket, askId)
       heartbeat.add(pulse)
       socket.once('close', () => heartbeat.remove(pulse))
     } catch (error) {

@@ -2,6 +2,7 @@ import { createServer as createTcp, type Socket, type Server as TcpServer } from
 import { createServer as createTls } from 'node:tls'
 import type { Host } from 'filtered-websocket'
 import {
+  BoundedMap,
   type Endpoint,
   formatEndpoint,
   listen,
@@ -26,7 +27,7 @@ export class Listener {
   readonly #host: string
   readonly #scheme: 'tcp' | 'tls'
   /** Connections in their TLS handshake by remote endpoint, the oldest first. */
-  readonly #handshaking = new Map<string, Socket>()
+  readonly #handshaking = new BoundedMap<string, Socket>(MAX_HANDSHAKES, socket => socket.destroy())
   /** Reads key and certificate again; returns a function that uses them for new connections. `undefined` without TLS. */
   readonly reload: (() => () => void) | undefined
 
@@ -112,18 +113,11 @@ export class Listener {
   }
 
   #limitHandshakes(socket: Socket): void {
-    if (this.#handshaking.size >= MAX_HANDSHAKES) this.#endOldest()
     const origin = originOf(socket)
     this.#handshaking.set(origin, socket)
     socket.once('close', () => {
       if (this.#handshaking.get(origin) === socket) this.#handshaking.delete(origin)
     })
-  }
-
-  #endOldest(): void {
-    const [origin, socket] = this.#handshaking.entries().next().value!
-    this.#handshaking.delete(origin)
-    socket.destroy()
   }
 }
 

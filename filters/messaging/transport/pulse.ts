@@ -6,37 +6,20 @@ import { acceptedBytes, type Pinged } from 'filtered-websocket/kit'
  * A TCP peer in the heartbeat, which detects peers that are lost without a FIN, such as a drone with an empty battery. TCP's
  * keepalive does that only while no bytes are in flight; with bytes in flight TCP retries for 15 minutes.
  *
- * A ping is a request for the peer's id. Peers that have never sent one may not answer requests, and are not checked.
+ * @param requestId - the ping, which MUST NOT throw. Peers that have never sent an id may not answer requests, and are not checked.
  */
-export class Pulse implements Pinged {
-  readonly #client: Client
-  readonly #socket: Socket
-  readonly #ask: (client: Client) => void
-
-  /** @param ask - MUST NOT throw. */
-  constructor(client: Client, socket: Socket, ask: (client: Client) => void) {
-    this.#client = client
-    this.#socket = socket
-    this.#ask = ask
-  }
-
-  get bytesIn(): number {
-    return this.#socket.bytesRead
-  }
-
-  get bytesOut(): number {
-    return acceptedBytes(this.#socket)
-  }
-
-  get isReadPaused(): boolean {
-    return this.#socket.isPaused() || this.#client.state.messaging === undefined
-  }
-
-  ping(): void {
-    this.#ask(this.#client)
-  }
-
-  terminate(): void {
-    this.#socket.destroy()
+export function pulseOf(client: Client, socket: Socket, requestId: (client: Client) => void): Pinged {
+  return {
+    get bytesIn() {
+      return socket.bytesRead
+    },
+    get bytesOut() {
+      return acceptedBytes(socket)
+    },
+    get isReadPaused() {
+      return socket.isPaused() || client.state.messaging === undefined
+    },
+    ping: () => requestId(client),
+    terminate: () => void socket.destroy(),
   }
 }
