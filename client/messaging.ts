@@ -20,7 +20,8 @@ export type { Delivery } from './messaging/task-queue.ts'
 export type { TransferOptions } from './messaging/transfer.ts'
 
 import type { BlobOptions } from './messaging/blobs.ts'
-import { loadFiles, type MessagingConnection, type MessagingOptions, messagingOf } from './messaging/connection.ts'
+import { type MessagingConnection, type MessagingOptions, messagingOf } from './messaging/connection.ts'
+import { loadFiles } from './messaging/session.ts'
 import type { SharedFiles } from './messaging/shared-files.ts'
 
 /**

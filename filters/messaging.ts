@@ -54,16 +54,14 @@ export const limits = { 'max-payload': 16 * 1024 * 1024 + 65_537 }
 
 export const uses = ['clock', 'announce']
 
-/** Subprotocol of JSON strings. */
-const TEXTUAL = 'messaging'
-/** Subprotocol of frames in binary messages. */
-const FRAMED = 'messaging-frames'
 const TRANSPORT = 'messaging'
+/** Subprotocols, the preferred one first, and the codecs of their clients. */
+const SUBPROTOCOLS = { 'messaging-json': 'mixed', 'messaging-frames': 'framed', messaging: 'textual' } as const
 const DROP = Symbol.for('filtered-websocket.drop') as Drop
 
 /**
- * Actions, and requests in both directions, in the frames of clever-show: on a TCP port, in binary messages of WebSocket
- * clients, and as JSON strings for browsers.
+ * Actions, and requests in both directions: in the frames of clever-show on a TCP port and in binary messages of WebSocket
+ * clients, and as JSON strings.
  */
 export const setup = async (host: Host<typeof options>) => {
   const { options: chosen, log } = host
@@ -159,16 +157,16 @@ export const setup = async (host: Host<typeof options>) => {
     connect(client: Client) {
       const { handshake } = client
       if (handshake === undefined || client.codec.name !== 'plain') return
-      const protocol = [FRAMED, TEXTUAL].find(name => handshake.protocols.includes(name))
-      if (protocol === undefined) return
-      handshake.protocol = protocol
-      client.codec = protocol === FRAMED ? codecs.framed : codecs.textual
+      const found = Object.entries(SUBPROTOCOLS).find(([name]) => handshake.protocols.includes(name))
+      if (found === undefined) return
+      handshake.protocol = found[0]
+      client.codec = codecs[found[1]]
     },
 
     open(client: Client) {
       if (!codecs.has(client.codec)) return
       const session = sessionOf(client)
-      if (client.handshake?.protocol === FRAMED) session.supportsParts = true
+      if (client.handshake !== undefined) session.supportsParts = client.codec !== codecs.textual
       if (client.transport === TRANSPORT && chosen['messaging-ask-id']) void session.requestId()
     },
 

@@ -1,6 +1,6 @@
-import { FILE, type Id, readFrame } from '../../protocols/clever-show/frame.ts'
-import { type Kwargs, messageOf } from '../../protocols/clever-show/message.ts'
-import { encode, type Frame, LIMITS } from './format.ts'
+import { FILE, type Frame, type Id } from '../../protocols/clever-show/frame.ts'
+import { type Failure, messageOf } from '../../protocols/clever-show/message.ts'
+import { contentOf, MAX_CONTENT, type Outgoing, type Received } from './format.ts'
 import { PULSE, RESUME } from './session.ts'
 
 /** Milliseconds for the response to `fws.resume`, which clever-show does not send. */
@@ -12,7 +12,8 @@ const MAX_TIME_REQUESTS = 100
  * search would start again at each of its quotes.
  */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|-?\b(?:NaN|Infinity)\b/g
-const NULL = '{"value":null}'
+/** The length of a frame bounds the cost of its JSON. */
+const LIMITS = { maxContent: MAX_CONTENT, parse: parseJson }
 
 /**
  * `filter`: the filter `messaging`. `partial`: another server that reports unknown requests, but responds to no action except
@@ -33,7 +34,7 @@ export interface ServerState {
  * (clever-show-messaging, section 2), and converts its JSON to strict JSON (section 1.1).
  */
 export class CleverShowServer {
-  readonly #respond: (frame: ArrayBuffer) => void
+  readonly #respond: (response: Received) => void
   readonly #state: ServerState
   /** Ids of requests for the time. */
   readonly #timeRequests = new Set<Id>()
@@ -41,17 +42,17 @@ export class CleverShowServer {
   #timer: NodeJS.Timeout | undefined
 
   /** @param respond - called with created responses. */
-  constructor(respond: (frame: ArrayBuffer) => void, state: ServerState) {
+  constructor(respond: (response: Received) => void, state: ServerState) {
     this.#respond = respond
     this.#state = state
     state.isCleverShow = false
   }
 
-  /** The frame to send; `undefined`: none. */
-  outgoing(frame: Uint8Array<ArrayBuffer>): Uint8Array | undefined {
-    if (this.#kind === 'filter') return frame
-    const { type, name, id } = messageOf(readFrame(frame, LIMITS), LIMITS)!
-    if (id === undefined || type === 'response') return frame
+  /** The message to send; `undefined`: none. */
+  outgoing(message: Outgoing): Outgoing | undefined {
+    if (this.#kind === 'filter') return message
+    const { type, name, id } = message
+    if (id === undefined || type === 'response') return message
     if (name === RESUME) {
       if (!this.#state.isKnown) this.#timer = setTimeout(() => this.#isWithoutFilter('clever-show'), RESUME_TIMEOUT)
     } else if (id === PULSE) {
@@ -61,34 +62,24 @@ export class CleverShowServer {
     } else if (type === 'message' && !(name === FILE && this.#kind === 'partial')) this.#createResponse(name, id)
     else if (name === 'fws.clock') return this.#timeRequest(id)
     else if (this.#kind === 'clever-show' && name.startsWith('fws.')) {
-      this.#createResponse(name, id, { error: { code: 'unknown', message: `this server has no request ${name}` } })
+      this.#createResponse(name, id, { code: 'unknown', message: `this server has no request ${name}` })
       return undefined
     }
-    return frame
+    return message
   }
 
-  /** The frame for the client; `undefined`: none. */
-  incoming(frame: Frame): ArrayBuffer | Frame | undefined {
-    const { header, content } = frame
-    const { requested_value: name, request_id: id, error } = header
+  /** The message for the client; `undefined`: of an unknown type. @throws Malformed */
+  incoming(frame: Frame<Uint8Array<ArrayBuffer>>): Received | undefined {
+    const { requested_value: name, request_id: id, error } = frame.header
     if (name === RESUME && this.#kind !== 'filter') {
       clearTimeout(this.#timer)
       if (Object(error).code === 'unknown') return this.#isWithoutFilter('partial')
       this.#kind = 'filter'
       this.#state.isKnown = true
-      return frame
     }
-    if (header['content-type'] !== 'json') return frame
-    const isTime = name === 'time' && this.#timeRequests.delete(id as Id)
-    const text = Buffer.from(content.buffer, content.byteOffset, content.length).toString()
-    if (!isTime && !text.includes('NaN') && !text.includes('Infinity')) return frame
-    const strict = toStrictJson(text)
-    if (isTime) {
-      const { value } = JSON.parse(strict)
-      return encode('response', 'fws.clock', id as Id, { error }, JSON.stringify({ value: [value, value] })).buffer
-    }
-    if (strict === text) return frame
-    return { ...frame, header: { ...header, 'content-encoding': 'utf-8' }, content: new TextEncoder().encode(strict) }
+    const message = messageOf(frame, LIMITS)
+    if (message?.type !== 'response' || name !== 'time' || !this.#timeRequests.delete(id as Id)) return message
+    return { ...message, name: 'fws.clock', value: [message.value, message.value] }
   }
 
   /** The connection has ended. */
@@ -99,21 +90,25 @@ export class CleverShowServer {
   #isWithoutFilter(kind: Kind): undefined {
     this.#kind = kind
     this.#state.isCleverShow = true
-    this.#createResponse(RESUME, RESUME, { error: { code: 'off', message: `this server has no request ${RESUME}` } })
+    this.#createResponse(RESUME, RESUME, { code: 'off', message: `this server has no request ${RESUME}` })
   }
 
   /** clever-show has another name for the request, and responds with one time only. */
-  #timeRequest(id: Id): Uint8Array {
+  #timeRequest(id: Id): Outgoing {
     this.#timeRequests.add(id)
     if (this.#timeRequests.size > MAX_TIME_REQUESTS)
       this.#timeRequests.delete(this.#timeRequests.values().next().value!)
-    return encode('request', 'time', id, {}, '{"args":[],"kwargs":{}}')
+    return { type: 'request', name: 'time', id, content: contentOf() }
   }
 
-  /** After the frame was sent. */
-  #createResponse(name: string, id: Id, fields: Kwargs = {}): void {
-    queueMicrotask(() => this.#respond(encode('response', name, id, fields, NULL).buffer))
+  /** After the message was sent. */
+  #createResponse(name: string, id: Id, error?: Failure): void {
+    queueMicrotask(() => this.#respond({ type: 'response', name, id, value: null, ...(error && { error }) }))
   }
+}
+
+function parseJson(text: string): unknown {
+  return JSON.parse(/NaN|Infinity/.test(text) ? toStrictJson(text) : text)
 }
 
 /** Replaces NaN and Infinity by null. */

@@ -2,17 +2,16 @@ import type { Args, Kwargs, Request } from '../../protocols/clever-show/message.
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import type { ConnectionState, SocketClass } from '../reconnecting-socket.ts'
-import { clockOf } from './clock.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { FileData, Source } from './file-source.ts'
 import type { Action } from './format.ts'
 import type { GetFileOptions, Sink } from './get-file.ts'
-import type { CallOptions, SendOptions } from './outbox.ts'
-import { schedulerOf } from './scheduler.ts'
+import type { CallOptions } from './outbox.ts'
+import { clockOf, schedulerOf } from './scheduler.ts'
 import type { SendFileOptions, SentFile } from './send-file.ts'
 import { type Clock, localTime } from './server-time.ts'
-import { FRAMES, openSession, type SessionOptions } from './session.ts'
+import { openSession, type SessionOptions } from './session.ts'
 import type { Hash } from './sha256.ts'
 import type { Sharing } from './shared-files.ts'
 import { type Delivery, type Result, taskQueueOf } from './task-queue.ts'
@@ -101,9 +100,6 @@ export interface MessagingConnection {
   close(code?: number, reason?: string): void
 }
 
-/** File transfers, which browsers load on demand. Rejects with the error of the platform. */
-export const loadFiles = () => import('./files.ts')
-
 /**
  * @param classFor - socket class for a URL.
  * @param hash - makes a SHA-256. Default: an implementation in JavaScript.
@@ -118,17 +114,13 @@ export function messagingOf(
   const onError = (name: string, error: unknown) => emit('failed', { name, error })
   const clock = clockOf(internalCall)
   const scheduler = schedulerOf(clock)
-  const tasks = taskQueueOf(frame => session.sendNow(frame, false), onError, scheduler, onFile)
+  const tasks = taskQueueOf(response => session.respond(response), onError, scheduler, onFile)
   const session = openSession(url, options, classFor, emit, tasks.accept, scheduler.stop)
-  const { outbox } = session
+  const { outbox, loadFiles } = session
   const context: TransferContext = Object.assign(session, { hash })
 
   function internalCall(name: string, args: Args): Promise<unknown> {
-    return call(name, args, {}, INTERNAL)
-  }
-
-  async function call(name: string, args?: Args, kwargs?: Kwargs, settings?: SendOptions): Promise<unknown> {
-    return (await outbox.call('request', name, args, kwargs, settings)).value
+    return outbox.value('request', name, args, {}, INTERNAL)
   }
 
   async function onFile(message: Action | Request): Promise<Result> {
@@ -149,8 +141,8 @@ export function messagingOf(
   })
   // Saves time for the first file. After a failure the first file loads it again.
   if (options.files) loadFiles().catch(() => {})
-  on('open', ({ protocol }) => {
-    if (protocol !== FRAMES) return
+  on('open', () => {
+    if (!session.isRegistered()) return
     for (const topic of tasks.topics.keys())
       internalCall('fws.subscribe', [topic]).catch(error => onError(topic, error))
     if (clock.error < Infinity) clock.sync().catch(error => onError('time', error))
@@ -161,14 +153,14 @@ export function messagingOf(
     on,
     action: (name, handler) => add('message', name, handler),
     request: (name, handler) => add('request', name, handler),
-    call,
+    call: (name, args, kwargs, settings) => outbox.value('request', name, args, kwargs, settings),
     async deliver(name, args, kwargs, settings) {
-      await outbox.call('message', name, args, kwargs, { timeout: 60_000, ...settings })
+      await outbox.value('message', name, args, kwargs, { timeout: 60_000, ...settings })
     },
     emit: (name, args, kwargs) => session.hasRoom() && outbox.emit(name, args, kwargs),
     send: data =>
       session.hasRoom() &&
-      (typeof data === 'string' ? outbox.emit('message', [data], {}, data) : session.sendNow(data, true)),
+      (typeof data === 'string' ? outbox.emit('message', [data], {}, data) : session.sendPlain(data)),
     async subscribe(topic, handler) {
       const remove = tasks.add('topic', topic, handler)
       try {

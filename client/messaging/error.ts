@@ -20,3 +20,7 @@ export class MessagingError extends Error {
 export function errorIn({ error }: { readonly error?: Failure }): MessagingError | undefined {
   return error && new MessagingError(error.code, error.message)
 }
+
+export function goneError(): MessagingError {
+  return new MessagingError('gone', 'the connection is closed')
+}

@@ -1,10 +1,9 @@
 import type { Args, Kwargs } from '../../protocols/clever-show/message.ts'
+import { MAX_TIMEOUT, type PendingCall, PendingCalls } from '../../src/kit/pending-calls.ts'
 import { sizeOf } from '../queue.ts'
-import { errorIn, MessagingError } from './error.ts'
-import { encode, type Response } from './format.ts'
+import { errorIn, goneError, MessagingError } from './error.ts'
+import { contentOf, type Outgoing, type Response } from './format.ts'
 
-/** Longest timer, in milliseconds. */
-const MAX_TIMEOUT = 2_147_483_647
 /** Responses that a server stores for resends, unless it states another number. */
 const WINDOW = 1000
 
@@ -25,21 +24,19 @@ export interface SendOptions extends CallOptions {
 }
 
 /** A message that is unsent, or waits for its response. */
-export interface Entry {
-  readonly name: string
-  /** Unique. */
-  readonly id: string
+export interface Entry extends Outgoing, PendingCall {
+  /** Unique; `undefined`: it has no response. */
+  readonly id: string | undefined
   /** Number among the messages that are sent again, from 1; 0 for others. */
   readonly seq: number
-  /** Form for a server without the filter. */
-  readonly plain?: string
+  /** Form for a server without the filter. Default: the action as JSON. */
+  readonly plain?: string | undefined
   /** Bytes that count. */
   readonly size: number
-  /** Settles the call; missing for messages without a response. */
-  readonly end?: (error: unknown, response?: Response) => void
+  /** The caller gets the whole response in place of its value. */
+  readonly isWhole?: boolean
   /** On this connection or an earlier one. */
   isSent?: true
-  frame(): Uint8Array<ArrayBuffer>
 }
 
 export type Outbox = ReturnType<typeof outboxOf>
@@ -51,31 +48,44 @@ export type Outbox = ReturnType<typeof outboxOf>
  * @param send - returns `false` while messages cannot be sent.
  */
 export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, send: (entry: Entry) => boolean) {
-  /** By id, in the order of the calls. */
-  const entries = new Map<string, Entry>()
+  const calls = new PendingCalls<Entry>(Infinity, '', {
+    Failed: MessagingError,
+    onSettled(call) {
+      remove(call)
+      // The window may have held back later messages.
+      if (unsent.size > 0) flush()
+    },
+  })
+  /** In the order in which they are sent. */
   let unsent = new Set<Entry>()
-  let bytes = 0
+  let [count, bytes] = [0, 0]
   let lastSeq = 0
+  /** Lower bound of the numbers of the messages that wait. */
+  let firstSeq = 1
   let otherCount = 0
   let window = WINDOW
-  let isClosed = false
+  let [isFlushing, isClosed] = [false, false]
 
-  function add(entry: Entry): boolean {
-    if (isClosed || entries.size >= maxMessages || bytes + entry.size > maxBytes) return false
+  /** @throws MessagingError; `remove` MUST follow. */
+  function add(entry: Entry): void {
+    count++
     bytes += entry.size
-    entries.set(entry.id, entry)
+    if (isClosed) throw goneError()
+    if (count > maxMessages || bytes > maxBytes) throw new MessagingError('full', 'the queue is full')
+    lastSeq = entry.seq || lastSeq
     unsent.add(entry)
-    return true
+    flush()
   }
 
   function remove(entry: Entry): void {
+    count--
+    bytes -= entry.size
     unsent.delete(entry)
-    if (entries.delete(entry.id)) bytes -= entry.size
   }
 
-  function firstSeq(): number {
-    for (const { seq } of entries.values()) if (seq) return seq
-    return 0
+  function isInWindow(seq: number): boolean {
+    if (seq - firstSeq >= window) firstSeq = calls.all().find(call => call.seq > 0)?.seq ?? seq
+    return seq - firstSeq < window
   }
 
   /**
@@ -85,117 +95,106 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
    */
   function flush(newWindow = window): void {
     window = newWindow
+    // The loop below goes on with what was added or became possible meanwhile.
+    if (isFlushing) return
+    isFlushing = true
     for (const entry of unsent) {
-      if (entry.seq - firstSeq() >= window) return
       try {
-        if (!send(entry)) return
+        if (!isInWindow(entry.seq) || !send(entry)) break
         entry.isSent = true
         unsent.delete(entry)
-        if (!entry.end) remove(entry)
+        if (entry.id === undefined) remove(entry)
       } catch (error) {
-        // It does not fit into a frame.
-        remove(entry)
-        entry.end?.(error)
+        // It does not fit into a frame, or the server has no filter.
+        if (entry.id === undefined) remove(entry)
+        else calls.reject(entry.id, error)
       }
     }
+    isFlushing = false
   }
 
-  /**
-   * Sends an action or a request. Settles with its response; an action is answered when it is done.
-   *
-   * @throws (rejects) MessagingError; the signal's reason.
-   */
-  function call(
+  function start(
     type: 'message' | 'request',
     name: string,
     args?: Args,
     kwargs?: Kwargs,
     { timeout = 10_000, signal, resends = true, fields, bytes: file }: SendOptions = {},
-  ): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted()
-      const seq = resends ? lastSeq + 1 : 0
-      const id = epoch + (resends ? `.${seq}` : `-${++otherCount}`)
-      const content = file ?? contentOf(args, kwargs)
-      const entry: Entry = {
-        name,
-        id,
-        seq,
-        size: file ? 0 : sizeOf(content),
-        frame: () => encode(type, name, id, { ...fields, resend: entry.isSent }, content),
-        end(error, response) {
-          clearTimeout(timer)
-          signal?.removeEventListener('abort', abort)
-          remove(entry)
-          if (error || !response) reject(error)
-          else resolve(response)
-        },
-      }
-      if (!add(entry)) throw isClosed ? goneError() : new MessagingError('full', 'the queue is full')
-      lastSeq = seq || lastSeq
-      const cancel = (reason: unknown) => {
-        entry.end!(reason)
-        // The window may have held back later messages.
-        flush()
-      }
-      const abort = () => cancel(signal!.reason)
-      const expire = () => cancel(new MessagingError('timeout', `no response to "${name}" within ${timeout} ms`))
-      const timer = setTimeout(expire, Math.min(timeout, MAX_TIMEOUT))
-      signal?.addEventListener('abort', abort)
-      flush()
-    })
+    isWhole = false,
+  ): Promise<unknown> {
+    const seq = resends ? lastSeq + 1 : 0
+    const id = epoch + (resends ? `.${seq}` : `-${++otherCount}`)
+    let content: string | Uint8Array
+    try {
+      content = file ?? contentOf(args, kwargs)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const size = file ? 0 : sizeOf(content)
+    const entry: Entry = { callee: 'the server', type, name, id, fields, content, seq, size, isWhole }
+    const options = { timeout: Math.min(Math.max(timeout, 1), MAX_TIMEOUT), signal }
+    return calls.start(id, entry, () => add(entry), options)
   }
 
   return {
     /** Number of unsent messages. */
     unsent: () => unsent.size,
-    call,
     flush,
+
+    /**
+     * Sends an action or a request. Settles with the value of its response; an action is answered when it is done.
+     *
+     * @throws (rejects) MessagingError; the signal's reason.
+     */
+    value: (type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: SendOptions) =>
+      start(type, name, args, kwargs, options),
+
+    /** As `value`, but settles with the response. */
+    call: (type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: SendOptions) =>
+      start(type, name, args, kwargs, options, true) as Promise<Response>,
 
     /** Sends an action without a response. @returns `false`: the queue is full, or closed. */
     emit(name: string, args?: Args, kwargs?: Kwargs, plain?: string): boolean {
       const content = contentOf(args, kwargs)
-      const isAdded = add({
+      const entry: Entry = {
+        callee: '',
+        type: 'message',
         name,
-        id: `-${++otherCount}`,
+        id: undefined,
+        content,
         seq: 0,
         size: sizeOf(content),
-        plain: plain ?? `{"action":${JSON.stringify(name)},${content.slice(1)}`,
-        frame: () => encode('message', name, undefined, {}, content),
-      })
-      flush()
-      return isAdded
+        plain,
+      }
+      try {
+        add(entry)
+        return true
+      } catch {
+        remove(entry)
+        return false
+      }
     },
 
     /** Settles the call of a response; late responses are ignored. */
     settle(response: Response): void {
-      const entry = entries.get(`${response.id}`)
-      if (entry?.name !== response.name) return
-      entry.end?.(errorIn(response), response)
-      flush()
+      const id = `${response.id}`
+      const call = calls.get(id)
+      if (call?.name !== response.name) return
+      const error = errorIn(response)
+      if (error) calls.reject(id, error)
+      else calls.resolve(id, call.isWhole ? response : response.value)
     },
 
     /** The connection broke. Messages in flight are sent again before new ones, or reject. */
     disconnected(): void {
-      for (const entry of entries.values()) if (entry.isSent && !entry.seq) entry.end!(goneError())
-      unsent = new Set(entries.values())
+      for (const { id, isSent, seq } of calls.all()) if (isSent && !seq) calls.reject(id!, goneError())
+      unsent = new Set([...calls.all().filter(call => call.isSent), ...unsent])
     },
 
     /** Rejects all calls, also later ones. */
     close(): void {
       isClosed = true
-      for (const entry of entries.values()) entry.end?.(goneError())
-      entries.clear()
       unsent.clear()
+      calls.rejectAll(goneError)
     },
   }
-}
-
-export function goneError(): MessagingError {
-  return new MessagingError('gone', 'the connection is closed')
-}
-
-/** JSON content of actions and requests. */
-export function contentOf(args: Args = [], kwargs: Kwargs = {}): string {
-  return JSON.stringify({ args: [...args], kwargs: { ...kwargs } })
 }

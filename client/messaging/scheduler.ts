@@ -1,5 +1,5 @@
 import { overload } from './overload.ts'
-import type { Clock, Job } from './server-time.ts'
+import { type Call, type Clock, type Job, localTime } from './server-time.ts'
 
 export type Scheduler = ReturnType<typeof schedulerOf>
 
@@ -46,4 +46,16 @@ export function schedulerOf(clock: Clock) {
       if (runner) void update()
     },
   }
+}
+
+export function clockOf(call: Call): Clock {
+  const clock = {
+    offset: 0,
+    error: Infinity,
+    now: () => localTime() + clock.offset,
+    async sync() {
+      Object.assign(clock, await (await import('./timing.ts')).measure(call))
+    },
+  }
+  return clock
 }

@@ -1,6 +1,6 @@
-import { readFrame } from '../../protocols/clever-show/frame.ts'
 import { readObject } from '../../protocols/clever-show/json.ts'
-import { actionOf, type Kwargs, messageOf, type Request } from '../../protocols/clever-show/message.ts'
+import { actionOf, type Kwargs, type Request } from '../../protocols/clever-show/message.ts'
+import { messageIn, textOf, type Written } from '../../protocols/clever-show/text.ts'
 import { type Sendable, sizeOf } from '../queue.ts'
 import {
   type ConnectionState,
@@ -9,12 +9,14 @@ import {
   type SocketClass,
   type SocketOptions,
 } from '../reconnecting-socket.ts'
-import { errorIn, MessagingError } from './error.ts'
+import { errorIn, goneError, MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { type Action, encode, type Frame, LIMITS } from './format.ts'
-import { contentOf, type Entry, goneError, outboxOf } from './outbox.ts'
+import { type Action, contentOf, type Outgoing, type Received, type Unread } from './format.ts'
+import { type Entry, outboxOf } from './outbox.ts'
 
-/** Subprotocol for frames. */
+/** Subprotocol of JSON strings, with frames for files. */
+const JSON_STRINGS = 'messaging-json'
+/** Of sockets that write and read messages themselves, as TCP. */
 export const FRAMES = 'messaging-frames'
 /** Name and id of the request that registers a client. */
 export const RESUME = 'fws.resume'
@@ -44,6 +46,9 @@ export interface SessionOptions extends Omit<SocketOptions, 'protocols'> {
    */
   readonly heartbeat?: number
 }
+
+/** File transfers, which browsers load on demand. Rejects with the error of the platform. */
+export const loadFiles = () => import('./files.ts')
 
 /**
  * A registration at the server that survives reconnects. Messages that need a response are not lost.
@@ -77,11 +82,17 @@ export function openSession(
   let sentBytes = 0
   /** The `open` event, until the client is registered. */
   let opened: MessagingEvents['open'] | undefined
+  /** Of the connection. */
+  let protocol: string
+  let files: Awaited<ReturnType<typeof loadFiles>> | undefined
+
+  const load = async () => (files = await loadFiles())
 
   /** Registers the client before anything else is sent. */
   function register(event: MessagingEvents['open']): void {
     opened = event
-    if (event.protocol !== FRAMES) begin('plain')
+    protocol = event.protocol
+    if (protocol !== FRAMES && protocol !== JSON_STRINGS) begin('plain')
     else {
       timer = isKnown ? setTimeout(reconnect, 2 * heartbeat, SILENT) : setTimeout(begin, RESUME_TIMEOUT, 'messaging')
       request(RESUME, RESUME, { id, epoch })
@@ -90,7 +101,7 @@ export function openSession(
 
   /** Bypasses the outbox. */
   function request(name: string, id: string, kwargs?: Kwargs): void {
-    socket.send(encode('request', name, id, {}, contentOf([], kwargs)))
+    write({ type: 'request', name, id, content: contentOf([], kwargs) })
   }
 
   function begin(kind: 'plain' | 'messaging', window?: number): void {
@@ -103,15 +114,20 @@ export function openSession(
     opened = undefined
   }
 
-  function send({ plain, frame, end }: Entry): boolean {
-    if (server !== 'plain') return !!server && sendNow(frame())
-    end?.(new MessagingError('none', 'the server has no filter messaging'))
-    return !plain || socket.send(plain)
+  function send(entry: Entry): boolean {
+    if (!server) return false
+    const { plain, isSent, fields, id } = entry
+    if (server === 'messaging') return write(isSent ? { ...entry, fields: { ...fields, resend: true } } : entry)
+    if (id !== undefined) throw new MessagingError('none', 'the server has no filter messaging')
+    return socket.send(plain ?? textOf(entry as Written))
   }
 
-  function sendNow(data: Sendable): boolean {
-    sentBytes += sizeOf(data)
-    return socket.send(data)
+  function write(message: Outgoing): boolean {
+    const { content } = message
+    sentBytes += sizeOf(content)
+    if (protocol === FRAMES) return socket.send(message as never)
+    // Only the module of files makes bytes.
+    return socket.send(typeof content === 'string' ? textOf(message as Written) : files!.fileFrame(message))
   }
 
   function watch(): void {
@@ -131,25 +147,41 @@ export function openSession(
     emit('close', { ...reason, retryIn: 0 })
   }
 
-  function receive(data: string | ArrayBuffer | Frame): void {
-    const isPlain = server === 'plain' || typeof data === 'string'
-    beats = sentBytes = 0
-    try {
-      const message = isPlain ? actionIn(data as string) : messageOf(frameIn(data), LIMITS)
-      if (!message) {
-        if (isPlain) emit('message', data as string)
-      } else if (message.type !== 'response') accept(message, sizeOf((data as Frame).content ?? data))
-      else if (message.name === RESUME) {
-        const { window } = Object(message.value)
-        const error = errorIn(message)
-        if (error && error.code !== 'off') emit('failed', { name: RESUME, error })
-        isKnown = true
-        begin('messaging', window > 0 ? window : undefined)
-      } else outbox.settle(message)
-    } catch (error) {
-      const bytes = (data as Frame).content?.slice().buffer
+  function receive(data: string | ArrayBuffer | Unread): void {
+    const report = (error: unknown) => {
+      const bytes = (data as Unread).content?.slice().buffer
       emit('unreadable', { reason: (error as Error).message, data: bytes ?? (data as string | ArrayBuffer) })
     }
+    beats = sentBytes = 0
+    if (server === 'plain') {
+      const action = actionIn(data)
+      if (action) accept(action, sizeOf(data as string))
+      else emit('message', data as string)
+    } else if (data instanceof ArrayBuffer && !files) load().then(() => receive(data), report)
+    else {
+      try {
+        const message = read(data)
+        if (!message) return
+        if (message.type !== 'response') accept(message, sizeOf((data as Unread).content ?? data))
+        else if (message.name === RESUME) {
+          const { window } = Object(message.value)
+          const error = errorIn(message)
+          if (error && error.code !== 'off') emit('failed', { name: RESUME, error })
+          isKnown = true
+          begin('messaging', window > 0 ? window : undefined)
+        } else outbox.settle(message)
+      } catch (error) {
+        report(error)
+      }
+    }
+  }
+
+  function read(data: string | ArrayBuffer | Unread): Received | undefined {
+    if (typeof data === 'string') return messageIn(readObject(data, JSON.parse, 'a message'))
+    if (!(data instanceof ArrayBuffer)) return data.read()
+    const { header, content } = files!.readFileFrame(data)
+    const json = { response: header.requested_value, ...header, id: header.request_id }
+    return { ...messageIn(json)!, content, header } as Action
   }
 
   function disconnected(): void {
@@ -167,7 +199,7 @@ export function openSession(
 
   function open(): void {
     // A server without the filter accepts the first subprotocol.
-    const settings = { ...options, protocols: ['messaging', FRAMES], WebSocket: classFor(url) }
+    const settings = { ...options, protocols: ['messaging', JSON_STRINGS], WebSocket: classFor(url) }
     const own = reconnectingSocket(url, settings, (type, event) => {
       if (own !== socket) return
       if (type === 'open') return register(event as MessagingEvents['open'])
@@ -195,8 +227,13 @@ export function openSession(
     },
     /** Whether the platform's buffer has room for messages without a response. */
     hasRoom: () => socket.bufferedAmount <= maxQueuedBytes + MIB,
-    /** Sends now: a frame, or plain bytes to a server without the filter. @returns `false`: it cannot be sent. */
-    sendNow: (data: Sendable, isPlain: boolean) => isPlain === (server === 'plain') && sendNow(data),
+    loadFiles: load,
+    /** Whether the server has the filter. */
+    isRegistered: () => server === 'messaging',
+    /** Sends a response; the server may ask before it has answered the registration. */
+    respond: (response: Outgoing) => server !== 'plain' && write(response),
+    /** Sends bytes to a server without the filter. @returns `false`: it cannot be sent. */
+    sendPlain: (data: Sendable) => server === 'plain' && socket.send(data),
     reload(settings?: { readonly url?: string; readonly id?: string }): void {
       if (socket.state === 'closed') throw goneError()
       ;({ url = url, id = id } = settings ?? {})
@@ -210,19 +247,15 @@ export function openSession(
   }
 }
 
-function frameIn(data: ArrayBuffer | Frame): Frame {
-  return data instanceof ArrayBuffer ? readFrame(new Uint8Array(data), LIMITS) : data
-}
-
 /** Cannot be guessed. */
 function randomId(): string {
   return crypto.getRandomValues(new Uint32Array(3)).join('')
 }
 
-/** A string that is an action in the form for browsers, without an id as it cannot be answered. */
-function actionIn(data: string): Action | undefined {
+/** A string that is an action, without its id as it cannot be answered. */
+function actionIn(data: unknown): Action | undefined {
   try {
-    const json = readObject(data, LIMITS.parse, '')
+    const json = readObject(data as string, JSON.parse, '')
     return actionOf(json, 'action', json, undefined)
   } catch {
     return undefined

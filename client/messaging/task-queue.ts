@@ -1,7 +1,7 @@
 import type { Id } from '../../protocols/clever-show/frame.ts'
 import { cut, type Kwargs, type Request } from '../../protocols/clever-show/message.ts'
 import { MessagingError } from './error.ts'
-import { type Action, encode } from './format.ts'
+import { type Action, MAX_CONTENT, type Outgoing } from './format.ts'
 import { overload } from './overload.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -44,7 +44,7 @@ export type Handler = (...parameters: any[]) => unknown
  * @param onFile - handles messages about files.
  */
 export function taskQueueOf(
-  send: (frame: Uint8Array) => void,
+  send: (response: Outgoing) => void,
   onError: (name: string, error: unknown) => void,
   scheduler: Scheduler,
   onFile: (message: Action | Request) => Promise<Result>,
@@ -54,8 +54,8 @@ export function taskQueueOf(
     request: new Map(),
     topic: new Map(),
   }
-  /** Responses by name and id, for resends; without a frame while the handlers run. */
-  const responses = new Map<string, { frame?: Uint8Array }>()
+  /** Responses by name and id, for resends; `undefined` while the handlers run. */
+  const responses = new Map<string, { sent?: Outgoing }>()
   let lastAction = Promise.resolve()
   /** Running and queued messages. Scheduled ones have their own limit, as their start may be years away. */
   let [messages, bytes] = [0, 0]
@@ -72,18 +72,22 @@ export function taskQueueOf(
     return {}
   }
 
-  /** Frame of the response. */
-  async function respond(message: Action | Request, delivery: Delivery, refusal: unknown): Promise<Uint8Array> {
+  async function respond(message: Action | Request, delivery: Delivery, refusal: unknown): Promise<Outgoing> {
     const { name, id } = message
-    const frame = ({ value, error, fields, bytes }: Result) =>
+    const response = ({ value, error, fields, bytes }: Result): Outgoing => ({
+      type: 'response',
+      name,
+      id,
+      fields: { error, ...fields },
       // In an array, JSON has a form for every value.
-      encode('response', name, id, { error, ...fields }, bytes ?? `{"value":${JSON.stringify([value]).slice(1, -1)}}`)
+      content: bytes ?? limited(`{"value":${JSON.stringify([value]).slice(1, -1)}}`),
+    })
     try {
       if (refusal) throw refusal
-      return frame(await run(message, delivery))
+      return response(await run(message, delivery))
     } catch (error) {
       onError(name, error)
-      return frame({ error: failureOf(error) })
+      return response({ error: failureOf(error) })
     }
   }
 
@@ -101,23 +105,23 @@ export function taskQueueOf(
       // Without `resend`, clever-show uses an id again for another message.
       const earlier = repeated && responses.get(key)
       if (earlier) {
-        if (earlier.frame) send(earlier.frame)
+        if (earlier.sent) send(earlier.sent)
         return
       }
-      const response: { frame?: Uint8Array } = {}
+      const response: { sent?: Outgoing } = {}
       const check = () => overload(messages + 1, bytes + size)
       const start = async (refusal: unknown, previous?: Promise<void>) => {
         messages++
         bytes += size
         if (!refusal) await previous
-        const frame = await respond(message, { id, repeated, at, topic }, refusal)
+        const sent = await respond(message, { id, repeated, at, topic }, refusal)
         messages--
         bytes -= size
         if (id === undefined) return
-        response.frame = frame
+        response.sent = sent
         // A refused message may be sent again, and a large response is not stored.
-        if ((refusal || frame.length > MAX_RESPONSE) && responses.get(key) === response) responses.delete(key)
-        send(frame)
+        if ((refusal || sent.content.length > MAX_RESPONSE) && responses.get(key) === response) responses.delete(key)
+        send(sent)
       }
       const isScheduled = at !== undefined
       const refusal = isScheduled ? undefined : check()
@@ -143,6 +147,13 @@ function failureOf(error: unknown): NonNullable<Result['error']> {
   } catch {
     return { code: 'failed', message: 'the error has no string form' }
   }
+}
+
+/** @throws RangeError */
+function limited(content: string): string {
+  if (content.length * 3 > MAX_CONTENT && new TextEncoder().encode(content).length > MAX_CONTENT)
+    throw new RangeError(`a content has at most ${MAX_CONTENT} bytes`)
+  return content
 }
 
 /** Adds an item to the set of a name; empty sets are deleted. @returns removes the item. */

@@ -1,12 +1,13 @@
 import { connect as connectTcp, isIP, type Socket as NetSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { readJson } from 'filtered-websocket/kit'
+import { writeFrame } from '../../protocols/clever-show/frame.ts'
 import { Malformed } from '../../protocols/clever-show/malformed.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
 import type { Sendable } from '../queue.ts'
 import type { Socket, SocketClass } from '../reconnecting-socket.ts'
 import { CleverShowServer, type ServerState } from './clever-show-server.ts'
-import { type Frame, MAX_CONTENT } from './format.ts'
+import { MAX_CONTENT, type Outgoing, type Unread } from './format.ts'
 import { FRAMES } from './session.ts'
 
 /** Limits of headers; contents are parsed later. */
@@ -23,12 +24,14 @@ const CLOSE_TIMEOUT = 2000
 const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 }
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3]
 const LOST = 1006
+const NO_CONTENT = new Uint8Array()
 
 /** An authority (`ca`), a client certificate, the expected name. */
 export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized'>
 
 /**
- * A TCP connection with the interface of a WebSocket whose messages are frames, for `tcp://HOST:PORT` and `tls://HOST:PORT`.
+ * A TCP connection with the interface of a WebSocket, for `tcp://HOST:PORT` and `tls://HOST:PORT`. It writes and reads the frames
+ * of messages itself.
  *
  * @param server - shared by all connections.
  */
@@ -62,7 +65,7 @@ class TcpSocket implements Socket {
   #batchBytes = 0
 
   constructor(url: string, tls: TlsOptions | undefined, server: ServerState) {
-    this.#server = new CleverShowServer(frame => this.#emit(frame), server)
+    this.#server = new CleverShowServer(response => this.#emit(NO_CONTENT, () => response), server)
     const { protocol, hostname, port } = new URL(url)
     const address = { ...SOCKET_OPTIONS, host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) }
     const isTls = protocol === 'tls:'
@@ -85,9 +88,11 @@ class TcpSocket implements Socket {
   }
 
   /** Frames of one turn are written in batches: the server works on one while the next is made. */
-  send(data: Sendable): void {
-    const frame = this.#server.outgoing(data as Uint8Array<ArrayBuffer>)
-    if (frame === undefined) return
+  send(data: Sendable | Outgoing): void {
+    const message = this.#server.outgoing(data as Outgoing)
+    if (message === undefined) return
+    const { type, name, id, fields = {}, content } = message
+    const frame = writeFrame(Buffer, type, name, id, fields, content, MAX_CONTENT)
     if (this.#batch.length === 0) queueMicrotask(() => this.#flush())
     this.#batch.push(frame)
     this.#batchBytes += frame.length
@@ -135,9 +140,9 @@ class TcpSocket implements Socket {
     try {
       this.#parser.push(chunk)
       for (let frame = this.#parser.next(); frame !== undefined; frame = this.#parser.next()) {
+        const complete = frame
         this.#stopTimer()
-        const incoming = this.#server.incoming(frame)
-        if (incoming !== undefined) this.#emit(incoming)
+        this.#emit(complete.content, () => this.#server.incoming(complete))
       }
       if (this.#parser.isInHeader) this.#startTimer()
       else this.#stopTimer()
@@ -147,8 +152,8 @@ class TcpSocket implements Socket {
     }
   }
 
-  #emit(data: ArrayBuffer | Frame): void {
-    if (this.readyState === OPEN) this.onmessage?.({ data })
+  #emit(content: Unread['content'], read: Unread['read']): void {
+    if (this.readyState === OPEN) this.onmessage?.({ data: { content, read } satisfies Unread })
   }
 
   #startTimer(): void {

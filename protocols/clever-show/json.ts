@@ -2,7 +2,7 @@ import { breach, isObject, Malformed, tooLarge } from './malformed.ts'
 
 /** Limits of received messages. */
 export interface Limits {
-  /** Bytes of the content of a frame, and characters of a message as JSON text. */
+  /** Bytes of the content of a frame, and characters of a message as a JSON string. */
   readonly maxContent: number
   /** Bytes of a file. Default: `maxContent`. */
   readonly maxFile?: number
@@ -32,9 +32,9 @@ export function readObject(text: string, parse: Limits['parse'], what: string): 
 export function bare<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) {
-    for (const item of value) bare(item)
+    for (const item of value) if (typeof item === 'object') bare(item)
     return value
   }
-  for (const item of Object.values(value)) bare(item)
+  for (const key in value) if (typeof value[key] === 'object') bare(value[key])
   return Object.setPrototypeOf(value, null)
 }

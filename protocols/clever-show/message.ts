@@ -119,7 +119,7 @@ export function messageOf<Content>(
 }
 
 /**
- * Reads an action of a frame or of JSON text.
+ * Reads an action of a frame or of a JSON string.
  *
  * @param fields - contains its name, `resend`, `at` and `topic`; null counts as missing.
  * @param name - the field that contains its name.
@@ -140,7 +140,7 @@ export function actionOf(fields: Fields, name: string, json: Fields, id: unknown
   }
 }
 
-/** Reads a request of a frame or of JSON text. @throws Malformed */
+/** Reads a request of a frame or of a JSON string. @throws Malformed */
 export function requestOf(json: Fields, name: string, id: unknown, fields: Fields): Request {
   return { type: 'request', name: nameIn(json, name), id: idOf(id), ...argumentsOf(json), ...resendOf(fields) }
 }

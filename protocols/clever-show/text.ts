@@ -1,17 +1,21 @@
+import type { Fields, Id } from './frame.ts'
 import { type Limits, readObject } from './json.ts'
 import { Malformed, TOO_LARGE, tooLarge } from './malformed.ts'
-import { actionOf, failureOf, idOf, type Messaging, nameIn, requestOf } from './message.ts'
+import { type Action, actionOf, failureOf, idOf, type Messaging, nameIn, requestOf } from './message.ts'
 
 /** The beginning of each message in this form; other strings are not parsed. With at most 64 spaces it is bounded by 150 characters. */
 const BEGINNING = /^\s{0,64}\{\s{0,64}"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
+const COMMON = ['id', 'args', 'kwargs', 'resend']
 const ALLOWED = {
-  action: ['action', 'args', 'kwargs', 'id', 'resend', 'at', 'topic'],
-  request: ['request', 'id', 'args', 'kwargs', 'resend'],
-  response: ['response', 'id', 'value', 'error'],
+  action: new Set(['action', 'at', 'topic', ...COMMON]),
+  request: new Set(['request', ...COMMON]),
+  response: new Set(['response', 'id', 'value', 'error']),
 }
+/** The field that contains the name of a message. */
+const NAME = { message: 'action', request: 'request', response: 'response' } as const
 
 /**
- * Reads a message as JSON text, the form for browsers:
+ * Reads a message as a JSON string, the form for browsers:
  *
  * - `{"action": name, "args": [...], "kwargs": {...}}`
  * - `{"request": name, "id": "0001", "args": [...], "kwargs": {...}}`
@@ -27,54 +31,62 @@ export function readText(text: string, { maxContent, parse }: Limits): Messaging
   if (!BEGINNING.test(text)) return undefined
   if (text.length > maxContent)
     throw tooLarge(`a message: JSON has at most ${maxContent} characters, received ${text.length}`)
-  let json: Record<string, unknown>
+  let json: Fields
   try {
     json = readObject(text, parse, 'a message')
   } catch (error) {
     if (error instanceof Malformed && error.closeCode === TOO_LARGE) throw error
     return undefined
   }
-  const kind = kindOf(json)
-  return kind && messageIn(json, kind)
+  const allowed = 'action' in json ? ALLOWED.action : 'request' in json ? ALLOWED.request : ALLOWED.response
+  for (const key in json) if (!allowed.has(key)) return undefined
+  return messageIn(json)
 }
 
-function kindOf(json: object): keyof typeof ALLOWED | undefined {
-  const keys = Object.keys(json)
-  for (const kind of ['action', 'request', 'response'] as const) {
-    if (keys.includes(kind)) return keys.every(key => ALLOWED[kind].includes(key)) ? kind : undefined
-  }
-  return undefined
-}
-
-function messageIn(json: Record<string, unknown>, kind: keyof typeof ALLOWED): Messaging<never> {
-  if (kind === 'action') return actionOf(json, kind, json, json.id)
-  if (kind === 'request') return requestOf(json, kind, json.id, json)
-  return {
-    type: 'response',
-    name: nameIn(json, kind),
-    id: idOf(json.id),
-    value: json.value ?? null,
-    ...failureOf(json.error),
-  }
+/** Reads a message from its parsed JSON; further keys are ignored. `undefined`: the JSON is not a message. @throws Malformed */
+export function messageIn(json: Fields): Messaging<never> | undefined {
+  if ('action' in json) return actionOf(json, 'action', json, json.id)
+  if ('request' in json) return requestOf(json, 'request', json.id, json)
+  if (!('response' in json)) return undefined
+  const { id, value = null, error } = json
+  return { type: 'response', name: nameIn(json, 'response'), id: idOf(id), value, ...failureOf(error) }
 }
 
 /**
- * Writes a message as JSON text; `undefined`: a file, which this form cannot carry.
+ * Writes a message as a JSON string; `undefined`: a file, which this form cannot carry.
  *
  * @throws TypeError when JSON cannot express it.
  */
 export function writeText(message: Messaging<unknown>): string | undefined {
-  if (message.type === 'message') {
-    const { name, id, args, kwargs, content, resend, at, topic } = message
-    return content === undefined ? JSON.stringify({ action: name, id, args, kwargs, resend, at, topic }) : undefined
+  if (message.type !== 'request' && message.content !== undefined) return undefined
+  const { type, name, id } = message
+  if (type === 'response') {
+    const { value = null, error } = message
+    const content = JSON.stringify(error === undefined ? { value } : { error })
+    if (content === '{}') throw new TypeError(`JSON cannot express ${typeof value}`)
+    return textOf({ type, name, id, content })
   }
-  if (message.type === 'request') {
-    const { name, id, args, kwargs, resend } = message
-    return JSON.stringify({ request: name, id, args, kwargs, resend })
-  }
-  const { name, id, value = null, error, content } = message
-  if (content !== undefined) return undefined
-  if (error !== undefined) return JSON.stringify({ response: name, id, error })
-  if (JSON.stringify(value) === undefined) throw new TypeError(`JSON cannot express ${typeof value}`)
-  return JSON.stringify({ response: name, id, value })
+  const { args, kwargs, resend, at, topic } = message as Action
+  return textOf({ type, name, id, fields: { resend, at, topic }, content: JSON.stringify({ args, kwargs }) })
+}
+
+/** A message whose content is written. */
+export interface Written {
+  readonly type: keyof typeof NAME
+  readonly name: string
+  readonly id?: Id | undefined
+  /** Further fields of the message. */
+  readonly fields?: Fields | undefined
+  /** The JSON of an object with a member: `args` and `kwargs`, `value`, or `error`. */
+  readonly content: string
+}
+
+/** Writes a message as a JSON string. */
+export function textOf({ type, name, id, fields, content }: Written): string {
+  let text = `{"${NAME[type]}":${JSON.stringify(name)},`
+  if (id !== undefined) text += `"id":${JSON.stringify(id)},`
+  if (fields === undefined) return text + content.slice(1)
+  text += content.slice(1, -1)
+  for (const field in fields) if (fields[field] !== undefined) text += `,"${field}":${JSON.stringify(fields[field])}`
+  return `${text}}`
 }

@@ -1,7 +1,7 @@
 /** Milliseconds within which a call must be answered. */
 export const CALL_TIMEOUT = 10_000
 /** Milliseconds: the longest timeout of a call, and of a Node timer. */
-const MAX_TIMEOUT = 2_147_483_647
+export const MAX_TIMEOUT = 2_147_483_647
 
 export interface CallOptions {
   /** Milliseconds, 1 to 2,147,483,647. Default: 10,000. */

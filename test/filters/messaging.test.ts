@@ -238,6 +238,40 @@ describe('messaging over WebSocket', () => {
     assert.deepEqual(await ann.get(1), [action('message', ['hello'])])
   })
 
+  it('sends strings to a client of messaging-json whatever it sent last, and frames only for files', async t => {
+    const { server } = await messaging(t, [
+      building(api => api.request('sum', (_, args) => Number(args[0]) + Number(args[1]))),
+      { message: payload => (payload === 'raw' ? Buffer.from('bytes of a filter') : undefined) },
+      'broadcast',
+    ])
+    const open = (...protocols: string[]) => Peer.open(server.url, {}, protocols)
+    const [ann, bob] = [await open('messaging', 'messaging-frames', 'messaging-json'), await open('messaging-json')]
+    assert.equal(ann.ws.protocol, 'messaging-json')
+    const file = frameOf({
+      type: 'message',
+      name: 'filetransfer',
+      args: [],
+      kwargs: { filepath: 'a' },
+      content: Buffer.from('b'),
+    })
+    ann.send(request('sum', '0001', [1, 2]))
+    ann.send('{"request": "sum", "id": "0002", "args": [3, 4]}')
+    bob.send('raw')
+    bob.send(action('land'))
+    await ann.get(3)
+    server.broadcast(file, { format: 'messaging' })
+    server.broadcast(action('start'), { format: 'messaging' })
+    assert.deepEqual(await ann.get(5), [
+      '{"response":"sum","id":"0001","value":3}',
+      '{"response":"sum","id":"0002","value":7}',
+      '{"action":"land","args":[],"kwargs":{}}',
+      file,
+      '{"action":"start","args":[],"kwargs":{}}',
+    ])
+    ann.send(Buffer.from('no frame'))
+    assert.deepEqual(await ann.end(), { code: 1007, reason: 'a frame ends in its header' })
+  })
+
   it('sets the view of a message for later filters', async t => {
     const seen: unknown[] = []
     const { browser } = await messaging(t, [

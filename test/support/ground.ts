@@ -8,6 +8,7 @@ import { readFrame } from '../../protocols/clever-show/frame.ts'
 import { messageOf } from '../../protocols/clever-show/message.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
 import { withPart } from '../../protocols/clever-show/part.ts'
+import { readText, writeText } from '../../protocols/clever-show/text.ts'
 import { until } from './peer.ts'
 
 export interface GroundOptions {
@@ -98,19 +99,22 @@ async function listenWs(port: number, accept: Accept) {
   const server = new WebSocketServer({
     port,
     host: '127.0.0.1',
-    handleProtocols: offered => (offered.has('messaging-frames') ? 'messaging-frames' : false),
+    handleProtocols: offered => (offered.has('messaging-json') ? 'messaging-json' : false),
   })
   await once(server, 'listening')
   server.on('connection', (socket: WebSocket) => {
     const received: Messaging[] = []
     const handle = accept({
       received,
-      send: message => socket.send(frameOf(message)),
+      send: message => socket.send(writeText(message) ?? frameOf(message)),
       write: frame => socket.send(frame),
       cut: () => socket.terminate(),
     })
-    socket.on('message', data => {
-      const message = withPart(messageOf(readFrame(data as Buffer, limitsOf(2 ** 24)), limitsOf())!)
+    socket.on('message', (data, isBinary) => {
+      const limits = limitsOf(2 ** 24)
+      const message = isBinary
+        ? withPart(messageOf(readFrame(data as Buffer, limits), limitsOf())!)
+        : readText(String(data), limits)!
       received.push(message)
       handle(message)
     })

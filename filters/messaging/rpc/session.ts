@@ -79,7 +79,7 @@ export class Session {
 
   /** Whether it accepts frames, which can carry bytes. */
   get acceptsFrames(): boolean {
-    return this.client.codec === this.#service.codecs.framed
+    return this.client.codec !== this.#service.codecs.textual
   }
 
   send(message: Messaging): void {

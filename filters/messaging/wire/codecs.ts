@@ -3,9 +3,9 @@ import { readFrame } from '../../../protocols/clever-show/frame.ts'
 import { messageOf } from '../../../protocols/clever-show/message.ts'
 import { readText, writeText } from '../../../protocols/clever-show/text.ts'
 import { limitsOf, TRUSTED } from './limits.ts'
-import { type Action, frameOf } from './message.ts'
+import { type Action, frameOf, type Messaging } from './message.ts'
 
-/** The format of payloads for messaging clients: a Buffer is a frame, a string is JSON text. */
+/** The format of payloads for messaging clients: a Buffer is a frame, a string is JSON. */
 export const FORMAT = 'messaging'
 const PEER_LIMITS = limitsOf()
 
@@ -13,29 +13,29 @@ const PEER_LIMITS = limitsOf()
 export class Codecs {
   /** Frames, for peers on TCP and clients that send binary messages. They do not get the Buffers of other filters. */
   readonly framed: Codec
-  /** JSON text, for browsers. Buffers are not changed. */
+  /** JSON strings. Buffers are not changed, and files are not delivered. */
   readonly textual: Codec
+  /** JSON strings, and frames for files only. The Buffers of other filters are not delivered. */
+  readonly mixed: Codec
   readonly #action: string
 
   /** @param action - name of the action that carries a plain string. */
   constructor(action: string) {
     this.#action = action
-    this.framed = { name: 'messaging', formats: [FORMAT], encode: (payload, format) => this.#frame(payload, format) }
-    this.textual = {
-      name: 'messaging-text',
-      formats: [FORMAT],
-      encode: (payload, format) => this.#text(payload, format),
-    }
+    const codec = (name: string, encode: Codec['encode']) => ({ name, formats: [FORMAT], encode })
+    this.framed = codec('messaging', (payload, format) => this.#frame(payload, format))
+    this.textual = codec('messaging-text', (payload, format) => this.#text(payload, format))
+    this.mixed = codec('messaging-json', (payload, format) => this.#textOrFile(payload, format))
   }
 
-  /** Whether a codec is one of these two. */
+  /** Whether a codec is one of these. */
   has(codec: Codec): boolean {
-    return codec === this.framed || codec === this.textual
+    return codec === this.framed || codec === this.textual || codec === this.mixed
   }
 
-  /** Encodes a message for a client with a codec of these two, to be sent with `FORMAT`. */
-  payloadFor(codec: Codec, message: Parameters<typeof frameOf>[0]): Payload {
-    return (codec === this.textual ? writeText(message) : undefined) ?? frameOf(message)
+  /** Encodes a message for a client with a codec of these, to be sent with `FORMAT`. */
+  payloadFor(codec: Codec, message: Messaging): Payload {
+    return (codec === this.framed ? undefined : writeText(message)) ?? frameOf(message)
   }
 
   /** An action as a string for filters that do not read `message.messaging`. */
@@ -62,9 +62,14 @@ export class Codecs {
     if (format === undefined) return typeof payload === 'string' ? writeText(this.#actionOf(payload)) : payload
     return typeof payload === 'string' ? payload : writeText(messageOf(readFrame(payload, TRUSTED), TRUSTED)!)
   }
+
+  #textOrFile(payload: Payload, format: string | undefined): Payload | undefined {
+    if (typeof payload === 'string' || format !== undefined) return this.#text(payload, format) ?? payload
+    return undefined
+  }
 }
 
-/** The action that a string states as JSON text. */
+/** The action in a JSON string. */
 function actionIn(text: string): Action | undefined {
   try {
     const message = readText(text, PEER_LIMITS)

@@ -7,7 +7,7 @@ const TRUSTED_JSON = { ...PEER_JSON, maxElements: Number.POSITIVE_INFINITY }
 /**
  * The limits of messages of peers. Their JSON may contain NaN, as Python writes it.
  *
- * @param maxContent - bytes of a content, and characters of a message as JSON text. Default: 1,048,576.
+ * @param maxContent - bytes of a content, and characters of a message as a JSON string. Default: 1,048,576.
  * @param maxFile - bytes of a file. Default: `maxContent`.
  */
 export function limitsOf(maxContent = MAX_JSON_LENGTH, maxFile = maxContent): Limits {

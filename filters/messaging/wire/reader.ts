@@ -21,8 +21,8 @@ export class Reader {
   }
 
   /**
-   * A message of a client of this protocol, which gets its messages in the form that it used last; `undefined`: the payload
-   * is not in this protocol.
+   * A message of a client of this protocol; `undefined`: the payload is not in this protocol. A client of `messaging` or
+   * `messaging-frames` gets its messages in the form that it used last.
    *
    * @param parsed - the frame, if the transport has parsed the payload.
    * @throws Malformed
@@ -31,11 +31,11 @@ export class Reader {
     const { framed, textual } = this.#codecs
     if (typeof payload === 'string') {
       const message = readText(payload, this.#limits)
-      if (message !== undefined && client.codec !== textual) client.codec = textual
+      if (message !== undefined && client.codec === framed) client.codec = textual
       return message
     }
     // An earlier filter may have replaced the payload.
-    if (client.codec === framed) return this.#messageOf(parsed?.bytes === payload ? parsed : this.#frameOf(payload))
+    if (client.codec !== textual) return this.#messageOf(parsed?.bytes === payload ? parsed : this.#frameOf(payload))
     const message = looksLikeFrame(payload) ? lenient(() => this.#messageOf(this.#frameOf(payload))) : undefined
     if (message !== undefined) client.codec = framed
     return message

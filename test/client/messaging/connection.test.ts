@@ -51,7 +51,7 @@ for (const over of ['tcp', 'ws'] as const) {
       await assert.rejects(client.deliver('arm'), failing('low', 'battery at 3 %'))
       await assert.rejects(
         client.call('silence', [], {}, { timeout: 20 }),
-        failing('timeout', 'no response to "silence" within 20 ms'),
+        failing('timeout', 'the server has not answered "silence" within 20 ms'),
       )
       await assert.rejects(
         client.call('silence', [], {}, { signal: AbortSignal.abort('cancelled') }),

@@ -81,7 +81,7 @@ describe('a messaging client of clever-show', () => {
     const off = await ground(t, { resume: 'off' })
     await assert.rejects(
       follow(t, off.url).client.deliver('land', [], {}, { timeout: 50 }),
-      failing('timeout', 'no response to "land" within 50 ms'),
+      failing('timeout', 'the server has not answered "land" within 50 ms'),
     )
   })
 })
@@ -130,7 +130,7 @@ describe('a message in the queue of a messaging client', () => {
     const { client } = follow(t, `tcp://127.0.0.1:${await freePort()}`)
     await assert.rejects(
       client.call('a', [], {}, { timeout: 30 }),
-      failing('timeout', 'no response to "a" within 30 ms'),
+      failing('timeout', 'the server has not answered "a" within 30 ms'),
     )
     await assert.rejects(client.call('a', [], {}, { signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' })
     assert.equal(client.queued, 0)
