@@ -1,6 +1,6 @@
 import { connect as connectTcp, isIP, type Socket as NetSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import { readJson } from 'filtered-websocket/kit'
+import { readJson, Watchdog } from 'filtered-websocket/kit'
 import { writeFrame } from '../../protocols/clever-show/frame.ts'
 import { Malformed } from '../../protocols/clever-show/malformed.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
@@ -58,7 +58,9 @@ class TcpSocket implements Socket {
   readonly #socket: NetSocket
   readonly #parser = new Parser<Buffer<ArrayBuffer>>(Buffer, LIMITS)
   #ending = { code: LOST, reason: 'the server closed the connection' }
-  #deadline: NodeJS.Timeout | undefined
+  readonly #watchdog = new Watchdog(Infinity, () =>
+    this.#refuse(`a header was incomplete after ${HEADER_TIMEOUT / 1000} seconds`),
+  )
   readonly #server: CleverShowServer
   /** Frames of this turn. */
   #batch: Uint8Array[] = []
@@ -104,14 +106,15 @@ class TcpSocket implements Socket {
     const isOpen = this.readyState === OPEN
     this.readyState = CLOSING
     this.#ending = { code: isOpen ? code : LOST, reason }
-    clearTimeout(this.#deadline)
+    this.#watchdog.stop()
     if (!isOpen) {
       this.#socket.destroy()
       return
     }
     this.#flush()
     this.#socket.end()
-    this.#deadline = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT)
+    const deadline = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT)
+    this.#socket.once('close', () => clearTimeout(deadline))
   }
 
   /** One small buffer needs fewer system calls; large frames are not copied. */
@@ -141,11 +144,11 @@ class TcpSocket implements Socket {
       this.#parser.push(chunk)
       for (let frame = this.#parser.next(); frame !== undefined; frame = this.#parser.next()) {
         const complete = frame
-        this.#stopTimer()
+        this.#watchdog.stop()
         this.#emit(complete.content, () => this.#server.incoming(complete))
       }
-      if (this.#parser.isInHeader) this.#startTimer()
-      else this.#stopTimer()
+      if (!this.#parser.isInHeader) this.#watchdog.stop()
+      else if (!this.#watchdog.isRunning) this.#watchdog.start(HEADER_TIMEOUT)
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
       this.#refuse(error.message)
@@ -156,16 +159,6 @@ class TcpSocket implements Socket {
     if (this.readyState === OPEN) this.onmessage?.({ data: { content, read } satisfies Unread })
   }
 
-  #startTimer(): void {
-    const reason = `a header was incomplete after ${HEADER_TIMEOUT / 1000} seconds`
-    this.#deadline ??= setTimeout(() => this.#refuse(reason), HEADER_TIMEOUT)
-  }
-
-  #stopTimer(): void {
-    clearTimeout(this.#deadline)
-    this.#deadline = undefined
-  }
-
   #refuse(reason: string): void {
     this.#ending = { code: LOST, reason }
     this.readyState = CLOSING
@@ -173,7 +166,7 @@ class TcpSocket implements Socket {
   }
 
   #closed(): void {
-    clearTimeout(this.#deadline)
+    this.#watchdog.stop()
     this.readyState = CLOSED
     this.#server.stop()
     this.onclose?.(this.#ending)
