@@ -48,15 +48,6 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
   /** On all connections. */
   const server = {}
 
-  async function read<T>(filepath: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
-    const file = await store.file(filepath)
-    try {
-      return await use(file)
-    } finally {
-      await file.close()
-    }
-  }
-
   async function save(filepath: string, bytes: Uint8Array): Promise<void> {
     const file = await incoming.begin({ filepath, size: bytes.length, writer: server })
     try {
@@ -88,16 +79,20 @@ export async function folder(path: string, options: FolderOptions = {}): Promise
         .catch(throwVisible)
     },
     save: (filepath, bytes) => save(filepath, bytes).catch(throwVisible),
-    read: (filepath, offset, length) =>
-      read(filepath, async file => {
+    read(filepath, offset, length) {
+      const read = async (file: StoredFile) => {
         const bytes = await file.readUnchanged(offset, length)
         return { bytes, size: file.size, version: file.version }
-      }).catch(throwVisible),
-    hash: (filepath, version) =>
-      read(filepath, file => {
+      }
+      return store.withFile(filepath, read).catch(throwVisible)
+    },
+    hash(filepath, version) {
+      const hash = (file: StoredFile) => {
         if (file.version !== version) throw new FileError('changed', 'the file has changed')
         return hashes.of(file)
-      }).catch(throwVisible),
+      }
+      return store.withFile(filepath, hash).catch(throwVisible)
+    },
   }
 }
 

@@ -3,7 +3,7 @@ import { CallFailed, FileError } from 'filtered-websocket/kit'
 import type { Session } from '../rpc/session.ts'
 import type { FileHandler, FileHandlers } from './file-handlers.ts'
 import type { Store } from './store.ts'
-import { failedBy, pullBytes, pullFile, pushParts, pushWhole, type TransferOptions } from './transfers.ts'
+import { failedBy, pullBytes, pullFile, pushFile, type Transfer, type TransferOptions } from './transfers.ts'
 
 /** The part of the API of `host.use('messaging')` about files. Local paths are relative to `--messaging-root`. */
 export interface FilesApi {
@@ -30,50 +30,31 @@ export function filesApiOf(
   handlers: FileHandlers,
   sessions: ReadonlyMap<Client, Session>,
 ): FilesApi {
-  function transferOf(client: Client, remote: string, options: TransferOptions) {
-    const session = sessions.get(client)
-    if (session === undefined) throw new CallFailed('none', `client ${client.id} is not a messaging client`)
-    if (store === undefined) throw new FileError('off', 'file transfers need --messaging-root')
-    options.signal?.throwIfAborted()
-    return { ...options, session, store, remote }
-  }
-
-  async function sendFile(client: Client, local: string, filepath: string, options: TransferOptions) {
-    const transfer = transferOf(client, filepath, options)
-    const { session, store } = transfer
-    const leave = store.transfers.enter()
+  async function start<T>(
+    client: Client,
+    remote: string,
+    options: TransferOptions = {},
+    run: (transfer: Transfer) => Promise<T>,
+  ): Promise<T> {
     try {
-      const file = await store.files.file(local)
-      try {
-        if (session.supportsParts) await pushParts(transfer, file)
-        else if (session.acceptsFrames) await pushWhole(transfer, file)
-        else throw new CallFailed('none', `client ${client.id} uses JSON text, which carries no files`)
-      } finally {
-        await file.close()
-      }
-    } finally {
-      leave()
+      const session = sessions.get(client)
+      if (session === undefined) throw new CallFailed('none', `client ${client.id} is not a messaging client`)
+      if (store === undefined) throw new FileError('off', 'file transfers need --messaging-root')
+      options.signal?.throwIfAborted()
+      return await run({ ...options, session, store, remote })
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      // Errors of the system contain paths, and filters may pass their errors on to peers. One without a code is a bug.
+      throw 'code' in Object(error) ? failedBy(error) : error
     }
   }
 
-  async function getFile(client: Client, remote: string, local: string | undefined, options: TransferOptions) {
-    const transfer = transferOf(client, remote, options)
-    return local === undefined ? pullBytes(transfer) : pullFile(transfer, local)
-  }
-
-  /** Hides errors of the system, which contain paths: filters may pass their errors on to peers. */
-  const withoutPaths = <T>(transfer: Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
-    transfer.catch(error => {
-      if (signal?.aborted) throw signal.reason
-      // An error without a code is a bug of the caller.
-      throw 'code' in Object(error) ? failedBy(error) : error
-    })
-
   return {
-    sendFile: (client, local, filepath, options = {}) =>
-      withoutPaths(sendFile(client, local, filepath, options), options.signal),
-    getFile: ((client: Client, remote: string, local?: string, options: TransferOptions = {}) =>
-      withoutPaths(getFile(client, remote, local, options), options.signal)) as FilesApi['getFile'],
+    sendFile: (client, local, filepath, options) => start(client, filepath, options, send => pushFile(send, local)),
+    getFile: (client: Client, remote: string, local?: string, options?: TransferOptions) =>
+      start<unknown>(client, remote, options, get =>
+        local === undefined ? pullBytes(get) : pullFile(get, local),
+      ) as never,
     onFile: handler => handlers.add(handler),
   }
 }

@@ -45,30 +45,24 @@ export class Downloads {
    * @throws (rejects) FileError; LimitError; errors of the system
    */
   start(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
+    const filepath = kwargs.filepath as string
     return this.#queues.run(client, async () => {
-      const filepath = kwargs.filepath as string
-      const file = await this.#store.files.file(filepath)
-      const notice = { filepath, size: file.size, direction: 'out' } as const
-      const download = { client, kwargs, file, notice, send }
-      let isDone: boolean
-      try {
-        isDone = await (kwargs.offset === undefined ? this.#sendWhole(download) : this.#sendPart(download))
-      } finally {
-        await file.close()
-      }
-      if (isDone) await this.#handlers.notify(client, notice)
+      const notice = await this.#store.files.withFile(filepath, async file => {
+        const notice = { filepath, size: file.size, direction: 'out' } as const
+        const download = { client, kwargs, file, notice, send }
+        const isLast = await (kwargs.offset === undefined ? this.#sendWhole(download) : this.#sendPart(download))
+        return isLast ? notice : undefined
+      })
+      if (notice !== undefined) await this.#handlers.notify(client, notice)
     })
   }
 
   /** The hash of a whole file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */
-  async hash(client: Client, { filepath, version }: Kwargs): Promise<{ readonly sha256: string }> {
-    const file = await this.#store.files.file(filepath)
-    try {
+  hash(client: Client, { filepath, version }: Kwargs): Promise<{ readonly sha256: string }> {
+    return this.#store.files.withFile(filepath, async file => {
       checkVersion(file, version)
       return { sha256: await this.#store.hashes.of(file, client.signal) }
-    } finally {
-      await file.close()
-    }
+    })
   }
 
   async #sendWhole({ client, file, notice, send }: Download): Promise<boolean> {

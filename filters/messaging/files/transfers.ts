@@ -42,8 +42,20 @@ export interface Transfer extends TransferOptions {
   readonly remote: string
 }
 
-/** Sends a file in one frame, as clever-show does, which does not answer. @throws (rejects) FileError; errors of the system */
-export async function pushWhole({ session, store, remote, onProgress }: Transfer, file: StoredFile): Promise<void> {
+/** Sends the file at `local`. @throws (rejects) CallFailed; FileError; LimitError; errors of the system; the signal's reason */
+export async function pushFile(transfer: Transfer, local: string): Promise<void> {
+  const { session, store } = transfer
+  const leave = store.transfers.enter()
+  const push = (file: StoredFile) => {
+    if (session.supportsParts) return pushParts(transfer, file)
+    if (session.acceptsFrames) return pushWhole(transfer, file)
+    throw new CallFailed('none', `client ${session.client.id} uses JSON text, which carries no files`)
+  }
+  await store.files.withFile(local, push).finally(leave)
+}
+
+/** In one frame, as clever-show does, which does not answer. */
+async function pushWhole({ session, store, remote, onProgress }: Transfer, file: StoredFile): Promise<void> {
   const { size } = file
   checkWhole(store, size)
   const content = await file.readUnchanged(0, size)
@@ -54,8 +66,8 @@ export async function pushWhole({ session, store, remote, onProgress }: Transfer
   onProgress?.({ bytes: size, size })
 }
 
-/** Sends a file in parts, and continues where an earlier attempt ended. @throws (rejects) CallFailed; FileError; the signal's reason */
-export async function pushParts(transfer: Transfer, file: StoredFile): Promise<void> {
+/** Continues where an earlier attempt ended. */
+async function pushParts(transfer: Transfer, file: StoredFile): Promise<void> {
   const { session, store, remote, signal, onProgress } = transfer
   const { size, version } = file
   const sha256 = store.hashes.of(file, signal)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { OwnerLimiter } from '../limiter.ts'
+import { LimitError, type OwnerLimiter } from '../limiter.ts'
 import { FileError } from './file-error.ts'
 import { FileHashes } from './hashes.ts'
 import type { FileStore, FileWrite } from './store.ts'
@@ -72,13 +72,13 @@ export class IncomingFiles {
     }
   }
 
-  /** Whether the file at a path has this hash. @throws (rejects) LimitError; errors of the system */
+  /** Whether the file at a path has this hash; not if it cannot be read. @throws (rejects) LimitError */
   async has(filepath: string, sha256: string): Promise<boolean> {
-    const file = await this.store.file(filepath).catch(() => undefined)
     try {
-      return file !== undefined && (await this.#hashes.of(file)) === sha256
-    } finally {
-      await file?.close()
+      return (await this.store.withFile(filepath, file => this.#hashes.of(file))) === sha256
+    } catch (error) {
+      if (error instanceof LimitError) throw error
+      return false
     }
   }
 

@@ -77,6 +77,16 @@ export class FileStore {
     return this.root.file(filepath)
   }
 
+  /** Opens a file, and closes it after `use`. @throws (rejects) as `file`; the error of `use` */
+  async withFile<T>(filepath: unknown, use: (file: StoredFile) => Promise<T>): Promise<T> {
+    const file = await this.file(filepath)
+    try {
+      return await use(file)
+    } finally {
+      await file.close()
+    }
+  }
+
   /** Begins a file, which has room until it ends. @throws (rejects) FileError `full`, `count`, `busy`; errors of the system */
   async begin({ bytes, part, owner }: WriteOptions): Promise<FileWrite> {
     const file = new PartFile(this.root, part ?? this.root.newPart())
