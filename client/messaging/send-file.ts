@@ -1,6 +1,6 @@
 import { MAX_PART } from '../../protocols/clever-show/frame.ts'
 import { sendParts } from '../../protocols/clever-show/transfer.ts'
-import { MessagingError } from './error.ts'
+import type { MessagingError } from './error.ts'
 import { type FileData, fileHash, type Source, sourceOf } from './file-source.ts'
 import { MAX_CONTENT } from './format.ts'
 import { type TransferContext, type TransferOptions, withRetries } from './transfer.ts'
@@ -64,7 +64,7 @@ export async function sendFile(
       } catch (error) {
         if ((error as MessagingError).code !== 'unknown') throw error
         if (size > MAX_CONTENT)
-          throw new MessagingError('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
+          throw new server.Failed('too-large', `this server accepts at most ${MAX_CONTENT} bytes, not ${size}`)
         await server.push({ filepath }, await read(0, size))
         onProgress?.({ bytes: size, size })
       }

@@ -100,7 +100,7 @@ export function partsGetter<B extends Uint8Array>(
   async function accept({ bytes, offset, size, version }: Awaited<ReturnType<typeof pull>>): Promise<void> {
     if (version !== file!.version || size !== file!.size)
       throw new peer.Failed('changed', `"${filepath}" has changed meanwhile`)
-    if (offset !== target.size || offset + bytes.length > size || (bytes.length === 0 && offset < size))
+    if (offset !== target.size || offset + bytes.length > size)
       throw new peer.Failed('offset', `expected the part of "${filepath}" at ${target.size}, received ${offset}`)
     await target.write(bytes)
     onProgress?.({ bytes: target.size, size })
