@@ -29,6 +29,8 @@ export {
 export { Heartbeat, type Pinged } from './heartbeat.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback, originForm } from './host.ts'
 export { isHostname, isPort } from './hostname.ts'
+export { type IdempotencyOptions, IdempotencyStore } from './idempotency/idempotency-store.ts'
+export { IdempotencyError, type IdempotencyNodes, type Sender } from './idempotency/sender.ts'
 export { inSlices } from './in-slices.ts'
 export { isInside } from './is-inside.ts'
 export { isSameSecret } from './is-same-secret.ts'

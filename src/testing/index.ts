@@ -19,6 +19,12 @@ import { Undo } from '../lifecycle/undo.ts'
 import { ServerClient } from '../peer/client.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
+export {
+  checkIdempotency,
+  type IdempotencyCheck,
+  type IdempotencyCheckOptions,
+  type IdempotentNode,
+} from './check-idempotency.ts'
 export { DelayedStreams, type DelayOptions, type StreamFaults } from './delayed-streams.ts'
 export { type FakeClient, fakeClient } from './fake-client.ts'
 

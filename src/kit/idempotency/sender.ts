@@ -1,0 +1,316 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AppendOptions, Server } from '../../contract/client.ts'
+import type { Awaitable } from '../../contract/deadline.ts'
+import type { AppendOutcome, Attributes } from '../../contract/streams.ts'
+import { begunRecord, doneRecord, type RequestRecord, readRecord } from './record.ts'
+
+/** Milliseconds between two looks at a request that another node works on. */
+const PAUSE_MS = 200
+/** Changes of a record by other nodes during one request. */
+const MAX_TRIES = 10
+/** Bytes of the outcomes of a sender that have attributes of their own. */
+const MAX_OUTCOMES = 4_194_304
+/** Each begin appends one entry, so that a storage that comes back older than this node has a lower top: a new epoch begins then. */
+const ENTRY = [{ payload: '' }]
+/** Name of the attribute with the completeness watermark. */
+const FROM = 'from'
+
+/** The nodes that share a storage; a `NodeRegistry` has these methods. */
+export interface IdempotencyNodes {
+  /** Id of this node. */
+  readonly id: string
+  /** Whether an id is the current one of this node, or an earlier one. */
+  isOwn(id: string): boolean
+  /** Whether the work of a node has ended with it. */
+  isDead(id: string): Awaitable<boolean>
+}
+
+/** Why a request is not run: `answered`, `unavailable`, `gone` or `busy`. */
+export class IdempotencyError extends Error {
+  readonly code: 'answered' | 'unavailable' | 'gone' | 'busy'
+
+  constructor(code: IdempotencyError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+export interface SenderHost {
+  readonly window: number
+  readonly nodes: IdempotencyNodes
+  server(): Pick<Server, 'append'>
+  /** The records of the sender have changed by so many bytes. */
+  counted(bytes: number): void
+  failed(error: unknown): void
+}
+
+/** The record that this node has written, or the outcome that is recorded. */
+type Begun<T> = { readonly record: RequestRecord; readonly repeated: boolean } | { readonly outcome: T }
+
+/**
+ * One incarnation of a program, which numbers its requests 1, 2, 3 ... and has less than `window` of them unanswered.
+ *
+ * The record of request `n` is attribute `n mod window` of a kept topic: a later number there proves that `n` was answered. Attribute
+ * `from` is the completeness watermark: all requests from it on were recorded when they began, so one without a record has not begun.
+ * All of them are changed by compare and set, and are lost together.
+ */
+export class Sender {
+  readonly id: string
+  readonly topic: string
+  /** Its connections to this node. */
+  connections = 0
+  /** Time of the last disconnect, in milliseconds of `performance.now`. */
+  leftAt = 0
+  readonly #host: SenderHost
+  /** Outcomes of the requests that this node runs or waits for. */
+  readonly #underWay = new Map<number, Promise<unknown>>()
+  /** Records as this node has last seen them, by attribute. */
+  readonly #records = new Map<string, RequestRecord>()
+  /** Bytes of the records of requests that are done. */
+  #doneBytes = 0
+  #outcomeBytes = 0
+  /** The highest request that this node has begun. */
+  #latest = 0
+  /** The completeness watermark as this node has last seen it. */
+  #from: number | undefined
+
+  constructor(id: string, topic: string, host: SenderHost) {
+    this.id = id
+    this.topic = topic
+    this.#host = host
+  }
+
+  get isBusy(): boolean {
+    return this.#underWay.size > 0
+  }
+
+  /** Bytes of the records that `evict` removes. */
+  get evictableBytes(): number {
+    return this.#doneBytes
+  }
+
+  /** One of its connections has ended. */
+  leave(): void {
+    this.connections--
+    this.leftAt = performance.now()
+  }
+
+  /**
+   * Runs a request once, and resolves with its outcome, also if it is sent again, to any node. `repeated` is passed to `run` if it may have
+   * run before: its node has died, or its record is lost. An error of `run` is not recorded, and rejects.
+   *
+   * @param n - 1, 2, 3 ..., less than the first unanswered number plus `window`.
+   * @param isResent - the sender may have sent it before.
+   * @param run - returns a value that JSON can represent; of another one a resend gets `answered`.
+   * @throws (rejects) IdempotencyError `answered`: it is done, and the outcome is not kept. `unavailable`: the storage does not answer, and it
+   * has not run. `gone`: the last connection has ended while another node runs it.
+   */
+  once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
+    const underWay = this.#underWay.get(n)
+    if (underWay !== undefined) return underWay as Promise<T>
+    const outcome = this.#once(n, isResent, run)
+    this.#underWay.set(n, outcome)
+    const end = () => this.#underWay.delete(n)
+    outcome.then(end, end)
+    return outcome
+  }
+
+  /** Removes the records of the requests that are done: resends run with `repeated`. Never rejects. */
+  async evict(): Promise<void> {
+    const evicted = new Map<string, string>()
+    let next = 0
+    for (const [slot, { n, text, node }] of this.#records) {
+      if (node !== undefined) continue
+      evicted.set(slot, text)
+      next = Math.max(next, n + 1)
+    }
+    for (const slot of evicted.keys()) this.#set(slot, undefined)
+    try {
+      // Records that another node has changed meanwhile stay.
+      for (let tries = 0; tries < MAX_TRIES && evicted.size > 0; tries++) {
+        const from = this.#from === undefined ? null : String(Math.max(this.#from, next))
+        const set: Record<string, string | null> = { [FROM]: from }
+        for (const slot of evicted.keys()) Object.assign(set, { [slot]: null, [outcomeOf(slot)]: null })
+        const when = { ...Object.fromEntries(evicted), [FROM]: this.#fromAttribute }
+        const outcome = await this.#append([], { when, set })
+        this.#from = numberIn('position' in outcome ? from : outcome.attributes[FROM])
+        if ('position' in outcome) return
+        for (const [slot, text] of evicted) if (outcome.attributes[slot] !== text) evicted.delete(slot)
+      }
+    } catch (error) {
+      this.#host.failed(error)
+    }
+  }
+
+  async #once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
+    let begun: Begun<T>
+    try {
+      begun = await this.#begin(n, isResent)
+    } catch (error) {
+      if (error instanceof IdempotencyError) throw error
+      this.#host.failed(error)
+      throw new IdempotencyError(
+        'unavailable',
+        `request ${n} cannot be recorded in the storage, try again later`,
+        error,
+      )
+    }
+    if ('outcome' in begun) return begun.outcome
+    const outcome = await run(begun.repeated)
+    await this.#finish(begun.record, outcome)
+    return outcome
+  }
+
+  async #begin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
+    const { nodes } = this.#host
+    const slot = this.#slotOf(n)
+    for (let tries = 0; tries < MAX_TRIES; ) {
+      const found = this.#records.get(slot)
+      if (found !== undefined && found.n > n) throw answered(n)
+      const isSame = found?.n === n
+      if (isSame && found.node === undefined) return { outcome: await this.#outcomeIn(slot, found) }
+      // What this node has begun is not under way, or this call would share its outcome.
+      if (isSame && !nodes.isOwn(found.node!) && !(await nodes.isDead(found.node!))) {
+        if (this.connections === 0)
+          throw new IdempotencyError('gone', `the sender has disconnected while another node runs request ${n}`)
+        await sleep(PAUSE_MS)
+        await this.#look(slot)
+        continue
+      }
+      const repeated = isSame || (isResent && (this.#from === undefined || n < this.#from))
+      const record = begunRecord(n, nodes.id)
+      if (await this.#claim(slot, found, record, isResent)) return { record, repeated }
+      tries++
+    }
+    throw new Error(`the record of request ${n} has changed ${MAX_TRIES} times during its begin`)
+  }
+
+  /** Writes the record of a begin, unless the one before or the watermark are not as this node has seen them. */
+  async #claim(
+    slot: string,
+    before: RequestRecord | undefined,
+    record: RequestRecord,
+    isResent: boolean,
+  ): Promise<boolean> {
+    const when: Record<string, string | null> = { [slot]: before === undefined ? null : before.text }
+    const set: Record<string, string | null> = { [slot]: record.text }
+    const setsFrom = !isResent && this.#from === undefined
+    if (isResent || setsFrom) when[FROM] = this.#fromAttribute
+    // After a loss of the storage, records of requests up to the latest one may be missing.
+    const from = setsFrom ? Math.max(record.n, this.#latest + 1) : this.#from
+    this.#latest = Math.max(this.#latest, record.n)
+    if (setsFrom) set[FROM] = String(from)
+    if (before !== undefined && before.outcomeBytes > 0) set[outcomeOf(slot)] = null
+    const outcome = await this.#append(ENTRY, { when, set })
+    if ('position' in outcome) {
+      this.#set(slot, record)
+      if (setsFrom) this.#from = from
+      return true
+    }
+    this.#see(slot, outcome.attributes)
+    if (FROM in when) this.#from = numberIn(outcome.attributes[FROM])
+    return false
+  }
+
+  /** Does not change the record of another node that has taken the request over, or of a later request. */
+  async #finish(begun: RequestRecord, outcome: unknown): Promise<void> {
+    const slot = this.#slotOf(begun.n)
+    if (this.#records.get(slot) !== begun) return
+    const json = jsonOf(outcome)
+    const record = doneRecord(begun.n, json, MAX_OUTCOMES - this.#outcomeBytes)
+    const set: Record<string, string> = { [slot]: record.text }
+    if (record.outcomeBytes > 0) set[outcomeOf(slot)] = json!
+    this.#set(slot, record)
+    const write = async () => {
+      const appended = await this.#append([], { when: { [slot]: begun.text }, set })
+      if ('refused' in appended) this.#see(slot, appended.attributes)
+    }
+    try {
+      await write()
+    } catch (error) {
+      this.#host.failed(error)
+      void this.#finishLater(slot, record, write)
+    }
+  }
+
+  /** Other nodes wait for this record as long as this node lives. */
+  async #finishLater(slot: string, record: RequestRecord, write: () => Promise<void>): Promise<void> {
+    for (let pause = PAUSE_MS, tries = 0; tries < MAX_TRIES; pause *= 2, tries++) {
+      await sleep(pause, undefined, { ref: false })
+      if (this.#records.get(slot) !== record) return
+      try {
+        return await write()
+      } catch {}
+    }
+  }
+
+  /** The outcome of a record. @throws IdempotencyError `answered`: it is not kept. */
+  async #outcomeIn<T>(slot: string, { n, text, json, outcomeBytes }: RequestRecord): Promise<T> {
+    if (json !== undefined) return JSON.parse(json)
+    const attributes = outcomeBytes > 0 ? await this.#look(slot) : {}
+    const found = attributes[slot] === text ? attributes[outcomeOf(slot)] : undefined
+    if (found === undefined) throw answered(n)
+    return JSON.parse(found)
+  }
+
+  /** The attributes of a record and the watermark: a refusal returns those that `when` names, and no value is empty. */
+  async #look(slot: string): Promise<Attributes> {
+    const outcome = await this.#append([], { when: { [slot]: '', [outcomeOf(slot)]: '', [FROM]: '' } })
+    const attributes = 'refused' in outcome ? outcome.attributes : {}
+    this.#see(slot, attributes)
+    this.#from = numberIn(attributes[FROM])
+    return attributes
+  }
+
+  #append(entries: typeof ENTRY | [], how: AppendOptions): Promise<AppendOutcome> {
+    return this.#host.server().append(this.topic, entries, how)
+  }
+
+  /** The record of a slot is as in the storage. */
+  #see(slot: string, { [slot]: text }: Attributes): void {
+    if (text !== this.#records.get(slot)?.text) this.#set(slot, text === undefined ? undefined : readRecord(text))
+  }
+
+  #set(slot: string, record: RequestRecord | undefined): void {
+    const before = this.#records.get(slot)
+    if (record === undefined) this.#records.delete(slot)
+    else this.#records.set(slot, record)
+    this.#outcomeBytes += (record?.outcomeBytes ?? 0) - (before?.outcomeBytes ?? 0)
+    this.#doneBytes += doneBytes(record) - doneBytes(before)
+    this.#host.counted((record?.bytes ?? 0) - (before?.bytes ?? 0))
+  }
+
+  #slotOf(n: number): string {
+    return `n${n % this.#host.window}`
+  }
+
+  get #fromAttribute(): string | null {
+    return this.#from === undefined ? null : String(this.#from)
+  }
+}
+
+/** Name of the attribute with the outcome of a record, if that has one of its own. */
+function outcomeOf(slot: string): string {
+  return `${slot}=`
+}
+
+function numberIn(attribute: string | null | undefined): number | undefined {
+  return attribute === null || attribute === undefined ? undefined : Number(attribute)
+}
+
+function doneBytes(record: RequestRecord | undefined): number {
+  return record !== undefined && record.node === undefined ? record.bytes : 0
+}
+
+function answered(n: number): IdempotencyError {
+  return new IdempotencyError('answered', `request ${n} is done and answered, and its answer is not kept`)
+}
+
+/** `undefined` if it is no JSON. */
+function jsonOf(outcome: unknown): string | undefined {
+  try {
+    return JSON.stringify(outcome)
+  } catch {
+    return undefined
+  }
+}
