@@ -25,14 +25,16 @@ export const options = {
     default: 268_435_456,
     min: 1_048_576,
     integer: true,
-    describe: 'Bytes of all streams; beyond, the stream without an append for the longest time is deleted',
+    describe:
+      'Bytes of all streams; beyond, the stream without an append for the longest time is deleted, or entries of queues are refused',
   },
   'memory-streams-topics': {
     type: 'number',
     default: 100_000,
     min: 1,
     integer: true,
-    describe: 'Number of streams; beyond, the stream without an append for the longest time is deleted',
+    describe:
+      'Number of streams; beyond, the stream without an append for the longest time is deleted, or entries of queues are refused',
   },
 } as const satisfies OptionSpecs
 

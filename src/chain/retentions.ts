@@ -44,9 +44,9 @@ export class Retentions {
 }
 
 function check(retention: Retention): Retention {
-  const { size, ttlMs, full, away, waitMs = 1, recoverBytes = 1 } = retention
+  const { size, bytes = 1, ttlMs, full, away, waitMs = 1, recoverBytes = 1 } = retention
   const isRight =
-    [size, ttlMs, waitMs, recoverBytes].every(number => Number.isSafeInteger(number) && number >= 1) &&
+    [size, bytes, ttlMs, waitMs, recoverBytes].every(number => Number.isSafeInteger(number) && number >= 1) &&
     FULL.includes(full) &&
     AWAY.includes(away)
   if (isRight) return retention

@@ -28,7 +28,12 @@ export interface StreamBounds {
   readonly size: number
   /** Milliseconds that an entry is kept. */
   readonly ttlMs: number
-  /** At its size a stream drops the oldest entry (`trim`), or refuses the new one (`refuse`). */
+  /** Bytes of the payloads of all entries; at least 1. Entries that were appended without this bound may count as empty. Default: not limited. */
+  readonly bytes?: number | undefined
+  /**
+   * At its size, or its bytes, a stream drops the oldest entries (`trim`), or refuses the new ones (`refuse`). An entry with more than
+   * `bytes` is not kept.
+   */
   readonly full: 'trim' | 'refuse'
 }
 
@@ -222,7 +227,7 @@ export interface StreamListener {
  * lost) MUST reject; the caller calls `append` again with the same arguments, which MUST NOT append twice, and MUST return what the
  * first call would have returned. A stream that does not exist is made by `append`, `read` and `tops`, with a new epoch and the top 0. A
  * stream MUST exist for at least 10 times the time that its entries are kept, and for an hour, after its last use, unless the
- * storage is full. The last call of a node is remembered for an hour, of at least the last 256 nodes of a stream.
+ * storage is full; a full storage MUST NOT delete a stream with `refuse` that has entries, and refuses further ones as `full`. The last call of a node is remembered for an hour, of at least the last 256 nodes of a stream.
  *
  * Topics, keys, and names and values of attributes are any strings.
  */

@@ -317,6 +317,6 @@ export class KeptTopics {
 }
 
 function keptOf(topic: string, bounds: Retention): KeptTopic {
-  const { away = 'wait', waitMs = WAIT_MS, recoverBytes = RECOVER_BYTES } = bounds
-  return { topic, bounds: { ...bounds, away, waitMs, recoverBytes } }
+  const { bytes = Number.POSITIVE_INFINITY, away = 'wait', waitMs = WAIT_MS, recoverBytes = RECOVER_BYTES } = bounds
+  return { topic, bounds: { ...bounds, bytes, away, waitMs, recoverBytes } }
 }

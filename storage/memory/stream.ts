@@ -33,9 +33,13 @@ interface Call {
   readonly outcomes: readonly AppendOutcome[]
 }
 
-/** Bytes that several streams hold together. */
+/** What several streams hold together. */
 export interface Usage {
   bytes: number
+  /** Bytes of queues. */
+  queued: number
+  /** All streams but queues, in the order of their last appends. */
+  readonly evictable: Set<MemoryStream>
 }
 
 /** One stream: its entries, attributes, idempotency keys and the last call of each node. */
@@ -44,6 +48,8 @@ export class MemoryStream {
   bounds: StreamBounds
   /** Bytes that the stream holds. */
   bytes = 0
+  /** Whether it refuses entries when it is full, and has some: these are never deleted for others. */
+  isQueue = false
   readonly #usage: Usage
   #epoch = newEpoch()
   #top = 0
@@ -52,6 +58,8 @@ export class MemoryStream {
   #entries: (StreamEntry | undefined)[] = []
   #sizes: number[] = []
   #start = 0
+  /** Bytes of the payloads. */
+  #payloads = 0
   readonly #attributes = new Map<string, string>()
   /** Oldest first. */
   readonly #keys = new Map<string, { readonly position: Position; readonly until: number }>()
@@ -62,6 +70,7 @@ export class MemoryStream {
     this.bounds = bounds
     this.#usage = usage
     this.#add(STREAM_BYTES + 2 * topic.length)
+    usage.evictable.add(this)
   }
 
   get top(): Position {
@@ -78,7 +87,15 @@ export class MemoryStream {
     this.bounds = bounds
     this.#usedAt = Date.now()
     this.#expire(Number.POSITIVE_INFINITY)
+    this.#mark()
     return this
+  }
+
+  /** Ends its part of the usage. */
+  release(): void {
+    this.#clear()
+    this.#add(-this.bytes)
+    this.#usage.evictable.delete(this)
   }
 
   /** Drops a bounded number of expired entries. */
@@ -110,7 +127,7 @@ export class MemoryStream {
   }
 
   /**
-   * @param room - bytes for new entries if `full` is `refuse`.
+   * @param room - bytes for new entries in the storage if `full` is `refuse`.
    * @param appended - receives the new entries.
    */
   append({ entries, when, set, key }: Append, origin: string, room: number, appended: StreamEntry[]): AppendOutcome {
@@ -126,10 +143,12 @@ export class MemoryStream {
       if (except !== undefined) entry.except = except
       this.#entries.push(entry)
       this.#sizes.push(bytes)
+      this.#payloads += bytes
       this.#add(ENTRY_BYTES + bytes)
       appended.push(entry)
     }
-    if (this.bounds.full === 'trim') while (this.#length > this.bounds.size) this.drop()
+    if (this.bounds.full === 'trim') while (this.#exceedsBounds(0, 0)) this.drop()
+    this.#mark()
     for (const [name, value] of Object.entries(set ?? {})) this.#setAttribute(name, value)
     const position = this.top
     if (key !== undefined) {
@@ -158,8 +177,11 @@ export class MemoryStream {
   /** Drops the oldest entry; returns whether there was one. */
   drop(): boolean {
     if (this.#length === 0) return false
-    this.#add(-ENTRY_BYTES - this.#sizes[this.#start]!)
+    const bytes = this.#sizes[this.#start]!
+    this.#payloads -= bytes
+    this.#add(-ENTRY_BYTES - bytes)
     this.#entries[this.#start++] = undefined
+    this.#mark()
     // Half of the array at once, so that not every drop shifts it.
     if (this.#start > 32 && this.#start * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#start)
@@ -182,6 +204,17 @@ export class MemoryStream {
   #add(bytes: number): void {
     this.bytes += bytes
     this.#usage.bytes += bytes
+    if (this.isQueue) this.#usage.queued += bytes
+  }
+
+  /** Called when the bounds or the number of entries have changed. */
+  #mark(): void {
+    const isQueue = this.bounds.full === 'refuse' && this.#length > 0
+    if (isQueue === this.isQueue) return
+    this.isQueue = isQueue
+    this.#usage.queued += isQueue ? this.bytes : -this.bytes
+    if (isQueue) this.#usage.evictable.delete(this)
+    else this.#usage.evictable.add(this)
   }
 
   get #length(): number {
@@ -209,16 +242,23 @@ export class MemoryStream {
   }
 
   #clear(): void {
-    for (let i = this.#start; i < this.#sizes.length; i++) this.#add(-ENTRY_BYTES - this.#sizes[i]!)
+    this.#add(-ENTRY_BYTES * this.#length - this.#payloads)
     this.#entries = []
     this.#sizes = []
     this.#start = 0
+    this.#payloads = 0
+    this.#mark()
   }
 
   #hasRoom(copies: readonly Copy[], room: number): boolean {
-    let bytes = 0
-    for (const [, size] of copies) bytes += ENTRY_BYTES + size
-    return this.#length + copies.length <= this.bounds.size && bytes <= room
+    const { length } = copies
+    const bytes = copies.reduce((sum, [, size]) => sum + size, 0)
+    return length === 0 || (!this.#exceedsBounds(length, bytes) && ENTRY_BYTES * length + bytes <= room)
+  }
+
+  #exceedsBounds(entries: number, payloads: number): boolean {
+    const { size, bytes = Number.POSITIVE_INFINITY } = this.bounds
+    return this.#length + entries > size || this.#payloads + payloads > bytes
   }
 
   #has(when: NonNullable<Append['when']>): boolean {

@@ -26,19 +26,19 @@ export interface MemoryStreamsLimits {
 
 /**
  * Streams of one process. Announces within `append`. When it is full it deletes the stream without an append for the longest time, an
- * empty one first; if that topic is used again, it has another epoch. Topics that are listened to do not count: their listeners take
- * more memory than the streams.
+ * empty one first; if that topic is used again, it has another epoch. Queues, streams that refuse entries and have some, are not
+ * deleted: further entries are refused when they fill the memory. Topics that are listened to do not count: their listeners take more
+ * memory than the streams.
  */
 export class MemoryStreams implements Streams {
   readonly isImmediate = true
   readonly #limits: MemoryStreamsLimits
-  /** By topic, in the order of their last appends. */
   readonly #streams = new Map<string, MemoryStream>()
-  /** Topics whose streams have had no entry. */
-  readonly #empty = new Set<string>()
+  /** Streams that have had no entry. */
+  readonly #empty = new Set<MemoryStream>()
   readonly #listening = new Set<string>()
   #listener: StreamListener | undefined
-  readonly #usage: Usage = { bytes: 0 }
+  readonly #usage: Usage = { bytes: 0, queued: 0, evictable: new Set() }
   #evicted = 0
   /** The stream of the last append. */
   #newest: MemoryStream | undefined
@@ -80,10 +80,9 @@ export class MemoryStreams implements Streams {
     const hasLost = known !== undefined && known.epoch === stream.top.epoch && known.offset > stream.top.offset
     if (hasLost) stream.begin()
     const origin = `${appender.node}/${appender.call}`
-    const room = this.#limits.bytes - stream.bytes
     const appended: StreamEntry[] = []
-    this.#empty.delete(ref.topic)
-    const outcomes = appends.map(append => stream.append(append, origin, room, appended))
+    this.#empty.delete(stream)
+    const outcomes = appends.map(append => stream.append(append, origin, this.#roomOf(stream), appended))
     stream.record(appender, outcomes)
     this.#becomesNewest(stream)
     this.#evict()
@@ -122,9 +121,9 @@ export class MemoryStreams implements Streams {
   close(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
+    for (const stream of this.#streams.values()) stream.release()
     this.#streams.clear()
     this.#empty.clear()
-    this.#usage.bytes = 0
   }
 
   #use(ref: StreamRef): MemoryStream {
@@ -136,37 +135,46 @@ export class MemoryStreams implements Streams {
     this.#timer ??= setInterval(() => void this.#sweep(), SWEEP_EVERY).unref()
     const stream = new MemoryStream(topic, bounds, this.#usage)
     this.#streams.set(topic, stream)
-    this.#empty.add(topic)
+    this.#empty.add(stream)
     this.#evict(stream)
     return stream
   }
 
+  /** Bytes for further entries of a stream with `refuse`, if all that is not a queue is deleted. */
+  #roomOf(stream: MemoryStream): number {
+    const { bytes, topics } = this.#limits
+    const { queued, evictable } = this.#usage
+    if (stream.isQueue) return bytes - queued
+    const queues = this.#streams.size - evictable.size
+    return queues < topics + this.#listening.size ? bytes - queued - stream.bytes : 0
+  }
+
   #becomesNewest(stream: MemoryStream): void {
     if (stream === this.#newest) return
-    this.#streams.delete(stream.topic)
-    this.#streams.set(stream.topic, stream)
+    if (this.#usage.evictable.delete(stream)) this.#usage.evictable.add(stream)
     this.#newest = stream
   }
 
   /** Evicts other streams before entries of the newest one. @param used - MUST stay: it is in use. */
   #evict(used = this.#newest): void {
     while (this.#isFull) {
-      const evicted = this.#firstOf(this.#empty, used) ?? this.#firstOf(this.#streams.keys(), used)
+      const evicted = this.#firstOf(this.#empty, used) ?? this.#firstOf(this.#usage.evictable, used)
       if (evicted === undefined) break
       this.#delete(evicted)
       this.#evicted++
     }
     // Only streams with listeners are left.
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#usage.evictable) {
       if (this.#usage.bytes <= this.#limits.bytes) break
-      if (stream === this.#newest || this.#empty.has(stream.topic)) continue
+      if (stream === this.#newest || this.#empty.has(stream)) continue
       stream.begin()
-      this.#empty.add(stream.topic)
+      this.#empty.add(stream)
       this.#evicted++
       this.#announce({ topic: stream.topic, top: stream.top, entries: [] })
     }
     const newest = this.#newest
-    while (newest !== undefined && this.#usage.bytes > this.#limits.bytes && (newest.drop() || newest.dropKey())) {}
+    const shrinks = () => (newest?.isQueue === false && newest.drop()) || newest?.dropKey()
+    while (this.#usage.bytes > this.#limits.bytes && shrinks()) {}
   }
 
   get #isFull(): boolean {
@@ -175,18 +183,16 @@ export class MemoryStreams implements Streams {
   }
 
   /** The first stream that is neither listened to nor in use. */
-  #firstOf(topics: Iterable<string>, used: MemoryStream | undefined): MemoryStream | undefined {
-    for (const topic of topics) {
-      const stream = this.#streams.get(topic)!
-      if (stream !== used && stream !== this.#newest && !this.#listening.has(topic)) return stream
-    }
+  #firstOf(streams: Iterable<MemoryStream>, used: MemoryStream | undefined): MemoryStream | undefined {
+    for (const stream of streams)
+      if (stream !== used && stream !== this.#newest && !this.#listening.has(stream.topic)) return stream
     return undefined
   }
 
   #delete(stream: MemoryStream): void {
-    this.#empty.delete(stream.topic)
+    this.#empty.delete(stream)
     this.#streams.delete(stream.topic)
-    this.#usage.bytes -= stream.bytes
+    stream.release()
     if (stream === this.#newest) this.#newest = undefined
   }
 

@@ -10,9 +10,10 @@ export interface Script {
 /**
  * Keys of a stream, all in one slot:
  *
- *     KEY:stream:{HASH}           hash    epoch, top, oldest (time of the oldest entry, or earlier), =NAME for each attribute;
- *                                         its name is also the channel of the announcements
- *     KEY:stream:{HASH}:entries   stream  ids are OFFSET-TIME; one field
+ *     KEY:stream:{HASH}           hash    epoch, top, oldest (time of the oldest entry, or earlier), =NAME for each attribute, and
+ *                                         bytes: bytes of all payloads since the first entry that was counted, and its offset; its
+ *                                         name is also the channel of the announcements
+ *     KEY:stream:{HASH}:entries   stream  ids are OFFSET-TIME; field e, and b in a stream with a bound of bytes: the bytes before it
  *     KEY:stream:{HASH}:calls     hash    by node: number, time and answer of its last call
  *     KEY:stream:{HASH}:key:HASH  string  with PX: epoch and offset of an append with an idempotency key
  *
@@ -35,10 +36,10 @@ local function begin(meta, data, epoch)
   redis.call('HSET', meta, 'epoch', epoch, 'top', 0, 'oldest', 0)
 end
 
--- Epoch, top and oldest time of a stream, which begins if it does not exist.
+-- Epoch, top, oldest time and counted bytes of a stream, which begins if it does not exist.
 local function open(meta, data, epoch)
-  local found = redis.call('HMGET', meta, 'epoch', 'top', 'oldest')
-  if found[1] then return found[1], tonumber(found[2]), tonumber(found[3]) end
+  local found = redis.call('HMGET', meta, 'epoch', 'top', 'oldest', 'bytes')
+  if found[1] then return found[1], tonumber(found[2]), tonumber(found[3]), found[4] end
   begin(meta, data, epoch)
   return epoch, 0, 0
 end
@@ -108,15 +109,29 @@ end
 
 local now = milliseconds()
 local nowText = plain(now)
-local epoch, top, oldest = open(meta, data, head.epoch)
+local epoch, top, oldest, counted = open(meta, data, head.epoch)
 local isChanged = epoch == head.known.epoch and head.known.offset > top
 if isChanged then
-  epoch, top, oldest = head.epoch, 0, 0
+  epoch, top, oldest, counted = head.epoch, 0, 0, false
   begin(meta, data, epoch)
 end
 local length
 length, oldest = countKept(meta, data, top, oldest, tonumber(head.ttl), now)
 local wasEmpty = length == 0
+
+-- Bytes of all counted payloads, and the offset of the first.
+local total, firstCounted = string.match(counted or '', '^(%d+) (%d+)$')
+total, firstCounted = tonumber(total or 0), tonumber(firstCounted or top + 1)
+
+-- The counted bytes before an entry; an entry of a time without a bound has none.
+local function bytesBefore(offset)
+  if offset > top then return total end
+  if offset < firstCounted then return 0 end
+  local entry = redis.call('XRANGE', data, plain(offset), plain(offset))[1]
+  return tonumber(entry[2][4] or 0)
+end
+
+local kept = head.bytes and total - bytesBefore(top - length + 1)
 local answer, appended, nextEntry = {epoch}, {}, 2
 
 local function matches(when)
@@ -154,11 +169,26 @@ end
 local function add(count)
   for i = nextEntry, nextEntry + count - 1 do
     top = top + 1
-    redis.call('XADD', data, plain(top) .. '-' .. nowText, 'e', ARGV[i])
+    if head.bytes then
+      redis.call('XADD', data, plain(top) .. '-' .. nowText, 'e', ARGV[i], 'b', plain(total))
+      total = total + head.sizes[i - 1]
+      kept = kept + head.sizes[i - 1]
+    else
+      redis.call('XADD', data, plain(top) .. '-' .. nowText, 'e', ARGV[i])
+    end
     appended[#appended + 1] = ARGV[i]
   end
   length = length + count
   return top
+end
+
+local function isFull(count)
+  if count == 0 or not head.refuse then return false end
+  local bytes = 0
+  if head.bytes then
+    for i = nextEntry, nextEntry + count - 1 do bytes = bytes + head.sizes[i - 1] end
+  end
+  return length + count > head.size or head.bytes and kept + bytes > head.bytes
 end
 
 local function append(count, key, when, set)
@@ -167,7 +197,7 @@ local function append(count, key, when, set)
     if earlier == epoch then return {'key', tonumber(offset)} end
   end
   if when and not matches(when) then return {'attributes', top, named(when)} end
-  if head.refuse and length + count > head.size then return {'full', top, named(when)} end
+  if isFull(count) then return {'full', top, named(when)} end
   add(count)
   if set then change(set) end
   if key then redis.call('SET', key, epoch .. ' ' .. plain(top), 'PX', KEY_MS) end
@@ -186,8 +216,25 @@ for i, one in ipairs(head.appends) do
 end
 
 if #appended > 0 then
-  if not head.refuse and length > head.size then redis.call('XTRIM', data, 'MAXLEN', plain(head.size)) end
+  if not head.refuse and length > head.size then
+    redis.call('XTRIM', data, 'MAXLEN', plain(head.size))
+    length = head.size
+  end
+  if head.bytes and not head.refuse then
+    -- The first entry to keep: bytesBefore never decreases.
+    local low, high = top - length + 1, top + 1
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if total - bytesBefore(middle) > head.bytes then low = middle + 1 else high = middle end
+    end
+    redis.call('XTRIM', data, 'MINID', plain(low))
+  end
   redis.call('HSET', meta, 'top', plain(top), 'oldest', wasEmpty and nowText or plain(oldest))
+  if head.bytes then
+    redis.call('HSET', meta, 'bytes', plain(total) .. ' ' .. plain(firstCounted))
+  elseif counted then
+    redis.call('HDEL', meta, 'bytes')
+  end
   redis.call('PEXPIRE', data, head.ttl)
 end
 local text = cjson.encode(answer)

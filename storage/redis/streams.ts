@@ -82,8 +82,13 @@ export class RedisStreams implements Streams {
     const name = this.#nameOf(topic)
     const keys = [name, `${name}:entries`, `${name}:calls`]
     const entries: Buffer[] = []
+    const { bytes = Number.POSITIVE_INFINITY } = bounds
+    const sizes: number[] | undefined = bytes <= Number.MAX_SAFE_INTEGER ? [] : undefined
     const planned = appends.map(append => {
-      for (const entry of append.entries) entries.push(writeEntry(entry, appender))
+      for (const entry of append.entries) {
+        entries.push(writeEntry(entry, appender))
+        sizes?.push(Buffer.byteLength(entry.payload))
+      }
       return planOf(append, name, keys)
     })
     const { node, call, known = { epoch: '', offset: 0 } } = appender
@@ -93,6 +98,7 @@ export class RedisStreams implements Streams {
       call: String(call),
       known,
       size: Math.min(bounds.size, Number.MAX_SAFE_INTEGER),
+      ...(sizes && { bytes, sizes }),
       refuse: bounds.full === 'refuse',
       ttl: String(ttlOf(bounds)),
       life: String(lifetimeOf(bounds)),
@@ -246,6 +252,9 @@ interface AppendHead {
   readonly call: string
   readonly known: Position
   readonly size: number
+  /** With a bound of bytes, and then those of each payload. */
+  readonly bytes?: number
+  readonly sizes?: readonly number[]
   readonly refuse: boolean
   readonly ttl: string
   readonly life: string

@@ -304,6 +304,49 @@ describe('memory streams', () => {
     assert.ok(used(opened) <= 1_048_576)
   })
 
+  it('streams that refuse entries, and have some, are not deleted for others: further entries are refused', () => {
+    const opened = memory(1, { bytes: 1_048_576 })
+    const { streams } = opened
+    const queue = { ...BOUNDS, full: 'refuse' } as const
+    const payload = Buffer.alloc(100_000)
+    const isFull = (topic: string) => 'refused' in say(streams, topic, payload, queue)[0]!
+    const offsets = (topic: string, bounds = BOUNDS) =>
+      streams.read({ topic, bounds }, ALL).entries.map(({ offset }) => offset)
+    say(streams, 'trim', payload)
+    assert.deepEqual(['a', 'b', 'c', 'a', 'b', 'c', 'a', 'b', 'c', 'a', 'd'].map(isFull), [
+      ...Array(10).fill(false),
+      true,
+    ])
+    for (const topic of ['trim', 'other']) {
+      say(streams, topic, payload)
+      assert.deepEqual(offsets(topic), [])
+      say(streams, topic, 'small')
+    }
+    assert.deepEqual(offsets('other'), [2])
+    assert.ok(used(opened) <= 1_048_576)
+    assert.deepEqual(
+      [offsets('a', queue), offsets('b', queue)],
+      [
+        [1, 2, 3, 4],
+        [1, 2, 3],
+      ],
+    )
+    streams.trim({ topic: 'a', bounds: queue }, { ...top(streams, 'a'), offset: 4 })
+    assert.equal(isFull('d'), false)
+  })
+
+  it('streams that refuse entries are at most --memory-streams-topics', () => {
+    const opened = memory(1, { topics: 3 })
+    const { streams } = opened
+    const queue = { ...BOUNDS, full: 'refuse' } as const
+    const isFull = (topic: string) => 'refused' in say(streams, topic, 'x', queue)[0]!
+    assert.deepEqual(['a', 'b', 'c', 'd', 'a', 'e'].map(isFull), [false, false, false, true, false, true])
+    for (let i = 0; i < 20; i++) top(streams, `read${i}`)
+    assert.ok(opened.storage.metrics!().streams_topics! <= 5)
+    streams.trim({ topic: 'a', bounds: queue }, { ...streams.read({ topic: 'a', bounds: queue }, ALL).top })
+    assert.deepEqual(['d', 'a'].map(isFull), [false, true])
+  })
+
   it('keys, attributes and calls count', () => {
     const opened = memory(1, { bytes: 1_048_576 })
     const appends = (i: number): Append[] => [{ entries: [], key: `${i}`.padEnd(10_000), set: { [`${i}`]: 'x' } }]

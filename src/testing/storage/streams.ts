@@ -312,6 +312,60 @@ export function streamsConformance({ storage, open, key }: StreamsSuite): void {
         assert.deepEqual(await stream.payloads(), ['f', 'g'])
       })
       test(
+        'bytes, trim: the newest entries whose payloads have at most these bytes are kept',
+        async stream => {
+          for (const [payload, expected] of [
+            ['aaaa', ['aaaa']],
+            ['bbbbbb', ['aaaa', 'bbbbbb']],
+            ['', ['aaaa', 'bbbbbb', '']],
+            ['c', ['bbbbbb', '', 'c']],
+            ['üüüü', ['', 'c', 'üüüü']],
+            ['x'.repeat(11), []],
+            ['d', ['d']],
+          ] as const) {
+            await stream.say(payload)
+            assert.deepEqual(await stream.payloads(), expected, payload)
+          }
+          await stream.append([one('e', 'f'), one('g'.repeat(5), 'h'.repeat(5)), one('')])
+          assert.deepEqual(await stream.payloads(), ['g'.repeat(5), 'h'.repeat(5), ''])
+        },
+        { bytes: 10 },
+      )
+      test(
+        'bytes, refuse: an append beyond them is refused whole; trimmed and expired entries make room',
+        async stream => {
+          const outcomes = await stream.append([
+            one('a'.repeat(6)),
+            one('b', 'c'.repeat(4)),
+            one('d'.repeat(4)),
+            one('e'),
+            one(''),
+            { entries: [], set: { a: '1' } },
+          ])
+          assert.deepEqual(outcomes.map(kindOf), [1, 'full', 2, 'full', 3, 3])
+          const { top } = await stream.read(ALL)
+          await stream.streams.trim(stream.ref, { ...top, offset: 1 })
+          assert.deepEqual((await stream.append([one('f'.repeat(7)), one('g'.repeat(6))])).map(kindOf), ['full', 4])
+          assert.deepEqual((await stream.append([one('h')])).map(kindOf), ['full'])
+          await until(async () => kindOf((await stream.append([one('i'.repeat(10))]))[0]!) === 5)
+          assert.deepEqual(await stream.payloads(), ['i'.repeat(10)])
+        },
+        { bytes: 10, full: 'refuse', ttlMs: 300 },
+      )
+      test(
+        'an append without entries is never full',
+        async stream => {
+          await stream.say('aa', 'bb')
+          const small = { ...stream.ref.bounds, size: 1, bytes: 1 }
+          const outcomes = await new Node(stream.streams, { ...stream.ref, bounds: small }).append([
+            { entries: [], set: { a: '1' } },
+            one('c'),
+          ])
+          assert.deepEqual(outcomes.map(kindOf), [2, 'full'])
+        },
+        { full: 'refuse' },
+      )
+      test(
         'ttl: expired entries are lost, and the epoch and the top stay',
         async stream => {
           const { epoch } = await stream.say('a', 'b')
@@ -386,7 +440,7 @@ export function streamsConformance({ storage, open, key }: StreamsSuite): void {
         do {
           page = await stream.read({ after: position, entries: 7, bytes: 5000 })
           const bytes = page.entries.reduce((sum, { payload }) => sum + payload.length, 0)
-          assert.ok(page.entries.length === 1 || bytes <= 5000)
+          assert.ok(page.entries.length === 1 || bytes <= 5000, `${bytes} bytes`)
           found.push(...page.entries)
           position = { ...position, offset: found.at(-1)!.offset }
         } while (position.offset < page.top.offset)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
+import type { StreamBounds } from '../../../src/index.ts'
 import { until } from '../../support/peer.ts'
 import { type RedisConfig, type RedisServer, skipWithoutOwn, startRedis } from '../../support/redis.ts'
 import { type Chosen, type OpenedRedis, openRedis } from '../../support/redis-storage.ts'
@@ -97,6 +98,33 @@ describe('redis streams', { skip: skipWithoutOwn }, () => {
       bytes: Number.POSITIVE_INFINITY,
     })
     assert.equal(entries.length, 2)
+  })
+
+  it('entries that were appended without a bound of bytes count as empty, also between others', async t => {
+    const { node } = await opened(t, redis)
+    const { bounds } = node
+    const say = async (payload: string, changed: Partial<StreamBounds>) => {
+      node.bounds = { ...bounds, ...changed }
+      const [outcome] = await node.append('t', [{ entries: [{ payload }] }])
+      return 'position' in outcome! ? outcome.position.offset : outcome!.refused
+    }
+    const refuse = { bytes: 10, full: 'refuse' } as const
+    const steps: [payload: string, bounds: Partial<StreamBounds>, expected: number | 'full'][] = [
+      ['a'.repeat(20), {}, 1],
+      ['b'.repeat(10), refuse, 2],
+      ['c', refuse, 'full'],
+      ['d'.repeat(20), {}, 3],
+      ['e'.repeat(9), refuse, 4],
+      ['f', refuse, 5],
+      ['g', refuse, 'full'],
+      ['h', { bytes: 10 }, 6],
+    ]
+    for (const [payload, changed, expected] of steps)
+      assert.equal(await say(payload, changed), expected, `${payload[0]} ${JSON.stringify(changed)}`)
+    assert.deepEqual(await node.payloads('t'), ['f', 'h'])
+    await node.streams.remove('t')
+    assert.equal(await say('i'.repeat(10), refuse), 1)
+    assert.equal(await say('j', refuse), 'full')
   })
 
   it('metadata that is lost begins an epoch without the old entries', async t => {
