@@ -1,10 +1,9 @@
 import { type Client, FwsError, type Host, PRESENCE, type Server } from 'filtered-websocket'
-import { BoundedMap, inSlices, type Pattern, RateLimitedLog, topicParts } from 'filtered-websocket/kit'
+import { BoundedMap, inSlices, NodeRegistry, type Pattern, RateLimitedLog, topicParts } from 'filtered-websocket/kit'
 import type { ListOptions, MemberPage, PresenceApi, PresenceChange, PresenceCount } from './api.ts'
 import { clientsIn } from './attributes.ts'
 import { type Description, readDescription } from './description.ts'
 import { readRange } from './list.ts'
-import { Nodes } from './nodes.ts'
 import { type TopicHost, TopicPresence } from './topic.ts'
 
 /** Descriptions of a client for topics that it has not joined yet: at most 1 MiB. */
@@ -28,7 +27,7 @@ export interface PresenceOptions {
 /** The members of all topics: the clients of this node, and through the storage those of other nodes. */
 export class Presence implements PresenceApi {
   readonly #options: PresenceOptions
-  readonly #nodes: Nodes
+  readonly #nodes: NodeRegistry
   readonly #log: RateLimitedLog
   readonly #topics = new Map<string, TopicPresence>()
   readonly #descriptions = new WeakMap<Client, BoundedMap<string, Description>>()
@@ -43,10 +42,11 @@ export class Presence implements PresenceApi {
     this.#options = options
     this.#log = new RateLimitedLog(log)
     const { leaseMs, graceMs, max } = options
-    this.#nodes = new Nodes({
+    this.#nodes = new NodeRegistry({
       values: storage.values,
       sets: storage.sets,
-      leaseMs,
+      prefix: 'presence',
+      deadAfterMs: 2 * leaseMs,
       onRenamed: () => void inSlices(this.#topics.values(), topic => topic.renew()),
       onDied: () => void inSlices(this.#topics.values(), topic => topic.look()),
     })

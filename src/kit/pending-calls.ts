@@ -12,7 +12,7 @@ export interface CallOptions {
 
 /** A call has no answer, or its answer is an error. */
 export class CallFailed extends Error {
-  /** `timeout`, `gone` (the connection ended), `busy` (too many calls wait), `none` (no such client), or the code of the answer. */
+  /** `timeout`, `gone` (the connection ended), `busy` (too many calls wait), `none` (no such client), `failed` (no answer is possible), or the code of the answer. */
   readonly code: string
 
   constructor(code: string, message: string) {

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os'
 import type { Server, Storage } from 'filtered-websocket'
-import { inSlices, readPattern, topicParts } from 'filtered-websocket/kit'
+import { inSlices, NodeCalls, readPattern, topicParts } from 'filtered-websocket/kit'
 import { CommandError } from '../command-error.ts'
-import { Nodes } from './nodes.ts'
 import { badRequest, nameOf, type Params } from './params.ts'
 
 /** Channels of one answer. */
 const MAX_CHANNELS = 10_000
+/** Milliseconds for the answer of a node. */
+const TIMEOUT = 1000
 
 /** A question to a node: for the channels that a pattern matches, or for the counts of the node. */
 type Question = { readonly pattern: string } | { readonly info: true }
@@ -15,12 +16,14 @@ type Counts = Readonly<Record<string, number>>
 
 /** Counts the clients of all nodes and protocols. */
 export class Census {
-  readonly #nodes: Nodes
+  readonly #nodes: NodeCalls
   readonly #startedAt = performance.now()
   #server: Server | undefined
 
   constructor(storage: Pick<Storage, 'bus' | 'sets'>) {
-    this.#nodes = new Nodes(storage, question => this.#answer(question as Question))
+    const { bus, sets } = storage
+    const answer = (question: unknown) => this.#answer(question as Question)
+    this.#nodes = new NodeCalls({ bus, sets, prefix: 'centrifuge', answer })
   }
 
   start(server: Server): Promise<void> {
@@ -31,11 +34,11 @@ export class Census {
   /** Call it repeatedly, since the storage may have been unavailable, or have lost its data. */
   async enter(): Promise<void> {
     // The storage logs its failures.
-    await this.#nodes.enter().catch(() => {})
+    await this.#nodes.start().catch(() => {})
   }
 
   async stop(): Promise<void> {
-    await this.#nodes.leave().catch(() => {})
+    await this.#nodes.stop().catch(() => {})
   }
 
   /** The channels with members that the pattern matches. */
@@ -43,7 +46,7 @@ export class Census {
     const pattern = nameOf(params.pattern, 'pattern') ?? '**'
     checkPattern(pattern)
     const channels = new Map<string, { num_clients: number }>()
-    for (const counts of (await this.#nodes.ask({ pattern })) as readonly Counts[])
+    for (const counts of (await this.#ask({ pattern })) as readonly Counts[])
       for (const [name, count] of Object.entries(counts))
         channels.set(name, { num_clients: count + (channels.get(name)?.num_clients ?? 0) })
     if (channels.size <= MAX_CHANNELS) return JSON.stringify({ channels: Object.fromEntries(channels) })
@@ -51,7 +54,14 @@ export class Census {
   }
 
   async info(): Promise<string> {
-    return JSON.stringify({ nodes: await this.#nodes.ask({ info: true }) })
+    return JSON.stringify({ nodes: await this.#ask({ info: true }) })
+  }
+
+  /** The answers of all nodes, this one's first. A node that does not answer within a second, such as one that has died, has none. */
+  async #ask(question: Question): Promise<readonly unknown[]> {
+    const others = this.#nodes.askAll(question, { timeout: TIMEOUT })
+    const [own, answers] = await Promise.all([this.#answer(question), others])
+    return [own, ...answers.values()]
   }
 
   #answer(question: Question): Promise<unknown> {
