@@ -48,9 +48,6 @@ export class Connection implements Transport {
   #shouldPause = false
   /** The server has ended the connection, and reads no more. */
   #isOver = false
-  /** The peer has ended its side. */
-  #hasEnded = false
-  #closing: NodeJS.Timeout | undefined
   readonly #watchdog = new Watchdog(MIN_PROGRESS, () => this.#onStall())
   #isHeaderDeadline = false
 
@@ -65,12 +62,7 @@ export class Connection implements Transport {
   /** Makes the peer a client. @throws the errors of `server.attach`. */
   attach(server: Server): Client {
     this.#attached = server.attach(this)
-    this.socket
-      .on('data', chunk => this.#read(chunk))
-      .once('end', () => {
-        this.#hasEnded = true
-      })
-      .once('close', () => this.#closed())
+    this.socket.on('data', chunk => this.#read(chunk)).once('close', () => this.#closed())
     return this.#attached.client
   }
 
@@ -95,7 +87,8 @@ export class Connection implements Transport {
       return
     }
     this.socket.end()
-    this.#closing = setTimeout(() => this.destroy(), CLOSE_TIMEOUT)
+    const deadline = setTimeout(() => this.destroy(), CLOSE_TIMEOUT)
+    this.socket.once('close', () => clearTimeout(deadline))
   }
 
   destroy(): void {
@@ -201,10 +194,11 @@ export class Connection implements Transport {
   }
 
   #closed(): void {
-    clearTimeout(this.#closing)
     this.#watchdog.stop()
     this.#abandon()
-    if (!this.#isOver && this.#hasEnded && this.#parser.isIdle) this.#ending = { code: NORMAL, reason: '', clean: true }
+    // The peer has ended its side after a whole frame.
+    if (!this.#isOver && this.socket.readableEnded && this.#parser.isIdle)
+      this.#ending = { code: NORMAL, reason: '', clean: true }
     const { code, reason, clean } = this.#ending
     this.#attached.closed(code, reason, clean)
   }
