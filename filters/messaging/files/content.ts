@@ -55,14 +55,11 @@ export function abandon(content: Content): void {
 }
 
 async function* piecesOf(content: Content): AsyncGenerator<Buffer> {
-  if (!(content instanceof ContentStream)) {
-    yield content
-    return
-  }
   try {
-    for await (const bytes of content) yield bytes as Buffer
+    if (content instanceof ContentStream) yield* content
+    else yield content
   } catch (error) {
-    throw content.destroyed ? gone() : error
+    throw content instanceof ContentStream && content.destroyed ? gone() : error
   }
 }
 

@@ -14,15 +14,8 @@ const MAX_ALLOWED = 64
 /** A response without its name and id. */
 export type Answer = Pick<Response, 'value' | 'content' | 'part'>
 
-/** A request for a file. */
-interface Download {
-  readonly client: Client
-  readonly kwargs: Kwargs
-  readonly file: StoredFile
-  readonly notice: Omit<FileNotice, 'done'>
-  /** Called once. */
-  readonly send: (answer: Answer) => void
-}
+type Notice = Omit<FileNotice, 'done'>
+type Send = (answer: Answer) => void
 
 /** Answers requests for files. Those of a client run one after the other, at the speed at which it receives them. */
 export class Downloads {
@@ -44,17 +37,15 @@ export class Downloads {
    * @param send - called once.
    * @throws (rejects) FileError; LimitError; errors of the system
    */
-  start(client: Client, kwargs: Kwargs, send: (answer: Answer) => void): Promise<void> {
+  start(client: Client, kwargs: Kwargs, send: Send): Promise<void> {
     const filepath = kwargs.filepath as string
-    return this.#queues.run(client, async () => {
-      const notice = await this.#store.files.withFile(filepath, async file => {
-        const notice = { filepath, size: file.size, direction: 'out' } as const
-        const download = { client, kwargs, file, notice, send }
-        const isLast = await (kwargs.offset === undefined ? this.#sendWhole(download) : this.#sendPart(download))
-        return isLast ? notice : undefined
-      })
-      if (notice !== undefined) await this.#handlers.notify(client, notice)
-    })
+    const answer = async (file: StoredFile) => {
+      const notice = { filepath, size: file.size, direction: 'out' } as const
+      if (kwargs.offset === undefined) await this.#sendWhole(client, file, notice, send)
+      else if (!(await this.#sendPart(client, file, notice, kwargs, send))) return
+      await this.#handlers.notify(client, notice)
+    }
+    return this.#queues.run(client, () => this.#store.files.withFile(filepath, answer))
   }
 
   /** The hash of a whole file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */
@@ -65,7 +56,7 @@ export class Downloads {
     })
   }
 
-  async #sendWhole({ client, file, notice, send }: Download): Promise<boolean> {
+  async #sendWhole(client: Client, file: StoredFile, notice: Notice, send: Send): Promise<void> {
     const { maxWhole, transfers } = this.#store
     const { size } = file
     checkWhole(this.#store, size)
@@ -82,11 +73,10 @@ export class Downloads {
       this.#bytes -= size
       leave()
     }
-    return true
   }
 
   /** Returns whether it was the last part. */
-  async #sendPart({ client, kwargs, file, notice, send }: Download): Promise<boolean> {
+  async #sendPart(client: Client, file: StoredFile, notice: Notice, kwargs: Kwargs, send: Send): Promise<boolean> {
     const { size, version } = file
     const [offset, length] = [countOf(kwargs, 'offset'), countOf(kwargs, 'length')]
     checkVersion(file, kwargs.version)
@@ -115,7 +105,7 @@ export class Downloads {
 }
 
 /** @throws FileError `offset` */
-function countOf(kwargs: Kwargs, name: 'offset' | 'length'): number {
+export function countOf(kwargs: Kwargs, name: 'offset' | 'length' | 'size'): number {
   const value = kwargs[name]
   if (isCount(value)) return value
   throw new FileError('offset', `${name} is a number of bytes, received ${shown(value)}`)

@@ -8,7 +8,7 @@ import {
   SerialQueues,
   type Upload,
 } from 'filtered-websocket/kit'
-import { isCount, MAX_PART } from '../../../protocols/clever-show/frame.ts'
+import { MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import { isKey } from '../../../protocols/clever-show/part.ts'
 import type { options } from '../options.ts'
@@ -19,7 +19,7 @@ import { ContentStream } from '../wire/content-stream.ts'
 import type { Action, Kwargs, Request } from '../wire/message.ts'
 import { type FilesApi, filesApiOf } from './api.ts'
 import { abandon, type Content, receive, sizeOf } from './content.ts'
-import { Downloads } from './downloads.ts'
+import { countOf, Downloads } from './downloads.ts'
 import { FileHandlers } from './file-handlers.ts'
 import { openStore, ownerOf, type Store } from './store.ts'
 import { failedBy } from './transfers.ts'
@@ -212,10 +212,11 @@ function isRecognizable({ identity, state }: Client): boolean {
 }
 
 /** @throws FileError `path`, `offset` */
-function uploadOf(client: Client, { filepath, size, key }: Kwargs): Upload {
+function uploadOf(client: Client, kwargs: Kwargs): Upload {
+  const { filepath, key } = kwargs
   if (!isKey(key))
     throw new FileError('path', `the key of an upload is 1 to 64 of A-Z a-z 0-9 _ -, received ${shown(key)}`)
-  if (!isCount(size)) throw new FileError('offset', `the size of a file is a number of bytes, received ${shown(size)}`)
+  const size = countOf(kwargs, 'size')
   const { id, identity = '', state } = client
   const isResumable = isRecognizable(client)
   const sender = isResumable ? [identity, state.messaging?.id ?? ''] : [id]
