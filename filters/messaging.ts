@@ -114,7 +114,6 @@ export const setup = async (host: Host<typeof options>) => {
       handlers,
       codecs,
       limitedLog,
-      ledger: resumption?.ledger,
       onId: (session, id) => resumption?.known(session, id),
       maxCalls: chosen['messaging-max-calls'],
       maxTasks: chosen['messaging-max-work'],
@@ -204,7 +203,7 @@ export const setup = async (host: Host<typeof options>) => {
     },
 
     async start(server: Server) {
-      await resumption?.start()
+      await resumption?.start(server)
       if (listener === undefined) return
       const endpoint = await listener.listen(
         socket => accept(socket, server),
@@ -214,6 +213,8 @@ export const setup = async (host: Host<typeof options>) => {
       log.info({ url }, `messaging listens on ${url}`)
       await announce?.(endpoint)
     },
+
+    ...(resumption && { retain: (topic: string) => resumption.retain(topic) }),
 
     ...(listener?.reload && { reload: listener.reload }),
 

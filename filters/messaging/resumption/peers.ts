@@ -193,7 +193,7 @@ export class Peers {
       maxAgeMs,
       failed,
       refused: (name, why) => refused(peer, name, why),
-      answers: newest.run !== undefined,
+      answers: newest.incarnation !== undefined,
     })
     newest.pump.wake()
   }

@@ -21,7 +21,7 @@ export const resumptionOptions = {
     min: 1_048_576,
     integer: true,
     describe:
-      'Bytes of the records of this node; beyond them the records of the client that disconnected first are evicted',
+      'Bytes of the records of this node; beyond, those of the client that disconnected first, or of the largest, are evicted',
   },
   'messaging-lease': {
     type: 'number',

@@ -1,20 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import type { Client, Host, Storage } from 'filtered-websocket'
-import { Leases, optionError, type RateLimitedLog } from 'filtered-websocket/kit'
+import type { Client, Host, Retention, Server, Storage } from 'filtered-websocket'
+import { IdempotencyStore, Leases, optionError, type RateLimitedLog } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { options } from '../options.ts'
 import type { Handlers } from '../rpc/handlers.ts'
+import { Incarnation } from '../rpc/incarnation.ts'
 import { PeerCalls } from '../rpc/peer-calls.ts'
 import { Refused } from '../rpc/refused.ts'
 import { MAX_ID, type Session } from '../rpc/session.ts'
 import type { Kwargs } from '../wire/message.ts'
-import { Ledger } from './ledger.ts'
 import { Link } from './link.ts'
 import { Peers } from './peers.ts'
 import { Present } from './present.ts'
 import { Queue } from './queue.ts'
 import { RollCall } from './roll-call.ts'
-import { Runs } from './runs.ts'
 
 const RESUME = 'fws.resume'
 /** Requests and actions with ids that a peer, or the server towards it, may have unanswered. */
@@ -29,11 +28,11 @@ const LOOK_PARTS = 10
 
 /** Peers that come back: who they are, what has been done for them, and what is kept for them. */
 export class Resumption {
-  readonly ledger: Ledger
   readonly peers: Peers
   readonly #sessions: ReadonlyMap<Client, Session>
   readonly #leases: Leases
-  readonly #runs: Runs
+  readonly #records: IdempotencyStore
+  #server: Server | undefined
   readonly #host: Host<typeof options>
 
   private constructor(host: Host<typeof options>, sessions: ReadonlyMap<Client, Session>, limitedLog: RateLimitedLog) {
@@ -43,22 +42,16 @@ export class Resumption {
     this.#host = host
     const node = randomUUID()
     const failed = (err: unknown) => limitedLog.add('error', { err }, 'the storage of messaging failed', 'storage')
-    const rememberMs = chosen['messaging-remember'] * 1000
     this.#leases = new Leases(storage.values, 'messaging:node', node, chosen['messaging-lease'] * 1000)
-    this.ledger = new Ledger({
-      values: storage.values,
-      node,
+    this.#records = new IdempotencyStore({
+      prefix: '@messaging-done/',
+      server: () => this.#server!,
+      nodes: { id: node, isOwn: id => id === node, isDead: async id => !(await this.#leases.isAlive(id)) },
       window: WINDOW,
-      rememberMs,
+      rememberMs: chosen['messaging-remember'] * 1000,
       maxBytes: chosen['messaging-remember-bytes'],
-      leases: this.#leases,
+      maxSenders: chosen['messaging-max-peers'],
       failed,
-    })
-    this.#runs = new Runs({
-      max: chosen['messaging-max-peers'],
-      rememberMs,
-      forget: run => this.ledger.forget(run),
-      release: run => this.ledger.release(run),
     })
     const limits = {
       maxCount: chosen['messaging-queue'],
@@ -107,16 +100,19 @@ export class Resumption {
     return resumption
   }
 
+  /** The `retain` handler. */
+  retain(topic: string): Retention | undefined {
+    return this.#records.retain(topic)
+  }
+
   /** @throws (rejects) Error when the storage does not answer */
-  async start(): Promise<void> {
+  async start(server: Server): Promise<void> {
+    this.#server = server
     const { every, options: chosen } = this.#host
     await this.#leases.renew()
     await this.peers.start()
     every((chosen['messaging-lease'] * 1000) / PARTS, async () => void (await this.#leases.renew()))
-    every((chosen['messaging-remember'] * 1000) / PARTS, async () => {
-      this.#runs.sweep()
-      for (const run of this.#runs.present()) await this.ledger.remember(run)
-    })
+    every((chosen['messaging-remember'] * 1000) / PARTS, () => this.#records.sweep())
     let look = 0
     every(LOOK / LOOK_PARTS, () => this.peers.lookAgain(look++ % LOOK_PARTS, LOOK_PARTS))
     every((chosen['messaging-queue-age'] * 1000) / PARTS, () => this.peers.sweep())
@@ -132,7 +128,7 @@ export class Resumption {
   }
 
   left(session: Session): void {
-    if (session.run !== undefined) this.#runs.leave(session.run)
+    session.incarnation?.leave()
     this.peers.leave(session)
   }
 
@@ -145,10 +141,9 @@ export class Resumption {
     if (!mayBe(client, id))
       throw new Refused('forbidden', `${shown(client.identity)} may be itself, or a name that begins with it and a /`)
     const known = client.state.messaging?.id
-    if (session.run !== undefined || (known !== undefined && known !== id))
+    if (session.incarnation !== undefined || (known !== undefined && known !== id))
       throw new Refused('refused', `this connection is ${shown(known)} already`)
-    session.run = this.#runs.enter(id, epoch)
-    this.ledger.resume(session.run)
+    session.incarnation = new Incarnation(this.#records.enter(id, epoch), epoch)
     if (known === undefined) void session.setId(id)
     // It was taken for one that answers no actions.
     else this.peers.enter(id, session)
@@ -161,16 +156,16 @@ function mayBe({ identity }: Client, id: string): boolean {
   return identity === undefined || id === identity || id.startsWith(`${identity}/`)
 }
 
-type Needed = Pick<Storage, 'values' | 'history' | 'bus'> & { readonly sets: Storage['sets'] | undefined }
+type Needed = Pick<Storage, 'values' | 'history' | 'bus' | 'streams'> & { readonly sets: Storage['sets'] | undefined }
 
 /** @throws Error `ERR_OPTION` */
 function storageOf({ storage, options: chosen }: Host<typeof options>): Needed {
   let found: Needed
   try {
-    const { values, history, bus } = storage
-    found = { values, history, bus, sets: setsOf(storage) }
+    const { values, history, bus, streams } = storage
+    found = { values, history, bus, streams, sets: setsOf(storage) }
   } catch (cause) {
-    throw optionError('--messaging-resume needs a storage with values, history and bus, such as memory', cause)
+    throw optionError('--messaging-resume needs a storage with values, history, bus and streams, such as memory', cause)
   }
   const { entries } = found.history
   const wanted = chosen['messaging-queue']

@@ -23,6 +23,11 @@ export function outcomeOf(run: () => unknown, failed: (error: unknown) => Outcom
   }
 }
 
+/** The error of an answer that JSON cannot represent. */
+export function unserializable(what: string): Failure {
+  return { code: 'unserializable', message: cut(`the answer to ${what} is not JSON`) }
+}
+
 /**
  * An error as a peer gets it. Messages of system errors are left out, as they may contain paths.
  *

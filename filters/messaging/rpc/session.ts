@@ -1,16 +1,14 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { type CallOptions, isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
+import { type CallOptions, IdempotencyError, isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
-import type { Ledger } from '../resumption/ledger.ts'
-import { unserializable } from '../resumption/note.ts'
-import type { Run } from '../resumption/run.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
 import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
 import { ClientCalls } from './client-calls.ts'
 import { type ActionHandler, type Delivery, deliveryOf, type Handlers } from './handlers.ts'
-import { failureIn, type Outcome, outcomeOf } from './outcome.ts'
+import type { Incarnation } from './incarnation.ts'
+import { failureIn, type Outcome, outcomeOf, unserializable } from './outcome.ts'
 import { Refused } from './refused.ts'
 import { TaskQueue } from './task-queue.ts'
 
@@ -34,8 +32,6 @@ export interface Service {
   readonly handlers: Handlers
   readonly codecs: Codecs
   readonly limitedLog: RateLimitedLog
-  /** Outcomes for peers that reconnect. `undefined` without `--messaging-resume`. */
-  readonly ledger: Ledger | undefined
   /** Called with the id of a client before the handlers of ids. */
   onId(session: Session, id: string): void
   readonly maxCalls: number
@@ -59,7 +55,7 @@ export class Session {
   readonly tasks: TaskQueue
   readonly calls: ClientCalls
   /** The incarnation of its peer, after `fws.resume`. */
-  run: Run | undefined
+  incarnation: Incarnation | undefined
   /** The id whose queued actions and calls it gets. */
   peer: string | undefined
   /** Its order among the connections of that peer on all nodes; the last until it is known. */
@@ -189,20 +185,18 @@ export class Session {
 
   /** Runs a message with an id and answers it; for a peer that resumes, a resend does not run it again. */
   #runOnce(message: Identified, run: (repeated: boolean) => unknown): Awaitable<void> {
-    const { ledger } = this.#service
-    const n = this.run?.numberOf(message.id)
+    const { incarnation } = this
+    const n = incarnation?.numberOf(message.id)
     const isResend = message.resend === true
     const execute = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
-    if (ledger === undefined || this.run === undefined || n === undefined)
-      return this.#respond(message, execute(isResend))
-    return this.#respond(message, ledger.once(this.run, n, isResend, execute))
+    return this.#respond(message, n === undefined ? execute(isResend) : incarnation!.once(n, isResend, execute))
   }
 
   #outcomeOf(message: Identified, run: () => unknown): Awaitable<Outcome> {
     return outcomeOf(run, error => {
       const what = `${message.type === 'message' ? 'action' : 'request'} ${shown(message.name)}`
       // Not logged: a refused client can send the request again and again.
-      if (!(error instanceof Refused)) this.#logError(error, `${what} failed`)
+      if (!(error instanceof Refused || error instanceof IdempotencyError)) this.#logError(error, `${what} failed`)
       return { error: failureIn(what, error) }
     })
   }

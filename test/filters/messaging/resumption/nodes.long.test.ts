@@ -226,7 +226,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     copter.say({ request: 'quick', id: 'e.2' })
     assert.deepEqual(await answer(copter, 'e.2'), {
       code: 'unavailable',
-      message: 'this server cannot note what it does; try again later',
+      message: 'request 2 cannot be recorded in the storage, try again later',
     })
     const { code } = (await ask(copter, 'tell', 'copter1', 'one')) as { code: string }
     assert.equal(code, 'unavailable')

@@ -239,7 +239,7 @@ describe('a peer that comes back', () => {
     const waiting = await open()
     assert.deepEqual(await resume('ann/2', 'e', waiting), {
       code: 'busy',
-      message: '1 peers are remembered here already, try again later',
+      message: '1 senders are connected, at most 1',
     })
     const again = await open()
     assert.deepEqual(await resume('ann/1', 'e', again), { window: 1000 })
