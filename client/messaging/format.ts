@@ -23,5 +23,5 @@ export interface Unread {
 
 /** JSON content of actions and requests. */
 export function contentOf(args: format.Args = [], kwargs: format.Kwargs = {}): string {
-  return JSON.stringify({ args: [...args], kwargs: { ...kwargs } })
+  return JSON.stringify({ args, kwargs })
 }

@@ -73,8 +73,18 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
     if (isClosed) throw goneError()
     if (count > maxMessages || bytes > maxBytes) throw new MessagingError('full', 'the queue is full')
     lastSeq = entry.seq || lastSeq
-    unsent.add(entry)
-    flush()
+    // The usual case, without the cost of the set.
+    if (unsent.size === 0 && !isFlushing && isInWindow(entry.seq) && send(entry)) sent(entry)
+    else {
+      unsent.add(entry)
+      flush()
+    }
+  }
+
+  function sent(entry: Entry): void {
+    entry.isSent = true
+    unsent.delete(entry)
+    if (entry.id === undefined) remove(entry)
   }
 
   function remove(entry: Entry): void {
@@ -101,9 +111,7 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
     for (const entry of unsent) {
       try {
         if (!isInWindow(entry.seq) || !send(entry)) break
-        entry.isSent = true
-        unsent.delete(entry)
-        if (entry.id === undefined) remove(entry)
+        sent(entry)
       } catch (error) {
         // It does not fit into a frame, or the server has no filter.
         if (entry.id === undefined) remove(entry)

@@ -3,6 +3,9 @@ export const CALL_TIMEOUT = 10_000
 /** Milliseconds: the longest timeout of a call, and of a Node timer. */
 export const MAX_TIMEOUT = 2_147_483_647
 
+/** Settled calls after which their Map is replaced. */
+const RENEWAL = 1024
+
 export interface CallOptions {
   /** Milliseconds, 1 to 2,147,483,647. Default: 10,000. */
   readonly timeout?: number
@@ -63,7 +66,9 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
   readonly #max: number
   readonly #limit: string
   readonly #options: PendingCallsOptions<C>
-  readonly #entries = new Map<string, Entry<C>>()
+  #entries = new Map<string, Entry<C>>()
+  /** Calls that were settled since the Map was made. */
+  #settled = 0
   /** Of all calls: a timer for each call costs a fifth of the time of a call. */
   #timer: ReturnType<typeof setTimeout> | undefined
   /** When the timer fires: at the earliest deadline, or before it. */
@@ -177,6 +182,11 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
     if (entry === undefined) return undefined
     entry.stop?.()
     this.#entries.delete(id)
+    // V8 keeps the outgrown tables of a Map, and the entries that they had, until a full collection.
+    if (++this.#settled >= Math.max(RENEWAL, 4 * this.#entries.size)) {
+      this.#settled = 0
+      this.#entries = new Map(this.#entries)
+    }
     if (this.#entries.size === 0) {
       clearTimeout(this.#timer)
       this.#wakeAt = Number.POSITIVE_INFINITY
