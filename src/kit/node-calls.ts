@@ -50,7 +50,7 @@ export class NodeCalls {
   constructor(options: NodeCallsOptions) {
     this.#options = options
     options.registry?.listen({
-      // The next `start` subscribes if this fails.
+      // If this fails, the next `start` subscribes.
       onRenamed: () => void this.start().catch(() => {}),
       onDied: () => this.#rejectDead(),
     })
@@ -61,8 +61,7 @@ export class NodeCalls {
   }
 
   /**
-   * Answers other nodes from now on. Call it repeatedly if there is no registry: the storage may have been unavailable, or have lost its
-   * data.
+   * Answers other nodes from now on. Call it repeatedly: the storage may have been unavailable, or have lost its data.
    *
    * @throws (rejects) Error: the storage does not answer.
    */
