@@ -128,8 +128,8 @@ export function partsGetter<B extends Uint8Array>(
     if (first.offset === target.size) await accept(first)
     await pipeline(parts(file), accept)
     if (version === '') return
-    const { sha256 } = Object(await peer.call('fws.hash', { filepath, version }))
-    const found = await target.sha256()
+    const [answer, found] = await Promise.all([peer.call('fws.hash', { filepath, version }), target.sha256()])
+    const { sha256 } = Object(answer)
     if (found !== sha256)
       throw new peer.Failed('corrupt', `the received bytes of "${filepath}" have the sha256 ${found}, not ${sha256}`)
   }

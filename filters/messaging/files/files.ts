@@ -78,10 +78,10 @@ export class Files {
     const pushed = action as Pushed
     const { content, part, name, id } = pushed
     if (content instanceof ContentStream) content.claim()
-    const saved = part === undefined ? this.#receiveWhole(pushed, session) : () => this.#receivePart(pushed, session)
+    const save = part === undefined ? this.#receiveWhole(pushed, session) : () => this.#receivePart(pushed, session)
     const run = () =>
       this.#guard(action, session, async () => {
-        const offset = await saved()
+        const offset = await save()
         // clever-show sends no id and expects no answer.
         if (id !== undefined) session.send({ type: 'response', name, id, value: { offset } })
       })
