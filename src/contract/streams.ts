@@ -50,10 +50,17 @@ export interface Retention extends StreamBounds {
   readonly recoverBytes?: number | undefined
 }
 
+function isAttributes(attributes: Append['when'] = {}): boolean {
+  // No array of the values: each append is checked.
+  for (const name in attributes) {
+    const value: unknown = attributes[name]
+    if (value !== null && typeof value !== 'string') return false
+  }
+  return true
+}
+
 /** @throws FwsError `ERR_PAYLOAD` unless keys and attributes are strings. */
 export function checkAppend({ when, set, key }: Pick<Append, 'when' | 'set' | 'key'>): void {
-  const isAttributes = (attributes: object | undefined) =>
-    Object.values(attributes ?? {}).every(value => value === null || typeof value === 'string')
   if ((key === undefined || typeof key === 'string') && isAttributes(when) && isAttributes(set)) return
   const wants = 'a string as key, and strings or null as attributes in when and set'
   throw new FwsError('ERR_PAYLOAD', `an append takes ${wants}, received ${shown({ key, when, set })}`)

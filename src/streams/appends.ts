@@ -78,13 +78,8 @@ export class Appends {
    * the entries may be stored nevertheless.
    */
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    const { length } = append.entries
-    const payloads = append.entries.reduce((sum, { payload }) => sum + Buffer.byteLength(payload), 0)
-    if (length > MAX_APPEND_ENTRIES || (length > 1 && payloads > MAX_APPEND_BYTES)) {
-      const limits = `at most ${MAX_APPEND_ENTRIES} and ${MAX_APPEND_BYTES} bytes, or one entry`
-      const message = `${length} entries of ${payloads} bytes in one append, ${limits}`
-      return Promise.reject(new FwsError('ERR_LIMIT', message))
-    }
+    const excess = excessOf(append)
+    if (excess !== undefined) return Promise.reject(new FwsError('ERR_LIMIT', excess))
     const bytes = bytesOf(append)
     if (this.#bytes > 0 && this.#bytes + bytes > this.#host.maxBytes) {
       this.#host.totals.unsent += append.entries.length
@@ -95,9 +90,6 @@ export class Appends {
     const isAway = kept.bounds.away !== 'wait' && !this.#host.streams.isReady()
     // Behind others that wait it is refused after them.
     if (isAway && !this.#queues.has(kept.topic)) return Promise.reject(this.#unsent(kept, append.entries.length))
-    // A fence is always queued.
-    const isFree = this.#host.streams.isImmediate === true && !this.#isStopped && !this.#queues.has(kept.topic)
-    if (isFree) return this.#appendNow(kept, append)
     return new Promise((resolve, reject) => {
       this.#bytes += bytes
       const since = performance.now()
@@ -105,12 +97,16 @@ export class Appends {
     })
   }
 
-  async #appendNow(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+  /** Appends without a promise; `undefined`: the storage does not answer at once, others wait, or `append` refuses. */
+  appendNow(kept: KeptTopic, append: Append): AppendOutcome | undefined {
     const { streams, instance } = this.#host
+    // A fence is always queued.
+    const isFree = streams.isImmediate === true && this.#queues.size === 0 && !this.#isStopped && streams.isReady()
+    if (!isFree || excessOf(append) !== undefined) return undefined
     const appender = { node: instance, call: ++this.#calls, known: this.#knownOf(kept.topic) }
-    const [outcome] = await streams.append(kept, [append], appender)
+    const [outcome] = streams.append(kept, [append], appender) as readonly AppendOutcome[]
     this.#count(kept.topic, append, outcome!)
-    return outcome!
+    return outcome
   }
 
   /** Has the storage begin a new epoch if its top is below `known`. @throws (rejects) as `append` does. */
@@ -253,6 +249,16 @@ export class Appends {
     if (known?.epoch === position.epoch && known.offset > position.offset) return
     this.#known.set(topic, position)
   }
+}
+
+/** Why an append is too large. */
+function excessOf({ entries }: Append): string | undefined {
+  const { length } = entries
+  if (length <= 1) return undefined
+  const payloads = entries.reduce((sum, { payload }) => sum + Buffer.byteLength(payload), 0)
+  if (length <= MAX_APPEND_ENTRIES && payloads <= MAX_APPEND_BYTES) return undefined
+  const limits = `at most ${MAX_APPEND_ENTRIES} and ${MAX_APPEND_BYTES} bytes, or one entry`
+  return `${length} entries of ${payloads} bytes in one append, ${limits}`
 }
 
 function bytesOf({ entries, when, set, key = '' }: Append): number {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import type { Awaitable } from '../contract/deadline.ts'
 import { messageOf } from '../contract/errors.ts'
 import type { StreamTotals } from '../contract/metrics.ts'
 import type {
@@ -162,7 +163,16 @@ export class KeptTopics {
    * @throws (rejects) FwsError `ERR_LIMIT` or `ERR_STORAGE`; see `Appends`.
    */
   append(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    const appended = this.#appendAndReach(kept, append)
+    try {
+      const outcome = this.#appends.appendNow(kept, append)
+      if (outcome !== undefined && !this.#followers.has(kept.topic)) return Promise.resolve(outcome)
+      return this.#track(this.#reach(kept, outcome ?? this.#appendOrDeliver(kept, append)))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #track(appended: Promise<AppendOutcome>): Promise<AppendOutcome> {
     this.#underWay.add(appended)
     this.#settled = undefined
     const end = () => this.#underWay.delete(appended)
@@ -252,11 +262,16 @@ export class KeptTopics {
     return follower
   }
 
-  async #appendAndReach(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
-    const outcome = await this.#appends.append(kept, append).catch(error => {
+  #appendOrDeliver(kept: KeptTopic, append: Append): Promise<AppendOutcome> {
+    return this.#appends.append(kept, append).catch(error => {
       if (kept.bounds.away !== 'live' || error.code !== 'ERR_STORAGE') throw error
       return this.#deliverLive(kept, append)
     })
+  }
+
+  /** Settles when the members on this node have the entries. */
+  async #reach(kept: KeptTopic, appended: Awaitable<AppendOutcome>): Promise<AppendOutcome> {
+    const outcome = await appended
     const position = 'position' in outcome ? outcome.position : undefined
     if (position !== undefined) await this.#followers.get(kept.topic)?.reached(position)
     this.release(kept.topic)
