@@ -39,12 +39,20 @@ export interface IdempotencyCheck {
   readonly losses: number
 }
 
-interface Place {
-  readonly node: IdempotentNode
-  isDead: boolean
-  /** Rejects when the node dies. */
-  readonly died: Promise<never>
+/** A node or a connection, which ends. */
+interface Ending {
+  hasEnded: boolean
+  /** Rejects at the end. */
+  readonly ended: Promise<never>
   readonly end: () => void
+}
+
+interface Place extends Ending {
+  readonly node: IdempotentNode
+}
+
+interface Connection extends Ending {
+  readonly place: Place
 }
 
 /**
@@ -63,26 +71,36 @@ export async function checkIdempotency(options: IdempotencyCheckOptions): Promis
   const counts = { runs: 0, repeated: 0, kills: 0, losses: 0 }
   let open = SENDERS
 
+  /** The connection of a sender; the requests that are unanswered at its end are sent again on the next one. */
+  const connections = new Map<string, Connection>()
+  function connectionOf(sender: string): Connection {
+    const known = connections.get(sender)
+    if (known !== undefined && !known.hasEnded && !known.place.hasEnded) return known
+    const connection = Object.assign(endingOf(), { place: places[below(NODES)]! })
+    connections.set(sender, connection)
+    return connection
+  }
+
   async function request(sender: string, n: number): Promise<void> {
     const outcomes = new Set<string>()
     let runs = 0
     for (let isResent = false; open > 0; isResent = true) {
-      const place = places[below(NODES)]!
+      const connection = connectionOf(sender)
+      const { place } = connection
       const run = async (repeated: boolean) => {
         const outcome = `${sender} ${n} ${++runs}`
         assert.ok(runs === 1 || repeated, `seed ${seed}: request ${n} of ${sender} runs again without repeated`)
         counts.runs++
         if (repeated) counts.repeated++
         for (let turns = below(MAX_TURNS); turns > 0; turns--) await nextTurn()
-        if (place.isDead) return new Promise<never>(() => {})
+        if (place.hasEnded) return new Promise<never>(() => {})
         outcomes.add(outcome)
         return outcome
       }
       const sent = place.node.send(sender, n, isResent, run)
-      // The connection may break at any time.
-      const isCut = random() < 0.2
+      if (random() < 0.1) void nextTurn().then(connection.end)
       try {
-        const outcome = await Promise.race([sent, place.died, ...(isCut ? [nextTurn().then(fail)] : [])])
+        const outcome = await Promise.race([sent, place.ended, connection.ended])
         assert.ok(outcomes.has(String(outcome)), `seed ${seed}: request ${n} of ${sender} gets ${outcome}`)
         return
       } catch (error) {
@@ -123,10 +141,9 @@ export async function checkIdempotency(options: IdempotencyCheckOptions): Promis
         counts.kills++
         const at = below(NODES)
         const place = places[at]!
-        place.isDead = true
+        place.end()
         await place.node.kill()
         places[at] = placeOf(await start())
-        place.end()
       }
     }
   }
@@ -142,14 +159,22 @@ export async function checkIdempotency(options: IdempotencyCheckOptions): Promis
 }
 
 function placeOf(node: IdempotentNode): Place {
-  let end = () => {}
-  const died = new Promise<never>((_, reject) => {
-    end = () => reject(new Error('the node has died'))
-  })
-  died.catch(() => {})
-  return { node, isDead: false, died, end }
+  return Object.assign(endingOf(), { node })
 }
 
-function fail(): never {
-  throw new Error('the connection is cut')
+function endingOf(): Ending {
+  let reject = (_: Error) => {}
+  const ended = new Promise<never>((_, no) => {
+    reject = no
+  })
+  ended.catch(() => {})
+  const ending = {
+    hasEnded: false,
+    ended,
+    end: () => {
+      ending.hasEnded = true
+      reject(new Error('the connection has ended'))
+    },
+  }
+  return ending
 }

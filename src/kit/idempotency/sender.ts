@@ -69,10 +69,10 @@ export class Sender {
   /** Bytes of the records of requests that are done. */
   #doneBytes = 0
   #outcomeBytes = 0
-  /** The highest request that this node has begun. */
-  #latest = 0
   /** The completeness watermark as this node has last seen it. */
   #from: number | undefined
+  /** The storage has lost a watermark that this node had seen. */
+  #hasLost = false
 
   constructor(id: string, topic: string, host: SenderHost) {
     this.id = id
@@ -109,9 +109,8 @@ export class Sender {
     const underWay = this.#underWay.get(n)
     if (underWay !== undefined) return underWay as Promise<T>
     const outcome = this.#once(n, isResent, run)
+    // It is still under way: its begin is awaited.
     this.#underWay.set(n, outcome)
-    const end = () => this.#underWay.delete(n)
-    outcome.then(end, end)
     return outcome
   }
 
@@ -133,7 +132,7 @@ export class Sender {
         for (const slot of evicted.keys()) Object.assign(set, { [slot]: null, [outcomeOf(slot)]: null })
         const when = { ...Object.fromEntries(evicted), [FROM]: this.#fromAttribute }
         const outcome = await this.#append([], { when, set })
-        this.#from = numberIn('position' in outcome ? from : outcome.attributes[FROM])
+        this.#seeFrom('position' in outcome ? from : outcome.attributes[FROM])
         if ('position' in outcome) return
         for (const [slot, text] of evicted) if (outcome.attributes[slot] !== text) evicted.delete(slot)
       }
@@ -143,9 +142,21 @@ export class Sender {
   }
 
   async #once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
-    let begun: Begun<T>
     try {
-      begun = await this.#begin(n, isResent)
+      const begun = await this.#begin<T>(n, isResent)
+      if ('outcome' in begun) return begun.outcome
+      const outcome = await run(begun.repeated)
+      // Not awaited: if this node dies before the record is stored, a resend runs with repeated, as it does before the answer.
+      void this.#finish(begun.record, outcome)
+      return outcome
+    } finally {
+      this.#underWay.delete(n)
+    }
+  }
+
+  async #begin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
+    try {
+      return await this.#tryToBegin(n, isResent)
     } catch (error) {
       if (error instanceof IdempotencyError) throw error
       this.#host.failed(error)
@@ -155,13 +166,9 @@ export class Sender {
         error,
       )
     }
-    if ('outcome' in begun) return begun.outcome
-    const outcome = await run(begun.repeated)
-    await this.#finish(begun.record, outcome)
-    return outcome
   }
 
-  async #begin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
+  async #tryToBegin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
     const { nodes } = this.#host
     const slot = this.#slotOf(n)
     for (let tries = 0; tries < MAX_TRIES; ) {
@@ -196,19 +203,18 @@ export class Sender {
     const set: Record<string, string | null> = { [slot]: record.text }
     const setsFrom = !isResent && this.#from === undefined
     if (isResent || setsFrom) when[FROM] = this.#fromAttribute
-    // After a loss of the storage, records of requests up to the latest one may be missing.
-    const from = setsFrom ? Math.max(record.n, this.#latest + 1) : this.#from
-    this.#latest = Math.max(this.#latest, record.n)
+    // After a loss, records of requests that have begun on another node may be missing, as far as the window goes.
+    const from = this.#hasLost ? record.n + this.#host.window : record.n
     if (setsFrom) set[FROM] = String(from)
     if (before !== undefined && before.outcomeBytes > 0) set[outcomeOf(slot)] = null
     const outcome = await this.#append(ENTRY, { when, set })
     if ('position' in outcome) {
       this.#set(slot, record)
-      if (setsFrom) this.#from = from
+      if (setsFrom) this.#seeFrom(set[FROM])
       return true
     }
     this.#see(slot, outcome.attributes)
-    if (FROM in when) this.#from = numberIn(outcome.attributes[FROM])
+    if (FROM in when) this.#seeFrom(outcome.attributes[FROM])
     return false
   }
 
@@ -221,25 +227,31 @@ export class Sender {
     const set: Record<string, string> = { [slot]: record.text }
     if (record.outcomeBytes > 0) set[outcomeOf(slot)] = json!
     this.#set(slot, record)
-    const write = async () => {
-      const appended = await this.#append([], { when: { [slot]: begun.text }, set })
-      if ('refused' in appended) this.#see(slot, appended.attributes)
-    }
     try {
-      await write()
+      await this.#write(slot, begun, set)
     } catch (error) {
       this.#host.failed(error)
-      void this.#finishLater(slot, record, write)
+      void this.#writeLater(slot, begun, set, record)
     }
   }
 
+  async #write(slot: string, begun: RequestRecord, set: Readonly<Record<string, string>>): Promise<void> {
+    const appended = await this.#append([], { when: { [slot]: begun.text }, set })
+    if ('refused' in appended) this.#see(slot, appended.attributes)
+  }
+
   /** Other nodes wait for this record as long as this node lives. */
-  async #finishLater(slot: string, record: RequestRecord, write: () => Promise<void>): Promise<void> {
+  async #writeLater(
+    slot: string,
+    begun: RequestRecord,
+    set: Readonly<Record<string, string>>,
+    record: RequestRecord,
+  ): Promise<void> {
     for (let pause = PAUSE_MS, tries = 0; tries < MAX_TRIES; pause *= 2, tries++) {
       await sleep(pause, undefined, { ref: false })
       if (this.#records.get(slot) !== record) return
       try {
-        return await write()
+        return await this.#write(slot, begun, set)
       } catch {}
     }
   }
@@ -258,7 +270,7 @@ export class Sender {
     const outcome = await this.#append([], { when: { [slot]: '', [outcomeOf(slot)]: '', [FROM]: '' } })
     const attributes = 'refused' in outcome ? outcome.attributes : {}
     this.#see(slot, attributes)
-    this.#from = numberIn(attributes[FROM])
+    this.#seeFrom(attributes[FROM])
     return attributes
   }
 
@@ -284,6 +296,12 @@ export class Sender {
     return `n${n % this.#host.window}`
   }
 
+  #seeFrom(attribute: string | null | undefined): void {
+    const from = attribute === null || attribute === undefined ? undefined : Number(attribute)
+    this.#hasLost = from === undefined && (this.#hasLost || this.#from !== undefined)
+    this.#from = from
+  }
+
   get #fromAttribute(): string | null {
     return this.#from === undefined ? null : String(this.#from)
   }
@@ -292,10 +310,6 @@ export class Sender {
 /** Name of the attribute with the outcome of a record, if that has one of its own. */
 function outcomeOf(slot: string): string {
   return `${slot}=`
-}
-
-function numberIn(attribute: string | null | undefined): number | undefined {
-  return attribute === null || attribute === undefined ? undefined : Number(attribute)
 }
 
 function doneBytes(record: RequestRecord | undefined): number {
