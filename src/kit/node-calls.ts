@@ -92,11 +92,16 @@ export class NodeCalls {
   async ask(node: string, question: unknown, options?: CallOptions): Promise<unknown> {
     const { registry } = this.#options
     if (registry?.isDead(node)) throw gone(node)
-    // From now on the registry checks this node.
-    registry?.wasAlive(node)
     const id = randomUUID()
     const call = { id, node, callee: `node ${node}`, name: 'a question' }
     return this.#calls.start(id, call, () => this.#send(node, { call: id, from: this.id, question }, id), options)
+  }
+
+  /** The other nodes, also those that have died a short time ago. @throws (rejects) Error: the storage does not answer. */
+  async others(): Promise<readonly string[]> {
+    const { sets, prefix } = this.#options
+    const ids = await answerInTime(sets.get(nodesKeyOf(prefix)))
+    return Array.from(ids).filter(id => id !== this.id)
   }
 
   /**
@@ -106,10 +111,9 @@ export class NodeCalls {
    * @throws (rejects) Error: the storage does not answer.
    */
   async askAll(question: unknown, options?: CallOptions): Promise<ReadonlyMap<string, unknown>> {
-    const ids = await answerInTime(this.#options.sets.get(nodesKeyOf(this.#options.prefix)))
     const answers = new Map<string, unknown>()
     const ask = async (id: string) => answers.set(id, await this.ask(id, question, options))
-    await Promise.allSettled(Array.from(ids).flatMap(id => (id === this.id ? [] : ask(id))))
+    await Promise.allSettled((await this.others()).map(ask))
     options?.signal?.throwIfAborted()
     return answers
   }

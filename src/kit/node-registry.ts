@@ -99,8 +99,9 @@ export class NodeRegistry {
     return this.isOwn(id) || this.#others.get(id) === 'alive'
   }
 
-  /** Whether a node was seen to die. */
+  /** Whether a node was seen to die. From now on each look includes it. */
   isDead(id: string): boolean {
+    this.#track(id)
     return this.#dead.has(id)
   }
 

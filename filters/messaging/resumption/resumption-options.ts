@@ -35,21 +35,22 @@ export const resumptionOptions = {
     default: 10_000,
     min: 1,
     integer: true,
-    describe: 'Recorded incarnations of reconnecting clients on this node; further ones get busy',
+    describe:
+      'Recorded incarnations of reconnecting clients on this node, and reconnecting clients with queued actions of this node',
   },
   'messaging-queue': {
     type: 'number',
     default: 1000,
     min: 1,
     integer: true,
-    describe: 'Queued actions of a reconnecting client that it has not answered; the storage must keep as many entries',
+    describe: 'Queued actions of a reconnecting client that it has not answered; further ones fail',
   },
   'messaging-queue-bytes': {
     type: 'number',
     default: 4_194_304,
     min: 1024,
     integer: true,
-    describe: 'Bytes of the queued actions of a reconnecting client',
+    describe: 'Bytes of the queued actions of a reconnecting client; actions beyond them fail',
   },
   'messaging-queue-age': {
     type: 'number',

@@ -1,87 +1,96 @@
-import { randomUUID } from 'node:crypto'
-import type { Client, Host, Retention, Server, Storage } from 'filtered-websocket'
-import { IdempotencyStore, Leases, optionError, type RateLimitedLog } from 'filtered-websocket/kit'
+import { type Client, FwsError, type Host, type Retention, type Server, type Storage } from 'filtered-websocket'
+import { IdempotencyStore, NodeCalls, NodeRegistry, optionError, type RateLimitedLog } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { options } from '../options.ts'
+import { type NodeQuestion, Peers } from '../peers/peers.ts'
+import { Queues } from '../peers/queues.ts'
 import type { Handlers } from '../rpc/handlers.ts'
 import { Incarnation } from '../rpc/incarnation.ts'
-import { PeerCalls } from '../rpc/peer-calls.ts'
 import { Refused } from '../rpc/refused.ts'
 import { MAX_ID, type Session } from '../rpc/session.ts'
 import type { Kwargs } from '../wire/message.ts'
-import { Link } from './link.ts'
-import { Peers } from './peers.ts'
-import { Present } from './present.ts'
-import { Queue } from './queue.ts'
-import { RollCall } from './roll-call.ts'
 
 const RESUME = 'fws.resume'
 /** Requests and actions with ids that a peer, or the server towards it, may have unanswered. */
 const WINDOW = 1000
 const EPOCH = /^[\w-]{1,64}$/
-/** Parts of a time after which what must not end with it is renewed. */
+/** Renewals per lifetime of what must not expire. */
 const PARTS = 3
-/** Milliseconds in which each peer is looked at for what nobody was told of. */
-const LOOK = 5000
-/** A peer's turn comes once in so many looks. */
-const LOOK_PARTS = 10
+/** Milliseconds between two removals of unused peers. */
+const SWEEP_MS = 10_000
 
-/** Peers that come back: who they are, what has been done for them, and what is kept for them. */
+/** Peers that reconnect: their identity, the record of what they have sent, and the queue of what they are sent. */
 export class Resumption {
   readonly peers: Peers
-  readonly #sessions: ReadonlyMap<Client, Session>
-  readonly #leases: Leases
-  readonly #records: IdempotencyStore
-  #server: Server | undefined
   readonly #host: Host<typeof options>
+  readonly #sessions: ReadonlyMap<Client, Session>
+  readonly #queues: Queues
+  readonly #registry: NodeRegistry
+  readonly #nodes: NodeCalls
+  readonly #records: IdempotencyStore
+  readonly #failed: (error: unknown) => void
+  #server: Server | undefined
 
   private constructor(host: Host<typeof options>, sessions: ReadonlyMap<Client, Session>, limitedLog: RateLimitedLog) {
-    const { options: chosen, log } = host
-    const storage = storageOf(host)
-    this.#sessions = sessions
+    const { options: chosen } = host
+    const { values, sets, bus } = storageOf(host)
     this.#host = host
-    const node = randomUUID()
+    this.#sessions = sessions
     const failed = (err: unknown) => limitedLog.add('error', { err }, 'the storage of messaging failed', 'storage')
-    this.#leases = new Leases(storage.values, 'messaging:node', node, chosen['messaging-lease'] * 1000)
+    this.#failed = failed
+    const leaseMs = chosen['messaging-lease'] * 1000
+    this.#registry = new NodeRegistry({
+      values,
+      sets,
+      prefix: 'messaging',
+      deadAfterMs: leaseMs,
+      onRenamed: () => this.peers.nodesChanged(),
+      onDied: () => this.peers.nodesChanged(),
+    })
     this.#records = new IdempotencyStore({
       prefix: '@messaging-done/',
-      server: () => this.#server!,
-      nodes: { id: node, isOwn: id => id === node, isDead: async id => !(await this.#leases.isAlive(id)) },
+      server: () => this.#started(),
+      nodes: this.#registry,
       window: WINDOW,
       rememberMs: chosen['messaging-remember'] * 1000,
       maxBytes: chosen['messaging-remember-bytes'],
       maxSenders: chosen['messaging-max-peers'],
       failed,
     })
-    const limits = {
+    this.#nodes = new NodeCalls({
+      bus,
+      sets,
+      registry: this.#registry,
+      prefix: 'messaging',
+      answer: question => this.peers.answer(question as NodeQuestion),
+    })
+    this.#queues = new Queues({
       maxCount: chosen['messaging-queue'],
       maxBytes: chosen['messaging-queue-bytes'],
       maxAgeMs: chosen['messaging-queue-age'] * 1000,
       maxPeers: chosen['messaging-max-peers'],
-    }
-    const queue = new Queue(storage, limits, log)
-    const present = new Present()
-    const link = new Link(storage, node, failed)
-    const calls = new PeerCalls(present, link, chosen['messaging-max-calls'])
-    const rollCall = new RollCall({ link, node, sessions, sets: storage.sets, failed })
+    })
+    const server = () => this.#started()
     this.peers = new Peers({
-      queue,
-      present,
-      link,
-      leases: this.#leases,
-      calls,
-      rollCall,
+      get server() {
+        return server()
+      },
+      registry: this.#registry,
+      nodes: this.#nodes,
+      queues: this.#queues,
+      sessions,
       window: WINDOW,
-      maxAgeMs: limits.maxAgeMs,
+      maxCalls: chosen['messaging-max-calls'],
+      refused: (peer, name, why) => limitedLog.add('warn', { peer, why }, `a peer has refused ${shown(name)}`),
+      expired: (peer, dropped) => limitedLog.add('warn', { peer, dropped }, 'queued actions have expired', 'expired'),
       failed,
-      refused: (peer, name, why) => limitedLog.add('warn', { peer, why }, `a peer could not do ${shown(name)}`),
     })
   }
 
   /**
-   * Answers `fws.resume`, with an error unless `--messaging-resume` is given: then there is nothing else of it.
+   * Answers `fws.resume`; with an error, and with no other effect, unless `--messaging-resume` is given.
    *
-   * @throws Error `ERR_OPTION`: the storage cannot keep what has to be kept.
+   * @throws Error `ERR_OPTION`: the storage lacks a capability.
    */
   static of(
     host: Host<typeof options>,
@@ -102,34 +111,42 @@ export class Resumption {
 
   /** The `retain` handler. */
   retain(topic: string): Retention | undefined {
-    return this.#records.retain(topic)
+    return this.#queues.retain(topic) ?? this.#records.retain(topic)
   }
 
-  /** @throws (rejects) Error when the storage does not answer */
+  /** @throws (rejects) Error: the storage does not answer. */
   async start(server: Server): Promise<void> {
-    this.#server = server
     const { every, options: chosen } = this.#host
-    await this.#leases.renew()
-    await this.peers.start()
-    every((chosen['messaging-lease'] * 1000) / PARTS, async () => void (await this.#leases.renew()))
+    this.#server = server
+    await this.#registry.start()
+    await this.#nodes.start()
+    const leaseMs = chosen['messaging-lease'] * 1000
+    // The lease of the registry is half of that.
+    every(leaseMs / 2 / PARTS, () => this.#registry.look().catch(this.#failed))
     every((chosen['messaging-remember'] * 1000) / PARTS, () => this.#records.sweep())
-    let look = 0
-    every(LOOK / LOOK_PARTS, () => this.peers.lookAgain(look++ % LOOK_PARTS, LOOK_PARTS))
-    every((chosen['messaging-queue-age'] * 1000) / PARTS, () => this.peers.sweep())
+    every(SWEEP_MS, () => this.peers.sweep())
   }
 
   async stop(): Promise<void> {
     await this.peers.stop()
+    await this.#nodes.stop()
+    await this.#registry.stop()
   }
 
-  /** A client has told its id. Whoever says one that is another's gets nothing that is kept for that. */
+  /** A client has sent its id. One that is not its own has no effect. */
   known(session: Session, id: string): void {
-    if (mayBe(session.client, id)) this.peers.enter(id, session)
+    if (mayBe(session.client, id)) this.peers.enter(id, session, session.incarnation !== undefined)
   }
 
   left(session: Session): void {
     session.incarnation?.leave()
-    this.peers.leave(session)
+    const id = session.client.state.messaging?.id
+    if (id !== undefined) this.peers.leave(id, session)
+  }
+
+  #started(): Server {
+    if (this.#server !== undefined) return this.#server
+    throw new FwsError('ERR_STATE', 'peer() before the start of filter messaging')
   }
 
   #resume(client: Client, { id, epoch }: Kwargs): { readonly window: number } {
@@ -145,42 +162,23 @@ export class Resumption {
       throw new Refused('refused', `this connection is ${shown(known)} already`)
     session.incarnation = new Incarnation(this.#records.enter(id, epoch), epoch)
     if (known === undefined) void session.setId(id)
-    // It was taken for one that answers no actions.
-    else this.peers.enter(id, session)
+    // It has answered its id before, like a peer of clever-show, which answers no actions.
+    else this.peers.enter(id, session, true)
     return { window: WINDOW }
   }
 }
 
-/** Who has proven who it is may be that, and what belongs to it. */
+/** An authenticated client may have its identity as id, and ids that begin with it and a slash. */
 function mayBe({ identity }: Client, id: string): boolean {
   return identity === undefined || id === identity || id.startsWith(`${identity}/`)
 }
 
-type Needed = Pick<Storage, 'values' | 'history' | 'bus' | 'streams'> & { readonly sets: Storage['sets'] | undefined }
-
 /** @throws Error `ERR_OPTION` */
-function storageOf({ storage, options: chosen }: Host<typeof options>): Needed {
-  let found: Needed
+function storageOf({ storage }: Host<typeof options>): Storage {
   try {
-    const { values, history, bus, streams } = storage
-    found = { values, history, bus, streams, sets: setsOf(storage) }
+    const { values, sets, bus, streams } = storage
+    return { values, sets, bus, streams } as Storage
   } catch (cause) {
-    throw optionError('--messaging-resume needs a storage with values, history, bus and streams, such as memory', cause)
-  }
-  const { entries } = found.history
-  const wanted = chosen['messaging-queue']
-  if (entries !== undefined && entries < wanted)
-    throw optionError(
-      `--messaging-queue ${wanted} is more than the ${entries} entries that the storage keeps of a history`,
-    )
-  return found
-}
-
-/** Without them a node does not know of the others, and asks its own clients only. */
-function setsOf(storage: Storage): Storage['sets'] | undefined {
-  try {
-    return storage.sets
-  } catch {
-    return undefined
+    throw optionError('--messaging-resume needs a storage with values, sets, bus and streams, such as memory', cause)
   }
 }

@@ -3,9 +3,9 @@ import type { ClockApi } from 'filtered-websocket/filters/clock'
 import { CallFailed, type CallOptions } from 'filtered-websocket/kit'
 import type { FilesApi } from '../files/api.ts'
 import type { Files } from '../files/files.ts'
-import type { Peers, RemotePeer } from '../resumption/peers.ts'
-import { type Answer, askAll } from '../resumption/roll.ts'
+import type { Peers, RemotePeer } from '../peers/peers.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
+import { type Answer, askClients } from './ask-clients.ts'
 import { broadcast } from './broadcast.ts'
 import { gone } from './client-calls.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
@@ -58,7 +58,7 @@ export interface MessagingApi extends FilesApi, TimeApi {
 
 /**
  * @param sessions - of the connected messaging clients.
- * @param peers - peers of all nodes, with `--messaging-resume`.
+ * @param peers - of all nodes, with `--messaging-resume`.
  */
 export function apiOf(
   handlers: Handlers,
@@ -89,13 +89,13 @@ export function apiOf(
     callAll(pattern, name, args = [], kwargs = {}, options = {}) {
       const question = { name, args, kwargs }
       if (peers !== undefined) return peers.callAll(pattern, question, options)
-      return Promise.all(askAll(sessions, pattern, question, options).map(({ answer }) => answer))
+      return Promise.all(askClients(sessions, pattern, question, options).map(({ answer }) => answer))
     },
     peer(id) {
       if (typeof id !== 'string' || id === '' || id.length > MAX_ID)
         throw new TypeError(`the id of a peer is a string of 1 to ${MAX_ID} characters, received ${JSON.stringify(id)}`)
       if (peers === undefined) throw new CallFailed('off', 'peer() needs --messaging-resume')
-      return peers.of(id)
+      return peers.remote(id)
     },
     emit: (client, name, args = [], kwargs = {}) => sessions.get(client)?.send({ type: 'message', name, args, kwargs }),
     broadcast: (server, name, args = [], kwargs = {}, audience) => broadcast(server, { name, args, kwargs }, audience),

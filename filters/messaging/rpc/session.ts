@@ -40,15 +40,6 @@ export interface Service {
   readonly maxBytes: number
 }
 
-/** Sends the queued actions of a peer to a session. */
-export interface DeliveryWorker {
-  /** Sends the actions that can be sent now. */
-  wake(): void
-  stop(): void
-  /** Whether an action that it has sent waited for this answer. */
-  answered(answer: Response): boolean
-}
-
 /** One messaging client. */
 export class Session {
   readonly client: Client
@@ -56,12 +47,8 @@ export class Session {
   readonly calls: ClientCalls
   /** The incarnation of its peer, after `fws.resume`. */
   incarnation: Incarnation | undefined
-  /** The id whose queued actions and calls it gets. */
-  peer: string | undefined
-  /** Its order among the connections of that peer on all nodes; the last until it is known. */
-  turn = Number.POSITIVE_INFINITY
-  /** Sends it the queued actions, if it is the newest connection of the peer. */
-  pump: DeliveryWorker | undefined
+  /** Handles its answers to queued actions; returns whether one waited for this answer. */
+  delivery: { answered(from: Session, answer: Response): boolean } | undefined
   /** It sends and accepts files in parts, which clever-show does not. */
   supportsParts = false
   readonly #service: Service
@@ -91,7 +78,7 @@ export class Session {
 
   /** Settles the call or the queued action that a response answers. Returns `false` if none waits for it. */
   settle(response: Response): boolean {
-    return this.calls.settle(response) || this.pump?.answered(response) === true
+    return this.calls.settle(response) || this.delivery?.answered(this, response) === true
   }
 
   call(name: string, args: Args, kwargs: Kwargs, options?: CallOptions): Promise<unknown> {

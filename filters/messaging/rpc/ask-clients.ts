@@ -1,29 +1,36 @@
 import type { Client } from 'filtered-websocket'
 import type { CallOptions } from 'filtered-websocket/kit'
-import { globOf, matches } from '../rpc/glob.ts'
-import type { Session } from '../rpc/session.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
+import { globOf, matches } from './glob.ts'
+import type { Session } from './session.ts'
 
-/** What became of a call to one of many. `client`: `undefined` if it is on another node. */
+/** The outcome of a call to one of many clients. `client`: `undefined` if it is on another node. */
 export type Answer = { readonly client: Client | undefined; readonly id: string } & (
   | { readonly value: unknown; readonly error?: undefined }
   | { readonly error: unknown; readonly value?: undefined }
 )
 
-/** What many are asked. */
+/** A request to many clients. */
 export interface Question {
   readonly name: string
   readonly args: Args
   readonly kwargs: Kwargs
 }
 
-/** Asks the clients of this node whose id a pattern stands for. None of the answers rejects. */
-export function askAll(
+/** A client that was asked. */
+export interface Asked {
+  readonly id: string
+  /** Never rejects. */
+  readonly answer: Promise<Answer>
+}
+
+/** Asks the clients of this node whose id matches a pattern. */
+export function askClients(
   sessions: ReadonlyMap<Client, Session>,
   pattern: string,
   { name, args, kwargs }: Question,
   options: CallOptions,
-): readonly { readonly id: string; readonly answer: Promise<Answer> }[] {
+): readonly Asked[] {
   const glob = globOf(pattern)
   const asked = [...sessions.values()].filter(({ client }) => matches(glob, idOf(client)))
   return asked.map(session => {

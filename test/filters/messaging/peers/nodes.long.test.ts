@@ -5,14 +5,14 @@ import { Browser } from '../../../support/messaging-browser.ts'
 import { until } from '../../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../../support/redis.ts'
 
-/** Tells peers what it is told to tell them; works on `slow` until somebody says `go` to this node. */
+/** Sends peers what its clients request; `slow` runs until this node gets the action `go`. */
 const FLEET = `export const uses = ['messaging']
 export const setup = host => {
   const messaging = host.use('messaging')
   const node = process.env.NODE
   let go = () => {}
   let count = 0
-  messaging.request('tell', async (_client, [peer, ...names]) => {
+  messaging.request('emit', async (_client, [peer, ...names]) => {
     for (const name of names) await messaging.peer(peer).emit(name)
   })
   messaging.request('ask', (_client, [peer, name]) => messaging.peer(peer).call(name, [], {}, { timeout: 20000 }))
@@ -39,13 +39,14 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
   /** Two real processes on one Redis. */
   async function nodes(t: TestContext, redis = shared): Promise<readonly [Launched, Launched]> {
     const key = `group${++group}`
+    return [await start(t, 'a', redis, key), await start(t, 'b', redis, key)]
+  }
+  function start(t: TestContext, node: string, redis: RedisServer, key: string): Promise<Launched> {
     const argv = ['-p', '0', '-f', './fleet.js', '--messaging-resume', '--messaging-lease', '1', '--drain', '1']
-    const start = (node: string) =>
-      launch(t, [...argv, '--redis-url', redis.url, '--redis-key', key, '--redis-timeout', '1'], {
-        env: { STORAGE_OBJECT_MODULE: 'redis', NODE: node },
-        cwd: folder(t, { 'fleet.js': FLEET }),
-      })
-    return [await start('a'), await start('b')]
+    return launch(t, [...argv, '--redis-url', redis.url, '--redis-key', key, '--redis-timeout', '1'], {
+      env: { STORAGE_OBJECT_MODULE: 'redis', NODE: node },
+      cwd: folder(t, { 'fleet.js': FLEET }),
+    })
   }
   const open = (node: Launched) => Browser.open(node.url)
   async function come(node: Launched, id = 'copter1'): Promise<Browser> {
@@ -53,7 +54,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     await browser.resume(id)
     return browser
   }
-  /** What a request is answered. */
+  /** The answer to a request. */
   async function answer(browser: Browser, id: string): Promise<unknown> {
     await until(() => id in browser.answers, `an answer to ${id}`)
     return browser.answers[id]
@@ -65,14 +66,14 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
   }
   const names = (browser: Browser) => browser.tasks.map(({ action, resend = false }) => [action, resend])
 
-  it('what one keeps comes to the peer at the other, all of it, once and in order', async t => {
+  it('the actions of one reach the peer at the other, all, once and in order', async t => {
     const [a, b] = await nodes(t)
     const all = Array.from({ length: 300 }, (_, i) => `do ${i}`)
     const ground = await open(a)
-    await ask(ground, 'tell', 'copter1', ...all)
+    await ask(ground, 'emit', 'copter1', ...all)
     const copter = await come(b)
     for (const task of await copter.todo(300)) copter.answer(task)
-    await ask(ground, 'tell', 'copter1', 'end')
+    await ask(ground, 'emit', 'copter1', 'end')
     copter.answer((await copter.todo(301))[300]!)
     assert.deepEqual(
       names(copter),
@@ -81,19 +82,19 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     await copter.read()
     await copter.drop()
     const back = await come(a)
-    await ask(ground, 'tell', 'copter1', 'more')
+    await ask(ground, 'emit', 'copter1', 'more')
     await back.todo(1)
     assert.deepEqual(names(back), [['more', false]])
   })
 
-  it('what a killed node has sent is sent by the other, which says so', async t => {
+  it('the actions that a killed node has sent are sent by the other, with resend', async t => {
     const [a, b] = await nodes(t)
     const ground = await open(b)
     const copter = await come(a)
-    await ask(ground, 'tell', 'copter1', 'one')
+    await ask(ground, 'emit', 'copter1', 'one')
     await copter.todo(1)
     await a.kill()
-    await ask(ground, 'tell', 'copter1', 'two')
+    await ask(ground, 'emit', 'copter1', 'two')
     const back = await come(b)
     await back.todo(2)
     assert.deepEqual(names(back), [
@@ -103,32 +104,32 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     assert.equal(back.tasks[0]!.id, copter.tasks[0]!.id)
   })
 
-  it('a connection to another node takes what is kept, and the older one stays', async t => {
+  it('a connection to another node becomes active, and the older one stays open', async t => {
     const [a, b] = await nodes(t)
     const ground = await open(a)
     const old = await come(a)
     const young = await come(b)
-    await ask(ground, 'tell', 'copter1', 'one')
+    await ask(ground, 'emit', 'copter1', 'one')
     young.answer((await young.todo(1))[0]!)
     await young.drop()
-    await ask(ground, 'tell', 'copter1', 'two')
-    // Until its node had heard of the younger one, it got what is kept, too.
-    await until(() => old.tasks.some(({ action }) => action === 'two'), 'what was told when it was alone again')
+    await ask(ground, 'emit', 'copter1', 'two')
+    await old.todo(1)
+    assert.deepEqual(names(old), [['two', false]])
   })
 
-  it('an older connection takes what is kept when the node of the younger one is killed', async t => {
+  it('an older connection becomes active when the node of the younger one is killed', async t => {
     const [a, b] = await nodes(t)
     const ground = await open(a)
     const old = await come(a)
     const young = await come(b)
-    await ask(ground, 'tell', 'copter1', 'one')
+    await ask(ground, 'emit', 'copter1', 'one')
     await young.todo(1)
     await b.kill()
     const [one] = await old.todo(1)
     assert.equal(one!.action, 'one')
   })
 
-  it('what one has done the other does not do again, but answers the same', async t => {
+  it('a request that one has answered is answered by the other from the record', async t => {
     const [a, b] = await nodes(t)
     const copter = await come(a)
     copter.say({ request: 'quick', id: 'e.1' })
@@ -144,7 +145,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(await answer(back, 'e.3'), { node: 'b', count: 2, repeated: false })
   })
 
-  it('a repeat waits for the node that works on it, and is done again only if that is dead', async t => {
+  it('a resend waits for the node that runs it, and runs again only if that is dead', async t => {
     const [a, b] = await nodes(t)
     const copter = await come(a)
     for (const id of ['e.1', 'e.2']) {
@@ -165,7 +166,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(await answer(back, 'e.1'), { node: 'b', repeated: true })
   })
 
-  it('a call finds the peer at the other node, and where it comes back to', async t => {
+  it('a call is sent to the other node, and again where the peer reconnects', async t => {
     const [a, b] = await nodes(t)
     const ground = await open(a)
     const copter = await come(b)
@@ -185,7 +186,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     assert.deepEqual(await failing, { code: 'empty', message: 'no battery' })
   })
 
-  it('a call to all asks those of every node, and answers with what there is in time', async t => {
+  it('a call to all reaches the clients of every node, and answers with errors for those that are late', async t => {
     const [a, b] = await nodes(t)
     const ground = await open(a)
     assert.deepEqual(await ask(ground, 'all', 'copter*', 20_000), [])
@@ -208,18 +209,26 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
       ['far', 'copter2', 2],
       ['far', 'copter3', 'timeout'],
     ])
-    await b.kill()
-    copters[0]!.answer(await battery(0, 2), 1)
-    const left = ask(ground, 'all', 'copter*', 300)
+    const killed = ask(ground, 'all', 'copter*', 20_000)
     copters[0]!.answer(await battery(0, 3), 1)
+    await Promise.all([battery(1, 3), battery(2, 3)])
+    await b.kill()
+    // Long before the timeout.
+    assert.deepEqual(await killed, [
+      ['near', 'copter1', 1],
+      ['far', 'copter2', 'gone'],
+      ['far', 'copter3', 'gone'],
+    ])
+    const left = ask(ground, 'all', 'copter*', 20_000)
+    copters[0]!.answer(await battery(0, 4), 1)
     assert.deepEqual(await left, [['near', 'copter1', 1]])
   })
 
-  it('without the storage nothing is done that could not be noted', async t => {
+  it('without the storage no request runs, and calls reach the peers of the node', async t => {
     const redis = await startRedis()
     t.after(() => redis.stop())
     const [a] = await nodes(t, redis)
-    const copter = await come(a)
+    const [ground, copter] = [await open(a), await come(a)]
     copter.say({ request: 'quick', id: 'e.1' })
     await answer(copter, 'e.1')
     await redis.kill()
@@ -228,7 +237,10 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
       code: 'unavailable',
       message: 'request 2 cannot be recorded in the storage, try again later',
     })
-    const { code } = (await ask(copter, 'tell', 'copter1', 'one')) as { code: string }
+    const called = ask(ground, 'ask', 'copter1', 'battery')
+    copter.answer((await copter.todo(1))[0]!, 12)
+    assert.equal(await called, 12)
+    const { code } = (await ask(ground, 'emit', 'copter1', 'one')) as { code: string }
     assert.equal(code, 'unavailable')
     await redis.restart()
     await until(async () => {
@@ -236,7 +248,53 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
       await copter.read()
       return 'e.3' in copter.answers && (copter.answers['e.3'] as { count?: number }).count !== undefined
     })
-    // The storage is empty now: nobody knows what was done before.
+    // The storage is empty now.
     assert.deepEqual(copter.answers['e.3'], { node: 'a', count: 2, repeated: true })
+    await ask(ground, 'emit', 'copter1', 'two')
+    assert.equal((await copter.todo(2))[1]!.action, 'two')
+  })
+
+  it('a node that was paused for longer than the lease does not send what another has', async t => {
+    const [a, b] = await nodes(t)
+    const ground = await open(a)
+    const old = await come(a)
+    const young = await come(b)
+    await ask(ground, 'emit', 'copter1', 'one')
+    young.answer((await young.todo(1))[0]!)
+    await young.read()
+    b.pause()
+    await ask(ground, 'emit', 'copter1', 'two')
+    assert.equal((await old.todo(1))[0]!.action, 'two')
+    b.resume()
+    old.answer(old.tasks[0]!)
+    await ask(ground, 'emit', 'copter1', 'three')
+    await old.todo(2)
+    await young.read()
+    assert.deepEqual(
+      [names(old), names(young)],
+      [
+        [
+          ['two', false],
+          ['three', false],
+        ],
+        [['one', false]],
+      ],
+    )
+    await old.drop()
+    await ask(ground, 'emit', 'copter1', 'four')
+    await until(() => young.tasks.some(({ action }) => action === 'four'), 'the last connection to be active')
+  })
+
+  it('another server with the same Redis has other peers', async t => {
+    const [a] = await nodes(t)
+    const [other] = await nodes(t)
+    const [ground, copter, stranger] = [await open(a), await come(a), await come(other)]
+    await ask(ground, 'emit', 'copter1', 'one')
+    await copter.todo(1)
+    const all = ask(ground, 'all', 'copter*', 20_000)
+    copter.answer((await copter.todo(2))[1]!, 12)
+    assert.deepEqual(await all, [['near', 'copter1', 12]])
+    await stranger.read()
+    assert.deepEqual(stranger.tasks, [])
   })
 })

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import type { Client } from 'filtered-websocket'
+import { BoundedMap, CALL_TIMEOUT, CallFailed, type CallOptions, type NodeCalls } from 'filtered-websocket/kit'
+import { type Answer, askClients, type Question } from '../rpc/ask-clients.ts'
+import type { Session } from '../rpc/session.ts'
+import { AnswerLog, type AnswerPage, type Item } from './answer-log.ts'
+import { ASK_AGAIN_MS, mayAskAgain } from './peer-calls.ts'
+
+/** Calls of other nodes whose answers this node keeps until they are read; the oldest ends. */
+const MAX_LOGS = 1000
+
+/** Asks the clients of a node, and for the first page of the log. */
+export interface ScatterQuestion extends Question {
+  /** Id of the log. */
+  readonly log: string
+  readonly pattern: string
+  /** Milliseconds for the answers of the clients. */
+  readonly ms: number
+}
+
+/** Asks for the page of a log behind the items that were read. */
+export interface PageQuestion {
+  readonly log: string
+  readonly read: number
+}
+
+export interface ScatterHost {
+  readonly nodes: NodeCalls
+  /** Of the clients of this node. */
+  readonly sessions: ReadonlyMap<Client, Session>
+  failed(error: unknown): void
+}
+
+/** Scatter-gather calls: each node asks its own clients, and the caller reads their answers in pages. */
+export class ScatterCalls {
+  readonly #host: ScatterHost
+  readonly #logs = new BoundedMap<string, AnswerLog>(MAX_LOGS)
+
+  constructor(host: ScatterHost) {
+    this.#host = host
+  }
+
+  /** Never rejects: a client without an answer has an error. */
+  async call(pattern: string, question: Question, options: CallOptions = {}): Promise<readonly Answer[]> {
+    const { nodes, sessions } = this.#host
+    const first = { ...question, log: randomUUID(), pattern, ms: options.timeout ?? CALL_TIMEOUT }
+    const here = Promise.all(askClients(sessions, pattern, question, options).map(({ answer }) => answer))
+    const others = await nodes.others().catch(error => {
+      this.#host.failed(error)
+      return []
+    })
+    const elsewhere = others.map(node => this.#gather(node, first, options.signal))
+    return (await Promise.all([here, ...elsewhere])).flat()
+  }
+
+  /** Answers another node. */
+  answer(question: ScatterQuestion | PageQuestion): Promise<AnswerPage> | AnswerPage {
+    if (!('pattern' in question))
+      return this.#logs.get(question.log)?.page(question.read) ?? { items: [], isLast: true }
+    return this.#logs.use(question.log, () => this.#ask(question)).page(0)
+  }
+
+  #ask({ log, pattern, ms, ...question }: ScatterQuestion): AnswerLog {
+    setTimeout(() => this.#logs.delete(log), ms + ASK_AGAIN_MS).unref()
+    return new AnswerLog(question.name, askClients(this.#host.sessions, pattern, question, { timeout: ms }))
+  }
+
+  /** The answers of the clients of another node. Never rejects. */
+  async #gather(node: string, first: ScatterQuestion, signal: AbortSignal | undefined): Promise<readonly Answer[]> {
+    const ids: string[] = []
+    const answers: (Answer | undefined)[] = []
+    const deadline = performance.now() + first.ms
+    let [read, isLast, code] = [0, false, 'gone']
+    while (!isLast) {
+      const question = read === 0 ? first : { log: first.log, read }
+      const timeout = Math.min(ASK_AGAIN_MS, Math.max(1, deadline - performance.now()))
+      try {
+        const page = (await this.#host.nodes.ask(node, question, { timeout, signal })) as AnswerPage
+        for (const text of page.items) {
+          const item = JSON.parse(text) as Item
+          if ('id' in item) ids.push(item.id)
+          else answers[item.index] = answerOf(ids[item.index]!, item)
+        }
+        read += page.items.length
+        isLast = page.isLast
+      } catch (error) {
+        code = error instanceof CallFailed ? error.code : 'timeout'
+        if (signal?.aborted || !(performance.now() < deadline) || !(await mayAskAgain(error))) break
+      }
+    }
+    const why = `: its node ${code === 'timeout' ? 'has not answered in time' : 'has ended'}`
+    return ids.map((id, i) => {
+      const error = signal?.aborted ? signal.reason : new CallFailed(code, `no answer of client ${id}${why}`)
+      return answers[i] ?? { client: undefined, id, error }
+    })
+  }
+}
+
+function answerOf(id: string, { value, error }: Exclude<Item, { id: string }>): Answer {
+  const whose = { client: undefined, id }
+  return error === undefined ? { ...whose, value } : { ...whose, error: new CallFailed(error.code, error.message) }
+}
