@@ -39,7 +39,7 @@ export class IdempotencyNode {
       ...DEFAULTS,
       prefix: PREFIX,
       server: () => server,
-      nodes: { id: this.id, isOwn: id => id === this.id, isDead: id => dead.has(id) },
+      nodes: { id: this.id, isOwn: id => id === this.id, wasAlive: id => !dead.has(id), isDead: id => dead.has(id) },
       failed: error => this.failures.push(error),
       ...options,
     })

@@ -1,7 +1,7 @@
 import type { Server } from '../../contract/client.ts'
 import type { Awaitable } from '../../contract/deadline.ts'
 import type { Retention } from '../../contract/streams.ts'
-import { IdempotencyError, type IdempotencyNodes, Sender } from './sender.ts'
+import { IdempotencyError, Sender, type SenderHost } from './sender.ts'
 
 /** Milliseconds that a record waits for the storage. */
 const WAIT_MS = 10_000
@@ -11,7 +11,7 @@ export interface IdempotencyOptions {
   /** Prefix of the topics with the records: begins with `@`, and no other topic begins with it. */
   readonly prefix: string
   server(): Pick<Server, 'append'>
-  readonly nodes: IdempotencyNodes
+  readonly nodes: SenderHost['nodes']
   /** Requests of a sender that may be unanswered. */
   readonly window: number
   /** Milliseconds that a resend is recognized after the last request of its sender. */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AppendOptions, Server } from '../../contract/client.ts'
 import type { Awaitable } from '../../contract/deadline.ts'
 import type { AppendOutcome, Attributes } from '../../contract/streams.ts'
+import type { NodeRegistry } from '../node-registry.ts'
 import { begunRecord, doneRecord, type RequestRecord, readRecord } from './record.ts'
 
 /** Milliseconds between two looks at a request that another node works on. */
@@ -15,16 +16,6 @@ const ENTRY = [{ payload: '' }]
 /** Name of the attribute with the completeness watermark. */
 const FROM = 'from'
 
-/** The nodes that share a storage; a `NodeRegistry` has these methods. */
-export interface IdempotencyNodes {
-  /** Id of this node. */
-  readonly id: string
-  /** Whether an id is the current one of this node, or an earlier one. */
-  isOwn(id: string): boolean
-  /** Whether the work of a node has ended with it. */
-  isDead(id: string): Awaitable<boolean>
-}
-
 /** Why a request is not run: `answered`, `unavailable`, `gone` or `busy`. */
 export class IdempotencyError extends Error {
   readonly code: 'answered' | 'unavailable' | 'gone' | 'busy'
@@ -37,7 +28,7 @@ export class IdempotencyError extends Error {
 
 export interface SenderHost {
   readonly window: number
-  readonly nodes: IdempotencyNodes
+  readonly nodes: Pick<NodeRegistry, 'id' | 'isOwn' | 'wasAlive' | 'isDead'>
   server(): Pick<Server, 'append'>
   /** The records of the sender have changed by so many bytes. */
   counted(bytes: number): void
@@ -177,7 +168,7 @@ export class Sender {
       const isSame = found?.n === n
       if (isSame && found.node === undefined) return { outcome: await this.#outcomeIn(slot, found) }
       // What this node has begun is not under way, or this call would share its outcome.
-      if (isSame && !nodes.isOwn(found.node!) && !(await nodes.isDead(found.node!))) {
+      if (isSame && !nodes.isOwn(found.node!) && (nodes.wasAlive(found.node!) || !nodes.isDead(found.node!))) {
         if (this.connections === 0)
           throw new IdempotencyError('gone', `the sender has disconnected while another node runs request ${n}`)
         await sleep(PAUSE_MS)
