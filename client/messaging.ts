@@ -46,8 +46,7 @@ export function connectMessaging(url: string | URL, options: MessagingOptions = 
 export function blobs(options: BlobOptions): () => Promise<SharedFiles> {
   let files: SharedFiles | undefined
   return async () => {
-    const { blobs: open } = await loadFiles()
-    files ??= open(options)
+    files ??= (await loadFiles()).blobs(options)
     return files
   }
 }

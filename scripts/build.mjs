@@ -31,12 +31,15 @@ await build({
     messaging: 'client/messaging.ts',
     'microphone-worklet': 'client/media/microphone-worklet.ts',
   },
-  plugins: [external(/^\.\/files\.ts$/, './messaging-files.js'), external(/^\.\/timing\.ts$/, './messaging-timing.js')],
+  plugins: [
+    external(/^\.\/files\.ts$/, './messaging-files.js'),
+    external(/^\.\/handlers\.ts$/, './messaging-handlers.js'),
+  ],
 })
 // Loaded on demand. The class of errors is that of messaging.js.
 await build({
   ...browser,
-  entryPoints: { 'messaging-files': 'client/messaging/files.ts', 'messaging-timing': 'client/messaging/timing.ts' },
+  entryPoints: { 'messaging-files': 'client/messaging/files.ts', 'messaging-handlers': 'client/messaging/handlers.ts' },
   plugins: [external(/^\.\/error\.ts$/, './messaging.js')],
 })
 chmodSync(join(unfinished, 'bin/fws-server.js'), 0o755)

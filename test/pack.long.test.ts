@@ -159,7 +159,7 @@ describe('the package, packed and installed in an empty folder', () => {
         file => file.endsWith('.js') && file.startsWith('dist/') && !files.includes(file.replace(/js$/, 'd.ts')),
       ),
       // For pages; bundlers import from dist/client.
-      ['client', 'media', 'messaging-files', 'messaging-timing', 'messaging', 'microphone-worklet'].map(
+      ['client', 'media', 'messaging-files', 'messaging-handlers', 'messaging', 'microphone-worklet'].map(
         name => `dist/browser/${name}.js`,
       ),
     )

@@ -1,24 +1,23 @@
-import type { Args, Kwargs, Request } from '../../protocols/clever-show/message.ts'
+import type { Args, Kwargs } from '../../protocols/clever-show/message.ts'
 import { listeners } from '../listeners.ts'
 import type { Sendable } from '../queue.ts'
 import type { ConnectionState, SocketClass } from '../reconnecting-socket.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import type { FileData, Source } from './file-source.ts'
-import type { Action } from './format.ts'
 import type { GetFileOptions, Sink } from './get-file.ts'
 import type { CallOptions } from './outbox.ts'
-import { clockOf, schedulerOf } from './scheduler.ts'
 import type { SendFileOptions, SentFile } from './send-file.ts'
 import { type Clock, localTime } from './server-time.ts'
 import { openSession, type SessionOptions } from './session.ts'
 import type { Hash } from './sha256.ts'
 import type { Sharing } from './shared-files.ts'
-import { type Delivery, type Result, taskQueueOf } from './task-queue.ts'
+import type { Accept, Delivery, Handler } from './task-queue.ts'
 import type { TransferContext, TransferOptions } from './transfer.ts'
 
-/** For requests that are made again on each connection. */
-const INTERNAL = { timeout: 5000, resends: false }
+/** Bytes of the messages of the server that wait for the module of handlers; each counts as more, which bounds their number. */
+const MAX_WAITING = 16 * 1024 * 1024
+const OVERHEAD = 16_384
 
 /** Processes an action. The next action waits for the promise; the value is ignored. */
 export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
@@ -100,6 +99,9 @@ export interface MessagingConnection {
   close(code?: number, reason?: string): void
 }
 
+/** Handlers of the server's messages, and its clock, which browsers load on demand. */
+const loadHandlers = () => import('./handlers.ts')
+
 /**
  * @param classFor - socket class for a URL.
  * @param hash - makes a SHA-256. Default: an implementation in JavaScript.
@@ -110,78 +112,82 @@ export function messagingOf(
   classFor: (url: string) => SocketClass | undefined,
   hash?: () => Hash,
 ): MessagingConnection {
-  const { add: on, emit } = listeners<MessagingEvents>()
-  const onError = (name: string, error: unknown) => emit('failed', { name, error })
-  const clock = clockOf(internalCall)
-  const scheduler = schedulerOf(clock)
-  const tasks = taskQueueOf(response => session.respond(response), onError, scheduler, onFile)
-  const session = openSession(url, options, classFor, emit, tasks.accept, scheduler.stop)
+  const events = listeners<MessagingEvents>()
+  const handlers = {
+    message: new Map<string, Set<Handler>>(),
+    request: new Map<string, Set<Handler>>(),
+    topic: new Map<string, Set<Handler>>(),
+  }
+  const clock = {
+    offset: 0,
+    error: Infinity,
+    now: () => localTime() + clock.offset,
+    sync: async () => (await load()).sync(),
+  }
+  let loaded: ReturnType<Awaited<ReturnType<typeof loadHandlers>>['handlersOf']> | undefined
+  /** Messages of the server that wait for the module of handlers, and their bytes. */
+  const waiting: Parameters<Accept>[] = []
+  let bytes = 0
+
+  async function load() {
+    const { handlersOf } = await loadHandlers()
+    loaded ??= handlersOf({ session, events, handlers, clock, files: options.files, add })
+    bytes = 0
+    for (const message of waiting.splice(0)) loaded.accept(...message)
+    return loaded
+  }
+
+  const accept: Accept = (...message) => {
+    if (loaded) return loaded.accept(...message)
+    const [, size, onUnreadable] = message
+    if (bytes + size > MAX_WAITING) return onUnreadable(new MessagingError('busy', 'too many messages'))
+    waiting.push(message)
+    bytes += size + OVERHEAD
+    load().catch(onUnreadable)
+  }
+
+  const session = openSession(url, options, classFor, events.emit, accept, () => {
+    waiting.length = 0
+    loaded?.stop()
+  })
   const { outbox, loadFiles } = session
-  const context: TransferContext = Object.assign(session, { hash })
 
-  function internalCall(name: string, args: Args): Promise<unknown> {
-    return outbox.value('request', name, args, {}, INTERNAL)
+  function add(kind: keyof typeof handlers, name: string, handler: Handler): () => void {
+    const named = handlers[kind]
+    const set = named.get(name) ?? new Set()
+    named.set(name, set.add(handler))
+    return () => {
+      if (set.delete(handler) && set.size === 0) named.delete(name)
+    }
   }
 
-  async function onFile(message: Action | Request): Promise<Result> {
-    if (!options.files) throw new MessagingError('off', 'this client shares no files')
-    return (await loadFiles()).respondToFile(options.files, message)
-  }
-
-  function add(kind: 'message' | 'request', name: string, handler: ActionHandler): () => void {
+  const addOwn = (kind: 'message' | 'request') => (name: string, handler: ActionHandler) => {
     if (/^(fws\.|filetransfer$)/.test(name)) throw new TypeError(`the name "${name}" is reserved`)
-    return tasks.add(kind, name, handler)
+    // Saves time for the first message.
+    load().catch(() => {})
+    return add(kind, name, handler)
   }
-
-  tasks.add('request', 'id', () => session.id)
-  tasks.add('request', 'time', localTime)
-  tasks.add('request', 'fws.clock', () => [localTime(), localTime()])
-  add('message', 'message', ([text]) => {
-    if (typeof text === 'string') emit('message', text)
-  })
-  // Saves time for the first file. After a failure the first file loads it again.
-  if (options.files) loadFiles().catch(() => {})
-  on('open', () => {
-    if (!session.isRegistered()) return
-    for (const topic of tasks.topics.keys())
-      internalCall('fws.subscribe', [topic]).catch(error => onError(topic, error))
-    if (clock.error < Infinity) clock.sync().catch(error => onError('time', error))
-  })
 
   return Object.assign(session, {
+    hash,
     clock,
-    on,
-    action: (name, handler) => add('message', name, handler),
-    request: (name, handler) => add('request', name, handler),
-    call: (name, args, kwargs, settings) => outbox.value('request', name, args, kwargs, settings),
-    async deliver(name, args, kwargs, settings) {
-      await outbox.value('message', name, args, kwargs, { timeout: 60_000, ...settings })
-    },
+    on: events.add,
+    action: addOwn('message'),
+    request: addOwn('request'),
+    call: outbox.call.bind(undefined, 'request'),
+    deliver: (name, args, kwargs, settings) =>
+      outbox.call('message', name, args, kwargs, { timeout: 60_000, ...settings }) as Promise<void>,
     emit: (name, args, kwargs) => session.hasRoom() && outbox.emit(name, args, kwargs),
     send: data =>
       session.hasRoom() &&
       (typeof data === 'string' ? outbox.emit('message', [data], {}, data) : session.sendPlain(data)),
-    async subscribe(topic, handler) {
-      const remove = tasks.add('topic', topic, handler)
-      try {
-        await internalCall('fws.subscribe', [topic])
-      } catch (error) {
-        if (!/gone|timeout/.test((error as MessagingError).code)) {
-          remove()
-          throw error
-        }
-      }
-      return () => {
-        remove()
-        if (!tasks.topics.has(topic)) internalCall('fws.unsubscribe', [topic]).catch(() => {})
-      }
-    },
+    subscribe: async (topic, handler) => (await load()).subscribe(topic, handler),
     async sendFile(data, filepath, settings = {}) {
       // Together, so that a rejection of the data during the load is handled.
       const [files, source] = await Promise.all([loadFiles(), data])
-      return files.sendFile(context, source, filepath, settings)
+      return files.sendFile(session, source, filepath, settings)
     },
     getFile: async (filepath: string, settings: GetFileOptions<unknown> = {}) =>
-      (await loadFiles()).getFile(context, filepath, settings) as never,
-  } satisfies Omit<MessagingConnection, keyof typeof session>)
+      (await loadFiles()).getFile(session, filepath, settings) as never,
+  } satisfies Omit<MessagingConnection, keyof typeof session> & Pick<TransferContext, 'hash'>)
 }

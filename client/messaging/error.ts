@@ -1,19 +1,15 @@
 import type { Failure } from '../../protocols/clever-show/message.ts'
+import { CallFailed } from '../../src/kit/pending-calls.ts'
 
 /** A call or a transfer failed. */
-export class MessagingError extends Error {
+export class MessagingError extends CallFailed {
   override readonly name = 'MessagingError'
   /**
    * Of this client: `timeout`; `gone` (no connection); `full` (the queue is full); `none` (the server has no filter
    * `messaging`); for files also `failed` (invalid response), `changed`, `corrupt`, `offset`, `path` and `too-large`. Other
    * codes come from the server.
    */
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
+  declare readonly code: string
 }
 
 /** The error of a response, if it has one. */

@@ -6,6 +6,8 @@ export type Action = format.Action<Bytes>
 export type Response = format.Response<Bytes>
 export type Received = format.Messaging<Bytes>
 
+/** Subprotocol that a server without the filter selects. */
+export const PLAIN = 'messaging'
 /** Bytes of a content, in both directions. */
 export const MAX_CONTENT = 16 * 1024 * 1024
 

@@ -21,20 +21,21 @@ export interface SendOptions extends CallOptions {
   readonly fields?: Kwargs
   /** Content instead of args and kwargs. Not counted: the caller MUST bound it by waiting for responses. */
   readonly bytes?: Uint8Array
+  /** Settles with the whole response. Default: with its value. */
+  readonly isWhole?: boolean
 }
 
 /** A message that is unsent, or waits for its response. */
 export interface Entry extends Outgoing, PendingCall {
   /** Unique; `undefined`: it has no response. */
-  readonly id: string | undefined
+  readonly id?: string
   /** Number among the messages that are sent again, from 1; 0 for others. */
   readonly seq: number
   /** Form for a server without the filter. Default: the action as JSON. */
   readonly plain?: string | undefined
   /** Bytes that count. */
   readonly size: number
-  /** The caller gets the whole response in place of its value. */
-  readonly isWhole?: boolean
+  readonly isWhole?: boolean | undefined
   /** On this connection or an earlier one. */
   isSent?: true
 }
@@ -103,8 +104,8 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
    *
    * @param newWindow - responses that the server stores; the first and the last pending message are at most so far apart.
    */
-  function flush(newWindow = window): void {
-    window = newWindow
+  function flush(newWindow?: number): void {
+    if (newWindow! > 0) window = newWindow!
     // The loop below goes on with what was added or became possible meanwhile.
     if (isFlushing) return
     isFlushing = true
@@ -121,13 +122,17 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
     isFlushing = false
   }
 
-  function start(
+  /**
+   * Sends an action or a request. Settles with the value of its response; an action is answered when it is done.
+   *
+   * @throws (rejects) MessagingError; the signal's reason.
+   */
+  function call(
     type: 'message' | 'request',
     name: string,
     args?: Args,
     kwargs?: Kwargs,
-    { timeout = 10_000, signal, resends = true, fields, bytes: file }: SendOptions = {},
-    isWhole = false,
+    { timeout = 10_000, signal, resends = true, fields, bytes: file, isWhole }: SendOptions = {},
   ): Promise<unknown> {
     const seq = resends ? lastSeq + 1 : 0
     const id = epoch + (resends ? `.${seq}` : `-${++otherCount}`)
@@ -139,26 +144,15 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
     }
     const size = file ? 0 : sizeOf(content)
     const entry: Entry = { callee: 'the server', type, name, id, fields, content, seq, size, isWhole }
-    const options = { timeout: Math.min(Math.max(timeout, 1), MAX_TIMEOUT), signal }
+    const options = { timeout: Math.min(timeout, MAX_TIMEOUT), signal }
     return calls.start(id, entry, () => add(entry), options)
   }
 
   return {
     /** Number of unsent messages. */
     unsent: () => unsent.size,
+    call,
     flush,
-
-    /**
-     * Sends an action or a request. Settles with the value of its response; an action is answered when it is done.
-     *
-     * @throws (rejects) MessagingError; the signal's reason.
-     */
-    value: (type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: SendOptions) =>
-      start(type, name, args, kwargs, options),
-
-    /** As `value`, but settles with the response. */
-    call: (type: 'message' | 'request', name: string, args?: Args, kwargs?: Kwargs, options?: SendOptions) =>
-      start(type, name, args, kwargs, options, true) as Promise<Response>,
 
     /** Sends an action without a response. @returns `false`: the queue is full, or closed. */
     emit(name: string, args?: Args, kwargs?: Kwargs, plain?: string): boolean {
@@ -167,7 +161,6 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
         callee: '',
         type: 'message',
         name,
-        id: undefined,
         content,
         seq: 0,
         size: sizeOf(content),
@@ -183,10 +176,10 @@ export function outboxOf(maxMessages: number, maxBytes: number, epoch: string, s
     },
 
     /** Settles the call of a response; late responses are ignored. */
-    settle(response: Response): void {
+    settle(name: string, response: Response): void {
       const id = `${response.id}`
       const call = calls.get(id)
-      if (call?.name !== response.name) return
+      if (call?.name !== name) return
       const error = errorIn(response)
       if (error) calls.reject(id, error)
       else calls.resolve(id, call.isWhole ? response : response.value)

@@ -1,6 +1,5 @@
-import { readObject } from '../../protocols/clever-show/json.ts'
-import { actionOf, type Kwargs, type Request } from '../../protocols/clever-show/message.ts'
-import { messageIn, textOf, type Written } from '../../protocols/clever-show/text.ts'
+import type { Kwargs } from '../../protocols/clever-show/message.ts'
+import { textOf, type Written } from '../../protocols/clever-show/text.ts'
 import { type Sendable, sizeOf } from '../queue.ts'
 import {
   type ConnectionState,
@@ -11,11 +10,12 @@ import {
 } from '../reconnecting-socket.ts'
 import { errorIn, goneError, MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
-import { type Action, contentOf, type Outgoing, type Received, type Unread } from './format.ts'
+import { contentOf, type Outgoing, PLAIN, type Response, type Unread } from './format.ts'
 import { type Entry, outboxOf } from './outbox.ts'
+import type { Accept } from './task-queue.ts'
 
-/** Subprotocol of JSON strings, with frames for files. */
-const JSON_STRINGS = 'messaging-json'
+/** Subprotocols: the second one is for JSON strings, and frames for files. */
+const OFFERED = [PLAIN, 'messaging-json']
 /** Of sockets that write and read messages themselves, as TCP. */
 export const FRAMES = 'messaging-frames'
 /** Name and id of the request that registers a client. */
@@ -54,7 +54,6 @@ export const loadFiles = () => import('./files.ts')
  * A registration at the server that survives reconnects. Messages that need a response are not lost.
  *
  * @param classFor - socket class for a URL.
- * @param accept - called with actions and requests of the server.
  * @param onClose - called once, when the session is closed.
  */
 export function openSession(
@@ -62,7 +61,7 @@ export function openSession(
   options: SessionOptions,
   classFor: (url: string) => SocketClass | undefined,
   emit: <E extends keyof MessagingEvents>(type: E, event: MessagingEvents[E]) => void,
-  accept: (message: Action | Request, size: number) => void,
+  accept: Accept,
   onClose: () => void,
 ) {
   const epoch = randomId()
@@ -92,7 +91,7 @@ export function openSession(
   function register(event: MessagingEvents['open']): void {
     opened = event
     protocol = event.protocol
-    if (protocol !== FRAMES && protocol !== JSON_STRINGS) begin('plain')
+    if (!protocol || protocol === PLAIN) begin('plain')
     else {
       timer = isKnown ? setTimeout(reconnect, 2 * heartbeat, SILENT) : setTimeout(begin, RESUME_TIMEOUT, 'messaging')
       request(RESUME, RESUME, { id, epoch })
@@ -148,40 +147,38 @@ export function openSession(
   }
 
   function receive(data: string | ArrayBuffer | Unread): void {
-    const report = (error: unknown) => {
-      const bytes = (data as Unread).content?.slice().buffer
-      emit('unreadable', { reason: (error as Error).message, data: bytes ?? (data as string | ArrayBuffer) })
+    const size = sizeOf((data as Unread).content ?? data)
+    const onUnreadable = (error: unknown) => {
+      const received = (data as Unread).content?.slice().buffer ?? (data as string | ArrayBuffer)
+      emit('unreadable', { reason: (error as Error).message, data: received })
     }
     beats = sentBytes = 0
-    if (server === 'plain') {
-      const action = actionIn(data)
-      if (action) accept(action, sizeOf(data as string))
-      else emit('message', data as string)
-    } else if (data instanceof ArrayBuffer && !files) load().then(() => receive(data), report)
-    else {
-      try {
-        const message = read(data)
-        if (!message) return
-        if (message.type !== 'response') accept(message, sizeOf((data as Unread).content ?? data))
-        else if (message.name === RESUME) {
-          const { window } = Object(message.value)
-          const error = errorIn(message)
-          if (error && error.code !== 'off') emit('failed', { name: RESUME, error })
-          isKnown = true
-          begin('messaging', window > 0 ? window : undefined)
-        } else outbox.settle(message)
-      } catch (error) {
-        report(error)
+    try {
+      if (server === 'plain') {
+        const plain = data as string | ArrayBuffer
+        accept(({ actionIn }) => actionIn(plain) ?? void emit('message', plain), size, onUnreadable)
+      } else if (typeof data === 'string') {
+        const json = JSON.parse(data)
+        if (json.response) settle(json.response, json)
+        else accept(({ messageOf }) => messageOf(json), size, onUnreadable)
+      } else if (data instanceof ArrayBuffer && !files) load().then(() => receive(data), onUnreadable)
+      else {
+        const message = data instanceof ArrayBuffer ? files!.readFileFrame(data) : data.read()
+        if (message?.type === 'response') settle(message.name, message)
+        else if (message) accept(() => message, size, onUnreadable)
       }
+    } catch (error) {
+      onUnreadable(error)
     }
   }
 
-  function read(data: string | ArrayBuffer | Unread): Received | undefined {
-    if (typeof data === 'string') return messageIn(readObject(data, JSON.parse, 'a message'))
-    if (!(data instanceof ArrayBuffer)) return data.read()
-    const { header, content } = files!.readFileFrame(data)
-    const json = { response: header.requested_value, ...header, id: header.request_id }
-    return { ...messageIn(json)!, content, header } as Action
+  function settle(name: string, response: Response): void {
+    if (name === RESUME) {
+      const error = errorIn(response)
+      if (error && error.code !== 'off') emit('failed', { name, error })
+      isKnown = true
+      begin('messaging', (response.value as { window?: number } | null)?.window)
+    } else outbox.settle(name, response)
   }
 
   function disconnected(): void {
@@ -198,8 +195,7 @@ export function openSession(
   }
 
   function open(): void {
-    // A server without the filter accepts the first subprotocol.
-    const settings = { ...options, protocols: ['messaging', JSON_STRINGS], WebSocket: classFor(url) }
+    const settings = { ...options, protocols: OFFERED, WebSocket: classFor(url) }
     const own = reconnectingSocket(url, settings, (type, event) => {
       if (own !== socket) return
       if (type === 'open') return register(event as MessagingEvents['open'])
@@ -228,8 +224,6 @@ export function openSession(
     /** Whether the platform's buffer has room for messages without a response. */
     hasRoom: () => socket.bufferedAmount <= maxQueuedBytes + MIB,
     loadFiles: load,
-    /** Whether the server has the filter. */
-    isRegistered: () => server === 'messaging',
     /** Sends a response; the server may ask before it has answered the registration. */
     respond: (response: Outgoing) => server !== 'plain' && write(response),
     /** Sends bytes to a server without the filter. @returns `false`: it cannot be sent. */
@@ -250,14 +244,4 @@ export function openSession(
 /** Cannot be guessed. */
 function randomId(): string {
   return crypto.getRandomValues(new Uint32Array(3)).join('')
-}
-
-/** A string that is an action, without its id as it cannot be answered. */
-function actionIn(data: unknown): Action | undefined {
-  try {
-    const json = readObject(data as string, JSON.parse, '')
-    return actionOf(json, 'action', json, undefined)
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,6 @@
-// Measurement of the clock, and timed actions. Browsers load them on demand, as messaging-timing.js.
 import { type Measured, measured, medianOf, SAMPLES } from '../../protocols/clever-show/clock.ts'
 import { MessagingError } from './error.ts'
+import { overload } from './overload.ts'
 import { type Call, type Clock, type Job, localTime } from './server-time.ts'
 
 /** Seconds of busy waiting before a start time, as timers are late by about a millisecond. */
@@ -22,15 +22,25 @@ export async function measure(call: Call): Promise<Measured> {
   return median
 }
 
-/**
- * Runs jobs at their start times within about a millisecond; late ones at once.
- *
- * @param jobs - by start time; a job is removed when it runs.
- * @returns a function to call after a change of `jobs`.
- */
-export function jobRunner(clock: Clock, jobs: Job[]): () => Promise<void> {
+export type Scheduler = ReturnType<typeof schedulerOf>
+
+/** Runs jobs at their start times within about a millisecond; late ones at once. */
+export function schedulerOf(clock: Clock) {
+  /** By start time. */
+  const jobs: Job[] = []
   let syncing: Promise<void> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
+  let isStopped = false
+
+  async function start(): Promise<void> {
+    if (clock.error === Infinity) {
+      // Without a measurement the jobs run by the local clock.
+      syncing ??= clock.sync().catch(() => {})
+      await syncing
+      syncing = undefined
+    }
+    runDue()
+  }
 
   function runDue(): void {
     clearTimeout(timer)
@@ -46,13 +56,26 @@ export function jobRunner(clock: Clock, jobs: Job[]): () => Promise<void> {
     }
   }
 
-  return async () => {
-    if (jobs.length > 0 && clock.error === Infinity) {
-      // Without a measurement the jobs run by the local clock.
-      syncing ??= clock.sync().catch(() => {})
-      await syncing
-      syncing = undefined
-    }
-    runDue()
+  return {
+    /** Above the limit of pending messages, the job with the latest start time gets the error. */
+    add(job: Job): void {
+      if (isStopped) return
+      jobs.push(job)
+      jobs.sort((a, b) => a.at - b.at)
+      let bytes = 0
+      for (const { size } of jobs) bytes += size
+      for (let error = overload(jobs.length, bytes); error; error = overload(jobs.length, bytes)) {
+        const last = jobs.pop()!
+        bytes -= last.size
+        last.run(error)
+      }
+      void start()
+    },
+    /** Drops all jobs, also later ones. */
+    stop(): void {
+      isStopped = true
+      jobs.length = 0
+      clearTimeout(timer)
+    },
   }
 }

@@ -47,8 +47,14 @@ export async function withRetries(
     kwargs: Kwargs,
     more?: SendOptions,
   ): Promise<Response> {
-    const settings = { ...more, ...(signal && { signal }), timeout: deadline - Date.now(), resends: false }
-    const response = await context.outbox.call(type, name, [], kwargs, settings)
+    const settings = {
+      ...more,
+      isWhole: true,
+      ...(signal && { signal }),
+      timeout: Math.max(1, deadline - Date.now()),
+      resends: false,
+    }
+    const response = (await context.outbox.call(type, name, [], kwargs, settings)) as Response
     // Requests without a file are no progress, as a server that fails at each part answers them too.
     if (type === 'message' || response.content) deadline = Date.now() + timeout
     return response

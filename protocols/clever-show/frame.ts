@@ -12,7 +12,7 @@ export const LENGTH_BYTES = 2
 const MAX_HEADER = 0xffff
 const OPENING_BRACE = 0x7b
 const STRINGS = ['byteorder', 'content-type', 'content-encoding', 'message-type']
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export type Fields = Readonly<Record<string, unknown>>
 /** The answer has the same id: a number or a string, as the peer has sent it. */

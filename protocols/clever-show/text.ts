@@ -5,14 +5,11 @@ import { type Action, actionOf, failureOf, idOf, type Messaging, nameIn, request
 
 /** The beginning of each message in this form; other strings are not parsed. With at most 64 spaces it is bounded by 150 characters. */
 const BEGINNING = /^\s{0,64}\{\s{0,64}"(?:action|request|response|id|args|kwargs|value|error|resend|at|topic)"/
-const COMMON = ['id', 'args', 'kwargs', 'resend']
 const ALLOWED = {
-  action: new Set(['action', 'at', 'topic', ...COMMON]),
-  request: new Set(['request', ...COMMON]),
+  action: new Set(['action', 'id', 'args', 'kwargs', 'resend', 'at', 'topic']),
+  request: new Set(['request', 'id', 'args', 'kwargs', 'resend']),
   response: new Set(['response', 'id', 'value', 'error']),
 }
-/** The field that contains the name of a message. */
-const NAME = { message: 'action', request: 'request', response: 'response' } as const
 
 /**
  * Reads a message as a JSON string, the form for browsers:
@@ -72,7 +69,7 @@ export function writeText(message: Messaging<unknown>): string | undefined {
 
 /** A message whose content is written. */
 export interface Written {
-  readonly type: keyof typeof NAME
+  readonly type: 'message' | 'request' | 'response'
   readonly name: string
   readonly id?: Id | undefined
   /** Further fields of the message. */
@@ -83,9 +80,8 @@ export interface Written {
 
 /** Writes a message as a JSON string. */
 export function textOf({ type, name, id, fields, content }: Written): string {
-  let text = `{"${NAME[type]}":${JSON.stringify(name)},`
+  let text = `{"${type === 'message' ? 'action' : type}":${JSON.stringify(name)},`
   if (id !== undefined) text += `"id":${JSON.stringify(id)},`
-  if (fields === undefined) return text + content.slice(1)
   text += content.slice(1, -1)
   for (const field in fields) if (fields[field] !== undefined) text += `,"${field}":${JSON.stringify(fields[field])}`
   return `${text}}`

@@ -65,23 +65,25 @@ export interface PendingCallsOptions<C> {
 export class PendingCalls<C extends PendingCall = PendingCall> {
   readonly #max: number
   readonly #limit: string
-  readonly #options: PendingCallsOptions<C>
+  readonly #Failed: NonNullable<PendingCallsOptions<C>['Failed']>
+  readonly #onSettled: PendingCallsOptions<C>['onSettled']
   #entries = new Map<string, Entry<C>>()
   /** Calls that were settled since the Map was made. */
   #settled = 0
   /** Of all calls: a timer for each call costs a fifth of the time of a call. */
   #timer: ReturnType<typeof setTimeout> | undefined
   /** When the timer fires: at the earliest deadline, or before it. */
-  #wakeAt = Number.POSITIVE_INFINITY
+  #wakeAt = Infinity
 
   /**
    * @param max - calls that may wait.
    * @param limit - the name of that limit, for errors.
    */
-  constructor(max: number, limit: string, options: PendingCallsOptions<C> = {}) {
+  constructor(max: number, limit: string, { Failed = CallFailed, onSettled }: PendingCallsOptions<C> = {}) {
     this.#max = max
     this.#limit = limit
-    this.#options = options
+    this.#Failed = Failed
+    this.#onSettled = onSettled
   }
 
   get size(): number {
@@ -118,7 +120,7 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
         throw new RangeError(`the timeout of a call is 1 to ${MAX_TIMEOUT} milliseconds, received ${timeout}`)
       if (this.#entries.has(id)) throw new TypeError(`the id ${JSON.stringify(id)} belongs to a call that waits`)
       if (this.#entries.size >= this.#max)
-        throw this.#failed('busy', `${this.#max} calls wait for answers, ${this.#limit} allows no more`)
+        throw new this.#Failed('busy', `${this.#max} calls wait for answers, ${this.#limit} allows no more`)
       const deadline = performance.now() + timeout
       this.#entries.set(id, { call, timeout, deadline, resolve, reject, stop: signal && this.#listen(id, signal) })
       this.#wake(deadline)
@@ -160,21 +162,14 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
 
   #rejectLate(): void {
     const now = performance.now()
-    this.#wakeAt = Number.POSITIVE_INFINITY
-    let next = this.#wakeAt
+    this.#wakeAt = Infinity
     for (const [id, { call, deadline, timeout }] of this.#entries) {
-      if (deadline > now) next = Math.min(next, deadline)
+      if (deadline > now) this.#wake(deadline)
       else {
         const message = `${call.callee} has not answered ${JSON.stringify(call.name)} within ${timeout} ms`
-        this.reject(id, this.#failed('timeout', message))
+        this.reject(id, new this.#Failed('timeout', message))
       }
     }
-    this.#wake(next)
-  }
-
-  #failed(code: string, message: string): Error {
-    const { Failed = CallFailed } = this.#options
-    return new Failed(code, message)
   }
 
   #take(id: string): Entry<C> | undefined {
@@ -183,15 +178,15 @@ export class PendingCalls<C extends PendingCall = PendingCall> {
     entry.stop?.()
     this.#entries.delete(id)
     // V8 keeps the outgrown tables of a Map, and the entries that they had, until a full collection.
-    if (++this.#settled >= Math.max(RENEWAL, 4 * this.#entries.size)) {
+    if (++this.#settled >= RENEWAL + 4 * this.#entries.size) {
       this.#settled = 0
       this.#entries = new Map(this.#entries)
     }
     if (this.#entries.size === 0) {
       clearTimeout(this.#timer)
-      this.#wakeAt = Number.POSITIVE_INFINITY
+      this.#wakeAt = Infinity
     }
-    this.#options.onSettled?.(entry.call)
+    this.#onSettled?.(entry.call)
     return entry
   }
 }

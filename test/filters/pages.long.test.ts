@@ -480,9 +480,9 @@ describe('pages', () => {
     for (const [name, bytes, ...others] of [
       ['client', 6000],
       ['media', 20_000],
-      ['messaging', 15_400, './messaging-timing.js', './messaging-files.js'],
-      ['messaging-files', 12_000, './messaging.js'],
-      ['messaging-timing', 1000, './messaging.js'],
+      ['messaging', 10_000, './messaging-files.js', './messaging-handlers.js'],
+      ['messaging-files', 12_200, './messaging.js'],
+      ['messaging-handlers', 6500, './messaging.js'],
     ] as const) {
       const { body } = await get(http, `/fws/${name}.js`)
       const imported = [...body.matchAll(/\b(?:from|import)\s*\(?["']([^"']+)/g)].map(([, path]) => path)

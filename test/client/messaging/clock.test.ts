@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { clockOf, schedulerOf } from '../../../client/messaging/scheduler.ts'
+import { schedulerOf } from '../../../client/messaging/timing.ts'
 import type { Messaging } from '../../../filters/messaging/wire/message.ts'
 import { type GroundOptions, ground, type Line } from '../../support/ground.ts'
 import { failing, follow, responseTo } from '../../support/messaging-client.ts'
@@ -132,10 +132,11 @@ describe('an action with a start time', () => {
     const started = new Promise<void>(resolve => {
       start = resolve
     })
-    const clock = clockOf(() => {
+    const sync = async () => {
       start()
-      return response
-    })
+      await response
+    }
+    const clock = { offset: 0, error: Number.POSITIVE_INFINITY, now: () => Date.now() / 1000, sync }
     const scheduler = schedulerOf(clock)
     let isDone = false
     scheduler.add({

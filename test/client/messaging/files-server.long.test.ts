@@ -255,7 +255,7 @@ it('a page sends and receives files as Blobs, in transfers of both sides', { ski
     ground.close()
     return seen
   })()`)
-  assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-files.js'])
+  assert.deepEqual(loaded, ['/', '/fws/messaging.js', '/fws/messaging-files.js', '/fws/messaging-handlers.js'])
   const bytes = offsetBytes(LARGE)
   const sent = { bytes: LARGE, sha256: sha256(bytes) }
   assert.deepEqual(seen, { sent, got: true, refused: 'path', pushed: 'pushed.bin', isPushed: true })
