@@ -5,6 +5,7 @@ import { IdempotencyError, Sender, type SenderHost } from './sender.ts'
 
 /** Milliseconds that a record waits for the storage. */
 const WAIT_MS = 10_000
+/** Default of `maxPerId`. */
 const MAX_PER_ID = 8
 
 export interface IdempotencyOptions {
@@ -29,17 +30,21 @@ export interface IdempotencyOptions {
 /**
  * Records of requests, so that one that is sent again, to any node, is not run again.
  *
- * Before a request runs, its begin is recorded in the storage, and after it, its outcome. A resend gets the recorded outcome. It waits while another node runs the request, and runs again, with `repeated`, only if that node has died or the
- * record is lost. The filter has a `retain` handler that returns `store.retain(topic)`.
+ * Before a request runs, its begin is recorded in the storage, and after it, its outcome. A resend gets the recorded outcome. It waits while another
+ * node runs the request, and runs again, with `repeated`, only if that node has died or the record is lost.
+ *
+ * The filter has a `retain` handler that returns `store.retain(topic)`.
  *
  * @example
- * const store = new IdempotencyStore({ prefix: '@orders-done/', server: () => server, nodes, window: 1000, rememberMs: 600_000, maxBytes: 2 ** 26, maxSenders: 10_000, failed })
+ * const limits = { window: 1000, rememberMs: 600_000, maxBytes: 67_108_864, maxSenders: 10_000 }
+ * const store = new IdempotencyStore({ prefix: '@orders-done/', server: () => server, nodes, failed, ...limits })
  * const sender = store.enter('robot 7', incarnation)
  * const outcome = await sender.once(17, isResent, repeated => order(repeated))
  * sender.leave()
  */
 export class IdempotencyStore {
   readonly #options: IdempotencyOptions
+  readonly #host: SenderHost
   readonly #retention: Retention
   /** By topic. */
   readonly #senders = new Map<string, Sender>()
@@ -48,8 +53,9 @@ export class IdempotencyStore {
 
   constructor(options: IdempotencyOptions) {
     this.#options = options
+    this.#host = { ...options, counted: bytes => this.#count(bytes) }
     // Attributes are kept for 10 times the time of the entries, and at least for an hour.
-    const ttlMs = options.rememberMs / 10
+    const ttlMs = Math.ceil(options.rememberMs / 10)
     this.#retention = { size: 1, ttlMs, full: 'trim', away: 'refuse', waitMs: WAIT_MS }
   }
 
@@ -71,7 +77,7 @@ export class IdempotencyStore {
     let sender = this.#senders.get(topic)
     if (sender === undefined) {
       this.#makeRoom(id)
-      sender = new Sender(id, topic, { ...this.#options, counted: bytes => this.#count(bytes) })
+      sender = new Sender(id, topic, this.#host)
       this.#senders.set(topic, sender)
       this.#countById.set(id, this.#countOf(id) + 1)
     }

@@ -198,7 +198,7 @@ describe('a peer that comes back', () => {
     )
   })
 
-  it('may use ids of other kinds, which are not noted', async t => {
+  it('may use ids of other kinds, which are not recorded', async t => {
     let asked = 0
     const { open } = await keeping(t, api => api.request('count', () => ++asked))
     const ann = await open()
