@@ -240,7 +240,8 @@ export class Sender {
   ): Promise<void> {
     for (let pause = PAUSE_MS, tries = 0; tries < MAX_TRIES; pause *= 2, tries++) {
       await sleep(pause, undefined, { ref: false })
-      if (this.#records.get(slot) !== record) return
+      const found = this.#records.get(slot)
+      if (found !== undefined && found !== record) return
       try {
         return await this.#write(slot, begun, set)
       } catch {}
