@@ -129,7 +129,7 @@ export function writeFrame<B extends Uint8Array>(
   maxContent: number = Number.POSITIVE_INFINITY,
 ): B {
   const isJson = typeof content === 'string'
-  const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${membersOf({ request_id: id })}`
+  const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${id === undefined ? '' : `, "request_id": ${JSON.stringify(id)}`}`
   const isRequest = type === 'request'
   // A request has its name and id in the content, other messages have them in the header.
   const body = isRequest ? `{${names}, ${(content as string).slice(1)}` : isJson ? content : ''

@@ -202,7 +202,7 @@ export function cut(text: string): string {
 export function frameOf<B extends Uint8Array>(message: Messaging, bytes: Bytes<B>): B {
   const { type, name, id } = message
   if (type === 'response') {
-    const { value, error, part, content = writeJson({ value: value === undefined ? null : value }) } = message
+    const { value = null, error, part, content = `{"value": ${writeJson(value)}}` } = message
     if (error === undefined) return writeFrame(bytes, type, name, id, { ...part }, content)
     return writeFrame(bytes, type, name, id, { ...part, error }, '{"value": null}')
   }

@@ -5,6 +5,9 @@ import type { Limits } from './json.ts'
 /** Pieces after which they are joined, as each piece has an overhead. */
 const MAX_PIECES = 1024
 
+/** Bytes of a header that is kept for the next request. */
+const MAX_KEPT = 256
+
 /** A frame of a stream. A file that is streamed is not in its content. */
 export type ParsedFrame<B extends Uint8Array> = Frame<B> & { readonly bytes: B }
 
@@ -21,6 +24,9 @@ export class Parser<B extends Uint8Array> {
   #needed = LENGTH_BYTES
   #header: Header | undefined
   #headerEnd = 0
+  /** The header of the last request: it has no id, so requests with contents of one length have the same. */
+  #lastHeader: Header | undefined
+  #lastBytes = new Uint8Array()
   /** Bytes to come of a streamed file. */
   #rest = 0
 
@@ -66,7 +72,7 @@ export class Parser<B extends Uint8Array> {
       this.#headerEnd = headerEnd(bytes)
       this.#needed = this.#headerEnd
       if (bytes.length < this.#headerEnd) return undefined
-      const header = readHeader(bytes.subarray(LENGTH_BYTES, this.#headerEnd), this.#limits)
+      const header = this.#readHeader(bytes.subarray(LENGTH_BYTES, this.#headerEnd))
       if (this.#isStreamed(header)) return this.#open(bytes, header)
       this.#header = header
       this.#needed += header['content-length']
@@ -82,6 +88,17 @@ export class Parser<B extends Uint8Array> {
     this.#rest -= piece.length
     this.#keep(bytes.subarray(piece.length) as B)
     return piece
+  }
+
+  #readHeader(bytes: Uint8Array): Header {
+    if (this.#lastHeader !== undefined && isEqual(bytes, this.#lastBytes)) return this.#lastHeader
+    const header = readHeader(bytes, this.#limits)
+    if (header['message-type'] === 'request' && bytes.length <= MAX_KEPT) {
+      this.#lastHeader = header
+      // A copy, as a view would retain its chunk.
+      this.#lastBytes = new Uint8Array(bytes)
+    }
+    return header
   }
 
   /** A part is small, and is needed as a whole. */
@@ -117,4 +134,10 @@ export class Parser<B extends Uint8Array> {
     this.#joined = 0
     return this.#pieces[0]!
   }
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
+import { readFrame } from '../../../protocols/clever-show/frame.ts'
 import { type ParsedFrame, Parser } from '../../../protocols/clever-show/parser.ts'
-import { action, framed, headerOf, refusing, vector, vectors } from '../../support/messaging.ts'
+import { action, framed, headerOf, refusing, request, vector, vectors } from '../../support/messaging.ts'
 
 const MAX = 100_000_000
 
@@ -25,6 +26,11 @@ function cutAt(stream: Buffer, places: readonly number[]): Buffer[] {
   return sorted.slice(1).map((end, i) => stream.subarray(sorted[i], end))
 }
 
+function readFrameParts(bytes: Buffer) {
+  const { header, content } = readFrame(bytes, limitsOf())
+  return { header, content }
+}
+
 /** Recorded frames of clever-show. */
 const good = vectors.filter(({ header }) => header !== undefined).map(({ bytes }) => bytes)
 
@@ -43,6 +49,26 @@ describe('a stream of frames', () => {
 
   it('may arrive at once', () => {
     assert.deepEqual(parsed([Buffer.concat(good)]), good)
+  })
+
+  it('has the header of each frame, also where requests have the same one', () => {
+    const frames = [
+      request('a', '0001'),
+      request('b', '0002'),
+      action('b'),
+      request('long', '0003'),
+      request('c', '0004'),
+      framed(
+        headerOf('{"requested_value": "d", "request_id": 1}', { 'message-type': 'request', more: 1 }),
+        '{"requested_value": "d", "request_id": 1}',
+      ),
+    ]
+    const parser = new Parser<Buffer>(Buffer, limitsOf())
+    parser.push(Buffer.concat(frames))
+    for (const frame of frames) {
+      const { header, content } = parser.next()!
+      assert.deepEqual({ header, content }, readFrameParts(frame))
+    }
   })
 
   it('may be cut anywhere, any number of times', () => {
