@@ -1,5 +1,9 @@
 import type { OptionSpecs } from 'filtered-websocket'
-import { resumptionOptions } from './resumption/resumption-options.ts'
+
+interface Bounds {
+  readonly min?: number
+  readonly max?: number
+}
 
 export const options = {
   'messaging-port': {
@@ -37,43 +41,28 @@ export const options = {
     default: false,
     describe: 'Open the TCP port in spite of guards such as jwt, which cannot check its peers: they have no handshake',
   },
-  'messaging-header-timeout': {
-    type: 'number',
-    default: 10,
+  'messaging-header-timeout': seconds(10, 'Seconds for the header of a frame that has begun, and for a TLS handshake', {
     min: 0.1,
     max: 3600,
-    describe: 'Seconds for the header of a frame that has begun, and for a TLS handshake',
-  },
-  'messaging-heartbeat': {
-    type: 'number',
-    default: 30,
-    min: 0,
-    max: 86_400,
-    describe:
-      'Seconds between requests for the id of a TCP peer; one that is silent from one to the next is disconnected. 0 disables',
-  },
-  'messaging-idle': {
-    type: 'number',
-    default: 60,
-    min: 0.1,
-    max: 86_400,
-    describe: 'Seconds in which a content that has begun, and each step of a file transfer, must make progress',
-  },
-  'messaging-max-json': {
-    type: 'number',
-    default: 1_048_576,
+  }),
+  'messaging-heartbeat': seconds(
+    30,
+    'Seconds between requests for the id of a TCP peer; one that is silent from one to the next is disconnected. 0 disables',
+    { min: 0, max: 86_400 },
+  ),
+  'messaging-idle': seconds(
+    60,
+    'Seconds in which a content that has begun, and each step of a file transfer, must make progress',
+    { min: 0.1, max: 86_400 },
+  ),
+  'messaging-max-json': count(
+    1_048_576,
+    'Bytes of JSON in a message, and of all messages of a client that are being handled; a larger message closes the client with 1009',
+    { min: 1024 },
+  ),
+  'messaging-max-whole': count(16_777_216, 'Bytes of a file that is sent in one frame or held in memory', {
     min: 1024,
-    integer: true,
-    describe:
-      'Bytes of JSON in a message, and of all messages of a client that are being handled; a larger message closes the client with 1009',
-  },
-  'messaging-max-whole': {
-    type: 'number',
-    default: 16_777_216,
-    min: 1024,
-    integer: true,
-    describe: 'Bytes of a file that is sent in one frame or held in memory',
-  },
+  }),
   'messaging-action': {
     type: 'string',
     default: 'message',
@@ -84,21 +73,15 @@ export const options = {
     default: true,
     describe: 'Ask each TCP peer for its id when it connects, as clever-show does',
   },
-  'messaging-max-calls': {
-    type: 'number',
-    default: 1000,
-    min: 1,
-    max: 1_000_000,
-    integer: true,
-    describe: 'Calls to one client, and to all peers, that may wait for answers; further ones fail',
-  },
-  'messaging-max-work': {
-    type: 'number',
-    default: 100,
-    min: 1,
-    integer: true,
-    describe: 'Running requests and actions of one client; as many more wait, then the server pauses reading',
-  },
+  'messaging-max-calls': count(
+    1000,
+    'Calls to one client, and to all peers, that may wait for answers; further ones fail',
+    { max: 1_000_000 },
+  ),
+  'messaging-max-work': count(
+    100,
+    'Running requests and actions of one client; as many more wait, then the server pauses reading',
+  ),
   'messaging-topics': {
     type: 'array',
     default: [],
@@ -109,34 +92,54 @@ export const options = {
     normalize: true,
     describe: 'Folder of the files that clients may send and request. Default: none, all files are refused',
   },
-  'messaging-max-file': {
-    type: 'number',
-    default: 1_073_741_824,
-    min: 1,
-    integer: true,
-    describe: 'Bytes of one file of a client',
-  },
-  'messaging-quota': {
-    type: 'number',
-    default: 10_737_418_240,
-    min: 0,
-    integer: true,
-    describe:
-      'Bytes under --messaging-root, including other files; a file of a client that would exceed them is refused',
-  },
-  'messaging-max-transfers': {
-    type: 'number',
-    default: 64,
-    min: 1,
-    max: 10_000,
-    integer: true,
-    describe: 'Concurrent file transfers',
-  },
-  'messaging-part-age': {
-    type: 'number',
-    default: 3600,
+  'messaging-max-file': count(1_073_741_824, 'Bytes of one file of a client'),
+  'messaging-quota': count(
+    10_737_418_240,
+    'Bytes under --messaging-root, including other files; a file of a client that would exceed them is refused',
+    { min: 0 },
+  ),
+  'messaging-max-transfers': count(64, 'Concurrent file transfers', { max: 10_000 }),
+  'messaging-part-age': seconds(3600, 'Seconds that an incomplete file is kept, so that its sender can continue', {
     min: 0.1,
-    describe: 'Seconds that an incomplete file is kept, so that its sender can continue',
+  }),
+  'messaging-resume': {
+    type: 'boolean',
+    default: false,
+    describe:
+      'Keep undelivered actions and recorded results for clients that reconnect with their ids; ids are not authenticated',
   },
-  ...resumptionOptions,
+  'messaging-remember': seconds(600, 'Seconds that a resend is recognized, so that it does not run again', {
+    min: 1,
+    max: 604_800,
+  }),
+  'messaging-remember-bytes': count(
+    67_108_864,
+    'Bytes of the records of this node; beyond, those of the client that disconnected first, or of the largest, are evicted',
+    { min: 1_048_576 },
+  ),
+  'messaging-lease': seconds(
+    10,
+    'Seconds without a renewal after which a node counts as dead, and its running requests run again',
+    { min: 1, max: 3600 },
+  ),
+  'messaging-max-peers': count(
+    10_000,
+    'Recorded incarnations of reconnecting clients on this node, and reconnecting clients with queued actions of this node',
+  ),
+  'messaging-queue': count(1000, 'Queued actions of a reconnecting client that it has not answered; further ones fail'),
+  'messaging-queue-bytes': count(
+    4_194_304,
+    'Bytes of the queued actions of a reconnecting client; actions beyond them fail',
+    { min: 1024 },
+  ),
+  'messaging-queue-age': seconds(3600, 'Seconds after which a queued action is dropped', { min: 1, max: 604_800 }),
 } as const satisfies OptionSpecs
+
+/** A number of items or bytes, from 1 unless `bounds` state another minimum. */
+function count(value: number, describe: string, bounds: Bounds = {}) {
+  return { type: 'number', default: value, min: 1, ...bounds, integer: true, describe } as const
+}
+
+function seconds(value: number, describe: string, bounds: Bounds) {
+  return { type: 'number', default: value, ...bounds, describe } as const
+}
