@@ -16,7 +16,6 @@ import { answerTime } from './messaging/rpc/time.ts'
 import { offerTopics } from './messaging/rpc/topics.ts'
 import { Connection } from './messaging/transport/connection.ts'
 import { Listener } from './messaging/transport/listener.ts'
-import { pulseOf } from './messaging/transport/pulse.ts'
 import { Codecs } from './messaging/wire/codecs.ts'
 import { limitsOf } from './messaging/wire/limits.ts'
 import type { Action, Frame, Messaging } from './messaging/wire/message.ts'
@@ -85,22 +84,20 @@ export const setup = async (host: Host<typeof options>) => {
   const announce =
     listener &&
     host.use('announce').register(chosen['messaging-host'], announcement => writeAnnouncement(announcement, Buffer))
-  const heartbeat = new Heartbeat(chosen['messaging-heartbeat'] * 1000)
-  const askId = (client: Client) => void api.call(client, 'id').catch(() => {})
+  const heartbeat = new Heartbeat<Connection>(chosen['messaging-heartbeat'] * 1000)
 
   function accept(socket: Socket, server: Server): void {
     const connection = new Connection(socket, {
       limits,
       idleTimeout: chosen['messaging-idle'] * 1000,
       headerTimeout: chosen['messaging-header-timeout'] * 1000,
+      requestId: client => void api.call(client, 'id').catch(() => {}),
       onRefused: (reason, remote) => limitedLog.add('warn', { remote }, `messaging peer refused: ${reason}`),
     })
     try {
-      const client = connection.attach(server)
-      client.codec = codecs.framed
-      const pulse = pulseOf(client, socket, askId)
-      heartbeat.add(pulse)
-      socket.once('close', () => heartbeat.remove(pulse))
+      connection.attach(server).codec = codecs.framed
+      heartbeat.add(connection)
+      socket.once('close', () => heartbeat.remove(connection))
     } catch (error) {
       log.debug({ err: error, remote: connection.remote }, 'messaging peer not accepted')
       socket.destroy()

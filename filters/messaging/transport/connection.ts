@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Attached, Client, Payload, Server, Transport } from 'filtered-websocket'
-import { Watchdog } from 'filtered-websocket/kit'
+import { acceptedBytes, type Pinged, Watchdog } from 'filtered-websocket/kit'
 import type { Limits } from '../../../protocols/clever-show/json.ts'
 import { Malformed } from '../../../protocols/clever-show/malformed.ts'
 import { type ParsedFrame, Parser } from '../../../protocols/clever-show/parser.ts'
@@ -24,6 +24,8 @@ export interface ConnectionOptions {
   readonly idleTimeout: number
   /** Called when a peer is disconnected because of a frame or a timeout. */
   onRefused(reason: string, remote: string): void
+  /** Requests the id of a peer. MUST NOT throw. */
+  requestId(client: Client): void
 }
 
 /** The codec has made the frame. */
@@ -31,8 +33,13 @@ function identity(payload: Payload): Buffer {
   return typeof payload === 'string' ? Buffer.from(payload) : payload
 }
 
-/** The transport of a peer on TCP: each frame is a message. */
-export class Connection implements Transport {
+/**
+ * The transport of a peer on TCP: each frame is a message.
+ *
+ * In the heartbeat it detects peers that are lost without a FIN, such as a drone with an empty battery. TCP's keepalive does that only
+ * while no bytes are in flight; with bytes in flight TCP retries for 15 minutes.
+ */
+export class Connection implements Transport, Pinged {
   readonly name = 'messaging'
   readonly remote: string
   readonly socket: Socket
@@ -64,6 +71,27 @@ export class Connection implements Transport {
     this.#attached = server.attach(this)
     this.socket.on('data', chunk => this.#read(chunk)).once('close', () => this.#closed())
     return this.#attached.client
+  }
+
+  get bytesIn(): number {
+    return this.socket.bytesRead
+  }
+
+  get bytesOut(): number {
+    return acceptedBytes(this.socket)
+  }
+
+  /** Peers that have never sent an id may not answer requests, and are not checked. */
+  get isReadPaused(): boolean {
+    return this.socket.isPaused() || this.#attached.client.state.messaging === undefined
+  }
+
+  ping(): void {
+    this.#options.requestId(this.#attached.client)
+  }
+
+  terminate(): void {
+    this.destroy()
   }
 
   pause(): void {
