@@ -96,7 +96,7 @@ export class LocalPeer {
     this.#routes.delete(route)
   }
 
-  /** A node has died, or this one has a new id. */
+  /** Nodes may have died, or this one may have a new id. */
   nodesChanged(): void {
     if (this.#isStale(this.#active)) this.#wake()
   }
@@ -186,7 +186,7 @@ export class LocalPeer {
     if (active === undefined) return this.#connections.length > 0
     const [node] = partsOf(active)
     if (registry.isOwn(node)) return node !== registry.id || this.#connectionOf(active) === undefined
-    return registry.isDead(node)
+    return this.#connections.length > 0 && registry.isDead(node)
   }
 
   #setActive(active: string | undefined): void {

@@ -15,7 +15,8 @@ import { failureIn, type Outcome } from '../rpc/outcome.ts'
 import type { OutgoingRequest, Session } from '../rpc/session.ts'
 import { type LocalPeer, partsOf } from './local-peer.ts'
 
-/** Milliseconds after which a node is asked again, since a message between nodes may be lost. */
+/** Milliseconds after which a node is asked again, since a message between nodes may be lost: at first, and at most. */
+const ASK_FIRST_MS = 1000
 export const ASK_AGAIN_MS = 5000
 /** Milliseconds until the storage is tried again. */
 const RETRY_MS = 500
@@ -116,9 +117,9 @@ export class PeerCalls {
 
   /** Asks a connection until it has answered or ended, or another one is active. */
   async #send(call: Call, active: string): Promise<void> {
-    while (call.active === active && !call.ended.aborted) {
+    for (let wait = ASK_FIRST_MS; call.active === active && !call.ended.aborted; wait *= 2) {
       try {
-        const answer = await this.#ask(call, active)
+        const answer = await this.#ask(call, active, Math.min(wait, ASK_AGAIN_MS))
         const { value, error } = answer ?? {}
         if (error !== undefined) this.#calls.reject(call.id, new CallFailed(error.code, error.message))
         else if (answer !== null) this.#calls.resolve(call.id, value)
@@ -126,21 +127,22 @@ export class PeerCalls {
       } catch (error) {
         if (await mayAskAgain(error)) continue
         // Another connection takes over from one of a dead node.
-        if ((error as CallFailed).code !== 'gone') this.#calls.reject(call.id, error)
+        if ((error as CallFailed).code === 'gone') call.active = undefined
+        else this.#calls.reject(call.id, error)
         return
       }
     }
   }
 
   /** @throws (rejects) as `NodeCalls.ask` does. */
-  #ask(call: Call, active: string): Promise<ClientAnswer> {
+  #ask(call: Call, active: string, wait: number): Promise<ClientAnswer> {
     const { registry, nodes } = this.#host
     const [node, client] = partsOf(active)
     const ms = Math.max(1, Math.ceil(call.deadline - performance.now()))
     const question: ClientQuestion = { ...call.question, client, id: call.id, resend: call.resend, ms }
     call.resend = true
     if (registry.isOwn(node)) return this.answer(question, call.ended)
-    const options = { timeout: Math.min(ms, ASK_AGAIN_MS), signal: call.ended }
+    const options = { timeout: Math.min(ms, wait), signal: call.ended }
     return nodes.ask(node, question, options) as Promise<ClientAnswer>
   }
 }

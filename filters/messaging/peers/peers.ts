@@ -89,9 +89,9 @@ export class Peers {
     return 'client' in question ? this.#calls.answer(question) : this.#scatter.answer(question)
   }
 
-  /** A node has died, or this one has a new id. */
-  nodesChanged(): void {
-    void inSlices(this.#peers.values(), peer => peer.nodesChanged())
+  /** Nodes may have died, or this one may have a new id. */
+  nodesChanged(): Promise<void> | undefined {
+    return inSlices(this.#peers.values(), peer => peer.nodesChanged())
   }
 
   /** Removes unused peers; they are not removed at once, since the next call may come soon. */

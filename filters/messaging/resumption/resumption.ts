@@ -44,8 +44,6 @@ export class Resumption {
       sets,
       prefix: 'messaging',
       deadAfterMs: leaseMs,
-      onRenamed: () => this.peers.nodesChanged(),
-      onDied: () => this.peers.nodesChanged(),
     })
     this.#records = new IdempotencyStore({
       prefix: '@messaging-done/',
@@ -123,6 +121,9 @@ export class Resumption {
     const leaseMs = chosen['messaging-lease'] * 1000
     // The lease of the registry is half of that.
     every(leaseMs / 2 / PARTS, () => this.#registry.look().catch(this.#failed))
+    // This node may have a new id, and others may have died.
+    every(leaseMs / 2 / PARTS, () => this.#nodes.start().catch(this.#failed))
+    every(leaseMs / 2 / PARTS, () => this.peers.nodesChanged())
     every((chosen['messaging-remember'] * 1000) / PARTS, () => this.#records.sweep())
     every(SWEEP_MS, () => this.peers.sweep())
   }
