@@ -127,7 +127,7 @@ export const setup = async (host: Host<typeof options>) => {
       if (!session.settle(message)) return session.client.drop('unexpected response')
       return DROP
     }
-    // clever-show sends no such request.
+    // clever-show sends no request with this prefix.
     if (message.type === 'request' && message.name.startsWith(RESERVED)) session.supportsParts = true
     // A file waits until there is room for it, since its bytes arrive meanwhile.
     const isFile = message.type === 'message' && message.content !== undefined

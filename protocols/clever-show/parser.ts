@@ -5,7 +5,7 @@ import type { Limits } from './json.ts'
 /** Pieces after which they are joined, as each piece has an overhead. */
 const MAX_PIECES = 1024
 
-/** Bytes of a header that is kept for the next request. */
+/** Bytes of a header that is stored for the next request. */
 const MAX_KEPT = 256
 
 /** A frame of a stream. A file that is streamed is not in its content. */
