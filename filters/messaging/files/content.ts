@@ -6,7 +6,7 @@ import { ContentStream } from '../wire/content-stream.ts'
 export type Content = Buffer | ContentStream
 
 /**
- * Writes a whole file to a part as its bytes arrive. After an error the part does not exist.
+ * Writes a file to a part as its bytes arrive. After an error the part does not exist.
  *
  * @returns the file, which the caller commits or ends.
  * @throws (rejects) FileError; LimitError; errors of the system
@@ -33,7 +33,7 @@ export async function receive(
   }
 }
 
-/** The whole content. @throws (rejects) FileError `too-large`, `gone` */
+/** All bytes. @throws (rejects) FileError `too-large`, `gone` */
 export async function gather(content: Content, max: number): Promise<Buffer> {
   const size = sizeOf(content)
   if (size > max) {

@@ -4,10 +4,10 @@ import { isCount, MAX_PART } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Kwargs, Response } from '../wire/message.ts'
 import type { FileHandlers, FileNotice } from './file-handlers.ts'
-import { checkWhole, drainTimeout, ownerOf, type Store } from './store.ts'
+import { checkFrame, drainTimeout, ownerOf, type Store } from './store.ts'
 
-/** Bytes of whole files in memory at a time, as a multiple of `maxWhole`. */
-const WHOLE_FILES = 8
+/** Bytes of files in single frames that are in memory at a time, as a multiple of `maxWhole`. */
+const MAX_FRAMES = 8
 /** Files per client whose download in parts was allowed. */
 const MAX_ALLOWED = 64
 
@@ -23,7 +23,7 @@ export class Downloads {
   readonly #handlers: FileHandlers
   readonly #queues = new SerialQueues<Client>()
   readonly #allowed = new WeakMap<Client, BoundedMap<string, true>>()
-  /** Bytes of whole files in memory. */
+  /** Bytes of files in single frames that are in memory. */
   #bytes = 0
 
   constructor(store: Store, handlers: FileHandlers) {
@@ -41,14 +41,14 @@ export class Downloads {
     const filepath = kwargs.filepath as string
     const answer = async (file: StoredFile) => {
       const notice = { filepath, size: file.size, direction: 'out' } as const
-      if (kwargs.offset === undefined) await this.#sendWhole(client, file, notice, send)
+      if (kwargs.offset === undefined) await this.#sendFrame(client, file, notice, send)
       else if (!(await this.#sendPart(client, file, notice, kwargs, send))) return
       await this.#handlers.notify(client, notice)
     }
     return this.#queues.run(client, () => this.#store.files.withFile(filepath, answer))
   }
 
-  /** The hash of a whole file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */
+  /** The hash of a file, in hexadecimal. @throws (rejects) FileError; LimitError; errors of the system */
   hash(client: Client, { filepath, version }: Kwargs): Promise<{ readonly sha256: string }> {
     return this.#store.files.withFile(filepath, async file => {
       checkVersion(file, version)
@@ -56,12 +56,12 @@ export class Downloads {
     })
   }
 
-  async #sendWhole(client: Client, file: StoredFile, notice: Notice, send: Send): Promise<void> {
+  async #sendFrame(client: Client, file: StoredFile, notice: Notice, send: Send): Promise<void> {
     const { maxWhole, transfers } = this.#store
     const { size } = file
-    checkWhole(this.#store, size)
+    checkFrame(this.#store, size)
     await this.#handlers.check(client, notice)
-    if (this.#bytes + size > WHOLE_FILES * maxWhole)
+    if (this.#bytes + size > MAX_FRAMES * maxWhole)
       throw new FileError('busy', 'many files are being sent, try again later')
     const leave = transfers.enter(ownerOf(client))
     this.#bytes += size

@@ -41,7 +41,7 @@ export class Files {
   readonly #root: Root | undefined
   readonly #handlers: FileHandlers
   readonly #limitedLog: RateLimitedLog
-  /** Whole files of a client are written one after the other. */
+  /** Files in single frames of a client are written one after the other. */
   readonly #queues = new SerialQueues<Session>()
   /** Clients whose id was requested. */
   readonly #asked = new WeakSet<Client>()
@@ -78,7 +78,7 @@ export class Files {
     const pushed = action as Pushed
     const { content, part, name, id } = pushed
     if (content instanceof ContentStream) content.claim()
-    const save = part === undefined ? this.#receiveWhole(pushed, session) : () => this.#receivePart(pushed, session)
+    const save = part === undefined ? this.#receiveFrame(pushed, session) : () => this.#receivePart(pushed, session)
     const run = () =>
       this.#guard(action, session, async () => {
         const offset = await save()
@@ -142,7 +142,7 @@ export class Files {
    *
    * @returns waits for the bytes, saves the file and returns its size.
    */
-  #receiveWhole({ content, kwargs }: Pushed, session: Session): () => Promise<number> {
+  #receiveFrame({ content, kwargs }: Pushed, session: Session): () => Promise<number> {
     const filepath = kwargs.filepath as string
     const { client } = session
     const notice = { filepath, size: sizeOf(content), direction: 'in' } as const

@@ -49,13 +49,13 @@ export async function openStore(host: Host<typeof options>): Promise<Store | und
   }
 }
 
-/** The identity whose shares a client takes, with all its connections; without one, the connection. An id proves nothing. */
+/** The owner of shares: the identity of a client, with all its connections; without one the connection, since an id is not authenticated. */
 export function ownerOf(client: Client): unknown {
   return client.identity ?? client
 }
 
 /** @throws FileError `too-large`: a file of `size` bytes does not fit into one frame. */
-export function checkWhole({ maxWhole }: Store, size: number): void {
+export function checkFrame({ maxWhole }: Store, size: number): void {
   if (size > maxWhole)
     throw new FileError('too-large', `a file in one frame has at most ${maxWhole} bytes, this has ${size}`)
 }

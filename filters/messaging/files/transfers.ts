@@ -21,7 +21,7 @@ import {
 import type { Session } from '../rpc/session.ts'
 import { ContentStream } from '../wire/content-stream.ts'
 import { abandon, type Content, gather, receive, tooLarge } from './content.ts'
-import { checkWhole, drainTimeout, hashTimeout, type Store } from './store.ts'
+import { checkFrame, drainTimeout, hashTimeout, type Store } from './store.ts'
 
 /** Attempts to send a file without progress. */
 const MAX_ATTEMPTS = 3
@@ -48,16 +48,16 @@ export async function pushFile(transfer: Transfer, local: string): Promise<void>
   const leave = store.transfers.enter()
   const push = (file: StoredFile) => {
     if (session.supportsParts) return pushParts(transfer, file)
-    if (session.acceptsFrames) return pushWhole(transfer, file)
+    if (session.acceptsFrames) return pushFrame(transfer, file)
     throw new CallFailed('none', `client ${session.client.id} uses JSON text, which carries no files`)
   }
   await store.files.withFile(local, push).finally(leave)
 }
 
 /** In one frame, as clever-show does, which does not answer. */
-async function pushWhole({ session, store, remote, onProgress }: Transfer, file: StoredFile): Promise<void> {
+async function pushFrame({ session, store, remote, onProgress }: Transfer, file: StoredFile): Promise<void> {
   const { size } = file
-  checkWhole(store, size)
+  checkFrame(store, size)
   const content = await file.readUnchanged(0, size)
   session.send({ type: 'message', name: FILE, args: [], kwargs: { filepath: remote }, content })
   await drained(session, drainTimeout(store, size))
@@ -106,7 +106,7 @@ async function pushParts(transfer: Transfer, file: StoredFile): Promise<void> {
 /** The content of a file. @throws (rejects) CallFailed; FileError; the signal's reason */
 export async function pullBytes(transfer: Transfer): Promise<Buffer> {
   const { session, store, remote } = transfer
-  if (!session.supportsParts) return gather(await requestWhole(transfer), store.maxWhole)
+  if (!session.supportsParts) return gather(await requestFrame(transfer), store.maxWhole)
   const pieces: Buffer[] = []
   const hash = createHash('sha256')
   const target = {
@@ -128,7 +128,7 @@ export async function pullBytes(transfer: Transfer): Promise<Buffer> {
 /** Saves a file under `local`. @throws (rejects) CallFailed; FileError; errors of the system; the signal's reason */
 export async function pullFile(transfer: Transfer, local: string): Promise<void> {
   const { session, store, remote, signal } = transfer
-  if (!session.supportsParts) return pullWhole(transfer, local)
+  if (!session.supportsParts) return pullFrame(transfer, local)
   let file: IncomingFile | undefined
   let isKept = true
   const target = {
@@ -154,8 +154,8 @@ export async function pullFile(transfer: Transfer, local: string): Promise<void>
   }
 }
 
-async function pullWhole(transfer: Transfer, local: string): Promise<void> {
-  const content = await requestWhole(transfer)
+async function pullFrame(transfer: Transfer, local: string): Promise<void> {
+  const content = await requestFrame(transfer)
   try {
     const file = await receive(transfer.store.incoming, { filepath: local, writer: {} }, content, transfer)
     await file.commit().finally(() => file.end(false))
@@ -165,11 +165,11 @@ async function pullWhole(transfer: Transfer, local: string): Promise<void> {
   }
 }
 
-async function requestWhole({ session, remote, store, signal }: Transfer): Promise<Content> {
+async function requestFrame({ session, remote, store, signal }: Transfer): Promise<Content> {
   const { content, part } = await session.request(FILE, { filepath: remote }, { timeout: store.idleTimeout, signal })
   if (part !== undefined) {
     abandon(content!)
-    throw new FileError('failed', `client ${session.client.id} has sent a part in place of the whole file`)
+    throw new FileError('failed', `client ${session.client.id} has sent a part instead of the file`)
   }
   if (signal !== undefined && content instanceof ContentStream) addAbortSignal(signal, content)
   return content!

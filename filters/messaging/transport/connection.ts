@@ -224,7 +224,7 @@ export class Connection implements Transport, Pinged {
   #closed(): void {
     this.#watchdog.stop()
     this.#abandon()
-    // The peer has ended its side after a whole frame.
+    // The peer has ended its side after a complete frame.
     if (!this.#isOver && this.socket.readableEnded && this.#parser.isIdle)
       this.#ending = { code: NORMAL, reason: '', clean: true }
     const { code, reason, clean } = this.#ending

@@ -14,7 +14,7 @@ const CODES: Readonly<Record<string, readonly [code: string, message: string]>> 
   EROFS: ['refused', 'files cannot be written'],
   ENOSPC: ['full', 'the disk is full'],
   EDQUOT: ['full', 'the disk is full'],
-  EFBIG: ['full', 'the disk takes no file of that size'],
+  EFBIG: ['full', 'the disk does not support files of that size'],
   EMFILE: ['busy', 'too many files are open, try again later'],
   ENFILE: ['busy', 'too many files are open, try again later'],
 }

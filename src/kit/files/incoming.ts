@@ -18,7 +18,7 @@ export interface IncomingPlan {
   readonly size: number
   /** Name of a part that may exist, and then goes on. Default: a new part. */
   readonly part?: string
-  /** Whose shares of the files at a time and of the free bytes it takes. Default: no share. */
+  /** Owner of the shares of concurrent files and of free bytes that it uses. Default: no share. */
   readonly owner?: unknown
   /** Files of one writer to one path wait for each other; those of two writers are refused. Default: no writer, neither waits. */
   readonly writer?: object

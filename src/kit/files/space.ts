@@ -56,7 +56,7 @@ export class Space {
    *
    * @param bytes - of the complete file.
    * @param existing - bytes that the part has already.
-   * @param owner - whose share it is of; `undefined`: no share.
+   * @param owner - owner of the share; `undefined`: no share.
    * @throws (rejects) FileError `full`, `count`; `busy`: the owner has reserved too much.
    */
   async reserve(part: string, bytes: number, existing = 0, owner?: unknown): Promise<void> {

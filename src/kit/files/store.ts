@@ -14,7 +14,7 @@ export interface WriteOptions {
   readonly bytes: number
   /** Name of a part that may exist, and then goes on. Default: a new part. */
   readonly part?: string
-  /** Whose share of the free bytes it takes. Default: no share. */
+  /** Owner of the share of free bytes that it uses. Default: no share. */
   readonly owner?: unknown
 }
 

@@ -21,7 +21,7 @@ export interface Upload {
   readonly size: number
   /** Whether its part is kept when its sender disconnects. Default: true. */
   readonly isResumable?: boolean
-  /** Whose shares of the files at a time and of the free bytes it takes. Default: no share. */
+  /** Owner of the shares of concurrent files and of free bytes that it uses. Default: no share. */
   readonly owner?: unknown
   /** As in IncomingPlan. */
   readonly writer?: object
