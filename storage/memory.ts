@@ -1,25 +1,8 @@
-import type {
-  Bus,
-  Entry,
-  History,
-  OpenStorage,
-  OptionSpecs,
-  OptionValues,
-  Payload,
-  Sets,
-  Values,
-} from 'filtered-websocket'
+import type { Bus, OpenStorage, OptionSpecs, OptionValues, Payload, Sets, Values } from 'filtered-websocket'
 import { MemoryStreams } from './memory/streams.ts'
 
 export const options = {
   'memory-channels': { type: 'array', default: ['global'], describe: 'Channels that feed the consumer chain' },
-  'memory-history': {
-    type: 'number',
-    default: 1000,
-    min: 1,
-    integer: true,
-    describe: 'Entries kept per history log',
-  },
   'memory-streams-bytes': {
     type: 'number',
     default: 268_435_456,
@@ -49,7 +32,6 @@ export function open({ options: chosen }: { readonly options: OptionValues<typeo
     sets: new MemorySets(),
     values,
     bus: new MemoryBus(),
-    history: new MemoryHistory(chosen['memory-history']),
     streams,
     channels: chosen['memory-channels'],
     metrics: () => streams.metrics(),
@@ -170,46 +152,5 @@ class MemoryBus implements Bus {
       subscribers.delete(subscriber)
       if (subscribers.size === 0) this.#subscribers.delete(channel)
     }
-  }
-}
-
-class MemoryHistory implements History {
-  readonly entries: number
-  readonly #logs = new Map<string, Entry[]>()
-  #last = 0
-
-  constructor(entries: number) {
-    this.entries = entries
-  }
-
-  append(log: string, payload: Payload): string {
-    const entries = this.#logs.get(log) ?? []
-    this.#logs.set(log, entries)
-    // Padded to the digits of the largest safe integer, so that ids sort as strings.
-    const id = String(++this.#last).padStart(16, '0')
-    entries.push({ id, at: Date.now(), payload: typeof payload === 'string' ? payload : Buffer.from(payload) })
-    // Trimmed at twice the limit, so that not every append shifts the array.
-    if (entries.length >= this.entries * 2) entries.splice(0, entries.length - this.entries)
-    return id
-  }
-
-  read(
-    log: string,
-    {
-      after = '',
-      limit = Number.POSITIVE_INFINITY,
-      newest = false,
-    }: { after?: string; limit?: number; newest?: boolean } = {},
-  ): readonly Entry[] {
-    const entries = (this.#logs.get(log) ?? []).slice(-this.entries).filter(entry => entry.id > after)
-    return newest
-      ? entries.slice(Math.max(0, entries.length - Math.max(0, Math.floor(limit))))
-      : entries.slice(0, limit)
-  }
-
-  trim(log: string, upTo: string): void {
-    const left = (this.#logs.get(log) ?? []).filter(entry => entry.id > upTo)
-    if (left.length > 0) this.#logs.set(log, left)
-    else this.#logs.delete(log)
   }
 }

@@ -4,7 +4,6 @@ import { RedisBus } from './redis/bus.ts'
 import { Canary } from './redis/canary.ts'
 import { RedisCarrier } from './redis/carrier.ts'
 import { Connection } from './redis/connection.ts'
-import { RedisHistory } from './redis/history.ts'
 import { options, type RedisOptions } from './redis/options.ts'
 import { LeasedSets } from './redis/sets.ts'
 import { RedisStreams } from './redis/streams.ts'
@@ -73,11 +72,6 @@ export async function open({
   return {
     sets,
     values: new RedisValues(connection, `${key}:value:`),
-    history: new RedisHistory(connection, {
-      key: `${key}:log:`,
-      entries: chosen['redis-history'],
-      ttlMs: chosen['redis-history-ttl'] * 1000,
-    }),
     streams,
     bus: new RedisBus(connection, channels, `${key}:`),
     carrier: new RedisCarrier(connection, shards, `${key}:`),

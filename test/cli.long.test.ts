@@ -81,7 +81,6 @@ describe('fws-server --help', { concurrency: 3 }, () => {
     ])
     assert.deepEqual(flagsIn(section(stdout, 'Storage memory:')), [
       'memory-channels',
-      'memory-history',
       'memory-streams-bytes',
       'memory-streams-topics',
     ])

@@ -634,7 +634,7 @@ describe('promise 6: refuse at start', () => {
   const files: Record<string, string> = {
     'a.mjs': `export const options = { 'a-word': { type: 'string', describe: 'a' } }\nexport const open = () => {}`,
     'b.mjs': `export const options = { 'a-word': { type: 'string', describe: 'b' } }\nexport const open = () => {}`,
-    'keeper.mjs': `export const needs = ['history']\nexport const open = () => {}`,
+    'keeper.mjs': `export const needs = ['streams']\nexport const open = () => {}`,
     'small.mjs': 'export const open = () => ({ sets: {} })',
     'unknown.json': '{\n  "prot": 9000\n}',
     'broken.json': '{\n  "port": \n}',
@@ -653,7 +653,7 @@ describe('promise 6: refuse at start', () => {
     [
       'a missing capability',
       ['-f', './keeper', '--storage', './small'],
-      '-f ./keeper needs a storage with "history"; storage "small" has sets',
+      '-f ./keeper needs a storage with "streams"; storage "small" has sets',
     ],
     [
       'a name that two filters claim',

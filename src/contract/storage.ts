@@ -40,35 +40,11 @@ export interface Bus {
   subscribe(channel: string, deliver: (payload: Payload) => void): Awaitable<() => Awaitable<void>>
 }
 
-/** An entry of a log. */
-export interface Entry {
-  readonly id: string
-  /** Time of the append in milliseconds since 1970. */
-  readonly at: number
-  readonly payload: Payload
-}
-
-/** Append-only logs. Ids, compared as strings, MUST sort in the order of the appends. */
-export interface History {
-  /** Number of entries kept per log: exactly the newest ones. Absent if the storage does not know. */
-  readonly entries?: number
-  /** Returns the id of the new entry. */
-  append(log: string, payload: Payload): Awaitable<string>
-  /**
-   * Returns entries, oldest first; `after` is exclusive, so that a client resumes from its last id. Default of `limit`: all.
-   * `limit` counts from the oldest, with `newest` from the newest entry.
-   */
-  read(log: string, range?: { after?: string; limit?: number; newest?: boolean }): Awaitable<readonly Entry[]>
-  /** Deletes the entries up to and including this id. */
-  trim(log: string, upTo: string): Awaitable<void>
-}
-
 /** The capabilities of a storage. */
 export interface Storage {
   readonly sets: Sets
   readonly values: Values
   readonly bus: Bus
-  readonly history: History
   /** For the server, which calls `start`; filters use `server.append`. */
   readonly streams: Streams
 }

@@ -1,7 +1,7 @@
 import { FwsError } from '../contract/errors.ts'
 import type { Bus, Capability, OpenStorage, Storage } from '../contract/storage.ts'
 
-const CAPABILITIES: readonly Capability[] = ['sets', 'values', 'bus', 'history', 'streams']
+const CAPABILITIES: readonly Capability[] = ['sets', 'values', 'bus', 'streams']
 
 /** The capabilities that an open storage has. */
 export function capabilitiesOf(storage: OpenStorage): readonly Capability[] {

@@ -6,9 +6,6 @@ import type { OpenStorage } from '../contract/storage.ts'
 import { streamsConformance } from './storage/streams.ts'
 import { until } from './storage/until.ts'
 
-/** Largest log that the suite fills. */
-const MAX_ENTRIES = 10_000
-
 /**
  * Registers the conformance tests of a storage with node:test. Missing capabilities are skipped.
  *
@@ -26,7 +23,7 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
     after(() => storage.close?.())
 
     it('has at least one capability', () => {
-      assert.ok(storage.sets ?? storage.values ?? storage.bus ?? storage.history ?? storage.streams)
+      assert.ok(storage.sets ?? storage.values ?? storage.bus ?? storage.streams)
     })
 
     describe('sets', () => {
@@ -196,77 +193,6 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
         await until(() => going!.length === 1)
         assert.deepEqual(ended, [])
         await stopGoing()
-      })
-    })
-
-    describe('history', () => {
-      const history = () => storage.history!
-      it('reads in order, after an id, up to a limit', async t => {
-        if (!storage.history) return t.skip('no history')
-        const log = key('log')
-        assert.deepEqual(await history().read(log), [])
-        const ids: string[] = []
-        for (let i = 0; i < 12; i++)
-          ids.push(await history().append(log, i % 2 ? `entry ${i}` : Buffer.from([i, 0, 255])))
-        assert.deepEqual(ids.toSorted(), ids, 'ids sort in append order')
-        assert.equal(new Set(ids).size, ids.length)
-        const all = await history().read(log)
-        assert.deepEqual(
-          all.map(entry => entry.id),
-          ids,
-        )
-        assert.deepEqual(all[1]!.payload, 'entry 1')
-        assert.deepEqual(all[2]!.payload, Buffer.from([2, 0, 255]))
-        assert.ok(Math.abs(all[0]!.at - Date.now()) < 60_000)
-        assert.deepEqual(
-          (await history().read(log, { after: ids[8]! })).map(entry => entry.id),
-          ids.slice(9),
-        )
-        assert.deepEqual(
-          (await history().read(log, { after: ids[2]!, limit: 3 })).map(entry => entry.id),
-          ids.slice(3, 6),
-        )
-      })
-      it('reads the newest entries, oldest first', async t => {
-        if (!storage.history) return t.skip('no history')
-        const log = key('tail')
-        const ids: string[] = []
-        for (let i = 0; i < 9; i++) ids.push(await history().append(log, String(i)))
-        const read = async (range: { after?: string; limit?: number }) =>
-          (await history().read(log, { ...range, newest: true })).map(entry => entry.id)
-        assert.deepEqual(await read({ limit: 3 }), ids.slice(6))
-        assert.deepEqual(await read({ limit: 1 }), ids.slice(8))
-        assert.deepEqual(await read({ limit: 0 }), [])
-        assert.deepEqual(await read({ limit: 100 }), ids)
-        assert.deepEqual(await read({}), ids)
-        assert.deepEqual(await read({ after: ids[4]!, limit: 3 }), ids.slice(6))
-        assert.deepEqual(await read({ after: ids[6]!, limit: 3 }), ids.slice(7))
-        assert.deepEqual(await read({ after: ids[8]!, limit: 3 }), [])
-        assert.deepEqual(await history().read(key('none'), { newest: true, limit: 3 }), [])
-      })
-      it('keeps exactly the newest `entries`', async t => {
-        const { entries } = storage.history ?? {}
-        if (entries === undefined) return t.skip('no history, or one without a number of entries')
-        if (entries > MAX_ENTRIES) return t.skip(`more than ${MAX_ENTRIES} entries: ${entries}`)
-        const log = key('newest')
-        const ids: string[] = []
-        for (let i = 0; i < entries + 3; i++) ids.push(await history().append(log, String(i)))
-        assert.deepEqual(
-          (await history().read(log)).map(entry => entry.id),
-          ids.slice(3),
-        )
-      })
-      it('trims up to and including an id', async t => {
-        if (!storage.history) return t.skip('no history')
-        const log = key('trim')
-        const ids: string[] = []
-        for (let i = 0; i < 5; i++) ids.push(await history().append(log, String(i)))
-        await history().trim(log, ids[2]!)
-        assert.deepEqual(
-          (await history().read(log)).map(entry => entry.id),
-          ids.slice(3),
-        )
-        assert.ok((await history().append(log, 'more')) > ids[4]!)
       })
     })
 

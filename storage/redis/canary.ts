@@ -232,7 +232,7 @@ export class Canary {
     else
       this.#host.log.error(
         { reason: error },
-        `redis at ${label} refuses writes; values, history and sets are not stored`,
+        `redis at ${label} refuses writes; values, streams and sets are not stored`,
       )
   }
 

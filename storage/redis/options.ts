@@ -50,20 +50,6 @@ export const options = {
     integer: true,
     describe: 'Bytes in flight to Redis, plus 2 KiB per message; further messages are not sent, and counted',
   },
-  'redis-history': {
-    type: 'number',
-    default: 1000,
-    min: 1,
-    integer: true,
-    describe: 'Entries kept per history log',
-  },
-  'redis-history-ttl': {
-    type: 'number',
-    default: 86_400,
-    min: 0,
-    integer: true,
-    describe: 'Seconds from the last append until a history log expires; 0 disables expiry',
-  },
 } as const satisfies OptionSpecs
 
 export type RedisOptions = OptionValues<typeof options>

@@ -469,8 +469,8 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     ],
     [
       'a need that the storage does not meet',
-      "export const needs = ['histroy']\nexport const message = () => {}",
-      '-f ./x.ts needs a storage with "histroy"; storage "memory" has sets, values, bus, history, streams',
+      "export const needs = ['steams']\nexport const message = () => {}",
+      '-f ./x.ts needs a storage with "steams"; storage "memory" has sets, values, bus, streams',
     ],
     [
       'filters that use each other',

@@ -268,19 +268,19 @@ describe('needs', () => {
   })
 
   it('a missing capability is refused, naming the filter and the capabilities of the storage', async () => {
-    file('history.mjs', `export const needs = ['sets', 'history']\nexport const message = () => {}`)
-    await assert.rejects(testServer(['history'], { storage: './few' }), {
+    file('keeper.mjs', `export const needs = ['sets', 'streams']\nexport const message = () => {}`)
+    await assert.rejects(testServer(['keeper'], { storage: './few' }), {
       code: 'ERR_FILTER',
-      message: '-f history needs a storage with "history"; storage "few" has sets, values, bus',
+      message: '-f keeper needs a storage with "streams"; storage "few" has sets, values, bus',
     })
-    await assert.rejects(testServer(['history'], { storage: './bare' }), {
+    await assert.rejects(testServer(['keeper'], { storage: './bare' }), {
       code: 'ERR_FILTER',
-      message: '-f history needs a storage with "sets"; storage "bare" has nothing',
+      message: '-f keeper needs a storage with "sets"; storage "bare" has nothing',
     })
   })
 
   it('that are met start', async t => {
-    await serve(t, [{ ...nothing, needs: ['sets', 'values', 'bus', 'history'] }])
+    await serve(t, [{ ...nothing, needs: ['sets', 'values', 'bus', 'streams'] }])
     await serve(t, [{ ...nothing, needs: ['sets', 'bus'] }], { storage: './few' })
   })
 
@@ -303,7 +303,7 @@ describe('needs', () => {
       [
         {
           setup: ({ storage }) => ({
-            message: async payload => void (await storage.history.append('log', payload)),
+            message: () => void storage.streams.isReady(),
           }),
         },
       ],
@@ -313,7 +313,7 @@ describe('needs', () => {
     const failed = server.logged.find(line => line.level === 50)!
     assert.equal(
       (failed.err as Error).message,
-      'storage "few" has no "history", it has sets, values, bus; list it in needs',
+      'storage "few" has no "streams", it has sets, values, bus; list it in needs',
     )
   })
 })

@@ -12,11 +12,10 @@ storageConformance('memory', openMemory)
 
 /** A storage that breaks a rule in nearly every operation. */
 const BROKEN = `
-  const sets = new Map(), values = new Map(), channels = new Map(), logs = new Map()
+  const sets = new Map(), values = new Map(), channels = new Map()
   const setOf = key => sets.get(key) ?? sets.set(key, new Set()).get(key)
   const turn = () => new Promise(resolve => setImmediate(resolve))
   const endAfter = (key, ms) => ms && setTimeout(() => values.delete(key), ms)
-  let last = 8
   const streams = new Map()
   const streamOf = ({ topic }) => {
     const name = topic.toLowerCase().toWellFormed()
@@ -57,16 +56,6 @@ const BROKEN = `
         channels.set(channel, [...(channels.get(channel) ?? []), deliver])
         return () => {}
       },
-    },
-    history: {
-      entries: 12,
-      append(log, payload) {
-        const id = String(++last)
-        logs.set(log, [...(logs.get(log) ?? []), { id, at: Date.now(), payload }])
-        return id
-      },
-      read: log => logs.get(log) ?? [],
-      trim: () => {},
     },
     streams: {
       start: given => { listener = given },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Payload } from '../../src/contract/payload.ts'
-import type { History, Sets, Values } from '../../src/contract/storage.ts'
+import type { Sets, Values } from '../../src/contract/storage.ts'
 import type { Announcement, Append, Position, StreamBounds, Streams } from '../../src/contract/streams.ts'
 import { openMemory } from '../support/memory-storage.ts'
 
@@ -14,10 +14,9 @@ type Now<T> = {
 }
 
 /** The storage, which returns values synchronously. */
-function memory(history = 1000, streams: { readonly bytes?: number; readonly topics?: number } = {}) {
+function memory(streams: { readonly bytes?: number; readonly topics?: number } = {}) {
   const storage = openMemory({
     'memory-channels': ['global', 'more'],
-    'memory-history': history,
     ...(streams.bytes !== undefined && { 'memory-streams-bytes': streams.bytes }),
     ...(streams.topics !== undefined && { 'memory-streams-topics': streams.topics }),
   })
@@ -25,7 +24,6 @@ function memory(history = 1000, streams: { readonly bytes?: number; readonly top
     storage,
     sets: storage.sets as Now<Sets>,
     values: storage.values as Now<Values>,
-    history: storage.history as Now<History>,
     streams: storage.streams as Now<Streams>,
   }
 }
@@ -33,7 +31,7 @@ function memory(history = 1000, streams: { readonly bytes?: number; readonly top
 describe('memory storage', () => {
   it('has all capabilities, and the channels of its option', () => {
     const { storage } = memory()
-    assert.ok(storage.sets && storage.values && storage.bus && storage.history && storage.streams)
+    assert.ok(storage.sets && storage.values && storage.bus && storage.streams)
     assert.deepEqual(storage.channels, ['global', 'more'])
   })
 
@@ -55,8 +53,7 @@ describe('memory storage', () => {
     const [one, two] = [memory(), memory()]
     one.sets.add('k', 'm')
     one.values.set('k', 'v')
-    one.history.append('k', 'p')
-    assert.deepEqual([two.sets.get('k'), two.values.get('k'), two.history.read('k')], [new Set(), undefined, []])
+    assert.deepEqual([two.sets.get('k'), two.values.get('k')], [new Set(), undefined])
   })
 })
 
@@ -195,54 +192,6 @@ describe('memory bus', () => {
   })
 })
 
-describe('memory history', () => {
-  const texts = (history: Now<History>) => history.read('log').map(entry => entry.payload)
-
-  it('keeps the newest --memory-history entries', () => {
-    const { history } = memory(3)
-    for (let i = 0; i < 20; i++) {
-      history.append('log', `${i}`)
-      assert.deepEqual(texts(history), Array.from({ length: 20 }, (_, n) => `${n}`).slice(Math.max(0, i - 2), i + 1))
-    }
-  })
-
-  it('keeps each log apart', () => {
-    const { history } = memory(2)
-    for (const text of ['a', 'b', 'c']) history.append('log', text)
-    history.append('other', 'x')
-    assert.deepEqual([texts(history), history.read('other').length], [['b', 'c'], 1])
-  })
-
-  it('a limit of one entry works', () => {
-    const { history } = memory(1)
-    for (const text of ['a', 'b', 'c']) history.append('log', text)
-    assert.deepEqual(texts(history), ['c'])
-  })
-
-  it('a read after a trimmed id starts at the oldest entry', () => {
-    const { history } = memory(2)
-    const [first] = ['a', 'b', 'c', 'd'].map(text => history.append('log', text))
-    assert.deepEqual(
-      history.read('log', { after: first! }).map(entry => entry.payload),
-      ['c', 'd'],
-    )
-  })
-
-  it('ids sort as strings past every power of ten', () => {
-    const { history } = memory(5000)
-    const ids = Array.from({ length: 1100 }, () => history.append('log', 'x'))
-    assert.deepEqual(ids.toSorted(), ids)
-  })
-
-  it('keeps a copy: a Buffer may be used again', () => {
-    const { history } = memory()
-    const bytes = Buffer.from('abc')
-    history.append('log', bytes)
-    bytes.fill(0)
-    assert.deepEqual(texts(history), [Buffer.from('abc')])
-  })
-})
-
 describe('memory streams', () => {
   const BOUNDS: StreamBounds = { size: 1_000_000, ttlMs: 60_000, full: 'trim' }
   const ALL = { from: 'oldest', entries: 1_000_000, bytes: 1e9 } as const
@@ -270,7 +219,7 @@ describe('memory streams', () => {
   })
 
   it('hold at most --memory-streams-bytes: the stream without an append for the longest time is deleted whole', () => {
-    const opened = memory(1, { bytes: 1_048_576 })
+    const opened = memory({ bytes: 1_048_576 })
     const { streams } = opened
     const before = ['a', 'b', 'c'].map(topic => top(streams, topic))
     for (const topic of ['a', 'b', 'c', 'a']) say(streams, topic, Buffer.alloc(200_000))
@@ -283,7 +232,7 @@ describe('memory streams', () => {
   })
 
   it('a stream that is larger than all may hold keeps its newest entries, or refuses', () => {
-    const opened = memory(1, { bytes: 1_048_576 })
+    const opened = memory({ bytes: 1_048_576 })
     const { streams } = opened
     for (let i = 0; i < 30; i++) {
       say(streams, 'a', String(i).padEnd(100_000))
@@ -305,7 +254,7 @@ describe('memory streams', () => {
   })
 
   it('streams that refuse entries, and have some, are not deleted for others: further entries are refused', () => {
-    const opened = memory(1, { bytes: 1_048_576 })
+    const opened = memory({ bytes: 1_048_576 })
     const { streams } = opened
     const queue = { ...BOUNDS, full: 'refuse' } as const
     const payload = Buffer.alloc(100_000)
@@ -336,7 +285,7 @@ describe('memory streams', () => {
   })
 
   it('streams that refuse entries are at most --memory-streams-topics', () => {
-    const opened = memory(1, { topics: 3 })
+    const opened = memory({ topics: 3 })
     const { streams } = opened
     const queue = { ...BOUNDS, full: 'refuse' } as const
     const isFull = (topic: string) => 'refused' in say(streams, topic, 'x', queue)[0]!
@@ -348,7 +297,7 @@ describe('memory streams', () => {
   })
 
   it('keys, attributes and calls count', () => {
-    const opened = memory(1, { bytes: 1_048_576 })
+    const opened = memory({ bytes: 1_048_576 })
     const appends = (i: number): Append[] => [{ entries: [], key: `${i}`.padEnd(10_000), set: { [`${i}`]: 'x' } }]
     for (let i = 0; i < 1000; i++) {
       opened.streams.append({ topic: 't', bounds: BOUNDS }, appends(i), { node: `${i}`, call: 1 })
@@ -376,7 +325,7 @@ describe('memory streams', () => {
   })
 
   it('are at most --memory-streams-topics, also if they are only read', () => {
-    const opened = memory(1, { topics: 3 })
+    const opened = memory({ topics: 3 })
     const { streams } = opened
     const epochs = ['a', 'b', 'c', 'd'].map(topic => top(streams, topic).epoch)
     assert.equal(opened.storage.metrics!().streams_topics, 3)

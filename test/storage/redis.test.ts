@@ -222,31 +222,3 @@ describe('redis values', { skip: skipWithoutRedis }, () => {
     await assert.rejects(async () => values!.increment('x', 1.5), /increased by an integer, received 1\.5/)
   })
 })
-
-describe('redis history', { skip: skipWithoutRedis }, () => {
-  it('keeps the newest --redis-history entries', async t => {
-    const { history } = await node(t, { 'redis-history': 3 })
-    for (let i = 0; i < 10; i++) await history!.append('log', String(i))
-    assert.deepEqual(
-      (await history!.read('log')).map(({ payload }) => payload),
-      ['7', '8', '9'],
-    )
-  })
-  it('a log expires --redis-history-ttl after its last entry', async t => {
-    const { history } = await node(t, { 'redis-history-ttl': 1 })
-    await history!.append('log', 'x')
-    const ttl = Number(await redis.command('PTTL', `${keyOf(t)}:log:log`))
-    assert.ok(ttl > 0 && ttl <= 1000, String(ttl))
-    const forever = await node(t, { 'redis-history-ttl': 0, 'redis-key': `${keyOf(t)}-0` })
-    await forever.history!.append('log', 'x')
-    assert.equal(await redis.command('PTTL', `${keyOf(t)}-0:log:log`), -1)
-  })
-  it('refuses an invalid id, which may come from a client', async t => {
-    const { history } = await node(t)
-    for (const after of ['x', '1', '1-', '-', '+', '1-1 COUNT', `${'9'.repeat(30)}-1`]) {
-      await assert.rejects(async () => history!.read('log', { after }), /is not the id of a history entry/)
-    }
-    assert.deepEqual(await history!.read('log', { after: '' }), [])
-    assert.deepEqual(await history!.read('log', { limit: 0 }), [])
-  })
-})

@@ -8,7 +8,6 @@ export function openMemory(chosen: Chosen = {}): OpenStorage {
   return open({
     options: {
       'memory-channels': options['memory-channels'].default,
-      'memory-history': options['memory-history'].default,
       'memory-streams-bytes': options['memory-streams-bytes'].default,
       'memory-streams-topics': options['memory-streams-topics'].default,
       ...chosen,

@@ -348,7 +348,7 @@ describe('setUp', () => {
 
   it('gives the filter a storage with all capabilities', async () => {
     const handlers = await setUp({
-      needs: ['sets', 'values', 'bus', 'history'],
+      needs: ['sets', 'values', 'bus', 'streams'],
       setup: ({ storage }) => ({
         async message(payload, client) {
           client.send(`${await storage.values.increment('count')} ${payload}`)
