@@ -16,8 +16,8 @@ import type { Accept, Delivery, Handler } from './task-queue.ts'
 import type { TransferContext, TransferOptions } from './transfer.ts'
 
 /** Bytes of the messages of the server that wait for the module of handlers; each counts as more, which bounds their number. */
-const MAX_WAITING = 16 * 1024 * 1024
-const OVERHEAD = 16_384
+const MAX_WAITING = 10_000_000
+const OVERHEAD = 10_000
 
 /** Processes an action. The next action waits for the promise; the value is ignored. */
 export type ActionHandler = (args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
@@ -101,16 +101,19 @@ export interface MessagingConnection {
 
 /** Handlers of the server's messages, and its clock, which browsers load on demand. */
 const loadHandlers = () => import('./handlers.ts')
+type HandlersModule = Awaited<ReturnType<typeof loadHandlers>>
 
 /**
  * @param classFor - socket class for a URL.
  * @param hash - makes a SHA-256. Default: an implementation in JavaScript.
+ * @param handlersModule - default: it is loaded on demand.
  */
 export function messagingOf(
   url: string,
   options: MessagingOptions,
   classFor: (url: string) => SocketClass | undefined,
   hash?: () => Hash,
+  handlersModule?: HandlersModule,
 ): MessagingConnection {
   const events = listeners<MessagingEvents>()
   const handlers = {
@@ -124,18 +127,19 @@ export function messagingOf(
     now: () => localTime() + clock.offset,
     sync: async () => (await load()).sync(),
   }
-  let loaded: ReturnType<Awaited<ReturnType<typeof loadHandlers>>['handlersOf']> | undefined
+  let loaded: ReturnType<HandlersModule['handlersOf']> | undefined
   /** Messages of the server that wait for the module of handlers, and their bytes. */
   const waiting: Parameters<Accept>[] = []
   let bytes = 0
 
-  async function load() {
-    const { handlersOf } = await loadHandlers()
+  function start({ handlersOf }: HandlersModule) {
     loaded ??= handlersOf({ session, events, handlers, clock, files: options.files, add })
     bytes = 0
     for (const message of waiting.splice(0)) loaded.accept(...message)
     return loaded
   }
+
+  const load = async () => start(await loadHandlers())
 
   const accept: Accept = (...message) => {
     if (loaded) return loaded.accept(...message)
@@ -151,6 +155,7 @@ export function messagingOf(
     loaded?.stop()
   })
   const { outbox, loadFiles } = session
+  if (handlersModule) start(handlersModule)
 
   function add(kind: keyof typeof handlers, name: string, handler: Handler): () => void {
     const named = handlers[kind]

@@ -8,6 +8,7 @@ import { BatchingSocket } from '../batching-socket.ts'
 import type { SocketClass } from '../reconnecting-socket.ts'
 import { type MessagingConnection, messagingOf, type MessagingOptions as Shared } from './connection.ts'
 import { discover as listen } from './discover.ts'
+import * as handlersModule from './handlers.ts'
 import { type TlsOptions, tcpSocket } from './tcp.ts'
 
 /** Failed attempts in a row after which the client looks for the server, as clever-show does. */
@@ -54,6 +55,8 @@ export function connectMessaging(
     options,
     to => (isTcp(to) ? Tcp : WebSocket),
     () => createHash('sha256'),
+    // The server must know the id of a peer on TCP before the peer's first messages.
+    handlersModule,
   )
   if (discover !== undefined && isTcp(String(url)))
     follow(connection, String(url).split('//')[0]!, discover === true ? listen : discover)

@@ -6,7 +6,7 @@ import type { Request } from '../../../filters/messaging/wire/message.ts'
 import { authority, signed } from '../../support/certificates.ts'
 import { folder } from '../../support/cli.ts'
 import { ground } from '../../support/ground.ts'
-import { door, framed, headerOf, plainly, request, TcpPeer } from '../../support/messaging.ts'
+import { door, framed, headerOf, plainly, request, response, TcpPeer } from '../../support/messaging.ts'
 import { failing, follow, responseTo } from '../../support/messaging-client.ts'
 import { Peer, serve, until } from '../../support/peer.ts'
 import { freePort } from '../../support/port.ts'
@@ -249,6 +249,27 @@ describe('a messaging client on TCP', () => {
     }
     const [, ...answers] = await peer.get(3)
     assert.deepEqual(answers.map(message => (message as { value: unknown }).value).sort(), [300, 'copter1'])
+  })
+
+  it('states its id before its first action if the server asks for it at once', async t => {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => void server.close())
+    const { client } = follow(t, `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    client.on('open', () => client.emit('telemetry'))
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    t.after(() => void socket.destroy())
+    const peer = new TcpPeer(socket)
+    await peer.get(1)
+    socket.write(request('id', '0001'))
+    // In another chunk, as a round trip is between the two.
+    for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
+    socket.write(response('fws.resume', 'fws.resume', { window: 1000 }))
+    assert.deepEqual(
+      (await peer.get(3)).map(({ type, name }) => `${type} ${name}`),
+      ['request fws.resume', 'response id', 'message telemetry'],
+    )
   })
 
   it('has no timeout for a content, also if its header came in chunks', async t => {
