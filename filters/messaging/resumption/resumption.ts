@@ -4,9 +4,7 @@ import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { options } from '../options.ts'
 import { type NodeQuestion, Peers } from '../peers/peers.ts'
 import { Queues } from '../peers/queues.ts'
-import type { Handlers } from '../rpc/handlers.ts'
-import { Incarnation } from '../rpc/incarnation.ts'
-import { Refused } from '../rpc/refused.ts'
+import { type Handlers, Refused } from '../rpc/handlers.ts'
 import { MAX_ID, type Session } from '../rpc/session.ts'
 import type { Kwargs } from '../wire/message.ts'
 
@@ -140,7 +138,7 @@ export class Resumption {
   }
 
   left(session: Session): void {
-    session.incarnation?.leave()
+    session.incarnation?.sender.leave()
     const id = session.client.state.messaging?.id
     if (id !== undefined) this.peers.leave(id, session)
   }
@@ -161,7 +159,7 @@ export class Resumption {
     const known = client.state.messaging?.id
     if (session.incarnation !== undefined || (known !== undefined && known !== id))
       throw new Refused('refused', `this connection is ${shown(known)} already`)
-    session.incarnation = new Incarnation(this.#records.enter(id, epoch), epoch)
+    session.incarnation = { epoch, sender: this.#records.enter(id, epoch) }
     if (known === undefined) void session.setId(id)
     // It has answered its id before, like a peer of clever-show, which answers no actions.
     else this.peers.enter(id, session, true)

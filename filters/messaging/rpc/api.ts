@@ -6,11 +6,11 @@ import type { Files } from '../files/files.ts'
 import type { Peers, RemotePeer } from '../peers/peers.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
 import { type Answer, askClients } from './ask-clients.ts'
-import { broadcast } from './broadcast.ts'
 import { gone } from './client-calls.ts'
 import type { ActionHandler, Handlers, IdHandler, RequestHandler } from './handlers.ts'
 import { MAX_ID, type Session } from './session.ts'
 import { type TimeApi, timeApiOf } from './time.ts'
+import { broadcast } from './topics.ts'
 
 /** The API of `host.use('messaging')`. */
 export interface MessagingApi extends FilesApi, TimeApi {

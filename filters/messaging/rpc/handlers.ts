@@ -2,7 +2,6 @@ import type { Awaitable, Client } from 'filtered-websocket'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Args, Extras, Id, Kwargs } from '../wire/message.ts'
-import { Refused } from './refused.ts'
 
 /** Prefix of the names that are reserved for built-in requests. */
 export const RESERVED = 'fws.'
@@ -24,6 +23,17 @@ export type ActionHandler = (client: Client, args: Args, kwargs: Kwargs, deliver
 export type RequestHandler = (client: Client, args: Args, kwargs: Kwargs, delivery: Delivery) => unknown
 /** Called with the id that a client has sent. The id is not authenticated. */
 export type IdHandler = (client: Client, id: string) => Awaitable<void>
+
+/** A built-in request is refused. The peer gets code and message. Not logged, as a peer can repeat the request at will. */
+export class Refused extends Error {
+  /** One word, such as `forbidden`. */
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
 
 export function deliveryOf({ id, at, topic }: { readonly id?: Id } & Extras, repeated: boolean): Delivery {
   return { id, repeated, at, topic }

@@ -1,15 +1,13 @@
 import type { Awaitable, Client } from 'filtered-websocket'
-import { type CallOptions, IdempotencyError, isPromise, type RateLimitedLog } from 'filtered-websocket/kit'
+import { type CallOptions, IdempotencyError, isPromise, type RateLimitedLog, type Sender } from 'filtered-websocket/kit'
 import { FILE } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
 import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
 import { ClientCalls } from './client-calls.ts'
-import { type ActionHandler, type Delivery, deliveryOf, type Handlers } from './handlers.ts'
-import type { Incarnation } from './incarnation.ts'
+import { type ActionHandler, type Delivery, deliveryOf, type Handlers, Refused } from './handlers.ts'
 import { failureIn, type Outcome, outcomeOf, unserializable } from './outcome.ts'
-import { Refused } from './refused.ts'
 import { TaskQueue } from './task-queue.ts'
 
 /** Characters of an id. */
@@ -25,6 +23,12 @@ export interface OutgoingRequest {
   readonly kwargs: Kwargs
   /** It may have been sent before. */
   readonly resend: boolean
+}
+
+/** One process of a peer: its requests and actions with ids `EPOCH.N` run once. */
+interface Incarnation {
+  readonly epoch: string
+  readonly sender: Sender
 }
 
 /** The parts of the filter that all sessions of a server share. */
@@ -173,15 +177,19 @@ export class Session {
   /** Runs a message with an id and answers it; for a peer that resumes, a resend does not run it again. */
   #runOnce(message: Identified, run: (repeated: boolean) => unknown): Awaitable<void> {
     const { incarnation } = this
-    const n = incarnation?.numberOf(message.id)
+    const n = incarnation && numberIn(message.id, incarnation.epoch)
     const isResend = message.resend === true
     const execute = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
-    return this.#respond(message, n === undefined ? execute(isResend) : incarnation!.once(n, isResend, execute))
+    if (n === undefined) return this.#respond(message, execute(isResend))
+    return incarnation!.sender
+      .once(n, isResend, execute)
+      .catch(error => ({ error: failureIn(subjectOf(message), error) }))
+      .then(outcome => this.#sendOutcome(message, outcome))
   }
 
   #outcomeOf(message: Identified, run: () => unknown): Awaitable<Outcome> {
     return outcomeOf(run, error => {
-      const what = `${message.type === 'message' ? 'action' : 'request'} ${shown(message.name)}`
+      const what = subjectOf(message)
       // Not logged: a refused client can send the request again and again.
       if (!(error instanceof Refused || error instanceof IdempotencyError)) this.#logError(error, `${what} failed`)
       return { error: failureIn(what, error) }
@@ -211,4 +219,16 @@ export class Session {
   #logError(err: unknown, text: string): void {
     this.#service.limitedLog.add('error', { err, client: this.client.id }, text)
   }
+}
+
+/** The subject of errors. */
+function subjectOf({ type, name }: Identified): string {
+  return `${type === 'message' ? 'action' : 'request'} ${shown(name)}`
+}
+
+/** The number in an id `EPOCH.N`; `undefined`: it is another id. */
+function numberIn(id: Id, epoch: string): number | undefined {
+  if (typeof id !== 'string' || !id.startsWith(`${epoch}.`)) return undefined
+  const digits = id.slice(epoch.length + 1)
+  return /^[1-9]\d{0,14}$/.test(digits) ? Number(digits) : undefined
 }

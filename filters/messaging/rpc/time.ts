@@ -3,8 +3,8 @@ import type { ClockApi, Measured } from 'filtered-websocket/filters/clock'
 import { CallFailed, type CallOptions } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
-import { broadcast } from './broadcast.ts'
 import type { Handlers } from './handlers.ts'
+import { broadcast } from './topics.ts'
 
 /** Milliseconds for one sample. */
 const TIMEOUT = 2000

@@ -1,10 +1,10 @@
-import type { Audience, Client } from 'filtered-websocket'
+import type { Audience, Client, Server } from 'filtered-websocket'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import { MAX_TEXT } from '../../../protocols/clever-show/message.ts'
-import type { Args, Extras } from '../wire/message.ts'
+import { FORMAT } from '../wire/codecs.ts'
+import { type Action, type Args, type Extras, frameOf } from '../wire/message.ts'
 import { globOf, matches } from './glob.ts'
-import type { Handlers } from './handlers.ts'
-import { Refused } from './refused.ts'
+import { type Handlers, Refused } from './handlers.ts'
 
 /** Topics of one client. */
 const MAX_TOPICS = 1000
@@ -41,7 +41,16 @@ function join(client: Client, topic: string): void {
   }
 }
 
+/** Sends an action to the messaging clients of every node, with the topic of the audience. */
+export function broadcast(
+  server: Server,
+  action: Omit<Action, 'type' | 'topic'>,
+  audience: Omit<Audience, 'format'> = {},
+): void {
+  server.broadcast(frameOf({ type: 'message', ...action, ...topicOf(audience) }), { ...audience, format: FORMAT })
+}
+
 /** The topic of a broadcast as the field of an action; `{}` if a header cannot carry it, since no client can subscribe to it. */
-export function topicOf({ topic = '' }: Pick<Audience, 'topic'>): Pick<Extras, 'topic'> {
+function topicOf({ topic = '' }: Pick<Audience, 'topic'>): Pick<Extras, 'topic'> {
   return topic !== '' && topic.length <= MAX_TEXT ? { topic } : {}
 }
