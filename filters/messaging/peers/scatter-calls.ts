@@ -6,7 +6,7 @@ import type { Session } from '../rpc/session.ts'
 import { AnswerLog, type AnswerPage, type Item } from './answer-log.ts'
 import { ASK_AGAIN_MS, mayAskAgain } from './peer-calls.ts'
 
-/** Calls of other nodes whose answers this node keeps until they are read; the oldest ends. */
+/** Calls of other nodes whose answers wait here to be read; the oldest ends. */
 const MAX_LOGS = 1000
 
 /** Asks the clients of a node, and for the first page of the log. */

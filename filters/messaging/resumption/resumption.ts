@@ -96,7 +96,7 @@ export class Resumption {
   ): Resumption | undefined {
     if (!host.options['messaging-resume']) {
       handlers.builtIn(RESUME, () => {
-        throw new Refused('off', 'nothing is kept for those who come back here')
+        throw new Refused('off', 'this server runs without --messaging-resume')
       })
       return undefined
     }

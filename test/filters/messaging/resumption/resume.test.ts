@@ -255,7 +255,7 @@ describe('a peer that comes back', () => {
     const ann = await open()
     await ann.resume()
     assert.deepEqual(ann.answers, {
-      resume: { code: 'off', message: 'nothing is kept for those who come back here' },
+      resume: { code: 'off', message: 'this server runs without --messaging-resume' },
     })
   })
 })
