@@ -1,22 +1,12 @@
-import type { Position, ReadRange, Server, StreamEntry, StreamPage } from 'filtered-websocket'
+import type { Position, ReadRange, StreamEntry, StreamPage } from 'filtered-websocket'
 import type { Session } from '../rpc/session.ts'
-import type { Failure, Response } from '../wire/message.ts'
+import type { Response } from '../wire/message.ts'
+import type { PeersContext } from './context.ts'
 import { readQueued } from './queues.ts'
 
 /** Entries and bytes of one read. */
 const PAGE_ENTRIES = 100
 const PAGE_BYTES = 262_144
-
-export interface DeliveryHost {
-  /** @throws FwsError `ERR_STATE` before the start. */
-  readonly server: Server
-  /** Actions that a connection may have unanswered. */
-  readonly window: number
-  /** Called with the error that a peer has answered to an action. */
-  refused(peer: string, name: string, why: Failure): void
-  /** Called with the number of actions that have expired in the queue of a peer. */
-  expired(peer: string, count: number): void
-}
 
 export interface Connection {
   readonly session: Session
@@ -38,7 +28,7 @@ interface Sent {
  */
 export class DeliveryWorker {
   readonly connection: Connection
-  readonly #host: DeliveryHost
+  readonly #context: PeersContext
   readonly #peer: string
   readonly #topic: string
   /** Up to here actions were sent to this connection; `undefined`: the oldest one is next. */
@@ -51,16 +41,16 @@ export class DeliveryWorker {
   #isTrimming = false
   #isStopped = false
 
-  constructor(connection: Connection, peer: string, topic: string, host: DeliveryHost) {
+  constructor(connection: Connection, peer: string, topic: string, context: PeersContext) {
     this.connection = connection
-    this.#host = host
+    this.#context = context
     this.#peer = peer
     this.#topic = topic
   }
 
   /** The entries for `send`; `undefined`: none now. */
   get wanted(): ReadRange | undefined {
-    const entries = Math.min(this.#host.window - this.#sent.size, PAGE_ENTRIES)
+    const entries = Math.min(this.#context.window - this.#sent.size, PAGE_ENTRIES)
     if (this.#isSending || entries <= 0) return undefined
     const from = this.#cursor === undefined ? ({ from: 'oldest' } as const) : { after: this.#cursor }
     return { ...from, entries, bytes: PAGE_BYTES }
@@ -88,7 +78,7 @@ export class DeliveryWorker {
   answered({ id, name, error }: Response): boolean {
     const sent = this.#sent.get(String(id))
     if (sent === undefined || sent.name !== name) return false
-    if (error !== undefined && !sent.isAnswered) this.#host.refused(this.#peer, name, error)
+    if (error !== undefined && !sent.isAnswered) this.#context.refused(this.#peer, name, error)
     sent.isAnswered = true
     for (const [first, { position, isAnswered }] of this.#sent) {
       // Those that are answered out of order wait for the ones before them.
@@ -106,7 +96,7 @@ export class DeliveryWorker {
     try {
       while (this.#done !== undefined) {
         const upTo = this.#done
-        await this.#host.server.trim(this.#topic, upTo)
+        await this.#context.server.trim(this.#topic, upTo)
         if (this.#done === upTo) this.#done = undefined
       }
     } finally {
@@ -126,8 +116,8 @@ export class DeliveryWorker {
     if (upTo.offset > sent) {
       const how = { when: { active: attributes.active! }, set: { sent: String(upTo.offset) } }
       // Another connection has become active.
-      if ('refused' in (await this.#host.server.append(this.#topic, [], how))) return false
-      if (floor.offset > sent) this.#host.expired(this.#peer, floor.offset - sent)
+      if ('refused' in (await this.#context.server.append(this.#topic, [], how))) return false
+      if (floor.offset > sent) this.#context.expired(this.#peer, floor.offset - sent)
     }
     if (this.#isStopped || !entries.every(entry => this.#sendOne(entry, floor.epoch, sent))) return false
     this.#cursor = upTo

@@ -1,20 +1,14 @@
 import type { StreamPage } from 'filtered-websocket'
-import type { NodeRegistry } from 'filtered-websocket/kit'
 import type { Session } from '../rpc/session.ts'
 import type { Response } from '../wire/message.ts'
-import { type Connection, type DeliveryHost, DeliveryWorker } from './delivery-worker.ts'
+import type { PeersContext } from './context.ts'
+import { type Connection, DeliveryWorker } from './delivery-worker.ts'
 import { queueOf } from './queues.ts'
 
 /** Reads only the positions and the attributes. */
 const NO_ENTRIES = { from: 'oldest', entries: 0, bytes: 0 } as const
 /** Milliseconds until the storage is tried again. */
 const RETRY_MS = 2000
-
-export interface LocalPeerHost extends DeliveryHost {
-  readonly registry: NodeRegistry
-  /** Called with errors of the storage. */
-  failed(error: unknown): void
-}
 
 /** Sends a call to the active connection. */
 type Route = (active: string) => void
@@ -27,7 +21,7 @@ type Route = (active: string) => void
  */
 export class LocalPeer {
   readonly id: string
-  readonly #host: LocalPeerHost
+  readonly #context: PeersContext
   readonly #topic: string
   readonly #unwatch: () => void
   /** Of the calls that wait. */
@@ -42,11 +36,11 @@ export class LocalPeer {
   #isWoken = false
   #retry: NodeJS.Timeout | undefined
 
-  constructor(id: string, host: LocalPeerHost) {
+  constructor(id: string, context: PeersContext) {
     this.id = id
-    this.#host = host
+    this.#context = context
     this.#topic = queueOf(id)
-    this.#unwatch = host.server.watch(this.#topic, { changed: () => this.#wake() })
+    this.#unwatch = context.server.watch(this.#topic, { changed: () => this.#wake() })
   }
 
   /** Its latest connection to this node. */
@@ -127,7 +121,7 @@ export class LocalPeer {
   }
 
   #failed(error: unknown): void {
-    this.#host.failed(error)
+    this.#context.failed(error)
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       this.#wake()
@@ -136,7 +130,7 @@ export class LocalPeer {
 
   /** Reads the queue once, and does what follows from it. */
   async #look(): Promise<void> {
-    const { server } = this.#host
+    const { server } = this.#context
     const entering = this.#entering
     if (entering !== undefined) {
       await server.append(this.#topic, [], { set: { active: this.#nameOf(entering) } })
@@ -170,19 +164,19 @@ export class LocalPeer {
   /** Makes another connection, or none, the active one, unless the active one has changed. */
   async #claim(active: string | undefined, next: Connection | undefined): Promise<void> {
     const set = { active: next === undefined ? null : this.#nameOf(next) }
-    await this.#host.server.append(this.#topic, [], { when: { active: active ?? null }, set })
+    await this.#context.server.append(this.#topic, [], { when: { active: active ?? null }, set })
     this.#isWoken = true
   }
 
   #deliverTo(connection: Connection | undefined): void {
     this.#worker?.stop()
-    this.#worker = connection && new DeliveryWorker(connection, this.id, this.#topic, this.#host)
+    this.#worker = connection && new DeliveryWorker(connection, this.id, this.#topic, this.#context)
     this.#isWoken = true
   }
 
   /** Whether the attribute names no connection that can get actions, and this node may change it. */
   #isStale(active: string | undefined): boolean {
-    const { registry } = this.#host
+    const { registry } = this.#context
     if (active === undefined) return this.#connections.length > 0
     const [node] = partsOf(active)
     if (registry.isOwn(node)) return node !== registry.id || this.#connectionOf(active) === undefined
@@ -201,7 +195,7 @@ export class LocalPeer {
   }
 
   #nameOf({ session }: Connection): string {
-    return `${this.#host.registry.id}/${session.client.id}`
+    return `${this.#context.registry.id}/${session.client.id}`
   }
 
   #connectionOf(active: string | undefined): Connection | undefined {

@@ -1,18 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Client, Server } from 'filtered-websocket'
-import {
-  CALL_TIMEOUT,
-  CallFailed,
-  type CallOptions,
-  type NodeCalls,
-  type NodeRegistry,
-  PendingCalls,
-} from 'filtered-websocket/kit'
+import { CALL_TIMEOUT, CallFailed, type CallOptions, PendingCalls } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Question } from '../rpc/ask-clients.ts'
 import { failureIn, type Outcome } from '../rpc/outcome.ts'
 import type { OutgoingRequest, Session } from '../rpc/session.ts'
+import type { PeersContext } from './context.ts'
 import { type LocalPeer, partsOf } from './local-peer.ts'
 
 /** Milliseconds after which a node is asked again, since a message between nodes may be lost: at first, and at most. */
@@ -36,15 +29,6 @@ export interface ClientQuestion extends OutgoingRequest {
 /** `null`: the connection has ended. */
 type ClientAnswer = Outcome | null
 
-export interface PeerCallsHost {
-  readonly server: Server
-  readonly registry: NodeRegistry
-  readonly nodes: NodeCalls
-  readonly sessions: ReadonlyMap<Client, Session>
-  /** Calls of this node that may wait. */
-  readonly maxCalls: number
-}
-
 interface Call {
   readonly id: string
   readonly question: Question
@@ -59,14 +43,14 @@ interface Call {
 
 /** Calls of this node to peers on any node, and those of other nodes to connections of this one. */
 export class PeerCalls {
-  readonly #host: PeerCallsHost
+  readonly #context: PeersContext
   readonly #calls: PendingCalls
   /** Answers of a connection, by the id of the request, which is sent to it once however often it is asked. */
   readonly #asked = new WeakMap<Session, Map<string, Promise<ClientAnswer>>>()
 
-  constructor(host: PeerCallsHost) {
-    this.#host = host
-    this.#calls = new PendingCalls(host.maxCalls, '--messaging-max-calls')
+  constructor(context: PeersContext) {
+    this.#context = context
+    this.#calls = new PendingCalls(context.maxCalls, '--messaging-max-calls')
   }
 
   /**
@@ -101,8 +85,8 @@ export class PeerCalls {
 
   /** Asks a connection of this node. Never rejects. */
   async answer({ client, id, ms, ...request }: ClientQuestion, signal?: AbortSignal): Promise<ClientAnswer> {
-    const found = this.#host.server.clients.get(client)
-    const session = found && this.#host.sessions.get(found)
+    const found = this.#context.server.clients.get(client)
+    const session = found && this.#context.sessions.get(found)
     if (session === undefined) return null
     const asked = this.#asked.get(session) ?? new Map<string, Promise<ClientAnswer>>()
     this.#asked.set(session, asked)
@@ -136,7 +120,7 @@ export class PeerCalls {
 
   /** @throws (rejects) as `NodeCalls.ask` does. */
   #ask(call: Call, active: string, wait: number): Promise<ClientAnswer> {
-    const { registry, nodes } = this.#host
+    const { registry, nodes } = this.#context
     const [node, client] = partsOf(active)
     const ms = Math.max(1, Math.ceil(call.deadline - performance.now()))
     const question: ClientQuestion = { ...call.question, client, id: call.id, resend: call.resend, ms }

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable, Client } from 'filtered-websocket'
-import { type CallOptions, inSlices, type NodeCalls } from 'filtered-websocket/kit'
+import { type CallOptions, inSlices } from 'filtered-websocket/kit'
 import type { Answer, Question } from '../rpc/ask-clients.ts'
 import type { Session } from '../rpc/session.ts'
 import type { Args, Kwargs } from '../wire/message.ts'
-import { LocalPeer, type LocalPeerHost } from './local-peer.ts'
+import type { PeersContext } from './context.ts'
+import { LocalPeer } from './local-peer.ts'
 import { type ClientQuestion, PeerCalls } from './peer-calls.ts'
-import type { Queues } from './queues.ts'
 import { type PageQuestion, ScatterCalls, type ScatterQuestion } from './scatter-calls.ts'
 
 /** Milliseconds that a stop waits for the storage. */
@@ -33,27 +33,20 @@ export interface RemotePeer {
   call(name: string, args?: Args, kwargs?: Kwargs, options?: CallOptions): Promise<unknown>
 }
 
-export interface PeersHost extends LocalPeerHost {
-  readonly nodes: NodeCalls
-  readonly queues: Queues
-  readonly sessions: ReadonlyMap<Client, Session>
-  readonly maxCalls: number
-}
-
 /** A question of another node. */
 export type NodeQuestion = ClientQuestion | ScatterQuestion | PageQuestion
 
 /** The peers that are connected to this node, or called by it. */
 export class Peers {
-  readonly #host: PeersHost
+  readonly #context: PeersContext
   readonly #peers = new Map<string, LocalPeer>()
   readonly #calls: PeerCalls
   readonly #scatter: ScatterCalls
 
-  constructor(host: PeersHost) {
-    this.#host = host
-    this.#calls = new PeerCalls(host)
-    this.#scatter = new ScatterCalls(host)
+  constructor(context: PeersContext) {
+    this.#context = context
+    this.#calls = new PeerCalls(context)
+    this.#scatter = new ScatterCalls(context)
   }
 
   /** A client has the id of a peer. @param answers - whether it answers actions. */
@@ -73,7 +66,7 @@ export class Peers {
         return client()
       },
       emit: async (name, args = [], kwargs = {}, { at } = {}) =>
-        this.#host.queues.append(this.#host.server, id, { name, args, kwargs, ...(at !== undefined && { at }) }),
+        this.#context.queues.append(this.#context.server, id, { name, args, kwargs, ...(at !== undefined && { at }) }),
       call: async (name, args = [], kwargs = {}, options) =>
         this.#calls.call(this.#of(id), { name, args, kwargs }, options),
     }
@@ -112,7 +105,7 @@ export class Peers {
   #of(id: string): LocalPeer {
     let peer = this.#peers.get(id)
     if (peer === undefined) {
-      peer = new LocalPeer(id, this.#host)
+      peer = new LocalPeer(id, this.#context)
       this.#peers.set(id, peer)
     }
     return peer

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { Client } from 'filtered-websocket'
-import { BoundedMap, CALL_TIMEOUT, CallFailed, type CallOptions, type NodeCalls } from 'filtered-websocket/kit'
+import { BoundedMap, CALL_TIMEOUT, CallFailed, type CallOptions } from 'filtered-websocket/kit'
 import { type Answer, askClients, type Question } from '../rpc/ask-clients.ts'
-import type { Session } from '../rpc/session.ts'
 import { AnswerLog, type AnswerPage, type Item } from './answer-log.ts'
+import type { PeersContext } from './context.ts'
 import { ASK_AGAIN_MS, mayAskAgain } from './peer-calls.ts'
 
 /** Calls of other nodes whose answers wait here to be read; the oldest ends. */
@@ -24,29 +23,22 @@ export interface PageQuestion {
   readonly read: number
 }
 
-export interface ScatterHost {
-  readonly nodes: NodeCalls
-  /** Of the clients of this node. */
-  readonly sessions: ReadonlyMap<Client, Session>
-  failed(error: unknown): void
-}
-
 /** Scatter-gather calls: each node asks its own clients, and the caller reads their answers in pages. */
 export class ScatterCalls {
-  readonly #host: ScatterHost
+  readonly #context: PeersContext
   readonly #logs = new BoundedMap<string, AnswerLog>(MAX_LOGS)
 
-  constructor(host: ScatterHost) {
-    this.#host = host
+  constructor(context: PeersContext) {
+    this.#context = context
   }
 
   /** Never rejects: a client without an answer has an error. */
   async call(pattern: string, question: Question, options: CallOptions = {}): Promise<readonly Answer[]> {
-    const { nodes, sessions } = this.#host
+    const { nodes, sessions } = this.#context
     const first = { ...question, log: randomUUID(), pattern, ms: options.timeout ?? CALL_TIMEOUT }
     const here = Promise.all(askClients(sessions, pattern, question, options).map(({ answer }) => answer))
     const others = await nodes.others().catch(error => {
-      this.#host.failed(error)
+      this.#context.failed(error)
       return []
     })
     const elsewhere = others.map(node => this.#gather(node, first, options.signal))
@@ -62,7 +54,7 @@ export class ScatterCalls {
 
   #ask({ log, pattern, ms, ...question }: ScatterQuestion): AnswerLog {
     setTimeout(() => this.#logs.delete(log), ms + ASK_AGAIN_MS).unref()
-    return new AnswerLog(question.name, askClients(this.#host.sessions, pattern, question, { timeout: ms }))
+    return new AnswerLog(question.name, askClients(this.#context.sessions, pattern, question, { timeout: ms }))
   }
 
   /** The answers of the clients of another node. Never rejects. */
@@ -75,7 +67,7 @@ export class ScatterCalls {
       const question = read === 0 ? first : { log: first.log, read }
       const timeout = Math.min(ASK_AGAIN_MS, Math.max(1, deadline - performance.now()))
       try {
-        const page = (await this.#host.nodes.ask(node, question, { timeout, signal })) as AnswerPage
+        const page = (await this.#context.nodes.ask(node, question, { timeout, signal })) as AnswerPage
         for (const text of page.items) {
           const item = JSON.parse(text) as Item
           if ('id' in item) ids.push(item.id)

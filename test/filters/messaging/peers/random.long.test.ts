@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import pino from 'pino'
+import type { PeersContext } from '../../../../filters/messaging/peers/context.ts'
 import { LocalPeer } from '../../../../filters/messaging/peers/local-peer.ts'
 import { Queues } from '../../../../filters/messaging/peers/queues.ts'
 import type { Session } from '../../../../filters/messaging/rpc/session.ts'
@@ -68,7 +69,7 @@ class Node {
       refused: () => {},
       expired: () => assert.fail('nothing expires'),
       failed: () => {},
-    })
+    } as Partial<PeersContext> as PeersContext)
   }
 
   kill(): void {
