@@ -4,11 +4,10 @@ import type { listeners } from '../listeners.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import { type Action, PLAIN } from './format.ts'
-import { type Clock, localTime } from './server-time.ts'
+import { type Clock, localTime, measure } from './server-time.ts'
 import type { openSession } from './session.ts'
 import type { Sharing } from './shared-files.ts'
 import { type Handler, type Handlers, type Result, taskQueueOf } from './task-queue.ts'
-import { measure } from './timing.ts'
 
 /** For requests that are made again on each connection. */
 const INTERNAL = { timeout: 5000, resends: false }

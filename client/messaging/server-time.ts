@@ -1,4 +1,6 @@
+import { type Measured, measured, medianOf, SAMPLES } from '../../protocols/clever-show/clock.ts'
 import type { Args } from '../../protocols/clever-show/message.ts'
+import { MessagingError } from './error.ts'
 
 /** The server's clock, as measured by this client. */
 export interface Clock {
@@ -12,20 +14,25 @@ export interface Clock {
   sync(): Promise<void>
 }
 
-/** Sends a request to the server. Settles with the value of the response. */
-export type Call = (name: string, args: Args) => Promise<unknown>
-
-/** A task with a start time. */
-export interface Job {
-  /** Seconds since 1970 on the server's clock. */
-  readonly at: number
-  /** Bytes of its message. */
-  readonly size: number
-  /** @param error - the reason why the job must not run. */
-  run(error?: unknown): void
-}
-
 /** Seconds since 1970 on a local clock that is never adjusted. */
 export function localTime(): number {
   return (performance.timeOrigin + performance.now()) / 1000
+}
+
+/**
+ * Offset of the server's clock and its error, in seconds.
+ *
+ * @param call - sends a request to the server; settles with the value of the response.
+ */
+export async function measure(call: (name: string, args: Args) => Promise<unknown>): Promise<Measured> {
+  const samples: (Measured | undefined)[] = []
+  while (samples.length < SAMPLES) {
+    const t1 = localTime()
+    // Null would count as 1970.
+    const [t2, t3] = [await call('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
+    samples.push(measured([t1, localTime()], [t2, t3]))
+  }
+  const median = medianOf(samples)
+  if (!median) throw new MessagingError('failed', 'the server sent no valid time')
+  return median
 }

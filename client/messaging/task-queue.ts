@@ -4,9 +4,8 @@ import { actionOf, cut, type Kwargs, type Request } from '../../protocols/clever
 import { messageIn } from '../../protocols/clever-show/text.ts'
 import { MessagingError } from './error.ts'
 import { type Action, MAX_CONTENT, type Outgoing } from './format.ts'
-import { overload } from './overload.ts'
+import { overload, schedulerOf } from './scheduler.ts'
 import type { Clock } from './server-time.ts'
-import { schedulerOf } from './timing.ts'
 
 /** Stored responses, and the bytes of one. */
 const MAX_RESPONSES = 1000

@@ -1,28 +1,24 @@
-import { type Measured, measured, medianOf, SAMPLES } from '../../protocols/clever-show/clock.ts'
 import { MessagingError } from './error.ts'
-import { overload } from './overload.ts'
-import { type Call, type Clock, type Job, localTime } from './server-time.ts'
+import type { Clock } from './server-time.ts'
 
 /** Seconds of busy waiting before a start time, as timers are late by about a millisecond. */
 const SPIN = 0.001
 /** Longest timer in seconds: the server's clock may be measured again meanwhile. */
 const MAX_TIMER = 60
 
-/** Offset of the server's clock and its error, in seconds. */
-export async function measure(call: Call): Promise<Measured> {
-  const samples: (Measured | undefined)[] = []
-  while (samples.length < SAMPLES) {
-    const t1 = localTime()
-    // Null would count as 1970.
-    const [t2, t3] = [await call('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
-    samples.push(measured([t1, localTime()], [t2, t3]))
-  }
-  const median = medianOf(samples)
-  if (!median) throw new MessagingError('failed', 'the server sent no valid time')
-  return median
-}
+/** Messages of the server that are pending at a time, and their bytes. */
+const MAX_MESSAGES = 1000
+const MAX_BYTES = 16 * 1024 * 1024
 
-export type Scheduler = ReturnType<typeof schedulerOf>
+/** A task with a start time. */
+export interface Job {
+  /** Seconds since 1970 on the server's clock. */
+  readonly at: number
+  /** Bytes of its message. */
+  readonly size: number
+  /** @param error - the reason why the job must not run. */
+  run(error?: unknown): void
+}
 
 /** Runs jobs at their start times within about a millisecond; late ones at once. */
 export function schedulerOf(clock: Clock) {
@@ -78,4 +74,9 @@ export function schedulerOf(clock: Clock) {
       clearTimeout(timer)
     },
   }
+}
+
+/** The error for a message that exceeds the limits of pending messages, if it does. */
+export function overload(messages: number, bytes: number): MessagingError | undefined {
+  if (messages > MAX_MESSAGES || bytes > MAX_BYTES) return new MessagingError('busy', 'too many messages')
 }
