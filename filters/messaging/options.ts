@@ -106,7 +106,7 @@ export const options = {
     type: 'boolean',
     default: false,
     describe:
-      'Keep undelivered actions and recorded results for clients that reconnect with their ids; ids are not authenticated',
+      'Keep undelivered actions and recorded results for clients that reconnect with their ids, which only a guard such as jwt authenticates',
   },
   'messaging-remember': seconds(600, 'Seconds that a resend is recognized, so that it does not run again', {
     min: 1,

@@ -14,6 +14,8 @@ const WINDOW = 1000
 const EPOCH = /^[\w-]{1,64}$/
 /** Renewals per lifetime of what must not expire. */
 const PARTS = 3
+/** Guards that authenticate no client. All others may. */
+const WITHOUT_IDENTITY = ['allow', 'rate-limit']
 /** Milliseconds between two removals of unused peers. */
 const SWEEP_MS = 10_000
 
@@ -134,7 +136,7 @@ export class Resumption {
 
   /** A client has sent its id. One that is not its own has no effect. */
   known(session: Session, id: string): void {
-    if (mayBe(session.client, id)) this.peers.enter(id, session, session.incarnation !== undefined)
+    if (this.#mayBe(session.client, id)) this.peers.enter(id, session, session.incarnation !== undefined)
   }
 
   left(session: Session): void {
@@ -154,8 +156,14 @@ export class Resumption {
       throw new Refused('id', `an id is a string of 1 to ${MAX_ID} characters, received ${shown(id)}`)
     if (typeof epoch !== 'string' || !EPOCH.test(epoch))
       throw new Refused('epoch', `an epoch is 1 to 64 letters, digits, - and _, received ${shown(epoch)}`)
-    if (!mayBe(client, id))
-      throw new Refused('forbidden', `${shown(client.identity)} may be itself, or a name that begins with it and a /`)
+    const { identity } = client
+    if (!this.#mayBe(client, id))
+      throw new Refused(
+        'forbidden',
+        identity === undefined
+          ? 'a client without an identity may not have an id; send a token with "sub", or the like'
+          : `${shown(identity)} may be itself, or a name that begins with it and a /`,
+      )
     const known = client.state.messaging?.id
     if (session.incarnation !== undefined || (known !== undefined && known !== id))
       throw new Refused('refused', `this connection is ${shown(known)} already`)
@@ -165,11 +173,16 @@ export class Resumption {
     else this.peers.enter(id, session, true)
     return { window: WINDOW }
   }
-}
 
-/** An authenticated client may have its identity as id, and ids that begin with it and a slash. */
-function mayBe({ identity }: Client, id: string): boolean {
-  return identity === undefined || id === identity || id.startsWith(`${identity}/`)
+  /**
+   * A client may have its identity as id, and ids that begin with it and a slash. One without an identity may have any id if no guard
+   * authenticates clients, or if it is a TCP peer, which passes no guard.
+   */
+  #mayBe({ identity, handshake, state }: Client, id: string): boolean {
+    if (identity !== undefined) return id === identity || id.startsWith(`${identity}/`)
+    const isGuarded = this.#host.guards.some(guard => !WITHOUT_IDENTITY.includes(guard))
+    return handshake === undefined || !(isGuarded || state.certificate !== undefined)
+  }
 }
 
 /** @throws Error `ERR_OPTION` */

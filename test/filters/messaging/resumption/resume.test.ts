@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { Delivery, MessagingApi } from '../../../../filters/messaging.ts'
 import type { FilterModule } from '../../../../src/contract/filter.ts'
+import { authority, pemFiles, signed } from '../../../support/certificates.ts'
 import { action, building, door, plainly, request } from '../../../support/messaging.ts'
 import { Browser, gate } from '../../../support/messaging-browser.ts'
 import { Peer, serve, until } from '../../../support/peer.ts'
+import { SECRET, sign } from '../../../support/tokens.ts'
 
 /** A server that keeps what peers that come back have asked, whose application does this. */
 async function keeping(
@@ -12,13 +14,18 @@ async function keeping(
   on: (api: MessagingApi) => void,
   filters: (string | FilterModule)[] = [],
   options: object = {},
+  guards: (string | FilterModule)[] = [],
 ) {
   let api!: MessagingApi
   const builds = building(given => {
     api = given
     on(given)
   })
-  const server = await serve(t, { filters: ['messaging', builds, ...filters], messagingResume: true, ...options })
+  const server = await serve(t, {
+    filters: [...guards, 'messaging', builds, ...filters],
+    messagingResume: true,
+    ...options,
+  })
   return { server, api, open: () => Browser.open(server.url) }
 }
 
@@ -248,6 +255,60 @@ describe('a peer that comes back', () => {
     // Who has left keeps nobody out.
     await until(() => server.clients.size === 1, 'the others to be gone')
     assert.deepEqual(await resume('ann/2', 'e', waiting), { window: 1000 })
+  })
+
+  describe('without an identity', () => {
+    const guard: FilterModule = { stage: 'guard', connect() {} }
+    const forbidden = {
+      code: 'forbidden',
+      message: 'a client without an identity may not have an id; send a token with "sub", or the like',
+    }
+    const cases: [string, (string | FilterModule)[], object, unknown][] = [
+      ['has no id where jwt authenticates', ['jwt'], { jwtSecret: SECRET }, forbidden],
+      ['has no id where another guard may authenticate', [guard], {}, forbidden],
+      [
+        'may have any id where no guard authenticates',
+        ['rate-limit', 'allow'],
+        { allowRules: ['anyone join x'] },
+        { window: 1000 },
+      ],
+    ]
+    for (const [name, guards, options, answer] of cases)
+      it(name, async t => {
+        const { api, server } = await keeping(t, () => {}, [], options, guards)
+        await api.peer('ann').emit('land')
+        const headers = { authorization: `Bearer ${sign({ scope: 'read' })}` }
+        const eve = new Browser(await Peer.open(server.url, { headers }, ['messaging']))
+        await eve.resume('ann')
+        assert.deepEqual(eve.answers, { resume: answer })
+        await eve.read()
+        assert.equal(api.peer('ann').client !== undefined, answer !== forbidden)
+      })
+
+    it('has no id if its certificate has no name', async t => {
+      const [write, authorityOf] = [await pemFiles(t), await authority('authority')]
+      const [server, client] = await Promise.all([
+        signed(authorityOf, { commonName: 'localhost' }),
+        signed(authorityOf, { organizationName: 'Example' }),
+      ])
+      const { server: running } = await keeping(t, () => {}, [], {
+        key: await write('key.pem', server.key),
+        cert: await write('cert.pem', server.cert),
+        ca: await write('ca.pem', authorityOf.cert),
+      })
+      const tls = { key: client.key, cert: client.cert, rejectUnauthorized: false }
+      const eve = new Browser(await Peer.open(running.url, tls, ['messaging']))
+      await eve.resume('ann')
+      assert.deepEqual(eve.answers, { resume: forbidden })
+    })
+
+    it('may have any id over TCP, which passes no guard', async t => {
+      const { peer } = await door(t, [], { filters: [guard, 'messaging'], messagingResume: true, messagingOpen: true })
+      const tcp = await peer()
+      tcp.send(request('fws.resume', '1', [], { id: 'ann', epoch: 'e' }))
+      const [answer] = await tcp.get(1)
+      assert.deepEqual(plainly(answer), { type: 'response', name: 'fws.resume', id: '1', value: { window: 1000 } })
+    })
   })
 
   it('is told that nothing is kept, unless it is', async t => {
