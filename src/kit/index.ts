@@ -59,6 +59,7 @@ export {
   CALL_TIMEOUT,
   CallFailed,
   type CallOptions,
+  MAX_TIMEOUT,
   type PendingCall,
   PendingCalls,
   type PendingCallsOptions,

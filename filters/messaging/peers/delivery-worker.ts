@@ -14,6 +14,11 @@ export interface Connection {
   readonly answers: boolean
 }
 
+/** Up to which offset actions may have been sent, as this node knows it. */
+export interface SentMark {
+  position: Position | undefined
+}
+
 interface Sent {
   readonly position: Position
   readonly name: string
@@ -24,7 +29,8 @@ interface Sent {
  * Sends the queued actions of a peer to its active connection, in order, and deletes those that are done.
  *
  * The attribute `sent` of the queue is the offset up to which actions may have been sent to any connection; they are sent again with
- * `resend`. It is set before they are sent, and only while this connection is active.
+ * `resend`. It is set before they are sent, and only while this connection is active. The node remembers it too, since a Redis that comes
+ * back older may have an older one.
  */
 export class DeliveryWorker {
   readonly connection: Connection
@@ -37,15 +43,17 @@ export class DeliveryWorker {
   readonly #sent = new Map<string, Sent>()
   /** Up to here actions are done and not deleted. */
   #done: Position | undefined
+  readonly #mark: SentMark
   #isSending = false
   #isTrimming = false
   #isStopped = false
 
-  constructor(connection: Connection, peer: string, topic: string, context: PeersContext) {
+  constructor(connection: Connection, peer: string, topic: string, mark: SentMark, context: PeersContext) {
     this.connection = connection
     this.#context = context
     this.#peer = peer
     this.#topic = topic
+    this.#mark = mark
   }
 
   /** The entries for `send`; `undefined`: none now. */
@@ -111,13 +119,17 @@ export class DeliveryWorker {
       return true
     }
     for (const [id, { position }] of this.#sent) if (position.offset <= floor.offset) this.#sent.delete(id)
-    const sent = Number(attributes.sent ?? 0)
+    const stored = Number(attributes.sent ?? 0)
+    const { position } = this.#mark
+    const sent = Math.max(stored, position?.epoch === floor.epoch ? position.offset : 0)
     const upTo = { ...floor, offset: entries.at(-1)?.offset ?? Math.max(floor.offset, this.#cursor?.offset ?? 0) }
-    if (upTo.offset > sent) {
-      const how = { when: { active: attributes.active! }, set: { sent: String(upTo.offset) } }
+    if (upTo.offset > stored) {
+      const mark = { ...floor, offset: Math.max(upTo.offset, sent) }
+      const how = { when: { active: attributes.active! }, set: { sent: String(mark.offset) } }
       // Another connection has become active.
       if ('refused' in (await this.#context.server.append(this.#topic, [], how))) return false
       if (floor.offset > sent) this.#context.expired(this.#peer, floor.offset - sent)
+      this.#mark.position = mark
     }
     if (this.#isStopped || !entries.every(entry => this.#sendOne(entry, floor.epoch, sent))) return false
     this.#cursor = upTo
@@ -127,7 +139,7 @@ export class DeliveryWorker {
       this.#done = upTo
       await this.trim()
     }
-    return entries.length > 0 || upTo.offset > sent
+    return entries.length > 0 || upTo.offset > stored
   }
 
   /** Returns whether the client has accepted it: one that is being closed does not. */

@@ -2,7 +2,7 @@ import type { StreamPage } from 'filtered-websocket'
 import type { Session } from '../rpc/session.ts'
 import type { Response } from '../wire/message.ts'
 import type { PeersContext } from './context.ts'
-import { type Connection, DeliveryWorker } from './delivery-worker.ts'
+import { type Connection, DeliveryWorker, type SentMark } from './delivery-worker.ts'
 import { queueOf } from './queues.ts'
 
 /** Reads only the positions and the attributes. */
@@ -32,8 +32,10 @@ export class LocalPeer {
   #entering: Connection | undefined
   #active: string | undefined
   #worker: DeliveryWorker | undefined
+  readonly #sentMark: SentMark = { position: undefined }
   #running: Promise<void> | undefined
-  #isWoken = false
+  /** Changes that `#look` has to handle. */
+  #changes = 0
   #retry: NodeJS.Timeout | undefined
 
   constructor(id: string, context: PeersContext) {
@@ -104,14 +106,14 @@ export class LocalPeer {
   }
 
   #wake(): void {
-    this.#isWoken = true
+    this.#changes++
     this.#running ??= this.#run()
   }
 
   async #run(): Promise<void> {
     try {
-      while (this.#isWoken) {
-        this.#isWoken = false
+      for (let handled = -1; handled !== this.#changes; ) {
+        handled = this.#changes
         await this.#look()
       }
     } catch (error) {
@@ -131,6 +133,7 @@ export class LocalPeer {
   /** Reads the queue once, and does what follows from it. */
   async #look(): Promise<void> {
     const { server } = this.#context
+    const handled = this.#changes
     const entering = this.#entering
     if (entering !== undefined) {
       await server.append(this.#topic, [], { set: { active: this.#nameOf(entering) } })
@@ -150,12 +153,14 @@ export class LocalPeer {
     }
     this.#setActive(active)
     if (worker?.connection !== connection) this.#deliverTo(connection)
-    else if (wanted !== undefined) void this.#deliver(worker!, page)
+    else if (wanted !== undefined) void this.#deliver(worker!, page, handled)
   }
 
-  async #deliver(worker: DeliveryWorker, page: StreamPage): Promise<void> {
+  async #deliver(worker: DeliveryWorker, page: StreamPage, handled: number): Promise<void> {
     try {
-      if (await worker.send(page)) this.#wake()
+      const isReady = await worker.send(page)
+      // No entries were read for the changes meanwhile.
+      if (isReady || handled !== this.#changes) this.#wake()
     } catch (error) {
       this.#failed(error)
     }
@@ -165,13 +170,13 @@ export class LocalPeer {
   async #claim(active: string | undefined, next: Connection | undefined): Promise<void> {
     const set = { active: next === undefined ? null : this.#nameOf(next) }
     await this.#context.server.append(this.#topic, [], { when: { active: active ?? null }, set })
-    this.#isWoken = true
+    this.#changes++
   }
 
   #deliverTo(connection: Connection | undefined): void {
     this.#worker?.stop()
-    this.#worker = connection && new DeliveryWorker(connection, this.id, this.#topic, this.#context)
-    this.#isWoken = true
+    this.#worker = connection && new DeliveryWorker(connection, this.id, this.#topic, this.#sentMark, this.#context)
+    this.#changes++
   }
 
   /** Whether the attribute names no connection that can get actions, and this node may change it. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CALL_TIMEOUT, CallFailed, type CallOptions, PendingCalls } from 'filtered-websocket/kit'
+import { CALL_TIMEOUT, CallFailed, type CallOptions, MAX_TIMEOUT, PendingCalls } from 'filtered-websocket/kit'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { Question } from '../rpc/ask-clients.ts'
 import { failureIn, type Outcome } from '../rpc/outcome.ts'
@@ -11,6 +11,8 @@ import { type LocalPeer, partsOf } from './local-peer.ts'
 /** Milliseconds after which a node is asked again, since a message between nodes may be lost: at first, and at most. */
 const ASK_FIRST_MS = 1000
 export const ASK_AGAIN_MS = 5000
+/** Milliseconds for which an answer is kept for a node that asks again. */
+const KEPT_MS = 2 * ASK_AGAIN_MS
 /** Milliseconds until the storage is tried again. */
 const RETRY_MS = 500
 /** Milliseconds by which a connection is waited for longer than by the caller. */
@@ -92,9 +94,11 @@ export class PeerCalls {
     this.#asked.set(session, asked)
     let answer = asked.get(id)
     if (answer === undefined) {
-      answer = ask(session, id, request, { timeout: ms + MARGIN_MS, signal })
+      answer = ask(session, id, request, { timeout: Math.min(ms + MARGIN_MS, MAX_TIMEOUT), signal })
       asked.set(id, answer)
-      setTimeout(() => asked.delete(id), ms + MARGIN_MS).unref()
+      // A call of this node gets it at once; another node asks again if the answer was lost.
+      const keptMs = signal === undefined ? KEPT_MS : 0
+      void answer.then(() => setTimeout(() => asked.delete(id), keptMs).unref())
     }
     return answer
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { BoundedMap, CALL_TIMEOUT, CallFailed, type CallOptions } from 'filtered-websocket/kit'
+import { BoundedMap, CALL_TIMEOUT, CallFailed, type CallOptions, MAX_TIMEOUT } from 'filtered-websocket/kit'
 import { type Answer, askClients, type Question } from '../rpc/ask-clients.ts'
 import { AnswerLog, type AnswerPage, type Item } from './answer-log.ts'
 import type { PeersContext } from './context.ts'
@@ -53,7 +53,7 @@ export class ScatterCalls {
   }
 
   #ask({ log, pattern, ms, ...question }: ScatterQuestion): AnswerLog {
-    setTimeout(() => this.#logs.delete(log), ms + ASK_AGAIN_MS).unref()
+    setTimeout(() => this.#logs.delete(log), Math.min(ms + ASK_AGAIN_MS, MAX_TIMEOUT)).unref()
     return new AnswerLog(question.name, askClients(this.#context.sessions, pattern, question, { timeout: ms }))
   }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { until } from '../../../support/peer.ts'
 import { resuming } from '../../../support/resuming.ts'
 
@@ -45,6 +47,31 @@ describe('a call to a peer', () => {
     controller.abort(new Error('enough'))
     for (const call of two) await assert.rejects(call, { message: 'enough' })
     await assert.rejects(peer.call('z', [1n]), TypeError)
+  })
+
+  it('may wait for the longest timeout of a timer', async t => {
+    const { api, come } = await resuming(t)
+    const ann = await come()
+    const called = api.peer('copter1').call('battery', [], {}, { timeout: 2_147_483_647 })
+    ann.answer((await ann.todo(1))[0]!, 12)
+    assert.equal(await called, 12)
+  })
+
+  it('keeps no answer after the call', async t => {
+    setFlagsFromString('--expose_gc')
+    const collect = runInNewContext('gc') as () => void
+    const { api, come } = await resuming(t)
+    const ann = await come()
+    const call = async () => {
+      const called = api.peer('copter1').call('battery', [], {}, { timeout: 600_000 })
+      ann.answer((await ann.todo(1))[0]!, { percent: 12 })
+      return new WeakRef((await called) as object)
+    }
+    const answer = await call()
+    await until(() => {
+      collect()
+      return answer.deref() === undefined
+    }, 'the answer to be collected')
   })
 
   it('is sent again to each connection that becomes active, and once to each', async t => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { plainly, response, type TcpPeer } from '../../../support/messaging.ts'
-import type { Browser } from '../../../support/messaging-browser.ts'
+import { Browser } from '../../../support/messaging-browser.ts'
 import { until } from '../../../support/peer.ts'
+import { skipWithoutOwn, startRedis } from '../../../support/redis.ts'
 import { resuming } from '../../../support/resuming.ts'
 
 /** A peer of clever-show: answers the request for its id, and nothing else. */
@@ -132,6 +134,47 @@ describe('the queue of a peer', () => {
       (await old.todo(1)).map(({ action }) => action),
       ['two'],
     )
+  })
+
+  it('is sent again with resend after Redis comes back with an older state', { skip: skipWithoutOwn }, async t => {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    const { api, come } = await resuming(t, { storage: 'redis', redisPort: redis.port })
+    const peer = api.peer('copter1')
+    await peer.emit('land')
+    const keys = (await redis.command('KEYS', '*stream*{*')) as string[]
+    const copy = async (from: string, to: string) => {
+      for (const key of keys) await redis.command('COPY', from + key, to + key, 'REPLACE')
+    }
+    await copy('', 'snapshot:')
+    const ann = await come()
+    const [land] = await ann.todo(1)
+    ann.answer(land!)
+    await ann.read()
+    await ann.drop()
+    await until(() => peer.client === undefined)
+    await copy('snapshot:', '')
+    const again = await come()
+    assert.deepEqual(await again.todo(1), [{ ...land, resend: true }])
+  })
+
+  it('is sent to a slow client when it has read what was sent before', async t => {
+    const { api, server } = await resuming(t, { maxBuffered: 2 ** 28 })
+    api.onId(client => {
+      for (let i = 0; i < 60; i++) api.emit(client, 'large', ['x'.repeat(500_000)])
+    })
+    const slow = await Browser.open(server.url)
+    slow.peer.ws.pause()
+    slow.say({ request: 'fws.resume', id: 'resume', kwargs: { id: 'copter1', epoch: 'e' } })
+    const start = { from: 'oldest', entries: 1, bytes: 1 } as const
+    // An empty page is read for it then, and waits until it has read.
+    await until(async () => (await server.read('@messaging/copter1', start)).attributes.active !== undefined)
+    for (let i = 0; i < 100; i++) await turn()
+    await api.peer('copter1').emit('land')
+    for (let i = 0; i < 100; i++) await turn()
+    slow.peer.ws.resume()
+    await until(() => slow.tasks.length > 60, 'the queued action')
+    assert.deepEqual(names(slow).at(-1), ['land', false])
   })
 
   it('has limits in actions and bytes', async t => {
