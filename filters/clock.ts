@@ -1,12 +1,12 @@
 import type { Host, OptionSpecs } from 'filtered-websocket'
 import { parseEndpoint } from 'filtered-websocket/kit'
-import type { Measured } from '../protocols/clever-show/clock.ts'
+import type { Measured } from '../protocols/ntp/measurement.ts'
 import { Clock } from './clock/clock.ts'
 import { askNtp, NTP_PORT } from './clock/ntp.ts'
 import { NtpSync } from './clock/ntp-sync.ts'
 import { measureOffset } from './clock/offset.ts'
 
-export type { Measured } from '../protocols/clever-show/clock.ts'
+export type { Measured } from '../protocols/ntp/measurement.ts'
 
 declare module 'filtered-websocket' {
   interface FilterApis {

@@ -4,7 +4,7 @@ import type { listeners } from '../listeners.ts'
 import { MessagingError } from './error.ts'
 import type { MessagingEvents } from './events.ts'
 import { type Action, PLAIN } from './format.ts'
-import { type Clock, localTime, measure } from './server-time.ts'
+import { type Clock, localTime, measureServer } from './server-time.ts'
 import type { openSession } from './session.ts'
 import type { Sharing } from './shared-files.ts'
 import { type Handler, type Handlers, type Result, taskQueueOf } from './task-queue.ts'
@@ -42,7 +42,7 @@ export function handlersOf({ session, events, handlers, clock, files, add }: Han
   }
 
   async function sync(): Promise<void> {
-    Object.assign(clock, await measure(call))
+    Object.assign(clock, await measureServer(call))
   }
 
   add('message', 'message', ([text]) => {

@@ -1,5 +1,5 @@
-import { type Measured, measured, medianOf, SAMPLES } from '../../protocols/clever-show/clock.ts'
 import type { Args } from '../../protocols/clever-show/message.ts'
+import { type Measured, measure } from '../../protocols/ntp/measurement.ts'
 import { MessagingError } from './error.ts'
 
 /** The server's clock, as measured by this client. */
@@ -24,15 +24,12 @@ export function localTime(): number {
  *
  * @param call - sends a request to the server; settles with the value of the response.
  */
-export async function measure(call: (name: string, args: Args) => Promise<unknown>): Promise<Measured> {
-  const samples: (Measured | undefined)[] = []
-  while (samples.length < SAMPLES) {
-    const t1 = localTime()
+export async function measureServer(call: (name: string, args: Args) => Promise<unknown>): Promise<Measured> {
+  const found = await measure(
+    localTime,
     // Null would count as 1970.
-    const [t2, t3] = [await call('fws.clock', [t1])].flat().map(time => time ?? NaN) as [number, number]
-    samples.push(measured([t1, localTime()], [t2, t3]))
-  }
-  const median = medianOf(samples)
-  if (!median) throw new MessagingError('failed', 'the server sent no valid time')
-  return median
+    async sent => [await call('fws.clock', [sent])].flat().map(time => time ?? NaN) as [number, number],
+  )
+  if (!found) throw new MessagingError('failed', 'the server sent no valid time')
+  return found
 }

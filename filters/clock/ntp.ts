@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { type Endpoint, formatEndpoint } from 'filtered-websocket/kit'
-import { type Measured, measured } from '../../protocols/clever-show/clock.ts'
+import { type Measured, measured } from '../../protocols/ntp/measurement.ts'
 
 export const NTP_PORT = 123
 /** Milliseconds for name lookup and answer. */

@@ -1,5 +1,5 @@
 /** Requests of one measurement. */
-export const SAMPLES = 8
+const SAMPLES = 8
 
 /** Seconds by which another clock is ahead of this one. */
 export interface Measured {
@@ -23,8 +23,27 @@ export function measured(
   return t3 >= t2 && delay >= 0 ? { offset: (t2 - t1 + (t3 - t4)) / 2, error: delay / 2 } : undefined
 }
 
-/** The median of samples, so that a few delayed ones do not count; `undefined`: all are impossible. */
-export function medianOf(samples: readonly (Measured | undefined)[]): Measured | undefined {
+/**
+ * By how many seconds another clock is ahead of `now`: the median of eight samples, one after the other, so that a few delayed ones do not
+ * count; `undefined`: each sample is impossible.
+ *
+ * @param ask - gets the time of the request; resolves with the times of receipt and of answer by the other clock.
+ * @throws (rejects) the error of `ask`
+ */
+export async function measure(
+  now: () => number,
+  ask: (sent: number) => Promise<readonly [number, number]>,
+): Promise<Measured | undefined> {
+  const samples: (Measured | undefined)[] = []
+  while (samples.length < SAMPLES) {
+    const sent = now()
+    const there = await ask(sent)
+    samples.push(measured([sent, now()], there))
+  }
+  return medianOf(samples)
+}
+
+function medianOf(samples: readonly (Measured | undefined)[]): Measured | undefined {
   const possible = samples.filter(sample => sample !== undefined).sort((a, b) => a.offset - b.offset)
   const median = possible[possible.length >> 1]
   if (median === undefined) return undefined
