@@ -21,7 +21,7 @@ export interface SendOptions extends CallOptions {
   readonly fields?: Kwargs
   /** Content instead of args and kwargs. Not counted: the caller MUST bound it by waiting for responses. */
   readonly bytes?: Uint8Array
-  /** Settles with the whole response. Default: with its value. */
+  /** Settles with the response. Default: with its value. */
   readonly isWhole?: boolean
 }
 

@@ -32,7 +32,7 @@ export interface Header extends Fields {
 export interface Frame<Content = Uint8Array> {
   readonly header: Header
   readonly content: Content
-  /** The whole frame, without a content that is a stream. */
+  /** The complete frame, without a content that is a stream. */
   readonly bytes: Uint8Array
 }
 

@@ -29,9 +29,9 @@ export interface PushedPart {
   readonly key: string
   /** Bytes before the part. */
   readonly offset: number
-  /** Bytes of the whole file. */
+  /** Bytes of the complete file. */
   readonly size: number
-  /** Hash of the whole file, hexadecimal; in the last part only. */
+  /** Hash of the complete file, hexadecimal; in the last part only. */
   readonly sha256?: string
 }
 

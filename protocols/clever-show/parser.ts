@@ -68,7 +68,7 @@ export class Parser<B extends Uint8Array> {
   next(): ParsedFrame<B> | undefined {
     while (this.#rest === 0 && this.#size >= this.#needed) {
       const bytes = this.#join()
-      if (this.#header !== undefined) return this.#take(bytes, this.#header)
+      if (this.#header !== undefined) return this.#frame(bytes, this.#header)
       this.#headerEnd = headerEnd(bytes)
       this.#needed = this.#headerEnd
       if (bytes.length < this.#headerEnd) return undefined
@@ -101,7 +101,7 @@ export class Parser<B extends Uint8Array> {
     return header
   }
 
-  /** A part is small, and is needed as a whole. */
+  /** A part is small, and is needed completely. */
   #isStreamed(header: Header): boolean {
     if (!this.#streamsFiles || !carriesFile(header)) return false
     return header.offset === undefined || header['content-length'] > MAX_PART
@@ -113,7 +113,7 @@ export class Parser<B extends Uint8Array> {
     return { header, content: bytes.subarray(0, 0) as B, bytes: bytes.subarray(0, this.#headerEnd) as B }
   }
 
-  #take(bytes: B, header: Header): ParsedFrame<B> {
+  #frame(bytes: B, header: Header): ParsedFrame<B> {
     const content = bytes.subarray(this.#headerEnd, this.#needed) as B
     const frame = { header, content, bytes: bytes.subarray(0, this.#needed) as B }
     this.#keep(bytes.subarray(this.#needed) as B)

@@ -28,7 +28,7 @@ export function keyIn(header: Fields): string {
   return stringIn(header, 'key', KEY)
 }
 
-/** Reads the part in the header of an action; `{}`: the content is a whole file. @throws Malformed */
+/** Reads the part in the header of an action; `{}`: the content is a complete file. @throws Malformed */
 export function pushedPartIn(header: Fields): { readonly part?: PushedPart } {
   if (header.offset === undefined) return {}
   const isLast = header.sha256 != null
@@ -36,7 +36,7 @@ export function pushedPartIn(header: Fields): { readonly part?: PushedPart } {
   return { part: isLast ? { ...part, sha256: stringIn(header, 'sha256', SHA256) } : part }
 }
 
-/** Reads the part in the header of a response; `{}`: the content is a whole file. @throws Malformed */
+/** Reads the part in the header of a response; `{}`: the content is a complete file. @throws Malformed */
 export function pulledPartIn(header: Fields): { readonly part?: PulledPart } {
   if (header.offset === undefined) return {}
   return { part: { ...positionIn(header), version: stringIn(header, 'version', VERSION) } }

@@ -16,9 +16,9 @@ export type PushedFields = { readonly filepath: string } & Partial<PushedPart>
 export interface TransferPeer<B extends Uint8Array> {
   /** Sends a request. Settles with the value of the response. */
   call(name: string, kwargs: Kwargs): Promise<unknown>
-  /** Sends a part, or without its position a whole file. Settles when the peer has saved it. */
+  /** Sends a part, or without its position a complete file. Settles when the peer has saved it. */
   push(fields: PushedFields, bytes: Uint8Array): Promise<unknown>
-  /** Requests a part. Without `part`, the bytes are the whole file. */
+  /** Requests a part. Without `part`, the bytes are the complete file. */
   pull(kwargs: Kwargs): Promise<{ readonly bytes: B; readonly part?: PulledPart }>
   /** An error of this side. */
   readonly Failed: new (

@@ -97,7 +97,7 @@ export class DeliveryWorker {
     return true
   }
 
-  /** Deletes what is done. @throws (rejects) as `send` does. */
+  /** Deletes the actions that are done. @throws (rejects) as `send` does. */
   async trim(): Promise<void> {
     if (this.#isTrimming) return
     this.#isTrimming = true

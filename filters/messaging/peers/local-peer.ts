@@ -130,7 +130,7 @@ export class LocalPeer {
     }, RETRY_MS).unref()
   }
 
-  /** Reads the queue once, and does what follows from it. */
+  /** Reads the queue once, and follows its attributes. */
   async #look(): Promise<void> {
     const { server } = this.#context
     const handled = this.#changes

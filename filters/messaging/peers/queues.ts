@@ -60,15 +60,15 @@ export class Queues {
   async append(server: Server, peer: string, action: Omit<Queued, 'id'>): Promise<void> {
     const { maxCount, maxBytes } = this.#limits
     const text = JSON.stringify({ id: randomUUID(), ...action } satisfies Queued)
-    const whose = `peer ${JSON.stringify(peer)}`
+    const named = `peer ${JSON.stringify(peer)}`
     const added = this.#reserve(server, peer).then(() => server.append(queueOf(peer), text))
     const outcome = await added.catch(error => {
       if (error instanceof CallFailed) throw error
-      throw new CallFailed('unavailable', `the action for ${whose} may not be queued: ${error.message}`)
+      throw new CallFailed('unavailable', `the action for ${named} may not be queued: ${error.message}`)
     })
     if ('position' in outcome) return
     const limits = `${maxCount} actions (--messaging-queue), ${maxBytes} bytes (--messaging-queue-bytes)`
-    throw new CallFailed('full', `the queue of ${whose} is full, it has at most ${limits}`)
+    throw new CallFailed('full', `the queue of ${named} is full, it has at most ${limits}`)
   }
 
   /** @throws (rejects) CallFailed `full`; Error: the storage does not answer. */

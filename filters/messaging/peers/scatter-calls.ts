@@ -89,6 +89,6 @@ export class ScatterCalls {
 }
 
 function answerOf(id: string, { value, error }: Exclude<Item, { id: string }>): Answer {
-  const whose = { client: undefined, id }
-  return error === undefined ? { ...whose, value } : { ...whose, error: new CallFailed(error.code, error.message) }
+  const callee = { client: undefined, id }
+  return error === undefined ? { ...callee, value } : { ...callee, error: new CallFailed(error.code, error.message) }
 }

@@ -12,14 +12,14 @@ const RESUME = 'fws.resume'
 /** Requests and actions with ids that a peer, or the server towards it, may have unanswered. */
 const WINDOW = 1000
 const EPOCH = /^[\w-]{1,64}$/
-/** Renewals per lifetime of what must not expire. */
+/** Checks in the lifetime of a lease or a record. */
 const PARTS = 3
 /** Guards that authenticate no client. All others may. */
 const WITHOUT_IDENTITY = ['allow', 'rate-limit']
 /** Milliseconds between two removals of unused peers. */
 const SWEEP_MS = 10_000
 
-/** Peers that reconnect: their identity, the record of what they have sent, and the queue of what they are sent. */
+/** Peers that reconnect: their ids, the records of their messages, and their queues. */
 export class Resumption {
   readonly peers: Peers
   readonly #host: Host<typeof options>

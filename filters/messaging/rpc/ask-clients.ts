@@ -35,12 +35,12 @@ export function askClients(
   const asked = [...sessions.values()].filter(({ client }) => matches(glob, idOf(client)))
   return asked.map(session => {
     const { client } = session
-    const whose = { client, id: idOf(client) }
+    const callee = { client, id: idOf(client) }
     const answer = session.call(name, args, kwargs, options).then(
-      value => ({ ...whose, value }),
-      error => ({ ...whose, error }),
+      value => ({ ...callee, value }),
+      error => ({ ...callee, error }),
     )
-    return { id: whose.id, answer }
+    return { id: callee.id, answer }
   })
 }
 

@@ -1,10 +1,10 @@
-/** A pattern with each run of `*` reduced to one, which matches the same strings in fewer steps. */
+/** A pattern with adjacent `*` reduced to one, which matches the same strings in fewer steps. */
 export function globOf(pattern: string): string {
   return pattern.replace(/\*+/g, '*')
 }
 
 /**
- * Whether a pattern matches a whole string: `*` matches any characters or none, `?` one character.
+ * Whether a pattern matches a string completely: `*` matches any characters or none, `?` one character.
  *
  * Takes at most `pattern.length * text.length` steps; with a pattern of `globOf` at most `text.length ** 2`.
  */

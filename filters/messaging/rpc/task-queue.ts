@@ -33,7 +33,7 @@ export class TaskQueue {
     return this.#actions.settled
   }
 
-  /** Starts a task at once or, in its turn, when there is room; its error then goes to `onError`. */
+  /** Starts a task at once, or when there is room for it, in order; its error then goes to `onError`. */
   start(task: () => void, bytes: number): void {
     if (!this.isFull) {
       task()

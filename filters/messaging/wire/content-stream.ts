@@ -5,7 +5,7 @@ const HIGH_WATER_MARK = 262_144
 
 /** The content of a frame as it arrives. Unless it is claimed it is discarded, so that the next frame can be read. */
 export class ContentStream extends Readable {
-  /** Bytes of the whole content. */
+  /** Bytes of the complete content. */
   readonly size: number
   readonly #resume: () => void
   #isClaimed = false
