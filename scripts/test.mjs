@@ -16,7 +16,7 @@ const all = readdirSync(join(root, 'test'), { recursive: true })
   .map(file => join('test', file))
   .sort()
 /** Long tests that measure time or memory, or use all cores. */
-const ALONE = /^test\/(bench|peer|examples\/fleet|http\/attacks|filters\/messaging\/(files|resumption)|storage)/
+const ALONE = /^test\/(bench|peer|examples\/fleet|http\/attacks|filters\/messaging\/(files|peers|resumption)|storage)/
 const files = given.length > 0 ? given : all.filter(file => file.endsWith('.long.test.ts') === isLong)
 
 const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1

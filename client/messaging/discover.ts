@@ -1,11 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { on } from 'node:events'
 import { isIPv6 } from 'node:net'
-import { readJson } from 'filtered-websocket/kit'
+import { MAX_TIMEOUT, readJson } from 'filtered-websocket/kit'
 import { type Announcement, readAnnouncement } from '../../protocols/clever-show/announcement.ts'
-
-/** Longest timer, in milliseconds. */
-const MAX_TIMEOUT = 2_147_483_647
 
 /** Address of an announced server. Announcements are not authenticated: connect with TLS and your own authority. */
 export type Found = Pick<Announcement, 'host' | 'port' | 'id'>

@@ -8,7 +8,8 @@ import { readQueued } from './queues.ts'
 const PAGE_ENTRIES = 100
 const PAGE_BYTES = 262_144
 
-export interface Connection {
+/** A connection of a peer to this node. */
+export interface PeerConnection {
   readonly session: Session
   /** Whether the peer answers actions. For one that does not, an action is done when it is written to the system. */
   readonly answers: boolean
@@ -33,7 +34,7 @@ interface Sent {
  * back older may have an older one.
  */
 export class DeliveryWorker {
-  readonly connection: Connection
+  readonly connection: PeerConnection
   readonly #context: PeersContext
   readonly #peer: string
   readonly #topic: string
@@ -48,7 +49,7 @@ export class DeliveryWorker {
   #isTrimming = false
   #isStopped = false
 
-  constructor(connection: Connection, peer: string, topic: string, mark: SentMark, context: PeersContext) {
+  constructor(connection: PeerConnection, peer: string, topic: string, mark: SentMark, context: PeersContext) {
     this.connection = connection
     this.#context = context
     this.#peer = peer

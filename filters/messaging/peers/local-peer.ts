@@ -2,7 +2,7 @@ import type { StreamPage } from 'filtered-websocket'
 import type { Session } from '../rpc/session.ts'
 import type { Response } from '../wire/message.ts'
 import type { PeersContext } from './context.ts'
-import { type Connection, DeliveryWorker, type SentMark } from './delivery-worker.ts'
+import { DeliveryWorker, type PeerConnection, type SentMark } from './delivery-worker.ts'
 import { queueOf } from './queues.ts'
 
 /** Reads only the positions and the attributes. */
@@ -27,9 +27,9 @@ export class LocalPeer {
   /** Of the calls that wait. */
   readonly #routes = new Set<Route>()
   /** In the order in which they came. */
-  #connections: Connection[] = []
+  #connections: PeerConnection[] = []
   /** The connection that is to become active. */
-  #entering: Connection | undefined
+  #entering: PeerConnection | undefined
   #active: string | undefined
   #worker: DeliveryWorker | undefined
   readonly #sentMark: SentMark = { position: undefined }
@@ -167,13 +167,13 @@ export class LocalPeer {
   }
 
   /** Makes another connection, or none, the active one, unless the active one has changed. */
-  async #claim(active: string | undefined, next: Connection | undefined): Promise<void> {
+  async #claim(active: string | undefined, next: PeerConnection | undefined): Promise<void> {
     const set = { active: next === undefined ? null : this.#nameOf(next) }
     await this.#context.server.append(this.#topic, [], { when: { active: active ?? null }, set })
     this.#changes++
   }
 
-  #deliverTo(connection: Connection | undefined): void {
+  #deliverTo(connection: PeerConnection | undefined): void {
     this.#worker?.stop()
     this.#worker = connection && new DeliveryWorker(connection, this.id, this.#topic, this.#sentMark, this.#context)
     this.#changes++
@@ -199,11 +199,11 @@ export class LocalPeer {
     if (this.#worker?.connection.session === session) this.#deliverTo(undefined)
   }
 
-  #nameOf({ session }: Connection): string {
+  #nameOf({ session }: PeerConnection): string {
     return `${this.#context.registry.id}/${session.client.id}`
   }
 
-  #connectionOf(active: string | undefined): Connection | undefined {
+  #connectionOf(active: string | undefined): PeerConnection | undefined {
     const client = active && partsOf(active)[1]
     return this.#connections.find(({ session }) => session.client.id === client)
   }
