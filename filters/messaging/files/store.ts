@@ -49,7 +49,7 @@ export async function openStore(host: Host<typeof options>): Promise<Store | und
   }
 }
 
-/** The owner of shares: the identity of a client, with all its connections; without one the connection, since an id is not authenticated. */
+/** The owner of shares: the identity of a client; without one its connection, since an id is not authenticated. */
 export function ownerOf(client: Client): unknown {
   return client.identity ?? client
 }

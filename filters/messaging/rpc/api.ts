@@ -19,7 +19,10 @@ export interface MessagingApi extends FilesApi, TimeApi {
    * Actions that have a handler do not reach later filters.
    */
   action(name: string, handler: ActionHandler): void
-  /** Sets the handler of a request; to be called before the server starts. It runs after the actions before it; requests run concurrently. */
+  /**
+   * Sets the handler of a request; to be called before the server starts. It runs after the actions before it; requests run
+   * concurrently.
+   */
   request(name: string, handler: RequestHandler): void
   /** Adds a handler that is called with the id that a client sends. The id is not authenticated. */
   onId(handler: IdHandler): void
@@ -52,7 +55,10 @@ export interface MessagingApi extends FilesApi, TimeApi {
   peer(id: string): RemotePeer
   /** Sends an action to a client; clients of other protocols do not get it. */
   emit(client: Client, action: string, args?: Args, kwargs?: Kwargs): void
-  /** Sends an action to the messaging clients of every node, with the topic of the audience. Use `client.server` to send on behalf of a client. */
+  /**
+   * Sends an action to the messaging clients of every node, with the topic of the audience. Use `client.server` to send on behalf of
+   * a client.
+   */
   broadcast(server: Server, action: string, args?: Args, kwargs?: Kwargs, audience?: Omit<Audience, 'format'>): void
 }
 

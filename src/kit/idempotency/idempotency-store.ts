@@ -30,8 +30,8 @@ export interface IdempotencyOptions {
 /**
  * Records of requests, so that one that is sent again, to any node, is not run again.
  *
- * Before a request runs, its begin is recorded in the storage, and after it, its outcome. A resend gets the recorded outcome. It waits while another
- * node runs the request, and runs again, with `repeated`, only if that node has died or the record is lost.
+ * Before a request runs, its begin is recorded in the storage, and after it, its outcome. A resend gets the recorded outcome. It waits
+ * while another node runs the request, and runs again, with `repeated`, only if that node has died or the record is lost.
  *
  * The filter has a `retain` handler that returns `store.retain(topic)`.
  *

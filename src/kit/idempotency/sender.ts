@@ -93,8 +93,8 @@ export class Sender {
    * @param n - 1, 2, 3 ..., less than the first unanswered number plus `window`.
    * @param isResent - the sender may have sent it before.
    * @param run - returns a value that JSON can represent; of another one a resend gets `answered`.
-   * @throws (rejects) IdempotencyError `answered`: it is done, and the outcome is not kept. `unavailable`: the storage does not answer, and it
-   * has not run. `gone`: the last connection has ended while another node runs it.
+   * @throws (rejects) IdempotencyError `answered`: it is done, and the outcome is not kept. `unavailable`: the storage does not answer, and
+   * it has not run. `gone`: the last connection has ended while another node runs it.
    */
   once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
     const underWay = this.#underWay.get(n)
