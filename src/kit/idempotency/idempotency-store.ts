@@ -5,7 +5,7 @@ import { IdempotencyError, Sender, type SenderHost } from './sender.ts'
 
 /** Milliseconds that a record waits for the storage. */
 const WAIT_MS = 10_000
-/** Default of `maxPerId`. */
+/** Incarnations of one id. */
 const MAX_PER_ID = 8
 
 export interface IdempotencyOptions {
@@ -19,10 +19,8 @@ export interface IdempotencyOptions {
   readonly rememberMs: number
   /** Bytes of the records that this node knows; beyond, it evicts. */
   readonly maxBytes: number
-  /** Senders that this node knows, connected or not. */
+  /** Senders, and requests with a key, that this node knows, connected or not. */
   readonly maxSenders: number
-  /** Those of one id. Default: 8. */
-  readonly maxPerId?: number
   /** Called with an error of the storage that no caller gets. */
   failed(error: unknown): void
 }
@@ -48,12 +46,19 @@ export class IdempotencyStore {
   readonly #retention: Retention
   /** By topic. */
   readonly #senders = new Map<string, Sender>()
-  readonly #countById = new Map<string, number>()
+  /** Those without a connection, in the order of their disconnects. */
+  readonly #disconnected = new Set<Sender>()
+  /** Incarnations of each id; `undefined`: requests with a key. */
+  readonly #countById = new Map<string | undefined, number>()
   #bytes = 0
 
   constructor(options: IdempotencyOptions) {
     this.#options = options
-    this.#host = { ...options, counted: bytes => this.#count(bytes) }
+    this.#host = {
+      ...options,
+      counted: bytes => this.#count(bytes),
+      disconnected: sender => this.#disconnected.add(sender),
+    }
     // Attributes are kept for 10 times the time of the entries, and at least for an hour.
     const ttlMs = Math.ceil(options.rememberMs / 10)
     this.#retention = { size: 1, ttlMs, full: 'trim', away: 'refuse', waitMs: WAIT_MS }
@@ -65,35 +70,27 @@ export class IdempotencyStore {
   }
 
   /**
-   * The sender of a further connection, which calls `leave` at its end.
+   * The sender of a further connection, which calls `leave` at its end. An id has at most 8 incarnations.
    *
    * @param id - names the program.
    * @param epoch - a random string of the incarnation.
    * @throws IdempotencyError `busy`: all senders that make room are connected, or have requests under way.
    */
   enter(id: string, epoch: string): Sender {
-    // The length keeps names apart: an id is any string.
-    const topic = `${this.#options.prefix}${id.length}:${id}:${epoch}`
-    let sender = this.#senders.get(topic)
-    if (sender === undefined) {
-      this.#makeRoom(id)
-      sender = new Sender(id, topic, this.#host)
-      this.#senders.set(topic, sender)
-      this.#countById.set(id, this.#countOf(id) + 1)
-    }
-    sender.connections++
-    return sender
+    return this.#enter(id, epoch, id)
   }
 
   /**
-   * Runs a request once that is identified by a key instead of a number; see `Sender.once`.
+   * Runs a request once that is identified by a key instead of a number; see `Sender.once`. A key is recognized for `rememberMs`, or until
+   * `maxSenders` or `maxBytes` evict its record. From then on its request runs with `repeated`, until the storage deletes the topic: an hour
+   * after its last use, or `rememberMs` if that is longer.
    *
    * @param key - a string that the client makes for the request, and uses again when it sends it again.
    */
   async once<T>(id: string, key: string, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
-    const sender = this.enter(id, key)
+    const sender = this.#enter(id, key, undefined)
     try {
-      return await sender.once(1, false, run)
+      return await sender.once(1, undefined, run)
     } finally {
       sender.leave()
     }
@@ -102,60 +99,77 @@ export class IdempotencyStore {
   /** Evicts the senders that have disconnected before `rememberMs`; call it three times in that time. */
   sweep(): void {
     const oldest = performance.now() - this.#options.rememberMs
-    for (const sender of this.#senders.values()) if (isIdle(sender) && sender.leftAt < oldest) this.#remove(sender)
+    for (const sender of this.#disconnected) {
+      if (sender.leftAt >= oldest) return
+      if (!sender.isBusy) this.#remove(sender)
+    }
+  }
+
+  /** @param countedId - `undefined`: the number for its id is not limited. */
+  #enter(id: string, epoch: string, countedId: string | undefined): Sender {
+    // The length keeps names apart: an id is any string.
+    const topic = `${this.#options.prefix}${id.length}:${id}:${epoch}`
+    let sender = this.#senders.get(topic)
+    if (sender === undefined) {
+      this.#makeRoom(countedId)
+      sender = new Sender(countedId, topic, this.#host)
+      this.#senders.set(topic, sender)
+      this.#countById.set(countedId, this.#countOf(countedId) + 1)
+    }
+    sender.connections++
+    this.#disconnected.delete(sender)
+    return sender
   }
 
   /** A client that comes and goes again and again MUST NOT keep others out. */
-  #makeRoom(id: string): void {
-    const { maxSenders, maxPerId = MAX_PER_ID } = this.#options
-    if (this.#countOf(id) >= maxPerId && !this.#removeOldest(sender => sender.id === id))
-      throw new IdempotencyError('busy', `${maxPerId} incarnations with this id are connected, at most ${maxPerId}`)
-    if (this.#senders.size >= maxSenders && !this.#removeOldest(() => true))
+  #makeRoom(id: string | undefined): void {
+    const { maxSenders } = this.#options
+    if (id !== undefined && this.#countOf(id) >= MAX_PER_ID && !this.#removeOldest(sender => sender.id === id))
+      throw new IdempotencyError('busy', `${MAX_PER_ID} incarnations with this id are connected, at most ${MAX_PER_ID}`)
+    if (this.#senders.size >= maxSenders && !this.#removeOldest())
       throw new IdempotencyError('busy', `${maxSenders} senders are connected, at most ${maxSenders}`)
   }
 
   /** Returns whether there is a sender to remove. */
-  #removeOldest(test: (sender: Sender) => boolean): boolean {
-    let oldest: Sender | undefined
-    for (const sender of this.#senders.values())
-      if (isIdle(sender) && test(sender) && !(sender.leftAt >= (oldest?.leftAt ?? Number.POSITIVE_INFINITY)))
-        oldest = sender
-    if (oldest !== undefined) this.#remove(oldest)
-    return oldest !== undefined
+  #removeOldest(test = (_: Sender) => true): boolean {
+    for (const sender of this.#disconnected) {
+      if (sender.isBusy || !test(sender)) continue
+      this.#remove(sender)
+      return true
+    }
+    return false
   }
 
   #remove(sender: Sender): void {
     this.#senders.delete(sender.topic)
+    this.#disconnected.delete(sender)
     const left = this.#countOf(sender.id) - 1
     if (left > 0) this.#countById.set(sender.id, left)
     else this.#countById.delete(sender.id)
-    void sender.evict()
+    sender.remove()
   }
 
-  #countOf(id: string): number {
+  #countOf(id: string | undefined): number {
     return this.#countById.get(id) ?? 0
   }
 
   #count(bytes: number): void {
     this.#bytes += bytes
-    while (this.#bytes > this.#options.maxBytes) {
-      let next: Sender | undefined
-      for (const sender of this.#senders.values())
-        if (sender.evictableBytes > 0 && (next === undefined || isBefore(sender, next))) next = sender
+    // Eviction itself counts, with less than 0.
+    while (bytes > 0 && this.#bytes > this.#options.maxBytes) {
+      const next = this.#nextToEvict()
       // Else all requests are under way.
       if (next === undefined) return
       void next.evict()
     }
   }
-}
 
-function isIdle({ connections, isBusy }: Sender): boolean {
-  return connections === 0 && !isBusy
-}
-
-/** Disconnected senders are evicted first, the longest gone before others, then the largest. */
-function isBefore(one: Sender, other: Sender): boolean {
-  if (one.connections === 0 && other.connections === 0) return one.leftAt < other.leftAt
-  if (one.connections === 0 || other.connections === 0) return one.connections === 0
-  return one.evictableBytes > other.evictableBytes
+  /** Disconnected senders are evicted first, in the order of their disconnects, then the largest. */
+  #nextToEvict(): Sender | undefined {
+    for (const sender of this.#disconnected) if (sender.evictableBytes > 0) return sender
+    let largest: Sender | undefined
+    for (const sender of this.#senders.values())
+      if (sender.evictableBytes > (largest?.evictableBytes ?? 0)) largest = sender
+    return largest
+  }
 }

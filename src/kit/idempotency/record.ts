@@ -8,9 +8,13 @@ const OVERHEAD = 512
 /** The record of request `n`. */
 export interface RequestRecord {
   readonly n: number
-  /** `N @NODE`: begun by a node. `N =JSON`: done. `N +BYTES`: done, the outcome has an attribute of its own. `N !`: done, it is not kept. */
+  /**
+   * `N @NODE`: begun, the node runs it. `N @`: begun, and no node runs it. `N =JSON`: done. `N +BYTES`: done, the outcome has an attribute
+   * of its own. `N !`: done, the outcome is not kept.
+   */
   readonly text: string
-  /** The node that has begun it; `undefined`: it is done. */
+  readonly isDone: boolean
+  /** The node that runs it. */
   readonly node: string | undefined
   /** The outcome, if it stands in the record. */
   readonly json: string | undefined
@@ -20,7 +24,8 @@ export interface RequestRecord {
   readonly bytes: number
 }
 
-export function begunRecord(n: number, node: string): RequestRecord {
+/** @param node - runs it. Default: no node does. */
+export function begunRecord(n: number, node = ''): RequestRecord {
   return recordOf(n, '@', node)
 }
 
@@ -42,7 +47,7 @@ export function readRecord(text: string): RequestRecord {
   const [, n, kind, rest] = /^(\d+) ([@=+!])(.*)$/s.exec(text) ?? []
   if (kind === undefined)
     throw new Error(
-      `a record is "N @NODE", "N =JSON", "N +BYTES" or "N !", received ${JSON.stringify(text.slice(0, 40))}`,
+      `a record is "N @NODE", "N @", "N =JSON", "N +BYTES" or "N !", received ${JSON.stringify(text.slice(0, 40))}`,
     )
   return recordOf(Number(n), kind, rest!)
 }
@@ -53,7 +58,8 @@ function recordOf(n: number, kind: string, rest: string): RequestRecord {
   return {
     n,
     text,
-    node: kind === '@' ? rest : undefined,
+    isDone: kind !== '@',
+    node: kind === '@' && rest !== '' ? rest : undefined,
     json: kind === '=' ? rest : undefined,
     outcomeBytes,
     bytes: OVERHEAD + text.length + outcomeBytes,

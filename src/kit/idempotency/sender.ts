@@ -5,8 +5,10 @@ import type { AppendOutcome, Attributes } from '../../contract/streams.ts'
 import type { NodeRegistry } from '../node-registry.ts'
 import { begunRecord, doneRecord, type RequestRecord, readRecord } from './record.ts'
 
-/** Milliseconds between two looks at a request that another node works on. */
+/** Milliseconds between two looks at a request that another node runs, and until a write is tried again. */
 const PAUSE_MS = 200
+/** Milliseconds until a write is tried again, at most. */
+const MAX_PAUSE_MS = 30_000
 /** Changes of a record by other nodes during one request. */
 const MAX_TRIES = 10
 /** Bytes of the outcomes of a sender that have attributes of their own. */
@@ -32,6 +34,8 @@ export interface SenderHost {
   server(): Pick<Server, 'append'>
   /** The records of the sender have changed by so many bytes. */
   counted(bytes: number): void
+  /** Its last connection has ended. */
+  disconnected(sender: Sender): void
   failed(error: unknown): void
 }
 
@@ -46,7 +50,8 @@ type Begun<T> = { readonly record: RequestRecord; readonly repeated: boolean } |
  * All of them are changed by compare and set, and are lost together.
  */
 export class Sender {
-  readonly id: string
+  /** `undefined`: the request is identified by a key. */
+  readonly id: string | undefined
   readonly topic: string
   /** Its connections to this node. */
   connections = 0
@@ -57,15 +62,16 @@ export class Sender {
   readonly #underWay = new Map<number, Promise<unknown>>()
   /** Records as this node has last seen them, by attribute. */
   readonly #records = new Map<string, RequestRecord>()
-  /** Bytes of the records of requests that are done. */
-  #doneBytes = 0
+  /** Bytes of the records of requests that no node runs. */
+  #evictableBytes = 0
   #outcomeBytes = 0
   /** The completeness watermark as this node has last seen it. */
   #from: number | undefined
   /** The storage has lost a watermark that this node had seen. */
   #hasLost = false
+  #isRemoved = false
 
-  constructor(id: string, topic: string, host: SenderHost) {
+  constructor(id: string | undefined, topic: string, host: SenderHost) {
     this.id = id
     this.topic = topic
     this.#host = host
@@ -77,26 +83,27 @@ export class Sender {
 
   /** Bytes of the records that `evict` removes. */
   get evictableBytes(): number {
-    return this.#doneBytes
+    return this.#evictableBytes
   }
 
   /** One of its connections has ended. */
   leave(): void {
-    this.connections--
     this.leftAt = performance.now()
+    if (--this.connections === 0) this.#host.disconnected(this)
   }
 
   /**
    * Runs a request once, and resolves with its outcome, also if it is sent again, to any node. `repeated` is passed to `run` if it may have
-   * run before: its node has died, or its record is lost. An error of `run` is not recorded, and rejects.
+   * run before: its node has died, its record is lost, or `run` has rejected, which is not recorded as an outcome.
    *
    * @param n - 1, 2, 3 ..., less than the first unanswered number plus `window`.
-   * @param isResent - the sender may have sent it before.
+   * @param isResent - the sender may have sent it before. `undefined`, for a sender with one request: it is unknown; after an eviction
+   * the request runs with `repeated`.
    * @param run - returns a value that JSON can represent; of another one a resend gets `answered`.
    * @throws (rejects) IdempotencyError `answered`: it is done, and the outcome is not kept. `unavailable`: the storage does not answer, and
    * it has not run. `gone`: the last connection has ended while another node runs it.
    */
-  once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
+  once<T>(n: number, isResent: boolean | undefined, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
     const underWay = this.#underWay.get(n)
     if (underWay !== undefined) return underWay as Promise<T>
     const outcome = this.#once(n, isResent, run)
@@ -105,82 +112,88 @@ export class Sender {
     return outcome
   }
 
-  /** Removes the records of the requests that are done: resends run with `repeated`. Never rejects. */
+  /** The store does not know it any more: as `evict`, and other records are no longer counted. */
+  remove(): void {
+    void this.evict()
+    for (const slot of this.#records.keys()) this.#set(slot, undefined)
+    this.#isRemoved = true
+  }
+
+  /** Removes the records of the requests that no node runs: resends run with `repeated`. Never rejects. */
   async evict(): Promise<void> {
-    const evicted = new Map<string, string>()
+    const evicted: Record<string, string> = {}
     let next = 0
     for (const [slot, { n, text, node }] of this.#records) {
       if (node !== undefined) continue
-      evicted.set(slot, text)
+      evicted[slot] = text
       next = Math.max(next, n + 1)
     }
-    for (const slot of evicted.keys()) this.#set(slot, undefined)
+    for (const slot in evicted) this.#set(slot, undefined)
     try {
-      // Records that another node has changed meanwhile stay.
-      for (let tries = 0; tries < MAX_TRIES && evicted.size > 0; tries++) {
+      for (let tries = 0; tries < MAX_TRIES && Object.keys(evicted).length > 0; tries++) {
         const from = this.#from === undefined ? null : String(Math.max(this.#from, next))
         const set: Record<string, string | null> = { [FROM]: from }
-        for (const slot of evicted.keys()) Object.assign(set, { [slot]: null, [outcomeOf(slot)]: null })
-        const when = { ...Object.fromEntries(evicted), [FROM]: this.#fromAttribute }
-        const outcome = await this.#append([], { when, set })
+        for (const slot in evicted) set[slot] = set[outcomeOf(slot)] = null
+        const outcome = await this.#append([], { when: { ...evicted, [FROM]: this.#fromAttribute }, set })
         this.#seeFrom('position' in outcome ? from : outcome.attributes[FROM])
         if ('position' in outcome) return
-        for (const [slot, text] of evicted) if (outcome.attributes[slot] !== text) evicted.delete(slot)
+        // Records that another node has changed meanwhile stay.
+        for (const slot in evicted) if (outcome.attributes[slot] !== evicted[slot]) delete evicted[slot]
       }
     } catch (error) {
       this.#host.failed(error)
     }
   }
 
-  async #once<T>(n: number, isResent: boolean, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
+  async #once<T>(n: number, isResent: boolean | undefined, run: (repeated: boolean) => Awaitable<T>): Promise<T> {
     try {
       const begun = await this.#begin<T>(n, isResent)
       if ('outcome' in begun) return begun.outcome
-      const outcome = await run(begun.repeated)
-      // Not awaited: if this node dies before the record is stored, a resend runs with repeated, as it does before the answer.
-      void this.#finish(begun.record, outcome)
-      return outcome
+      try {
+        const outcome = await run(begun.repeated)
+        const json = jsonOf(outcome)
+        // Not awaited: if this node dies before the record is stored, a resend runs with repeated, as it does before the answer.
+        void this.#replace(begun.record, doneRecord(n, json, MAX_OUTCOMES - this.#outcomeBytes), json)
+        return outcome
+      } catch (error) {
+        void this.#replace(begun.record, begunRecord(n))
+        throw error
+      }
     } finally {
       this.#underWay.delete(n)
     }
   }
 
-  async #begin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
+  async #begin<T>(n: number, isResent: boolean | undefined): Promise<Begun<T>> {
+    const { nodes, failed } = this.#host
+    const slot = this.#slotOf(n)
     try {
-      return await this.#tryToBegin(n, isResent)
+      for (let tries = 0; tries < MAX_TRIES; ) {
+        const found = this.#records.get(slot)
+        if (found !== undefined && found.n > n) throw answered(n)
+        const isSame = found?.n === n
+        if (isSame && found.isDone) return { outcome: await this.#outcomeIn(slot, found) }
+        const node = isSame ? found.node : undefined
+        // What this node has begun is not under way, or this call would share its outcome.
+        if (node !== undefined && !nodes.isOwn(node) && (nodes.wasAlive(node) || !nodes.isDead(node))) {
+          if (this.connections === 0)
+            throw new IdempotencyError('gone', `the sender has disconnected while another node runs request ${n}`)
+          await sleep(PAUSE_MS)
+          await this.#look(slot)
+          continue
+        }
+        const mayHaveBegun = this.#from === undefined ? isResent === true : isResent !== false && n < this.#from
+        const record = begunRecord(n, nodes.id)
+        if (await this.#claim(slot, found, record, isResent)) return { record, repeated: isSame || mayHaveBegun }
+        tries++
+      }
+      throw new Error(`the record of request ${n} has changed ${MAX_TRIES} times during its begin`)
     } catch (error) {
       if (error instanceof IdempotencyError) throw error
-      this.#host.failed(error)
-      throw new IdempotencyError(
-        'unavailable',
-        `request ${n} cannot be recorded in the storage, try again later`,
-        error,
-      )
+      failed(error)
+      const message = `request ${n} cannot be recorded in the storage, try again later`
+      throw new IdempotencyError('unavailable', message, error)
     }
-  }
-
-  async #tryToBegin<T>(n: number, isResent: boolean): Promise<Begun<T>> {
-    const { nodes } = this.#host
-    const slot = this.#slotOf(n)
-    for (let tries = 0; tries < MAX_TRIES; ) {
-      const found = this.#records.get(slot)
-      if (found !== undefined && found.n > n) throw answered(n)
-      const isSame = found?.n === n
-      if (isSame && found.node === undefined) return { outcome: await this.#outcomeIn(slot, found) }
-      // What this node has begun is not under way, or this call would share its outcome.
-      if (isSame && !nodes.isOwn(found.node!) && (nodes.wasAlive(found.node!) || !nodes.isDead(found.node!))) {
-        if (this.connections === 0)
-          throw new IdempotencyError('gone', `the sender has disconnected while another node runs request ${n}`)
-        await sleep(PAUSE_MS)
-        await this.#look(slot)
-        continue
-      }
-      const repeated = isSame || (isResent && (this.#from === undefined || n < this.#from))
-      const record = begunRecord(n, nodes.id)
-      if (await this.#claim(slot, found, record, isResent)) return { record, repeated }
-      tries++
-    }
-    throw new Error(`the record of request ${n} has changed ${MAX_TRIES} times during its begin`)
   }
 
   /** Writes the record of a begin, unless the one before or the watermark are not as this node has seen them. */
@@ -188,17 +201,25 @@ export class Sender {
     slot: string,
     before: RequestRecord | undefined,
     record: RequestRecord,
-    isResent: boolean,
+    isResent: boolean | undefined,
   ): Promise<boolean> {
     const when: Record<string, string | null> = { [slot]: before === undefined ? null : before.text }
     const set: Record<string, string | null> = { [slot]: record.text }
-    const setsFrom = !isResent && this.#from === undefined
-    if (isResent || setsFrom) when[FROM] = this.#fromAttribute
+    const setsFrom = isResent !== true && this.#from === undefined
+    if (isResent !== false || setsFrom) when[FROM] = this.#fromAttribute
     // After a loss, records of requests that have begun on another node may be missing, as far as the window goes.
     const from = this.#hasLost ? record.n + this.#host.window : record.n
     if (setsFrom) set[FROM] = String(from)
     if (before !== undefined && before.outcomeBytes > 0) set[outcomeOf(slot)] = null
-    const outcome = await this.#append(ENTRY, { when, set })
+    let outcome: AppendOutcome
+    try {
+      outcome = await this.#append(ENTRY, { when, set })
+    } catch (error) {
+      // It may be stored later.
+      this.#set(slot, record)
+      void this.#replace(record, begunRecord(record.n))
+      throw error
+    }
     if ('position' in outcome) {
       this.#set(slot, record)
       if (setsFrom) this.#seeFrom(set[FROM])
@@ -209,42 +230,31 @@ export class Sender {
     return false
   }
 
-  /** Does not change the record of another node that has taken the request over, or of a later request. */
-  async #finish(begun: RequestRecord, outcome: unknown): Promise<void> {
+  /**
+   * Replaces the record of a begin, for which other nodes wait as long as this node lives: tries until the store removes the sender. Does
+   * not change the record of another node that has taken the request over, or of a later request. Never rejects.
+   */
+  async #replace(begun: RequestRecord, record: RequestRecord, json?: string): Promise<void> {
     const slot = this.#slotOf(begun.n)
     if (this.#records.get(slot) !== begun) return
-    const json = jsonOf(outcome)
-    const record = doneRecord(begun.n, json, MAX_OUTCOMES - this.#outcomeBytes)
+    const when = { [slot]: begun.text }
     const set: Record<string, string> = { [slot]: record.text }
     if (record.outcomeBytes > 0) set[outcomeOf(slot)] = json!
     this.#set(slot, record)
-    try {
-      await this.#write(slot, begun, set)
-    } catch (error) {
-      this.#host.failed(error)
-      void this.#writeLater(slot, begun, set, record)
-    }
-  }
-
-  async #write(slot: string, begun: RequestRecord, set: Readonly<Record<string, string>>): Promise<void> {
-    const appended = await this.#append([], { when: { [slot]: begun.text }, set })
-    if ('refused' in appended) this.#see(slot, appended.attributes)
-  }
-
-  /** Other nodes wait for this record as long as this node lives. */
-  async #writeLater(
-    slot: string,
-    begun: RequestRecord,
-    set: Readonly<Record<string, string>>,
-    record: RequestRecord,
-  ): Promise<void> {
-    for (let pause = PAUSE_MS, tries = 0; tries < MAX_TRIES; pause *= 2, tries++) {
-      await sleep(pause, undefined, { ref: false })
-      const found = this.#records.get(slot)
-      if (found !== undefined && found !== record) return
+    for (let pause = PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       try {
-        return await this.#write(slot, begun, set)
-      } catch {}
+        const appended = await this.#append([], { when, set })
+        if ('refused' in appended) this.#see(slot, appended.attributes)
+        return
+      } catch (error) {
+        if (pause === PAUSE_MS) this.#host.failed(error)
+      }
+      // While a resend is under way, its begin may be recorded with the same string.
+      do await sleep(pause, undefined, { ref: false })
+      while (this.#underWay.has(begun.n))
+      const found = this.#records.get(slot)
+      // Memory may have been released meanwhile.
+      if (this.#isRemoved || (found !== undefined && found !== record)) return
     }
   }
 
@@ -280,8 +290,8 @@ export class Sender {
     if (record === undefined) this.#records.delete(slot)
     else this.#records.set(slot, record)
     this.#outcomeBytes += (record?.outcomeBytes ?? 0) - (before?.outcomeBytes ?? 0)
-    this.#doneBytes += doneBytes(record) - doneBytes(before)
-    this.#host.counted((record?.bytes ?? 0) - (before?.bytes ?? 0))
+    this.#evictableBytes += evictableBytes(record) - evictableBytes(before)
+    if (!this.#isRemoved) this.#host.counted((record?.bytes ?? 0) - (before?.bytes ?? 0))
   }
 
   #slotOf(n: number): string {
@@ -304,7 +314,7 @@ function outcomeOf(slot: string): string {
   return `${slot}=`
 }
 
-function doneBytes(record: RequestRecord | undefined): number {
+function evictableBytes(record: RequestRecord | undefined): number {
   return record !== undefined && record.node === undefined ? record.bytes : 0
 }
 

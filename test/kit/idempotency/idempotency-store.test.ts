@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { afterEach, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { afterEach, describe, it, type TestContext } from 'node:test'
+import timers, { setTimeout as sleep } from 'node:timers/promises'
 import type { Streams } from '../../../src/index.ts'
+import type { IdempotencyStore } from '../../../src/kit/idempotency/idempotency-store.ts'
 import { IdempotencyError, type Sender } from '../../../src/kit/idempotency/sender.ts'
 import { DelayedStreams } from '../../../src/testing/index.ts'
 import { IdempotencyNode, type StoreOptions, topicOf } from '../../support/idempotency-node.ts'
@@ -33,6 +35,17 @@ function slow() {
 
 /** Another time of `performance.now`. */
 const turn = () => sleep(1)
+
+/** Pauses are a thousand times as short during the test. */
+function hurry(t: TestContext): void {
+  const { setTimeout } = timers
+  const replace = (one: unknown) => {
+    Object.assign(timers, { setTimeout: one })
+    syncBuiltinESMExports()
+  }
+  replace((ms = 0, ...rest: never[]) => setTimeout(ms / 1000, ...rest))
+  t.after(() => replace(setTimeout))
+}
 
 const engines = {
   'that answers at once': () => openMemory().streams!,
@@ -133,6 +146,19 @@ describe('IdempotencyStore', () => {
         assert.deepEqual([...outcomes, await store.once('ann', 'k', run)], ['done', 'done', 'done'])
         await store.once('bob', 'k', run)
         assert.deepEqual(runs, [false, false])
+      })
+
+      it('limits the keys of an id only by the number of senders, and runs an evicted one with repeated', async () => {
+        const { store } = nodeOf(open(), { maxSenders: 20 })
+        const { runs, run } = counting()
+        const send = async (from: number, to: number) => {
+          for (let key = from; key <= to; key++) await store.once('ann', `${key}`, run)
+          return runs.splice(0)
+        }
+        assert.deepEqual(await send(1, 20), Array(20).fill(false))
+        assert.deepEqual(await send(1, 20), [])
+        assert.deepEqual(await send(21, 22), [false, false])
+        assert.deepEqual(await send(1, 2), [true, true])
       })
 
       it('does not expect records of requests of the window after the storage has lost them', async () => {
@@ -240,8 +266,69 @@ describe('IdempotencyStore', () => {
     streams[0]!.away = undefined
     assert.equal(await sender.once(1, true, run), 'done')
     assert.deepEqual(runs, [true])
-    assert.equal(node.failures.length, 1)
+    assert.ok(node.failures.length > 0)
   })
+
+  it('runs a request again on any node, with repeated, whose run has rejected', async () => {
+    const { nodes } = cluster(2)
+    const [a, b] = nodes.map(({ store }) => store.enter('a', 'e')) as [Sender, Sender]
+    await assert.rejects(
+      a.once(1, false, () => Promise.reject(new Error('no battery'))),
+      new Error('no battery'),
+    )
+    const { runs, run } = counting()
+    assert.equal(await b.once(1, true, run), 'done')
+    assert.deepEqual(runs, [true])
+  })
+
+  it('runs a request on any node whose begin was stored without an answer', async () => {
+    const { nodes, streams } = cluster(2)
+    const [a, b] = nodes.map(({ store }) => store.enter('a', 'e')) as [Sender, Sender]
+    const { runs, run } = counting()
+    streams[0]!.faults.unanswered = 1
+    await assert.rejects(a.once(1, false, run), { code: 'unavailable' })
+    await until(async () => (await nodes[1]!.attributesOf('a', 'e')).n1 !== undefined)
+    streams[0]!.faults.unanswered = 0
+    assert.equal(await b.once(1, true, run), 'done')
+    assert.deepEqual(runs, [true])
+  })
+
+  for (const [what, run, record] of [
+    ['the outcome of a request', () => 'one', '1 ="one"'],
+    ['that a run has rejected', () => Promise.reject(new Error('no')), '1 @'],
+  ] as const)
+    it(`records ${what} after a long outage, as long as the sender is known`, async t => {
+      hurry(t)
+      const { nodes, streams } = cluster(1, { rememberMs: 1 })
+      const [node] = nodes as [IdempotencyNode]
+      const [storage] = streams as [DelayedStreams]
+      let tries = 0
+      t.mock.method(storage, 'isReady', () => {
+        tries++
+        return storage.away === undefined
+      })
+      for (const epoch of ['known', 'removed']) {
+        const sender = node.store.enter('a', epoch)
+        const ran = sender.once(1, false, () => {
+          storage.away = 'rejects'
+          return run()
+        })
+        await ran.catch(() => {})
+        const before = tries
+        await until(() => tries > before + 20)
+        if (epoch === 'removed') {
+          sender.leave()
+          await turn()
+          await turn()
+          node.store.sweep()
+          // Its last pause ends.
+          await turn().then(() => sleep(60_000))
+        }
+        storage.away = undefined
+        if (epoch === 'known') await until(async () => (await node.attributesOf('a', epoch)).n1 === record)
+        else assert.equal((await node.attributesOf('a', epoch)).n1, `1 @${node.id}`)
+      }
+    })
 
   it('answers a request although its outcome cannot be recorded, and records it later', async () => {
     const { nodes, streams } = cluster(2)
@@ -369,6 +456,24 @@ describe('IdempotencyStore', () => {
       store.enter('a', 'e8')
       assert.deepEqual(await node.attributesOf('a', 'e2'), { from: '2' })
       assert.throws(() => store.enter('a', 'e9'), busy(message))
+    })
+
+    it('do not count as soon as they are evicted, although another node runs their requests', async () => {
+      const { nodes } = cluster(2, { maxBytes: 10_000, rememberMs: 1 })
+      const [a, b] = nodes.map(({ store }) => store) as [IdempotencyStore, IdempotencyStore]
+      for (let i = 0; i < 30; i++) {
+        void a.enter(`${i}`, 'e').once(1, false, slow().run)
+        await until(async () => (await nodes[0]!.attributesOf(`${i}`, 'e')).n1 !== undefined)
+        const sender = b.enter(`${i}`, 'e')
+        const outcome = sender.once(1, true, counting().run)
+        sender.leave()
+        await assert.rejects(outcome, { code: 'gone' })
+      }
+      for (let i = 0; i < 3; i++) await turn()
+      b.sweep()
+      const sender = b.enter('a', 'e')
+      await sender.once(1, false, () => 'one')
+      assert.equal(await sender.once(1, true, () => 'again'), 'one')
     })
 
     it('are so many of all ids', () => {
