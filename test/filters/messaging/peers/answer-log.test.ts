@@ -49,7 +49,7 @@ describe('the log of answers', () => {
     assert.deepEqual(await new AnswerLog('battery', []).page(0), { items: [], isLast: true })
   })
 
-  it('answers with nothing when no answer comes in 2 seconds', async t => {
+  it('answers with an empty page when no answer comes in 2 seconds', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const log = new AnswerLog('battery', clients(1).asked)
     await log.page(0)

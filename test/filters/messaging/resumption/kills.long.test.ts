@@ -5,7 +5,7 @@ import { endureWithFile } from '../../../support/kill-files.ts'
 import { broken, endure } from '../../../support/kills.ts'
 import { skipWithoutOwn } from '../../../support/redis.ts'
 
-// The whole table, with more messages: npm run bench:messaging-faults
+// The complete table, with more messages: npm run bench:messaging-faults
 const SHORT = { rate: 20, calm: 500, deadline: 20_000 }
 
 describe('messages between a server and a client', { concurrency: 4 }, () => {
@@ -19,12 +19,12 @@ describe('messages between a server and a client', { concurrency: 4 }, () => {
     ['client moves to another node, and back', 'ws'],
     ['Redis cut off for 3 s', 'tcp'],
   ] as const) {
-    it(`${name}, over ${over}: none lost, none done twice without a word`, {
+    it(`${name}, over ${over}: none lost, none run twice without repeated`, {
       skip: faults[name]!.storage === 'redis' && skipWithoutOwn,
     }, async () => {
       const outcome = await endure(name, { over, ...SHORT })
       assert.deepEqual(broken(name, outcome), [])
-      // Killed during its work, which the server in its place does again with `repeated: true`.
+      // Killed during its work, which its successor does again with `repeated: true`.
       const { call, deliver, emit, ask } = outcome
       if (name.startsWith('server killed')) assert.ok(call.reported + deliver.reported > 0)
       if (name.startsWith('client killed')) assert.ok(emit.reported + ask.reported > 0)
@@ -41,7 +41,7 @@ describe('a file between a server and a client', { concurrency: 4 }, () => {
     ['network cut', 'push', 'tcp'],
     ['half-open for 3 s', 'pull', 'tcp'],
   ] as const) {
-    it(`${name}, in the middle of a ${direction} over ${over}: it arrives whole`, async () => {
+    it(`${name}, in the middle of a ${direction} over ${over}: it arrives complete`, async () => {
       const { isWhole } = await endureWithFile(name, direction, over, 30_000)
       assert.ok(isWhole)
     })

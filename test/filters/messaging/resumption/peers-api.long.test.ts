@@ -30,7 +30,7 @@ describe('a peer in Python', needsPython, () => {
     ])
   })
 
-  it('is asked for its id when it comes, and may be called by it', async t => {
+  it('is asked for its id when it connects, and is called by it', async t => {
     const known: unknown[] = []
     let api!: MessagingApi
     const filter = building(given => {
@@ -51,7 +51,7 @@ describe('a peer in Python', needsPython, () => {
     ])
   })
 
-  it('says NaN, and leaves what it does not know without an answer', async t => {
+  it('sends NaN, and does not answer unknown requests', async t => {
     let api!: MessagingApi
     const filter = building(given => {
       api = given
@@ -65,7 +65,7 @@ describe('a peer in Python', needsPython, () => {
     assert.deepEqual(await drone.get(1), [{ unanswered: 'unknown' }])
   })
 
-  it('gets answers, and null with an error that it need not know', async t => {
+  it('gets answers, and null with an error that it may ignore', async t => {
     const filter = building(api => api.request('sum', (_, args) => Number(args[0]) + Number(args[1])))
     const { port } = await door(t, [filter])
     const drone = await PythonPeer.open(t, port, 'copter1')
@@ -84,19 +84,19 @@ describe('a peer in Python', needsPython, () => {
     ])
   })
 
-  it('may speak byte by byte, and at length', async t => {
-    const filter = building(api => api.action('note', (client, args) => api.emit(client, 'noted', args)))
+  it('sends a frame byte by byte, and a large one', async t => {
+    const filter = building(api => api.action('note', (client, args) => api.emit(client, 'stored', args)))
     const { port } = await door(t, [filter])
     const drone = await PythonPeer.open(t, port, 'copter1')
     const long = 'é'.repeat(150_000)
     drone.tell({ do: 'slowly', name: 'note', args: ['byte by byte'], pieces: 1 })
     drone.tell({ do: 'slowly', name: 'note', args: [long], pieces: 1017 })
     const [short, large] = await drone.get(2)
-    assert.deepEqual(short, { action: 'noted', args: ['byte by byte'], kwargs: {} })
+    assert.deepEqual(short, { action: 'stored', args: ['byte by byte'], kwargs: {} })
     assert.ok((large as { args: string[] }).args[0] === long)
   })
 
-  it('is told its end by the end of the connection, and comes and goes', async t => {
+  it('notices the end of its connection, and reconnects', async t => {
     const { port, clientOf, server } = await door(t, [])
     const drone = await PythonPeer.open(t, port, 'copter1')
     const client = await clientOf(1)
@@ -110,7 +110,7 @@ describe('a peer in Python', needsPython, () => {
     assert.equal(server.counters.closes[1000], 2)
   })
 
-  it('may come over TLS', async t => {
+  it('connects over TLS', async t => {
     const ours = await authority('our own')
     const { key, cert } = await signed(ours, { commonName: 'localhost' })
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert, 'ca.pem': ours.cert })

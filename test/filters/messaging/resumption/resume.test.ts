@@ -8,7 +8,7 @@ import { Browser, gate } from '../../../support/messaging-browser.ts'
 import { Peer, serve, until } from '../../../support/peer.ts'
 import { SECRET, sign } from '../../../support/tokens.ts'
 
-/** A server that keeps what peers that come back have asked, whose application does this. */
+/** A server with --messaging-resume and the handlers that `on` adds. */
 async function keeping(
   t: TestContext,
   on: (api: MessagingApi) => void,
@@ -56,7 +56,7 @@ describe('an action with an id', () => {
     ])
   })
 
-  it('that nobody does is answered, and goes on without what is between its sender and the server', async t => {
+  it('that has no handler is answered, and passes on without id, resend and topic', async t => {
     const { open } = await keeping(t, () => {}, ['broadcast'])
     const [ann, bob] = [await open(), await open()]
     ann.say({ action: 'led', id: 'a', args: [1], resend: true, topic: 'fleet', at: 5 })
@@ -69,7 +69,7 @@ describe('an action with an id', () => {
     assert.deepEqual(ann.answers, { a: null, b: null })
   })
 
-  it('tells its handlers how it came', async t => {
+  it('passes its delivery to its handlers', async t => {
     const came: Delivery[] = []
     const { open } = await keeping(t, api => {
       api.action('led', (_client, _args, _kwargs, delivery) => came.push(delivery))
@@ -88,8 +88,8 @@ describe('an action with an id', () => {
   })
 })
 
-describe('a peer that comes back', () => {
-  it('is known by its id, over TCP and as a WebSocket client of frames too', async t => {
+describe('a peer that reconnects', () => {
+  it('is registered by its id, also over TCP and as a WebSocket client of frames', async t => {
     const known: unknown[] = []
     const builds = building(api => api.onId((client, id) => void known.push([client.transport, id])))
     const { peer, server } = await door(t, [builds], { messagingResume: true })
@@ -109,7 +109,7 @@ describe('a peer that comes back', () => {
     assert.deepEqual((await web.get(2))[1], action('message', ['hello']))
   })
 
-  it('gets no second answer to what it asks again, but the first one', async t => {
+  it('gets the first answer again when it sends a request again', async t => {
     let asked = 0
     const { open } = await keeping(t, api => {
       api.request('count', () => ++asked)
@@ -141,7 +141,7 @@ describe('a peer that comes back', () => {
     })
   })
 
-  it('waits for what is worked on, in order, and that is done once', async t => {
+  it('gets the answer of a request that still runs, which runs once, in order', async t => {
     const done: unknown[] = []
     const { opened, open: go } = gate()
     const { open } = await keeping(t, api => {
@@ -173,7 +173,7 @@ describe('a peer that comes back', () => {
     assert.deepEqual(done, ['slow', 1, 2, 3, 4])
   })
 
-  it('has an action that nobody does passed on once', async t => {
+  it('has an action without a handler passed on once', async t => {
     const { open } = await keeping(t, () => {}, ['broadcast'])
     const [ann, bob] = [await open(), await open()]
     await ann.resume()
@@ -186,7 +186,7 @@ describe('a peer that comes back', () => {
     )
   })
 
-  it('is told that a repeat may be one where no notes are left of the time before', async t => {
+  it('has a resend run with repeated where no record is left', async t => {
     const { open } = await keeping(t, api => api.request('state', (_client, _args, _kwargs, { repeated }) => repeated))
     const ann = await open()
     await ann.resume()
@@ -215,7 +215,7 @@ describe('a peer that comes back', () => {
     assert.equal(asked, 8)
   })
 
-  it('is refused under an id that is not its own, twice on a connection, and past the bound', async t => {
+  it('is refused under an id that is not its own, twice on a connection, and beyond the limit', async t => {
     const named: FilterModule = {
       open: client => {
         client.identity = 'ann'
@@ -252,7 +252,7 @@ describe('a peer that comes back', () => {
     assert.deepEqual(await resume('ann/1', 'e', again), { window: 1000 })
     await again.drop()
     await ann.drop()
-    // Who has left keeps nobody out.
+    // Disconnected senders are evicted for others.
     await until(() => server.clients.size === 1, 'the others to be gone')
     assert.deepEqual(await resume('ann/2', 'e', waiting), { window: 1000 })
   })
@@ -311,7 +311,7 @@ describe('a peer that comes back', () => {
     })
   })
 
-  it('is told that nothing is kept, unless it is', async t => {
+  it('gets the error off without --messaging-resume', async t => {
     const { open } = await keeping(t, () => {}, [], { messagingResume: false })
     const ann = await open()
     await ann.resume()
