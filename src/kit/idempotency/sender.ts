@@ -240,10 +240,12 @@ export class Sender {
     const when = { [slot]: begun.text }
     const set: Record<string, string> = { [slot]: record.text }
     if (record.outcomeBytes > 0) set[outcomeOf(slot)] = json!
-    this.#set(slot, record)
     for (let pause = PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       try {
-        const appended = await this.#append([], { when, set })
+        const written = this.#append([], { when, set })
+        // This may evict the record, which must come after the append.
+        if (pause === PAUSE_MS) this.#set(slot, record)
+        const appended = await written
         if ('refused' in appended) this.#see(slot, appended.attributes)
         return
       } catch (error) {

@@ -424,6 +424,18 @@ describe('IdempotencyStore', () => {
       assert.deepEqual(await node.attributesOf('1', 'e'), { from: '5', n1: `1 @${node.id}` })
     })
 
+    it('evicts a sender with one append', async t => {
+      const streams = openMemory().streams!
+      const { store } = nodeOf(streams, { ...options, window: 1000 })
+      const sender = store.enter('1', 'e')
+      for (let n = 1; n <= 25; n++) await sender.once(n, false, () => '')
+      const append = t.mock.method(streams, 'append')
+      await sender.once(26, false, () => 'x'.repeat(15_000))
+      await turn()
+      // The begin, the outcome and the eviction.
+      assert.equal(append.mock.callCount(), 3)
+    })
+
     it('leaves the records that another node has written', async () => {
       const { nodes } = cluster(2, options)
       const [a, b] = nodes.map(({ store }) => store.enter('a', 'e')) as [Sender, Sender]
