@@ -23,6 +23,12 @@ export function outcomeOf(run: () => unknown, failed: (error: unknown) => Outcom
   }
 }
 
+/** @throws TypeError: JSON cannot represent the value. */
+export function checkJson({ value }: Outcome): void {
+  const isPlain = value === undefined || value === null || typeof value === 'string' || typeof value === 'number'
+  if (!isPlain && JSON.stringify(value) === undefined) throw new TypeError(`JSON cannot express ${typeof value}`)
+}
+
 /** The error of an answer that JSON cannot represent. */
 export function unserializable(what: string): Failure {
   return { code: 'unserializable', message: cut(`the answer to ${what} is not JSON`) }

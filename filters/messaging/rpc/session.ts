@@ -4,10 +4,10 @@ import { FILE } from '../../../protocols/clever-show/frame.ts'
 import { shown } from '../../../protocols/clever-show/malformed.ts'
 import type { PushedPart } from '../../../protocols/clever-show/part.ts'
 import { type Codecs, FORMAT } from '../wire/codecs.ts'
-import type { Action, Args, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
+import type { Action, Args, Failure, Id, Kwargs, Messaging, Request, Response } from '../wire/message.ts'
 import { ClientCalls } from './client-calls.ts'
 import { type ActionHandler, type Delivery, deliveryOf, type Handlers, Refused } from './handlers.ts'
-import { failureIn, type Outcome, outcomeOf, unserializable } from './outcome.ts'
+import { checkJson, failureIn, type Outcome, outcomeOf, unserializable } from './outcome.ts'
 import { TaskQueue } from './task-queue.ts'
 
 /** Characters of an id. */
@@ -182,7 +182,12 @@ export class Session {
     const execute = (repeated: boolean) => this.#outcomeOf(message, () => run(repeated))
     if (n === undefined) return this.#respond(message, execute(isResend))
     return incarnation!.sender
-      .once(n, isResend, execute)
+      .once(n, isResend, repeated => {
+        const outcome = execute(repeated)
+        return isPromise(outcome)
+          ? outcome.then(settled => this.#asJson(message, settled))
+          : this.#asJson(message, outcome)
+      })
       .catch(error => ({ error: failureIn(subjectOf(message), error) }))
       .then(outcome => this.#sendOutcome(message, outcome))
   }
@@ -194,6 +199,21 @@ export class Session {
       if (!(error instanceof Refused || error instanceof IdempotencyError)) this.#logError(error, `${what} failed`)
       return { error: failureIn(what, error) }
     })
+  }
+
+  /** The outcome that is recorded: a resend gets the same answer, also if JSON cannot represent it. */
+  #asJson({ name }: Identified, outcome: Outcome): Outcome {
+    try {
+      checkJson(outcome)
+      return outcome
+    } catch (error) {
+      return { error: this.#notJson(name, error) }
+    }
+  }
+
+  #notJson(name: string, error: unknown): Failure {
+    this.#logError(error, `the answer to ${shown(name)} is not JSON`)
+    return unserializable(shown(name))
   }
 
   #respond(message: Identified, outcome: Awaitable<Outcome>): Awaitable<void> {
@@ -211,8 +231,7 @@ export class Session {
     try {
       this.send({ ...response, value })
     } catch (error) {
-      this.#logError(error, `the answer to ${shown(name)} is not JSON`)
-      this.send({ ...response, error: unserializable(shown(name)) })
+      this.send({ ...response, error: this.#notJson(name, error) })
     }
   }
 

@@ -141,6 +141,25 @@ describe('a peer that reconnects', () => {
     })
   })
 
+  it('gets the same error again for a value that JSON cannot represent', async t => {
+    const loop: unknown[] = []
+    loop.push(loop)
+    const values = [() => 1, Symbol('s'), { toJSON: () => undefined }, loop, 1n, [1n]]
+    const { open } = await keeping(t, api => api.request('odd', (_client, [i]) => values[Number(i)]))
+    const ask = async (resend?: true) => {
+      const ann = await open()
+      await ann.resume()
+      for (const i of values.keys()) ann.say({ request: 'odd', id: `e.${i + 1}`, args: [i], ...(resend && { resend }) })
+      await ann.peer.get(1 + values.length)
+      await ann.drop()
+      return Object.entries(ann.answers).slice(1)
+    }
+    const error = { code: 'unserializable', message: 'the answer to "odd" is not JSON' }
+    const expected = values.map((_, i) => [`e.${i + 1}`, error])
+    assert.deepEqual(await ask(), expected)
+    assert.deepEqual(await ask(true), expected)
+  })
+
   it('gets the answer of a request that still runs, which runs once, in order', async t => {
     const done: unknown[] = []
     const { opened, open: go } = gate()
