@@ -10,15 +10,6 @@ const EXAMINED = 8
 /** An action in a queue. */
 export type Queued = Pick<Action, 'name' | 'args' | 'kwargs' | 'at'> & { readonly id: string }
 
-export interface QueueLimits {
-  /** Of the queue of one peer. */
-  readonly maxCount: number
-  readonly maxBytes: number
-  readonly maxAgeMs: number
-  /** Peers with queued actions of this node. */
-  readonly maxPeers: number
-}
-
 /** The topic of the queue of a peer. */
 export function queueOf(peer: string): string {
   return PREFIX + peer
@@ -35,15 +26,18 @@ export function readQueued(payload: Payload): Queued | undefined {
 
 /** The queues of peers: kept topics from which an action is deleted when the peer has answered it. */
 export class Queues {
-  readonly #limits: QueueLimits
   readonly #retention: Retention
+  readonly #maxPeers: number
   /** Peers for which this node has queued actions. Those with an empty queue are removed when there are too many. */
   readonly #peers = new Set<string>()
 
-  constructor(limits: QueueLimits) {
-    const { maxCount, maxBytes, maxAgeMs } = limits
-    this.#limits = limits
-    this.#retention = { size: maxCount, bytes: maxBytes, ttlMs: maxAgeMs, full: 'refuse' }
+  /**
+   * @param bounds - of the queue of one peer.
+   * @param maxPeers - peers with queued actions of this node.
+   */
+  constructor(bounds: Omit<Retention, 'full'>, maxPeers: number) {
+    this.#retention = { ...bounds, full: 'refuse' }
+    this.#maxPeers = maxPeers
   }
 
   /** The `retain` handler. */
@@ -58,7 +52,7 @@ export class Queues {
    * cannot represent it.
    */
   async append(server: Server, peer: string, action: Omit<Queued, 'id'>): Promise<void> {
-    const { maxCount, maxBytes } = this.#limits
+    const { size, bytes } = this.#retention
     const text = JSON.stringify({ id: randomUUID(), ...action } satisfies Queued)
     const named = `peer ${JSON.stringify(peer)}`
     const added = this.#reserve(server, peer).then(() => server.append(queueOf(peer), text))
@@ -67,17 +61,16 @@ export class Queues {
       throw new CallFailed('unavailable', `the action for ${named} may not be queued: ${error.message}`)
     })
     if ('position' in outcome) return
-    const limits = `${maxCount} actions (--messaging-queue), ${maxBytes} bytes (--messaging-queue-bytes)`
+    const limits = `${size} actions (--messaging-queue), ${bytes} bytes (--messaging-queue-bytes)`
     throw new CallFailed('full', `the queue of ${named} is full, it has at most ${limits}`)
   }
 
   /** @throws (rejects) CallFailed `full`; Error: the storage does not answer. */
   async #reserve(server: Server, peer: string): Promise<void> {
-    const { maxPeers } = this.#limits
-    if (!this.#peers.has(peer) && this.#peers.size >= maxPeers) {
+    if (!this.#peers.has(peer) && this.#peers.size >= this.#maxPeers) {
       await this.#examine(server)
-      const limit = `${maxPeers} peers have queued actions of this node, --messaging-max-peers allows no more`
-      if (this.#peers.size >= maxPeers) throw new CallFailed('full', limit)
+      const limit = `${this.#maxPeers} peers have queued actions of this node, --messaging-max-peers allows no more`
+      if (this.#peers.size >= this.#maxPeers) throw new CallFailed('full', limit)
     }
     this.#peers.add(peer)
   }

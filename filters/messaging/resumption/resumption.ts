@@ -62,12 +62,12 @@ export class Resumption {
       prefix: 'messaging',
       answer: question => this.peers.answer(question as NodeQuestion),
     })
-    this.#queues = new Queues({
-      maxCount: chosen['messaging-queue'],
-      maxBytes: chosen['messaging-queue-bytes'],
-      maxAgeMs: chosen['messaging-queue-age'] * 1000,
-      maxPeers: chosen['messaging-max-peers'],
-    })
+    const bounds = {
+      size: chosen['messaging-queue'],
+      bytes: chosen['messaging-queue-bytes'],
+      ttlMs: chosen['messaging-queue-age'] * 1000,
+    }
+    this.#queues = new Queues(bounds, chosen['messaging-max-peers'])
     const server = () => this.#started()
     this.peers = new Peers({
       get server() {

@@ -19,7 +19,7 @@ import { until } from '../../../support/peer.ts'
 
 const log = pino({ level: 'silent' })
 const PEER = 'copter1'
-const limits = { maxCount: 10_000, maxBytes: 1e8, maxAgeMs: 60_000, maxPeers: 10 }
+const BOUNDS = { size: 10_000, bytes: 1e8, ttlMs: 60_000 }
 
 /** A node with one peer. Other nodes notice its end when it is added to `dead`. */
 class Node {
@@ -27,7 +27,7 @@ class Node {
   readonly streams: DelayedStreams
   readonly server: Server
   readonly peer: LocalPeer
-  readonly queues = new Queues(limits)
+  readonly queues = new Queues(BOUNDS, 10)
   readonly #kept: KeptTopics
 
   constructor(streams: DelayedStreams, dead: ReadonlySet<string>) {
