@@ -143,7 +143,7 @@ export class DeliveryWorker {
     return entries.length > 0 || upTo.offset > stored
   }
 
-  /** Returns whether the client has accepted it: one that is being closed does not. */
+  /** Returns `false` if a client that does not answer has not accepted it: one that is being closed does not. */
   #sendOne({ offset, payload }: StreamEntry, epoch: string, sent: number): boolean {
     const { session, answers } = this.connection
     const action = readQueued(payload)
@@ -152,8 +152,9 @@ export class DeliveryWorker {
     const before = session.client.buffered
     const resend = offset <= sent && ({ resend: true } as const)
     session.send({ type: 'message', ...withoutId, ...(answers && { id }), ...resend })
-    if (session.client.buffered === before) return false
-    if (answers) this.#sent.set(id, { position: { epoch, offset }, name: action.name, isAnswered: false })
+    // The system may have accepted a large action at once, so this is no sign for others.
+    if (!answers) return session.client.buffered !== before
+    this.#sent.set(id, { position: { epoch, offset }, name: action.name, isAnswered: false })
     return true
   }
 }

@@ -177,6 +177,24 @@ describe('the queue of a peer', () => {
     assert.deepEqual(names(slow).at(-1), ['land', false])
   })
 
+  it('is sent once if the system accepts a large action at once', { skip: skipWithoutOwn }, async t => {
+    const redis = await startRedis()
+    t.after(() => redis.stop())
+    const { api, come } = await resuming(t, { storage: 'redis', redisPort: redis.port })
+    for (let i = 0; i < 8; i++) {
+      const peer = api.peer(`copter${i}`)
+      await peer.emit('large', ['x'.repeat(3_000_000)])
+      await peer.emit('land')
+      const ann = await come(peer.id)
+      ann.answer((await ann.todo(1))[0]!)
+      await ann.todo(2)
+      assert.deepEqual(names(ann), [
+        ['large', false],
+        ['land', false],
+      ])
+    }
+  })
+
   it('has limits in actions and bytes', async t => {
     const { api, come } = await resuming(t, { messagingQueue: 2, messagingQueueBytes: 1024 })
     const peer = api.peer('copter1')
