@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Payload, Retention, Server } from 'filtered-websocket'
 import { CallFailed } from 'filtered-websocket/kit'
+import { shown } from '../../../protocols/clever-show/malformed.ts'
+import { MAX_TEXT } from '../../../protocols/clever-show/message.ts'
 import type { Action } from '../wire/message.ts'
 
 const PREFIX = '@messaging/'
@@ -49,10 +51,14 @@ export class Queues {
    * Queues an action under a new id.
    *
    * @throws (rejects) CallFailed `full`: it is not queued; `unavailable`: it may be queued, the storage does not answer. TypeError: JSON
-   * cannot represent it.
+   * cannot represent it, or its name is invalid.
    */
   async append(server: Server, peer: string, action: Omit<Queued, 'id'>): Promise<void> {
     const { size, bytes } = this.#retention
+    const { name } = action
+    // One that cannot be sent would block those behind it.
+    if (typeof name !== 'string' || name === '' || name.length > MAX_TEXT)
+      throw new TypeError(`an action is a string of 1 to ${MAX_TEXT} characters, received ${shown(name)}`)
     const text = JSON.stringify({ id: randomUUID(), ...action } satisfies Queued)
     const named = `peer ${JSON.stringify(peer)}`
     const added = this.#reserve(server, peer).then(() => server.append(queueOf(peer), text))

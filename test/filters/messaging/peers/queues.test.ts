@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { shown } from '../../../../protocols/clever-show/malformed.ts'
 import { plainly, response, type TcpPeer } from '../../../support/messaging.ts'
 import { Browser } from '../../../support/messaging-browser.ts'
 import { until } from '../../../support/peer.ts'
@@ -291,6 +292,18 @@ describe('the queue of a peer', () => {
       const ann = await come(id)
       assert.deepEqual((await ann.todo(1))[0]!.args, [id])
     }
+  })
+
+  it('accepts no action whose name a message cannot have', async t => {
+    const { api } = await resuming(t)
+    const refused = (received: string) => ({
+      name: 'TypeError',
+      message: `an action is a string of 1 to 1024 characters, received ${received}`,
+    })
+    const peer = api.peer('copter1')
+    await assert.rejects(peer.emit(''), refused('""'))
+    await assert.rejects(peer.emit('n'.repeat(1025)), refused(shown('n'.repeat(1025))))
+    await peer.emit('n'.repeat(1024))
   })
 
   it('needs --messaging-resume and an id', async t => {
