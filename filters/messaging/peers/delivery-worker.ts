@@ -11,7 +11,7 @@ const PAGE_BYTES = 262_144
 /** A connection of a peer to this node. */
 export interface PeerConnection {
   readonly session: Session
-  /** Whether the peer answers actions. For one that does not, an action is done when it is written to the system. */
+  /** Whether the peer answers actions. For one that does not, an action is done when the connection has accepted it. */
   readonly answers: boolean
 }
 

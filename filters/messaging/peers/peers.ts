@@ -18,8 +18,8 @@ export interface RemotePeer {
   /** Its latest connection to this node. */
   readonly client: Client | undefined
   /**
-   * Queues an action in the storage until the peer has answered it. A peer of clever-show, which answers no actions, has it when it is
-   * written to the system.
+   * Queues an action in the storage until the peer has answered it. A peer of clever-show answers no actions:
+   * its action is done when the connection has accepted it.
    *
    * @param when - `at`: when the action is to run, in seconds since 1970 on the server's clock.
    * @throws (rejects) CallFailed `full`: it is not queued; `unavailable`: it may be queued, the storage does not answer.
