@@ -117,7 +117,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
     assert.deepEqual([servers.length, printing.length, nodes.length], [30, 4, 2], servers.join('\n'))
     assert.deepEqual(others, ['npm install', 'npm test', 'node --test popchar.test.mjs'])
     assert.deepEqual(files.length, new Set(files.map(({ name }) => name)).size)
-    assert.equal(files.length, 30, files.map(({ name }) => name).join(' '))
+    assert.equal(files.length, 31, files.map(({ name }) => name).join(' '))
   })
 
   for (const command of servers.filter(line => !printing.includes(line) && !nodes.includes(line))) {
