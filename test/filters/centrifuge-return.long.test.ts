@@ -67,6 +67,8 @@ async function start(t: TestContext, redisPort: number) {
     filters: ['streams', 'centrifuge'],
     storage: 'redis',
     redisPort,
+    // The clients share the process of the server, and often its processor with other tests.
+    handshakeTimeout: 60,
     maxClients: CLIENTS + 10,
     streamsRules: ['news size=10000 ttl=10m'],
     centrifugePublish: true,

@@ -39,25 +39,37 @@ const token = fc.oneof(
   fc.nat(12_000).map(length => 'e'.repeat(length)),
 )
 
-/** The request with the token, without characters that are not valid in a header. */
-const place = fc.constantFrom<(text: string) => Conversation['writes']>(
-  text => [goodHandshake({ Authorization: `Bearer ${text}` })],
-  text => [goodHandshake({ 'Sec-WebSocket-Protocol': `bearer, ${text}` })],
-  text => [goodHandshake({ Cookie: `a=b; token=${text}` })],
-  text => [
-    Buffer.from(
-      goodHandshake()
-        .toString()
-        .replace(' / ', ` /?token=${encodeURIComponent(text)} `),
-    ),
-  ],
-  text => [goodHandshake(), frame(TEXT, JSON.stringify({ auth: text }))],
+/** A request with the text as token, and the token that a server must read from it. */
+interface Placed {
+  readonly writes: Conversation['writes']
+  readonly token: string
+}
+
+const place = fc.constantFrom<(text: string) => Placed>(
+  text => ({ writes: [goodHandshake({ Authorization: `Bearer ${text}` })], token: text }),
+  text => ({
+    writes: [goodHandshake({ 'Sec-WebSocket-Protocol': `bearer, ${text}` })],
+    // Empty elements of a list are ignored (RFC 9110 section 5.6.1.2).
+    token: text.split(',').find(element => element.trim() !== '') ?? '',
+  }),
+  text => ({ writes: [goodHandshake({ Cookie: `a=b; token=${text}` })], token: text.split(';')[0]! }),
+  text => ({
+    writes: [
+      Buffer.from(
+        goodHandshake()
+          .toString()
+          .replace(' / ', ` /?token=${encodeURIComponent(text)} `),
+      ),
+    ],
+    token: text,
+  }),
+  text => ({ writes: [goodHandshake(), frame(TEXT, JSON.stringify({ auth: text }))], token: text }),
 )
 
 const conversations = fc.tuple(token, place).map(([text, put]) => {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are not valid in a header
-  const sent = text.replace(/[\x00-\x1f\x7f-\uffff]/g, '')
-  return { writes: [...put(sent), frame(TEXT, 'am I in?')], ends: true, token: sent }
+  const { writes, token } = put(text.replace(/[\x00-\x1f\x7f-\uffff]/g, ''))
+  return { writes: [...writes, frame(TEXT, 'am I in?')], ends: true, token }
 })
 
 it(`${COUNT} random tokens are admitted only if they are valid, and release all resources`, {
