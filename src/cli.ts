@@ -3,7 +3,7 @@ import { helpText, readArgv } from './config/argv.ts'
 import type { commandOptions } from './config/options.ts'
 import { FwsError, isUsageError, messageOf } from './contract/errors.ts'
 import { assemble } from './lifecycle/assembly.ts'
-import { isCommand, runCommand } from './lifecycle/command.ts'
+import { type ExitCode, isCommand, runCommand } from './lifecycle/command.ts'
 import { explain } from './lifecycle/explain.ts'
 import { addStops } from './lifecycle/filter-setup.ts'
 import { createLogger } from './lifecycle/log.ts'
@@ -29,9 +29,6 @@ export interface Terminal {
   readonly signal?: AbortSignal
 }
 
-/** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
-export type ExitCode = 0 | 1 | 2
-
 /** Runs the command line. Returns the running server, or the exit code when there is none. */
 export async function main(terminal: Terminal): Promise<RunningServer | ExitCode> {
   try {
@@ -51,8 +48,16 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
   const width = Math.min(stdout.columns ?? 100, 120)
   const [word] = argv
   if (word !== undefined && isCommand(word)) {
-    stdout.write(`${await runCommand(word, { ...terminal, argv: argv.slice(1), width }, createLoader(signal))}\n`)
-    return 0
+    const streams = {
+      stdout,
+      stderr,
+      signal,
+      // Opened only when it is read.
+      get stdin() {
+        return terminal.stdin
+      },
+    }
+    return runCommand(word, { argv: argv.slice(1), env, base, width, streams }, createLoader(signal))
   }
   const asked = askedFor(argv, base)
   if (asked.version) {

@@ -17,6 +17,7 @@ const ROOMS = [
   ['hub', 'websocket'],
   ['http', 'modules'],
   ['lifecycle'],
+  ['offline'],
   ['testing'],
 ]
 

@@ -38,18 +38,18 @@ type TokenOptions = OptionValues<typeof options> & JwtOptions
 interface Input {
   readonly options: TokenOptions
   readonly words: readonly string[]
-  readonly stdin: AsyncIterable<Buffer | string> | undefined
+  readonly streams: { readonly stdin?: AsyncIterable<Buffer | string> | undefined }
 }
 
 /** Returns the output: a signed token, or the claims of a checked one. */
-export async function run({ options: chosen, words, stdin }: Input): Promise<string> {
+export async function run({ options: chosen, words, streams }: Input): Promise<string> {
   const [word, ...more] = words
   // Not shown: it may be a token or a part of a secret.
   if ((chosen.check ? more[0] : word) !== undefined)
     throw optionError('unexpected word; put a token after --check, and quote values that have spaces')
   if (!chosen.check) return signed(chosen)
   if (word === undefined) throw optionError('--check needs a token, or - to read it from standard input')
-  return checked(word === '-' ? await readToken(stdin, chosen['jwt-max-token']) : word, chosen)
+  return checked(word === '-' ? await readToken(streams.stdin, chosen['jwt-max-token']) : word, chosen)
 }
 
 function signed(chosen: TokenOptions): string {
@@ -113,7 +113,7 @@ function claimIn(text: string): readonly [string, unknown] {
   }
 }
 
-async function readToken(stdin: Input['stdin'], maxLength: number): Promise<string> {
+async function readToken(stdin: Input['streams']['stdin'], maxLength: number): Promise<string> {
   let text = ''
   for await (const chunk of stdin ?? []) {
     text += chunk

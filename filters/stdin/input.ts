@@ -1,6 +1,6 @@
 import { Duplex, type Readable } from 'node:stream'
 import type { Attached, Server, Transport } from 'filtered-websocket'
-import { Lines } from './lines.ts'
+import { Lines } from 'filtered-websocket/kit'
 
 const NOTHING = Buffer.alloc(0)
 /** Nothing is sent to standard input. */

@@ -35,7 +35,9 @@ export { inSlices } from './in-slices.ts'
 export { isInside } from './is-inside.ts'
 export { isSameSecret } from './is-same-secret.ts'
 export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson } from './json.ts'
+export { type PayloadField, payloadField, payloadIn } from './json-payload.ts'
 export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'
+export { Lines } from './lines.ts'
 export { linger } from './linger.ts'
 export { listen, type PortOptions } from './listen.ts'
 export { type Found, locate, type Mount } from './locate.ts'
@@ -63,6 +65,7 @@ export {
   PendingCalls,
   type PendingCallsOptions,
 } from './pending-calls.ts'
+export { PieceWriter } from './piece-writer.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
 export { closeUnreadBodies, hasBody, readBody } from './request-body.ts'

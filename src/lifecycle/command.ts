@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { commandHelp, readArgv, refuseWrong } from '../config/argv.ts'
 import type { Config } from '../config/config-file.ts'
 import { type Env, readEnvironment } from '../config/environment.ts'
@@ -14,10 +14,22 @@ import { EXTENSION, ROOT } from '../root.ts'
 import { ownOptions } from './keys.ts'
 import { chosenConfig, valuesOf } from './plan.ts'
 
-/** Commands that start no server, with the built-in filter that each belongs to. */
-const FILTER_OF: ReadonlyMap<string, string> = new Map([['token', 'jwt']])
+/** Commands that start no server, each with the module that it is, in the folder of the filter or library that it belongs to. */
+const COMMANDS: ReadonlyMap<string, string> = new Map([['token', 'filters/jwt/token']])
 const HELP = { help: { type: 'boolean', default: false, alias: 'h', describe: 'print this help' } } as const
 const NOTHING: Layer = new Map()
+
+/** Exit codes: 0 stopped cleanly, 1 failed, 2 usage or config. */
+export type ExitCode = 0 | 1 | 2
+
+/** The process, as far as a command needs it. */
+export interface CommandStreams {
+  readonly stdin?: Readable | undefined
+  readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number }
+  readonly stderr: Writable & { readonly isTTY?: boolean }
+  /** Aborted when the process is asked to stop (SIGINT, SIGTERM); the command then ends soon. */
+  readonly signal?: AbortSignal | undefined
+}
 
 /** The input of a command. */
 export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
@@ -25,38 +37,49 @@ export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
   readonly options: OptionValues<O>
   /** Positional arguments. */
   readonly words: readonly string[]
-  readonly stdin: Readable | undefined
+  readonly env: Env
+  /** The working directory. */
+  readonly base: string
+  readonly streams: CommandStreams
 }
 
-/** A command is a module in the folder of its filter: `filters/jwt/token.ts`. */
+/** A command is a module in the folder of its owner: `filters/jwt/token.ts`. */
 export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
   /** Shown by `--help`. */
   readonly usage: string
   /** Options of the command line only. */
   readonly options: O
   /**
-   * Returns the text to print. An error whose `code` is `ERR_OPTION` is the operator's mistake (exit 2), `ERR_COMMAND` a negative
-   * answer (exit 1).
+   * Returns the text to print (exit 0), or the exit code of a command that has written its output itself. An error whose `code` is
+   * `ERR_OPTION` is the operator's mistake (exit 2), `ERR_COMMAND` a negative answer (exit 1).
    */
-  run(input: CommandInput): Awaitable<string>
+  run(input: CommandInput): Awaitable<string | ExitCode>
 }
 
 export function isCommand(word: string): boolean {
-  return FILTER_OF.has(word)
+  return COMMANDS.has(word)
 }
 
-/** Runs a command with the options that its filter would have; returns the text to print. */
-export async function runCommand(
-  name: string,
-  { argv, env, base, stdin, width }: CommandSources,
-  loader: Loader,
-): Promise<string> {
-  const filter = await loader.load(FILTER, FILTER_OF.get(name)!, base)
-  checkShape(FILTER, filter)
-  const command = await load(name, filter.name)
+/** Runs a command, with the options that its filter would have if it belongs to one; returns the exit code. */
+export async function runCommand(name: string, sources: CommandSources, loader: Loader): Promise<ExitCode> {
+  const result = await outcomeOf(name, sources, loader)
+  if (typeof result === 'number') return result
+  sources.streams.stdout.write(`${result}\n`)
+  return 0
+}
+
+async function outcomeOf(name: string, sources: CommandSources, loader: Loader): Promise<string | ExitCode> {
+  const { argv, env, base, width, streams } = sources
+  const path = COMMANDS.get(name)!
+  const command: CommandModule = await import(new URL(`${path}${EXTENSION}`, ROOT).href)
+  const [, owner] = /^filters\/([^/]+)/.exec(path) ?? []
+  const filter = owner === undefined ? undefined : await loader.load(FILTER, owner, base)
   const shared = new Map<string, Claim>()
-  claim(shared, 'core', { config: coreOptions.config })
-  claim(shared, `filter ${filter.name}`, (filter.exports as FilterModule).options ?? {})
+  if (filter !== undefined) {
+    checkShape(FILTER, filter)
+    claim(shared, 'core', { config: coreOptions.config })
+    claim(shared, `filter ${filter.name}`, (filter.exports as FilterModule).options ?? {})
+  }
   const claims = new Map<string, Claim>()
   claim(claims, 'core', { ...command.options, ...HELP })
   for (const [option, its] of shared) claims.set(option, its)
@@ -65,9 +88,10 @@ export async function runCommand(
   if (layer.get('help')?.value === true) return commandHelp(command.usage, claims, width)
   refuseWrong({ ...given, words: [] }, claims)
   const outer = [layer, readEnvironment(env, shared, base)]
-  const settings = resolveSettings(claims, [...outer, ...configured(filter, chosenConfig(claims, outer))])
+  const inner = filter === undefined ? [] : configured(filter, chosenConfig(claims, outer))
+  const settings = resolveSettings(claims, [...outer, ...inner])
   try {
-    return await command.run({ options: valuesOf(settings) as OptionValues<OptionSpecs>, words, stdin })
+    return await command.run({ options: valuesOf(settings) as OptionValues<OptionSpecs>, words, env, base, streams })
   } catch (error) {
     if (isOptionError(error)) throw new FwsError('ERR_OPTION', messageOf(error), error)
     if ((error as { code?: unknown }).code === 'ERR_COMMAND') throw new FwsError('ERR_COMMAND', messageOf(error), error)
@@ -80,17 +104,13 @@ export interface CommandSources {
   readonly argv: readonly string[]
   readonly env: Env
   readonly base: string
-  readonly stdin?: Readable
   /** Columns of the help. */
   readonly width: number
+  readonly streams: CommandStreams
 }
 
 /** Options of the filter in a config file: at its place in the chain, and at the top level. */
 function configured({ name, exports }: LoadedModule, config: Config | undefined): readonly Layer[] {
   const options = config?.filters?.find(ref => ref.name === name)?.options ?? NOTHING
   return [ownOptions({ name, module: exports as FilterModule, options }), config?.values ?? NOTHING]
-}
-
-async function load(name: string, filter: string): Promise<CommandModule> {
-  return import(new URL(`filters/${filter}/${name}${EXTENSION}`, ROOT).href)
 }

@@ -8,15 +8,11 @@ import type { FilterModule, Handlers } from '../contract/filter.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { Closed, Handshake } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
-import { refusalOf } from '../http/refusal.ts'
-import type { Hub } from '../hub/hub.ts'
 import { assemble } from '../lifecycle/assembly.ts'
-import { Consumer } from '../lifecycle/consumer.ts'
-import { addStops, startFilters } from '../lifecycle/filter-setup.ts'
 import { makePlan } from '../lifecycle/plan.ts'
 import { createLoader, type ServerOptions } from '../lifecycle/server.ts'
-import { Undo } from '../lifecycle/undo.ts'
-import { ServerClient } from '../peer/client.ts'
+import { Headless } from '../offline/headless.ts'
+import type { ServerClient } from '../peer/client.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
 export {
@@ -121,26 +117,8 @@ export async function testServer(
   stdout.on('data', chunk => {
     printed += chunk
   })
-  const assembly = await assemble(plan, { log, stdout, stdin })
-  const { hub } = assembly
-  const consumer = new Consumer(hub)
-  const undo = new Undo(log, 1000)
-  undo.add('closing the storage', () => assembly.close())
-  undo.add('sending to other nodes', () => hub.fabric?.stop())
-  undo.add('appending to streams', () => hub.kept?.close())
-  addStops(assembly, undo)
-  try {
-    hub.kept?.start()
-    await hub.fabric?.start()
-    await startFilters(assembly.filters, hub, assembly.options['filter-timeout'] * 1000)
-    undo.add('ending subscriptions', () => consumer.stop())
-    if (assembly.storage.bus !== undefined)
-      await consumer.subscribe(assembly.storage.bus, assembly.storage.channels ?? [])
-  } catch (error) {
-    await undo.run()
-    throw error
-  }
-  assembly.state = 'listening'
+  const headless = await Headless.start(plan, { log, stdout, stdin })
+  const { hub } = headless
 
   return {
     server: hub,
@@ -150,26 +128,19 @@ export async function testServer(
     },
     connect: async (caller = {}) => {
       const { kind = 'websocket' } = caller
-      const client = await arrive(hub, caller, kind)
+      const client = await arrive(headless, caller, kind)
       const transport = new MemoryTransport(client, kind)
       client.open(transport)
       return testClient(client, transport)
     },
     request: async (caller = {}) => {
-      const client = await arrive(hub, caller, 'request')
+      const client = await arrive(headless, caller, 'request')
       client.accept()
       return { client, end: () => client.abandoned() }
     },
-    publish: async (channel, payload) => {
-      await consumer.handle({ channel, payload })
-      hub.fanout.flush()
-    },
+    publish: (channel, payload) => headless.publish({ channel, payload }),
     flush: () => hub.fanout.flush(),
-    stop: async () => {
-      for (const client of [...hub.clients.values()]) client.terminate()
-      await hub.empty()
-      await undo.run()
-    },
+    stop: () => headless.stop(),
   }
 }
 
@@ -208,17 +179,11 @@ function inOne(handlers: readonly Handler[]): Handler {
 }
 
 /** Runs the connect chain. @throws Refused */
-async function arrive(hub: Hub, caller: Caller, kind: Handshake['kind']): Promise<ServerClient> {
-  const { url = '/', remote = '127.0.0.1' } = caller
-  const route = hub.chains.routes.of(url)
-  const client = new ServerClient(hub, { remote, handshake: handshakeOf(caller, kind), route, frame })
-  hub.arriving.add(client)
-  const outcome = await route.connect.run(client)
-  hub.arriving.delete(client)
-  const refused = refusalOf(client.refusal, outcome)
-  if (refused === undefined) return client
-  client.abandoned()
-  throw new Refused(refused)
+async function arrive(headless: Headless, caller: Caller, kind: Handshake['kind']): Promise<ServerClient> {
+  const { remote = '127.0.0.1' } = caller
+  const arrived = await headless.arrive({ remote, handshake: handshakeOf(caller, kind), frame })
+  if ('refused' in arrived) throw new Refused(arrived.refused)
+  return arrived.client
 }
 
 function testClient(client: ServerClient, transport: MemoryTransport): TestClient {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Lines } from '../../../filters/stdin/lines.ts'
+import { Lines } from '../../src/kit/lines.ts'
 
 /** All lines of the chunks, and the number of skipped ones. */
 function linesOf(chunks: readonly Buffer[], max = 100): { lines: string[]; skipped: number } {
