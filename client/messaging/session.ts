@@ -27,7 +27,7 @@ const RESUME_TIMEOUT = 5000
 /** Default of `heartbeat`, in milliseconds. */
 const HEARTBEAT = 30_000
 /** Assumed minimum bandwidth in bytes per millisecond: the response to much data may take so long. */
-const MIN_BANDWIDTH = 5
+const MIN_BANDWIDTH = 16
 const SILENT = { code: 1006, reason: 'the server does not respond' }
 const MIB = 1024 * 1024
 /** Upper bound of `maxQueuedBytes`. */
@@ -42,7 +42,7 @@ export interface SessionOptions extends Omit<SocketOptions, 'protocols'> {
   readonly maxQueuedBytes?: number
   /**
    * Milliseconds without a message of the server until a request checks the connection. After as many more without a
-   * response the client reconnects; unsent data extends this time, at 5 kB per second. Default: 30,000.
+   * response the client reconnects; unsent data extends this time, at 16 kB per second. Default: 30,000.
    */
   readonly heartbeat?: number
 }

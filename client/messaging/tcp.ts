@@ -1,7 +1,7 @@
 import { connect as connectTcp, isIP, type Socket as NetSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { readJson, Watchdog } from 'filtered-websocket/kit'
-import { writeFrame } from '../../protocols/clever-show/frame.ts'
+import { frameString, writeFrame } from '../../protocols/clever-show/frame.ts'
 import { Malformed } from '../../protocols/clever-show/malformed.ts'
 import { Parser } from '../../protocols/clever-show/parser.ts'
 import type { Sendable } from '../queue.ts'
@@ -14,8 +14,6 @@ import { FRAMES } from './session.ts'
 const LIMITS = { maxContent: MAX_CONTENT, parse: (text: string) => readJson(text, { allowNaN: true }) }
 /** Bytes from which on a batch is written without waiting for the end of the turn. */
 const BATCH = 4096
-/** Bytes of a batch that is copied into one buffer. */
-const MAX_COPIED = 65_536
 /** Milliseconds from the first byte of a header to its last. */
 const HEADER_TIMEOUT = 10_000
 /** Milliseconds for the server to close its side. */
@@ -62,9 +60,8 @@ class TcpSocket implements Socket {
     this.#refuse(`a header was incomplete after ${HEADER_TIMEOUT / 1000} seconds`),
   )
   readonly #server: CleverShowServer
-  /** Frames of this turn. */
-  #batch: Uint8Array[] = []
-  #batchBytes = 0
+  /** Frames of this turn, with a character for each byte. */
+  #batch = ''
 
   constructor(url: string, tls: TlsOptions | undefined, server: ServerState) {
     this.#server = new CleverShowServer(response => this.#emit(NO_CONTENT, () => response), server)
@@ -86,7 +83,7 @@ class TcpSocket implements Socket {
   }
 
   get bufferedAmount(): number {
-    return this.#batchBytes + this.#socket.writableLength
+    return this.#batch.length + this.#socket.writableLength
   }
 
   /** Frames of one turn are written in batches: the server works on one while the next is made. */
@@ -94,11 +91,15 @@ class TcpSocket implements Socket {
     const message = this.#server.outgoing(data as Outgoing)
     if (message === undefined) return
     const { type, name, id, fields = {}, content } = message
-    const frame = writeFrame(Buffer, type, name, id, fields, content, MAX_CONTENT)
-    if (this.#batch.length === 0) queueMicrotask(() => this.#flush())
-    this.#batch.push(frame)
-    this.#batchBytes += frame.length
-    if (this.#batchBytes >= BATCH) this.#flush()
+    const frame = frameString(Buffer, type, name, id, fields, content, MAX_CONTENT)
+    if (frame === undefined) {
+      this.#flush()
+      this.#socket.write(writeFrame(Buffer, type, name, id, fields, content, MAX_CONTENT))
+      return
+    }
+    if (this.#batch === '') queueMicrotask(() => this.#flush())
+    this.#batch += frame
+    if (this.#batch.length >= BATCH) this.#flush()
   }
 
   close(code = 1000, reason = ''): void {
@@ -117,20 +118,10 @@ class TcpSocket implements Socket {
     this.#socket.once('close', () => clearTimeout(deadline))
   }
 
-  /** One small buffer needs fewer system calls; large frames are not copied. */
   #flush(): void {
-    const frames = this.#batch
-    if (frames.length === 0) return
-    const isSmall = this.#batchBytes <= MAX_COPIED
-    this.#batch = []
-    this.#batchBytes = 0
-    if (isSmall) {
-      this.#socket.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
-      return
-    }
-    this.#socket.cork()
-    for (const frame of frames) this.#socket.write(frame)
-    this.#socket.uncork()
+    if (this.#batch === '') return
+    this.#socket.write(this.#batch, 'latin1')
+    this.#batch = ''
   }
 
   #opened(): void {

@@ -111,23 +111,56 @@ export function textIn(encoding: string, bytes: Uint8Array, what: string): strin
   }
 }
 
-/**
- * Writes a frame as clever-show does in Python 3: the same keys in the same order.
- *
- * @param fields - further fields of the header.
- * @param content - the JSON of an object, or bytes.
- * @param maxContent - bytes of the content.
- * @throws RangeError when the header is longer than 65,535 bytes, or the content than `maxContent`.
- */
-export function writeFrame<B extends Uint8Array>(
-  bytes: Bytes<B>,
+/** Writes a frame: its type, name and id, further fields of the header, its content and the maximum of its bytes. */
+type FrameParts = readonly [
   type: 'message' | 'request' | 'response',
   name: string,
   id: Id | undefined,
   fields: Fields,
   content: string | Uint8Array,
-  maxContent: number = Number.POSITIVE_INFINITY,
-): B {
+  maxContent?: number,
+]
+
+/**
+ * Writes a frame as clever-show does in Python 3: the same keys in the same order.
+ *
+ * @param parts - its type, name, id, further fields of the header, its content (the JSON of an object, or bytes), and the maximum of its bytes.
+ * @throws RangeError when the header is longer than 65,535 bytes, or the content than its maximum.
+ */
+export function writeFrame<B extends Uint8Array>(bytes: Bytes<B>, ...parts: FrameParts): B {
+  const { header, body, length } = textsOf(bytes, parts)
+  // One conversion for header and body; the length replaces the two characters in front.
+  const frame = bytes.from(`\0\0${header}${body}`)
+  const content = parts[4]
+  const isJson = typeof content === 'string'
+  const headerLength = checkHeader(frame.length - LENGTH_BYTES - (isJson ? length : 0))
+  frame[0] = headerLength >> 8
+  frame[1] = headerLength
+  return isJson ? frame : bytes.concat([frame, content])
+}
+
+/**
+ * Writes a frame as a string with a character for each byte, which many frames share a write in; `undefined` if it has bytes that are not
+ * ASCII. Faster than `writeFrame`.
+ */
+export function frameString(bytes: Pick<Bytes, 'byteLength'>, ...parts: FrameParts): string | undefined {
+  if (typeof parts[4] !== 'string') return undefined
+  const { header, body, length } = textsOf(bytes, parts)
+  if (length !== body.length || bytes.byteLength(header) !== header.length) return undefined
+  const headerLength = checkHeader(header.length)
+  return String.fromCharCode(headerLength >> 8, headerLength & 0xff) + header + body
+}
+
+function checkHeader(length: number): number {
+  if (length <= MAX_HEADER) return length
+  throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${length}; shorten its names`)
+}
+
+/** The header and the content of a frame as strings, and the bytes of the content. */
+function textsOf(
+  bytes: Pick<Bytes, 'byteLength'>,
+  [type, name, id, fields, content, maxContent = Number.POSITIVE_INFINITY]: FrameParts,
+): { readonly header: string; readonly body: string; readonly length: number } {
   const isJson = typeof content === 'string'
   const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${id === undefined ? '' : `, "request_id": ${JSON.stringify(id)}`}`
   const isRequest = type === 'request'
@@ -136,14 +169,7 @@ export function writeFrame<B extends Uint8Array>(
   const length = isJson ? bytes.byteLength(body) : content.length
   if (length > maxContent) throw new RangeError(`a content has at most ${maxContent} bytes, received ${length}`)
   const header = `{"byteorder": "little", "content-type": "${isJson ? 'json' : 'binary'}", "content-encoding": "utf-8", "content-length": ${length}, "message-type": "${type}"${isRequest ? '' : `, ${names}`}${membersOf(fields)}}`
-  // One conversion for header and body; the length replaces the two characters in front.
-  const frame = bytes.from(`\0\0${header}${body}`)
-  const headerLength = frame.length - LENGTH_BYTES - (isJson ? length : 0)
-  if (headerLength > MAX_HEADER)
-    throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${headerLength}; shorten its names`)
-  frame[0] = headerLength >> 8
-  frame[1] = headerLength
-  return isJson ? frame : bytes.concat([frame, content])
+  return { header, body, length }
 }
 
 /** Further members of a JSON object. */

@@ -481,7 +481,7 @@ describe('pages', () => {
       ['client', 6000],
       ['media', 20_000],
       ['messaging', 10_000, './messaging-files.js', './messaging-handlers.js'],
-      ['messaging-files', 12_300, './messaging.js'],
+      ['messaging-files', 12_400, './messaging.js'],
       ['messaging-handlers', 6500, './messaging.js'],
     ] as const) {
       const { body } = await get(http, `/fws/${name}.js`)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { limitsOf } from '../../../filters/messaging/wire/limits.ts'
 import { type Action, frameOf, type Request, type Response } from '../../../filters/messaging/wire/message.ts'
-import { readFrame, writeFrame } from '../../../protocols/clever-show/frame.ts'
+import { frameString, readFrame, writeFrame } from '../../../protocols/clever-show/frame.ts'
 import { messageOf } from '../../../protocols/clever-show/message.ts'
 import { withPart } from '../../../protocols/clever-show/part.ts'
 import { framed, headerOf, plainly, refusing, vector, vectors } from '../../support/messaging.ts'
@@ -330,5 +330,33 @@ describe('a frame', () => {
     const bytes = writeFrame(Buffer, 'message', 'filetransfer', undefined, { filepath: 'a' }, content)
     assert.deepEqual(readFrame(bytes, limitsOf(MAX)).content, content)
     assert.deepEqual((read(bytes) as Action).content, content)
+  })
+
+  for (const [what, type, name, id, fields, content] of [
+    ['a request', 'request', 'a', '0001', {}, '{"args": [1], "kwargs": {}}'],
+    ['an action with fields', 'message', 'a', undefined, { at: 1.5, topic: 'x' }, '{"args": [], "kwargs": {}}'],
+    ['a long header', 'response', 'x'.repeat(1000), 7, { error: { code: 'failed' } }, '{"value": null}'],
+    ['a header of 200 bytes', 'response', 'x'.repeat(52), 7, {}, '{"value": 1}'],
+  ] as const) {
+    it(`as a string is byte for byte the same: ${what}`, () => {
+      const string = frameString(Buffer, type, name, id, fields, content)
+      assert.deepEqual(Buffer.from(string!, 'latin1'), writeFrame(Buffer, type, name, id, fields, content))
+    })
+  }
+
+  for (const [what, name, content] of [
+    ['a content', 'a', '{"args": ["é"], "kwargs": {}}'],
+    ['a name', 'é', '{"args": [], "kwargs": {}}'],
+    ['bytes', 'filetransfer', Buffer.of(1)],
+  ] as const) {
+    it(`is no string with ${what} that is not ASCII`, () => {
+      assert.equal(frameString(Buffer, 'message', name, undefined, {}, content), undefined)
+    })
+  }
+
+  it('as a string has the same limits', () => {
+    const json = '{"args": [], "kwargs": {}}'
+    assert.throws(() => frameString(Buffer, 'message', 'a', undefined, {}, json, 10), RangeError)
+    assert.throws(() => frameString(Buffer, 'message', 'x'.repeat(65_535), undefined, {}, json), RangeError)
   })
 })
