@@ -12,7 +12,7 @@ export const options = {
     separator: ';',
     demandOption: true,
     describe:
-      'Rules "TOPICS size=ENTRIES ttl=TIME full=trim|refuse", such as "chat/** size=500 ttl=5m". The first that matches a topic holds',
+      'Rules "TOPICS size=ENTRIES ttl=TIME bytes=BYTES full=trim|refuse", such as "chat/** size=500 ttl=5m". The first that matches a topic holds',
   },
   'streams-away': {
     type: 'string',

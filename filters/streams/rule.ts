@@ -12,10 +12,12 @@ export interface Rule {
 export type Defaults = Pick<Retention, 'away' | 'waitMs' | 'recoverBytes'>
 
 const MAX_SIZE = 100_000
+const MAX_BYTES = 1_000_000_000
 /** Milliseconds. */
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const MAX_TTL_MS = 365 * UNITS.d!
 const TRIM_OR_REFUSE = ['trim', 'refuse']
+const NUMBERS = { size: [MAX_SIZE, 'entries'], bytes: [MAX_BYTES, 'bytes'] } as const
 const EXAMPLE = 'write a rule like "chat/** size=500 ttl=5m"'
 
 /** A mistake at a place of a rule. */
@@ -57,19 +59,19 @@ export function readRules(texts: readonly string[], defaults: Defaults): readonl
 
 /** A rule with all its settings, for `--explain`. */
 export function describeRule({ pattern, retention }: Rule): string {
-  const { size, ttlMs, full, away, waitMs, recoverBytes } = retention
-  return `${pattern} size=${size} ttl=${ttlOf(ttlMs)} full=${full} away=${away} wait=${waitMs! / 1000}s recover=${recoverBytes}`
+  const { size, bytes, ttlMs, full, away, waitMs, recoverBytes } = retention
+  return `${pattern} size=${size}${bytes === undefined ? '' : ` bytes=${bytes}`} ttl=${ttlOf(ttlMs)} full=${full} away=${away} wait=${waitMs! / 1000}s recover=${recoverBytes}`
 }
 
-/** Parses `TOPICS size=ENTRIES ttl=TIME full=trim|refuse`: a pattern, then its settings in any order. */
+/** Parses `TOPICS size=ENTRIES ttl=TIME bytes=BYTES full=trim|refuse`: a pattern, then its settings in any order. */
 function readRule(text: string, defaults: Defaults): Rule {
   const words = Array.from(text.matchAll(/\S+/g), ({ 0: word, index }): Word => ({ text: word, column: index + 1 }))
   const [pattern, ...rest] = words
   if (pattern === undefined) throw new Mistake('a pattern of topics is missing', 1)
   const settings = new Map<string, Word>()
   for (const { text: word, column } of rest) {
-    const [, name, value] = /^(size|ttl|full)=(.*)$/.exec(word) ?? []
-    if (name === undefined) throw new Mistake(`"${cut(word)}" is not size=, ttl= or full=`, column)
+    const [, name, value] = /^(size|ttl|bytes|full)=(.*)$/.exec(word) ?? []
+    if (name === undefined) throw new Mistake(`"${cut(word)}" is not size=, ttl=, bytes= or full=`, column)
     if (settings.has(name)) throw new Mistake(`${name}= is there twice`, column)
     settings.set(name, { text: value!, column: column + name.length + 1 })
   }
@@ -78,6 +80,7 @@ function readRule(text: string, defaults: Defaults): Rule {
     if (word === undefined) throw new Mistake(`${name}= is missing`, text.length + 1)
     return word
   }
+  const bytes = settings.get('bytes')
   const full = settings.get('full')
   if (full !== undefined && !TRIM_OR_REFUSE.includes(full.text))
     throw new Mistake(`full= takes trim or refuse, received "${cut(full.text)}"`, full.column)
@@ -85,7 +88,8 @@ function readRule(text: string, defaults: Defaults): Rule {
     pattern: pattern.text,
     matches: patternOf(pattern),
     retention: {
-      size: sizeOf(of('size')),
+      size: numberOf('size', of('size')),
+      ...(bytes !== undefined && { bytes: numberOf('bytes', bytes) }),
       ttlMs: ttlMsOf(of('ttl')),
       full: full?.text === 'refuse' ? 'refuse' : 'trim',
       ...defaults,
@@ -108,10 +112,11 @@ function patternOf({ text, column }: Word): Pattern {
   }
 }
 
-function sizeOf({ text, column }: Word): number {
-  const size = /^\d{1,9}$/.test(text) ? Number(text) : 0
-  if (size >= 1 && size <= MAX_SIZE) return size
-  throw new Mistake(`size= takes a number of entries from 1 to ${MAX_SIZE}, received "${cut(text)}"`, column)
+function numberOf(name: keyof typeof NUMBERS, { text, column }: Word): number {
+  const [max, unit] = NUMBERS[name]
+  const number = /^\d{1,10}$/.test(text) ? Number(text) : 0
+  if (number >= 1 && number <= max) return number
+  throw new Mistake(`${name}= takes a number of ${unit} from 1 to ${max}, received "${cut(text)}"`, column)
 }
 
 function ttlMsOf({ text, column }: Word): number {

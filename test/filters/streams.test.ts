@@ -20,6 +20,7 @@ describe('streams', () => {
     ['chat/** size=500 ttl=5m', 'chat/a/b', { size: 500, ttlMs: 300_000, full: 'trim' }],
     ['chat/* ttl=1s full=refuse size=1', 'chat/a', { size: 1, ttlMs: 1000, full: 'refuse' }],
     ['  x   size=100000\tttl=365d  full=trim ', 'x', { size: 100_000, ttlMs: 31_536_000_000, full: 'trim' }],
+    ['x size=5 bytes=1000 ttl=1s', 'x', { size: 5, bytes: 1000, ttlMs: 1000, full: 'trim' }],
     ['x size=007 ttl=24h', 'x', { size: 7, ttlMs: 86_400_000, full: 'trim' }],
     ['@everyone size=2 ttl=1m', '@everyone', { size: 2, ttlMs: 60_000, full: 'trim' }],
     ['* size=2 ttl=1m', 'a{b}\0', { size: 2, ttlMs: 60_000, full: 'trim' }],
@@ -64,10 +65,12 @@ describe('streams', () => {
     ['chat/* size= ttl=5m', 13, 'size= takes a number of entries from 1 to 100000, received ""'],
     ['chat/* size=1e3 ttl=5m', 13, 'size= takes a number of entries from 1 to 100000, received "1e3"'],
     ['chat/* size=0x10 ttl=5m', 13, 'size= takes a number of entries from 1 to 100000, received "0x10"'],
+    ['chat/* size=5 ttl=5m bytes=0', 28, 'bytes= takes a number of bytes from 1 to 1000000000, received "0"'],
+    ['chat/* size=5 ttl=5m bytes=4k', 28, 'bytes= takes a number of bytes from 1 to 1000000000, received "4k"'],
     ['chat/* size=5 size=6 ttl=5m', 15, 'size= is there twice'],
     ['chat/* size=5 ttl=5m full=drop', 27, 'full= takes trim or refuse, received "drop"'],
-    ['chat/* sise=5 ttl=5m', 8, '"sise=5" is not size=, ttl= or full='],
-    ['chat/* news/* size=5 ttl=5m', 8, '"news/*" is not size=, ttl= or full='],
+    ['chat/* sise=5 ttl=5m', 8, '"sise=5" is not size=, ttl=, bytes= or full='],
+    ['chat/* news/* size=5 ttl=5m', 8, '"news/*" is not size=, ttl=, bytes= or full='],
     ['size=5 ttl=5m', 14, 'size= is missing'],
     ['user/{sub} size=5 ttl=5m', 6, 'braces stand for claims, which topics do not have; use *'],
     ['a/**/b size=5 ttl=5m', 1, '"**" is only valid as the last part, received "a/**/b"'],
@@ -131,11 +134,11 @@ describe('streams', () => {
   })
 
   it('--explain shows each rule with all its settings', async t => {
-    const env = { FWS_STREAMS_RULES: 'chat/** size=500 ttl=5m; @everyone ttl=120s size=10 full=refuse' }
+    const env = { FWS_STREAMS_RULES: 'chat/** size=500 ttl=5m; @everyone ttl=120s size=10 bytes=5000 full=refuse' }
     const { code, stdout } = await run(['-f', 'streams', '--explain'], { cwd: folder(t), env })
     assert.equal(code, 0)
     const shared = 'away=wait wait=15s recover=4194304'
-    const lines = `filter streams\n  1. chat/** size=500 ttl=5m full=trim ${shared}\n  2. @everyone size=10 ttl=2m full=refuse ${shared}\n`
+    const lines = `filter streams\n  1. chat/** size=500 ttl=5m full=trim ${shared}\n  2. @everyone size=10 bytes=5000 ttl=2m full=refuse ${shared}\n`
     assert.ok(stdout.includes(`\n\n${lines}\n`), stdout)
     assert.match(stdout, /\n {2}retain\n {4}1\. streams /)
   })
