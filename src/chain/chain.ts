@@ -3,9 +3,15 @@ import { type Deadlines, isPromise } from '../contract/deadline.ts'
 import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, isForbidden } from '../contract/errors.ts'
 import type { Handlers } from '../contract/filter.ts'
+import type { HandlerCall } from '../contract/observer.ts'
+import type { Payload } from '../contract/payload.ts'
+import type { Observers } from './observers.ts'
 
 /** Outcome of a chain in which a handler failed; the error has been reported. */
 export const FAILED: unique symbol = Symbol('failed')
+
+/** In place of the time of a call while there is no observer. */
+const UNOBSERVED = -1
 
 export type ChainName =
   | 'accept'
@@ -66,6 +72,10 @@ export interface ChainKind<V> {
   subject?(value: V, a: unknown): Subject
   /** Id for error reports. */
   id(value: V, a: unknown): string | undefined
+  /** The id is not that of a client. */
+  readonly isClientless?: true
+  /** The payload in a value, for observers; absent on chains without payloads. */
+  payload?(value: V): Payload
   /** The rewritten value, or `undefined` for an invalid verdict; absent if the chain does not rewrite. */
   rewrite?(value: V, verdict: unknown): V | undefined
   /** Whether DROP ends the chain; otherwise it is ignored. */
@@ -97,11 +107,13 @@ export class Chain<V> {
   readonly steps: readonly Step[]
   readonly #kind: ChainKind<V>
   readonly #host: ChainHost
+  readonly #observers: Observers
 
-  constructor(kind: ChainKind<V>, steps: readonly Step[], host: ChainHost) {
+  constructor(kind: ChainKind<V>, steps: readonly Step[], host: ChainHost, observers: Observers) {
     this.#kind = kind
     this.steps = steps
     this.#host = host
+    this.#observers = observers
   }
 
   get name(): ChainName {
@@ -114,6 +126,7 @@ export class Chain<V> {
       this.#kind,
       this.steps.filter(({ order }) => has(order)),
       this.#host,
+      this.#observers,
     )
   }
 
@@ -134,6 +147,7 @@ export class Chain<V> {
   #from(first: number, start: V, a: unknown, b: unknown): Outcome<V> | Promise<Outcome<V>> {
     const { steps } = this
     const kind = this.#kind
+    const { isOn } = this.#observers
     const subject = kind.subject?.(start, a)
     let value = start
     let i = first
@@ -148,18 +162,21 @@ export class Chain<V> {
       }
       let verdict: unknown
       let waits = false
+      const began = isOn ? performance.now() : UNOBSERVED
       step.calls++
       try {
         verdict = step.run(value, a, b)
-        if (verdict === undefined) continue
+        if (verdict === undefined && !isOn) continue
         waits = isPromise(verdict)
       } catch (error) {
         const outcome = this.#fail(step, error, value, a)
+        if (isOn) this.#observe(step, began, undefined, value, outcome, a)
         if (kind.endsOnError) return this.#end(subject, outcome)
         continue
       }
-      if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b)
+      if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b, began)
       const outcome = this.#judge(step, verdict, value, a)
+      if (isOn) this.#observe(step, began, verdict, value, outcome, a)
       if (outcome === DROP) return this.#end(subject, DROP)
       if (outcome !== FAILED) value = outcome as V
       else if (kind.endsOnError) return this.#end(subject, FAILED)
@@ -167,24 +184,34 @@ export class Chain<V> {
     return this.#end(subject, i < steps.length ? DROP : value)
   }
 
-  async #wait(i: number, promise: PromiseLike<unknown>, value: V, a: unknown, b: unknown): Promise<Outcome<V>> {
+  async #wait(
+    i: number,
+    promise: PromiseLike<unknown>,
+    value: V,
+    a: unknown,
+    b: unknown,
+    began: number,
+  ): Promise<Outcome<V>> {
     const step = this.steps[i]!
     const kind = this.#kind
     const subject = kind.subject?.(value, a)
     if (subject !== undefined) subject.waiting = true
+    let verdict: unknown
     let outcome: Outcome<V> = FAILED
     try {
-      const verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
-      outcome = verdict === undefined ? value : this.#judge(step, verdict, value, a)
+      verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
+      outcome = this.#judge(step, verdict, value, a)
     } catch (error) {
       outcome = this.#fail(step, error, value, a)
     }
+    if (began !== UNOBSERVED) this.#observe(step, began, verdict, value, outcome, a)
     if (subject !== undefined) subject.waiting = false
     if (outcome === DROP || (outcome === FAILED && kind.endsOnError)) return this.#end(subject, outcome)
     return this.#from(i + 1, outcome === FAILED ? value : (outcome as V), a, b)
   }
 
   #judge(step: Step, verdict: unknown, value: V, a: unknown): Outcome<V> {
+    if (verdict === undefined) return value
     if (verdict === DROP) {
       if (!this.#kind.drops) return value
       step.dropped++
@@ -213,10 +240,34 @@ export class Chain<V> {
     return FAILED
   }
 
+  /** @param verdict - what the handler returned; `undefined` if it threw. */
+  #observe(step: Step, began: number, verdict: unknown, value: V, outcome: Outcome<V>, a: unknown): void {
+    const nanoseconds = Math.round((performance.now() - began) * 1e6)
+    const kind = this.#kind
+    const { filter, order } = step
+    this.#observers.notify({
+      chain: kind.name,
+      filter,
+      order,
+      client: kind.isClientless ? undefined : kind.id(value, a),
+      verdict: verdictOf(outcome, verdict),
+      nanoseconds,
+      before: kind.payload?.(value),
+      after: outcome === DROP || outcome === FAILED ? undefined : kind.payload?.(outcome as V),
+    })
+  }
+
   #end(subject: Subject | undefined, outcome: Outcome<V>): Outcome<V> {
     if (subject !== undefined) subject.position = -1
     return outcome
   }
+}
+
+/** @param returned - by the handler; `DROP` in a chain that ignores it passes. */
+function verdictOf(outcome: unknown, returned: unknown): HandlerCall['verdict'] {
+  if (outcome === DROP) return 'drop'
+  if (outcome === FAILED) return 'fail'
+  return returned === undefined || returned === DROP ? 'pass' : 'rewrite'
 }
 
 function nameOf(value: unknown): string {

@@ -19,6 +19,7 @@ import {
   type Step,
 } from './chain.ts'
 import { type Memberships, membershipsOf } from './memberships.ts'
+import { Observers } from './observers.ts'
 import { Permits } from './permits.ts'
 import { Retentions } from './retentions.ts'
 import { type Claim, type Route, Routes } from './routes.ts'
@@ -34,6 +35,7 @@ export interface Chains extends Route {
   /** `undefined` if no filter has a `joined` or `left` handler. */
   readonly memberships: Memberships | undefined
   readonly routes: Routes
+  readonly observers: Observers
 }
 
 export const CHAIN_NAMES: readonly ChainName[] = [
@@ -57,6 +59,7 @@ const accept: ChainKind<AcceptedConnection> = {
   name: 'accept',
   drops: true,
   id: ({ remote }) => remote,
+  isClientless: true,
   takes: 'nothing, or DROP, and no promise',
   endsOnError: true,
 }
@@ -80,6 +83,7 @@ const message: ChainKind<Payload> = {
   drops: true,
   subject: (_, client) => client as ChainClient,
   id: (_, client) => (client as ChainClient).id,
+  payload: payload => payload,
   rewrite: (_, verdict) => (isPayload(verdict) ? verdict : undefined),
   takes: 'nothing, a string, a Buffer, or DROP',
   endsOnError: true,
@@ -89,6 +93,8 @@ const data: ChainKind<Buffer> = {
   name: 'data',
   drops: true,
   id: (_, peer) => (peer as Peer).id,
+  isClientless: true,
+  payload: chunk => chunk,
   rewrite: (_, verdict) => (Buffer.isBuffer(verdict) ? verdict : undefined),
   takes: 'nothing, a Buffer, or DROP',
   endsOnError: true,
@@ -97,6 +103,8 @@ const consumer: ChainKind<ChannelEvent> = {
   name: 'consumer',
   drops: true,
   id: event => `channel ${event.channel}`,
+  isClientless: true,
+  payload: event => event.payload,
   rewrite: (event, verdict) => (isPayload(verdict) ? { ...event, payload: verdict } : undefined),
   takes: 'nothing, a string, a Buffer, or DROP',
   endsOnError: false,
@@ -105,6 +113,7 @@ const request: ChainKind<IncomingMessage> = {
   name: 'request',
   drops: true,
   id: req => req.socket.remoteAddress,
+  isClientless: true,
   takes: 'nothing, or DROP when it has answered',
   endsOnError: true,
 }
@@ -113,6 +122,7 @@ const publish: ChainKind<Publication> = {
   name: 'publish',
   drops: true,
   id: (_, from) => (from as ChainClient | undefined)?.id,
+  payload: publication => publication.payload,
   rewrite: (publication, verdict) => (isPayload(verdict) ? { ...publication, payload: verdict } : undefined),
   takes: 'nothing, a string, a Buffer, or DROP',
   endsOnError: true,
@@ -120,17 +130,21 @@ const publish: ChainKind<Publication> = {
 
 /** Appends the filters' handlers to their chains, in order. */
 export function compileChains(filters: readonly Registered[], host: ChainHost, claims: readonly Claim[] = []): Chains {
-  const chain = <V>(kind: ChainKind<V>) => new Chain(kind, stepsOf(kind.name, filters), host)
+  const observers = new Observers((error, { chain, client: id }) =>
+    host.report(error, { chain: chain as ChainName, filter: 'observer', id }),
+  )
+  const chain = <V>(kind: ChainKind<V>, wrap?: (handler: Handler) => Handler) =>
+    new Chain(kind, stepsOf(kind.name, filters, wrap), host, observers)
   const all: Route = {
     connect: chain(connect),
     open: chain(open),
     message: chain(message),
     disconnect: chain(disconnect),
-    request: new Chain(request, stepsOf('request', filters, endsWhenAnswered), host),
+    request: chain(request, endsWhenAnswered),
   }
   return {
     ...all,
-    accept: new Chain(accept, stepsOf('accept', filters, synchronous), host),
+    accept: chain(accept, synchronous),
     data: chain(data),
     consumer: chain(consumer),
     publish: chain(publish),
@@ -138,6 +152,7 @@ export function compileChains(filters: readonly Registered[], host: ChainHost, c
     retentions: new Retentions(filters, host),
     memberships: membershipsOf(filters, host),
     routes: new Routes(all, claims),
+    observers,
   }
 }
 

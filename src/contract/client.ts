@@ -3,6 +3,7 @@ import type { Codec } from './codec.ts'
 import type { Awaitable } from './deadline.ts'
 import type { Drop } from './drop.ts'
 import type { Checks, Counters, HandlerCounts } from './metrics.ts'
+import type { ChainObserver } from './observer.ts'
 import type { Payload } from './payload.ts'
 import type { Certificate, Handshake, Peer } from './peer.ts'
 import type { Refusal } from './refusal.ts'
@@ -243,6 +244,14 @@ export interface Server {
   readonly checks: Checks
   /** Call counts of all handlers, in the order of the chains. */
   readonly handlers: readonly HandlerCounts[]
+  /**
+   * Observes the handlers of all chains: calls are measured while there is an observer, and cost nothing otherwise.
+   *
+   * @returns ends the observation; a second call has no effect.
+   * @example
+   * const end = server.observe(({ filter, verdict, nanoseconds }) => log.debug({ filter, verdict, nanoseconds }))
+   */
+  observe(observer: ChainObserver): () => void
   /** Metrics of the storage, by names such as `reconnects_total`. */
   readonly storageMetrics: Readonly<Record<string, number>>
   /** Running totals since the start. */

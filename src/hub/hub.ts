@@ -19,6 +19,7 @@ import { DROP, type Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import type { Publication } from '../contract/filter.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
+import type { ChainObserver } from '../contract/observer.ts'
 import { checkFormat, checkPayload, isPayload, type Payload } from '../contract/payload.ts'
 import type { Closed } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
@@ -131,6 +132,10 @@ export class Hub implements ClientHost {
 
   get storageMetrics(): Readonly<Record<string, number>> {
     return this.#host.storageMetrics()
+  }
+
+  observe(observer: ChainObserver): () => void {
+    return this.chains.observers.add(observer)
   }
 
   broadcast(payload: Payload, to: Audience = {}): void {

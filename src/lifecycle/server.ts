@@ -40,6 +40,7 @@ const BOUND = [
   'stop',
   'attach',
   'admit',
+  'observe',
   'close',
   'reload',
 ] as const

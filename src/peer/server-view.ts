@@ -13,6 +13,7 @@ import type {
 import type { Awaitable } from '../contract/deadline.ts'
 import type { Drop } from '../contract/drop.ts'
 import type { Checks, Counters, HandlerCounts } from '../contract/metrics.ts'
+import type { ChainObserver } from '../contract/observer.ts'
 import type { Payload } from '../contract/payload.ts'
 import type { Refusal } from '../contract/refusal.ts'
 import type { AppendOutcome, NewEntry, Position, ReadRange, StreamPage, TopicWatcher } from '../contract/streams.ts'
@@ -46,6 +47,9 @@ export class ServerView implements Server {
   }
   get counters(): Counters {
     return this.#server.counters
+  }
+  observe(observer: ChainObserver): () => void {
+    return this.#server.observe(observer)
   }
   broadcast(payload: Payload, to?: Audience): void {
     this.#server.broadcast(payload, to)

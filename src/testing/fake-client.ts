@@ -57,6 +57,7 @@ export function fakeClient({
     checks: { listening: true, accepting: true, storage: true, sending: true, receiving: true, writing: true },
     handlers: [],
     storageMetrics: {},
+    observe: () => () => {},
     counters: createCounters(),
     broadcast: (payload: Payload, to?: Audience) => {
       checkPayload('broadcast', payload)
