@@ -67,6 +67,7 @@ export {
 } from './pending-calls.ts'
 export { PieceWriter } from './piece-writer.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
+export { redactor } from './redact.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
 export { closeUnreadBodies, hasBody, readBody } from './request-body.ts'
 export { type Answer, RequestQueue } from './request-queue.ts'

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import jwt from 'jsonwebtoken'
+import { redactor } from '../../src/kit/redact.ts'
+
+const TOKEN = jwt.sign({ sub: 'ann' }, 'a-secret-of-32-characters-or-more')
+const SHORT = TOKEN.split('.').slice(0, 2).join('.')
+
+describe('redactor', () => {
+  const redact = redactor(['iban', 'card-number', 'a.b'])
+
+  const unchanged = [
+    '',
+    'hello, world',
+    '{"text":"hello",  "n":1.50}',
+    '["token","x"]',
+    '"text"',
+    '{"auth":true,"token":null,"password":""}',
+    '{"author":"ann","sidebar":"open"}',
+    '{"a":',
+    'a: b, c = d',
+    'eyJ is the start of a token, eyJab not yet',
+    '['.repeat(200),
+  ]
+  for (const text of unchanged) {
+    it(`returns text without secrets as it came: ${text.slice(0, 50)}`, () => assert.equal(redact(text), text))
+  }
+
+  const redacted: readonly (readonly [text: string, expected: string])[] = [
+    ['{"auth":"x"}', '{"auth":"[redacted]"}'],
+    ['{"auth":{"user":"ann","pin":1}}', '{"auth":"[redacted]"}'],
+    ['{"Access_Token":"x","n":1}', '{"Access_Token":"[redacted]","n":1}'],
+    ['{"password":12,"user-password":["x"]}', '{"password":"[redacted]","user-password":"[redacted]"}'],
+    ['{"a":[{"b":{"secret":"x"}}]}', '{"a":[{"b":{"secret":"[redacted]"}}]}'],
+    ['{"my token":"x"}', '{"my token":"[redacted]"}'],
+    ['{"IBAN":"x","cardnumber":"y","a.b":"z"}', '{"IBAN":"[redacted]","cardnumber":"[redacted]","a.b":"[redacted]"}'],
+    ['{"url":"https://x/?n=1&token=abc&m=2"}', '{"url":"https://x/?n=1&token=[redacted]&m=2"}'],
+    [
+      JSON.stringify({ data: JSON.stringify({ apiKey: 'x', n: 1 }) }),
+      JSON.stringify({ data: '{"apiKey":"[redacted]","n":1}' }),
+    ],
+    [`{"note":"use ${TOKEN} now"}`, '{"note":"use [redacted] now"}'],
+    [`"${TOKEN}"`, '"[redacted]"'],
+    ['{"connect":{"token":"x"},"id":1}\n{"id":2}', '{"connect":{"token":"[redacted]"},"id":1}\n{"id":2}'],
+    [`hello ${TOKEN}`, 'hello [redacted]'],
+    [`hello ${SHORT}`, 'hello [redacted]'],
+    ['Authorization: Bearer abc', 'Authorization: [redacted] [redacted]'],
+    ['basic YTpi and Bearer a.b-c', 'basic [redacted] and Bearer [redacted]'],
+    ['login?user=ann&pwd=x&card_number=1', 'login?user=ann&pwd=[redacted]&card_number=[redacted]'],
+    ['{"auth":"x', '{"auth":[redacted]'],
+    [`{"password":"a b\\"c","n":`, '{"password":[redacted],"n":'],
+    [`{'secret': 'a b'}`, `{'secret': [redacted]}`],
+    ['say \\"token\\":\\"abc\\" twice', 'say \\"token\\":[redacted]'],
+    [`${'['.repeat(200)}{"jwt":"x"}`, `${'['.repeat(200)}{"jwt":[redacted]}`],
+  ]
+  for (const [text, expected] of redacted) {
+    it(`redacts ${text.slice(0, 60)}`, () => {
+      assert.equal(redact(text), expected)
+      assert.equal(redact(expected), expected, 'a second time changes nothing')
+    })
+  }
+
+  it('takes time in proportion to the text, whatever it is', () => {
+    const size = 1_000_000
+    for (const piece of [
+      'a',
+      '-eyJ',
+      'eyJa.',
+      'token',
+      'token=',
+      '"token":"',
+      'bearer  ',
+      '{"a":',
+      '{"token":"x"}\n',
+      '\\',
+    ])
+      redact(piece.repeat(size / piece.length))
+  })
+})
