@@ -66,6 +66,7 @@ export {
   type PendingCallsOptions,
 } from './pending-calls.ts'
 export { PieceWriter } from './piece-writer.ts'
+export { Program, type ProgramOptions, splitWords } from './program.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
 export { redactor } from './redact.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
