@@ -105,6 +105,12 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly limits: Readonly<{ 'max-payload': number; 'max-buffered': number }>
   /** Names of the guards in this server's chain, for filters that accept connections on another port. */
   readonly guards: readonly string[]
+  /** Whether this filter is a guard at its place. */
+  readonly isGuard: boolean
+  /** The command line behind the name of a filter with `takesCommand`: `exec:./shout.py --loud`. */
+  readonly command: Command | undefined
+  /** Milliseconds that the promise of a handler may take, and that a stop waits for pending work; 0: no limit, no wait. */
+  readonly timeouts: Readonly<{ handler: number; drain: number }>
   /** Standard output for data: bounded; never blocks or throws. */
   readonly stdout: Output
   /** Standard input, for one filter. @throws FwsError `ERR_FILTER`: another filter has it, or the server has no standard input. */
@@ -124,6 +130,14 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
    * @param ms - milliseconds between two runs.
    */
   every(ms: number, run: () => Awaitable<void>): void
+}
+
+/** A command line that the operator has given. Its words may be secrets: only the name of the program is shown. */
+export interface Command {
+  /** The program and its arguments; at least one. */
+  readonly words: readonly string[]
+  /** Folder of relative paths: of the config file, or the working directory. */
+  readonly base: string
 }
 
 /** A folder in which clients can write files. */
@@ -184,8 +198,13 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   readonly mayUse?: readonly string[]
   /** Storage capabilities, checked before listening. */
   readonly needs?: readonly Capability[]
-  /** Marks a guard: the start is refused unless guards come before all other filters. */
-  readonly stage?: 'guard'
+  /**
+   * Marks a guard: the start is refused unless guards come before all other filters. `optional`: where the options of a place have
+   * `"guard": true`.
+   */
+  readonly stage?: 'guard' | 'optional'
+  /** Only of built-in filters: a command line follows the name, as in `exec:./shout.py`; `exec-guard:` makes it a guard. */
+  readonly takesCommand?: true
   /** Raises the default of a limit, in bytes, as the protocol needs; the operator's option wins. */
   readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
   /** Runs once per server, before `start`. */

@@ -2,6 +2,7 @@ import { relative } from 'node:path'
 import { CHAIN_NAMES } from '../chain/chains.ts'
 import { commandOptions } from '../config/options.ts'
 import type { Setting } from '../config/settings.ts'
+import { shownName } from '../modules/loader.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import type { Assembly } from './assembly.ts'
 import type { Plan } from './plan.ts'
@@ -65,7 +66,9 @@ function roleOf({ module, uses }: PlacedFilter): string {
 }
 
 function optionLine(name: string, setting: Setting): string {
-  return `  ${name.padEnd(26)} ${shownValue(setting).padEnd(26)}  ${setting.source}`
+  const { value } = setting
+  const shown = name === 'filters' && Array.isArray(value) ? { ...setting, value: value.map(shownName) } : setting
+  return `  ${name.padEnd(26)} ${shownValue(shown).padEnd(26)}  ${setting.source}`
 }
 
 function shownValue({ value, spec }: Setting): string {

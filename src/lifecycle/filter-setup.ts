@@ -137,7 +137,8 @@ function failed(step: 'setup' | 'start', code: string, { asked, file }: PlacedFi
 function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>, context: SetupContext): Host {
   const { plan, report, timers } = context
   const { name, asked, module } = placed
-  const log = context.log.child({ filter: name })
+  const log = context.log.child({ filter: placed.command === undefined ? name : asked })
+  const seconds = (option: string) => Number(plan.settings.get(option)!.value) * 1000
   return {
     name,
     options: ownValues(plan.settingsOf(placed), module.options),
@@ -148,6 +149,9 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
       'max-buffered': Number(plan.settings.get('max-buffered')!.value),
     },
     guards: plan.filters.filter(({ module }) => module.stage === 'guard').map(guard => guard.name),
+    isGuard: module.stage === 'guard',
+    command: placed.command,
+    timeouts: { handler: seconds('filter-timeout'), drain: seconds('drain') },
     get stdout() {
       return context.stdout()
     },

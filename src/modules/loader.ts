@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
+import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createJiti, type Jiti } from 'jiti'
 import { suggest } from '../config/nearest.ts'
 import { unlessAborted } from '../contract/deadline.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
+import { splitWords } from '../kit/program.ts'
 import { EXTENSION, ROOT } from '../root.ts'
 import { codeAt, failureOf } from './failure.ts'
 
@@ -12,6 +13,9 @@ const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
 /** Export conditions of a package; `require` finds packages that are only CommonJS. */
 const CONDITIONS = ['node', 'import', 'require']
+
+/** A filter with a command line: `exec:./shout.py --loud`, as a guard `exec-guard:./auth.py`. */
+const WITH_COMMAND = /^([a-z0-9-]+?)(-guard)?:(.*)$/s
 
 /** A kind of module. */
 export interface ModuleKind {
@@ -70,10 +74,14 @@ export const STORAGE: ModuleKind = {
 export interface LoadedModule {
   /** Short name: `broadcast`, or a file's name without extension. */
   readonly name: string
-  /** Name as written by the operator. */
+  /** Name as written by the operator; of a command line only the name of the program. */
   readonly asked: string
   readonly file: string
   readonly exports: Readonly<Record<string, unknown>>
+  /** The words of the command line behind the name. */
+  readonly command?: readonly string[]
+  /** Whether the name makes it a guard. */
+  readonly isGuard?: boolean
 }
 
 /** Finds and loads filters and storages. */
@@ -93,13 +101,16 @@ export class Loader {
 
   /**
    * Loads a module by name: `./x`, `../x`, `/x` or a file URL is a path relative to `base`, with optional extension; a bare name
-   * is a built-in, else a package (`filtered-websocket-NAME` first), else a file in `base`.
+   * is a built-in, else a package (`filtered-websocket-NAME` first), else a file in `base`. `NAME:COMMAND` is a built-in that takes a
+   * command line.
    *
    * @param usedBy - the module that uses it, for errors.
    * @throws FwsError `ERR_MODULE`: not found (with all places tried), a syntax error, a thrown error, or no valid export.
    */
   async load(kind: ModuleKind, asked: string, base: string, usedBy?: string): Promise<LoadedModule> {
     if (asked === '') throw new FwsError('ERR_MODULE', `a ${kind.noun} needs a name, received ""`)
+    const commanded = kind === FILTER && !isPath(asked) ? WITH_COMMAND.exec(asked) : null
+    if (commanded !== null) return loadWithCommand(asked, commanded[1]!, commanded[2] ?? '', commanded[3]!)
     const wanted = modernName(kind, asked)
     const tried: string[] = isPath(wanted) ? [] : [`built-in ${kind.folder}`]
     const builtin = builtinFile(kind, wanted)
@@ -168,6 +179,37 @@ export class Loader {
       this.#jitis.set(base, jiti)
     }
     return jiti
+  }
+}
+
+/** Loads a built-in filter that takes a command line. */
+async function loadWithCommand(asked: string, name: string, suffix: string, line: string): Promise<LoadedModule> {
+  const written = `${name}${suffix}:`
+  const file = builtinFile(FILTER, name)
+  if (file === undefined) {
+    const hint = suggest(name, builtinNames(FILTER))
+    throw new FwsError('ERR_MODULE', `no filter "${written}" that takes a command line${hint}`)
+  }
+  const exports = exportsOf(FILTER, name, file, await import(pathToFileURL(file).href))
+  if (exports.takesCommand !== true) {
+    const message = `filter ${name} takes no command line; remove the colon of "${written}" and the rest`
+    throw new FwsError('ERR_MODULE', message)
+  }
+  try {
+    return { name, asked: shownName(asked), file, exports, command: splitWords(line), isGuard: suffix !== '' }
+  } catch (error) {
+    throw new FwsError('ERR_OPTION', `filter ${written} ${messageOf(error)}`, error)
+  }
+}
+
+/** A name as it may be shown: of a command line only the name of the program, since arguments may be secrets. */
+export function shownName(asked: string): string {
+  const [, name, suffix = '', line] = (isPath(asked) ? null : WITH_COMMAND.exec(asked)) ?? []
+  if (line === undefined) return asked
+  try {
+    return `${name}${suffix}:${basename(splitWords(line)[0]!)}`
+  } catch {
+    return `${name}${suffix}:`
   }
 }
 

@@ -1,8 +1,8 @@
 import { dirname, isAbsolute } from 'node:path'
 import { type FilterRef, INLINE } from '../config/config-file.ts'
 import type { Given } from '../config/settings.ts'
-import { FwsError } from '../contract/errors.ts'
-import type { FilterModule } from '../contract/filter.ts'
+import { FwsError, shown } from '../contract/errors.ts'
+import type { Command, FilterModule } from '../contract/filter.ts'
 import { FILTER, isPath, type LoadedModule, type Loader } from './loader.ts'
 import { checkShape } from './shape.ts'
 
@@ -18,6 +18,7 @@ export interface PlacedFilter {
   readonly module: FilterModule
   /** Options for this position only. */
   readonly options: ReadonlyMap<string, Given>
+  readonly command: Command | undefined
   /** The filters that it uses, by name. */
   readonly uses: ReadonlyMap<string, PlacedFilter>
 }
@@ -95,16 +96,37 @@ async function loadFilter({ name, base, options }: FilterRef, loader: Loader, us
           exports: name as Readonly<Record<string, unknown>>,
         }
   checkShape(FILTER, loaded)
-  const { name: short, asked, file, exports } = loaded
+  const { name: short, asked, file, exports, command } = loaded
+  const { module, own } = atPlace(loaded, exports as FilterModule, options)
+  if (module.takesCommand && command === undefined)
+    throw new FwsError('ERR_OPTION', `filter ${asked} needs a command line, such as -f '${asked}:./program'`)
   return {
     name: short,
     asked,
     file,
     base,
-    module: exports as FilterModule,
-    options: options ?? new Map(),
+    module,
+    options: own,
+    command: command && { words: command, base },
     uses: new Map(),
   }
+}
+
+/** A module of which the place decides whether it is a guard, and the other options of the place. */
+function atPlace(
+  { asked, isGuard }: LoadedModule,
+  module: FilterModule,
+  options: FilterRef['options'] = new Map(),
+): { module: FilterModule; own: ReadonlyMap<string, Given> } {
+  if (module.stage !== 'optional') {
+    if (isGuard) throw new FwsError('ERR_FILTER', `filter ${asked} cannot be a guard`)
+    return { module, own: options }
+  }
+  const { guard, ...others } = Object.fromEntries(options)
+  if (guard !== undefined && typeof guard.value !== 'boolean')
+    throw new FwsError('ERR_CONFIG', `${guard.label} takes true or false, received ${shown(guard.value)}`)
+  const { stage: _, ...rest } = module
+  return { module: isGuard || guard?.value ? { ...rest, stage: 'guard' } : rest, own: new Map(Object.entries(others)) }
 }
 
 function checkGuards(filters: readonly PlacedFilter[], named: ReadonlySet<PlacedFilter>): void {

@@ -29,7 +29,8 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   for (const key of ['uses', 'mayUse', 'needs'])
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
-  if (exports.stage !== undefined && exports.stage !== 'guard') named('stage', '"guard" or left out')
+  if (exports.stage !== undefined && exports.stage !== 'guard' && exports.stage !== 'optional')
+    named('stage', '"guard", "optional" or left out')
   const wrongPaths = pathProblem(exports.paths)
   if (wrongPaths !== undefined) refuse(`its export "paths" ${wrongPaths}`)
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {

@@ -374,10 +374,26 @@ describe('stage', () => {
     })
   })
 
-  it('is "guard" or left out', async () => {
+  it('of an optional guard is decided by its place, which the filter sees', async () => {
+    const optional: FilterModule = { stage: 'optional', setup: ({ isGuard }) => void seen.push(isGuard), ...nothing }
+    const seen: boolean[] = []
+    for (const given of [[optional, { guard: true }], [optional, { guard: false }], optional] as const)
+      await (await testServer(['gate', given, 'broadcast'])).stop()
+    assert.deepEqual(seen, [true, false, false])
+    await assert.rejects(testServer(['broadcast', [optional, { guard: true }]]), {
+      code: 'ERR_FILTER',
+      message: 'inline is a guard and must stand before broadcast: -f inline broadcast',
+    })
+    await assert.rejects(testServer([[optional, { guard: 'yes' }]]), {
+      code: 'ERR_CONFIG',
+      message: 'option guard takes true or false, received "yes"',
+    })
+  })
+
+  it('is "guard", "optional" or left out', async () => {
     await assert.rejects(testServer([{ ...nothing, stage: 'first' as never }]), {
       code: 'ERR_FILTER',
-      message: 'filter inline: its export "stage" must be "guard" or left out, received string',
+      message: 'filter inline: its export "stage" must be "guard", "optional" or left out, received string',
     })
   })
 })
