@@ -1,11 +1,19 @@
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
 import { RateLimitedLog } from 'filtered-websocket/kit'
+import { createFraming, FRAMING_NAMES } from './stdin/framings.ts'
 import { Input } from './stdin/input.ts'
 
 export const describe = 'Handle each line of standard input as a message'
 
 export const options = {
-  'stdin-topic': { type: 'string', describe: 'Topic to which broadcasts of the lines go. Default: all clients' },
+  'stdin-framing': {
+    type: 'string',
+    choices: FRAMING_NAMES,
+    default: 'lines',
+    describe:
+      'What a message is: a line; the text up to a NUL byte (nul); a line of JSON with "data" or "binary" and "topic" (json); 4 bytes with its length, then that many bytes (length)',
+  },
+  'stdin-topic': { type: 'string', describe: 'Topic to which broadcasts of the messages go. Default: all clients' },
   'stdin-end': {
     type: 'string',
     choices: ['stay', 'stop'],
@@ -21,7 +29,7 @@ const POLL = 20
  * Standard input is a client whose messages go through the filters behind this one: `tail -F app.log | fws-server -f stdin
  * broadcast`. The operator controls it, so guards and permits do not apply.
  */
-export const setup = ({ stdin, order, limits, log, options: chosen }: Host<typeof options>) => {
+export const setup = ({ stdin, order, limits: { 'max-payload': max }, log, options: chosen }: Host<typeof options>) => {
   const limited = new RateLimitedLog(log)
   let timer: NodeJS.Timeout | undefined
   return {
@@ -29,9 +37,11 @@ export const setup = ({ stdin, order, limits, log, options: chosen }: Host<typeo
       const input = new Input(stdin, {
         order,
         topic: chosen['stdin-topic'],
-        maxLine: limits['max-payload'],
-        onSkip: () => limited.add('warn', { max: limits['max-payload'] }, 'line skipped, longer than --max-payload'),
+        framing: createFraming(chosen['stdin-framing'], max, why =>
+          limited.add('warn', { why, max }, 'message skipped'),
+        ),
         onError: err => log.error({ err }, 'standard input failed'),
+        onRetry: err => limited.add('warn', { err }, 'a message is not stored yet, standard input waits', 'retry'),
         onEnd: () => {
           if (chosen['stdin-end'] === 'stop') server.stop('standard input has ended')
           else log.info('standard input has ended')

@@ -367,8 +367,11 @@ export type Admission = { readonly for: 'stream'; readonly frame: Transport['fra
 export interface TrustedSource {
   /** `host.order` of a filter: only the handlers of filters behind it run, and permits do not apply. */
   readonly after: number
-  /** Topic of broadcasts that name none. Default: all clients. */
-  readonly topic?: string | undefined
+  /**
+   * Carries out the broadcasts of its messages, in the turn in which a filter calls `broadcast`, such as to a topic or with a wait until
+   * the entry is stored. Default: the server does.
+   */
+  readonly broadcast?: ((payload: Payload, to: Audience) => void) | undefined
 }
 
 /** The handle that `server.attach` returns: a transport reports its events to it. */

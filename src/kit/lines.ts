@@ -1,30 +1,52 @@
-const NEWLINE = 0x0a
+import type { Payload } from '../contract/payload.ts'
+
+/** Splits bytes into messages. A message of more than a maximum is skipped, and not kept in memory. */
+export interface Framing<T = Payload> {
+  /** Adds a chunk; all messages of the one before MUST have been read. */
+  add(chunk: Buffer): void
+  /** The next complete message; `undefined` if the chunk has no further one. */
+  next(): T | undefined
+  /** Whether the bytes end within a message. */
+  readonly hasRest: boolean
+  /** The bytes that are left as a message; `undefined` if it is skipped. */
+  last(): T | undefined
+}
+
 const RETURN = 0x0d
 
-/** Splits bytes into lines, without their line ends: LF or CR LF. A line of more than `max` bytes is skipped. */
-export class Lines {
+/**
+ * Splits bytes into lines, without their line ends: LF or CR LF, or a NUL byte. A line of more than `max` bytes is skipped.
+ *
+ * @example
+ * const lines = new Lines(limits['max-payload'], () => log.warn('line skipped'))
+ * stream.on('data', chunk => {
+ *   lines.add(chunk)
+ *   for (let line = lines.next(); line !== undefined; line = lines.next()) handle(line)
+ * })
+ */
+export class Lines implements Framing<string> {
   readonly #max: number
   readonly #onSkip: () => void
+  readonly #end: number
   #chunk: Buffer = Buffer.alloc(0)
   /** The beginning of a line that continues in the next chunk. */
   #parts: Buffer[] = []
   #length = 0
   #isSkipping = false
 
-  constructor(max: number, onSkip: () => void) {
+  constructor(max: number, onSkip: () => void, end: '\n' | '\0' = '\n') {
     this.#max = max
     this.#onSkip = onSkip
+    this.#end = end.charCodeAt(0)
   }
 
-  /** Adds a chunk; all lines of the one before MUST have been read. */
   add(chunk: Buffer): void {
     this.#chunk = chunk
   }
 
-  /** The next complete line; `undefined` if the chunk has no further one. */
   next(): string | undefined {
     for (;;) {
-      const end = this.#chunk.indexOf(NEWLINE)
+      const end = this.#chunk.indexOf(this.#end)
       if (end === -1) {
         this.#keep(this.#chunk)
         this.#chunk = this.#chunk.subarray(this.#chunk.length)
@@ -37,10 +59,9 @@ export class Lines {
     }
   }
 
-  /** The kept bytes as a line, also without a line end; `undefined` if it is too long. */
   last(): string | undefined {
-    const line = Buffer.concat(this.#parts)
-    const end = line.at(-1) === RETURN ? line.length - 1 : line.length
+    const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+    const end = this.#end !== 0 && line.at(-1) === RETURN ? line.length - 1 : line.length
     const isTooLong = this.#isSkipping || end > this.#max
     this.#parts = []
     this.#length = 0
@@ -49,7 +70,6 @@ export class Lines {
     return isTooLong ? undefined : line.toString('utf8', 0, end)
   }
 
-  /** Whether bytes without a line end are kept. */
   get hasRest(): boolean {
     return this.#isSkipping || this.#length > 0
   }

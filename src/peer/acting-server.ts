@@ -1,5 +1,13 @@
 import type { Permits } from '../chain/permits.ts'
-import type { Access, AppendOptions, Audience, Client, PublishOptions, Server } from '../contract/client.ts'
+import type {
+  Access,
+  AppendOptions,
+  Audience,
+  Client,
+  PublishOptions,
+  Server,
+  TrustedSource,
+} from '../contract/client.ts'
 import type { Drop } from '../contract/drop.ts'
 import { FwsError, shown } from '../contract/errors.ts'
 import type { Payload } from '../contract/payload.ts'
@@ -70,16 +78,12 @@ export class ActingServer extends ServerView {
   }
 }
 
-/** The server as the filters of an input with a topic see it: broadcasts that name no topic go there. */
-export class TopicServer extends ServerView {
-  readonly #topic: string
+/** The server as the filters of a source see it, which carries out the broadcasts itself. */
+export class SourceServer extends ServerView {
+  override readonly broadcast: (payload: Payload, to?: Audience) => void
 
-  constructor(server: Server, topic: string) {
+  constructor(server: Server, broadcast: NonNullable<TrustedSource['broadcast']>) {
     super(server)
-    this.#topic = topic
-  }
-
-  override broadcast(payload: Payload, to: Audience = {}): void {
-    super.broadcast(payload, { ...to, topic: to.topic ?? this.#topic })
+    this.broadcast = (payload, to = {}) => broadcast(payload, to)
   }
 }

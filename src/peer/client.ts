@@ -43,7 +43,7 @@ import { type Frame, NOTICE, plain, type Wires } from '../fanout/wire.ts'
 import { flat } from '../kit/flat.ts'
 import type { KeptTopics } from '../streams/kept-topics.ts'
 import type { Recoveries } from '../streams/recoveries.ts'
-import { ActingServer, TopicServer } from './acting-server.ts'
+import { ActingServer, SourceServer } from './acting-server.ts'
 import { checkAfter, type JoiningClient, Joins } from './joins.ts'
 import { type InboundLimits, Mailbox, type MailboxOwner } from './mailbox.ts'
 import { NO_FILTER, Pending } from './pending.ts'
@@ -704,8 +704,8 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #serverFor(): Server {
     const { permits } = this.hub.chains
     if (this.#source === undefined) return permits.empty ? this.hub : new ActingServer(this.hub, permits, this)
-    const { topic } = this.#source
-    return topic === undefined ? this.hub : new TopicServer(this.hub, topic)
+    const { broadcast } = this.#source
+    return broadcast === undefined ? this.hub : new SourceServer(this.hub, broadcast)
   }
 
   /** This client. @throws FwsError `ERR_STATE` if it has a response in place of messages. */

@@ -38,6 +38,14 @@ describe('Lines', () => {
     })
   }
 
+  it('splits at NUL bytes, and keeps line ends', () => {
+    const lines: string[] = []
+    const split = new Lines(100, () => assert.fail(), '\0')
+    split.add(Buffer.from('a\r\nb\r\0\0c\r'))
+    for (let line = split.next(); line !== undefined; line = split.next()) lines.push(line)
+    assert.deepEqual([...lines, split.last()], ['a\r\nb\r', '', 'c\r'])
+  })
+
   it('skips lines that are too long, and no others, wherever they are cut', () => {
     for (const end of ['\n', '\r\n']) {
       const bytes = Buffer.from(['a', 'x'.repeat(10), 'x'.repeat(11), 'b', 'x'.repeat(500), ''].join(end))
