@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { runModels } from '../support/stream-model.ts'
 
-const RUNS = 10_000
+const RUNS = 2000
 
 it(`every client gets what follows its position without a hole, or is informed of the loss: ${RUNS} random runs`, async () => {
   const { losses, recovered } = await runModels(1, RUNS)
