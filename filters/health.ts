@@ -13,6 +13,7 @@ import { metricsOf } from './health/metrics.ts'
 export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
 
 export const mayUse = ['presence']
+export const listens = true
 
 export const options = {
   'health-port': {

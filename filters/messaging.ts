@@ -22,6 +22,7 @@ import type { Action, Frame, Messaging } from './messaging/wire/message.ts'
 import { IGNORED, Reader } from './messaging/wire/reader.ts'
 
 export const describe = 'Exchange actions, requests and files over WebSocket and TCP'
+export const listens = 'messaging-port'
 
 export type { Measured } from 'filtered-websocket/filters/clock'
 export type { CallFailed, CallOptions } from 'filtered-websocket/kit'

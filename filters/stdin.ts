@@ -5,6 +5,8 @@ import { Input } from './stdin/input.ts'
 
 export const describe = 'Handle each line of standard input as a message'
 
+export const listens = true
+
 export const options = {
   'stdin-framing': {
     type: 'string',

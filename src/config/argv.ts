@@ -3,7 +3,7 @@ import { Parser } from 'yargs/helpers'
 import { FwsError } from '../contract/errors.ts'
 import { hintFor } from './nearest.ts'
 import { commandOptions, coreOptions, kebab } from './options.ts'
-import type { Claim, Given, Layer } from './settings.ts'
+import { type Claim, COMMAND_LINE, type Given, type Layer } from './settings.ts'
 
 /** The words of a command line. */
 export interface Arguments {
@@ -128,7 +128,7 @@ function helpOn(usage: string, claims: ReadonlyMap<string, Claim>, width: number
 }
 
 function headingOf(owner: string): string {
-  return owner === 'core' ? 'Options:' : `${owner[0]!.toUpperCase()}${owner.slice(1)}:`
+  return owner === 'core' || owner === COMMAND_LINE ? 'Options:' : `${owner[0]!.toUpperCase()}${owner.slice(1)}:`
 }
 
 /**

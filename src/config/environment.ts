@@ -2,8 +2,8 @@ import { FwsError, messageOf } from '../contract/errors.ts'
 import type { OptionSpec } from '../contract/option.ts'
 import { readRegular } from '../kit/regular-file.ts'
 import { hintFor } from './nearest.ts'
-import { commandOptions, envName, kebab } from './options.ts'
-import type { Claim, Given, Layer } from './settings.ts'
+import { envName, kebab } from './options.ts'
+import { type Claim, COMMAND_LINE, type Given, type Layer } from './settings.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -23,8 +23,8 @@ export function readEnvironment(env: Env, claims: ReadonlyMap<string, Claim>, ba
   const layer = new Map<string, Given>()
   const set = (name: string, variable: string, value: unknown) =>
     layer.set(name, { value, label: variable, source: `env ${variable}`, base })
-  for (const [name, { spec }] of claims) {
-    if (Object.hasOwn(commandOptions, name)) continue
+  for (const [name, { owner, spec }] of claims) {
+    if (owner === COMMAND_LINE) continue
     const variable = envName(name)
     const value = env[variable]?.trimEnd()
     const fileVariable = `${variable}_FILE`
@@ -76,8 +76,8 @@ export function unknownNames(env: Env, claims: ReadonlyMap<string, Claim>): stri
 
 function specsByVariable(claims: ReadonlyMap<string, Claim>): Map<string, OptionSpec> {
   const specs = new Map<string, OptionSpec>()
-  for (const [name, { spec }] of claims) {
-    if (Object.hasOwn(commandOptions, name)) continue
+  for (const [name, { owner, spec }] of claims) {
+    if (owner === COMMAND_LINE) continue
     specs.set(envName(name), spec)
     if (spec.secret) specs.set(`${envName(name)}_FILE`, spec)
   }

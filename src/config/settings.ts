@@ -19,6 +19,9 @@ export interface Given {
 /** Values of one source by option; the first layer that has a value wins. */
 export type Layer = ReadonlyMap<string, Given>
 
+/** Owner of the options that only the command line has. */
+export const COMMAND_LINE = 'the command line'
+
 /** An option with its owner, such as `core`, `filter words` or `storage redis`. */
 export interface Claim {
   readonly owner: string

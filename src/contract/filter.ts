@@ -205,6 +205,11 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   readonly stage?: 'guard' | 'optional'
   /** Only of built-in filters: a command line follows the name, as in `exec:./shout.py`; `exec-guard:` makes it a guard. */
   readonly takesCommand?: true
+  /**
+   * Marks a filter that opens a port, or waits for the server to listen; the name of an option: it does if that option is set.
+   * `fws-server run`, which has no listener, refuses it.
+   */
+  readonly listens?: true | string
   /** Raises the default of a limit, in bytes, as the protocol needs; the operator's option wins. */
   readonly limits?: Readonly<{ 'max-payload'?: number; 'max-buffered'?: number }>
   /** Runs once per server, before `start`. */

@@ -69,6 +69,7 @@ export {
 export { PieceWriter } from './piece-writer.ts'
 export { Program, type ProgramOptions, splitWords } from './program.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
+export { RECORDING_VERSION, type RecordedEvent, readRecorded } from './recorded-event.ts'
 export { redactor } from './redact.ts'
 export { readRegular, readRegularBytes } from './regular-file.ts'
 export { closeUnreadBodies, hasBody, readBody } from './request-body.ts'

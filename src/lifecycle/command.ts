@@ -3,7 +3,7 @@ import { commandHelp, readArgv, refuseWrong } from '../config/argv.ts'
 import type { Config } from '../config/config-file.ts'
 import { type Env, readEnvironment } from '../config/environment.ts'
 import { coreOptions } from '../config/options.ts'
-import { type Claim, claim, type Layer, resolveSettings } from '../config/settings.ts'
+import { type Claim, COMMAND_LINE, claim, type Layer, resolveSettings } from '../config/settings.ts'
 import type { Awaitable } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
@@ -12,10 +12,13 @@ import { FILTER, type LoadedModule, type Loader } from '../modules/loader.ts'
 import { checkShape } from '../modules/shape.ts'
 import { EXTENSION, ROOT } from '../root.ts'
 import { ownOptions } from './keys.ts'
-import { chosenConfig, valuesOf } from './plan.ts'
+import { chosenConfig, claimsForHelp, coreClaims, makePlan, type Plan, valuesOf } from './plan.ts'
 
 /** Commands that start no server, each with the module that it is, in the folder of the filter or library that it belongs to. */
-const COMMANDS: ReadonlyMap<string, string> = new Map([['token', 'filters/jwt/token']])
+const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ['run', 'src/offline/run'],
+  ['token', 'filters/jwt/token'],
+])
 const HELP = { help: { type: 'boolean', default: false, alias: 'h', describe: 'print this help' } } as const
 const NOTHING: Layer = new Map()
 
@@ -41,6 +44,8 @@ export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
   /** The working directory. */
   readonly base: string
   readonly streams: CommandStreams
+  /** The chosen filters and the storage, for a command that `runsChains`. */
+  readonly plan?: Plan
 }
 
 /** A command is a module in the folder of its owner: `filters/jwt/token.ts`. */
@@ -49,6 +54,8 @@ export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
   readonly usage: string
   /** Options of the command line only. */
   readonly options: O
+  /** It runs the chains without a listener: it also has the options of the core, of the filters and of the storage. */
+  readonly runsChains?: true
   /**
    * Returns the text to print (exit 0), or the exit code of a command that has written its output itself. An error whose `code` is
    * `ERR_OPTION` is the operator's mistake (exit 2), `ERR_COMMAND` a negative answer (exit 1).
@@ -72,6 +79,7 @@ async function outcomeOf(name: string, sources: CommandSources, loader: Loader):
   const { argv, env, base, width, streams } = sources
   const path = COMMANDS.get(name)!
   const command: CommandModule = await import(new URL(`${path}${EXTENSION}`, ROOT).href)
+  if (command.runsChains === true) return outcomeOfChains(command, sources, loader)
   const [, owner] = /^filters\/([^/]+)/.exec(path) ?? []
   const filter = owner === undefined ? undefined : await loader.load(FILTER, owner, base)
   const shared = new Map<string, Claim>()
@@ -81,7 +89,7 @@ async function outcomeOf(name: string, sources: CommandSources, loader: Loader):
     claim(shared, `filter ${filter.name}`, (filter.exports as FilterModule).options ?? {})
   }
   const claims = new Map<string, Claim>()
-  claim(claims, 'core', { ...command.options, ...HELP })
+  claim(claims, COMMAND_LINE, { ...command.options, ...HELP })
   for (const [option, its] of shared) claims.set(option, its)
   const given = readArgv(argv, claims, base)
   const { layer, words } = given
@@ -90,8 +98,28 @@ async function outcomeOf(name: string, sources: CommandSources, loader: Loader):
   const outer = [layer, readEnvironment(env, shared, base)]
   const inner = filter === undefined ? [] : configured(filter, chosenConfig(claims, outer))
   const settings = resolveSettings(claims, [...outer, ...inner])
+  return outcomeOfRun(command, { options: valuesOf(settings) as OptionValues<OptionSpecs>, words, env, base, streams })
+}
+
+async function outcomeOfChains(
+  command: CommandModule,
+  { argv, env, base, width, streams }: CommandSources,
+  loader: Loader,
+): Promise<string | ExitCode> {
+  const sources = { argv, env, base, offline: { ...command.options, ...HELP } }
+  if (readArgv(argv, coreClaims(sources.offline), base).layer.get('help')?.value === true) {
+    const { claims, problems } = await claimsForHelp(sources, loader)
+    for (const problem of problems) streams.stderr.write(`fws-server: options are missing below: ${problem}\n`)
+    return commandHelp(command.usage, claims, width)
+  }
+  const plan = await makePlan(sources, loader)
+  const options = valuesOf(plan.settings) as OptionValues<OptionSpecs>
+  return outcomeOfRun(command, { options, words: [], env, base, streams, plan })
+}
+
+async function outcomeOfRun(command: CommandModule, input: CommandInput): Promise<string | ExitCode> {
   try {
-    return await command.run({ options: valuesOf(settings) as OptionValues<OptionSpecs>, words, env, base, streams })
+    return await command.run(input)
   } catch (error) {
     if (isOptionError(error)) throw new FwsError('ERR_OPTION', messageOf(error), error)
     if ((error as { code?: unknown }).code === 'ERR_COMMAND') throw new FwsError('ERR_COMMAND', messageOf(error), error)

@@ -30,7 +30,12 @@ export class Consumer implements MailboxOwner<ChannelEvent> {
 
   async stop(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe.splice(0)) await unsubscribe()
-    await new Promise<void>(resolve => this.#mailbox.whenIdle(resolve))
+    await this.settled()
+  }
+
+  /** Settles when all events are handled; `undefined` if they are. */
+  settled(): Promise<void> | undefined {
+    return this.#mailbox.isIdle ? undefined : new Promise(resolve => this.#mailbox.whenIdle(resolve))
   }
 
   handle(event: ChannelEvent): Promise<unknown> | undefined {

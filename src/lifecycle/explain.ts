@@ -1,7 +1,6 @@
 import { relative } from 'node:path'
 import { CHAIN_NAMES } from '../chain/chains.ts'
-import { commandOptions } from '../config/options.ts'
-import type { Setting } from '../config/settings.ts'
+import { COMMAND_LINE, type Setting } from '../config/settings.ts'
 import { shownName } from '../modules/loader.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import type { Assembly } from './assembly.ts'
@@ -38,7 +37,7 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
   lines.push('', 'storage', `  ${plan.storage.name.padEnd(26)} ${where(plan.storage.file)}`)
   let owner = ''
   for (const [name, setting] of plan.settings) {
-    if (Object.hasOwn(commandOptions, name)) continue
+    if (setting.owner === COMMAND_LINE) continue
     if (setting.owner !== owner) lines.push('', `options of ${setting.owner}`)
     owner = setting.owner
     lines.push(optionLine(name, setting))

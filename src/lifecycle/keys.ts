@@ -1,7 +1,6 @@
 import { INLINE } from '../config/config-file.ts'
 import { hintFor, suggest } from '../config/nearest.ts'
-import { commandOptions } from '../config/options.ts'
-import type { Claim, Given, Layer } from '../config/settings.ts'
+import { type Claim, COMMAND_LINE, type Given, type Layer } from '../config/settings.ts'
 import { FwsError } from '../contract/errors.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 
@@ -39,7 +38,7 @@ export function refuseUnknownKeys(
 ): void {
   for (const [name, given] of layer) {
     if (idle.includes(given)) continue
-    const misplaced = isMisplaced(name, given)
+    const misplaced = isMisplaced(name, given, claims)
     if (claims.has(name) && !misplaced) continue
     const hint = misplaced ? ON_COMMAND_LINE : hintFor(name, claims.keys(), elsewhere)
     throw new FwsError('ERR_CONFIG', `${given.label} is not an option${hint}`)
@@ -61,7 +60,7 @@ export function refuseForeignKeys(filter: PlacedFilter, claims: ReadonlyMap<stri
     const prefix = `${filter.name}-`
     const short = own.flatMap(option => (option.startsWith(prefix) ? [option.slice(prefix.length)] : []))
     const owner = claims.get(name)?.owner
-    const hint = isMisplaced(name, given)
+    const hint = isMisplaced(name, given, claims)
       ? ON_COMMAND_LINE
       : owner === 'core'
         ? '; it belongs to the server, not to one place'
@@ -76,6 +75,6 @@ export function refuseForeignKeys(filter: PlacedFilter, claims: ReadonlyMap<stri
 }
 
 /** Whether a key selects a mode or, in a config file, names another one. */
-function isMisplaced(name: string, given: Given): boolean {
-  return Object.hasOwn(commandOptions, name) || (name === 'config' && given.source !== 'createServer')
+function isMisplaced(name: string, given: Given, claims: ReadonlyMap<string, Claim>): boolean {
+  return claims.get(name)?.owner === COMMAND_LINE || (name === 'config' && given.source !== 'createServer')
 }

@@ -3,10 +3,19 @@ import { readArgv, refuseWrong } from '../config/argv.ts'
 import { type Config, type FilterRef, readConfig } from '../config/config-file.ts'
 import { type Env, environmentWarnings, readEnvironment, unknownNames } from '../config/environment.ts'
 import { type CoreOptions, commandOptions, coreOptions } from '../config/options.ts'
-import { type Claim, claim, type Layer, type OptionValue, resolveSettings, type Setting } from '../config/settings.ts'
+import {
+  type Claim,
+  COMMAND_LINE,
+  claim,
+  type Layer,
+  type OptionValue,
+  resolveSettings,
+  type Setting,
+} from '../config/settings.ts'
 import type { Awaitable } from '../contract/deadline.ts'
 import { FwsError, messageOf, shown } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
+import type { OptionSpecs } from '../contract/option.ts'
 import type { StorageModule } from '../contract/storage.ts'
 import { readOriginPattern } from '../http/origin-pattern.ts'
 import { readProxies } from '../http/proxies.ts'
@@ -27,6 +36,8 @@ export interface Sources {
   readonly given?: Config
   /** The working directory. */
   readonly base: string
+  /** Flags of a command that runs the chains without a listener; its storage is memory unless the command line names another. */
+  readonly offline?: OptionSpecs
 }
 
 /** A server before it runs: its modules are loaded and its options checked. */
@@ -43,19 +54,23 @@ export interface Plan {
 
 /** Reads the sources in two passes: first the names of filters and storage, then all options, theirs included. */
 export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> {
-  const { argv = [], env = {}, given, base } = sources
-  const claims = coreClaims()
+  const { argv = [], env = {}, given, base, offline } = sources
+  const claims = coreClaims(offline)
   const { layers, config, refs } = firstPass(sources, claims)
-  const storage = await loadStorage(layers, loader)
+  const configured = await loadStorage(layers, loader)
+  const storage = offline === undefined ? configured : await loadStorage(layers.slice(0, 1), loader)
   const filters = await placeFilters(refs, loader)
   claim(claims, `storage ${storage.name}`, storage.module.options ?? {})
   claimFilters(claims, filters)
 
   const flags = readArgv(argv, claims, base)
   const inner = [given?.values ?? NOTHING, config?.values ?? NOTHING]
-  const idle = inner.flatMap(layer => keysOfRedis(layer, claims))
+  const redis = inner.flatMap(layer => keysOfRedis(layer, claims))
+  const unused = claimsOfOther(configured, claims)
+  const idle = [...redis, ...inner.flatMap(layer => [...layer].flatMap(([key, it]) => (unused.has(key) ? [it] : [])))]
   const keys = inner.flatMap(layer => [...layer.keys()]).filter(key => !claims.has(key))
-  const unknown = [...flags.unknown, ...keys, ...unknownNames(env, claims)]
+  const named = new Map([...claims, ...unused])
+  const unknown = [...flags.unknown, ...keys, ...unknownNames(env, named)]
   const elsewhere = unknown.length === 0 ? new Map() : await optionsElsewhere(unknown, loader)
   refuseWrong(flags, claims, elsewhere)
   for (const layer of inner) refuseUnknownKeys(layer, claims, elsewhere, idle)
@@ -75,8 +90,8 @@ export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> 
     claims,
     settings,
     warnings: [
-      ...environmentWarnings(env, claims, elsewhere),
-      ...idle.map(
+      ...environmentWarnings(env, named, elsewhere),
+      ...redis.map(
         ({ label }) => `${label} has no effect with storage ${storage.name}; to use Redis, set "storage": "redis"`,
       ),
     ],
@@ -84,12 +99,23 @@ export async function makePlan(sources: Sources, loader: Loader): Promise<Plan> 
   }
 }
 
-/** The options of the core. */
-export function coreClaims(): Map<string, Claim> {
+/** The options of the core, and those of the command line only. */
+export function coreClaims(flags: OptionSpecs = commandOptions): Map<string, Claim> {
   const claims = new Map<string, Claim>()
   claim(claims, 'core', coreOptions)
-  claim(claims, 'core', commandOptions)
+  claim(claims, COMMAND_LINE, flags)
   return claims
+}
+
+/** The options of a storage that is configured and not used. */
+function claimsOfOther(
+  { name, module }: Plan['storage'],
+  claims: ReadonlyMap<string, Claim>,
+): ReadonlyMap<string, Claim> {
+  const specs = Object.entries(module.options ?? {})
+  return new Map(
+    specs.flatMap(([option, spec]) => (claims.has(option) ? [] : [[option, { owner: `storage ${name}`, spec }]])),
+  )
 }
 
 /** The options of the core and of all chosen modules that can be loaded, and why others cannot. Values are not checked. */
@@ -97,7 +123,7 @@ export async function claimsForHelp(
   sources: Sources,
   loader: Loader,
 ): Promise<{ readonly claims: ReadonlyMap<string, Claim>; readonly problems: readonly string[] }> {
-  const claims = coreClaims()
+  const claims = coreClaims(sources.offline)
   const problems: string[] = []
   const attempt = async <T>(work: () => Awaitable<T>): Promise<T | undefined> => {
     try {
@@ -110,7 +136,7 @@ export async function claimsForHelp(
   const { layers, refs } =
     (await attempt(() => firstPass(sources, claims))) ??
     firstPass({ argv: sources.argv ?? [], base: sources.base }, claims, false)
-  const storage = await attempt(() => loadStorage(layers, loader))
+  const storage = await attempt(() => loadStorage(sources.offline === undefined ? layers : layers.slice(0, 1), loader))
   if (storage !== undefined) await attempt(() => claim(claims, `storage ${storage.name}`, storage.module.options ?? {}))
   for (const ref of refs) {
     const filters = await attempt(() => placeFilters([ref], loader))

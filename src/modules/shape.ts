@@ -31,6 +31,9 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
   if (exports.stage !== undefined && exports.stage !== 'guard' && exports.stage !== 'optional')
     named('stage', '"guard", "optional" or left out')
+  const { listens } = exports
+  if (listens !== undefined && listens !== true && !Object.hasOwn(exports.options ?? {}, String(listens)))
+    refuse(`its export "listens" must be true or the name of one of its options, received ${shown(listens)}`)
   const wrongPaths = pathProblem(exports.paths)
   if (wrongPaths !== undefined) refuse(`its export "paths" ${wrongPaths}`)
   for (const [limit, bytes] of Object.entries(exports.limits ?? {})) {

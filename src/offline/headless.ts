@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { ChannelEvent } from '../contract/filter.ts'
 import type { Handshake } from '../contract/peer.ts'
 import type { Refusal } from '../contract/refusal.ts'
@@ -14,6 +15,18 @@ import { ServerClient } from '../peer/client.ts'
 /** Milliseconds that each step of a stop has. */
 const STOP_TIMEOUT = 1000
 
+/** Host of the handshakes. */
+const HOST = 'test'
+
+/** The request of a client. */
+export interface HeadlessRequest {
+  /** Path and query. Default: `/`. */
+  readonly url?: string | undefined
+  readonly headers?: IncomingHttpHeaders | undefined
+  /** Subprotocols offered. */
+  readonly protocols?: readonly string[] | undefined
+}
+
 /** A client of a server without a listener. */
 export interface HeadlessCaller {
   /** Default: random. */
@@ -22,6 +35,26 @@ export interface HeadlessCaller {
   readonly handshake: Handshake
   /** Frames one message; the same function for all clients. */
   readonly frame: Transport['frame']
+}
+
+/** The handshake of a client without a socket. @param url - path and query. */
+export function handshakeOf(
+  kind: Handshake['kind'],
+  { url = '/', headers = {}, protocols = [] }: HeadlessRequest,
+): Handshake {
+  const base = `${kind === 'websocket' ? 'ws' : 'http'}://${HOST}`
+  return {
+    kind,
+    request: undefined,
+    url: new URL(url, base),
+    headers: { host: HOST, ...lowerCased(headers) },
+    protocols,
+    protocol: undefined,
+  }
+}
+
+function lowerCased(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** A server without a listener: the real chains, fan-out and storage, for clients without a socket. */
@@ -76,6 +109,12 @@ export class Headless {
   async publish(event: ChannelEvent): Promise<void> {
     await this.#consumer.handle(event)
     this.hub.fanout.flush()
+  }
+
+  /** Settles when the events of channels are handled, and the entries of kept topics delivered; `undefined` if they are. */
+  settled(): Promise<unknown> | undefined {
+    const { kept } = this.hub
+    return this.#consumer.settled()?.then(() => kept?.settled()) ?? kept?.settled()
   }
 
   /** Ends all clients with 1006, then stops the filters and closes the storage. */

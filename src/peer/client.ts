@@ -614,6 +614,11 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
       (mailbox ?? this.#newMailbox()).begin(pending ?? Promise.resolve())
   }
 
+  /** Whether the chain has handled all received messages. */
+  get isIdle(): boolean {
+    return this.#mailbox?.isIdle ?? !this.#isHandling
+  }
+
   /** Runs `then` once the chain has handled all received messages; at once if it has. */
   whenIdle(then: () => void): void {
     if (this.#mailbox !== undefined || this.#isHandling) (this.#mailbox ?? this.#newMailbox()).whenIdle(then)

@@ -48,6 +48,11 @@ export class Mailbox<T> {
     return this.#queue.length - this.#head
   }
 
+  /** Whether all items are handled. */
+  get isIdle(): boolean {
+    return !this.#busy
+  }
+
   /** Whether this mailbox has paused its owner. */
   get paused(): boolean {
     return this.#paused

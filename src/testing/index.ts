@@ -11,7 +11,7 @@ import type { Refusal } from '../contract/refusal.ts'
 import { assemble } from '../lifecycle/assembly.ts'
 import { makePlan } from '../lifecycle/plan.ts'
 import { createLoader, type ServerOptions } from '../lifecycle/server.ts'
-import { Headless } from '../offline/headless.ts'
+import { Headless, handshakeOf } from '../offline/headless.ts'
 import type { ServerClient } from '../peer/client.ts'
 import { frame, MemoryTransport } from './transport.ts'
 
@@ -181,7 +181,7 @@ function inOne(handlers: readonly Handler[]): Handler {
 /** Runs the connect chain. @throws Refused */
 async function arrive(headless: Headless, caller: Caller, kind: Handshake['kind']): Promise<ServerClient> {
   const { remote = '127.0.0.1' } = caller
-  const arrived = await headless.arrive({ remote, handshake: handshakeOf(caller, kind), frame })
+  const arrived = await headless.arrive({ remote, handshake: handshakeOf(kind, caller), frame })
   if ('refused' in arrived) throw new Refused(arrived.refused)
   return arrived.client
 }
@@ -206,19 +206,4 @@ function testClient(client: ServerClient, transport: MemoryTransport): TestClien
       fanout.flush()
     },
   }
-}
-
-function handshakeOf({ url = '/', headers = {}, protocols = [] }: Caller, kind: Handshake['kind']): Handshake {
-  return {
-    kind,
-    request: undefined,
-    url: new URL(url, kind === 'websocket' ? 'ws://test' : 'http://test'),
-    headers: { host: 'test', ...lowerCased(headers) },
-    protocols,
-    protocol: undefined,
-  }
-}
-
-function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }

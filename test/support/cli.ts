@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { Writable } from 'node:stream'
+import { type Readable, Writable } from 'node:stream'
 import { main } from '../../src/cli.ts'
 import { Peer, until } from './peer.ts'
 import { root } from './root.ts'
@@ -81,9 +81,10 @@ export async function inside(
   base: string,
   env: Readonly<Record<string, string>> = {},
   isTTY = false,
+  stdin?: Readable,
 ): Promise<{ code: number | 'a server'; stdout: string; stderr: string }> {
   const [stdout, stderr] = [new Collected(), Object.assign(new Collected(), { isTTY })]
-  const result = await main({ argv, env, base, stdout, stderr })
+  const result = await main({ argv, env, base, stdout, stderr, ...(stdin && { stdin }) })
   const code = typeof result === 'number' ? result : 'a server'
   if (typeof result !== 'number') await result.close()
   return { code, stdout: stdout.text, stderr: stderr.text }

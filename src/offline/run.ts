@@ -1,0 +1,217 @@
+import { type Readable, Writable } from 'node:stream'
+import { FwsError, messageOf } from '../contract/errors.ts'
+import type { HandlerCall } from '../contract/observer.ts'
+import type { OptionSpecs, OptionValues } from '../contract/option.ts'
+import { payloadField } from '../kit/json-payload.ts'
+import { Lines } from '../kit/lines.ts'
+import { PieceWriter } from '../kit/piece-writer.ts'
+import { type RecordedEvent, readRecorded } from '../kit/recorded-event.ts'
+import { visible } from '../kit/visible.ts'
+import type { CommandInput, ExitCode } from '../lifecycle/command.ts'
+import { createLogger } from '../lifecycle/log.ts'
+import type { Plan } from '../lifecycle/plan.ts'
+import { loggingOf } from '../lifecycle/server.ts'
+import { Expectation } from './expectation.ts'
+import { Headless } from './headless.ts'
+import { Player } from './player.ts'
+
+export const usage = `fws-server run -f FILTER... [options] < EVENTS
+
+Runs the chains without a socket: reads events, one JSON object a line, and prints what each client gets.
+
+  echo '{"client":"ann","data":"hello"}' | fws-server run -f echo`
+
+export const options = {
+  input: {
+    type: 'string',
+    choices: ['json', 'lines'],
+    default: 'json',
+    describe: 'Input: events as JSON, such as a recording, or lines that are messages of the client "-"',
+  },
+  trace: { type: 'boolean', default: false, describe: 'Print the verdict of each handler too' },
+  expect: {
+    type: 'string',
+    normalize: true,
+    describe: 'Compare the output with this file instead of printing it; exit 1 if it differs',
+  },
+  ignore: {
+    type: 'array',
+    default: [],
+    describe: 'Fields that may differ from --expect, at any depth, also in payloads that are JSON',
+  },
+} as const satisfies OptionSpecs
+
+export const runsChains = true
+
+/** Characters of JSON for one character of a payload, `\\u0000`, and characters for the other fields of an event. */
+const JSON_FACTOR = 6
+const JSON_FIELDS = 65_536
+/** Bad lines that are printed; the others are counted. */
+const MAX_PRINTED = 10
+/** The client of `--input lines`. */
+const CLIENT = '-'
+
+/** Exit 1: a filter has failed, a line was bad, or the output differs. The input goes on after a bad line. */
+export async function run({ options: given, plan, env, streams }: CommandInput): Promise<ExitCode> {
+  const chosen = given as OptionValues<typeof options>
+  const { stdin, stdout, stderr, signal } = streams
+  refuseListening(plan!)
+  const expectation = expectationOf(chosen)
+  const writer = new PieceWriter(stdout)
+  let room: Promise<void> | undefined
+  const emit = (line: string) => {
+    if (expectation !== undefined) expectation.add(line)
+    else room = writer.write(stdout.isTTY ? visible(line) : line) ?? room
+  }
+  const log = await createLogger(loggingOf(plan!), stderr, !env.NO_COLOR && env.TERM !== 'dumb')
+  for (const warning of plan!.warnings) log.warn(warning)
+  const headless = await Headless.start(plan!, { log, stdout: filterOutput(emit) }, signal)
+  const player = new Player(headless, emit)
+  if (chosen.trace) headless.hub.observe(call => emit(traceOf(call)))
+  const maxPayload = headless.assembly.options['max-payload']
+  const isJson = chosen.input === 'json'
+  const problems = new Problems(stderr)
+  const read = isJson ? eventIn : (payload: string): RecordedEvent => ({ event: 'message', client: CLIENT, payload })
+  /** Returns a promise unless the line is finished at once. */
+  const play = (line: string): Promise<void> | undefined => {
+    problems.line++
+    try {
+      const event = read(line)
+      const played = event === undefined ? undefined : player.play(event)
+      if (played === undefined && room === undefined) return undefined
+      return finish(played)
+    } catch (error) {
+      problems.add(error)
+      return undefined
+    }
+  }
+  const finish = async (played: Promise<void> | undefined) => {
+    await played?.catch(error => problems.add(error))
+    await room
+    room = undefined
+  }
+  try {
+    const lines = new Lines(isJson ? JSON_FACTOR * maxPayload + JSON_FIELDS : maxPayload, () => {
+      problems.line++
+      problems.add(new SyntaxError(`it is longer than --max-payload, ${maxPayload} bytes, permits`))
+    })
+    await feed(stdin, lines, play, () => writer.isGone || signal?.aborted === true, [writer.gone, aborted(signal)])
+    await player.end()
+  } finally {
+    await headless.stop()
+  }
+  await writer.flush()
+  expectation?.end()
+  if (writer.isGone) return 0
+  if (player.ignored > 0)
+    log.warn({ lines: player.ignored }, 'messages of clients that the server had closed or refused are ignored')
+  problems.end()
+  if (expectation?.difference !== undefined) stderr.write(`fws-server: ${expectation.difference}\n`)
+  return headless.hub.counters.errors > 0 || problems.total > 0 || expectation?.difference !== undefined ? 1 : 0
+}
+
+/** @throws FwsError `ERR_OPTION`: a filter opens a port, or waits for a listener. */
+function refuseListening(plan: Plan): void {
+  for (const filter of plan.filters) {
+    const { listens } = filter.module
+    if (listens === undefined) continue
+    const by = listens === true ? '' : ` with --${listens}`
+    const isOn = listens === true || plan.settingsOf(filter).get(listens)?.value
+    if (isOn !== undefined && isOn !== false)
+      throw new FwsError(
+        'ERR_OPTION',
+        `-f ${filter.asked}${by} needs a server that listens, and run has none; leave it out`,
+      )
+  }
+}
+
+function expectationOf({ expect, ignore }: OptionValues<typeof options>): Expectation | undefined {
+  if (expect !== undefined) return new Expectation(expect, ignore)
+  if (ignore.length > 0)
+    throw new FwsError('ERR_OPTION', '--ignore is given without --expect; it names fields that may differ')
+  return undefined
+}
+
+/** `{"client":"ann","chain":"message","filter":"hello","verdict":"rewrite","us":12,"data":"..."}`; the payload only of a rewrite. */
+function traceOf({ client, chain, filter, verdict, nanoseconds, after }: HandlerCall): string {
+  const payload = verdict === 'rewrite' && after !== undefined ? payloadField(after) : undefined
+  return `${JSON.stringify({ client, chain, filter, verdict, us: Math.round(nanoseconds / 1000), ...payload })}\n`
+}
+
+/** Standard output of the filters: `{"stdout":"..."}`. */
+function filterOutput(emit: (line: string) => void): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write: (text: string, _, done) => {
+      emit(`${JSON.stringify({ stdout: text })}\n`)
+      done()
+    },
+  })
+}
+
+function eventIn(line: string): RecordedEvent | undefined {
+  return line.trim() === '' ? undefined : readRecorded(line)
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<unknown> {
+  return new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
+}
+
+/**
+ * Passes each line on when the one before is finished.
+ *
+ * @param isEnded - whether no further line is wanted.
+ * @param ends - each ends the input when it settles.
+ * @throws (rejects) FwsError `ERR_COMMAND`: the input cannot be read.
+ */
+async function feed(
+  stdin: Readable | undefined,
+  lines: Lines,
+  play: (line: string) => Promise<void> | undefined,
+  isEnded: () => boolean,
+  ends: readonly Promise<unknown>[],
+): Promise<void> {
+  if (stdin === undefined) return
+  void Promise.race(ends).then(() => stdin.destroy())
+  try {
+    for await (const chunk of stdin) {
+      lines.add(Buffer.from(chunk))
+      for (let line = lines.next(); line !== undefined; line = lines.next()) {
+        const played = play(line)
+        if (played !== undefined) await played
+        if (isEnded()) return
+      }
+    }
+  } catch (error) {
+    if (isEnded()) return
+    if (stdin.errored !== error) throw error
+    throw new FwsError('ERR_COMMAND', `standard input cannot be read: ${messageOf(error)}`, error)
+  }
+  const rest = lines.hasRest ? lines.last() : undefined
+  if (rest !== undefined) await play(rest)
+}
+
+/** Bad lines of the input. */
+class Problems {
+  /** Number of the line that is read. */
+  line = 0
+  total = 0
+  readonly #stderr: Writable
+
+  constructor(stderr: Writable) {
+    this.#stderr = stderr
+  }
+
+  /** @throws an error that is not about this line alone. */
+  add(error: unknown): void {
+    if (!(error instanceof SyntaxError)) {
+      const message = `line ${this.line}: ${messageOf(error)}`
+      throw (error as { code?: unknown }).code === 'ERR_COMMAND' ? new FwsError('ERR_COMMAND', message, error) : error
+    }
+    if (this.total++ < MAX_PRINTED) this.#stderr.write(`fws-server: line ${this.line}: ${error.message}\n`)
+  }
+
+  end(): void {
+    if (this.total > MAX_PRINTED) this.#stderr.write(`fws-server: ${this.total} lines are bad\n`)
+  }
+}
