@@ -1,6 +1,5 @@
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { RateLimitedLog } from 'filtered-websocket/kit'
-import { createFraming, FRAMING_NAMES } from './stdin/framings.ts'
+import { createFraming, FRAMING_NAMES, RateLimitedLog } from 'filtered-websocket/kit'
 import { Input } from './stdin/input.ts'
 
 export const describe = 'Handle each line of standard input as a message'

@@ -1,8 +1,7 @@
 import { Duplex, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Attached, type Audience, EVERYONE, type Payload, type Server, type Transport } from 'filtered-websocket'
-import type { Framing } from 'filtered-websocket/kit'
-import type { Incoming } from './framings.ts'
+import type { Framing, Incoming } from 'filtered-websocket/kit'
 
 const NOTHING = Buffer.alloc(0)
 /** Nothing is sent to standard input. */

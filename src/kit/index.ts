@@ -26,6 +26,7 @@ export {
   type UploadHooks,
   type UploadSender,
 } from './files/uploads.ts'
+export { createFraming, FRAMING_NAMES, type FramingName, type Incoming } from './framings.ts'
 export { Heartbeat, type Pinged } from './heartbeat.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback, originForm } from './host.ts'
 export { isHostname, isPort } from './hostname.ts'
@@ -80,4 +81,5 @@ export { SANDBOX_CSP, type SendFileOptions, sendFile } from './send-file.ts'
 export { SerialQueue, SerialQueues } from './serial-queue.ts'
 export { tlsFailureOf } from './tls-failure.ts'
 export { readAuthorities, readTlsFiles, type TlsFiles, type TlsPair } from './tls-files.ts'
+export { visible } from './visible.ts'
 export { Watchdog } from './watchdog.ts'

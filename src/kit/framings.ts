@@ -1,5 +1,7 @@
-import type { Payload } from 'filtered-websocket'
-import { type Framing, LengthFrames, Lines, payloadIn } from 'filtered-websocket/kit'
+import type { Payload } from '../contract/payload.ts'
+import { payloadIn } from './json-payload.ts'
+import { LengthFrames } from './length-frames.ts'
+import { type Framing, Lines } from './lines.ts'
 
 /** A message of the input. */
 export interface Incoming {
@@ -8,7 +10,7 @@ export interface Incoming {
   readonly topic?: string
 }
 
-/** How standard input is split into messages: the choices of `--stdin-framing`. */
+/** How an input is split into messages. */
 export const FRAMING_NAMES = ['lines', 'nul', 'json', 'length'] as const
 export type FramingName = (typeof FRAMING_NAMES)[number]
 
