@@ -140,5 +140,6 @@ station.on('open', syncClock)
 setInterval(sendTelemetry, TELEMETRY)
 setInterval(syncClock, CLOCK)
 
-// The parent process has ended.
+// The parent process has ended, perhaps while this one was starting.
 process.on('disconnect', () => process.exit())
+if (process.connected === false) process.exit()

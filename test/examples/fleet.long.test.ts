@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Flight } from '../../examples/fleet/copter/flight.ts'
 import { FIELD, readPath } from '../../examples/fleet/copter/path.ts'
+import { Launched } from '../support/cli.ts'
 import { SAMPLES, sample } from '../support/fleet.ts'
+import { until } from '../support/peer.ts'
 
 describe('examples/fleet: a path', () => {
   const file = (...lines: string[]) => ['t,x,y,z', ...lines].join('\n')
@@ -124,4 +126,14 @@ describe('examples/fleet: a copter', () => {
         }
       }
     })
+})
+
+it('examples/fleet leaves no copter behind when its server is killed while they start', {
+  timeout: 30_000,
+}, async () => {
+  const argv = ['-c', 'examples/fleet/config.json', '-p', '0', '--messaging-port', '0']
+  const server = new Launched(argv, {})
+  await until(() => server.listening(), 'a server')
+  // Settles when the last process that has its standard error has ended.
+  await server.kill()
 })
