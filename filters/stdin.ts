@@ -1,5 +1,5 @@
 import type { Host, OptionSpecs, Server } from 'filtered-websocket'
-import { createFraming, FRAMING_NAMES, RateLimitedLog } from 'filtered-websocket/kit'
+import { createFraming, FRAMINGS, RateLimitedLog } from 'filtered-websocket/kit'
 import { Input } from './stdin/input.ts'
 
 export const describe = 'Handle each line of standard input as a message'
@@ -9,7 +9,7 @@ export const listens = true
 export const options = {
   'stdin-framing': {
     type: 'string',
-    choices: FRAMING_NAMES,
+    choices: FRAMINGS,
     default: 'lines',
     describe:
       'What a message is: a line; the text up to a NUL byte (nul); a line of JSON with "data" or "binary" and "topic" (json); 4 bytes with its length, then that many bytes (length)',

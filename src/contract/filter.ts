@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Access, Client, Message, Server } from './client.ts'
 import type { Awaitable } from './deadline.ts'
@@ -113,6 +113,12 @@ export interface Host<O extends OptionSpecs = OptionSpecs> {
   readonly timeouts: Readonly<{ handler: number; drain: number }>
   /** Standard output for data: bounded; never blocks or throws. */
   readonly stdout: Output
+  /**
+   * Standard output for one filter alone, as a stream that waits for a slow reader where `stdout` drops.
+   *
+   * @throws FwsError `ERR_FILTER`: another filter writes to it, or the server has no standard output.
+   */
+  readonly stdoutStream: Writable & { readonly isTTY?: boolean }
   /** Standard input, for one filter. @throws FwsError `ERR_FILTER`: another filter has it, or the server has no standard input. */
   readonly stdin: Readable
   /** Position of this filter in the chain, from 0; see `server.attach`. */

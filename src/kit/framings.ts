@@ -1,7 +1,7 @@
 import type { Payload } from '../contract/payload.ts'
 import { payloadIn } from './json-payload.ts'
 import { LengthFrames } from './length-frames.ts'
-import { type Framing, Lines } from './lines.ts'
+import { type Framing, type FramingName, Lines } from './lines.ts'
 
 /** A message of the input. */
 export interface Incoming {
@@ -9,10 +9,6 @@ export interface Incoming {
   /** Topic of its broadcasts. Default: that of the input. */
   readonly topic?: string
 }
-
-/** How an input is split into messages. */
-export const FRAMING_NAMES = ['lines', 'nul', 'json', 'length'] as const
-export type FramingName = (typeof FRAMING_NAMES)[number]
 
 /** Bytes of a JSON line for each byte of its payload (`\u0000`), and for all else. */
 const JSON_FACTOR = 6

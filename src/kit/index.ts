@@ -26,7 +26,7 @@ export {
   type UploadHooks,
   type UploadSender,
 } from './files/uploads.ts'
-export { createFraming, FRAMING_NAMES, type FramingName, type Incoming } from './framings.ts'
+export { createFraming, type Incoming } from './framings.ts'
 export { Heartbeat, type Pinged } from './heartbeat.ts'
 export { hostProblem, isHostAllowed, isHostHeader, isLoopback, originForm } from './host.ts'
 export { isHostname, isPort } from './hostname.ts'
@@ -39,7 +39,7 @@ export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson }
 export { type PayloadField, payloadField, payloadIn } from './json-payload.ts'
 export { LengthFrames } from './length-frames.ts'
 export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'
-export { type Framing, Lines } from './lines.ts'
+export { FRAMINGS, type Framing, type FramingName, Lines } from './lines.ts'
 export { linger } from './linger.ts'
 export { listen, type PortOptions } from './listen.ts'
 export { type Found, locate, type Mount } from './locate.ts'

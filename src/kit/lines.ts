@@ -1,5 +1,9 @@
 import type { Payload } from '../contract/payload.ts'
 
+/** How messages are separated on standard input and output: the choices of `--stdin-framing` and `--stdout-framing`. */
+export const FRAMINGS = ['lines', 'nul', 'json', 'length'] as const
+export type FramingName = (typeof FRAMINGS)[number]
+
 /** Splits bytes into messages. A message of more than a maximum is skipped, and not kept in memory. */
 export interface Framing<T = Payload> {
   /** Adds a chunk; all messages of the one before MUST have been read. */

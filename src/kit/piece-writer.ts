@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream'
 const PIECE = 65_536
 
 /**
- * Writes texts to a stream in large pieces, and waits for a slow reader.
+ * Writes strings and bytes to a stream in large pieces, and waits for a slow reader.
  *
  * @example
  * for await (const line of lines) await writer.write(`${line}\n`)
@@ -17,6 +17,8 @@ export class PieceWriter {
   #piece = ''
   #isGone = false
   #isScheduled = false
+  #isCorked = false
+  #room: Promise<void> | undefined
 
   constructor(stream: Writable) {
     this.#stream = stream
@@ -34,34 +36,55 @@ export class PieceWriter {
     return this.#isGone
   }
 
-  /** Writes a text, at the latest at the end of the turn; returns a promise if the caller has to wait for the reader. */
-  write(text: string): Promise<void> | undefined {
-    this.#piece += text
-    if (this.#piece.length >= PIECE) return this.#push() ? undefined : this.#room()
-    if (!this.#isScheduled) {
+  /** Writes at the latest at the end of the turn; returns a promise if the caller has to wait for the reader. */
+  write(part: string | Buffer): Promise<void> | undefined {
+    if (typeof part === 'string') this.#piece += part
+    else this.#writeBytes(part)
+    if (this.#piece.length >= PIECE) this.#push()
+    else if (!this.#isScheduled) {
       this.#isScheduled = true
       setImmediate(() => {
         this.#isScheduled = false
-        this.#push()
+        this.#release()
       })
     }
-    return undefined
+    return this.#stream.writableNeedDrain ? this.#waitForRoom() : undefined
   }
 
-  /** Settles when all texts have been passed to the system, or the reader is gone. */
+  /** Settles when everything has been passed to the system, or the reader is gone. */
   async flush(): Promise<void> {
-    this.#push()
+    this.#release()
     if (this.#isGone) return
     await Promise.race([new Promise<void>(resolve => this.#stream.write('', () => resolve())), this.gone])
   }
 
-  #push(): boolean {
-    const piece = this.#piece
-    this.#piece = ''
-    return this.#isGone || piece === '' || this.#stream.write(piece)
+  /** Bytes of one turn are passed to the system together. */
+  #writeBytes(bytes: Buffer): void {
+    this.#push()
+    if (this.#isGone) return
+    if (!this.#isCorked) this.#stream.cork()
+    this.#isCorked = true
+    this.#stream.write(bytes)
   }
 
-  async #room(): Promise<void> {
-    await Promise.race([new Promise<void>(resolve => this.#stream.once('drain', resolve)), this.gone])
+  #push(): void {
+    const piece = this.#piece
+    this.#piece = ''
+    if (!this.#isGone && piece !== '') this.#stream.write(piece)
+  }
+
+  #release(): void {
+    this.#push()
+    if (this.#isCorked) this.#stream.uncork()
+    this.#isCorked = false
+  }
+
+  #waitForRoom(): Promise<void> {
+    this.#room ??= Promise.race([new Promise<void>(resolve => this.#stream.once('drain', resolve)), this.gone]).then(
+      () => {
+        this.#room = undefined
+      },
+    )
+    return this.#room
   }
 }

@@ -17,7 +17,7 @@ import type { PlacedFilter } from '../modules/placement.ts'
 import { claimsOf } from './claims.ts'
 import { addStops, ownValues, type ReadyFilter, type SetupContext, setUpFilters } from './filter-setup.ts'
 import { singleInput } from './input.ts'
-import { type StandardOutput, sharedOutput } from './output.ts'
+import { FilterOutput, type StandardOutput } from './output.ts'
 import { type Plan, valuesOf } from './plan.ts'
 import { Undo } from './undo.ts'
 import { createUntrustedFolders } from './untrusted-folders.ts'
@@ -89,7 +89,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       storage: guardStorage(plan.storage.name, storage, error =>
         report.add(error, { filter: plan.storage.name, chain: 'bus' }),
       ),
-      stdout: sharedOutput(streams.stdout, counters, endings),
+      stdout: new FilterOutput(streams.stdout, counters, endings),
       stdin: singleInput(streams),
       untrustedFolders: createUntrustedFolders(),
       deadline: options['filter-timeout'] * 1000,

@@ -6,7 +6,7 @@ import { INLINE } from '../config/config-file.ts'
 import type { Server } from '../contract/client.ts'
 import { type Deadlines, unlessAborted, withDeadline } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
-import type { Host, Output, SetUp, UntrustedFolders } from '../contract/filter.ts'
+import type { Host, SetUp, UntrustedFolders } from '../contract/filter.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import type { Storage } from '../contract/storage.ts'
 import { failureOf } from '../modules/failure.ts'
@@ -14,6 +14,7 @@ import { FILTER } from '../modules/loader.ts'
 import type { PlacedFilter } from '../modules/placement.ts'
 import { checkReturned } from '../modules/shape.ts'
 import { mergeHandlers } from './handlers.ts'
+import type { FilterOutput } from './output.ts'
 import type { Plan } from './plan.ts'
 import { repeat } from './timer.ts'
 import type { Undo } from './undo.ts'
@@ -36,8 +37,7 @@ export interface SetupContext {
   readonly report: ErrorReport
   readonly timers: (() => void)[]
   readonly storage: Storage
-  /** @throws FwsError `ERR_FILTER`: the server has no standard output. */
-  readonly stdout: () => Output
+  readonly stdout: FilterOutput
   /** @throws FwsError `ERR_FILTER`: the server has no standard input, or another filter has it. */
   readonly stdin: () => Readable
   readonly untrustedFolders: UntrustedFolders
@@ -153,7 +153,10 @@ function hostFor(placed: PlacedFilter, apis: ReadonlyMap<PlacedFilter, unknown>,
     command: placed.command,
     timeouts: { handler: seconds('filter-timeout'), drain: seconds('drain') },
     get stdout() {
-      return context.stdout()
+      return context.stdout.share()
+    },
+    get stdoutStream() {
+      return context.stdout.take()
     },
     get stdin() {
       return context.stdin()

@@ -41,28 +41,50 @@ export class BoundedOutput implements Output {
 /** A writable stream that may be a terminal. */
 export type StandardOutput = Writable & { readonly isTTY?: boolean }
 
-/**
- * Standard output for filters, opened when the first filter asks for it. In a terminal, control characters are shown as codes.
- *
- * @param onClose - receives the function that releases it.
- * @throws (when asked for) FwsError `ERR_FILTER`: the server has no standard output.
- */
-export function sharedOutput(
-  stdout: StandardOutput | undefined,
-  counters: Counters,
-  onClose: (() => void)[],
-): () => Output {
-  let output: Output | undefined
-  return () => {
-    if (stdout === undefined)
-      throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
-    if (output === undefined) {
+/** Standard output for filters, opened when the first filter asks for it: shared by filters, or for one alone. */
+export class FilterOutput {
+  readonly #stdout: StandardOutput | undefined
+  readonly #counters: Counters
+  readonly #onClose: (() => void)[]
+  #shared: Output | undefined
+  #isTaken = false
+
+  /** @param onClose - receives the function that releases it. */
+  constructor(stdout: StandardOutput | undefined, counters: Counters, onClose: (() => void)[]) {
+    this.#stdout = stdout
+    this.#counters = counters
+    this.#onClose = onClose
+  }
+
+  /**
+   * A writer for several filters. In a terminal, control characters are shown as codes.
+   *
+   * @throws FwsError `ERR_FILTER`: the server has no standard output, or a filter has it alone.
+   */
+  share(): Output {
+    const stdout = this.#open()
+    if (this.#shared === undefined) {
       const made = new BoundedOutput(stdout, bytes => {
-        counters.stdoutDropped += bytes
+        this.#counters.stdoutDropped += bytes
       })
-      onClose.push(() => made.close())
-      output = stdout.isTTY ? { write: text => made.write(visible(text)) } : made
+      this.#onClose.push(() => made.close())
+      this.#shared = stdout.isTTY ? { write: text => made.write(visible(text)) } : made
     }
-    return output
+    return this.#shared
+  }
+
+  /** The stream for one filter. @throws FwsError `ERR_FILTER`: there is none, or another filter writes to it. */
+  take(): StandardOutput {
+    const stdout = this.#open()
+    if (this.#shared !== undefined) throw new FwsError('ERR_FILTER', 'another filter writes to standard output')
+    this.#isTaken = true
+    return stdout
+  }
+
+  #open(): StandardOutput {
+    if (this.#stdout === undefined)
+      throw new FwsError('ERR_FILTER', 'no standard output: createServer({ stdout: process.stdout })')
+    if (this.#isTaken) throw new FwsError('ERR_FILTER', 'another filter has standard output for itself')
+    return this.#stdout
   }
 }

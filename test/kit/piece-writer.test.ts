@@ -38,6 +38,38 @@ describe('PieceWriter', () => {
     await room
   })
 
+  it('lets the caller wait with small texts too, while the reader is slow', async () => {
+    const { stream, accept } = slowStream()
+    const writer = new PieceWriter(stream)
+    writer.write('x'.repeat(70_000))
+    const rooms = [writer.write('a'), writer.write(Buffer.from('b'))]
+    assert.ok(rooms[0] instanceof Promise)
+    assert.equal(rooms[0], rooms[1])
+    for (let texts = 0; texts < 3; texts++) {
+      accept()
+      await new Promise(setImmediate)
+    }
+    await rooms[0]
+  })
+
+  it('writes texts and bytes in their order, the bytes of a turn together', async () => {
+    const turns: string[][] = []
+    const writev = (chunks: { chunk: Buffer }[], accepted: () => void) => {
+      turns.push(chunks.map(({ chunk }) => String(chunk)))
+      accepted()
+    }
+    const writer = new PieceWriter(new Writable({ writev }))
+    writer.write('a')
+    writer.write(Buffer.from('b'))
+    writer.write(Buffer.from('c'))
+    writer.write('d')
+    await new Promise(setImmediate)
+    writer.write(Buffer.from('e'))
+    await writer.flush()
+    assert.deepEqual(turns.flat().filter(Boolean), ['a', 'b', 'c', 'd', 'e'])
+    assert.deepEqual(turns[1], ['b', 'c', 'd'])
+  })
+
   it('flushes', async () => {
     const { stream, pieces, accept } = slowStream()
     const writer = new PieceWriter(stream)

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import { folder, type Launched, launch } from '../support/cli.ts'
+import { serve, until } from '../support/peer.ts'
+import { skipWithoutOwn, startRedis } from '../support/redis.ts'
+
+const ENTRIES = 20_000
+const RULES = ['news size=100000 ttl=1h']
+
+/** Appends each line to a file, and stores its position then. */
+const READER = `
+  const { appendFileSync, renameSync, writeFileSync } = require('node:fs')
+  const lines = require('node:readline').createInterface({ input: process.stdin })
+  lines.on('line', line => {
+    const { data, position } = JSON.parse(line)
+    appendFileSync('out', data + '\\n')
+    if (process.argv[1] !== 'reader') return
+    writeFileSync('at.json.tmp', JSON.stringify(position))
+    renameSync('at.json.tmp', 'at.json')
+  })`
+
+/** A node that appends, and a pipeline `fws-server -f streams stdout | reader`, of which processes are killed. */
+async function scene(t: TestContext, commit: 'server' | 'reader') {
+  const redis = await startRedis()
+  t.after(() => redis.stop())
+  const cwd = folder(t)
+  const env = { FWS_REDIS_URL: redis.url }
+  const writer = await serve(t, {
+    storage: 'redis',
+    'redis-url': redis.url,
+    filters: ['streams'],
+    'streams-rules': RULES,
+  })
+  const argv = ['-p', '0', '-f', 'streams', 'stdout', '--storage', 'redis', '--streams-rules', ...RULES]
+  argv.push(
+    '--stdout-topic',
+    'news',
+    '--stdout-framing',
+    'json',
+    '--stdout-position',
+    'at.json',
+    '--stdout-commit',
+    commit,
+  )
+  const received = () =>
+    existsSync(join(cwd, 'out')) ? readFileSync(join(cwd, 'out'), 'utf8').split('\n').slice(0, -1).map(Number) : []
+  let reader: ChildProcess
+  let server: Launched
+  return {
+    received,
+    async append() {
+      for (let i = 0; i < ENTRIES; i += 100)
+        await writer.append(
+          'news',
+          Array.from({ length: 100 }, (_, n) => ({ payload: `${i + n}` })),
+        )
+    },
+    async start() {
+      reader = spawn(process.execPath, ['-e', READER, commit], { cwd, stdio: ['pipe', 'ignore', 'inherit'] })
+      t.after(() => void reader.kill('SIGKILL'))
+      server = await launch(t, argv, { cwd, env, stdout: reader.stdin! })
+      reader.stdin!.destroy()
+    },
+    async kill(victim: 'reader' | 'server') {
+      const before = received().length
+      await until(() => received().length > before + 100, 'more lines')
+      const ended = once(reader, 'exit')
+      if (victim === 'reader') reader.kill('SIGKILL')
+      else await server.kill()
+      await ended
+      await server.ended()
+    },
+  }
+}
+
+/** How many entries came again; asserts that none is missing, and that each delivery is in order. */
+function repeats(entries: readonly number[]): number {
+  let next = 0
+  let repeated = 0
+  for (const [i, entry] of entries.entries()) {
+    assert.ok(entry <= next, `line ${i}: ${entry} after ${next - 1}`)
+    if (i > 0 && entry !== entries[i - 1]! + 1) repeated += next - entry
+    next = Math.max(next, entry + 1)
+  }
+  assert.equal(next, ENTRIES)
+  return repeated
+}
+
+describe('filter stdout with a position', { skip: skipWithoutOwn }, () => {
+  it('loses nothing when its reader, which stores the position, or the server is killed', async t => {
+    const { start, append, kill, received } = await scene(t, 'reader')
+    await start()
+    const appended = append()
+    for (const victim of ['reader', 'server', 'reader'] as const) {
+      await kill(victim)
+      await start()
+    }
+    await appended
+    await until(() => received().at(-1) === ENTRIES - 1, 'all entries')
+    // Between the line and its position.
+    assert.ok(repeats(received()) <= 3)
+  })
+
+  it('loses nothing when the server, which stores the position, is killed', async t => {
+    const { start, append, kill, received } = await scene(t, 'server')
+    await start()
+    const appended = append()
+    for (let i = 0; i < 3; i++) {
+      await kill('server')
+      await start()
+    }
+    await appended
+    await until(() => received().at(-1) === ENTRIES - 1, 'all entries')
+    // One page for each kill.
+    assert.ok(repeats(received()) <= 3 * 256)
+  })
+})
