@@ -15,6 +15,7 @@ const GUARDS = 'Guards'
 const GROUPS = {
   [GUARDS]: [],
   Messages: ['broadcast', 'broadcast-by-token', 'broadcast-pubsub', 'echo', 'json'],
+  Programs: ['exec', 'exec-each'],
   Protocols: ['announce', 'centrifuge', 'clock', 'media', 'messaging', 'wslink'],
   'Kept topics': ['presence', 'streams'],
   HTTP: ['health', 'pages'],

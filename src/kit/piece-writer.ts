@@ -36,6 +36,11 @@ export class PieceWriter {
     return this.#isGone
   }
 
+  /** Characters and bytes that the system has not accepted yet. */
+  get unwritten(): number {
+    return this.#piece.length + this.#stream.writableLength
+  }
+
   /** Writes at the latest at the end of the turn; returns a promise if the caller has to wait for the reader. */
   write(part: string | Buffer): Promise<void> | undefined {
     if (typeof part === 'string') this.#piece += part

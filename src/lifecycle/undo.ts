@@ -2,8 +2,8 @@ import type { Logger } from 'pino'
 import { logError } from '../chain/report.ts'
 import { type Awaitable, withDeadline } from '../contract/deadline.ts'
 
-/** Milliseconds that a step has at least. */
-const LEAST = 1000
+/** Milliseconds that a step has in addition to the drain time: a filter ends its program after that. */
+const EXTRA = 3000
 
 /** Steps that undo a start. They run in reverse order, each with a deadline, even when others fail. */
 export class Undo {
@@ -13,7 +13,7 @@ export class Undo {
 
   constructor(log: Logger, deadlineMs: number) {
     this.#log = log
-    this.#deadlineMs = Math.max(LEAST, deadlineMs)
+    this.#deadlineMs = deadlineMs + EXTRA
   }
 
   /** @param what - names the step in the log when it fails. */

@@ -28,6 +28,7 @@ describe('PieceWriter', () => {
     const { stream, accept } = slowStream()
     const writer = new PieceWriter(stream)
     const room = writer.write('x'.repeat(70_000))
+    assert.equal(writer.unwritten, 70_000)
     let hasRoom = false
     void room?.then(() => {
       hasRoom = true
