@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { execOf } from '../../support/exec.ts'
+import { collectedLog } from '../../support/log.ts'
+import { Peer, serve, until } from '../../support/peer.ts'
+
+const CLIENTS = 20
+const MESSAGES = 2000
+const KILLS = 4
+
+/** Marks each message with its process id, after a short and random time. */
+const MARK = `
+const handle = event => {
+  hello('open', 'message')(event)
+  const { id, data } = event
+  if (id) setTimeout(() => write({ id, data: data + ' ' + process.pid }), Math.random() * 4)
+}`
+
+describe('a program that is killed under load', () => {
+  for (const down of ['fail', 'hold', 'pass'] as const)
+    it(`with ${down} loses, doubles and reorders nothing beyond what the docs say`, async t => {
+      const { log, logged } = collectedLog()
+      const filters = [[execOf(t, MARK), { down }], 'echo'] as const
+      const server = await serve(t, { log, filters: [...filters], maxBuffered: 64_000_000 })
+      const peers = await Promise.all(Array.from({ length: CLIENTS }, () => Peer.open(server.url)))
+      const step = () => server.handlers.find(({ chain, filter }) => chain === 'message' && filter === 'exec:node')!
+      const handled = () => server.handlers.find(({ chain, filter }) => chain === 'message' && filter === 'echo')!.calls
+      const numbers = Array.from({ length: MESSAGES }, (_, i) => i)
+      const killed = new Set<number>()
+      /** The process that has answered last, unless it was killed. */
+      const current = () =>
+        peers
+          .map(({ received }) => Number(String(received.at(-1)).split(' ')[1]))
+          .find(pid => pid > 0 && !killed.has(pid))
+      const kill = async () => {
+        let pid: number | undefined
+        await until(() => {
+          pid = current()
+          return pid !== undefined
+        })
+        killed.add(pid!)
+        process.kill(pid!, 'SIGKILL')
+      }
+      for (const i of numbers) {
+        if (i % (MESSAGES / KILLS) === 200) await kill()
+        for (const peer of peers) peer.send(`${i}`)
+        await sleep(1)
+      }
+      await until(() => handled() + step().failed === CLIENTS * MESSAGES)
+      await until(() => peers.reduce((sum, { received }) => sum + received.length, 0) === handled())
+
+      for (const { received } of peers) {
+        const got = received.map(text => Number(String(text).split(' ')[0]))
+        if (down === 'fail')
+          assert.deepEqual(
+            got,
+            [...new Set(got)].sort((a, b) => a - b),
+          )
+        else assert.deepEqual(got, numbers)
+      }
+      const unmarked = peers.flatMap(({ received }) => received.filter(text => !String(text).includes(' '))).length
+      assert.equal(logged.filter(({ msg }) => /SIGKILL; it is started again/.test(String(msg))).length, KILLS)
+      assert.equal(unmarked > 0, down === 'pass')
+      assert.equal(step().failed > 0, down === 'fail')
+      t.diagnostic(`${step().failed} failed, ${unmarked} unmarked of ${CLIENTS * MESSAGES}`)
+    })
+})
