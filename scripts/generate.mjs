@@ -19,7 +19,7 @@ const GROUPS = {
   Protocols: ['announce', 'centrifuge', 'clock', 'media', 'messaging', 'wslink'],
   'Kept topics': ['presence', 'streams'],
   HTTP: ['health', 'pages'],
-  'Input and output': ['log', 'stdin', 'stdout', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
+  'Input and output': ['log', 'record', 'stdin', 'stdout', 'stdout-messages', 'stdout-pubsub', 'stdout-rawdata'],
   Others: [],
 }
 

@@ -178,7 +178,7 @@ export interface Output {
 /** What a filter module exports, or its `setup` returns, to claim URL paths. */
 export interface Claiming {
   /**
-   * URL paths such as `/sse`, each with all paths below it. Only guards, the filters in `uses` and `mayUse` and this filter handle
+   * URL paths such as `/sse`, each with all paths below it. Only guards, observers, the filters in `uses` and `mayUse` and this filter handle
    * their requests and clients, and this filter handles no others. A path that two filters claim is refused at start.
    */
   readonly paths?: readonly string[]
@@ -206,9 +206,9 @@ export interface FilterModule<O extends OptionSpecs = OptionSpecs> extends Handl
   readonly needs?: readonly Capability[]
   /**
    * Marks a guard: the start is refused unless guards come before all other filters. `optional`: where the options of a place have
-   * `"guard": true`.
+   * `"guard": true`. `observer`: the filter changes nothing and protects nothing; it may stand anywhere, and gets the clients of all paths.
    */
-  readonly stage?: 'guard' | 'optional'
+  readonly stage?: 'guard' | 'optional' | 'observer'
   /** Only of built-in filters: a command line follows the name, as in `exec:./shout.py`; `exec-guard:` makes it a guard. */
   readonly takesCommand?: true
   /**

@@ -41,6 +41,8 @@ export interface RecordedEvent {
   /** Milliseconds since 1970. */
   readonly at?: number
   readonly payload?: Payload
+  /** The payload held a secret, and is not recorded. */
+  readonly redacted?: true
   /** Path and query of the handshake. */
   readonly url?: string
   readonly remote?: string
@@ -81,7 +83,7 @@ export function readRecorded(line: string): RecordedEvent | undefined {
   fields.event = event
   fields.payload = payloadIn(fields)
   for (const name of needed)
-    if (fields[name] === undefined)
+    if (fields[name] === undefined && !(name === 'payload' && fields.redacted === true))
       throw new SyntaxError(`event ${event} needs ${name === 'payload' ? '"data" or "binary"' : `"${name}"`}`)
   return fields as unknown as RecordedEvent
 }

@@ -4,7 +4,7 @@ import type { PlacedFilter } from '../modules/placement.ts'
 import type { ReadyFilter } from './filter-setup.ts'
 
 /**
- * The paths that filters claim, in chain order. Guards and the filters that the owner uses handle its clients and requests too.
+ * The paths that filters claim, in chain order. Guards, observers and the filters that the owner uses handle its clients and requests too.
  *
  * @param healthPath - of `--health-path`, which is answered before all filters.
  * @throws FwsError `ERR_FILTER`: a guard claims a path, or a path is claimed twice.
@@ -14,7 +14,8 @@ export function claimsOf(filters: readonly ReadyFilter[], healthPath: string | u
     if (paths.length > 0 && isGuard(placed))
       throw new FwsError('ERR_FILTER', `-f ${name} is a guard, which protects all paths; it must not claim ${paths[0]}`)
     const used = usedBy(placed)
-    const isOnPath = (other: PlacedFilter) => isGuard(other) || other === placed || used.has(other)
+    const isOnPath = (other: PlacedFilter) =>
+      isGuard(other) || other.module.stage === 'observer' || other === placed || used.has(other)
     const passes = new Set(filters.flatMap((other, order) => (isOnPath(other.placed) ? [order] : [])))
     return paths.map(path => ({ path, owner, passes }))
   })

@@ -57,10 +57,9 @@ export function explain(plan: Plan, { chains, filters }: Assembly, base: string)
 }
 
 function roleOf({ module, uses }: PlacedFilter): string {
-  const notes = [
-    module.stage === 'guard' ? 'guard' : '',
-    uses.size > 0 ? `uses ${[...uses.keys()].join(', ')}` : '',
-  ].filter(note => note !== '')
+  const notes = [module.stage ?? '', uses.size > 0 ? `uses ${[...uses.keys()].join(', ')}` : ''].filter(
+    note => note !== '',
+  )
   return notes.length === 0 ? '' : `  (${notes.join('; ')})`
 }
 

@@ -132,9 +132,9 @@ function atPlace(
 function checkGuards(filters: readonly PlacedFilter[], named: ReadonlySet<PlacedFilter>): void {
   const isGuard = ({ module }: PlacedFilter) => module.stage === 'guard'
   const usersOf = (filter: PlacedFilter) => filters.filter(user => [...user.uses.values()].includes(filter))
-  // A filter that only guards use, directly or through other filters, is placed among them.
+  // An observer may stand anywhere; a filter that only guards use, directly or through other filters, is placed among them.
   const belongsFirst = (filter: PlacedFilter): boolean =>
-    isGuard(filter) || (!named.has(filter) && usersOf(filter).every(belongsFirst))
+    isGuard(filter) || filter.module.stage === 'observer' || (!named.has(filter) && usersOf(filter).every(belongsFirst))
   const firstOther = filters.findIndex(filter => !belongsFirst(filter))
   const late = firstOther === -1 ? undefined : filters.slice(firstOther).find(isGuard)
   if (late === undefined) return

@@ -7,6 +7,7 @@ import type { LoadedModule, ModuleKind } from './loader.ts'
 
 /** Limits that a filter may raise. */
 const LIMITS = ['max-payload', 'max-buffered'] as const
+const STAGES: readonly unknown[] = ['guard', 'optional', 'observer']
 /** Keys that hold one function, not an array. */
 const ALONE = ['start', 'reload', 'stop', 'setup']
 const HANDLER = 'must be a function, or an array of functions'
@@ -29,8 +30,8 @@ export function checkShape(kind: ModuleKind, { asked, exports }: LoadedModule): 
   for (const key of ['uses', 'mayUse', 'needs'])
     if (exports[key] !== undefined && !isNames(exports[key])) named(key, 'an array of names')
   if (exports.describe !== undefined && typeof exports.describe !== 'string') named('describe', 'a string')
-  if (exports.stage !== undefined && exports.stage !== 'guard' && exports.stage !== 'optional')
-    named('stage', '"guard", "optional" or left out')
+  if (exports.stage !== undefined && !STAGES.includes(exports.stage))
+    named('stage', '"guard", "optional", "observer" or left out')
   const { listens } = exports
   if (listens !== undefined && listens !== true && !Object.hasOwn(exports.options ?? {}, String(listens)))
     refuse(`its export "listens" must be true or the name of one of its options, received ${shown(listens)}`)

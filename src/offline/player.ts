@@ -35,12 +35,13 @@ export class Player {
   }
 
   /**
-   * Plays an event until all handlers have finished and all that they have sent is delivered.
+   * Plays an event, unless its payload is not recorded, until all handlers have finished and all that they have sent is delivered.
    *
    * @returns a promise unless that is at once.
    * @throws (also rejects) SyntaxError: the event cannot be played.
    */
   play(event: RecordedEvent): Promise<void> | undefined {
+    if (event.redacted === true) return undefined
     switch (event.event) {
       case 'message': {
         const found = this.#clients.get(event.client!)

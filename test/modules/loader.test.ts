@@ -435,7 +435,7 @@ describe('the loader refuses', { concurrency: 3 }, () => {
     [
       'an unknown stage',
       "export const stage = 'gaurd'\nexport const message = () => {}",
-      'filter ./x.ts: its export "stage" must be "guard", "optional" or left out, received string',
+      'filter ./x.ts: its export "stage" must be "guard", "optional", "observer" or left out, received string',
     ],
     [
       'a description that is a number',

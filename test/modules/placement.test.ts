@@ -390,10 +390,23 @@ describe('stage', () => {
     })
   })
 
-  it('is "guard", "optional" or left out', async () => {
+  it('of an observer permits every place, also among guards', async () => {
+    const observer: FilterModule = { ...nothing, stage: 'observer' }
+    for (const filters of [
+      [observer, 'gate', 'broadcast'],
+      ['gate', observer, 'broadcast'],
+      ['gate', 'broadcast', observer],
+    ])
+      await (await testServer(filters)).stop()
+    await assert.rejects(testServer([observer, 'broadcast', 'gate']), {
+      message: 'gate is a guard and must stand before broadcast: -f inline gate broadcast',
+    })
+  })
+
+  it('is "guard", "optional", "observer" or left out', async () => {
     await assert.rejects(testServer([{ ...nothing, stage: 'first' as never }]), {
       code: 'ERR_FILTER',
-      message: 'filter inline: its export "stage" must be "guard", "optional" or left out, received string',
+      message: 'filter inline: its export "stage" must be "guard", "optional", "observer" or left out, received string',
     })
   })
 })
