@@ -5,12 +5,14 @@ import {
   formatEndpoint,
   hostProblem,
   isHostAllowed,
+  isLoopback,
   listen,
   originForm,
 } from 'filtered-websocket/kit'
 import { metricsOf } from './health/metrics.ts'
+import { Sampler } from './health/sample.ts'
 
-export const describe = 'Serve /healthz, /readyz and /metrics on a separate port'
+export const describe = 'Serve /healthz, /readyz, /metrics and /top on a separate port'
 
 export const mayUse = ['presence']
 export const listens = true
@@ -22,7 +24,7 @@ export const options = {
     min: 0,
     max: 65_535,
     integer: true,
-    describe: 'Port of /healthz, /readyz and /metrics; 0 selects a free port',
+    describe: 'Port of /healthz, /readyz, /metrics and /top; 0 selects a free port',
   },
   'health-host': {
     type: 'string',
@@ -44,7 +46,7 @@ const SETTINGS = {
 
 /**
  * Opens a port for operators: `/healthz` (the process is alive), `/readyz` (200, or 503 with the failed checks), `/metrics`
- * (Prometheus text format).
+ * (Prometheus text format), and, for this machine only, `/top` (a sample for `fws-server top`).
  */
 export const setup = ({ options: chosen, log, find }: Host<typeof options>) => {
   const presence = find('presence')
@@ -52,6 +54,7 @@ export const setup = ({ options: chosen, log, find }: Host<typeof options>) => {
   let boundTo = ''
   let http: HttpServer | undefined
   let metrics: ReturnType<typeof metricsOf> | undefined
+  let sampler: Sampler | undefined
 
   async function answer(req: IncomingMessage, res: ServerResponse, server: Server): Promise<void> {
     const refuse = (status: number, reason: string) => {
@@ -72,14 +75,18 @@ export const setup = ({ options: chosen, log, find }: Host<typeof options>) => {
       }
       case '/metrics':
         return send(res, 200, await metrics!.text(), metrics!.contentType)
+      case '/top':
+        if (!isFromHere(req)) return refuse(403, 'only for this machine; use a tunnel, such as ssh -L')
+        return send(res, 200, JSON.stringify(await sampler!.sample()), 'application/json')
       default:
-        return send(res, 404, '/healthz, /readyz or /metrics')
+        return send(res, 404, '/healthz, /readyz, /metrics or /top')
     }
   }
 
   return {
     async start(server: Server): Promise<void> {
       metrics = metricsOf(server, presence)
+      sampler = new Sampler(server)
       const handle = closeUnreadBodies((req, res) => {
         answer(req, res, server).catch(error => {
           log.error({ err: error }, 'a health request failed')
@@ -101,10 +108,18 @@ export const setup = ({ options: chosen, log, find }: Host<typeof options>) => {
     },
     stop(): void {
       metrics?.stop()
+      sampler?.stop()
       http?.close()
       http?.closeAllConnections()
     },
   }
+}
+
+/** Whether a program of this machine asks, and not a page of another name or origin in a browser of this machine. */
+function isFromHere({ socket, headers }: IncomingMessage): boolean {
+  const { remoteAddress = '' } = socket
+  const { host, 'sec-fetch-site': site = 'none' } = headers
+  return isLoopback(remoteAddress) && isHostAllowed(host, remoteAddress) && site === 'none'
 }
 
 function send(res: ServerResponse, status: number, body: string, type = 'text/plain; charset=utf-8'): void {

@@ -18,6 +18,7 @@ import { chosenConfig, claimsForHelp, coreClaims, makePlan, type Plan, valuesOf 
 const COMMANDS: ReadonlyMap<string, string> = new Map([
   ['run', 'src/offline/run'],
   ['token', 'filters/jwt/token'],
+  ['top', 'filters/health/top'],
 ])
 const HELP = { help: { type: 'boolean', default: false, alias: 'h', describe: 'print this help' } } as const
 const NOTHING: Layer = new Map()

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { createServer as createTcp } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { describe, it, type TestContext } from 'node:test'
-import { createServer, type FilterModule, type RunningServer, type ServerOptions } from '../../src/index.ts'
+import { type Sample, Sampler } from '../../filters/health/sample.ts'
+import { Timings } from '../../filters/health/timings.ts'
+import {
+  type Client,
+  createServer,
+  DROP,
+  type FilterModule,
+  type RunningServer,
+  type ServerOptions,
+} from '../../src/index.ts'
+import { testServer } from '../../src/testing/index.ts'
 import { ask } from '../support/frames.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, raw, until } from '../support/peer.ts'
@@ -25,10 +36,10 @@ async function withHealth(t: TestContext, options: ServerOptions = {}) {
   })
   t.after(() => server.close())
   const url = String(lines.find(({ msg }) => msg === 'health answers')!.url)
-  return { server, url, lines, get: (path: string, how = {}) => get(url + path, how) }
+  return { server, url, lines, get: (path: string, how = {}) => httpGet(url + path, how) }
 }
 
-function get(url: string, how: { method?: string; host?: string } = {}): Promise<Answer> {
+function httpGet(url: string, how: { method?: string; host?: string } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = how.host === undefined ? {} : { host: how.host }
     const req = request(url, { method: how.method ?? 'GET', headers, agent: false }, res => {
@@ -203,6 +214,105 @@ describe('health', () => {
     await Peer.open(one.server.url)
     const clients = async ({ get }: typeof one) => samplesOf((await get('/metrics')).body).get('fws_clients')
     assert.deepEqual([await clients(one), await clients(two)], [1, 0])
+  })
+  it('/top has totals, times of the handlers since the first look, and the slowest clients', async t => {
+    const quick: FilterModule = { message: [() => undefined, p => (p === 'drop' ? DROP : undefined)] }
+    const { server, get } = await withHealth(t, { filters: ['health', quick, 'broadcast'], maxBuffered: 2 ** 30 })
+    const [ann, bob] = [await Peer.open(server.url), await Peer.open(server.url)]
+    ann.send('unseen')
+    await bob.get(1)
+    const sample = async () => JSON.parse((await get('/top')).body) as Sample
+    const before = await sample()
+    for (const text of ['a', 'drop', 'b']) ann.send(text)
+    await bob.get(3)
+    const [, slow] = [...server.clients.values()] as [Client, Client]
+    slow.identity = 'bob'
+    bob.ws.pause()
+    // More than the system takes for a peer that does not read.
+    slow.send(Buffer.alloc(2 ** 25))
+    const after = await sample()
+    assert.deepEqual([before.version, after.version, after.since], [1, 1, before.since])
+    assert.ok(after.uptime > before.uptime && after.cpu > before.cpu && after.memory > 1e7)
+    assert.deepEqual([before.counters.messages, after.counters.messages, after.clients], [1, 4, 2])
+    assert.deepEqual(after.checks, { listening: true, accepting: true, ...STORAGE })
+    const message = ({ handlers }: Sample) =>
+      handlers
+        .filter(({ chain }) => chain === 'message')
+        .map(({ order, calls, dropped, timed }) => [order, calls, dropped, timed])
+    assert.deepEqual(message(before), [
+      [1, 2, 0, 0],
+      [2, 1, 0, 0],
+    ])
+    assert.deepEqual(message(after), [
+      [1, 8, 1, 6],
+      [2, 3, 0, 2],
+    ])
+    assert.ok(after.handlers.every(({ timed, nanoseconds }) => timed === 0 || nanoseconds > 0))
+    assert.deepEqual(before.slowest, [])
+    assert.deepEqual(
+      after.slowest.map(({ unsent, ...client }) => client),
+      [{ id: slow.id, remote: '127.0.0.1', identity: 'bob' }],
+    )
+  })
+  it('/top measures calls for 10 seconds, longer while it is asked for', t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    let observers = 0
+    const observe = () => {
+      observers++
+      return () => observers--
+    }
+    const timings = new Timings({ observe } as unknown as RunningServer)
+    timings.watch()
+    t.mock.timers.tick(9999)
+    assert.equal(observers, 1)
+    timings.watch()
+    t.mock.timers.tick(9999)
+    assert.equal(observers, 1)
+    t.mock.timers.tick(1)
+    assert.equal(observers, 0)
+    timings.watch()
+    timings.stop()
+    timings.stop()
+    assert.equal(observers, 0)
+  })
+  it('/top has the 10 slowest clients, the slowest first', async () => {
+    const unsent = [5, 0, 40, 7, 1, 40, 3, 12, 9, 8, 2, 6, 4]
+    const clients = new Map(unsent.map((buffered, i) => [i, { id: `c${i}`, remote: 'r', buffered }]))
+    const { server } = await testServer([])
+    const sampler = new Sampler(
+      new Proxy(server, { get: (its, name) => (name === 'clients' ? clients : Reflect.get(its, name, its)) }),
+    )
+    const { slowest } = await sampler.sample()
+    sampler.stop()
+    assert.deepEqual(
+      slowest.map(({ unsent }) => unsent),
+      [40, 40, 12, 9, 8, 7, 6, 5, 4, 3],
+    )
+  })
+  it('/top answers programs of this machine only', async t => {
+    const { url, server } = await withHealth(t, { healthHost: '0.0.0.0' })
+    const { port } = new URL(url)
+    const local = (headers: Record<string, string>) =>
+      ask(
+        url.replace('0.0.0.0', '127.0.0.1'),
+        `GET /top HTTP/1.1\r\nConnection: close\r\n${Object.entries(headers)
+          .map(([name, value]) => `${name}: ${value}\r\n`)
+          .join('')}\r\n`,
+      )
+    assert.equal((await local({ Host: `localhost:${port}` })).status, 200)
+    for (const headers of [
+      { Host: 'evil.example' },
+      { Host: 'localhost', 'Sec-Fetch-Site': 'cross-site' },
+      { Host: 'localhost', 'Sec-Fetch-Site': 'same-site' },
+    ])
+      assert.equal((await local(headers)).status, 403, JSON.stringify(headers))
+    const [address] = Object.values(networkInterfaces())
+      .flat()
+      .filter(its => its!.family === 'IPv4' && !its!.internal)
+    if (address === undefined) return t.diagnostic('this machine has no other address')
+    const { status, body } = await httpGet(`http://${address.address}:${port}/top`)
+    assert.deepEqual([status, body], [403, 'only for this machine; use a tunnel, such as ssh -L\n'])
+    assert.equal(server.counters.refusals[403], 4)
   })
   it('refuses other paths and methods', async t => {
     const { get } = await withHealth(t)
