@@ -4,6 +4,7 @@ import { styleText } from 'node:util'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
 import { optionError, PieceWriter } from 'filtered-websocket/kit'
 import type { options as portOptions } from '../health.ts'
+import { jsonLine } from './json.ts'
 import type { Sample } from './sample.ts'
 import { linesOf, type Styles } from './top/lines.ts'
 import { readSample, topUrl } from './top/port.ts'
@@ -51,7 +52,7 @@ export async function run({ options: { interval, once, ...port }, words, env, st
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(streams.signal === undefined ? [] : [streams.signal])])
   const pause = () => wait(interval * 1000, undefined, { signal })
-  if (once) return jsonOf(await firstRates(url, pause, signal))
+  if (once) return jsonLine(await firstRates(url, pause, signal))
   const isLive = streams.stdout.isTTY === true && env.TERM !== 'dumb'
   const quit = () => ending.abort()
   const view = isLive ? screenOf(streams, url, quit) : pipeOf(streams, quit)
@@ -121,9 +122,4 @@ function pipeOf({ stdout, stderr }: Input['streams'], quit: () => void): View {
     },
     close: () => {},
   }
-}
-
-/** DEL and C1 are control characters of a terminal, which JSON does not escape. */
-function jsonOf(rates: Rates): string {
-  return JSON.stringify(rates).replace(/[\x7f-\x9f]/g, code => `\\u00${code.charCodeAt(0).toString(16)}`)
 }

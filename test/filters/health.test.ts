@@ -289,30 +289,26 @@ describe('health', () => {
       [40, 40, 12, 9, 8, 7, 6, 5, 4, 3],
     )
   })
-  it('/top answers programs of this machine only', async t => {
+  it('/top and /trace answer programs of this machine only', async t => {
     const { url, server } = await withHealth(t, { healthHost: '0.0.0.0' })
     const { port } = new URL(url)
-    const local = (headers: Record<string, string>) =>
-      ask(
-        url.replace('0.0.0.0', '127.0.0.1'),
-        `GET /top HTTP/1.1\r\nConnection: close\r\n${Object.entries(headers)
-          .map(([name, value]) => `${name}: ${value}\r\n`)
-          .join('')}\r\n`,
-      )
-    assert.equal((await local({ Host: `localhost:${port}` })).status, 200)
-    for (const headers of [
-      { Host: 'evil.example' },
-      { Host: 'localhost', 'Sec-Fetch-Site': 'cross-site' },
-      { Host: 'localhost', 'Sec-Fetch-Site': 'same-site' },
-    ])
-      assert.equal((await local(headers)).status, 403, JSON.stringify(headers))
+    const local = async (path: string, fields: string) => {
+      const head = `GET ${path} HTTP/1.1\r\nConnection: close\r\n${fields}\r\n\r\n`
+      return (await ask(url.replace('0.0.0.0', '127.0.0.1'), head)).status
+    }
     const [address] = Object.values(networkInterfaces())
       .flat()
       .filter(its => its!.family === 'IPv4' && !its!.internal)
-    if (address === undefined) return t.diagnostic('this machine has no other address')
-    const { status, body } = await httpGet(`http://${address.address}:${port}/top`)
-    assert.deepEqual([status, body], [403, 'only for this machine; use a tunnel, such as ssh -L\n'])
-    assert.equal(server.counters.refusals[403], 4)
+    for (const path of ['/top', '/trace?seconds=1']) {
+      assert.equal(await local(path, `Host: localhost:${port}`), 200)
+      assert.equal(await local(path, 'Host: evil.example'), 403)
+      assert.equal(await local(path, 'Host: localhost\r\nSec-Fetch-Site: cross-site'), 403)
+      assert.equal(await local(path, 'Host: localhost\r\nSec-Fetch-Site: same-site'), 403)
+      if (address === undefined) continue
+      const { status, body } = await httpGet(`http://${address.address}:${port}${path}`)
+      assert.deepEqual([status, body], [403, 'only for this machine; use a tunnel, such as ssh -L\n'])
+    }
+    assert.equal(server.counters.refusals[403], address === undefined ? 6 : 8)
   })
   it('refuses other paths and methods', async t => {
     const { get } = await withHealth(t)

@@ -10,13 +10,12 @@ import { linesOf } from '../../../filters/health/top/lines.ts'
 import { topUrl } from '../../../filters/health/top/port.ts'
 import { type Rates, ratesOf } from '../../../filters/health/top/rates.ts'
 import { run } from '../../../filters/health/top.ts'
-import { options as portOptions } from '../../../filters/health.ts'
 import { createServer, DROP, type FilterModule, type ServerOptions } from '../../../src/index.ts'
 import { inside, refusalInside } from '../../support/cli.ts'
 import { collectedLog } from '../../support/log.ts'
 import { Peer, until } from '../../support/peer.ts'
 
-const PORT = { 'health-port': portOptions['health-port'].default, 'health-host': '127.0.0.1' }
+const PORT = { 'health-port': 9001, 'health-host': '127.0.0.1', 'health-payloads': false, 'health-redact': [] }
 const PLAIN = { heading: (text: string) => text, alarm: (text: string) => `!${text}!` }
 
 async function withHealth(t: TestContext, options: ServerOptions = {}) {
