@@ -1,6 +1,7 @@
 // Starts servers and the load in their own processes, on their own cores if `taskset` exists.
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Job, Measured, Opened } from './load.ts'
 
@@ -75,6 +76,15 @@ function printed(child: ChildProcess, pattern: RegExp): Promise<string> {
     }
     child.once('error', end).once('exit', exited).stderr!.setEncoding('utf8').on('data', read)
   })
+}
+
+/** Process ids of the children of a process; empty without /proc. */
+export function childrenOf(pid: number): readonly number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
 }
 
 export interface Load {

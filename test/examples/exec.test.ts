@@ -65,7 +65,7 @@ describe('examples/exec', () => {
 
   it('auth.go checks a token', needs('go'), async t => {
     const out = join(folder(t), 'auth')
-    execFileSync('go', ['build', '-o', out, join(examples, 'auth.go')], { env: { ...env, GOCACHE: folder(t) } })
+    execFileSync('go', ['build', '-o', out, join(examples, 'auth.go')])
     const server = await start(t, `exec-guard:${out}`)
     await assert.rejects(server.connect({ url: '/?token=wrong' }), Refused)
     assert.equal((await server.connect({ url: '/?token=token-of-ann' })).client.identity, 'ann')
