@@ -25,6 +25,7 @@ const FIELDS = new Map<string, readonly [what: string, isRight: (value: unknown)
   ['url', ['a path that begins with /', value => isString(value) && /^\/(?!\/)/.test(value as string)]],
   ['remote', ['a string', isString]],
   ['kind', ['a string', isString]],
+  ['transport', ['a string', isString]],
   ['identity', ['a string that is not empty', value => isString(value) && value !== '']],
   ['protocols', ['an array of strings', value => Array.isArray(value) && value.every(isString)]],
   ['headers', ['an object of strings', value => isRecord(value) && Object.values(value).every(isString)]],
@@ -48,6 +49,8 @@ export interface RecordedEvent {
   readonly remote?: string
   /** As `handshake.kind`. Default: `websocket`. */
   readonly kind?: string
+  /** As `client.transport`. Default: `websocket`. */
+  readonly transport?: string
   readonly identity?: string
   /** Subprotocols offered. */
   readonly protocols?: readonly string[]

@@ -16,6 +16,7 @@ import { chosenConfig, claimsForHelp, coreClaims, makePlan, type Plan, valuesOf 
 
 /** Commands that start no server, each with the module that it is, in the folder of the filter or library that it belongs to. */
 const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ['replay', 'src/offline/replay'],
   ['run', 'src/offline/run'],
   ['token', 'filters/jwt/token'],
   ['top', 'filters/health/top'],

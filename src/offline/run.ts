@@ -1,9 +1,8 @@
-import { type Readable, Writable } from 'node:stream'
-import { FwsError, messageOf } from '../contract/errors.ts'
+import { Writable } from 'node:stream'
+import { FwsError } from '../contract/errors.ts'
 import type { HandlerCall } from '../contract/observer.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import { payloadField } from '../kit/json-payload.ts'
-import { Lines } from '../kit/lines.ts'
 import { PieceWriter } from '../kit/piece-writer.ts'
 import { type RecordedEvent, readRecorded } from '../kit/recorded-event.ts'
 import { visible } from '../kit/visible.ts'
@@ -12,8 +11,10 @@ import { createLogger } from '../lifecycle/log.ts'
 import type { Plan } from '../lifecycle/plan.ts'
 import { loggingOf } from '../lifecycle/server.ts'
 import { Expectation } from './expectation.ts'
+import { feed } from './feed.ts'
 import { Headless } from './headless.ts'
 import { Player } from './player.ts'
+import { Problems } from './problems.ts'
 
 export const usage = `fws-server run -f FILTER... [options] < EVENTS
 
@@ -46,8 +47,6 @@ export const runsChains = true
 /** Characters of JSON for one character of a payload, `\\u0000`, and characters for the other fields of an event. */
 const JSON_FACTOR = 6
 const JSON_FIELDS = 65_536
-/** Bad lines that are printed; the others are counted. */
-const MAX_PRINTED = 10
 /** The client of `--input lines`. */
 const CLIENT = '-'
 
@@ -72,30 +71,25 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   const isJson = chosen.input === 'json'
   const problems = new Problems(stderr)
   const read = isJson ? eventIn : (payload: string): RecordedEvent => ({ event: 'message', client: CLIENT, payload })
-  /** Returns a promise unless the line is finished at once. */
   const play = (line: string): Promise<void> | undefined => {
-    problems.line++
-    try {
-      const event = read(line)
-      const played = event === undefined ? undefined : player.play(event)
-      if (played === undefined && room === undefined) return undefined
-      return finish(played)
-    } catch (error) {
-      problems.add(error)
-      return undefined
-    }
+    const event = read(line)
+    const played = event === undefined ? undefined : player.play(event)
+    return played === undefined && room === undefined ? undefined : finish(played)
   }
   const finish = async (played: Promise<void> | undefined) => {
-    await played?.catch(error => problems.add(error))
+    await played
     await room
     room = undefined
   }
   try {
-    const lines = new Lines(isJson ? JSON_FACTOR * maxPayload + JSON_FIELDS : maxPayload, () => {
-      problems.line++
-      problems.add(new SyntaxError(`it is longer than --max-payload, ${maxPayload} bytes, permits`))
+    await feed(stdin, {
+      play,
+      maxLine: isJson ? JSON_FACTOR * maxPayload + JSON_FIELDS : maxPayload,
+      tooLong: `it is longer than --max-payload, ${maxPayload} bytes, permits`,
+      problems,
+      output: writer,
+      signal,
     })
-    await feed(stdin, lines, play, () => writer.isGone || signal?.aborted === true, [writer.gone, aborted(signal)])
     await player.end()
   } finally {
     await headless.stop()
@@ -151,67 +145,4 @@ function filterOutput(emit: (line: string) => void): Writable {
 
 function eventIn(line: string): RecordedEvent | undefined {
   return line.trim() === '' ? undefined : readRecorded(line)
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<unknown> {
-  return new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
-}
-
-/**
- * Passes each line on when the one before is finished.
- *
- * @param isEnded - whether no further line is wanted.
- * @param ends - each ends the input when it settles.
- * @throws (rejects) FwsError `ERR_COMMAND`: the input cannot be read.
- */
-async function feed(
-  stdin: Readable | undefined,
-  lines: Lines,
-  play: (line: string) => Promise<void> | undefined,
-  isEnded: () => boolean,
-  ends: readonly Promise<unknown>[],
-): Promise<void> {
-  if (stdin === undefined) return
-  void Promise.race(ends).then(() => stdin.destroy())
-  try {
-    for await (const chunk of stdin) {
-      lines.add(Buffer.from(chunk))
-      for (let line = lines.next(); line !== undefined; line = lines.next()) {
-        const played = play(line)
-        if (played !== undefined) await played
-        if (isEnded()) return
-      }
-    }
-  } catch (error) {
-    if (isEnded()) return
-    if (stdin.errored !== error) throw error
-    throw new FwsError('ERR_COMMAND', `standard input cannot be read: ${messageOf(error)}`, error)
-  }
-  const rest = lines.hasRest ? lines.last() : undefined
-  if (rest !== undefined) await play(rest)
-}
-
-/** Bad lines of the input. */
-class Problems {
-  /** Number of the line that is read. */
-  line = 0
-  total = 0
-  readonly #stderr: Writable
-
-  constructor(stderr: Writable) {
-    this.#stderr = stderr
-  }
-
-  /** @throws an error that is not about this line alone. */
-  add(error: unknown): void {
-    if (!(error instanceof SyntaxError)) {
-      const message = `line ${this.line}: ${messageOf(error)}`
-      throw (error as { code?: unknown }).code === 'ERR_COMMAND' ? new FwsError('ERR_COMMAND', message, error) : error
-    }
-    if (this.total++ < MAX_PRINTED) this.#stderr.write(`fws-server: line ${this.line}: ${error.message}\n`)
-  }
-
-  end(): void {
-    if (this.total > MAX_PRINTED) this.#stderr.write(`fws-server: ${this.total} lines are bad\n`)
-  }
 }

@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RecordedEvent } from '../kit/recorded-event.ts'
+import { ReplayedClient } from './replayed-client.ts'
+
+/** Bytes that wait for the server, beyond which no further line is read. */
+const MAX_WAITING = 8_388_608
+/** Milliseconds that a server has to answer the Close frames at the end. */
+const CLOSE_TIMEOUT = 10_000
+/** Milliseconds of the longest timer in Node. */
+const MAX_TIMER = 2_147_483_647
+/** Failed connections that are reported; the others are counted. */
+const MAX_REPORTED = 10
+
+export interface ReplayOptions {
+  readonly to: URL
+  /** Factor of the speed; 0: without waiting. */
+  readonly speed: number
+  readonly token: string | undefined
+  readonly signal: AbortSignal
+  /** Receives each output line, with its line end. */
+  emit(line: string): void
+  /** Receives why a connection has failed. */
+  report(problem: string): void
+}
+
+/** Plays the clients of a recording against a server: each in its order, all at their times. */
+export class Replayer {
+  /** Connections that failed, and refused ones that were open in the recording. */
+  failures = 0
+  readonly #options: ReplayOptions
+  /** By the name in the recording, until the recording disconnects them. */
+  readonly #clients = new Map<string, ReplayedClient>()
+  /** Names of clients that were no WebSockets. */
+  readonly #others = new Set<string>()
+  /** All that have not ended. */
+  readonly #present = new Set<ReplayedClient>()
+  readonly #began = performance.now()
+  /** Time of the first event. */
+  #first: number | undefined
+  #connections = 0
+  #messages = 0
+  #skipped = 0
+  #waiting = 0
+  #onRoom = () => {}
+
+  constructor(options: ReplayOptions) {
+    this.#options = options
+    options.signal.addEventListener('abort', () => this.terminate())
+  }
+
+  /** What was played, in one sentence. */
+  get summary(): string {
+    const seconds = ((performance.now() - this.#began) / 1000).toFixed(1)
+    const skipped = this.#skipped > 0 ? `, ${this.#skipped} events skipped` : ''
+    const failed = this.failures > 0 ? `, ${this.failures} connections failed` : ''
+    return `played ${this.#connections} connections and ${this.#messages} messages in ${seconds} s${skipped}${failed}`
+  }
+
+  /** Plays an event at its time; settles when the next one may follow. */
+  async play(event: RecordedEvent): Promise<void> {
+    await this.#untilTime(event)
+    this.#play(event)
+    if (this.#waiting > MAX_WAITING)
+      await new Promise<void>(resolve => {
+        this.#onRoom = resolve
+      })
+  }
+
+  /** Closes the clients that the recording has not closed, and waits for all. */
+  async end(): Promise<void> {
+    for (const client of this.#clients.values()) client.close(1000, '')
+    const ended = Promise.all([...this.#present].map(client => client.ended))
+    await Promise.race([ended, sleep(CLOSE_TIMEOUT, undefined, { ref: false })])
+    this.terminate()
+    await ended
+  }
+
+  /** Ends all connections at once. */
+  terminate(): void {
+    for (const client of this.#present) client.terminate()
+    this.#onRoom()
+  }
+
+  async #untilTime({ at }: RecordedEvent): Promise<void> {
+    const { speed, signal } = this.#options
+    if (at === undefined || speed === 0) return
+    this.#first ??= at
+    const delay = this.#began + (at - this.#first) / speed - performance.now()
+    // Rejects when the replay is stopped.
+    if (delay >= 1) await sleep(Math.min(delay, MAX_TIMER), undefined, { signal }).catch(() => {})
+  }
+
+  #play(event: RecordedEvent): void {
+    const { client: name, payload = '' } = event
+    const isWebSocket = (event.kind ?? event.transport ?? 'websocket') === 'websocket'
+    if (name !== undefined && !isWebSocket) this.#others.add(name)
+    if (name === undefined || event.event === 'publish' || event.redacted === true || this.#others.has(name)) {
+      this.#skipped++
+    } else if (event.event === 'disconnect') {
+      this.#clients.get(name)?.close(event.code ?? 1000, event.reason ?? '')
+      this.#clients.delete(name)
+    } else {
+      const client = this.#clients.get(name) ?? this.#connect(name, event)
+      if (event.event !== 'connect') client.expectOpen()
+      if (event.event !== 'message') return
+      this.#messages++
+      this.#waiting += client.send(payload)
+    }
+  }
+
+  #connect(name: string, event: RecordedEvent): ReplayedClient {
+    const { to, token, emit, report } = this.#options
+    const client = new ReplayedClient(name, event, {
+      to,
+      token,
+      emit,
+      onSent: bytes => {
+        this.#waiting -= bytes
+        if (this.#waiting <= MAX_WAITING / 2) this.#onRoom()
+      },
+      onFail: problem => {
+        if (this.failures++ < MAX_REPORTED) report(`client ${name}: ${problem}`)
+      },
+      onEnd: () => this.#present.delete(client),
+    })
+    this.#connections++
+    this.#clients.set(name, client)
+    this.#present.add(client)
+    return client
+  }
+}
