@@ -56,6 +56,7 @@ const result = await main({
   signal,
 })
 if (typeof result === 'number') {
+  if (stopping) setTimeout(() => process.exit(result), LAST_WORDS)
   // A filter's timer must not keep the process alive; written output reaches its reader first.
   stdout.write('', () => stderr.write('', () => process.exit(result)))
 } else {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { WebSocket } from 'ws'
+import { type ClientOptions, WebSocket } from 'ws'
 
 /** Bytes from which on a batch is written without waiting for the end of the turn. */
 const BATCH = 4096
@@ -9,8 +9,8 @@ export class BatchingSocket extends WebSocket {
   #socket: Socket | undefined
   #isBatching = false
 
-  constructor(url: string | URL, protocols?: string[]) {
-    super(url, protocols)
+  constructor(url: string | URL, protocols?: string[], options?: ClientOptions) {
+    super(url, protocols, options)
     this.once('upgrade', ({ socket }) => {
       this.#socket = socket
     })

@@ -94,7 +94,7 @@ export function connect(
 
   function sendNow(data: Sendable): boolean {
     if (typeof data !== 'string' && !(data instanceof ArrayBuffer) && !ArrayBuffer.isView(data))
-      throw new TypeError('send() takes a string, an ArrayBuffer or a view of one')
+      throw TypeError('send() takes a string, an ArrayBuffer or a view')
     return socket.state === 'open' && socket.send(convert(data))
   }
 

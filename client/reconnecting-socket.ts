@@ -110,7 +110,7 @@ export function reconnectingSocket(
     state = 'connecting'
     const deadline = setTimeout(() => {
       if (socket) socket.close()
-      else lost(LOST, 'no subprotocols or token in time')
+      else lost(LOST, 'protocols or token too late')
     }, timeout)
     timer = deadline
     try {
@@ -120,7 +120,7 @@ export function reconnectingSocket(
       // The caller does not have the connection yet.
       await undefined
       if (timer !== deadline) return
-      if (!WebSocket) throw new Error('no WebSocket, pass one as an option')
+      if (!WebSocket) throw Error('pass a WebSocket as an option')
       listen(new WebSocket(url, offered))
     } catch (error) {
       if (timer === deadline) lost(LOST, `${(error as Error)?.message ?? error}`)

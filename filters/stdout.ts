@@ -1,7 +1,13 @@
 import type { Client, Host, Message, OptionSpecs, Payload, Server, SetUp } from 'filtered-websocket'
-import { FRAMINGS, optionError, PieceWriter, RateLimitedLog, SerialQueue } from 'filtered-websocket/kit'
-import { encoderOf } from './stdout/encoders.ts'
-import { PositionFile } from './stdout/position-file.ts'
+import {
+  encoderOf,
+  FRAMINGS,
+  optionError,
+  PieceWriter,
+  PositionFile,
+  RateLimitedLog,
+  SerialQueue,
+} from 'filtered-websocket/kit'
 import { TopicOutput } from './stdout/topic-output.ts'
 
 export const describe = 'Write each message, or a kept topic, to standard output without losses'
@@ -55,7 +61,7 @@ export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof option
           topic,
           writer,
           encoder,
-          file: path === undefined ? undefined : new PositionFile(path),
+          file: path === undefined ? undefined : new PositionFile('--stdout-position', path),
           commits: chosen['stdout-commit'] === 'server',
           onLost: (reason, from, to) => log.error({ topic, reason, from, to }, 'messages for standard output are lost'),
           onRetry: err => limited.add('warn', { topic, err }, 'standard output waits, and tries again every second'),

@@ -10,6 +10,8 @@ export interface Handlers {
    * reason.
    */
   readonly onReset?: (reason: string) => void
+  /** Subscribed, on each connection; called after the messages that came first. */
+  readonly onSubscribed?: () => void
   /** The server has refused the subscription, or ended it. Default: the error is reported as uncaught. */
   readonly onEnd?: ((error: TopicsError) => void) | undefined
   /** Position of the last message that the application has: later ones come first. Default: only new messages. */
@@ -43,7 +45,7 @@ export type Subscriber = ReturnType<typeof subscriber>
  */
 export function subscriber(
   channel: string,
-  { onMessage, onReset, onEnd = fail, after, newest }: Handlers,
+  { onMessage, onReset, onSubscribed, onEnd = fail, after, newest }: Handlers,
   call: Call,
   forget: () => void,
   onData?: (data: Subscribed['data']) => void,
@@ -88,6 +90,7 @@ export function subscriber(
         if (!from) onData?.(reply.data)
         for (const message of [...(past?.publications?.reverse() ?? []), ...(reply.publications ?? [])])
           deliver(message)
+        if (onSubscribed) contain(onSubscribed)
       },
     )
   }

@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type LostReason, MAX_APPEND_BYTES, type Position, type Server, type StreamPage } from 'filtered-websocket'
-import type { PieceWriter } from 'filtered-websocket/kit'
-import type { Encoder } from './encoders.ts'
-import type { PositionFile } from './position-file.ts'
+import type { Encoder, PieceWriter, PositionFile } from 'filtered-websocket/kit'
 
 /** Entries that are read together, and written before the position is stored. */
 const PAGE = 256

@@ -60,7 +60,14 @@ export class PieceWriter {
   async flush(): Promise<void> {
     this.#release()
     if (this.#isGone) return
-    await Promise.race([new Promise<void>(resolve => this.#stream.write('', () => resolve())), this.gone])
+    const accepted = new Promise<void>(resolve => {
+      this.#stream.write('', error => {
+        // The event 'error' follows.
+        if (error) this.#isGone = true
+        resolve()
+      })
+    })
+    await Promise.race([accepted, this.gone])
   }
 
   /** Bytes of one turn are passed to the system together. */

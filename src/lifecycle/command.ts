@@ -7,7 +7,7 @@ import { type Claim, COMMAND_LINE, claim, type Layer, resolveSettings } from '..
 import type { Awaitable } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
-import type { OptionSpecs, OptionValues } from '../contract/option.ts'
+import type { OptionSpec, OptionSpecs, OptionValues } from '../contract/option.ts'
 import { FILTER, type LoadedModule, type Loader } from '../modules/loader.ts'
 import { checkShape } from '../modules/shape.ts'
 import { EXTENSION, ROOT } from '../root.ts'
@@ -18,6 +18,8 @@ import { chosenConfig, claimsForHelp, coreClaims, makePlan, type Plan, valuesOf 
 const COMMANDS: ReadonlyMap<string, string> = new Map([
   ['replay', 'src/offline/replay'],
   ['run', 'src/offline/run'],
+  ['send', 'client/commands/send'],
+  ['listen', 'client/commands/listen'],
   ['token', 'filters/jwt/token'],
   ['top', 'filters/health/top'],
 ])
@@ -54,7 +56,7 @@ export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
 export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
   /** Shown by `--help`. */
   readonly usage: string
-  /** Options of the command line only. */
+  /** Options of the command line only, except secrets, which also come from the environment. */
   readonly options: O
   /** It runs the chains without a listener: it also has the options of the core, of the filters and of the storage. */
   readonly runsChains?: true
@@ -91,13 +93,14 @@ async function outcomeOf(name: string, sources: CommandSources, loader: Loader):
     claim(shared, `filter ${filter.name}`, (filter.exports as FilterModule).options ?? {})
   }
   const claims = new Map<string, Claim>()
-  claim(claims, COMMAND_LINE, { ...command.options, ...HELP })
+  for (const [option, spec] of Object.entries({ ...command.options, ...HELP }))
+    claim(claims, isFromEnvironment(spec) ? 'core' : COMMAND_LINE, { [option]: spec })
   for (const [option, its] of shared) claims.set(option, its)
   const given = readArgv(argv, claims, base)
   const { layer, words } = given
   if (layer.get('help')?.value === true) return commandHelp(command.usage, claims, width)
   refuseWrong({ ...given, words: [] }, claims)
-  const outer = [layer, readEnvironment(env, shared, base)]
+  const outer = [layer, readEnvironment(env, claims, base)]
   const inner = filter === undefined ? [] : configured(filter, chosenConfig(claims, outer))
   const settings = resolveSettings(claims, [...outer, ...inner])
   return outcomeOfRun(command, { options: valuesOf(settings) as OptionValues<OptionSpecs>, words, env, base, streams })
@@ -127,6 +130,11 @@ async function outcomeOfRun(command: CommandModule, input: CommandInput): Promis
     if ((error as { code?: unknown }).code === 'ERR_COMMAND') throw new FwsError('ERR_COMMAND', messageOf(error), error)
     throw error
   }
+}
+
+/** Other users of the machine can read a secret on a command line, so it also comes from the environment. */
+function isFromEnvironment({ secret, type }: OptionSpec): boolean {
+  return secret === true && type === 'string'
 }
 
 export interface CommandSources {

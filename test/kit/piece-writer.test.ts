@@ -83,6 +83,14 @@ describe('PieceWriter', () => {
     await flushed
   })
 
+  it('does not count a text as accepted that a reader refuses', async () => {
+    const failing = new Writable({ write: (_chunk, _encoding, done) => setImmediate(done, new Error('write EPIPE')) })
+    const writer = new PieceWriter(failing)
+    writer.write('a')
+    await writer.flush()
+    assert.equal(writer.isGone, true)
+  })
+
   it('ends when the reader is gone, also for a caller that waits', async () => {
     const { stream } = slowStream()
     const writer = new PieceWriter(stream)

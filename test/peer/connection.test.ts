@@ -311,7 +311,7 @@ describe('a connection', () => {
     const { opened, closed } = follow(t, url, { ...QUICK, timeout: 50, token })
     await until(() => opened.length === 1)
     assert.equal(closed.length, 1)
-    assert.equal(closed[0]!.reason, 'no subprotocols or token in time')
+    assert.equal(closed[0]!.reason, 'protocols or token too late')
   })
 
   it('does not call removed listeners', async t => {

@@ -1,12 +1,15 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
-import type { Position } from 'filtered-websocket'
-import { optionError } from 'filtered-websocket/kit'
+import type { Position } from '../contract/streams.ts'
+import { optionError } from './option-error.ts'
 
 /** A file with a position as JSON: `{"epoch":"...","offset":7}`. */
 export class PositionFile {
+  readonly #option: string
   readonly #path: string
 
-  constructor(path: string) {
+  /** @param option - that names the file, for errors. */
+  constructor(option: string, path: string) {
+    this.#option = option
     this.#path = path
   }
 
@@ -17,12 +20,12 @@ export class PositionFile {
       text = await readFile(this.#path, 'utf8')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw optionError(`--stdout-position cannot be read: ${(error as Error).message}`, error)
+      throw optionError(`${this.#option} cannot be read: ${(error as Error).message}`, error)
     }
     const position = positionIn(text)
     if (position !== undefined) return position
     const received = JSON.stringify(text.slice(0, 100))
-    throw optionError(`--stdout-position ${this.#path} must have {"epoch":"...","offset":0}, received ${received}`)
+    throw optionError(`${this.#option} ${this.#path} must have {"epoch":"...","offset":0}, received ${received}`)
   }
 
   /** Replaces the content at once: a reader of the file never sees half of it. */
@@ -33,7 +36,8 @@ export class PositionFile {
   }
 }
 
-function positionIn(text: string): Position | undefined {
+/** The position in a string such as `{"epoch":"...","offset":7}`; `undefined`: it has none. */
+export function positionIn(text: string): Position | undefined {
   try {
     const { epoch, offset } = JSON.parse(text)
     return typeof epoch === 'string' && Number.isSafeInteger(offset) && offset >= 0 ? { epoch, offset } : undefined

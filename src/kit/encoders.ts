@@ -1,11 +1,14 @@
-import type { LostReason, Payload, Position } from 'filtered-websocket'
-import { type FramingName, payloadField, visible } from 'filtered-websocket/kit'
+import type { Payload } from '../contract/payload.ts'
+import type { LostReason, Position } from '../contract/streams.ts'
+import { payloadField } from './json-payload.ts'
+import type { FramingName } from './lines.ts'
+import { visible } from './visible.ts'
 
 /** A message that is written. */
 export interface Outgoing {
   readonly payload: Payload
   /** Milliseconds since 1970. */
-  readonly at: number
+  readonly at?: number
   /** Id of its sender; `undefined` for a message of a topic. */
   readonly client?: string
   /** Of a message of a topic. */
