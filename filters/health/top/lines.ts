@@ -77,11 +77,10 @@ export function linesOf(origin: string, rates: Rates, { heading, alarm }: Styles
     ...title(
       'STORAGE',
       table(
-        Object.entries(storage).map(([name, value]) => [
-          nameOf(name),
-          typeof value === 'number' ? number(value) : number(value.total),
-          typeof value === 'number' ? '' : perSecondOf(value.perSecond),
-        ]),
+        Object.entries(storage).flatMap(([name, value]) => {
+          if (typeof value === 'number') return [[nameOf(name), number(value), '']]
+          return value.total === 0 ? [] : [[nameOf(name), number(value.total), perSecondOf(value.perSecond)]]
+        }),
         '<>>',
       ),
     ),

@@ -377,7 +377,7 @@ describe('lines of a view', () => {
         checks: { listening: true, receiving: false, writing: false },
         handlers: [{ ...calls, calls: 1010, dropped: 10, timed: 1000, nanoseconds: 2_500_000 }, never],
         slowest: [{ id: 'a\x1b[2J\tb', remote: '10.0.0.7', identity: '漢字\u009b', unsent: 3_500_000 }],
-        storage: { reconnects_total: 2, canary_age_seconds: 0.25 },
+        storage: { reconnects_total: 2, refused_publishes_total: 0, canary_age_seconds: 0.25, pending_bytes: 0 },
         memory: 99 * 1024 * 1024,
         cpu: 340_000,
       },
@@ -401,6 +401,7 @@ describe('lines of a view', () => {
       'STORAGE',
       'reconnects_total      2  2/s',
       'canary_age_seconds  0.3',
+      'pending_bytes         0',
     ])
   })
   it('cut long names', () => {
