@@ -72,9 +72,9 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
     },
     line(line, length) {
       if ('do' in line) commands.run(line, length)
-      else if (!questions.answer(line)) ignored('answer without a question', excerpt(line))
+      else if (!questions.answer(line)) ignored('unexpected answer', excerpt(line))
     },
-    malformed: text => ignored('line that is no JSON object', excerpt(text)),
+    malformed: text => ignored('malformed line', excerpt(text)),
   })
   const questions = new Questions({
     down,
@@ -88,7 +88,7 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
   function ignored(what: string, line: string): void {
     const { drops } = server.counters
     drops[what] = (drops[what] ?? 0) + 1
-    limited.add('warn', { line: visible(line), ignored: drops[what] }, `the program wrote an ${what}`, what)
+    limited.add('warn', { line: visible(line), total: drops[what] }, `${what} of the program`, what)
   }
 
   return {
@@ -122,8 +122,7 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
     message: (payload: Payload, client: Client) =>
       program.events.has('message') ? questions.ask('message', client, messageBody(client, payload)) : undefined,
     disconnect(client: Client, { code, reason }: Closed) {
-      present.delete(client)
-      if (!program.events.has('disconnect')) return
+      if (!present.delete(client) || !program.events.has('disconnect')) return
       return questions.notify('disconnect', bodyOf({ client: client.id, code, reason }))
     },
     consumer: ({ channel, payload }: ChannelEvent) =>

@@ -34,6 +34,7 @@ export interface ProcessHost {
 
 /** The process of a filter: begun with the server, begun again after each end, stopped with the server. */
 export class Process {
+  /** Those of the last answer to `hello`: while a guard begins again, its questions are refused, not skipped. */
   events: ReadonlySet<ProgramEvent>
   readonly #host: ProcessHost
   readonly #stopping = new AbortController()
@@ -41,6 +42,7 @@ export class Process {
   #writer: PieceWriter | undefined
   /** Ends the wait for the answer to `hello`. */
   #onHello: ((problem?: Error) => void) | undefined
+  #hasAnswered = false
   #life: Promise<void> = Promise.resolve()
 
   constructor(host: ProcessHost) {
@@ -121,6 +123,7 @@ export class Process {
     const program = await Program.start(this.#host.program)
     this.#program = program
     this.#writer = new PieceWriter(program.stdin)
+    this.#hasAnswered = false
     program.stdin.on('drain', () => this.#host.drained())
     this.#read(program)
     this.write(lineOf('hello', `"version":${VERSION}`))
@@ -132,7 +135,6 @@ export class Process {
   /** Waits for the answer to `hello`. */
   async #greet(program: Program): Promise<void> {
     const { isGuard } = this.#host
-    this.events = new Set(['message'])
     let timer: NodeJS.Timeout | undefined
     try {
       await new Promise<void>((resolve, reject) => {
@@ -189,7 +191,8 @@ export class Process {
   }
 
   #answered({ hello, events = ['message'] }: Line): void {
-    if (this.#host.events !== undefined) return
+    if (this.#host.events !== undefined || this.#hasAnswered) return
+    this.#hasAnswered = true
     try {
       if (hello !== VERSION)
         throw new Error(`it speaks version ${excerpt(hello)} of the protocol; the server speaks ${VERSION}`)

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import type { ServerOptions } from '../../src/index.ts'
 import { Refused } from '../../src/testing/index.ts'
 import { folder, inside, refusalInside, type Test } from '../support/cli.ts'
-import { execOf } from '../support/exec.ts'
+import { answering, execOf } from '../support/exec.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 import { startTestServer } from '../support/test-server.ts'
@@ -24,11 +24,9 @@ async function start(t: Test, filters: NonNullable<ServerOptions['filters']>, op
 describe('exec:', () => {
   it('asks the program for each message, text and binary, of all clients', async t => {
     const { server, peer } = await start(t, [
-      execOf(
+      answering(
         t,
-        `
-        const handle = ({ id, data, binary }) =>
-          id && write(binary ? { id, binary: Buffer.from(binary, 'base64').reverse().toString('base64') } : { id, data: data + process.pid })`,
+        `(binary ? { binary: Buffer.from(binary, 'base64').reverse().toString('base64') } : { data: data + process.pid })`,
       ),
       'echo',
     ])
@@ -58,8 +56,7 @@ describe('exec:', () => {
     [{ dta: 'typo' }, ['end']],
   ] as const)
     it(`carries out the verdict ${JSON.stringify(verdict)}`, async t => {
-      const code = `const handle = ({ id, data }) => id && write(data === 'x' ? { id, ...${JSON.stringify(verdict)} } : { id })`
-      const server = await startTestServer(t, [[execOf(t, code), { events: ['message'] }], 'echo'])
+      const server = await startTestServer(t, [answering(t, `(data === 'x' && ${JSON.stringify(verdict)})`), 'echo'])
       const ann = await server.connect()
       await ann.say('x')
       await ann.say('end')
@@ -68,8 +65,7 @@ describe('exec:', () => {
 
   it('reports errors and malformed verdicts with the filter and the client, and counts drops by reason', async t => {
     const verdicts = `{ e: { error: 'no\\x1b' }, m: { data: 7 }, k: { dta: 'x' }, d: { drop: 'spam' } }`
-    const code = `const handle = ({ id, data }) => id && write({ id, ...${verdicts}[data] })`
-    const server = await startTestServer(t, [[execOf(t, code), { events: ['message'] }], 'echo'])
+    const server = await startTestServer(t, [answering(t, `(${verdicts})[data]`), 'echo'])
     const ann = await server.connect()
     for (const payload of ['e', 'm', 'k', 'd']) await ann.say(payload)
     const errors = server.logged.filter(({ msg }) => String(msg).includes('failed'))
@@ -170,8 +166,7 @@ describe('exec:', () => {
   })
 
   it('stands several times in a chain, before and behind other filters', async t => {
-    const add = (letter: string) =>
-      execOf(t, `const handle = ({ id, data }) => id && write({ id, data: data + '${letter}' })`)
+    const add = (letter: string) => answering(t, `{ data: data + '${letter}' }`)
     const server = await startTestServer(t, [
       add('a'),
       { message: payload => `${payload}b` },
@@ -185,7 +180,11 @@ describe('exec:', () => {
   })
 
   it('keeps the order of each client while the program answers in any order', async t => {
-    const code = `const handle = ({ id, data }) => id && setTimeout(() => write({ id, data }), Math.random() * 3)`
+    const code = `const handle = event => {
+      hello('message')(event)
+      const { id, data } = event
+      if (id) setTimeout(() => write({ id, data }), Math.random() * 3)
+    }`
     const { server } = await start(t, [execOf(t, code), 'echo'])
     const peers = await Promise.all(Array.from({ length: 20 }, () => Peer.open(server.url)))
     for (let i = 0; i < 50; i++) for (const peer of peers) peer.send(`${i}`)

@@ -5,7 +5,6 @@ const PRELUDE = `
 import { createInterface } from 'node:readline'
 const write = line => process.stdout.write(JSON.stringify(line) + '\\n')
 const hello = (...events) => event => event.event === 'hello' && write({ hello: 1, events })
-export const state = {}
 `
 const LOOP = `
 for await (const line of createInterface({ input: process.stdin })) await handle(JSON.parse(line))
@@ -19,10 +18,16 @@ for await (const line of createInterface({ input: process.stdin })) await handle
  * await serve(t, { filters: [execOf(t, `const handle = ({ id }) => id && write({ id })`), 'echo'] })
  */
 export function execOf(t: Test, code: string, as = 'exec'): string {
-  return `${as}:${process.execPath} ${programOf(t, `${PRELUDE}${code}${LOOP}`)}`
+  const path = folder(t, { 'program.mjs': `${PRELUDE}${code}${LOOP}` })
+  return `${as}:${process.execPath} ${path}/program.mjs`
 }
 
-/** A file of a program in JavaScript. */
-export function programOf(t: Test, code: string): string {
-  return `${folder(t, { 'program.mjs': code })}/program.mjs`
+/** The name of a filter whose program answers each message with an object, an expression of `id`, `data` and `binary`. */
+export function answering(t: Test, verdict: string): string {
+  const code = `const handle = event => {
+    hello('message')(event)
+    const { id, data, binary } = event
+    if (id) write({ id, ...${verdict} })
+  }`
+  return execOf(t, code)
 }
