@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { chmodSync } from 'node:fs'
+import { chmodSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { ServerOptions } from '../../src/index.ts'
 import { Refused } from '../../src/testing/index.ts'
-import { folder, inside, refusalInside, type Test } from '../support/cli.ts'
+import { folder, inside, launch, refusalInside, type Test } from '../support/cli.ts'
 import { answering, execOf } from '../support/exec.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
@@ -255,4 +255,35 @@ describe('the command line of exec:', () => {
     it(`is refused at start: ${argv.join(' ')}`, async () => {
       assert.equal(await refusalInside(['-p', '0', ...argv], '/'), message)
     })
+})
+
+describe('fws-server with exec:', () => {
+  it('runs the program without its arguments in the log, and ends it by SIGTERM', async t => {
+    const server = await launch(t, [
+      '-p',
+      '0',
+      '-f',
+      `${answering(t, "{ data: process.pid + ' ' + process.argv[2] }")} my-secret`,
+      'echo',
+    ])
+    const peer = await server.connect()
+    peer.send('x')
+    const [pid, argument] = String((await peer.get(1))[0]).split(' ')
+    assert.equal(argument, 'my-secret')
+    assert.equal((await server.stop()).code, 0)
+    assert.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' })
+    assert.match(server.stderr, /exec:node/)
+    assert.doesNotMatch(server.stderr, /my-secret/)
+  })
+
+  it('that is killed closes the standard input of the program', async t => {
+    const base = folder(t)
+    const code = `
+      import { writeFileSync } from 'node:fs'
+      process.stdin.on('end', () => writeFileSync('${base}/end', ''))
+      const handle = hello('message')`
+    const server = await launch(t, ['-p', '0', '-f', execOf(t, code), 'echo'])
+    await server.kill()
+    await until(() => existsSync(join(base, 'end')))
+  })
 })
