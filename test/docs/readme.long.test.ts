@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -25,11 +25,13 @@ const commands = [
       .map(line => line.replace(/^([A-Z_]+=\S+ )?fws-server/, '$1npx fws-server')),
   ),
 ]
-const servers = commands.filter(line => /^([A-Z_]+=\S+ )?npx fws-server/.test(line))
+/** Commands that are pipelines or need a running server. */
+const pipes = commands.filter(line => /\| npx |npx fws-server (listen|send) /.test(line))
+const servers = commands.filter(line => /^([A-Z_]+=\S+ )?npx fws-server/.test(line) && !pipes.includes(line))
 /** Commands that print and exit. */
 const printing = servers.filter(line => /--(explain|help)\b/.test(line))
 const nodes = servers.filter(line => line.startsWith('STORAGE_OBJECT_MODULE=redis '))
-const others = commands.filter(line => !servers.includes(line))
+const others = commands.filter(line => !servers.includes(line) && !pipes.includes(line))
 /** The files that they show; the first line of each is a comment with its name. */
 const files = blocks.flatMap(({ text }) => {
   const name = /^\/\/ ([\w.-]+\.\w+)(:|\n)/.exec(text)?.[1]
@@ -66,10 +68,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
 
   /** Starts a command; `stop` kills its process group. */
   function start(command: string) {
-    const words = command.split(' ')
-    const set = words.filter(word => /^[A-Z_]+=/.test(word)).map(word => word.split('=') as [string, string])
-    const [program, ...args] = words.slice(set.length)
-    const child = spawn(program!, args, { cwd: clone, env: { ...env, ...Object.fromEntries(set) }, detached: true })
+    const child = spawn('sh', ['-c', command], { cwd: clone, env, detached: true })
     const said = { stdout: '', stderr: '', code: undefined as number | null | undefined }
     child.stdout.on('data', chunk => {
       said.stdout += chunk
@@ -114,8 +113,8 @@ describe('README and guides, followed from a clone in an empty folder', () => {
   }
 
   it('shows commands and files', () => {
-    assert.deepEqual([servers.length, printing.length, nodes.length], [30, 4, 2], servers.join('\n'))
-    assert.deepEqual(others, ['npm install', 'npm test', 'node --test popchar.test.mjs'])
+    assert.deepEqual([servers.length, printing.length, nodes.length, pipes.length], [27, 4, 2, 4], servers.join('\n'))
+    assert.deepEqual(others, ['npm install', 'node --test popchar.test.mjs'])
     assert.deepEqual(files.length, new Set(files.map(({ name }) => name)).size)
     assert.equal(files.length, 31, files.map(({ name }) => name).join(' '))
   })
@@ -143,13 +142,37 @@ describe('README and guides, followed from a clone in an empty folder', () => {
     )
   })
 
-  it('npx fws-server prints a message, and the other client gets it', () =>
+  it('npx fws-server listen prints what npx fws-server send sends, and so does the server', () =>
     whileRunning('npx fws-server', async (url, said) => {
-      const [ann, bob] = [await Peer.open(url), await Peer.open(url)]
-      ann.send('hello')
-      assert.deepEqual(await bob.get(1), ['hello'])
-      await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n$/.test(said.stdout), said.stdout)
+      const [listen, send] = pipes.map(command => command.replace('ws://127.0.0.1:9000', url))
+      const listener = start(listen!)
+      try {
+        await until(async () => {
+          // The listener may not be connected yet.
+          await runToEnd(send!)
+          return listener.said.stdout.startsWith('hello\n')
+        }, listener.said.stderr)
+        await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n/.test(said.stdout), said.stdout)
+      } finally {
+        await listener.stop()
+      }
     }))
+
+  it(`${pipes[2]} sends the lines of a log in capital letters`, t => {
+    if (spawnSync('python3', ['--version']).status !== 0) return t.skip('no python3')
+    writeFileSync(join(clone, 'app.log'), '')
+    return whileRunning(pipes[2]!, async url => {
+      const peer = await Peer.open(url)
+      appendFileSync(join(clone, 'app.log'), 'hello\n')
+      assert.deepEqual(await peer.get(1), ['HELLO'])
+      peer.ws.close()
+    })
+  })
+
+  it(`${pipes[3]} prints what the client gets`, async () => {
+    const { stdout } = await runToEnd(pipes[3]!)
+    assert.equal(stdout, '{"client":"ann","data":"say something"}\n{"client":"ann","data":"HELLO"}\n')
+  })
 
   it('npx fws-server -f ./hello.js broadcast stdout-messages greets, converts to upper case, and hides a secret', () =>
     whileRunning('npx fws-server -f ./hello.js broadcast stdout-messages', async (url, said) => {
