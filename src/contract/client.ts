@@ -81,6 +81,14 @@ export interface Client extends Peer {
    * }
    */
   onGone(handler: () => void): void
+  /**
+   * Calls the handler once, when the client is open and not pending; at once if it is. For work that must not be done for a client that a
+   * guard has not admitted. An error is reported.
+   *
+   * @example
+   * export const open = client => client.onAdmitted(() => client.send('welcome'))
+   */
+  onAdmitted(handler: () => void): void
   /** Aborted on disconnect; created on first use. */
   readonly signal: AbortSignal
   /** Default: payloads are sent unchanged. Protocol filters set their own. */

@@ -166,6 +166,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #isRetiring = false
   #finishing: (() => Awaitable<void>)[] | undefined
   #goneHandlers: (() => void)[] | undefined
+  #admittedHandlers: (() => void)[] | undefined
   #identityHandlers: ((client: Client) => Awaitable<void>)[] | undefined
   #removalHandlers: ((topic: string, why: Removal) => void)[] | undefined
   /** Created for the first message that has to wait. */
@@ -451,6 +452,14 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     if (this.#stage === 'gone') this.#callGone()
   }
 
+  onAdmitted(handler: () => void): void {
+    if (typeof handler !== 'function')
+      throw new FwsError('ERR_STATE', `onAdmitted() takes a function, received ${shown(handler)}`)
+    this.#admittedHandlers ??= []
+    this.#admittedHandlers.push(handler)
+    this.#callAdmitted()
+  }
+
   publish(topic: string, payload: Payload, how: PublishOptions = {}): Promise<Position | Drop | undefined> {
     return this.hub.publishFor(this, topic, payload, how)
   }
@@ -488,7 +497,9 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     const frames = pending.stop()
     if (this.#isEnding) return
     for (const frame of frames) this.hub.fanout.send(this.outbox, frame)
-    if (this.isOpen) this.hub.joinAll(this)
+    if (!this.isOpen) return
+    this.hub.joinAll(this)
+    this.#callAdmitted()
   }
 
   finish(work: () => Awaitable<void>): void {
@@ -751,6 +762,7 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
   #afterOpen(outcome: unknown): void {
     if (outcome === FAILED) this.disconnect(1011, 'a filter failed')
     else if (outcome === DROP) this.disconnect(1008, 'not allowed')
+    this.#callAdmitted()
   }
 
   #flow(operation: 'pause' | 'resume'): void {
@@ -802,6 +814,13 @@ export class ServerClient implements Client, Subject, MailboxOwner<Received>, Ou
     const handlers = this.#goneHandlers ?? []
     this.#goneHandlers = undefined
     for (const handler of handlers) this.#contain(handler, 'a filter failed when a client had gone')
+  }
+
+  #callAdmitted(): void {
+    if (this.#admittedHandlers === undefined || !this.isAdmitted) return
+    const handlers = this.#admittedHandlers
+    this.#admittedHandlers = undefined
+    for (const handler of handlers) this.#contain(handler, 'a filter failed when a client was admitted')
   }
 
   #contain(handle: () => void, what: string): void {

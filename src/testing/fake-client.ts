@@ -92,6 +92,7 @@ export function fakeClient({
     buffered: 0,
     signal: new AbortController().signal,
     onGone: () => {},
+    onAdmitted: (handler: () => void) => handler(),
     codec: plain,
     sent: [] as Payload[],
     broadcasts: [] as FakeClient['broadcasts'],

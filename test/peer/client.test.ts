@@ -873,6 +873,60 @@ describe('disconnect', () => {
   })
 })
 
+describe('onAdmitted', () => {
+  it('calls each handler once, when the client is open and all filters have admitted it', async t => {
+    const calls: string[] = []
+    const guard: FilterModule = {
+      stage: 'guard',
+      connect: client => client.hold(),
+      message: (_, client) => client.admit(),
+    }
+    const late: FilterModule = {
+      connect: client => client.onAdmitted(() => calls.push('connect')),
+      open(client) {
+        client.onAdmitted(() => calls.push('open'))
+        client.hold()
+      },
+      message(_, client) {
+        calls.push('message')
+        client.admit()
+        client.onAdmitted(() => calls.push('at once'))
+      },
+    }
+    const server = await serve(t, [guard, late])
+    const { say } = await server.connect()
+    assert.deepEqual(calls, [])
+    await say('x')
+    assert.deepEqual(calls, ['message', 'connect', 'open', 'at once'])
+  })
+
+  it('in connect of a client that is not held waits for the opening, and an error is contained', async t => {
+    const calls: string[] = []
+    const fail: FilterModule = {
+      connect: client =>
+        client.onAdmitted(() => {
+          throw new Error('oops')
+        }),
+      open: () => void calls.push('open'),
+    }
+    const server = await serve(t, [fail, { connect: client => client.onAdmitted(() => calls.push('admitted')) }])
+    await server.connect()
+    assert.deepEqual(calls, ['open', 'admitted'])
+    assert.deepEqual(errorsOf(server), ['oops'])
+  })
+
+  it('does not call a handler of a client that is closed in open', async t => {
+    const calls: string[] = []
+    const close: FilterModule = {
+      connect: client => client.onAdmitted(() => calls.push('admitted')),
+      open: client => client.disconnect(),
+    }
+    const server = await serve(t, [close])
+    await server.connect()
+    assert.deepEqual(calls, [])
+  })
+})
+
 describe('onGone', () => {
   it('calls each handler once when the client has gone, also behind one that throws, and at once afterwards', async t => {
     const server = await serve(t, [nothing])
