@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
-import { basename, resolve } from 'node:path'
+import { basename, delimiter, resolve } from 'node:path'
 import { kill, env as ownEnvironment } from 'node:process'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf } from '../contract/errors.ts'
@@ -11,7 +11,7 @@ import { visible } from './visible.ts'
 
 /** Bytes of a line of standard error; longer lines are not logged. */
 const MAX_LOG_LINE = 8192
-/** Milliseconds between SIGTERM and SIGKILL. */
+/** Milliseconds between signals that end a program. */
 const KILL_AFTER = 2000
 /** Milliseconds that processes which a program leaves behind may keep its output open. */
 const CLOSE_AFTER = 1000
@@ -63,7 +63,9 @@ export interface ProgramOptions {
   readonly base: string
   /** Gets the lines of standard error; one log for all processes of a filter. */
   readonly log: RateLimitedLog
-  /** Variables in addition to those of the server. The server's own, which begin with `FWS_`, are left out. */
+  /** Names of the server's variables that it gets. Default: all but those that begin with `FWS_`, which may be secrets. */
+  readonly inherits?: readonly string[]
+  /** Further variables. */
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -86,10 +88,11 @@ export class Program {
   #hasEnded = false
 
   /** @throws (rejects) Error `ERR_OPTION`: it cannot be started; the message names the program, but no argument. */
-  static async start({ words, base, log, env = {} }: ProgramOptions): Promise<Program> {
+  static async start({ words, base, log, inherits, env = {} }: ProgramOptions): Promise<Program> {
     const [asked = '', ...args] = words
     const file = asked.includes('/') ? resolve(base, asked) : asked
-    const inherited = Object.entries(ownEnvironment).filter(([name]) => !OWN_VARIABLE.test(name))
+    const passes = (name: string) => inherits?.includes(name) ?? !OWN_VARIABLE.test(name)
+    const inherited = Object.entries(ownEnvironment).filter(([name]) => passes(name))
     try {
       const child = spawn(file, args, {
         cwd: base,
@@ -105,6 +108,16 @@ export class Program {
     }
   }
 
+  /** @throws Error `ERR_OPTION`: the program cannot be started, as far as the file system says. */
+  static check({ words: [asked = ''], base }: Pick<ProgramOptions, 'words' | 'base'>): void {
+    const folders = asked.includes('/') ? [base] : (ownEnvironment.PATH ?? '').split(delimiter)
+    const files = folders.map(folder => resolve(base, folder, asked))
+    if (files.some(isExecutable) && isFolder(base)) return
+    const file = asked.includes('/') ? files[0]! : asked
+    const code = exists(file) ? 'EACCES' : 'ENOENT'
+    throw optionError(`cannot start ${asked}: ${problemOf({ code }, file, base)}`)
+  }
+
   private constructor(child: ChildProcess, name: string, log: RateLimitedLog) {
     const { stdin, stdout, stderr } = child
     this.#pid = child.pid!
@@ -115,10 +128,16 @@ export class Program {
     this.ended = new Promise(resolve => {
       let closeTimer: NodeJS.Timeout | undefined
       child.once('exit', () => {
-        closeTimer = setTimeout(() => {
+        const close = () => {
           this.kill()
           for (const stream of [stdout, stderr]) stream!.destroy()
-        }, CLOSE_AFTER)
+        }
+        // What it has written is still read by a reader that is slow.
+        const closeUnlessPaused = () => {
+          if (stdout!.isPaused()) closeTimer = setTimeout(closeUnlessPaused, CLOSE_AFTER)
+          else close()
+        }
+        closeTimer = setTimeout(closeUnlessPaused, CLOSE_AFTER)
       })
       child.once('close', (code, signal) => {
         clearTimeout(closeTimer)
@@ -139,15 +158,14 @@ export class Program {
   }
 
   /**
-   * Closes its standard input, sends SIGTERM to its process group after `graceMs` milliseconds, and SIGKILL 2 seconds later. Settles when
-   * it has ended. The caller MUST read its output until then.
+   * Closes its standard input, sends signals to its process group: the first after `graceMs` milliseconds, each further one and then SIGKILL
+   * 2 seconds later. Settles when it has ended. The caller MUST read its output until then.
    */
-  async stop(graceMs: number): Promise<void> {
+  async stop(graceMs: number, signals: readonly NodeJS.Signals[] = ['SIGTERM']): Promise<void> {
     this.stdin.end()
-    const timers = [
-      setTimeout(() => this.#signal('SIGTERM'), graceMs),
-      setTimeout(() => this.kill(), graceMs + KILL_AFTER),
-    ]
+    const timers = [...signals, 'SIGKILL' as const].map((signal, i) =>
+      setTimeout(() => this.#signal(signal), graceMs + i * KILL_AFTER),
+    )
     await this.ended
     for (const timer of timers) clearTimeout(timer)
   }
@@ -189,6 +207,15 @@ function problemOf(error: unknown, file: string, base: string): string {
   if (code === 'EACCES' && isFolder(file)) return `${file} is a folder`
   if (code === 'EACCES') return `${file} is not executable; use chmod +x`
   return code ?? messageOf(error)
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return !isFolder(file)
+  } catch {
+    return false
+  }
 }
 
 function isFolder(path: string): boolean {

@@ -83,6 +83,46 @@ describe('Program', () => {
     assert.equal(output(), `a b ${base} 1 .\n`)
   })
 
+  it('gets only the named variables of the server', async t => {
+    process.env.FWS_EXAMPLE = 'given'
+    t.after(() => {
+      delete process.env.FWS_EXAMPLE
+    })
+    const { log } = collectedLog()
+    const inherits = ['FWS_EXAMPLE', 'PATH']
+    const program = await Program.start({
+      words: ['env'],
+      base: '/',
+      log: new RateLimitedLog(log),
+      inherits,
+      env: { A: '1' },
+    })
+    const output = await new Response(program.stdout as never).text()
+    assert.deepEqual(output.split('\n').sort(), ['', 'A=1', 'FWS_EXAMPLE=given', `PATH=${process.env.PATH}`])
+  })
+
+  it('sends the given signals one after the other', async t => {
+    const script = 'trap "echo INT" INT; trap "echo TERM; exit 4" TERM; echo ready; while :; do sleep 0.1; done'
+    const { program, output, shows } = await start(t, ['sh', '-c', script])
+    await shows('ready')
+    await program.stop(0, ['SIGINT', 'SIGTERM'])
+    assert.deepEqual([await program.ended, output()], ['exited with code 4', 'ready\nINT\nTERM\n'])
+  })
+
+  it('is read to its end, however slow the reader is', async () => {
+    const { log } = collectedLog()
+    const words = ['sh', '-c', 'head -c 180000 /dev/zero']
+    const program = await Program.start({ words, base: '/', log: new RateLimitedLog(log) })
+    let bytes = 0
+    program.stdout.on('data', chunk => {
+      bytes += chunk.length
+      program.stdout.pause()
+      setTimeout(() => program.stdout.resume(), 400)
+    })
+    await program.ended
+    assert.equal(bytes, 180_000)
+  })
+
   it('reports how it ended', async t => {
     const { program } = await start(t, ['sh', '-c', 'exit 3'])
     assert.equal(await program.ended, 'exited with code 3')
@@ -101,8 +141,13 @@ describe('Program', () => {
       ['./plain', `cannot start ./plain: ${base}/plain is not executable; use chmod +x`],
       ['./lost', `cannot start ./lost: the interpreter in the first line of ${base}/lost does not exist`],
       ['./sub', `cannot start ./sub: ${base}/sub is a folder`],
-    ] as const)
+    ] as const) {
       await assert.rejects(start(t, [program, 'secret'], {}, base), { code: 'ERR_OPTION', message })
+      const check = () => Program.check({ words: [program, 'secret'], base })
+      // Only a start reads the first line of a file.
+      if (program === './lost') check()
+      else assert.throws(check, { code: 'ERR_OPTION', message })
+    }
     await assert.rejects(start(t, ['cat'], {}, '/no/folder'), {
       message: 'cannot start cat: the folder /no/folder does not exist',
     })
