@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { environmentOf } from '../../filters/exec-each/environment.ts'
@@ -244,6 +244,33 @@ describe('exec-each', () => {
     const { length } = peer.received
     await peer.get(length + 2)
     assert.equal(server.counters.errors, 0)
+  })
+
+  it('replaces output that is not UTF-8', async t => {
+    const { server } = await serving(t, `printf 'a\\377\\000b\\n'`)
+    const peer = await Peer.open(server.url)
+    assert.deepEqual(await peer.get(1), ['a\ufffd\0b'])
+  })
+
+  it('ends a program that floods a client that has left', async t => {
+    const { server, logged } = await serving(t, 'exec yes')
+    const peer = await Peer.open(server.url)
+    await peer.get(10)
+    peer.ws.terminate()
+    await until(() => logged.some(({ how }) => how === 'was ended by SIGINT'), 'its end')
+  })
+
+  it('closes a client whose program cannot be started, and logs no argument', async t => {
+    const { cwd } = await serving(t, 'echo ready')
+    const { log, logged } = collectedLog()
+    const server = await serve(t, { filters: [`exec-each:${join(cwd, 'program')} secret`], log })
+    rmSync(join(cwd, 'program'))
+    const peer = await Peer.open(server.url)
+    peer.send('x')
+    assert.deepEqual(await peer.end(), { code: 1011, reason: 'a filter failed' })
+    const { err } = logged.find(({ msg }) => msg === 'program has not started') as { err: Error }
+    assert.match(err.message, /^cannot start \S*\/program: \S*\/program does not exist/)
+    assert.doesNotMatch(JSON.stringify(logged), /secret/)
   })
 
   it('logs standard error', async t => {
