@@ -33,6 +33,8 @@ export class Lines implements Framing<string> {
   readonly #onSkip: () => void
   readonly #end: number
   #chunk: Buffer = Buffer.alloc(0)
+  /** Where the next line begins in it. */
+  #at = 0
   /** The beginning of a line that continues in the next chunk. */
   #parts: Buffer[] = []
   #length = 0
@@ -46,18 +48,19 @@ export class Lines implements Framing<string> {
 
   add(chunk: Buffer): void {
     this.#chunk = chunk
+    this.#at = 0
   }
 
   next(): string | undefined {
     for (;;) {
-      const end = this.#chunk.indexOf(this.#end)
-      if (end === -1) {
-        this.#keep(this.#chunk)
-        this.#chunk = this.#chunk.subarray(this.#chunk.length)
-        return undefined
-      }
-      this.#keep(this.#chunk.subarray(0, end))
-      this.#chunk = this.#chunk.subarray(end + 1)
+      const start = this.#at
+      const end = this.#chunk.indexOf(this.#end, start)
+      this.#at = end === -1 ? this.#chunk.length : end + 1
+      // Most lines are whole in the chunk, and are not copied.
+      if (end !== -1 && !this.hasRest && end - start <= this.#max)
+        return this.#chunk.toString('utf8', start, this.#withoutReturn(this.#chunk, end, start))
+      this.#keep(this.#chunk.subarray(start, end === -1 ? this.#at : end))
+      if (end === -1) return undefined
       const line = this.last()
       if (line !== undefined) return line
     }
@@ -65,13 +68,18 @@ export class Lines implements Framing<string> {
 
   last(): string | undefined {
     const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
-    const end = this.#end !== 0 && line.at(-1) === RETURN ? line.length - 1 : line.length
+    const end = this.#withoutReturn(line, line.length, 0)
     const isTooLong = this.#isSkipping || end > this.#max
     this.#parts = []
     this.#length = 0
     this.#isSkipping = false
     if (isTooLong) this.#onSkip()
     return isTooLong ? undefined : line.toString('utf8', 0, end)
+  }
+
+  /** The end of a line, before the CR of CR LF. */
+  #withoutReturn(bytes: Buffer, end: number, start: number): number {
+    return this.#end !== 0 && end > start && bytes[end - 1] === RETURN ? end - 1 : end
   }
 
   get hasRest(): boolean {
