@@ -10,6 +10,9 @@ import { frame, OfflineClient } from './offline-client.ts'
 const GONE = Symbol('gone')
 const KINDS: readonly unknown[] = ['websocket', 'stream', 'request'] satisfies Handshake['kind'][]
 const TRY_LATER = 503
+/** Turns of the event loop without output after which work that handlers have left behind is taken as done, and all turns of a line. */
+const QUIET_TURNS = 3
+const MAX_TURNS = 100
 
 /** Plays events on the chains of a server without a listener, one after the other. */
 export class Player {
@@ -18,6 +21,11 @@ export class Player {
   readonly #headless: Headless
   readonly #maxPayload: number
   readonly #emit: (line: string) => void
+  /** Output of the event that is played. */
+  #output: { readonly order: number; readonly line: string }[] = []
+  #isPlaying = false
+  /** By name, the number of clients that have appeared before. */
+  readonly #orders = new Map<string, number>()
   /** Clients by the name that the input gives them, in order of appearance. */
   readonly #clients = new Map<string, OfflineClient | typeof GONE>()
   /** Clients that the server has closed, until their disconnect chains have ended. */
@@ -35,12 +43,35 @@ export class Player {
   }
 
   /**
+   * Prints a line, with those of the same event in the order in which the clients have appeared: their order is not certain otherwise.
+   *
+   * @param name - of a client. Default: the line comes first.
+   */
+  print(line: string, name?: string): void {
+    if (this.#isPlaying) this.#output.push({ order: this.#orders.get(name ?? '') ?? -1, line })
+    else this.#emit(line)
+  }
+
+  /**
    * Plays an event, unless its payload is not recorded, until all handlers have finished and all that they have sent is delivered.
    *
    * @returns a promise unless that is at once.
    * @throws (also rejects) SyntaxError: the event cannot be played.
    */
   play(event: RecordedEvent): Promise<void> | undefined {
+    this.#isPlaying = true
+    let played: Promise<void> | undefined
+    try {
+      played = this.#begin(event)
+    } catch (error) {
+      this.#end()
+      throw error
+    }
+    if (played === undefined) this.#end()
+    return played?.finally(() => this.#end())
+  }
+
+  #begin(event: RecordedEvent): Promise<void> | undefined {
     if (event.redacted === true) return undefined
     switch (event.event) {
       case 'message': {
@@ -66,7 +97,16 @@ export class Player {
 
   /** Disconnects all clients with 1000, in order of appearance. */
   async end(): Promise<void> {
-    for (const client of this.#clients.keys()) await this.#disconnect({ event: 'disconnect', client })
+    for (const client of this.#clients.keys()) await this.play({ event: 'disconnect', client })
+  }
+
+  #end(): void {
+    this.#isPlaying = false
+    const output = this.#output
+    if (output.length === 0) return
+    this.#output = []
+    if (output.length > 1) output.sort((one, other) => one.order - other.order)
+    for (const { line } of output) this.#emit(line)
   }
 
   #message(found: OfflineClient | typeof GONE, { payload = '', at }: RecordedEvent): Promise<void> | undefined {
@@ -111,18 +151,19 @@ export class Player {
   async #arrive(event: RecordedEvent): Promise<OfflineClient | typeof GONE> {
     const { client: id = '', remote = '127.0.0.1', kind = 'websocket', identity } = event
     const { hub } = this.#headless
+    if (!this.#orders.has(id)) this.#orders.set(id, this.#orders.size)
     if (!KINDS.includes(kind)) throw new SyntaxError(`"kind" is one of ${KINDS.join(', ')}, received ${kind}`)
     const arrived = hub.isFull
       ? { refused: { status: TRY_LATER } }
       : await this.#headless.arrive({ id, remote, handshake: handshakeOf(kind as Handshake['kind'], event), frame })
     if ('refused' in arrived) {
-      this.#emit(`${JSON.stringify({ client: id, refused: arrived.refused.status })}\n`)
+      this.print(`${JSON.stringify({ client: id, refused: arrived.refused.status })}\n`, id)
       this.#clients.set(id, GONE)
       return GONE
     }
     const { client } = arrived
     if (identity !== undefined) client.identity ??= identity
-    const found = new OfflineClient(client, this.#emit, this.#onClose)
+    const found = new OfflineClient(client, line => this.print(line, id), this.#onClose)
     this.#clients.set(id, found)
     return found
   }
@@ -165,8 +206,11 @@ export class Player {
 
   /** Delivers what was sent, at once if no handler of the client waits. */
   #finish(client?: ServerClient): Promise<void> | undefined {
-    if (client?.isIdle === false || this.#headless.settled() !== undefined) return this.#settle(client)
-    this.#headless.hub.fanout.flush()
+    const { hub } = this.#headless
+    // What happens to a kept topic goes on behind the handler.
+    if (client?.isIdle === false || hub.kept !== undefined || this.#headless.settled() !== undefined)
+      return this.#settle(client)
+    hub.fanout.flush()
     return this.#leaving.length === 0 ? undefined : this.#settle(client)
   }
 
@@ -174,7 +218,13 @@ export class Player {
     const { hub } = this.#headless
     if (client?.isIdle === false) await new Promise<void>(resolve => client.whenIdle(resolve))
     for (const leaving of this.#leaving.splice(0)) while (hub.isLeaving(leaving)) await new Promise(setImmediate)
-    await this.#headless.settled()
-    hub.fanout.flush()
+    let quiet = 0
+    for (let turn = 0; quiet < QUIET_TURNS && turn < MAX_TURNS; turn++) {
+      const before = this.#output.length
+      await new Promise(setImmediate)
+      await this.#headless.settled()
+      hub.fanout.flush()
+      quiet = this.#output.length === before ? quiet + 1 : 0
+    }
   }
 }

@@ -64,16 +64,20 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   }
   const log = await createLogger(loggingOf(plan!), stderr, !env.NO_COLOR && env.TERM !== 'dumb')
   for (const warning of plan!.warnings) log.warn(warning)
-  const headless = await Headless.start(plan!, { log, stdout: filterOutput(emit) }, signal)
-  const player = new Player(headless, emit)
-  if (chosen.trace) headless.hub.observe(call => emit(traceOf(call)))
+  let player: Player | undefined
+  // A filter may write while it starts.
+  const stdoutOfFilters = filterOutput(line => (player === undefined ? emit(line) : player.print(line)))
+  const headless = await Headless.start(plan!, { log, stdout: stdoutOfFilters }, signal)
+  const playing = new Player(headless, emit)
+  player = playing
+  if (chosen.trace) headless.hub.observe(call => playing.print(traceOf(call), call.client))
   const maxPayload = headless.assembly.options['max-payload']
   const isJson = chosen.input === 'json'
   const problems = new Problems(stderr)
   const read = isJson ? eventIn : (payload: string): RecordedEvent => ({ event: 'message', client: CLIENT, payload })
   const play = (line: string): Promise<void> | undefined => {
     const event = read(line)
-    const played = event === undefined ? undefined : player.play(event)
+    const played = event === undefined ? undefined : playing.play(event)
     return played === undefined && room === undefined ? undefined : finish(played)
   }
   const finish = async (played: Promise<void> | undefined) => {
@@ -90,15 +94,15 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
       output: writer,
       signal,
     })
-    await player.end()
+    await playing.end()
   } finally {
     await headless.stop()
   }
   await writer.flush()
   expectation?.end()
   if (writer.isGone) return 0
-  if (player.ignored > 0)
-    log.warn({ lines: player.ignored }, 'messages of clients that the server had closed or refused are ignored')
+  if (playing.ignored > 0)
+    log.warn({ lines: playing.ignored }, 'messages of clients that the server had closed or refused are ignored')
   problems.end()
   if (expectation?.difference !== undefined) stderr.write(`fws-server: ${expectation.difference}\n`)
   return headless.hub.counters.errors > 0 || problems.total > 0 || expectation?.difference !== undefined ? 1 : 0

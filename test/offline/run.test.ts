@@ -54,14 +54,14 @@ describe('fws-server run', () => {
       ],
     ],
     [
-      'finishes a line before the next one is read',
+      'finishes a line before the next one is read, and prints what clients get in the order in which they have appeared',
       ['-f', './room.js'],
       lines({ client: 'a', event: 'open' }, { client: 'a', data: '1' }, { client: 'b', data: '2' }),
       [
         '{"client":"a","data":"open a / -"}',
         '{"client":"a","data":"1"}',
-        '{"client":"b","data":"open b / -"}',
         '{"client":"a","data":"2"}',
+        '{"client":"b","data":"open b / -"}',
         '{"client":"b","data":"2"}',
         '{"client":"b","data":"a left 1000 "}',
       ],
