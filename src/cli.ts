@@ -3,7 +3,7 @@ import { helpText, readArgv } from './config/argv.ts'
 import type { commandOptions } from './config/options.ts'
 import { FwsError, isUsageError, messageOf } from './contract/errors.ts'
 import { assemble } from './lifecycle/assembly.ts'
-import { type ExitCode, isCommand, runCommand } from './lifecycle/command.ts'
+import { describeCommands, type ExitCode, isCommand, runCommand } from './lifecycle/command.ts'
 import { explain } from './lifecycle/explain.ts'
 import { addStops } from './lifecycle/filter-setup.ts'
 import { createLogger } from './lifecycle/log.ts'
@@ -72,7 +72,7 @@ async function run(terminal: Terminal): Promise<RunningServer | ExitCode> {
       const { exports } = await loader.load(FILTER, name, base)
       return { name, description: String(exports.describe ?? '') }
     })
-    stdout.write(`${await helpText(claims, await Promise.all(described), width)}\n`)
+    stdout.write(`${await helpText(claims, await describeCommands(), await Promise.all(described), width)}\n`)
     for (const problem of problems) stderr.write(`fws-server: options are missing above: ${problem}\n`)
     return 0
   }

@@ -11,6 +11,8 @@ import { readSample, topUrl } from './top/port.ts'
 import { type Rates, ratesOf } from './top/rates.ts'
 import { Screen } from './top/screen.ts'
 
+export const describe = 'Show what a running server does'
+
 export const usage = `fws-server top [URL] [--interval SECONDS] [--once]
 
 Shows what a server with -f health does: clients, messages, calls and time of each filter, slow clients, storage. q ends it.

@@ -9,6 +9,8 @@ import { Refused } from './refusal.ts'
 import { readRequired } from './required.ts'
 import { verifierOf } from './verify.ts'
 
+export const describe = 'Sign a token for development, or check one'
+
 export const usage = `fws-server token [--sub NAME] [--expires SECONDS] [--claim NAME=VALUE...]
 fws-server token --check TOKEN
 

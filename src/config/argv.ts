@@ -90,27 +90,38 @@ export function refuseWrong(
   )
 }
 
-/** The help text: options grouped by owner, and the built-in filters with their descriptions. */
+/** A name with its description, in the help. */
+interface Described {
+  readonly name: string
+  readonly description: string
+}
+
+/** The help text: options grouped by owner, the commands and the built-in filters. */
 export function helpText(
   claims: ReadonlyMap<string, Claim>,
-  builtins: readonly { readonly name: string; readonly description: string }[],
+  commands: readonly Described[],
+  builtins: readonly Described[],
   width: number,
 ): Promise<string> {
   const help = helpOn(
-    'fws-server -f FILTER... [options]\n\nA WebSocket server composed of filters, as a shell composes a pipeline.',
+    'fws-server -f FILTER... [options]\nfws-server COMMAND [options]\n\nA WebSocket server composed of filters, as a shell composes a pipeline.',
     claims,
     width,
   )
-  const longest = Math.max(...builtins.map(({ name }) => name.length))
-  const filters = builtins.map(({ name, description }) => `  ${name.padEnd(longest)}  ${description}`)
   help
     .example('fws-server', 'broadcast and print messages on 127.0.0.1:9000')
     .example('fws-server -f log ./my-filter.ts broadcast', 'a chain of three filters')
     .example('fws-server -f rate-limit broadcast --help', 'help with the options of these filters')
+    .example('fws-server send ws://127.0.0.1:9000', 'send each line of standard input')
     .epilogue(
-      `Built-in filters:\n${filters.join('\n')}\n\nOptions can also be set as FWS_NAME in the environment or as "name" in the config file.\n\nfws-server token signs and checks tokens for filter jwt: fws-server token --help.`,
+      `Commands, each with --help:\n${listOf(commands)}\n\nBuilt-in filters:\n${listOf(builtins)}\n\nOptions can also be set as FWS_NAME in the environment or as "name" in the config file.`,
     )
   return Promise.resolve(help.getHelp())
+}
+
+function listOf(described: readonly Described[]): string {
+  const longest = Math.max(...described.map(({ name }) => name.length))
+  return described.map(({ name, description }) => `  ${name.padEnd(longest)}  ${description}`).join('\n')
 }
 
 /** The help text of a subcommand. */

@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import { commandHelp, readArgv, refuseWrong } from '../config/argv.ts'
 import type { Config } from '../config/config-file.ts'
 import { type Env, readEnvironment } from '../config/environment.ts'
+import { suggest } from '../config/nearest.ts'
 import { coreOptions } from '../config/options.ts'
 import { type Claim, COMMAND_LINE, claim, type Layer, resolveSettings } from '../config/settings.ts'
 import type { Awaitable } from '../contract/deadline.ts'
@@ -16,10 +17,10 @@ import { chosenConfig, claimsForHelp, coreClaims, makePlan, type Plan, valuesOf 
 
 /** Commands that start no server, each with the module that it is, in the folder of the filter or library that it belongs to. */
 const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ['listen', 'client/commands/listen'],
   ['replay', 'src/offline/replay'],
   ['run', 'src/offline/run'],
   ['send', 'client/commands/send'],
-  ['listen', 'client/commands/listen'],
   ['token', 'filters/jwt/token'],
   ['top', 'filters/health/top'],
 ])
@@ -54,6 +55,8 @@ export interface CommandInput<O extends OptionSpecs = OptionSpecs> {
 
 /** A command is a module in the folder of its owner: `filters/jwt/token.ts`. */
 export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
+  /** One line for the overview in `fws-server --help`. */
+  readonly describe: string
   /** Shown by `--help`. */
   readonly usage: string
   /** Options of the command line only, except secrets, which also come from the environment. */
@@ -67,8 +70,18 @@ export interface CommandModule<O extends OptionSpecs = OptionSpecs> {
   run(input: CommandInput): Awaitable<string | ExitCode>
 }
 
+/** Whether the first word of a command line is a command. @throws FwsError `ERR_OPTION`: it resembles one. */
 export function isCommand(word: string): boolean {
-  return COMMANDS.has(word)
+  if (COMMANDS.has(word)) return true
+  const hint = word.startsWith('-') ? '' : suggest(word, COMMANDS.keys())
+  if (hint !== '') throw new FwsError('ERR_OPTION', `unknown command "${word}"${hint}`)
+  return false
+}
+
+/** All commands with their descriptions, for `--help`. */
+export function describeCommands(): Promise<{ readonly name: string; readonly description: string }[]> {
+  const described = [...COMMANDS].map(async ([name, path]) => ({ name, description: (await load(path)).describe }))
+  return Promise.all(described)
 }
 
 /** Runs a command, with the options that its filter would have if it belongs to one; returns the exit code. */
@@ -82,7 +95,7 @@ export async function runCommand(name: string, sources: CommandSources, loader: 
 async function outcomeOf(name: string, sources: CommandSources, loader: Loader): Promise<string | ExitCode> {
   const { argv, env, base, width, streams } = sources
   const path = COMMANDS.get(name)!
-  const command: CommandModule = await import(new URL(`${path}${EXTENSION}`, ROOT).href)
+  const command = await load(path)
   if (command.runsChains === true) return outcomeOfChains(command, sources, loader)
   const [, owner] = /^filters\/([^/]+)/.exec(path) ?? []
   const filter = owner === undefined ? undefined : await loader.load(FILTER, owner, base)
@@ -145,6 +158,10 @@ export interface CommandSources {
   /** Columns of the help. */
   readonly width: number
   readonly streams: CommandStreams
+}
+
+function load(path: string): Promise<CommandModule> {
+  return import(new URL(`${path}${EXTENSION}`, ROOT).href)
 }
 
 /** Options of the filter in a config file: at its place in the chain, and at the top level. */

@@ -9,6 +9,8 @@ import { feed } from './feed.ts'
 import { Problems } from './problems.ts'
 import { Replayer } from './replayer.ts'
 
+export const describe = 'Play the clients of a recording against a server'
+
 export const usage = `fws-server replay FILE --to URL [options]
 
 Plays the clients of a recording against a server, with their times, and prints what each gets. FILE - is standard input.

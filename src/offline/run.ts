@@ -16,6 +16,8 @@ import { Headless } from './headless.ts'
 import { Player } from './player.ts'
 import { Problems } from './problems.ts'
 
+export const describe = 'Run the chains without a socket, on events as lines'
+
 export const usage = `fws-server run -f FILTER... [options] < EVENTS
 
 Runs the chains without a socket: reads events, one JSON object a line, and prints what each client gets.

@@ -117,6 +117,23 @@ describe('--help works', { concurrency: 3 }, () => {
     })
   }
 
+  it('with all commands', async t => {
+    const { stdout } = await inside(['--help'], folder(t))
+    const [, list] = /^Commands, each with --help:\n((?: {2}.*\n)+)/m.exec(stdout)!
+    const commands = list!.trimEnd().split('\n')
+    assert.ok(commands.includes('  listen  Write each message of a server as a line'), list)
+    for (const line of commands) {
+      const [, name] = /^ {2}(\w+) +[A-Z].*[^.]$/.exec(line)!
+      const { code, stdout, stderr } = await inside([name!, '--help'], folder(t))
+      assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+      assert.ok(stdout.startsWith(`fws-server ${name} `), stdout)
+    }
+    assert.equal(
+      await refusalInside(['lisen', 'ws://127.0.0.1:9000'], folder(t)),
+      'unknown command "lisen"; did you mean "listen"?',
+    )
+  })
+
   it('with the options of the other filters', async t => {
     const { stdout } = await inside(['-f', 'jwtt', 'rate-limit', 'log', '--help'], folder(t))
     assert.deepEqual(stdout.match(/^(Filter|Storage) .*:$/gm), ['Storage memory:', 'Filter rate-limit:', 'Filter log:'])
