@@ -6,7 +6,7 @@ const MAX_TRACES = 4
 /** Unsent bytes of a reader that is too slow. */
 const MAX_UNSENT = 1_048_576
 /** Characters of a message in which secrets are searched, and that are shown. */
-const MAX_SEARCHED = 65_536
+const MAX_SEARCHED = 16_384
 const MAX_SHOWN = 1000
 /** Milliseconds between looks for the client, and for a reader to take the last lines. */
 const [CHECK_MS, CLOSE_MS] = [1000, 5000]
@@ -23,6 +23,8 @@ export class Traces {
   readonly #server: Server
   readonly #redact: ((text: string) => string) | undefined
   #running = 0
+  /** The last text without its secrets: most handlers pass a message unchanged to the next one. */
+  #last = { payload: '', data: '' }
 
   /** @param redact - hides secrets; `undefined`: payloads are not shown. */
   constructor(server: Server, redact: ((text: string) => string) | undefined) {
@@ -32,8 +34,8 @@ export class Traces {
 
   /** Begins a trace, or returns why not. */
   begin(asked: URLSearchParams, res: ServerResponse): Refusal | undefined {
-    const unknown = [...asked.keys()].find(name => !PARAMETERS.includes(name))
-    if (unknown !== undefined) return [400, `unknown parameter; /trace takes ${PARAMETERS.join(', ')}`]
+    if ([...asked.keys()].some(name => !PARAMETERS.includes(name)))
+      return [400, `unknown parameter; /trace takes ${PARAMETERS.join(', ')}`]
     const [seconds, lines] = [numberIn(asked, 'seconds', 60, 600), numberIn(asked, 'lines', 1000, 10_000)]
     if (seconds === undefined) return [400, 'seconds is a whole number from 1 to 600']
     if (lines === undefined) return [400, 'lines is a whole number from 1 to 10000']
@@ -99,7 +101,8 @@ export class Traces {
   #shown(payload: Payload): object {
     const bytes = Buffer.byteLength(payload)
     if (this.#redact === undefined || typeof payload !== 'string' || payload.length > MAX_SEARCHED) return { bytes }
-    return { bytes, data: this.#redact(payload).slice(0, MAX_SHOWN) }
+    if (payload !== this.#last.payload) this.#last = { payload, data: this.#redact(payload).slice(0, MAX_SHOWN) }
+    return { bytes, data: this.#last.data }
   }
 }
 

@@ -104,7 +104,7 @@ describe('/trace', () => {
     ['a field of --health-redact', '{"IBAN":"DE1"}', '{"IBAN":"[redacted]"}'],
     ['a token at the cut', `${'x'.repeat(995)} token=secret`, `${'x'.repeat(995)} toke`],
     ['the start of a long text', 'x'.repeat(3000), 'x'.repeat(1000)],
-    ['nothing of a very long text', 'x'.repeat(65_537), undefined],
+    ['nothing of a very long text', 'x'.repeat(16_385), undefined],
     ['nothing of bytes', Buffer.from('secret'), undefined],
     ['a control character as a code', 'a\x1b[2J\x9b', 'a\x1b[2J\x9b'],
   ]
@@ -224,6 +224,19 @@ describe('/trace', () => {
     })
     await once(reader.resume(), 'close')
     assert.match(output, /\{"end":"slow reader","lines":\d+\}/)
+  })
+
+  it('ends when its reader breaks the connection while messages come', async t => {
+    const { server, health } = await withHealth(t)
+    const ann = await Peer.open(server.url)
+    const { res, end } = await trace(t, health, '?lines=10000')
+    res.once('data', () => end())
+    for (let i = 0; i < 5000; i++) ann.send('hello')
+    await ann.get(5000)
+    assert.deepEqual(
+      [server.counters.errors, server.handlers.find(({ chain }) => chain === 'message')!.calls],
+      [0, 5000],
+    )
   })
 
   it('costs nothing after its reader has gone', async t => {
