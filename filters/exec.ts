@@ -17,7 +17,12 @@ export const options = {
     type: 'array',
     describe: `Events that the program gets: ${EVENTS.join(', ')}. Default: those that it names, else message`,
   },
-  'exec-timeout': { type: 'number', min: 0.001, describe: 'Seconds for each answer. Default: --filter-timeout' },
+  'exec-timeout': {
+    type: 'number',
+    min: 0.001,
+    max: 2_147_483,
+    describe: 'Seconds for each answer. Default: --filter-timeout',
+  },
   'exec-down': {
     type: 'string',
     choices: ['fail', 'hold', 'pass'],
@@ -61,10 +66,7 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
     isGuard,
     maxLine: limits['max-payload'] * LINE_FACTOR + LINE_MARGIN,
     events: eventsIn(chosen['exec-events']),
-    begun: () =>
-      questions.begun(
-        program.events.has('open') ? [...present].map(client => lineOf('open', openBody(client), undefined, true)) : [],
-      ),
+    begun: () => questions.begun(program.events.has('open') ? openLines(present) : []),
     ended: why => questions.ended(why),
     drained() {
       commands.drained()
@@ -111,7 +113,7 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
       try {
         return (await questions.ask('connect', client, connectBody(client, headerNames))) as Drop | void
       } catch (error) {
-        if (error instanceof Down) return client.refuse(503)
+        if (error instanceof Down) return client.refuse(503, 'try again later', { 'Retry-After': '5' })
         throw error
       }
     },
@@ -129,6 +131,11 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
       program.events.has('consumer') ? questions.ask('consumer', undefined, consumerBody(channel, payload)) : undefined,
     stop: () => program.stop(timeouts.drain),
   }
+}
+
+/** The events of clients that were open before the program. */
+function* openLines(present: ReadonlySet<Client>): Generator<string> {
+  for (const client of [...present]) if (present.has(client)) yield lineOf('open', openBody(client), undefined, true)
 }
 
 /** @throws Error `ERR_OPTION`. */

@@ -32,8 +32,9 @@ interface Entry {
   readonly isQuestion: boolean
   /** In milliseconds since 1970. */
   readonly deadline: number
-  /** Whether it was written to a program. */
-  isSent: boolean
+  /** Whether it was written to this program, and whether to an earlier one. */
+  isOpen: boolean
+  isAgain: boolean
   isSettled: boolean
   settle(verdict?: Verdict): void
   fail(error: Error): void
@@ -76,7 +77,7 @@ export class Questions {
   /** Settles a question. Returns whether it is open. */
   answer(verdict: Line): boolean {
     const entry = this.#entries.get(verdict.id as number)
-    if (entry === undefined || !entry.isQuestion || !entry.isSent) return false
+    if (entry === undefined || !entry.isOpen) return false
     this.#remove(entry)
     try {
       entry.settle(carryOut(entry.event, entry.client, verdict))
@@ -89,6 +90,7 @@ export class Questions {
 
   /** Writes the events that wait, as far as there is room. */
   sendWaiting(): void {
+    if (this.#waiting.length === 0) return
     while (this.#next < this.#waiting.length && this.#isFree) {
       const entry = this.#waiting[this.#next++]!
       if (!entry.isSettled) this.#send(entry)
@@ -110,17 +112,21 @@ export class Questions {
   ended(why: string): void {
     this.#state = 'down'
     this.#why = why
-    const entries = [...this.#entries.values()]
+    this.#waiting = []
     this.#next = 0
-    this.#open = 0
-    this.#waiting = this.#host.down === 'hold' ? entries.filter(({ isQuestion }) => isQuestion) : []
-    for (const entry of entries) {
-      if (this.#host.down === 'hold' && entry.isQuestion) continue
+    for (const entry of this.#entries.values()) {
+      if (this.#host.down === 'hold' && entry.isQuestion) {
+        entry.isAgain ||= entry.isOpen
+        entry.isOpen = false
+        this.#waiting.push(entry)
+        continue
+      }
       this.#remove(entry)
-      // The next program gets the state in place of events.
+      // The next program gets the state in place of notices.
       if (this.#host.down === 'pass' || !entry.isQuestion) entry.settle()
       else entry.fail(new Down(why))
     }
+    this.#open = 0
   }
 
   get #isFree(): boolean {
@@ -135,7 +141,8 @@ export class Questions {
     return new Promise((settle, fail) => {
       const deadline = Date.now() + this.#host.timeout
       const id = ++this.#lastId
-      const entry = { id, event, client, body, isQuestion, deadline, isSent: false, isSettled: false, settle, fail }
+      const state = { isOpen: false, isAgain: false, isSettled: false }
+      const entry: Entry = { id, event, client, body, isQuestion, deadline, ...state, settle, fail }
       this.#entries.set(id, entry)
       if (this.#hasRoom) this.#send(entry)
       else this.#waiting.push(entry)
@@ -144,21 +151,21 @@ export class Questions {
   }
 
   #send(entry: Entry): void {
-    const { id, event, body, isQuestion, isSent } = entry
-    this.#host.write(lineOf(event, body, isQuestion ? id : undefined, isSent))
-    entry.isSent = true
+    const { id, event, body, isQuestion, isAgain } = entry
+    this.#host.write(lineOf(event, body, isQuestion ? id : undefined, isAgain))
     if (isQuestion) {
+      entry.isOpen = true
       this.#open++
-      return
+    } else {
+      this.#remove(entry)
+      entry.settle()
     }
-    this.#remove(entry)
-    entry.settle()
   }
 
   #remove(entry: Entry): void {
     this.#entries.delete(entry.id)
     entry.isSettled = true
-    if (entry.isQuestion && entry.isSent && this.#open > 0) this.#open--
+    if (entry.isOpen) this.#open--
   }
 
   #startTimer(ms: number): void {
@@ -174,7 +181,7 @@ export class Questions {
         break
       }
       this.#remove(entry)
-      const what = entry.isSent ? 'answer' : 'get'
+      const what = entry.isOpen ? 'answer' : 'get'
       entry.fail(new FwsError('ERR_TIMEOUT', `the program did not ${what} it within ${this.#host.timeout / 1000} s`))
     }
     this.#waiting = this.#waiting.slice(this.#next).filter(({ isSettled }) => !isSettled)

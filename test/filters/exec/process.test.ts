@@ -188,7 +188,7 @@ describe('a program that does not follow the protocol', () => {
       write({})
       if (data === 'half') process.stdout.write('{"id":' + id, () => process.exit(0))
     }`
-    const { server, peer, find } = await start(t, [execOf(t, code), { ...ONLY_MESSAGES }])
+    const { server, peer, find } = await start(t, [execOf(t, code), ONLY_MESSAGES])
     peer.send('a')
     peer.send('b')
     assert.deepEqual(await peer.get(2), ['first', 'first'])
@@ -206,13 +206,21 @@ describe('a program that does not follow the protocol', () => {
       const piece = 'x'.repeat(1_000_000)
       for (let i = 0; i < 100; i++) process.stdout.write(piece)
     }`
-    const { logs } = await start(t, [execOf(t, code), { ...ONLY_MESSAGES }]).then(async started => {
+    const { logs } = await start(t, [execOf(t, code), ONLY_MESSAGES]).then(async started => {
       started.peer.send('x')
       return started
     })
     await logs(/^the program wrote a line of more than 6295552 bytes; it is ended/)
     await logs(/^the program was ended by SIGKILL; it is started again/)
     assert.ok(process.memoryUsage().rss < 1_000_000_000)
+  })
+
+  it('is not ended for a message that JSON makes six times as long', async t => {
+    const code = `const handle = ({ id, data }) => id && write({ id, data })`
+    const { peer } = await start(t, [execOf(t, code), ONLY_MESSAGES], { maxBuffered: 64_000_000 })
+    const payload = '\u0001'.repeat(1_048_576)
+    peer.send(payload)
+    assert.ok((await peer.get(1))[0] === payload)
   })
 
   it('does not block the server when it reads nothing, and questions end at their deadline', async t => {
@@ -232,7 +240,7 @@ describe('a program that does not follow the protocol', () => {
       for (let i = 0; i < 5; i++) process.stdout.write(noise)
       write({ id })
     }`
-    const { server, peer, find } = await start(t, [execOf(t, code), { ...ONLY_MESSAGES }])
+    const { server, peer, find } = await start(t, [execOf(t, code), ONLY_MESSAGES])
     peer.send('x')
     assert.deepEqual(await peer.get(1), ['x'])
     assert.equal(server.counters.drops['malformed line'], 100_000)
@@ -247,7 +255,7 @@ describe('the stop of a program', () => {
       import { appendFileSync } from 'node:fs'
       const handle = ({ event }) => appendFileSync('${base}/seen', event + ' ')
       process.stdin.on('end', () => appendFileSync('${base}/seen', 'end'))`
-    const { server } = await start(t, [execOf(t, code), { ...ONLY_MESSAGES }])
+    const { server } = await start(t, [execOf(t, code), ONLY_MESSAGES])
     await server.close()
     assert.equal(readFileSync(join(base, 'seen'), 'utf8'), 'hello stop end')
   })
@@ -255,7 +263,7 @@ describe('the stop of a program', () => {
   it('ends a program that stays by SIGTERM after --drain, and its children', async t => {
     const base = folder(t)
     const script = `trap 'echo term > ${base}/seen; exit' TERM; sleep 60 & echo $! > ${base}/pid; while :; do wait; done`
-    const { server, peer } = await start(t, [`exec:sh -c "${script.replaceAll('"', '\\"')}"`, { ...ONLY_MESSAGES }], {
+    const { server, peer } = await start(t, [`exec:sh -c "${script.replaceAll('"', '\\"')}"`, ONLY_MESSAGES], {
       drain: 0.2,
     })
     await until(() => existsSync(join(base, 'pid')) && readFileSync(join(base, 'pid'), 'utf8').endsWith('\n'))
@@ -267,7 +275,7 @@ describe('the stop of a program', () => {
   })
 
   it('ends while the program waits for its restart', async t => {
-    const { server, logs } = await start(t, ['exec:sh -c "read x; exit 1"', { ...ONLY_MESSAGES }])
+    const { server, logs } = await start(t, ['exec:sh -c "read x; exit 1"', ONLY_MESSAGES])
     await logs(/started again in 0\.2 s/)
     await server.close()
   })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { after, describe, it } from 'node:test'
 import { type DownPolicy, Questions } from '../../../filters/exec/questions.ts'
 
 /** Questions to a program that has begun; `lines` are written to it. */
@@ -20,6 +20,10 @@ async function begin(down: DownPolicy = 'fail', timeout = 0) {
 const DOWN = { message: 'the program exited' }
 
 describe('Questions', () => {
+  // The deadlines do not keep the process alive.
+  const alive = setInterval(() => {}, 1000)
+  after(() => clearInterval(alive))
+
   it('writes 256 of them, and the next as soon as one is answered', async () => {
     const { questions, lines, ask } = await begin()
     const answers = Array.from({ length: 300 }, () => ask())
@@ -114,6 +118,16 @@ describe('Questions', () => {
     ])
     for (const { id } of lines.slice(2)) questions.answer({ id, data: `${id}` })
     assert.deepEqual(await Promise.all(answers), [undefined, '2', '3', '4'])
+  })
+
+  it('does not take an answer to a question that was written to an earlier program only', async () => {
+    const { host, questions, ask } = await begin('hold', 40)
+    const question = ask()
+    questions.ended('the program exited')
+    host.unwritten = 2_000_000
+    await questions.begun([])
+    assert.equal(questions.answer({ id: 1 }), false)
+    await assert.rejects(question, { message: 'the program did not get it within 0.04 s' })
   })
 
   it('counts open questions rightly over restarts', async () => {
