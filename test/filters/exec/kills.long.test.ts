@@ -66,3 +66,29 @@ describe('a program that is killed under load', () => {
       t.diagnostic(`${step().failed} failed, ${unmarked} unmarked of ${CLIENTS * MESSAGES}`)
     })
 })
+
+describe('a program that ignores the end of its input and SIGTERM', () => {
+  const STUBBORN = `exec:sh -c "trap '' TERM; echo $$ >&2; while :; do sleep 0.1; done"`
+
+  for (const [when, options] of [
+    ['is killed when the server stops', {}],
+    ['is killed when the start fails', { host: '192.0.2.1' }],
+  ] as const)
+    it(when, async t => {
+      const { log, logged } = collectedLog()
+      const filters = [[STUBBORN, { events: ['message'] }], 'echo'] as const
+      const work = serve(t, { log, drain: 0.2, filters: [...filters], ...options }).then(async server => {
+        await until(() => logged.some(({ pid }) => pid !== undefined))
+        await server.close()
+      })
+      if ('host' in options) await assert.rejects(work, { code: 'ERR_LISTEN' })
+      else await work
+      const pid = Number(logged.find(({ line }) => line !== undefined)?.line)
+      assert.ok(pid > 0)
+      assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+      assert.deepEqual(
+        logged.filter(({ msg }) => /stop of filter/.test(String(msg))),
+        [],
+      )
+    })
+})
