@@ -35,11 +35,11 @@ export const options = {
     choices: ['server', 'reader'],
     default: 'server',
     describe:
-      'Who writes --stdout-position: the server when the system has accepted the bytes, or the reader when it has handled them',
+      'Writer of --stdout-position: the server, when the system has accepted the bytes, or the reader, when it has handled them',
   },
 } as const satisfies OptionSpecs
 
-/** `fws-server -f broadcast stdout | reader`: nothing else is written there, and a slow reader makes the clients wait. */
+/** `fws-server -f broadcast stdout | reader`: standard output belongs to this filter, and a slow reader makes the clients wait. */
 export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof options>): SetUp => {
   const { 'stdout-framing': framing, 'stdout-topic': topic, 'stdout-position': path } = chosen
   const isTerminal = stdoutStream.isTTY === true

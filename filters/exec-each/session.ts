@@ -84,7 +84,7 @@ export class Session {
     })
     stdout.once('end', () => {
       const rest = lines.hasRest ? lines.last() : undefined
-      if (rest !== undefined) this.#client.send(rest)
+      if (rest !== undefined && !this.#isStopping) this.#client.send(rest)
     })
     void program.ended.then(() => this.#client.disconnect())
   }
