@@ -21,8 +21,9 @@ export class Player {
   readonly #headless: Headless
   readonly #maxPayload: number
   readonly #emit: (line: string) => void
-  /** Output of the event that is played. */
-  #output: { readonly order: number; readonly line: string }[] = []
+  /** Output of the event that is played, and the names of the clients that get it. */
+  readonly #output: string[] = []
+  readonly #names: (string | undefined)[] = []
   #isPlaying = false
   /** By name, the number of clients that have appeared before. */
   readonly #orders = new Map<string, number>()
@@ -48,8 +49,10 @@ export class Player {
    * @param name - of a client. Default: the line comes first.
    */
   print(line: string, name?: string): void {
-    if (this.#isPlaying) this.#output.push({ order: this.#orders.get(name ?? '') ?? -1, line })
-    else this.#emit(line)
+    if (this.#isPlaying) {
+      this.#output.push(line)
+      this.#names.push(name)
+    } else this.#emit(line)
   }
 
   /**
@@ -103,10 +106,14 @@ export class Player {
   #end(): void {
     this.#isPlaying = false
     const output = this.#output
-    if (output.length === 0) return
-    this.#output = []
-    if (output.length > 1) output.sort((one, other) => one.order - other.order)
-    for (const { line } of output) this.#emit(line)
+    if (output.length === 1) this.#emit(output[0]!)
+    else if (output.length > 1) {
+      const orders = this.#names.map(name => (name === undefined ? -1 : (this.#orders.get(name) ?? -1)))
+      const sorted = [...output.keys()].sort((one, other) => orders[one]! - orders[other]!)
+      for (const index of sorted) this.#emit(output[index]!)
+    }
+    output.length = 0
+    this.#names.length = 0
   }
 
   #message(found: OfflineClient | typeof GONE, { payload = '', at }: RecordedEvent): Promise<void> | undefined {

@@ -28,7 +28,8 @@ export const options = {
   token: {
     type: 'string',
     secret: true,
-    describe: 'Token of all clients: in the header Authorization, and where a token was redacted',
+    describe:
+      'Token of all clients, in Authorization and where one was redacted. Rather set FWS_TOKEN: other users of the machine see command lines',
   },
 } as const satisfies OptionSpecs
 

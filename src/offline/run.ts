@@ -142,8 +142,9 @@ function traceOf({ client, chain, filter, verdict, nanoseconds, after }: Handler
 function filterOutput(emit: (line: string) => void): Writable {
   return new Writable({
     decodeStrings: false,
-    write: (text: string, _, done) => {
-      emit(`${JSON.stringify({ stdout: text })}\n`)
+    write: (chunk: string | Buffer, _, done) => {
+      const text = chunk.toString()
+      if (text !== '') emit(`${JSON.stringify({ stdout: text })}\n`)
       done()
     },
   })

@@ -15,9 +15,9 @@ const SECRET = 'a-secret-of-32-characters-or-more'
 const lines = (...events: readonly object[]) => events.map(event => `${JSON.stringify(event)}\n`).join('')
 
 /** Plays a recording from standard input. */
-async function replay(to: string, recording: string, ...argv: readonly string[]) {
+async function replay(to: string, recording: string, argv: readonly string[] = [], env = {}) {
   const stdin = Readable.from(recording === '' ? [] : [Buffer.from(recording)])
-  const { code, stdout, stderr } = await inside(['replay', '-', '--to', to, ...argv], root, {}, false, stdin)
+  const { code, stdout, stderr } = await inside(['replay', '-', '--to', to, ...argv], root, env, false, stdin)
   const said = stderr.split('\n').slice(0, -1)
   const summary = said.pop()?.replace(/\d+\.\d s/, 'TIME')
   return { code, lines: stdout.split('\n').slice(0, -1), said, summary }
@@ -60,7 +60,7 @@ describe('fws-server replay', () => {
     await first.server.close()
 
     const second = await collecting(t)
-    const { code, lines: out, said, summary } = await replay(second.url, readFileSync(path, 'utf8'), '--speed', '0')
+    const { code, lines: out, said, summary } = await replay(second.url, readFileSync(path, 'utf8'), ['--speed', '0'])
     assert.deepEqual([code, out, said], [0, [], []])
     assert.equal(summary, 'fws-server: played 3 connections and 200 messages in TIME')
     await until(() => Object.values(second.seen()).flat().length === 206)
@@ -76,7 +76,7 @@ describe('fws-server replay', () => {
       { client: 'a', data: '3', at: 2000 },
     )
     const began = performance.now()
-    const { code } = await replay(url, recording, '--speed', '10')
+    const { code } = await replay(url, recording, ['--speed', '10'])
     assert.equal(code, 0)
     // The server may handle the first message of another connection later.
     assert.ok(Math.max(...times) - began >= 195, String(times))
@@ -122,7 +122,7 @@ describe('fws-server replay', () => {
       [without.code, without.summary],
       [1, 'fws-server: played 2 connections and 2 messages in TIME, 2 connections failed'],
     )
-    const { code, lines: out, said } = await replay(url, recording, '--token', token)
+    const { code, lines: out, said } = await replay(url, recording, [], { FWS_TOKEN: token })
     assert.deepEqual([code, said], [0, []])
     assert.match(out.join(), /^\{"client":"a","data":"\{\\"auth\\":\\"ok\\",\\"expires\\":\d+\}"\}$/)
     await until(() => Object.values(seen()).flat().length === 5)

@@ -147,6 +147,12 @@ describe('fws-server run', () => {
       '{"recording":1}\n\n{"client":"a","data":"x"}',
       ['{"client":"a","data":"x"}'],
     ],
+    [
+      'prints bytes that filters write to standard output',
+      ['-f', 'echo', 'stdout', '--input', 'lines'],
+      'x\n',
+      ['{"client":"-","data":"x"}', '{"stdout":"x\\n"}'],
+    ],
     ['has no output for no input', ['-f', 'echo'], '', []],
   ] as const)
     it(what, async t => {
