@@ -10,9 +10,6 @@ import type { Observers } from './observers.ts'
 /** Outcome of a chain in which a handler failed; the error has been reported. */
 export const FAILED: unique symbol = Symbol('failed')
 
-/** In place of the time of a call while there is no observer. */
-const UNOBSERVED = -1
-
 export type ChainName =
   | 'accept'
   | 'connect'
@@ -107,9 +104,9 @@ export class Chain<V> {
   readonly steps: readonly Step[]
   readonly #kind: ChainKind<V>
   readonly #host: ChainHost
-  readonly #observers: Observers
+  readonly #observers: Observers | undefined
 
-  constructor(kind: ChainKind<V>, steps: readonly Step[], host: ChainHost, observers: Observers) {
+  constructor(kind: ChainKind<V>, steps: readonly Step[], host: ChainHost, observers?: Observers) {
     this.#kind = kind
     this.steps = steps
     this.#host = host
@@ -141,13 +138,55 @@ export class Chain<V> {
    */
   run(value: V, a?: unknown, b?: unknown, after = -1): Outcome<V> | Promise<Outcome<V>> {
     if (this.steps.length === 0) return value
-    return this.#from(after < 0 ? 0 : this.steps.filter(({ order }) => order <= after).length, value, a, b)
+    const first = after < 0 ? 0 : this.steps.filter(({ order }) => order <= after).length
+    return this.#observers?.isOn ? this.#observed(first, value, a, b) : this.#from(first, value, a, b)
+  }
+
+  /** Each handler runs as a chain of its own, with its own counts: so runs without an observer measure nothing. */
+  #observed(i: number, value: V, a: unknown, b: unknown): Outcome<V> | Promise<Outcome<V>> {
+    const step = this.steps[i]
+    if (step === undefined) return this.#end(this.#kind.subject?.(value, a), value)
+    const one = { ...step, calls: 0, rewritten: 0, dropped: 0, failed: 0 }
+    const began = performance.now()
+    const outcome = new Chain({ ...this.#kind, endsOnError: true }, [one], this.#host).run(value, a, b)
+    step.calls += one.calls
+    const goOn = (late: Outcome<V>) => {
+      const nanoseconds = Math.round((performance.now() - began) * 1e6)
+      step.rewritten += one.rewritten
+      step.dropped += one.dropped
+      step.failed += one.failed
+      // The client is on hold or closing: no handler was called.
+      if (one.calls === 0) return late
+      this.#observers!.notify(this.#describe(one, nanoseconds, value, late, a))
+      if (late === DROP || (late === FAILED && this.#kind.endsOnError)) return late
+      return this.#observed(i + 1, late === FAILED ? value : (late as V), a, b)
+    }
+    return isPromise(outcome) ? (outcome as Promise<Outcome<V>>).then(goOn) : goOn(outcome as Outcome<V>)
+  }
+
+  #describe(
+    { filter, order, rewritten, dropped, failed }: Step,
+    nanoseconds: number,
+    value: V,
+    outcome: Outcome<V>,
+    a: unknown,
+  ): HandlerCall {
+    const { name: chain, isClientless, id, payload } = this.#kind
+    return {
+      chain,
+      filter,
+      order,
+      client: isClientless ? undefined : id(value, a),
+      verdict: failed > 0 ? 'fail' : dropped > 0 ? 'drop' : rewritten > 0 ? 'rewrite' : 'pass',
+      nanoseconds,
+      before: payload?.(value),
+      after: outcome === DROP || outcome === FAILED ? undefined : payload?.(outcome as V),
+    }
   }
 
   #from(first: number, start: V, a: unknown, b: unknown): Outcome<V> | Promise<Outcome<V>> {
     const { steps } = this
     const kind = this.#kind
-    const { isOn } = this.#observers
     const subject = kind.subject?.(start, a)
     let value = start
     let i = first
@@ -162,21 +201,18 @@ export class Chain<V> {
       }
       let verdict: unknown
       let waits = false
-      const began = isOn ? performance.now() : UNOBSERVED
       step.calls++
       try {
         verdict = step.run(value, a, b)
-        if (verdict === undefined && !isOn) continue
+        if (verdict === undefined) continue
         waits = isPromise(verdict)
       } catch (error) {
         const outcome = this.#fail(step, error, value, a)
-        if (isOn) this.#observe(step, began, undefined, value, outcome, a)
         if (kind.endsOnError) return this.#end(subject, outcome)
         continue
       }
-      if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b, began)
+      if (waits) return this.#wait(i, verdict as PromiseLike<unknown>, value, a, b)
       const outcome = this.#judge(step, verdict, value, a)
-      if (isOn) this.#observe(step, began, verdict, value, outcome, a)
       if (outcome === DROP) return this.#end(subject, DROP)
       if (outcome !== FAILED) value = outcome as V
       else if (kind.endsOnError) return this.#end(subject, FAILED)
@@ -184,34 +220,25 @@ export class Chain<V> {
     return this.#end(subject, i < steps.length ? DROP : value)
   }
 
-  async #wait(
-    i: number,
-    promise: PromiseLike<unknown>,
-    value: V,
-    a: unknown,
-    b: unknown,
-    began: number,
-  ): Promise<Outcome<V>> {
+  async #wait(i: number, promise: PromiseLike<unknown>, value: V, a: unknown, b: unknown): Promise<Outcome<V>> {
     const step = this.steps[i]!
     const kind = this.#kind
     const subject = kind.subject?.(value, a)
     if (subject !== undefined) subject.waiting = true
-    let verdict: unknown
     let outcome: Outcome<V> = FAILED
     try {
-      verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
-      outcome = this.#judge(step, verdict, value, a)
+      const verdict = await this.#host.deadlines.wait(promise, this.#host.deadline, 'its promise')
+      outcome = verdict === undefined ? value : this.#judge(step, verdict, value, a)
     } catch (error) {
       outcome = this.#fail(step, error, value, a)
     }
-    if (began !== UNOBSERVED) this.#observe(step, began, verdict, value, outcome, a)
     if (subject !== undefined) subject.waiting = false
     if (outcome === DROP || (outcome === FAILED && kind.endsOnError)) return this.#end(subject, outcome)
-    return this.#from(i + 1, outcome === FAILED ? value : (outcome as V), a, b)
+    const next = outcome === FAILED ? value : (outcome as V)
+    return this.#observers?.isOn ? this.#observed(i + 1, next, a, b) : this.#from(i + 1, next, a, b)
   }
 
   #judge(step: Step, verdict: unknown, value: V, a: unknown): Outcome<V> {
-    if (verdict === undefined) return value
     if (verdict === DROP) {
       if (!this.#kind.drops) return value
       step.dropped++
@@ -240,34 +267,10 @@ export class Chain<V> {
     return FAILED
   }
 
-  /** @param verdict - what the handler returned; `undefined` if it threw. */
-  #observe(step: Step, began: number, verdict: unknown, value: V, outcome: Outcome<V>, a: unknown): void {
-    const nanoseconds = Math.round((performance.now() - began) * 1e6)
-    const kind = this.#kind
-    const { filter, order } = step
-    this.#observers.notify({
-      chain: kind.name,
-      filter,
-      order,
-      client: kind.isClientless ? undefined : kind.id(value, a),
-      verdict: verdictOf(outcome, verdict),
-      nanoseconds,
-      before: kind.payload?.(value),
-      after: outcome === DROP || outcome === FAILED ? undefined : kind.payload?.(outcome as V),
-    })
-  }
-
   #end(subject: Subject | undefined, outcome: Outcome<V>): Outcome<V> {
     if (subject !== undefined) subject.position = -1
     return outcome
   }
-}
-
-/** @param returned - by the handler; `DROP` in a chain that ignores it passes. */
-function verdictOf(outcome: unknown, returned: unknown): HandlerCall['verdict'] {
-  if (outcome === DROP) return 'drop'
-  if (outcome === FAILED) return 'fail'
-  return returned === undefined || returned === DROP ? 'pass' : 'rewrite'
 }
 
 function nameOf(value: unknown): string {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import fc from 'fast-check'
 import { compileChains } from '../../src/chain/chains.ts'
 import { Deadlines } from '../../src/contract/deadline.ts'
 import { DROP } from '../../src/contract/drop.ts'
@@ -13,12 +14,18 @@ const someone = () => ({ id: 'ann', position: -1, waiting: false, reach: 1000, n
 
 /** Chains of filters named `f0`, `f1` and so on, with what was reported. */
 function compile(filters: readonly Handlers[], deadline = 0) {
-  const reported: unknown[] = []
+  const reported: [error: unknown, where: object][] = []
+  const held: string[] = []
   const chains = compileChains(
     filters.map((handlers, i) => ({ name: `f${i}`, handlers })),
-    { deadline, deadlines: new Deadlines(), held: () => {}, report: (error, where) => reported.push([error, where]) },
+    {
+      deadline,
+      deadlines: new Deadlines(),
+      held: ({ id }) => held.push(id),
+      report: (error, where) => reported.push([error, where]),
+    },
   )
-  return { ...chains, reported }
+  return { ...chains, reported, held }
 }
 
 /** The calls without their times, which must be plausible. */
@@ -159,6 +166,53 @@ describe('observers of chains', () => {
     endB()
     message.run('in', someone())
     assert.deepEqual([calls, observers.isOn], [['a', 'b', 'b'], false])
+  })
+
+  it('change neither outcomes nor counts, reports or holds of any chain', async () => {
+    const verdicts = VERDICTS.map(([, handler]) => handler)
+    const isAsync = (run: () => unknown) => async () => run()
+    const handler = fc
+      .tuple(fc.constantFrom(...verdicts), fc.boolean())
+      .map(([run, late]) => (late ? isAsync(run) : run))
+    const chainName = fc.constantFrom('connect', 'open', 'message', 'disconnect', 'consumer', 'publish')
+    await fc.assert(
+      fc.asyncProperty(
+        chainName,
+        fc.array(handler, { maxLength: 6 }),
+        fc.integer({ min: -1, max: 6 }),
+        async (name, handlers, reach) => {
+          const outcomes = []
+          let calls = 0
+          for (const isObserved of [false, true]) {
+            const { observers, reported, held, ...chains } = compile(handlers.map(run => ({ [name]: run }) as Handlers))
+            if (isObserved) observers.add(() => calls++)
+            const client = { ...someone(), reach }
+            const value = {
+              message: 'in',
+              consumer: { channel: 'c', payload: 'in' },
+              publish: { topic: 't', payload: 'in' },
+            }[name as 'message']
+            const chain = chains[name as 'message']
+            const outcome = await chain.run(value ?? (client as never), client)
+            const { position, waiting } = client
+            outcomes.push([
+              value === undefined && typeof outcome === 'object' ? 'the client' : outcome,
+              reported.map(([, where]) => where),
+              held,
+              position,
+              waiting,
+              chain.steps.map(({ run, ...counts }) => counts),
+            ])
+          }
+          assert.deepEqual(outcomes[1], outcomes[0])
+          assert.equal(
+            calls,
+            (outcomes[1]![5] as { calls: number }[]).reduce((sum, step) => sum + step.calls, 0),
+          )
+        },
+      ),
+      { numRuns: 500 },
+    )
   })
 
   it('do not see a handler that began before them', async () => {
