@@ -44,7 +44,13 @@ describe('fws-server --help', { concurrency: 3 }, () => {
 
   it('groups the options by their owner, each with its type and default, and gives examples', async () => {
     const { stdout } = await run(['-h'])
-    assert.deepEqual(stdout.match(/^\S.*:$/gm), ['Options:', 'Storage memory:', 'Examples:', 'Built-in filters:'])
+    assert.deepEqual(stdout.match(/^\S.*:$/gm), [
+      'Options:',
+      'Storage memory:',
+      'Examples:',
+      'Commands, each with --help:',
+      'Built-in filters:',
+    ])
     assert.deepEqual(flagsIn(section(stdout, 'Options:')), [
       'filters',
       'config',
