@@ -10,6 +10,8 @@ const NEWLINE = 0x0a
 /** Milliseconds before a restart: the first, and at most. */
 const FIRST_DELAY = 100
 const MAX_DELAY = 10_000
+/** Milliseconds that a program has to exit when it has closed a pipe. */
+const EXIT_TIMEOUT = 1000
 /** Milliseconds after which the next restart is a first one again. */
 const STABLE_AFTER = 10_000
 
@@ -124,7 +126,8 @@ export class Process {
     this.#program = program
     this.#writer = new PieceWriter(program.stdin)
     this.#hasAnswered = false
-    program.stdin.on('drain', () => this.#host.drained())
+    program.stdin.on('drain', () => this.#host.drained()).once('close', () => this.#endSoon(program, 'input'))
+    program.stdout.once('close', () => this.#endSoon(program, 'output'))
     this.#read(program)
     this.write(lineOf('hello', `"version":${VERSION}`))
     if (this.#stopping.signal.aborted) await program.stop(0)
@@ -153,6 +156,16 @@ export class Process {
       clearTimeout(timer)
       this.#onHello = undefined
     }
+  }
+
+  /** A program that has closed a pipe gets or answers no more questions. */
+  #endSoon(program: Program, pipe: 'input' | 'output'): void {
+    const end = () => {
+      if (this.#stopping.signal.aborted || program.hasEnded) return
+      this.#host.log.error(`the program has closed its standard ${pipe}; it is ended`)
+      program.kill()
+    }
+    setTimeout(end, EXIT_TIMEOUT).unref()
   }
 
   #read(program: Program): void {

@@ -233,6 +233,18 @@ describe('a program that does not follow the protocol', () => {
     )
   })
 
+  for (const [pipe, redirection] of [
+    ['input', '0<&-'],
+    ['output', '1>&-'],
+  ] as const)
+    it(`is started again when it has closed its standard ${pipe}`, async t => {
+      const command = `exec:sh -c "exec ${redirection}; sleep 60"`
+      const { peer, logs } = await start(t, [command, ONLY_MESSAGES], { drain: 0 })
+      peer.send('x')
+      await logs(new RegExp(`^the program has closed its standard ${pipe}; it is ended`))
+      await logs(/^the program was ended by SIGKILL; it is started again/)
+    })
+
   it('does not block the server when it floods', async t => {
     const code = `const handle = ({ id }) => {
       if (!id) return
