@@ -92,5 +92,5 @@ function targetOf(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.protocol === 'ws:' || url?.protocol === 'wss:') return url
   // The URL may have a password.
-  throw new FwsError('ERR_OPTION', '--to takes a URL such as ws://127.0.0.1:9000, received another text')
+  throw new FwsError('ERR_OPTION', '--to takes a URL such as ws://127.0.0.1:9000, received another string')
 }

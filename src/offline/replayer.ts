@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../contract/errors.ts'
 import type { RecordedEvent } from '../kit/recorded-event.ts'
 import { ReplayedClient } from './replayed-client.ts'
 
@@ -30,7 +31,7 @@ export class Replayer {
   readonly #options: ReplayOptions
   /** By the name in the recording, until the recording disconnects them. */
   readonly #clients = new Map<string, ReplayedClient>()
-  /** Names of clients that were no WebSockets. */
+  /** Names of clients that were no WebSockets, or cannot be connected. */
   readonly #others = new Set<string>()
   /** All that have not ended. */
   readonly #present = new Set<ReplayedClient>()
@@ -56,9 +57,10 @@ export class Replayer {
     return `played ${this.#connections} connections and ${this.#messages} messages in ${seconds} s${skipped}${failed}`
   }
 
-  /** Plays an event at its time; settles when the next one may follow. */
+  /** Plays an event at its time; settles when the next one may follow. @throws (rejects) SyntaxError: it cannot be played. */
   async play(event: RecordedEvent): Promise<void> {
     await this.#untilTime(event)
+    if (this.#options.signal.aborted) return
     this.#play(event)
     if (this.#waiting > MAX_WAITING)
       await new Promise<void>(resolve => {
@@ -70,7 +72,7 @@ export class Replayer {
   async end(): Promise<void> {
     for (const client of this.#clients.values()) client.close(1000, '')
     const ended = Promise.all([...this.#present].map(client => client.ended))
-    await Promise.race([ended, sleep(CLOSE_TIMEOUT, undefined, { ref: false })])
+    if (!this.#options.signal.aborted) await Promise.race([ended, sleep(CLOSE_TIMEOUT, undefined, { ref: false })])
     this.terminate()
     await ended
   }
@@ -109,6 +111,16 @@ export class Replayer {
   }
 
   #connect(name: string, event: RecordedEvent): ReplayedClient {
+    try {
+      return this.#begin(name, event)
+    } catch (error) {
+      // `ws` and Node refuse subprotocols and headers that no handshake can have.
+      this.#others.add(name)
+      throw new SyntaxError(messageOf(error))
+    }
+  }
+
+  #begin(name: string, event: RecordedEvent): ReplayedClient {
     const { to, token, emit, report } = this.#options
     const client = new ReplayedClient(name, event, {
       to,

@@ -135,13 +135,13 @@ describe('fws-server replay', () => {
     })
   })
 
-  it('exits with 0 if the server refuses whom the recorded one refused', async t => {
+  it('exits with 0 if the server refuses a client that was refused in the recording', async t => {
     const { url } = await collecting(t, [{ connect: client => client.refuse(403) }])
     const { code, lines: out } = await replay(url, lines({ event: 'connect', client: 'a', url: '/' }))
     assert.deepEqual([code, out], [0, ['{"client":"a","refused":403}']])
   })
 
-  it('connects a client whose connect is missing to the URL of --to, and skips all that is not of a WebSocket', async t => {
+  it('connects a client whose connect is missing to the URL of --to, and skips events of other transports', async t => {
     const { url, seen } = await collecting(t)
     const recording = lines(
       { client: 'a', data: 'x' },
@@ -164,6 +164,24 @@ describe('fws-server replay', () => {
     const { url } = await collecting(t)
     const { code, said } = await replay(url, `{"recording":1}\n${lines({ client: 'a', data: 'x' })}{"event":"messa`)
     assert.deepEqual([code, said], [1, ['fws-server: line 3: a line is a JSON object, received {"event":"messa']])
+  })
+
+  it('connects to no other server, whatever the recording has as URL, and reports handshakes that cannot be sent', async t => {
+    const { url, seen } = await collecting(t)
+    const recording = lines(
+      { event: 'open', client: 'a', url: '/\\127.0.0.1:1/a' },
+      { event: 'open', client: 'b', url: '/\t/127.0.0.1:1/b?c=d' },
+      { event: 'connect', client: 'c', url: '/c', protocols: ['x', 'x'] },
+      { event: 'open', client: 'c' },
+      { event: 'open', client: 'd', url: '/d', headers: { 'user-agent': '\n' } },
+    )
+    const { code, said, summary } = await replay(url, recording)
+    assert.deepEqual(said, [
+      'fws-server: line 3: An invalid or duplicated subprotocol was specified',
+      'fws-server: line 5: Invalid character in header content ["user-agent"]',
+    ])
+    assert.deepEqual([code, summary], [1, 'fws-server: played 2 connections and 0 messages in TIME, 1 events skipped'])
+    assert.deepEqual(Object.keys(seen()).sort(), ['//127.0.0.1:1/a', '//127.0.0.1:1/b?c=d'])
   })
 
   it('reports a server that is not there', async () => {
@@ -238,7 +256,9 @@ describe('fws-server replay', () => {
         break
     }
     assert.ok(bytes < 50_000_000, `${bytes} bytes were read`)
+    const stopped = performance.now()
     stop.abort()
     assert.equal(await ended, 0)
+    assert.ok(performance.now() - stopped < 5000)
   })
 })
