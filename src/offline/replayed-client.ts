@@ -43,7 +43,8 @@ export class ReplayedClient {
     this.#name = name
     this.#host = host
     const { token } = host
-    this.#socket = new WebSocket(url === undefined ? host.to : this.#target(url), offered(protocols, token), {
+    const target = url === undefined ? host.to : new URL(this.#withToken(url, IN_QUERY, encodeURIComponent), host.to)
+    this.#socket = new WebSocket(target, offered(protocols, token), {
       headers: {
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
         ...(headers?.['user-agent'] !== undefined && { 'user-agent': headers['user-agent'] }),
@@ -123,24 +124,10 @@ export class ReplayedClient {
       })
   }
 
-  /** The URL at the server, whatever the recording has as path. */
-  #target(path: string): URL {
-    const [pathname, search] = splitAtQuery(this.#withToken(path, IN_QUERY, encodeURIComponent))
-    const target = new URL(this.#host.to)
-    target.pathname = pathname
-    target.search = search
-    return target
-  }
-
   #withToken(text: string, place: RegExp, encode: (token: string) => string): string {
     const { token } = this.#host
     return token === undefined ? text : text.replace(place, (_, start: string) => start + encode(token))
   }
-}
-
-function splitAtQuery(path: string): readonly [path: string, query: string] {
-  const at = path.indexOf('?')
-  return at === -1 ? [path, ''] : [path.slice(0, at), path.slice(at)]
 }
 
 /** The end of a JSON string. */
