@@ -24,7 +24,7 @@ export interface ReplayedClientHost {
   onEnd(): void
 }
 
-/** A client of a recording on a connection of its own. */
+/** A client of a recording, with its connection. */
 export class ReplayedClient {
   /** Settles when the connection has ended, or has failed. */
   readonly ended: Promise<void>
