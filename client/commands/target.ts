@@ -189,6 +189,8 @@ export class Target {
   #tlsOf({ ca, cert, key, 'key-passphrase': passphrase }: TargetOptions): ClientOptions {
     if ((cert === undefined) !== (key === undefined)) throw optionError('--cert and --key need each other')
     return {
+      // Also with NODE_TLS_REJECT_UNAUTHORIZED=0.
+      rejectUnauthorized: true,
       ...(ca !== undefined && { ca: certificatesIn(readPem('--ca', ca)).map(String) }),
       // Its warnings are about certificates of servers.
       ...(cert !== undefined && key !== undefined && readTlsFiles({ key, cert, passphrase }, '--', () => {})),

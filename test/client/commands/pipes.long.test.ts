@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { WebSocket } from 'ws'
 import type { Payload } from '../../../src/index.ts'
-import { built, folder, type Test } from '../../support/cli.ts'
+import { selfSignedFiles } from '../../support/certificates.ts'
+import { built, folder, run, type Test } from '../../support/cli.ts'
 import { serve, until } from '../../support/peer.ts'
 import { plainServer } from '../../support/plain-server.ts'
 
@@ -147,6 +148,15 @@ describe('the built commands', () => {
       next = Math.max(next, first + texts.length)
     }
     assert.equal(next, count)
+  })
+
+  it('checks certificates also where the environment turns the check of Node off', async t => {
+    const { files } = await selfSignedFiles(t)
+    const server = await serve(t, { filters: [], ...files })
+    const url = `wss://localhost:${new URL(server.url).port}`
+    const { code, stderr } = await run(['listen', url], { env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } })
+    assert.equal(code, 1)
+    assert.match(stderr, /cannot connect to .*: self-signed certificate\n/)
   })
 
   for (const command of ['send', 'listen'])

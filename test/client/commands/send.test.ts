@@ -225,6 +225,15 @@ describe('fws-server send', () => {
     assert.deepEqual(await runCommand(t, ['send', url, '--ca', files.cert], 'a\n'), { code: 0, stdout: '', stderr: [] })
   })
 
+  it('exits with 1 if the server does not speak TLS, or not the subprotocol', async t => {
+    const { url } = await plainServer(t, () => {}, { handleProtocols: () => false })
+    const { code, stderr } = await runCommand(t, ['send', url.replace('ws:', 'wss:')], 'a\n')
+    assert.equal(code, 1)
+    assert.match(stderr.join(), /^cannot connect to wss:.*SSL/)
+    const chosen = await runCommand(t, ['send', url, '--protocol', 'chat'], 'a\n')
+    assert.deepEqual([chosen.code, chosen.stderr], [1, [`cannot connect to ${url}/: Server sent no subprotocol`]])
+  })
+
   it('sends a client certificate', async t => {
     const [ca, { files }] = [await authority('test'), await selfSignedFiles(t)]
     const client = await signed(ca, { commonName: 'ann' })
