@@ -173,7 +173,7 @@ export class Target {
         if (this.socket === socket) this.#failure ??= failureOf(error)
       })
       socket.once('unexpected-response', async (_request, response) => {
-        for await (const failure of refusalOf(response)) this.#failure = failure
+        for await (const failure of refusalOf(response)) if (this.socket === socket) this.#failure = failure
         socket.close()
       })
     }

@@ -8,6 +8,7 @@ import type { WebSocket } from 'ws'
 import type { Payload } from '../../../src/index.ts'
 import { selfSignedFiles } from '../../support/certificates.ts'
 import { built, folder, run, type Test } from '../../support/cli.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { serve, until } from '../../support/peer.ts'
 import { plainServer } from '../../support/plain-server.ts'
 
@@ -148,6 +149,21 @@ describe('the built commands', () => {
       next = Math.max(next, first + texts.length)
     }
     assert.equal(next, count)
+  })
+
+  it('send notices a server that vanishes without closing, and sends again', async t => {
+    const { url, received } = await plainServer(t)
+    const proxy = await startFaultProxy({ host: '127.0.0.1', port: Number(new URL(url).port) })
+    t.after(() => proxy.stop())
+    const { child, out } = start(t, ['send', `ws://127.0.0.1:${proxy.port}`])
+    child.stdin!.write('a\n')
+    await until(() => received[0]?.length === 1, 'a')
+    proxy.halfOpen()
+    child.stdin!.end('b\n')
+    await until(() => out.stderr.includes('is lost'), 'the end of the connection', 90_000)
+    proxy.resume()
+    assert.equal(await codeOf(child), 0, out.stderr)
+    assert.equal(received.at(-1)!.at(-1), 'b')
   })
 
   it('checks certificates also where the environment turns the check of Node off', async t => {
