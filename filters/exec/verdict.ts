@@ -11,7 +11,7 @@ const MAX_REASON = 64
  * @throws Error: the program reports an error, or the verdict is malformed. A field that is not known could mean a refusal.
  */
 export function carryOut(event: ProgramEvent, client: Client | undefined, verdict: Line): Verdict {
-  const kinds = Object.keys(verdict).filter(key => key !== 'id' && key !== 'reason')
+  const kinds = Object.keys(verdict).filter(key => key !== 'id' && !(key === 'reason' && 'refuse' in verdict))
   if (kinds.length === 0) return
   const [kind] = kinds
   const value = verdict[kind!]

@@ -54,6 +54,8 @@ describe('exec:', () => {
     [{ refuse: 401 }, ['end']],
     [{ identity: 'ann' }, ['end']],
     [{ dta: 'typo' }, ['end']],
+    [{ reason: 'no' }, ['end']],
+    [{ data: 'y', reason: 'no' }, ['end']],
   ] as const)
     it(`carries out the verdict ${JSON.stringify(verdict)}`, async t => {
       const server = await startTestServer(t, [answering(t, `(data === 'x' && ${JSON.stringify(verdict)})`), 'echo'])
@@ -152,6 +154,15 @@ describe('exec:', () => {
       return ann.received.length > 0
     })
     assert.deepEqual([ann.client.identity, ann.received], ['ann', ['ann']])
+  })
+
+  it('as a guard admits no client by a verdict that has only a reason', async t => {
+    const code = `const handle = event => {
+      hello('connect')(event)
+      if (event.id) write({ id: event.id, reason: 'a token, please' })
+    }`
+    const { url } = await serve(t, { filters: [execOf(t, code, 'exec-guard'), 'echo'] })
+    await assert.rejects(Peer.open(url), /500/)
   })
 
   it('asks for events of channels', async t => {
