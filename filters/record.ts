@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ChannelEvent, Client, Closed, Host, Message, OptionSpecs, Payload, Publication } from 'filtered-websocket'
-import { optionError, payloadField, redactor } from 'filtered-websocket/kit'
+import { optionError, payloadField, redactor, secretPattern } from 'filtered-websocket/kit'
 import { RecordingFile } from './record/recording-file.ts'
 
 export const describe = 'Record what clients send, for fws-server run and replay'
@@ -46,22 +46,22 @@ export const options = {
 
 /** Headers that only the connection needs; the offered subprotocols have their own field. */
 const OF_CONNECTION = /^(?:connection|upgrade|sec-websocket-.*)$/
-/** In binary messages: names of fields that hold secrets, and the start of a JSON Web Token. */
-const SECRET = /token|secret|passw|authorization|cookie|credential|api[-_]?key|eyJ/i
 const REDACTED = '[redacted]'
 
 /** Appends every event as a line of JSON. A disk that is slow or full ends the recording, not the server. */
 export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   const path = chosen['record-file']
   if (path === undefined) throw optionError('--record-file is needed, such as --record-file recording.jsonl')
-  const redact = redactor(chosen['record-redact'])
+  const names = chosen['record-redact']
+  const redact = redactor(names)
+  const secret = secretPattern(names)
   let file: RecordingFile | undefined
 
   const add = (event: object) => file?.add(`${JSON.stringify(event)}\n`)
   const redacted = <T extends object>(fields: T): T => JSON.parse(redact(JSON.stringify(fields)))
   const field = (payload: Payload) => {
     if (typeof payload === 'string') return payloadField(redact(payload))
-    return SECRET.test(payload.toString('latin1')) ? { redacted: true } : payloadField(payload)
+    return secret.test(payload.toString('latin1')) ? { redacted: true } : payloadField(payload)
   }
 
   return {

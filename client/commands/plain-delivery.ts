@@ -113,7 +113,8 @@ export class PlainDelivery implements Delivery {
   /** @param number - of a ping; a pong may answer several, and acknowledges the earlier ones too. */
   #acknowledge(number: number): void {
     for (const [ping, { bytes }] of this.#sent) {
-      if (ping > number) break
+      // A pong that answers no ping has no number.
+      if (!(ping <= number)) break
       this.#sent.delete(ping)
       this.#bytes -= bytes
     }

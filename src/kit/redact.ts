@@ -63,6 +63,15 @@ export function redactor(names: readonly string[] = []): (text: string) => strin
   return redact
 }
 
+/**
+ * Makes a pattern for binary payloads as latin1: the names of fields that hold secrets, at any place, and the start of a JSON Web Token.
+ *
+ * @param names - of further fields, as for `redactor`.
+ */
+export function secretPattern(names: readonly string[] = []): RegExp {
+  return new RegExp([PARTS, 'eyJ', ...names.map(patternOf)].join('|'), 'i')
+}
+
 /** Whether a value can be a secret. */
 function mayHide(value: unknown): boolean {
   return value !== null && value !== '' && typeof value !== 'boolean'

@@ -161,6 +161,7 @@ describe('record', () => {
         [`{"auth":"${secret}"}`, `{"connect":{"token":"${secret}"},"id":1}\n{"id":2}`],
       ],
       ['named fields', {}, [`{"a":[{"PIN":"${secret}"}]}`]],
+      ['a named field in binary', {}, [Buffer.from(`\x81\xa3PIN${secret}`, 'latin1'), `{"pin":"${secret}"}`]],
       ['a token in binary', {}, [Buffer.from(`\x85\xa6secret${secret}`, 'latin1'), Buffer.from(`x${TOKEN}`)]],
     ] as const)
       it(what, async t => {

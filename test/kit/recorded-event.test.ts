@@ -42,6 +42,9 @@ describe('readRecorded', () => {
     ['{"client":"a","data":"","binary":""}', '"data" and "binary" exclude each other'],
     ['{"event":"open","client":"a","url":"//b"}', '"url" must be a path that begins with /, received "//b"'],
     ['{"event":"open","client":"a","url":"/\\\\["}', '"url" must be a path that begins with /, received "/\\\\["'],
+    // A URL parser takes the next two for the host b.
+    ['{"event":"open","client":"a","url":"/\\\\b"}', '"url" must be a path that begins with /, received "/\\\\b"'],
+    ['{"event":"open","client":"a","url":"/\\t/b"}', '"url" must be a path that begins with /, received "/\\t/b"'],
     ['{"event":"open","client":"a","headers":{"a":1}}', '"headers" must be an object of strings, received {"a":1}'],
     ['{"event":"open","client":"a","identity":""}', '"identity" must be a string that is not empty, received ""'],
     ['{"event":"consumer","data":"x"}', 'event consumer needs "channel"'],

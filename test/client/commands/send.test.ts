@@ -182,6 +182,23 @@ describe('fws-server send', () => {
     )
   })
 
+  it('takes no other pong for an acknowledgement', async t => {
+    const { url, received } = await plainServer(
+      t,
+      (socket, number) => {
+        socket.on('ping', data => {
+          if (number > 0) return socket.pong(data)
+          socket.pong('alive')
+          setImmediate(() => socket.terminate())
+        })
+      },
+      { autoPong: false },
+    )
+    const { code, stderr } = await runCommand(t, ['send', url], 'a\n')
+    assert.deepEqual([code, stderr.at(-1)], [0, 'messages that were not acknowledged are sent again: 1'])
+    assert.deepEqual(received, [['a'], ['a']])
+  })
+
   it('reports that the last messages may be lost if the connection breaks at its end', async t => {
     const { url } = await plainServer(t, socket => {
       // Called by ws to answer the Close frame.
