@@ -28,10 +28,10 @@ export class PositionFile {
     throw optionError(`${this.#option} ${this.#path} must have {"epoch":"...","offset":0}, received ${received}`)
   }
 
-  /** Replaces the content at once: neither a reader of the file nor a start after a power failure sees half of it. */
+  /** Replaces the content at once: a reader of the file never sees half of it. */
   async write({ epoch, offset }: Position): Promise<void> {
     const temporary = `${this.#path}.new`
-    await writeFile(temporary, JSON.stringify({ epoch, offset }), { flush: true })
+    await writeFile(temporary, JSON.stringify({ epoch, offset }))
     await rename(temporary, this.#path)
   }
 }

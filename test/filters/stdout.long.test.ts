@@ -8,7 +8,7 @@ import { folder, type Launched, launch } from '../support/cli.ts'
 import { serve, until } from '../support/peer.ts'
 import { skipWithoutOwn, startRedis } from '../support/redis.ts'
 
-const ENTRIES = 20_000
+const ENTRIES = 10_000
 const RULES = ['news size=100000 ttl=1h']
 
 /** Appends each line to a file, and stores its position then. */
