@@ -48,7 +48,8 @@ export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof option
   if (path !== undefined && topic === undefined) throw optionError('--stdout-position needs --stdout-topic')
   const encoder = encoderOf(framing, isTerminal)
   const writer = new PieceWriter(stdoutStream)
-  const stopWith = (server: Server) => void writer.gone.then(() => server.stop('the reader of standard output is gone'))
+  const why = () => writer.failure?.message ?? 'the reader of standard output is gone'
+  const stopWith = (server: Server) => void writer.gone.then(() => server.stop(why()))
   if (topic !== undefined) {
     const limited = new RateLimitedLog(log)
     let output: TopicOutput | undefined

@@ -58,5 +58,6 @@ export async function run(input: Input<Options>): Promise<0> {
   } finally {
     await listener.stop()
   }
+  printer.check()
   return 0
 }

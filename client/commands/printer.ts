@@ -37,6 +37,11 @@ export class Printer {
     return this.#writer.isGone
   }
 
+  /** @throws Error `ERR_COMMAND`: the output has failed, other than by a reader that is gone. */
+  check(): void {
+    if (this.#writer.failure !== undefined) throw this.#writer.failure
+  }
+
   print(message: Outgoing): void {
     const room = this.#writer.write(this.#encoder.encode(message))
     if (room !== undefined && !this.#isPaused) void this.#pauseUntil(room)

@@ -65,6 +65,7 @@ async function send(input: SendInput, target: Target, delivery: Delivery, printe
     delivery.close()
     await printer?.finish()
   }
+  printer?.check()
   if (delivery.pending > 0 && !printer?.isGone)
     throw commandError(`messages that ${target.name} has not acknowledged: ${delivery.pending}`)
   if (source.skipped > 0) throw commandError(`messages that were skipped: ${source.skipped}`)

@@ -40,6 +40,7 @@ interface View {
   show(lines: readonly string[]): void
   /** @throws the error, if it ends the command. */
   fail(error: Error): void
+  /** @throws the error of an output that has failed. */
   close(): void
 }
 
@@ -122,6 +123,8 @@ function pipeOf({ stdout, stderr }: Input['streams'], quit: () => void): View {
       if (error.message !== failure) stderr.write(`fws-server: ${error.message}\n`)
       failure = error.message
     },
-    close: () => {},
+    close: () => {
+      if (writer.failure !== undefined) throw writer.failure
+    },
   }
 }

@@ -1,7 +1,10 @@
 import type { Writable } from 'node:stream'
+import { FwsError, messageOf } from '../contract/errors.ts'
 
 /** Characters that are collected before they are written. */
 const PIECE = 65_536
+/** Codes of a reader that has closed its end. */
+const CLOSED: readonly unknown[] = ['EPIPE', 'ECONNRESET']
 
 /**
  * Writes strings and bytes to a stream in large pieces, and waits for a slow reader.
@@ -16,6 +19,7 @@ export class PieceWriter {
   readonly #stream: Writable
   #piece = ''
   #isGone = false
+  #error: Error | undefined
   #isScheduled = false
   #isCorked = false
   #room: Promise<void> | undefined
@@ -23,8 +27,9 @@ export class PieceWriter {
   constructor(stream: Writable) {
     this.#stream = stream
     this.gone = new Promise(resolve => {
-      const end = () => {
+      const end = (error?: Error) => {
         this.#isGone = true
+        this.#error ??= error
         resolve()
       }
       stream.once('error', end).once('close', end)
@@ -34,6 +39,13 @@ export class PieceWriter {
   /** Whether the reader is gone; what is written then is lost. */
   get isGone(): boolean {
     return this.#isGone
+  }
+
+  /** Why the stream has failed, such as a full disk; `undefined` if its reader has closed its end. */
+  get failure(): FwsError | undefined {
+    const error = this.#error as NodeJS.ErrnoException | undefined
+    if (error === undefined || CLOSED.includes(error.code)) return undefined
+    return new FwsError('ERR_COMMAND', `the output cannot be written: ${messageOf(error)}`, error)
   }
 
   /** Characters and bytes that the system has not accepted yet. */
@@ -63,7 +75,10 @@ export class PieceWriter {
     const accepted = new Promise<void>(resolve => {
       this.#stream.write('', error => {
         // The event 'error' follows.
-        if (error) this.#isGone = true
+        if (error) {
+          this.#isGone = true
+          this.#error ??= error
+        }
         resolve()
       })
     })

@@ -81,6 +81,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
     await replayer.end()
   }
   await writer.flush()
+  if (writer.failure !== undefined) throw writer.failure
   if (writer.isGone) return 0
   problems.end()
   stderr.write(`fws-server: ${replayer.summary}\n`)

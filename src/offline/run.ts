@@ -102,6 +102,7 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   }
   await writer.flush()
   expectation?.end()
+  if (writer.failure !== undefined) throw writer.failure
   if (writer.isGone) return 0
   if (playing.ignored > 0)
     log.warn({ lines: playing.ignored }, 'messages of clients that the server had closed or refused are ignored')

@@ -91,6 +91,20 @@ describe('PieceWriter', () => {
     assert.equal(writer.isGone, true)
   })
 
+  for (const [code, failure] of [
+    ['EPIPE', undefined],
+    ['ECONNRESET', undefined],
+    ['ENOSPC', 'the output cannot be written: write ENOSPC'],
+  ] as const) {
+    it(`tells a reader that is gone from an output that has failed: ${code}`, async () => {
+      const error = Object.assign(new Error(`write ${code}`), { code })
+      const writer = new PieceWriter(new Writable({ write: (_chunk, _encoding, done) => setImmediate(done, error) }))
+      writer.write('a')
+      await writer.gone
+      assert.equal(writer.failure?.message, failure)
+    })
+  }
+
   it('ends when the reader is gone, also for a caller that waits', async () => {
     const { stream } = slowStream()
     const writer = new PieceWriter(stream)

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { describe, it } from 'node:test'
 import { built, folder, inside, type Test } from '../support/cli.ts'
 import { until } from '../support/peer.ts'
+
+const FULL = 'ENOSPC: no space left on device, write'
 
 /** Answers, closes, refuses, fails and waits as the messages say. */
 const ROOM = `
@@ -307,6 +310,18 @@ describe('fws-server run', () => {
       } else child.kill('SIGTERM')
       assert.deepEqual(await exited, [0, null])
     }
+  })
+
+  it('ends with 1 and one line when its output is a full disk', t => {
+    const full = openSync('/dev/full', 'w')
+    t.after(() => closeSync(full))
+    const { status, stderr } = spawnSync(process.execPath, [...built, 'run', '-f', 'echo', '--input', 'lines'], {
+      cwd: at(t),
+      input: 'hello\n',
+      stdio: ['pipe', full, 'pipe'],
+      encoding: 'utf8',
+    })
+    assert.deepEqual([status, stderr], [1, `fws-server: the output cannot be written: ${FULL}\n`])
   })
 
   it('waits for a slow reader of its output', async t => {

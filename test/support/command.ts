@@ -27,9 +27,9 @@ export class Output extends Writable {
     this.#accept?.()
   }
 
-  /** The reader goes away. */
-  break(): void {
-    this.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+  /** The reader goes away, or another code: the system refuses what is written. */
+  break(code = 'EPIPE'): void {
+    this.destroy(Object.assign(new Error(`write ${code}`), { code }))
   }
 
   /** Waits for the first `count` lines. */

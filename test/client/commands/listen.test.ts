@@ -56,6 +56,12 @@ describe('fws-server listen', () => {
     assert.deepEqual(await ended(), { code: 0, stderr: [] })
   })
 
+  it('ends with 1 and one line when its output cannot be written', async t => {
+    const { stdout, ended } = await listening(t)
+    stdout.break('ENOSPC')
+    assert.deepEqual(await ended(), { code: 1, stderr: ['the output cannot be written: write ENOSPC'] })
+  })
+
   it('does not read from the server while its reader is slow', async t => {
     let server: WebSocket | undefined
     const { url } = await plainServer(t, socket => {
