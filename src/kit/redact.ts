@@ -4,17 +4,31 @@ const REDACTED = '[redacted]'
 /** Parts of the names of fields that hold secrets, and whole names. */
 const PARTS =
   'token|secret|passw(?:or)?d|pass[-_]?phrase|authorization|cookie|(?:api|private|access)[-_]?key|credential|session[-_]?id'
-const WHOLE = 'auth|jwt|pwd|sid|bearer'
-/** A JSON Web Token (RFC 7519): its header is an object, in base64url. */
-const JWT = /(?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*/g
+const WHOLE = 'auth|jwt|pwd|pass|sid|bearer'
+/** A JSON Web Token (RFC 7519), also behind a prefix such as `jwt-`: its header is an object, in base64url. */
+const JWT = /(?<![\w-])([\w-]{0,64}?)eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*/g
 const SCHEME = /\b(bearer|basic) +[\w.~+/=-]+/gi
-/** Up to the closing quote, or the end; without a quote up to a space or a separator. */
-const VALUE = `(?:\\[redacted]|\\\\?"(?:\\\\.|[^"\\\\])*"?|'[^']*'?|[^\\s"'&,;)}\\]]+)`
+/** A query parameter, whose value may have any separators but `&` and `#`. */
+const PARAMETER = /([?&])([^\s"'=&#?]{1,256})=([^\s"'&#\\]+)/g
+/** In a line: with its quote, up to the closing one; an array or object up to its end; else up to a space or a separator. */
+const VALUE = [
+  '\\[redacted]',
+  '(\\\\?")(?:\\\\.|[^"\\\\\\n])*"?',
+  "(')[^'\\n]*'?",
+  '\\[[^\\]\\n]*]?',
+  '\\{[^}\\n]*}?',
+  '(?!(?:true|false|null)(?:[\\s,;)}\\]&]|$))[^\\s"\'&,;)}\\]]+',
+].join('|')
+/** A line that begins as JSON. */
+const JSON_LINE = /(?<=^|\n)[^\S\n]*[[{"][^\n]*/g
+/** JSON documents in a message, those in strings included, beyond which all is text: each of them costs microseconds. */
+const MAX_DOCUMENTS = 1000
+const STRING = /"(?:\\.|[^"\\])*"/g
 
 /**
  * Makes a function that replaces secrets in the text of a message by `[redacted]`: values of fields such as `token`, `password` or `auth`,
- * in JSON at any depth and in text such as `token=x`; JSON Web Tokens and `Bearer x` everywhere. Text without secrets is returned
- * unchanged. A secret that has neither such a name nor such a form is not found.
+ * in JSON at any depth, in query parameters and in text such as `token=x`; JSON Web Tokens and `Bearer x` everywhere. Text without secrets
+ * is returned unchanged. A secret that has neither such a name nor such a form is not found.
  *
  * @param names - of further fields; case, `-` and `_` do not matter.
  * @example
@@ -25,15 +39,27 @@ export function redactor(names: readonly string[] = []): (text: string) => strin
   const whole = [WHOLE, ...names.map(patternOf)].join('|')
   const name = new RegExp(`${PARTS}|^(?:${whole})$`, 'i')
   const assignment = new RegExp(
-    `(?<![\\w-])((\\\\?["']?)(?:[\\w-]{0,64}(?:${PARTS})[\\w-]{0,64}|${whole})\\2\\s{0,8}[:=]\\s{0,8})${VALUE}`,
+    `(?<![\\w-])((\\\\?["']?)(?:[\\w-]{0,64}(?:${PARTS})[\\w-]{0,64}|${whole})\\2\\s{0,8}[:=]\\s{0,8})(?:${VALUE})`,
     'gi',
   )
+  /** In the message that is searched. */
+  let documents = 0
+
+  const inParameter = (all: string, start: string, key: string) =>
+    partsOf(key).some(part => name.test(part)) ? `${start}${key}=${REDACTED}` : all
 
   const inText = (text: string): string =>
-    text.replace(JWT, REDACTED).replace(SCHEME, `$1 ${REDACTED}`).replace(assignment, `$1${REDACTED}`)
+    text
+      .replace(JWT, `$1${REDACTED}`)
+      .replace(SCHEME, `$1 ${REDACTED}`)
+      .replace(PARAMETER, inParameter)
+      .replace(assignment, (_, start: string, _name, double = '', single = '') => {
+        const quote = double + single
+        return start + quote + REDACTED + quote
+      })
 
   const inValue = (value: unknown): unknown => {
-    if (typeof value === 'string') return redact(value)
+    if (typeof value === 'string') return inMessage(value)
     if (typeof value !== 'object' || value === null) return value
     if (Array.isArray(value)) return value.map(inValue)
     return Object.fromEntries(
@@ -42,25 +68,50 @@ export function redactor(names: readonly string[] = []): (text: string) => strin
   }
 
   const inJson = (text: string): string | undefined => {
-    if (!/^\s*[[{"]/.test(text)) return undefined
+    if (!/^\s*[[{"]/.test(text) || documents++ >= MAX_DOCUMENTS) return undefined
     try {
       const value = readJson(text)
       const [before, after] = [JSON.stringify(value), JSON.stringify(inValue(value))]
-      return before === after ? text : after
+      return before === after && stringsIn(text) === stringsIn(before) ? text : after
     } catch {
       return undefined
     }
   }
 
   // Some protocols send several documents in a message, one a line.
-  const inLines = (text: string) =>
-    text
-      .split('\n')
-      .map(line => inJson(line) ?? inText(line))
-      .join('\n')
+  const inLines = (text: string): string => {
+    let redacted = ''
+    let at = 0
+    for (const { 0: line, index } of text.matchAll(JSON_LINE)) {
+      if (documents >= MAX_DOCUMENTS) break
+      const its = inJson(line)
+      if (its === undefined) continue
+      redacted += inText(text.slice(at, index)) + its
+      at = index + line.length
+    }
+    return redacted + inText(text.slice(at))
+  }
 
-  const redact = (text: string): string => inJson(text) ?? inLines(text)
-  return redact
+  const inMessage = (text: string): string => inJson(text) ?? inLines(text)
+
+  return text => {
+    documents = 0
+    return inMessage(text)
+  }
+}
+
+/** The names in that of a query parameter, such as `user[password]`. */
+function partsOf(key: string): readonly string[] {
+  try {
+    return decodeURIComponent(key).split(/[[\]]+/)
+  } catch {
+    return [key]
+  }
+}
+
+/** Number of strings: of fields with the same name, JSON.parse keeps only the last one. */
+function stringsIn(json: string): number {
+  return json.match(STRING)?.length ?? 0
 }
 
 /**

@@ -19,6 +19,7 @@ describe('redactor', () => {
     '{"author":"ann","sidebar":"open"}',
     '{"a":',
     'a: b, c = d',
+    '[200,{"tokens":null,"auth":true,"n":NaN}]',
     'eyJ is the start of a token, eyJab not yet',
     '['.repeat(200),
   ]
@@ -47,11 +48,22 @@ describe('redactor', () => {
     ['Authorization: Bearer abc', 'Authorization: [redacted] [redacted]'],
     ['basic YTpi and Bearer a.b-c', 'basic [redacted] and Bearer [redacted]'],
     ['login?user=ann&pwd=x&card_number=1', 'login?user=ann&pwd=[redacted]&card_number=[redacted]'],
-    ['{"auth":"x', '{"auth":[redacted]'],
-    [`{"password":"a b\\"c","n":`, '{"password":[redacted],"n":'],
-    [`{'secret': 'a b'}`, `{'secret': [redacted]}`],
-    ['say \\"token\\":\\"abc\\" twice', 'say \\"token\\":[redacted]'],
-    [`${'['.repeat(200)}{"jwt":"x"}`, `${'['.repeat(200)}{"jwt":[redacted]}`],
+    ['{"user":"ann","pass":"x"}', '{"user":"ann","pass":"[redacted]"}'],
+    ['/?password=a,b;c)d&m=2#x', '/?password=[redacted]&m=2#x'],
+    ['/?user%5Bpassword%5D=x&auth[name]=ann', '/?user%5Bpassword%5D=[redacted]&auth[name]=[redacted]'],
+    ['/?a%73=1&api%5Fkey=x&%zz=1', '/?a%73=1&api%5Fkey=[redacted]&%zz=1'],
+    ['{"token":"x","token":null}', '{"token":null}'],
+    ['{"a": {"token":"x"}, "a":1}', '{"a":1}'],
+    [`jwt-${TOKEN}`, 'jwt-[redacted]'],
+    ['42["login",{"token":"x","n":1}]', '42["login",{"token":"[redacted]","n":1}]'],
+    ['{"passwords":["x","y"],"n":NaN}', '{"passwords":[redacted],"n":NaN}'],
+    ['{"auth":{"pin":"x"},"n":NaN}', '{"auth":[redacted],"n":NaN}'],
+    ['{"n":NaN}\n{"token":"x"}\ntoken: y', '{"n":NaN}\n{"token":"[redacted]"}\ntoken: [redacted]'],
+    ['{"auth":"x', '{"auth":"[redacted]"'],
+    [`{"password":"a b\\"c","n":`, '{"password":"[redacted]","n":'],
+    [`{'secret': 'a b'}`, `{'secret': '[redacted]'}`],
+    ['say \\"token\\":\\"abc\\" twice', 'say \\"token\\":\\"[redacted]\\"'],
+    [`${'['.repeat(200)}{"jwt":"x"}`, `${'['.repeat(200)}{"jwt":"[redacted]"}`],
   ]
   for (const [text, expected] of redacted) {
     it(`redacts ${text.slice(0, 60)}`, () => {
@@ -60,20 +72,29 @@ describe('redactor', () => {
     })
   }
 
-  it('takes time in proportion to the text, whatever it is', () => {
+  it('takes milliseconds for a megabyte, whatever it is', () => {
     const size = 1_000_000
-    for (const piece of [
+    const pieces = [
       'a',
       '-eyJ',
       'eyJa.',
+      'eyJ',
       'token',
       'token=',
+      '?token=',
       '"token":"',
       'bearer  ',
       '{"a":',
-      '{"token":"x"}\n',
       '\\',
-    ])
-      redact(piece.repeat(size / piece.length))
+      '\n',
+    ]
+    const lines = ['{\n', '[\n', '"\n', '{}\n', '{"token":"x"}\n']
+    const texts = [...pieces, ...lines].map(piece => piece.repeat(size / piece.length))
+    for (const text of [...texts, JSON.stringify(Array(size / 20).fill('{\n{\n{\n'))]) {
+      const start = process.cpuUsage()
+      redact(text)
+      const { user } = process.cpuUsage(start)
+      assert.ok(user < 1_000_000, `${user} µs for ${JSON.stringify(text.slice(0, 20))}`)
+    }
   })
 })
