@@ -46,7 +46,8 @@ export function handshakeOf(
   return {
     kind,
     request: undefined,
-    url: new URL(url, base),
+    // Not relative to the base, since `//x` and `/\\x` would be another host.
+    url: new URL(base + url),
     headers: { host: HOST, ...lowerCased(headers) },
     protocols,
     protocol: undefined,

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs'
+import { validateHeaderValue } from 'node:http'
 import { FwsError } from '../contract/errors.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import { PieceWriter } from '../kit/piece-writer.ts'
@@ -46,6 +47,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
       'ERR_OPTION',
       `replay takes one recording, received ${words.length} words: fws-server replay FILE --to URL`,
     )
+  checkToken(token)
   const writer = new PieceWriter(stdout)
   const stop = new AbortController()
   const end = () => stop.abort()
@@ -59,17 +61,23 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
     token,
     signal: stop.signal,
     emit: line => {
-      room = writer.write(stdout.isTTY ? visible(line) : line) ?? room
+      const wait = writer.write(stdout.isTTY ? visible(line) : line)
+      if (wait !== undefined && room === undefined) room = pauseUntil(wait)
     },
     report: problem => void stderr.write(`fws-server: ${problem}\n`),
   })
+  const pauseUntil = async (wait: Promise<void>) => {
+    replayer.pause()
+    await wait
+    room = undefined
+    replayer.resume()
+  }
   try {
     await feed(path === '-' ? streams.stdin : createReadStream(path), {
       play: async line => {
         const event = line.trim() === '' ? undefined : readRecorded(line)
         if (event !== undefined) await replayer.play(event)
         await room
-        room = undefined
       },
       maxLine: MAX_LINE,
       tooLong: `it is longer than ${MAX_LINE} bytes`,
@@ -86,6 +94,15 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
   problems.end()
   stderr.write(`fws-server: ${replayer.summary}\n`)
   return problems.total > 0 || replayer.failures > 0 ? 1 : 0
+}
+
+/** @throws FwsError `ERR_OPTION`. */
+function checkToken(token = ''): void {
+  try {
+    validateHeaderValue('authorization', token)
+  } catch {
+    throw new FwsError('ERR_OPTION', '--token takes characters that a header can have, received others')
+  }
 }
 
 /** @throws FwsError `ERR_OPTION`. */

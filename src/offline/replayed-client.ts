@@ -1,5 +1,6 @@
+import { validateHeaderValue } from 'node:http'
 import { WebSocket } from 'ws'
-import { isCloseCode } from '../contract/close.ts'
+import { cutReason, isCloseCode } from '../contract/close.ts'
 import type { Payload } from '../contract/payload.ts'
 import { payloadField } from '../kit/json-payload.ts'
 import type { RecordedEvent } from '../kit/recorded-event.ts'
@@ -8,6 +9,8 @@ import type { RecordedEvent } from '../kit/recorded-event.ts'
 const HANDSHAKE_TIMEOUT = 10_000
 /** Bytes of a message of the server. */
 const MAX_PAYLOAD = 268_435_456
+/** Bytes that a message that waits takes in addition to its own. */
+const OVERHEAD = 256
 /** A token that filter `record` has replaced, in JSON and in a query. */
 const IN_JSON = /("(?:[\w-]*token|auth)"\s*:\s*")\[redacted\]"/gi
 const IN_QUERY = /([?&](?:[\w-]*token|auth)=)\[redacted\]/gi
@@ -20,6 +23,8 @@ export interface ReplayedClientHost {
   emit(line: string): void
   /** Bytes of a payload have left, or are lost. */
   onSent(bytes: number): void
+  /** It is open, and the recording has not closed it. */
+  onOpen(): void
   onFail(problem: string): void
   onEnd(): void
 }
@@ -34,20 +39,24 @@ export class ReplayedClient {
   /** What is done when the connection is open. */
   #queue: (() => void)[] = []
   #isOpen = false
+  #isPaused = false
   /** How this side has ended it; the server answers with the same code. */
   #closing: number | undefined
   #refused: number | undefined
   #expectsOpen = false
 
+  /** @throws SyntaxError: a value that a handshake cannot have. */
   constructor(name: string, { url, protocols = [], headers }: RecordedEvent, host: ReplayedClientHost) {
     this.#name = name
     this.#host = host
     const { token } = host
-    const target = url === undefined ? host.to : new URL(this.#withToken(url, IN_QUERY, encodeURIComponent), host.to)
-    this.#socket = new WebSocket(target, offered(protocols, token), {
+    const userAgent = headers?.['user-agent']
+    if (userAgent !== undefined) checkUserAgent(userAgent)
+    const path = url === undefined ? undefined : this.#withToken(url, IN_QUERY, encodeURIComponent)
+    this.#socket = new WebSocket(targetOf(host.to, path), offered(protocols, token), {
       headers: {
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
-        ...(headers?.['user-agent'] !== undefined && { 'user-agent': headers['user-agent'] }),
+        ...(userAgent !== undefined && { 'user-agent': userAgent }),
       },
       perMessageDeflate: false,
       handshakeTimeout: HANDSHAKE_TIMEOUT,
@@ -66,7 +75,7 @@ export class ReplayedClient {
   /** Returns the bytes that wait, for `onSent`. */
   send(payload: Payload): number {
     const sent = typeof payload === 'string' ? this.#withToken(payload, IN_JSON, inJson) : payload
-    const bytes = Buffer.byteLength(sent)
+    const bytes = OVERHEAD + Buffer.byteLength(sent)
     this.#do(() => this.#socket.send(sent, () => this.#host.onSent(bytes)))
     return bytes
   }
@@ -75,9 +84,20 @@ export class ReplayedClient {
     this.#do(() => {
       this.#closing = isCloseCode(code) || code === 1005 ? code : 1006
       if (code === 1005) this.#socket.close()
-      else if (isCloseCode(code)) this.#socket.close(code, reason)
+      else if (isCloseCode(code)) this.#socket.close(code, cutReason(reason))
       else this.#socket.terminate()
     })
+  }
+
+  /** Stops reading until `resume`. */
+  pause(): void {
+    this.#isPaused = true
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#socket.resume()
   }
 
   terminate(): void {
@@ -91,7 +111,7 @@ export class ReplayedClient {
   }
 
   #watch(resolve: () => void): void {
-    const { emit, onFail, onEnd } = this.#host
+    const { emit, onOpen, onFail, onEnd } = this.#host
     const client = this.#name
     const run = () => {
       for (const action of this.#queue.splice(0)) action()
@@ -99,7 +119,9 @@ export class ReplayedClient {
     this.#socket
       .on('open', () => {
         this.#isOpen = true
+        if (this.#isPaused) this.#socket.pause()
         run()
+        if (this.#closing === undefined) onOpen()
       })
       .on('message', (data: Buffer, isBinary) =>
         emit(`${JSON.stringify({ client, ...payloadField(isBinary ? data : data.toString()) })}\n`),
@@ -127,6 +149,22 @@ export class ReplayedClient {
   #withToken(text: string, place: RegExp, encode: (token: string) => string): string {
     const { token } = this.#host
     return token === undefined ? text : text.replace(place, (_, start: string) => start + encode(token))
+  }
+}
+
+/** The server with a path of the recording, which cannot name another host. */
+function targetOf(to: URL, path: string | undefined): URL {
+  const { protocol, host, username, password } = to
+  const target = path === undefined ? new URL(to) : new URL(`${protocol}//${host}${path}`)
+  // `ws` refuses a fragment.
+  return Object.assign(target, { username, password, hash: '' })
+}
+
+function checkUserAgent(value: string): void {
+  try {
+    validateHeaderValue('user-agent', value)
+  } catch {
+    throw new SyntaxError('"user-agent" has characters that a header cannot have')
   }
 }
 

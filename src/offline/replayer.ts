@@ -5,6 +5,8 @@ import { ReplayedClient } from './replayed-client.ts'
 
 /** Bytes that wait for the server, beyond which no further line is read. */
 const MAX_WAITING = 8_388_608
+/** Clients that connect or close at a time, beyond which no further line is read. */
+const MAX_CHANGING = 256
 /** Milliseconds that a server has to answer the Close frames at the end. */
 const CLOSE_TIMEOUT = 10_000
 /** Milliseconds of the longest timer in Node. */
@@ -35,6 +37,8 @@ export class Replayer {
   readonly #others = new Set<string>()
   /** All that have not ended. */
   readonly #present = new Set<ReplayedClient>()
+  /** Those that connect, or that the recording has closed. */
+  readonly #changing = new Set<ReplayedClient>()
   readonly #began = performance.now()
   /** Time of the first event. */
   #first: number | undefined
@@ -42,6 +46,8 @@ export class Replayer {
   #messages = 0
   #skipped = 0
   #waiting = 0
+  #isPaused = false
+  #pauses = 0
   #onRoom = () => {}
 
   constructor(options: ReplayOptions) {
@@ -62,7 +68,7 @@ export class Replayer {
     await this.#untilTime(event)
     if (this.#options.signal.aborted) return
     this.#play(event)
-    if (this.#waiting > MAX_WAITING)
+    if (this.#waiting > MAX_WAITING || this.#changing.size > MAX_CHANGING)
       await new Promise<void>(resolve => {
         this.#onRoom = resolve
       })
@@ -72,15 +78,41 @@ export class Replayer {
   async end(): Promise<void> {
     for (const client of this.#clients.values()) client.close(1000, '')
     const ended = Promise.all([...this.#present].map(client => client.ended))
-    if (!this.#options.signal.aborted) await Promise.race([ended, sleep(CLOSE_TIMEOUT, undefined, { ref: false })])
+    if (!this.#options.signal.aborted) await Promise.race([ended, this.#closeTimeout()])
     this.terminate()
     await ended
+  }
+
+  /** Stops reading from the server until `resume`. */
+  pause(): void {
+    this.#isPaused = true
+    this.#pauses++
+    for (const client of this.#present) client.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    for (const client of this.#present) client.resume()
   }
 
   /** Ends all connections at once. */
   terminate(): void {
     for (const client of this.#present) client.terminate()
     this.#onRoom()
+  }
+
+  /** Does not count while the answers are not read. */
+  async #closeTimeout(): Promise<void> {
+    let pauses: number
+    do {
+      pauses = this.#pauses
+      await sleep(CLOSE_TIMEOUT, undefined, { ref: false })
+    } while (this.#isPaused || this.#pauses !== pauses)
+  }
+
+  /** Reads on when half of what waits has left. */
+  #checkRoom(): void {
+    if (this.#waiting <= MAX_WAITING / 2 && this.#changing.size <= MAX_CHANGING / 2) this.#onRoom()
   }
 
   async #untilTime({ at }: RecordedEvent): Promise<void> {
@@ -99,7 +131,9 @@ export class Replayer {
     if (name === undefined || event.event === 'publish' || event.redacted === true || this.#others.has(name)) {
       this.#skipped++
     } else if (event.event === 'disconnect') {
-      this.#clients.get(name)?.close(event.code ?? 1000, event.reason ?? '')
+      const client = this.#clients.get(name)
+      if (client !== undefined && this.#present.has(client)) this.#changing.add(client)
+      client?.close(event.code ?? 1000, event.reason ?? '')
       this.#clients.delete(name)
     } else {
       const client = this.#clients.get(name) ?? this.#connect(name, event)
@@ -128,16 +162,26 @@ export class Replayer {
       emit,
       onSent: bytes => {
         this.#waiting -= bytes
-        if (this.#waiting <= MAX_WAITING / 2) this.#onRoom()
+        this.#checkRoom()
       },
       onFail: problem => {
         if (this.failures++ < MAX_REPORTED) report(`client ${name}: ${problem}`)
       },
-      onEnd: () => this.#present.delete(client),
+      onOpen: () => {
+        this.#changing.delete(client)
+        this.#checkRoom()
+      },
+      onEnd: () => {
+        this.#present.delete(client)
+        this.#changing.delete(client)
+        this.#checkRoom()
+      },
     })
+    if (this.#isPaused) client.pause()
     this.#connections++
     this.#clients.set(name, client)
     this.#present.add(client)
+    this.#changing.add(client)
     return client
   }
 }
