@@ -52,6 +52,8 @@ export function splitWords(line: string): readonly string[] {
   }
   if (quote !== '') refuse(`a quote (${quote}) that is not closed`)
   if (word !== undefined) words.push(word)
+  if (/^\w+=/.test(words[0] ?? ''))
+    throw optionError('a command line begins with a program; for a variable write env NAME=value ./program')
   if (words.length === 0 || words[0] === '') throw optionError('a command line needs a program, received none')
   return words
 }

@@ -15,7 +15,7 @@ const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 const CONDITIONS = ['node', 'import', 'require']
 
 /** A filter with a command line: `exec:./shout.py --loud`, as a guard `exec-guard:./auth.py`. */
-const WITH_COMMAND = /^([a-z0-9-]+?)(-guard)?:(.*)$/s
+const WITH_COMMAND = /^([a-z0-9 -]+?)(-guard)?:(.*)$/is
 
 /** A kind of module. */
 export interface ModuleKind {

@@ -7,6 +7,12 @@ describe('a name with a command line', () => {
   for (const [name, message] of [
     ['broadcast:./x secret', 'filter broadcast takes no command line; remove the colon of "broadcast:" and the rest'],
     ['ecco:./x secret', 'no filter "ecco:" that takes a command line; did you mean "echo"?'],
+    ['Exec:./x secret', 'no filter "Exec:" that takes a command line; did you mean "exec"?'],
+    ['exec :./x secret', 'no filter "exec :" that takes a command line; did you mean "exec"?'],
+    [
+      'exec:TOKEN=secret ./x',
+      'filter exec: a command line begins with a program; for a variable write env NAME=value ./program',
+    ],
     ['echo-guard:./x secret', 'filter echo takes no command line; remove the colon of "echo-guard:" and the rest'],
   ] as const)
     it(`is refused without showing the rest: ${name}`, async () => {
@@ -17,6 +23,7 @@ describe('a name with a command line', () => {
     ['exec:./bin/shout.py secret', 'exec:shout.py'],
     [`exec-guard:'/a b/c d' secret`, 'exec-guard:c d'],
     [`exec:./x 'secret`, 'exec:'],
+    ['exec:TOKEN=secret ./x', 'exec:'],
     ['./filters/a:b', './filters/a:b'],
     ['file:///a/b.ts', 'file:///a/b.ts'],
     ['broadcast', 'broadcast'],
