@@ -1,5 +1,5 @@
 import { type Client, DROP, type Host, type OptionSpecs, type Payload } from 'filtered-websocket'
-import { optionError, Program, RateLimitedLog } from 'filtered-websocket/kit'
+import { atExit, optionError, Program, RateLimitedLog } from 'filtered-websocket/kit'
 import { type Environment, environmentOf } from './exec-each/environment.ts'
 import { Session, type SessionHost } from './exec-each/session.ts'
 
@@ -51,6 +51,10 @@ export const setup = ({ command, options: chosen, limits, log }: Host<typeof opt
   const sessions = new Map<Client, Session>()
   /** With those of clients that have left. */
   const running = new Set<Session>()
+  const killAll = () => {
+    for (const session of running) session.kill()
+  }
+  let release = () => {}
 
   function begin(client: Client): void {
     if (running.size >= max) {
@@ -73,7 +77,10 @@ export const setup = ({ command, options: chosen, limits, log }: Host<typeof opt
   }
 
   return {
-    start: () => Program.check(command!),
+    start() {
+      release = atExit(killAll)
+      Program.check(command!)
+    },
     connect(client: Client) {
       if (running.size >= max) return client.refuse(503, 'too many programs')
       environments.set(client, environmentOf(client))
@@ -90,11 +97,10 @@ export const setup = ({ command, options: chosen, limits, log }: Host<typeof opt
       sessions.delete(client)
     },
     async stop() {
-      const timer = setTimeout(() => {
-        for (const session of running) session.kill()
-      }, STOP_TIMEOUT)
+      const timer = setTimeout(killAll, STOP_TIMEOUT)
       await Promise.all([...running].map(session => session.stop()))
       clearTimeout(timer)
+      release()
     },
   }
 }

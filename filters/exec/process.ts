@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Lines, optionError, PieceWriter, Program, type ProgramOptions, visible } from 'filtered-websocket/kit'
+import { atExit, Lines, optionError, PieceWriter, Program, type ProgramOptions, visible } from 'filtered-websocket/kit'
 import type { Logger } from 'pino'
 import { excerpt, type Line, lineOf, type ProgramEvent, readEvents, VERSION } from './protocol.ts'
 
@@ -7,11 +7,11 @@ import { excerpt, type Line, lineOf, type ProgramEvent, readEvents, VERSION } fr
 const HELLO_TIMEOUT = 1000
 const GUARD_HELLO_TIMEOUT = 10_000
 const NEWLINE = 0x0a
+/** Milliseconds in which a program ends that has closed its standard input or output. */
+const END_AFTER = 1000
 /** Milliseconds before a restart: the first, and at most. */
 const FIRST_DELAY = 100
 const MAX_DELAY = 10_000
-/** Milliseconds that a program has to exit when it has closed a pipe. */
-const EXIT_TIMEOUT = 1000
 /** Milliseconds after which the next restart is a first one again. */
 const STABLE_AFTER = 10_000
 
@@ -46,6 +46,7 @@ export class Process {
   #onHello: ((problem?: Error) => void) | undefined
   #hasAnswered = false
   #life: Promise<void> = Promise.resolve()
+  #release = () => {}
 
   constructor(host: ProcessHost) {
     this.#host = host
@@ -54,6 +55,8 @@ export class Process {
 
   /** @throws (rejects) Error `ERR_OPTION`: the program cannot be started, ends at once, or speaks another version. */
   async start(): Promise<void> {
+    // A program that hangs must not outlive a server that exits at once.
+    this.#release = atExit(() => this.#program?.kill())
     const program = await this.#begin()
     this.#life = this.#supervise(program)
   }
@@ -70,6 +73,7 @@ export class Process {
       await program.stop(graceMs)
     }
     await this.#life
+    this.#release()
   }
 
   /** Returns a promise if the caller has to wait for the program. */
@@ -126,8 +130,9 @@ export class Process {
     this.#program = program
     this.#writer = new PieceWriter(program.stdin)
     this.#hasAnswered = false
-    program.stdin.on('drain', () => this.#host.drained()).once('close', () => this.#endSoon(program, 'input'))
-    program.stdout.once('close', () => this.#endSoon(program, 'output'))
+    program.stdin.on('drain', () => this.#host.drained())
+    program.stdin.once('close', () => this.#endSoon(program, 'input'))
+    program.stdout.once('end', () => this.#endSoon(program, 'output'))
     this.#read(program)
     this.write(lineOf('hello', `"version":${VERSION}`))
     if (this.#stopping.signal.aborted) await program.stop(0)
@@ -158,14 +163,13 @@ export class Process {
     }
   }
 
-  /** A program that has closed a pipe gets or answers no more questions. */
-  #endSoon(program: Program, pipe: 'input' | 'output'): void {
-    const end = () => {
-      if (this.#stopping.signal.aborted || program.hasEnded) return
-      this.#host.log.error(`the program has closed its standard ${pipe}; it is ended`)
+  /** A program that has closed a pipe gets no question, or can answer none. */
+  #endSoon(program: Program, what: 'input' | 'output'): void {
+    setTimeout(() => {
+      if (program.hasEnded || this.#stopping.signal.aborted || this.events.size === 0) return
+      this.#host.log.error(`the program has closed its standard ${what}; it is ended`)
       program.kill()
-    }
-    setTimeout(end, EXIT_TIMEOUT).unref()
+    }, END_AFTER).unref()
   }
 
   #read(program: Program): void {

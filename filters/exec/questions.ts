@@ -54,6 +54,8 @@ export class Questions {
   /** `informing`: the program is up, and does not have the state of the server yet. */
   #state: 'down' | 'informing' | 'up' = 'down'
   #why = 'the program is not running'
+  /** Grows with each beginning and end of the program. */
+  #turn = 0
 
   constructor(host: QuestionsHost) {
     this.#host = host
@@ -102,14 +104,20 @@ export class Questions {
 
   /** The program has begun. Events wait until it has the lines. */
   async begun(lines: Iterable<string>): Promise<void> {
+    const turn = ++this.#turn
     this.#state = 'informing'
-    for (const line of lines) await this.#host.write(line)
+    for (const line of lines) {
+      await this.#host.write(line)
+      // It has ended meanwhile, or has asked for other events.
+      if (this.#turn !== turn) return
+    }
     this.#state = 'up'
     this.sendWaiting()
   }
 
   /** The program has ended. */
   ended(why: string): void {
+    this.#turn++
     this.#state = 'down'
     this.#why = why
     this.#waiting = []

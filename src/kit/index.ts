@@ -70,7 +70,7 @@ export {
 } from './pending-calls.ts'
 export { PieceWriter } from './piece-writer.ts'
 export { PositionFile, positionIn } from './position-file.ts'
-export { Program, type ProgramOptions, splitWords } from './program.ts'
+export { atExit, Program, type ProgramOptions, splitWords } from './program.ts'
 export { LogLimit, RateLimitedLog } from './rate-limited-log.ts'
 export { RECORDING_VERSION, type RecordedEvent, readRecorded } from './recorded-event.ts'
 export { redactor, secretPattern } from './redact.ts'

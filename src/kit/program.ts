@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, delimiter, resolve } from 'node:path'
-import { kill, env as ownEnvironment } from 'node:process'
+import process, { kill, env as ownEnvironment } from 'node:process'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf } from '../contract/errors.ts'
 import { Lines } from './lines.ts'
@@ -185,6 +185,15 @@ export class Program {
       // The group is empty.
     }
   }
+}
+
+/**
+ * Calls `end` when the process of the server exits, also without the stops of its filters, as at a second SIGINT. Returns a function that
+ * takes it back.
+ */
+export function atExit(end: () => void): () => void {
+  process.once('exit', end)
+  return () => void process.off('exit', end)
 }
 
 function logLines(stream: Readable, add: (line: string) => void): void {

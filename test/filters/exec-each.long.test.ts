@@ -3,6 +3,7 @@ import { chmodSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { folder } from '../support/cli.ts'
+import { isAlive } from '../support/is-alive.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 
@@ -14,14 +15,6 @@ trap "echo TERM >> signals" TERM
 sleep 600 &
 echo $$ $!
 while :; do sleep 0.05; done`
-
-function isAlive(pid: number): boolean {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}
 
 describe('exec-each', () => {
   it('sends SIGINT, SIGTERM and SIGKILL to a program that goes on without its client, and to its child processes', async t => {

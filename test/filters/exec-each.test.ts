@@ -6,6 +6,7 @@ import { environmentOf } from '../../filters/exec-each/environment.ts'
 import { createServer, DROP, type FilterModule, type ServerOptions } from '../../src/index.ts'
 import { fakeClient } from '../../src/testing/index.ts'
 import { folder, launch } from '../support/cli.ts'
+import { isAlive } from '../support/is-alive.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 import { upgradeStatus } from '../support/upgrade.ts'
@@ -20,14 +21,6 @@ async function serving(t: TestContext, script: string, options: ServerOptions = 
 }
 
 const GREETER = 'while read -r line; do echo "Hello $line!"; done'
-
-function isAlive(pid: number): boolean {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}
 
 describe('exec-each', () => {
   it('writes each message as a line to a process of its client, and sends its lines', async t => {
@@ -311,5 +304,18 @@ describe('exec-each', () => {
     const peer = await server.connect()
     await peer.end()
     assert.deepEqual(peer.received, ['1', '2', '3'])
+  })
+
+  it('ends the program also when a second signal ends the server at once', async t => {
+    const script = `trap "" TERM INT; echo '{"hello":1,"events":["message"]}'; echo $$ >&2; while :; do sleep 1; done`
+    const base = folder(t, { 'hang.sh': script })
+    const server = await launch(t, ['-p', '0', '-f', `exec-each:sh ${base}/hang.sh`, 'echo'])
+    const peer = await server.connect()
+    const pidIn = () => Number(server.logged().find(({ msg }) => msg === 'standard error of a program')?.line)
+    await until(() => pidIn() > 0)
+    void server.stop()
+    await peer.end()
+    assert.equal((await server.stop()).code, 1)
+    await until(() => !isAlive(pidIn()))
   })
 })

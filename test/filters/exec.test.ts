@@ -6,6 +6,7 @@ import type { ServerOptions } from '../../src/index.ts'
 import { Refused } from '../../src/testing/index.ts'
 import { folder, inside, launch, refusalInside, type Test } from '../support/cli.ts'
 import { answering, execOf } from '../support/exec.ts'
+import { isAlive } from '../support/is-alive.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
 import { startTestServer } from '../support/test-server.ts'
@@ -296,5 +297,18 @@ describe('fws-server with exec:', () => {
     const server = await launch(t, ['-p', '0', '-f', execOf(t, code), 'echo'])
     await server.kill()
     await until(() => existsSync(join(base, 'end')))
+  })
+
+  it('ends the program also when a second signal ends the server at once', async t => {
+    const script = `trap "" TERM INT; echo '{"hello":1,"events":["message"]}'; echo $$ >&2; while :; do sleep 1; done`
+    const base = folder(t, { 'hang.sh': script })
+    const server = await launch(t, ['-p', '0', '-f', `exec:sh ${base}/hang.sh`, 'echo'])
+    const peer = await server.connect()
+    const pidIn = () => Number(server.logged().find(({ msg }) => msg === 'standard error of a program')?.line)
+    await until(() => pidIn() > 0)
+    void server.stop()
+    await peer.end()
+    assert.equal((await server.stop()).code, 1)
+    await until(() => !isAlive(pidIn()))
   })
 })

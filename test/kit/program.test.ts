@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Program, splitWords } from '../../src/kit/program.ts'
 import { RateLimitedLog } from '../../src/kit/rate-limited-log.ts'
 import { folder, type Test } from '../support/cli.ts'
+import { isAlive } from '../support/is-alive.ts'
 import { collectedLog } from '../support/log.ts'
 import { until } from '../support/peer.ts'
 
@@ -51,15 +52,6 @@ async function start(t: Test, words: readonly string[], env?: Record<string, str
     logged,
     lines,
     shows: (text: string) => until(() => output.includes(text), text),
-  }
-}
-
-/** Whether a process runs; a zombie does not. */
-function isAlive(pid: number): boolean {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
   }
 }
 

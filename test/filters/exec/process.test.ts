@@ -200,6 +200,25 @@ describe('a program that does not follow the protocol', () => {
     assert.ok(find(/malformed line/).length <= 10)
   })
 
+  for (const [what, close] of [
+    ['output', 'exec >&-'],
+    ['input', 'exec <&-'],
+  ] as const)
+    it(`is ended, and started again, when it has closed its standard ${what}`, async t => {
+      const base = folder(t, {
+        'p.sh': `[ -e $0.closed ] || { read hello; read question; ${close}; touch $0.closed; sleep 60; }
+          read hello; while read -r x; do echo '{"id":'$(echo "$x" | sed 's/.*"id":\\([0-9]*\\).*/\\1/')',"data":"again"}'; done`,
+      })
+      const { server, peer, logs } = await start(t, [`exec:sh ${base}/p.sh`, { ...ONLY_MESSAGES, down: 'hold' }])
+      peer.send('a')
+      await until(() => existsSync(join(base, 'p.sh.closed')))
+      // A closed input is noticed at the next write.
+      const other = await Peer.open(server.url)
+      other.send('b')
+      await logs(new RegExp(`^the program has closed its standard ${what}; it is ended`))
+      assert.deepEqual([await peer.get(1), await other.get(1)], [['again'], ['again']])
+    })
+
   it('is ended for a line of 100 MB, in bounded memory', async t => {
     const code = `const handle = ({ id }) => {
       if (!id) return

@@ -9,7 +9,10 @@ async function begin(down: DownPolicy = 'fail', timeout = 0) {
     down,
     timeout,
     unwritten: 0,
-    write: (line: string) => void lines.push(JSON.parse(line)),
+    write(line: string): Promise<void> | undefined {
+      lines.push(JSON.parse(line))
+      return undefined
+    },
   }
   const questions = new Questions(host)
   await questions.begun([])
@@ -128,6 +131,26 @@ describe('Questions', () => {
     await questions.begun([])
     assert.equal(questions.answer({ id: 1 }), false)
     await assert.rejects(question, { message: 'the program did not get it within 0.04 s' })
+  })
+
+  it('stays down when the program ends before it has the state of the server', async () => {
+    const { host, questions, lines, ask } = await begin()
+    let read = () => {}
+    const write = host.write
+    host.write = line => {
+      write(line)
+      return new Promise<void>(resolve => {
+        read = resolve
+      })
+    }
+    const begun = questions.begun(['{"event":"open"}\n', '{"event":"open"}\n'])
+    const waiting = ask()
+    questions.ended('the program exited')
+    read()
+    await begun
+    await assert.rejects(waiting, DOWN)
+    await assert.rejects(ask(), DOWN)
+    assert.deepEqual(lines, [{ event: 'open' }])
   })
 
   it('counts open questions rightly over restarts', async () => {
