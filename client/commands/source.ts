@@ -1,5 +1,12 @@
-import type { Readable } from 'node:stream'
-import { createFraming, type Framing, type FramingName, type Incoming, LogLimit } from 'filtered-websocket/kit'
+import { Readable } from 'node:stream'
+import {
+  createFraming,
+  type Framing,
+  type FramingName,
+  type Incoming,
+  LogLimit,
+  readMessages,
+} from 'filtered-websocket/kit'
 import type { Delivery } from './delivery.ts'
 import { commandError } from './target.ts'
 
@@ -31,21 +38,12 @@ export class Source {
 
   /** Passes all messages on, as fast as they are accepted. */
   async readTo(delivery: Delivery): Promise<void> {
-    const framing = this.#framing
     try {
-      for await (const chunk of this.#stream ?? []) {
-        framing.add(Buffer.from(chunk))
-        for (let message = framing.next(); message !== undefined; message = framing.next()) {
-          const room = this.#pass(message, delivery)
-          if (room !== undefined) await room
-          if (this.#isStopped) return
-        }
-      }
+      const pass = (message: Incoming) => this.#pass(message, delivery)
+      await readMessages(this.#stream ?? Readable.from([]), this.#framing, pass, () => this.#isStopped)
     } catch (error) {
       throw commandError(`standard input failed: ${(error as Error).message}`)
     }
-    const rest = framing.hasRest ? framing.last() : undefined
-    if (rest !== undefined) await this.#pass(rest, delivery)
   }
 
   /** Stops before the next message. */

@@ -1,5 +1,5 @@
 import { type Client, DROP, type Drop, type Payload } from 'filtered-websocket'
-import { Lines, Program, type ProgramOptions } from 'filtered-websocket/kit'
+import { Lines, onLines, Program, type ProgramOptions } from 'filtered-websocket/kit'
 
 /** Milliseconds after which a program that its client has left gets the first signal, as in websocketd. */
 const GRACE = 100
@@ -73,24 +73,17 @@ export class Session {
     const wake = () => this.#onRoom?.()
     stdin.on('drain', wake).once('close', wake)
     const { isBinary, maxLine, onSkip } = this.#host
-    const lines = new Lines(maxLine, onSkip)
-    stdout.on('data', (chunk: Buffer) => {
+    const send = (payload: Payload) => {
+      if (!this.#isStopping) this.#client.send(payload)
+    }
+    if (isBinary) stdout.on('data', send)
+    else onLines(stdout, new Lines(maxLine, onSkip), send)
+    stdout.on('data', () => {
       if (this.#isStopping) return
-      if (isBinary) this.#client.send(chunk)
-      else this.#sendLines(lines, chunk)
       // A client that does not read makes the program wait.
       stdout.pause()
       void this.#client.drained().then(() => stdout.resume())
     })
-    stdout.once('end', () => {
-      const rest = lines.hasRest ? lines.last() : undefined
-      if (rest !== undefined && !this.#isStopping) this.#client.send(rest)
-    })
     void program.ended.then(() => this.#client.disconnect())
-  }
-
-  #sendLines(lines: Lines, chunk: Buffer): void {
-    lines.add(chunk)
-    for (let line = lines.next(); line !== undefined; line = lines.next()) this.#client.send(line)
   }
 }

@@ -13,6 +13,7 @@ export interface Incoming {
 /** Bytes of a JSON line for each byte of its payload (`\u0000`), and for all else. */
 const JSON_FACTOR = 6
 const JSON_REST = 4096
+const TOO_LONG = 'longer than --max-payload'
 
 /**
  * Makes the framing of an input.
@@ -21,21 +22,35 @@ const JSON_REST = 4096
  * @param onSkip - called with the reason for each message that is skipped.
  */
 export function createFraming(name: FramingName, max: number, onSkip: (why: string) => void): Framing<Incoming> {
-  const tooLong = () => onSkip('longer than --max-payload')
-  if (name === 'json') return new JsonLines(max, onSkip)
-  if (name === 'length')
-    return new Payloads(
-      new LengthFrames(max, why => (why === 'too long' ? tooLong() : onSkip('the input has ended within it'))),
-    )
-  return new Payloads(new Lines(max, tooLong, name === 'nul' ? '\0' : '\n'))
+  const tooLong = () => onSkip(TOO_LONG)
+  switch (name) {
+    case 'json':
+      return new Converted(new Lines(JSON_FACTOR * max + JSON_REST, tooLong), line => {
+        try {
+          return messageIn(line, max)
+        } catch (error) {
+          onSkip((error as Error).message)
+          return undefined
+        }
+      })
+    case 'length':
+      return new Converted(
+        new LengthFrames(max, why => (why === 'too long' ? tooLong() : onSkip('the input has ended within it'))),
+        incoming,
+      )
+    default:
+      return new Converted(new Lines(max, tooLong, name === 'nul' ? '\0' : '\n'), incoming)
+  }
 }
 
-/** Messages that have only a payload. */
-class Payloads implements Framing<Incoming> {
-  readonly #framing: Framing
+/** A framing with a conversion of its messages, which skips those that become `undefined`. */
+class Converted<T> implements Framing<Incoming> {
+  readonly #framing: Framing<T>
+  readonly #convert: (message: T) => Incoming | undefined
 
-  constructor(framing: Framing) {
+  constructor(framing: Framing<T>, convert: (message: T) => Incoming | undefined) {
     this.#framing = framing
+    this.#convert = convert
   }
 
   add(chunk: Buffer): void {
@@ -43,7 +58,12 @@ class Payloads implements Framing<Incoming> {
   }
 
   next(): Incoming | undefined {
-    return incoming(this.#framing.next())
+    for (;;) {
+      const message = this.#framing.next()
+      if (message === undefined) return undefined
+      const converted = this.#convert(message)
+      if (converted !== undefined) return converted
+    }
   }
 
   get hasRest(): boolean {
@@ -51,78 +71,32 @@ class Payloads implements Framing<Incoming> {
   }
 
   last(): Incoming | undefined {
-    return incoming(this.#framing.last())
+    const message = this.#framing.last()
+    return message === undefined ? undefined : this.#convert(message)
   }
 }
 
-/** One JSON object a line: `data` or `binary`, and `topic`. Other fields are ignored, so that the lines of filter `stdout` are input. */
-class JsonLines implements Framing<Incoming> {
-  readonly #lines: Lines
-  readonly #max: number
-  readonly #onSkip: (why: string) => void
-
-  constructor(max: number, onSkip: (why: string) => void) {
-    this.#lines = new Lines(JSON_FACTOR * max + JSON_REST, () => onSkip('longer than --max-payload'))
-    this.#max = max
-    this.#onSkip = onSkip
+/**
+ * One JSON object: `data` or `binary`, and `topic`. Other fields are ignored, so that the lines of filter `stdout` are input.
+ *
+ * @throws SyntaxError: the message does not quote the line.
+ */
+function messageIn(line: string, max: number): Incoming {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    throw new SyntaxError('not JSON')
   }
-
-  add(chunk: Buffer): void {
-    this.#lines.add(chunk)
-  }
-
-  next(): Incoming | undefined {
-    for (;;) {
-      const line = this.#lines.next()
-      if (line === undefined) return undefined
-      const message = this.#read(line)
-      if (message !== undefined) return message
-    }
-  }
-
-  get hasRest(): boolean {
-    return this.#lines.hasRest
-  }
-
-  last(): Incoming | undefined {
-    const line = this.#lines.last()
-    return line === undefined ? undefined : this.#read(line)
-  }
-
-  #read(line: string): Incoming | undefined {
-    try {
-      const message = messageIn(JSON.parse(line))
-      if (Buffer.byteLength(message.payload) <= this.#max) return message
-      this.#onSkip('longer than --max-payload')
-    } catch (error) {
-      // A message of JSON.parse quotes the line.
-      this.#onSkip(error instanceof WrongLine ? error.message : 'not JSON')
-    }
-    return undefined
-  }
-}
-
-class WrongLine extends Error {}
-
-/** @throws WrongLine */
-function messageIn(value: unknown): Incoming {
-  if (typeof value !== 'object' || value === null) throw new WrongLine('not a JSON object')
+  if (typeof value !== 'object' || value === null) throw new SyntaxError('not a JSON object')
   const { topic } = value as { topic?: unknown }
-  if (topic !== undefined && typeof topic !== 'string') throw new WrongLine('"topic" must be a string')
-  const payload = payloadOf(value)
-  if (payload === undefined) throw new WrongLine('a JSON object without "data" and "binary"')
+  if (topic !== undefined && typeof topic !== 'string') throw new SyntaxError('"topic" must be a string')
+  const payload = payloadIn(value)
+  if (payload === undefined) throw new SyntaxError('a JSON object without "data" and "binary"')
+  if (Buffer.byteLength(payload) > max) throw new SyntaxError(TOO_LONG)
   return topic === undefined ? { payload } : { payload, topic }
 }
 
-/** @throws WrongLine */
-function payloadOf(value: object): Payload | undefined {
-  try {
-    return payloadIn(value)
-  } catch (error) {
-    throw new WrongLine((error as Error).message)
-  }
-}
-
-function incoming(payload: Payload | undefined): Incoming | undefined {
-  return payload === undefined ? undefined : { payload }
+function incoming(payload: Payload): Incoming {
+  return { payload }
 }

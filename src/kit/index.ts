@@ -40,7 +40,7 @@ export { type JsonBounds, MAX_JSON_DEPTH, MAX_JSON_LENGTH, readJson, writeJson }
 export { type PayloadField, payloadField, payloadIn } from './json-payload.ts'
 export { LengthFrames } from './length-frames.ts'
 export { LimitError, Limiter, type LimiterOptions, OwnerLimiter } from './limiter.ts'
-export { FRAMINGS, type Framing, type FramingName, Lines } from './lines.ts'
+export { FRAMINGS, type Framing, type FramingName, Lines, onLines, readMessages } from './lines.ts'
 export { linger } from './linger.ts'
 export { listen, type PortOptions } from './listen.ts'
 export { type Found, locate, type Mount } from './locate.ts'

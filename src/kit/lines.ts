@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Payload } from '../contract/payload.ts'
 
 /** How messages are separated on standard input and output: the choices of `--stdin-framing` and `--stdout-framing`. */
@@ -19,14 +20,46 @@ export interface Framing<T = Payload> {
 const RETURN = 0x0d
 
 /**
+ * Passes each message of a stream on when the one before is handled, until the end of the stream, or until `isStopped` after a message.
+ *
+ * @param handle - returns a promise if the next message has to wait.
+ * @throws (rejects) errors of the stream, and those of `handle`.
+ */
+export async function readMessages<T>(
+  stream: AsyncIterable<Buffer | string>,
+  framing: Framing<T>,
+  handle: (message: T) => Promise<void> | undefined,
+  isStopped: () => boolean,
+): Promise<void> {
+  for await (const chunk of stream) {
+    framing.add(Buffer.from(chunk))
+    for (let message = framing.next(); message !== undefined; message = framing.next()) {
+      const handled = handle(message)
+      if (handled !== undefined) await handled
+      if (isStopped()) return
+    }
+  }
+  const rest = framing.hasRest ? framing.last() : undefined
+  if (rest !== undefined) await handle(rest)
+}
+
+/** Calls `handle` with each line of a stream at once, also with a last one that has no end. */
+export function onLines(stream: Readable, lines: Lines, handle: (line: string) => void): void {
+  stream.on('data', (chunk: Buffer) => {
+    lines.add(chunk)
+    for (let line = lines.next(); line !== undefined; line = lines.next()) handle(line)
+  })
+  stream.once('end', () => {
+    const rest = lines.hasRest ? lines.last() : undefined
+    if (rest !== undefined) handle(rest)
+  })
+}
+
+/**
  * Splits bytes into lines, without their line ends: LF or CR LF, or a NUL byte. A line of more than `max` bytes is skipped.
  *
  * @example
- * const lines = new Lines(limits['max-payload'], () => log.warn('line skipped'))
- * stream.on('data', chunk => {
- *   lines.add(chunk)
- *   for (let line = lines.next(); line !== undefined; line = lines.next()) handle(line)
- * })
+ * onLines(stream, new Lines(limits['max-payload'], () => log.warn('line skipped')), handle)
  */
 export class Lines implements Framing<string> {
   readonly #max: number

@@ -4,7 +4,7 @@ import { basename, delimiter, resolve } from 'node:path'
 import process, { kill, env as ownEnvironment } from 'node:process'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf } from '../contract/errors.ts'
-import { Lines } from './lines.ts'
+import { Lines, onLines } from './lines.ts'
 import { optionError } from './option-error.ts'
 import type { RateLimitedLog } from './rate-limited-log.ts'
 import { visible } from './visible.ts'
@@ -126,7 +126,9 @@ export class Program {
     this.stdin = stdin!
     this.stdout = stdout!
     for (const stream of [stdin, stdout, stderr, child]) stream!.on('error', () => {})
-    logLines(stderr!, line => log.add('warn', { program: name, pid: this.#pid, line }, 'standard error of a program'))
+    const add = (line: string) =>
+      log.add('warn', { program: name, pid: this.#pid, line: visible(line) }, 'standard error of a program')
+    onLines(stderr!, new Lines(MAX_LOG_LINE, () => add(`(a line of more than ${MAX_LOG_LINE} bytes)`)), add)
     this.ended = new Promise(resolve => {
       let closeTimer: NodeJS.Timeout | undefined
       child.once('exit', () => {
@@ -194,18 +196,6 @@ export class Program {
 export function atExit(end: () => void): () => void {
   process.once('exit', end)
   return () => void process.off('exit', end)
-}
-
-function logLines(stream: Readable, add: (line: string) => void): void {
-  const lines = new Lines(MAX_LOG_LINE, () => add(`(a line of more than ${MAX_LOG_LINE} bytes)`))
-  stream.on('data', (chunk: Buffer) => {
-    lines.add(chunk)
-    for (let line = lines.next(); line !== undefined; line = lines.next()) add(visible(line))
-  })
-  stream.once('end', () => {
-    const rest = lines.hasRest ? lines.last() : undefined
-    if (rest !== undefined) add(visible(rest))
-  })
 }
 
 /** Why a program did not start, in words. */

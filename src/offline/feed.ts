@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { FwsError, messageOf } from '../contract/errors.ts'
-import { Lines } from '../kit/lines.ts'
+import { Lines, readMessages } from '../kit/lines.ts'
 import type { PieceWriter } from '../kit/piece-writer.ts'
 import type { Problems } from './problems.ts'
 
@@ -45,14 +45,7 @@ export async function feed(
   signal?.addEventListener('abort', end, { once: true })
   void output.gone.then(end)
   try {
-    for await (const chunk of input) {
-      lines.add(Buffer.from(chunk))
-      for (let line = lines.next(); line !== undefined; line = lines.next()) {
-        const played = attempt(line)
-        if (played !== undefined) await played
-        if (isEnded()) return
-      }
-    }
+    await readMessages(input, lines, attempt, isEnded)
   } catch (error) {
     if (isEnded()) return
     if (input.errored !== error) throw error
@@ -60,6 +53,4 @@ export async function feed(
   } finally {
     signal?.removeEventListener('abort', end)
   }
-  const rest = lines.hasRest ? lines.last() : undefined
-  if (rest !== undefined) await attempt(rest)
 }
