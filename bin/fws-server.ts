@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { fstatSync } from 'node:fs'
+import { createWriteStream, fstatSync, type Stats } from 'node:fs'
 import process from 'node:process'
 import { logError } from '../src/chain/report.ts'
 import { describe, main } from '../src/cli.ts'
@@ -7,7 +7,9 @@ import { isOptionError, messageOf } from '../src/contract/errors.ts'
 import type { RunningServer } from '../src/index.ts'
 import { LogLimit } from '../src/kit/rate-limited-log.ts'
 
-const { argv, env, stdout, stderr } = process
+const { argv, env, stderr } = process
+// To a file Node writes synchronously, and takes a part that fits on a full disk for the whole.
+const stdout = statOf(1)?.isFile() ? createWriteStream('', { fd: 1, autoClose: false }) : process.stdout
 /** Milliseconds for written output to reach its reader. */
 const LAST_WORDS = 1000
 
@@ -50,7 +52,7 @@ const result = await main({
   get stdin() {
     return process.stdin
   },
-  isPiped: isPipe(0),
+  isPiped: statOf(0)?.isFIFO() ?? false,
   stdout,
   stderr,
   signal,
@@ -66,12 +68,12 @@ if (typeof result === 'number') {
   if (stopping) await end(server)
 }
 
-function isPipe(descriptor: number): boolean {
+function statOf(descriptor: number): Stats | undefined {
   try {
-    return fstatSync(descriptor).isFIFO()
+    return fstatSync(descriptor)
   } catch {
     // It is closed.
-    return false
+    return undefined
   }
 }
 
@@ -87,6 +89,7 @@ async function end(running: RunningServer): Promise<void> {
   let code = 0
   try {
     await running.close()
+    if (running.failure !== undefined) code = 1
   } catch (error) {
     logError(running.log, 'fatal', error, 'stopping failed')
     code = 1

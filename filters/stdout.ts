@@ -48,8 +48,11 @@ export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof option
   if (path !== undefined && topic === undefined) throw optionError('--stdout-position needs --stdout-topic')
   const encoder = encoderOf(framing, isTerminal)
   const writer = new PieceWriter(stdoutStream)
-  const why = () => writer.failure?.message ?? 'the reader of standard output is gone'
-  const stopWith = (server: Server) => void writer.gone.then(() => server.stop(why()))
+  const stopWith = (server: Server) =>
+    void writer.gone.then(() => {
+      if (writer.failure === undefined) server.stop('the reader of standard output is gone')
+      else server.stop('standard output has failed', writer.failure)
+    })
   if (topic !== undefined) {
     const limited = new RateLimitedLog(log)
     let output: TopicOutput | undefined

@@ -337,8 +337,12 @@ export interface Server {
    * again. Like a broadcast it can be lost on the way to another node.
    */
   unsubscribe(target: Target, topic: string): void
-  /** Stops this node as SIGTERM does: drains, then ends. `why` is logged. */
-  stop(why: string): void
+  /**
+   * Stops this node as SIGTERM does: drains, then ends. `why` is logged.
+   *
+   * @param error - the node has failed: logged, and the command ends with exit code 1.
+   */
+  stop(why: string, error?: unknown): void
   /**
    * Creates a client for a connection that is not a WebSocket, and runs the open chain.
    *

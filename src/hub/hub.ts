@@ -62,7 +62,7 @@ export interface HubHost {
   readonly storageMetrics: () => Readonly<Record<string, number>>
   /** Whether new clients are accepted: false once the server stops. */
   readonly isAccepting: () => boolean
-  stop(why: string): void
+  stop(why: string, error: unknown): void
   admit(req: IncomingMessage, as: Admission): Promise<Client | Refusal>
   reportCodec(error: unknown, codec: string): void
   reportTransport(error: unknown, transport: string, id: string): void
@@ -262,9 +262,9 @@ export class Hub implements ClientHost {
     else void settled.then(execute)
   }
 
-  stop(why: string): void {
+  stop(why: string, error?: unknown): void {
     if (typeof why !== 'string') throw new FwsError('ERR_STATE', `stop() takes a reason, received ${shown(why)}`)
-    this.#host.stop(why)
+    this.#host.stop(why, error)
   }
 
   attach(transport: Transport, from?: Client | TrustedSource): Attached {

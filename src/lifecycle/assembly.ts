@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import type { ChainHost } from '../chain/chain.ts'
 import { type Chains, compileChains } from '../chain/chains.ts'
-import { ErrorReport } from '../chain/report.ts'
+import { ErrorReport, logError } from '../chain/report.ts'
 import type { CoreOptions } from '../config/options.ts'
 import type { Server } from '../contract/client.ts'
 import { Deadlines, unlessAborted } from '../contract/deadline.ts'
@@ -44,6 +44,8 @@ export interface Assembly {
   state: 'starting' | 'listening' | 'draining'
   /** Why a filter has called `server.stop()`; `onStop` is called then. */
   stopAsked: string | undefined
+  /** The error for which a filter has called `server.stop()`. */
+  failure: unknown
   onStop: () => void
   /** Set by the owner of the listener; called for `server.admit`. */
   onAdmit: Server['admit']
@@ -114,6 +116,7 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
       log,
       state: 'starting',
       stopAsked: undefined,
+      failure: undefined,
       onStop: () => {},
       onAdmit: () => Promise.reject(new FwsError('ERR_STATE', 'admit() needs a server that listens')),
       close,
@@ -135,8 +138,12 @@ export async function assemble(plan: Plan, streams: Streams, signal?: AbortSigna
         storageMetrics: () => storage.metrics?.() ?? {},
         isAccepting: () => assembly.state !== 'draining',
         admit: (req, as) => assembly.onAdmit(req, as),
-        stop: why => {
+        stop: (why, error) => {
           assembly.stopAsked ??= why
+          if (error !== undefined) {
+            assembly.failure ??= error
+            logError(log, 'error', error, why)
+          }
           assembly.onStop()
         },
         reportCodec: (error, codec) => report.add(error, { filter: codec, chain: 'codec' }),

@@ -83,6 +83,8 @@ export interface RunningServer extends Server {
   close(): Promise<void>
   /** Settles when the server has closed, for whatever reason. */
   readonly closed: Promise<void>
+  /** The error for which a filter has stopped the server. */
+  readonly failure: unknown
   /** Whether `reload()` has files to read. */
   readonly reloadable: boolean
   /**
@@ -227,6 +229,10 @@ class Running extends ServerView implements RunningServer {
   close(): Promise<void> {
     this.#closing ??= this.#shutDown().finally(this.#settle)
     return this.#closing
+  }
+
+  get failure(): unknown {
+    return this.#assembly.failure
   }
 
   get reloadable(): boolean {

@@ -81,8 +81,8 @@ export class ServerView implements Server {
   unsubscribe(target: Target, topic: string): void {
     this.#server.unsubscribe(target, topic)
   }
-  stop(why: string): void {
-    this.#server.stop(why)
+  stop(why: string, error?: unknown): void {
+    this.#server.stop(why, error)
   }
   attach(transport: Transport, from?: Client | TrustedSource): Attached {
     return this.#server.attach(transport, from)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createWriteStream, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
@@ -9,6 +10,7 @@ import { FRAMINGS } from '../../src/kit/lines.ts'
 import { folder, launch } from '../support/cli.ts'
 import { collectedLog } from '../support/log.ts'
 import { Peer, serve, until } from '../support/peer.ts'
+import { smallDisk } from '../support/small-disk.ts'
 
 const RULES = { 'streams-rules': ['news size=5 ttl=1h'] }
 
@@ -297,5 +299,31 @@ describe('filter stdout', () => {
     t.after(() => clearInterval(timer))
     assert.equal((await server.ended()).code, 0)
     assert.match(server.stderr, /stopping: the reader of standard output is gone/)
+  })
+
+  it('ends with exit code 1 when the disk is full, also after a part of a message', async t => {
+    const disk = smallDisk(t, 65_536)
+    if (disk === undefined) return t.skip('needs the right to mount')
+    const file = createWriteStream(join(disk, 'out'))
+    await once(file, 'open')
+    const server = await launch(t, ['-p', '0', '-f', 'stdout', 'echo'], { stdout: file })
+    await once(file.destroy(), 'close')
+    const peer = await server.connect()
+    peer.send('x'.repeat(50_000))
+    await peer.get(1)
+    peer.send('y'.repeat(50_000))
+    assert.equal((await server.ended()).code, 1)
+    assert.match(server.stderr, /ENOSPC.*standard output has failed/)
+  })
+
+  it('ends with exit code 1 when its last messages cannot be written', async t => {
+    const full = createWriteStream('/dev/full')
+    await once(full, 'open')
+    const server = await launch(t, ['-p', '0', '-f', 'stdout', 'echo'], { stdout: full })
+    full.destroy()
+    const peer = await server.connect()
+    for (let i = 0; i < 100; i++) peer.send('x')
+    assert.equal((await server.stop()).code, 1)
+    assert.match(server.stderr, /ENOSPC.*standard output has failed/)
   })
 })
