@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { atExit, Lines, optionError, PieceWriter, Program, type ProgramOptions, visible } from 'filtered-websocket/kit'
+import { atExit, Lines, onLines, optionError, PieceWriter, Program, type ProgramOptions, visible } from 'filtered-websocket/kit'
 import type { Logger } from 'pino'
 import { excerpt, type Line, lineOf, type ProgramEvent, readEvents, VERSION } from './protocol.ts'
 
 /** Milliseconds in which a program answers `hello`; until a later answer it gets only messages. A guard has to answer. */
 const HELLO_TIMEOUT = 1000
 const GUARD_HELLO_TIMEOUT = 10_000
-const NEWLINE = 0x0a
 /** Milliseconds in which a program ends that has closed its standard input or output. */
 const END_AFTER = 1000
 /** Milliseconds before a restart: the first, and at most. */
@@ -174,25 +173,14 @@ export class Process {
 
   #read(program: Program): void {
     const { maxLine } = this.#host
-    /** Bytes of the line that has no end yet. */
-    let rest = 0
-    const endForLength = () => {
+    const end = () => {
       if (program.stdout.destroyed) return
       this.#host.log.error(`the program wrote a line of more than ${maxLine} bytes; it is ended`)
       program.kill()
       program.stdout.destroy()
     }
-    const lines = new Lines(maxLine, endForLength)
-    program.stdout.on('data', (chunk: Buffer) => {
-      const end = chunk.lastIndexOf(NEWLINE)
-      rest = end === -1 ? rest + chunk.length : chunk.length - end - 1
-      if (rest > maxLine) endForLength()
-      lines.add(chunk)
-      for (let line = lines.next(); line !== undefined; line = lines.next()) if (line !== '') this.#handle(line)
-    })
-    program.stdout.once('end', () => {
-      const half = lines.hasRest ? lines.last() : undefined
-      if (half !== undefined) this.#host.malformed(half)
+    onLines(program.stdout, new Lines(maxLine, end), line => {
+      if (line !== '') this.#handle(line)
     })
   }
 

@@ -56,7 +56,8 @@ export function onLines(stream: Readable, lines: Lines, handle: (line: string) =
 }
 
 /**
- * Splits bytes into lines, without their line ends: LF or CR LF, or a NUL byte. A line of more than `max` bytes is skipped.
+ * Splits bytes into lines, without their line ends: LF or CR LF, or a NUL byte. A line of more than `max` bytes is skipped;
+ * `onSkip` is called as soon as it is too long.
  *
  * @example
  * onLines(stream, new Lines(limits['max-payload'], () => log.warn('line skipped')), handle)
@@ -102,12 +103,14 @@ export class Lines implements Framing<string> {
   last(): string | undefined {
     const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
     const end = this.#withoutReturn(line, line.length, 0)
-    const isTooLong = this.#isSkipping || end > this.#max
+    const wasSkipped = this.#isSkipping
     this.#parts = []
     this.#length = 0
     this.#isSkipping = false
-    if (isTooLong) this.#onSkip()
-    return isTooLong ? undefined : line.toString('utf8', 0, end)
+    if (wasSkipped) return undefined
+    if (end <= this.#max) return line.toString('utf8', 0, end)
+    this.#onSkip()
+    return undefined
   }
 
   /** The end of a line, before the CR of CR LF. */
@@ -122,9 +125,11 @@ export class Lines implements Framing<string> {
   #keep(bytes: Buffer): void {
     this.#length += bytes.length
     // One byte more, as a CR at the end does not count.
-    if (this.#isSkipping || this.#length > this.#max + 1) {
+    if (this.#isSkipping) return
+    if (this.#length > this.#max + 1) {
       this.#isSkipping = true
       this.#parts = []
+      this.#onSkip()
     } else if (bytes.length > 0) this.#parts.push(bytes)
   }
 }

@@ -46,6 +46,15 @@ describe('Lines', () => {
     assert.deepEqual([...lines, split.last()], ['a\r\nb\r', '', 'c\r'])
   })
 
+  it('reports a line as soon as it is too long, once', () => {
+    let skipped = 0
+    const split = new Lines(10, () => skipped++)
+    split.add(Buffer.from('x'.repeat(12)))
+    assert.deepEqual([split.next(), skipped], [undefined, 1])
+    split.add(Buffer.from('x\na'))
+    assert.deepEqual([split.next(), split.last(), skipped], [undefined, 'a', 1])
+  })
+
   it('skips lines that are too long, and no others, wherever they are cut', () => {
     for (const end of ['\n', '\r\n']) {
       const bytes = Buffer.from(['a', 'x'.repeat(10), 'x'.repeat(11), 'b', 'x'.repeat(500), ''].join(end))
