@@ -35,13 +35,12 @@ interface Input {
   }
 }
 
-/** Where views go. */
+/** Where rates go. */
 interface View {
-  show(lines: readonly string[]): void
+  show(rates: Rates): void
   /** @throws the error, if it ends the command. */
   fail(error: Error): void
-  /** @throws the error of an output that has failed. */
-  close(): void
+  close?(): void
 }
 
 const PLAIN: Styles = { heading: text => text, alarm: text => text }
@@ -54,67 +53,66 @@ export async function run({ options: { interval, once, ...port }, words, env, st
   const url = topUrl(words[0], port)
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(streams.signal === undefined ? [] : [streams.signal])])
-  const pause = () => wait(interval * 1000, undefined, { signal })
-  if (once) return jsonLine(await firstRates(url, pause, signal))
-  const isLive = streams.stdout.isTTY === true && env.TERM !== 'dumb'
   const quit = () => ending.abort()
-  const view = isLive ? screenOf(streams, url, quit) : pipeOf(streams, quit)
+  const isLive = streams.stdout.isTTY === true && env.TERM !== 'dumb'
   const styles = isLive && !env.NO_COLOR ? COLORED : PLAIN
+  const render = (rates: Rates) => linesOf(url.origin, rates, styles)
+  let json: string | undefined
+  const first: View = {
+    show: rates => {
+      json = jsonLine(rates)
+      quit()
+    },
+    fail: error => {
+      throw error
+    },
+  }
+  const view = once ? first : isLive ? screenOf(streams, url, render, quit) : pipeOf(streams, render, quit)
   try {
     let before: Sample | undefined
     for (;;) {
       try {
         const sample = await readSample(url, signal)
         const rates = before && ratesOf(before, sample)
-        if (rates !== undefined) view.show(linesOf(url.origin, rates, styles))
+        if (rates !== undefined) view.show(rates)
         before = sample
       } catch (error) {
         signal.throwIfAborted()
         view.fail(error as Error)
       }
-      await pause()
+      await wait(interval * 1000, undefined, { signal })
     }
   } catch (error) {
     if (!signal.aborted) throw error
-    return 0
+    return json ?? 0
   } finally {
-    view.close()
+    view.close?.()
   }
 }
 
-async function firstRates(url: URL, pause: () => Promise<void>, signal: AbortSignal): Promise<Rates> {
-  let rates: Rates | undefined
-  let before = await readSample(url, signal)
-  while (rates === undefined) {
-    await pause()
-    const after = await readSample(url, signal)
-    rates = ratesOf(before, after)
-    before = after
-  }
-  return rates
-}
+type Render = (rates: Rates) => readonly string[]
 
 /** Shows a failure in place of the view, and waits for the server. */
-function screenOf({ stdout, stdin }: Input['streams'], { origin }: URL, quit: () => void): View {
+function screenOf({ stdout, stdin }: Input['streams'], { origin }: URL, render: Render, quit: () => void): View {
   const screen = new Screen(stdout, stdin, quit)
   screen.draw([`fws-server ${origin}   waiting for it`])
   return {
-    show: lines => screen.draw(lines),
+    show: rates => screen.draw(render(rates)),
     fail: ({ message }) => screen.draw([message, '', 'waiting for it; q ends this']),
     close: () => screen.close(),
   }
 }
 
 /** A failure ends it before the first view; later there is one line for it. */
-function pipeOf({ stdout, stderr }: Input['streams'], quit: () => void): View {
+function pipeOf({ stdout, stderr }: Input['streams'], render: Render, quit: () => void): View {
   const writer = new PieceWriter(stdout)
   let failure: string | undefined
   let hasShown = false
   void writer.gone.then(quit)
   return {
-    show: lines => {
+    show: rates => {
       // A slow reader misses views.
-      if (stdout.writableLength === 0) void writer.write(`${lines.join('\n')}\n\n`)
+      if (stdout.writableLength === 0) void writer.write(`${render(rates).join('\n')}\n\n`)
       hasShown = true
       failure = undefined
     },
