@@ -110,11 +110,11 @@ export class PlainDelivery implements Delivery {
     this.#target.socket!.ping(String(this.#pings))
   }
 
-  /** @param number - of a ping; a pong may answer several, and acknowledges the earlier ones too. */
+  /** @param number - of a ping; a pong may answer several, and acknowledges the earlier ones too. Servers may send other pongs. */
   #acknowledge(number: number): void {
+    if (!this.#sent.has(number)) return
     for (const [ping, { bytes }] of this.#sent) {
-      // A pong that answers no ping has no number.
-      if (!(ping <= number)) break
+      if (ping > number) break
       this.#sent.delete(ping)
       this.#bytes -= bytes
     }

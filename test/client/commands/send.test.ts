@@ -182,22 +182,28 @@ describe('fws-server send', () => {
     )
   })
 
-  it('takes no other pong for an acknowledgement', async t => {
-    const { url, received } = await plainServer(
-      t,
-      (socket, number) => {
-        socket.on('ping', data => {
-          if (number > 0) return socket.pong(data)
-          socket.pong('alive')
-          setImmediate(() => socket.terminate())
-        })
-      },
-      { autoPong: false },
-    )
-    const { code, stderr } = await runCommand(t, ['send', url], 'a\n')
-    assert.deepEqual([code, stderr.at(-1)], [0, 'messages that were not acknowledged are sent again: 1'])
-    assert.deepEqual(received, [['a'], ['a']])
-  })
+  for (const pong of ['heartbeat', '', '9', '-1', '1795234377478'])
+    it(`does not take a pong of the server for an acknowledgement: ${JSON.stringify(pong)}`, async t => {
+      const { url, received } = await plainServer(
+        t,
+        (socket, number) => {
+          if (number > 0) return void socket.on('ping', data => socket.pong(data))
+          socket.pong(pong)
+          socket.once('ping', () => {
+            socket.pong(pong)
+            setImmediate(() => socket.terminate())
+          })
+        },
+        { autoPong: false },
+      )
+      const { code, stderr } = await runCommand(t, ['send', url], 'a\nb\n')
+      assert.equal(code, 0)
+      assert.deepEqual(received, [
+        ['a', 'b'],
+        ['a', 'b'],
+      ])
+      assert.match(stderr.join('\n'), /messages that were not acknowledged are sent again: 2/)
+    })
 
   it('reports that the last messages may be lost if the connection breaks at its end', async t => {
     const { url } = await plainServer(t, socket => {
