@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ChannelEvent, Client, Closed, Host, Message, OptionSpecs, Payload, Publication } from 'filtered-websocket'
-import { optionError, payloadField, redactor, secretPattern } from 'filtered-websocket/kit'
+import { mayHoldSecret, optionError, payloadField, redactor } from 'filtered-websocket/kit'
 import { RecordingFile } from './record/recording-file.ts'
 
 export const describe = 'Record what clients send, for fws-server run and replay'
@@ -52,16 +52,15 @@ const REDACTED = '[redacted]'
 export const setup = ({ options: chosen, log }: Host<typeof options>) => {
   const path = chosen['record-file']
   if (path === undefined) throw optionError('--record-file is needed, such as --record-file recording.jsonl')
-  const names = chosen['record-redact']
-  const redact = redactor(names)
-  const secret = secretPattern(names)
+  const redact = redactor(chosen['record-redact'])
+  const isSecret = mayHoldSecret(chosen['record-redact'])
   let file: RecordingFile | undefined
 
   const add = (event: object) => file?.add(`${JSON.stringify(event)}\n`)
   const redacted = <T extends object>(fields: T): T => JSON.parse(redact(JSON.stringify(fields)))
   const field = (payload: Payload) => {
     if (typeof payload === 'string') return payloadField(redact(payload))
-    return secret.test(payload.toString('latin1')) ? { redacted: true } : payloadField(payload)
+    return isSecret(payload) ? { redacted: true } : payloadField(payload)
   }
 
   return {

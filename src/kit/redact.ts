@@ -100,6 +100,25 @@ export function redactor(names: readonly string[] = []): (text: string) => strin
   }
 }
 
+/**
+ * Makes a function that says whether bytes may hold a secret: they have the name of a field that holds one, as in msgpack, or a secret in
+ * text.
+ *
+ * @param names - of further fields.
+ * @example
+ * mayHoldSecret()(Buffer.from('\xa5token\xa1x', 'latin1')) // true
+ */
+export function mayHoldSecret(names: readonly string[] = []): (bytes: Buffer) => boolean {
+  const redact = redactor(names)
+  const own = names.map(patternOf)
+  // Shorter names are in many images.
+  const name = new RegExp([PARTS, '(?<![\\w-])(?:auth|pass|bearer)(?![\\w-])', ...own].join('|'), 'i')
+  return bytes => {
+    const text = bytes.toString('latin1')
+    return name.test(text) || redact(text) !== text
+  }
+}
+
 /** The names in that of a query parameter, such as `user[password]`. */
 function partsOf(key: string): readonly string[] {
   try {
@@ -112,15 +131,6 @@ function partsOf(key: string): readonly string[] {
 /** Number of strings: of fields with the same name, JSON.parse keeps only the last one. */
 function stringsIn(json: string): number {
   return json.match(STRING)?.length ?? 0
-}
-
-/**
- * Makes a pattern for binary payloads as latin1: the names of fields that hold secrets, at any place, and the start of a JSON Web Token.
- *
- * @param names - of further fields, as for `redactor`.
- */
-export function secretPattern(names: readonly string[] = []): RegExp {
-  return new RegExp([PARTS, 'eyJ', ...names.map(patternOf)].join('|'), 'i')
 }
 
 /** Whether a value can be a secret. */

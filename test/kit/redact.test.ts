@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import jwt from 'jsonwebtoken'
-import { redactor } from '../../src/kit/redact.ts'
+import { mayHoldSecret, redactor } from '../../src/kit/redact.ts'
 
 const TOKEN = jwt.sign({ sub: 'ann' }, 'a-secret-of-32-characters-or-more')
 const SHORT = TOKEN.split('.').slice(0, 2).join('.')
@@ -97,4 +97,22 @@ describe('redactor', () => {
       assert.ok(user < 1_000_000, `${user} µs for ${JSON.stringify(text.slice(0, 20))}`)
     }
   })
+})
+
+describe('mayHoldSecret', () => {
+  const isSecret = mayHoldSecret(['iban'])
+
+  for (const [bytes, expected] of [
+    ['\xa5token\xa1x', true],
+    ['\xa4auth\xa1x', true],
+    ['\xa4IBAN\xa1x', true],
+    ['{"pwd":"x"}', true],
+    ['{"author":"x","eyj":"sid"}', false],
+    ['eyJ sid JWT', false],
+    [TOKEN, true],
+    ['', false],
+  ] as const)
+    it(`is ${expected} for ${JSON.stringify(bytes.slice(0, 30))}`, () => {
+      assert.equal(isSecret(Buffer.from(bytes, 'latin1')), expected)
+    })
 })
