@@ -1,5 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { atExit, Lines, onLines, optionError, PieceWriter, Program, type ProgramOptions, visible } from 'filtered-websocket/kit'
+import {
+  atExit,
+  Lines,
+  onLines,
+  optionError,
+  PieceWriter,
+  Program,
+  type ProgramOptions,
+  visible,
+} from 'filtered-websocket/kit'
 import type { Logger } from 'pino'
 import { excerpt, type Line, lineOf, type ProgramEvent, readEvents, VERSION } from './protocol.ts'
 

@@ -7,7 +7,7 @@ import type { options as portOptions } from '../health.ts'
 import { jsonLine } from './json.ts'
 import type { Sample } from './sample.ts'
 import { linesOf, type Styles } from './top/lines.ts'
-import { readSample, topUrl } from './top/port.ts'
+import { readable, readSample, topUrl } from './top/port.ts'
 import { type Rates, ratesOf } from './top/rates.ts'
 import { Screen } from './top/screen.ts'
 
@@ -73,8 +73,10 @@ export async function run({ options: { interval, once, ...port }, words, env, st
     for (;;) {
       try {
         const sample = await readSample(url, signal)
-        const rates = before && ratesOf(before, sample)
-        if (rates !== undefined) view.show(rates)
+        readable(url, () => {
+          const rates = before && ratesOf(before, sample)
+          if (rates !== undefined) view.show(rates)
+        })
         before = sample
       } catch (error) {
         signal.throwIfAborted()

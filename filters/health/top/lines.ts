@@ -16,7 +16,7 @@ export interface Styles {
 /** The lines of one view, without control characters. */
 export function linesOf(origin: string, rates: Rates, { heading, alarm }: Styles): readonly string[] {
   const { totals, failing, filters, slowest, storage } = rates
-  const state = failing.length === 0 ? 'ready' : alarm(`not ready: ${failing.join(', ')}`)
+  const state = failing.length === 0 ? 'ready' : alarm(`not ready: ${failing.map(nameOf).join(', ')}`)
   const load = `cpu ${Math.round(rates.cpu * 100)} %   memory ${bytes(rates.memory)}`
   const title = (text: string, rows: readonly string[]) => (rows.length === 0 ? [] : ['', heading(text), ...rows])
   const counted = (name: string, values: Readonly<Record<string, Rate>>) =>
@@ -51,7 +51,7 @@ export function linesOf(origin: string, rates: Rates, { heading, alarm }: Styles
           .map(({ filter, place, chain, calls, microseconds, rewritten, dropped, failed }) => [
             String(place),
             nameOf(filter),
-            chain,
+            nameOf(chain),
             number(calls.perSecond),
             microseconds === null ? '-' : time(microseconds),
             microseconds === null ? '-' : time(microseconds * calls.perSecond),

@@ -67,6 +67,15 @@ export async function readSample(url: URL, signal: AbortSignal): Promise<Sample>
   throw failure(visible(problemOf(url.origin, status, type, text, sample)))
 }
 
+/** @throws Error `ERR_COMMAND`: a value of the answer is another one than that of a server. */
+export function readable<T>({ origin }: URL, make: () => T): T {
+  try {
+    return make()
+  } catch {
+    throw failure(`${origin} sends a sample that this fws-server cannot read`)
+  }
+}
+
 function problemOf(origin: string, status: number, type: string, text: string, sample: Sample | undefined): string {
   const line = text.split('\n')[0]!.slice(0, MAX_SHOWN)
   if (sample !== undefined)

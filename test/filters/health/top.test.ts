@@ -278,6 +278,11 @@ describe('fws-server top', () => {
       /^no health port at (\S+): its answer is longer than 4194304 characters; start the server with -f health$/,
     ],
     [
+      'a sample without totals',
+      (_, res) => res.writeHead(200, { 'content-type': 'application/json' }).end('{"version":1,"handlers":[]}'),
+      /^(\S+) sends a sample that this fws-server cannot read$/,
+    ],
+    [
       'a connection that breaks',
       (_, res) => res.destroy(),
       /^no health port at (\S+): connection closed; start the server with -f health$/,
@@ -404,6 +409,15 @@ describe('lines of a view', () => {
       'pending_bytes         0',
     ])
   })
+
+  it('have no control characters of names that another server sends', () => {
+    const handlers = [{ ...handler, chain: 'a\x1b[2J', timed: 0, nanoseconds: 0, calls: 1 }]
+    const after = sample(1000, {}, { handlers, checks: { 'b\x1b[2J': false } })
+    const text = linesOf('http://x', ratesOf(sample(0), after)!, PLAIN).join('')
+    assert.match(text, /not ready: b\\x1b\[2J.*a\\x1b\[2J/)
+    assert.doesNotMatch(text, /\p{Cc}/u)
+  })
+
   it('cut long names', () => {
     const slowest = [{ id: 'x'.repeat(300), remote: 'r', unsent: 1 }]
     const line = linesOf('http://x', ratesOf(sample(0), sample(1000, {}, { slowest }))!, PLAIN).find(text =>
