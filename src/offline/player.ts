@@ -25,8 +25,9 @@ export class Player {
   readonly #output: string[] = []
   readonly #names: (string | undefined)[] = []
   #isPlaying = false
-  /** By name, the number of clients that have appeared before. */
+  /** By name, the number of clients that had appeared before, until the input disconnects the client. */
   readonly #orders = new Map<string, number>()
+  #appeared = 0
   /** Clients by the name that the input gives them, in order of appearance. */
   readonly #clients = new Map<string, OfflineClient | typeof GONE>()
   /** Clients that the server has closed, until their disconnect chains have ended. */
@@ -158,7 +159,7 @@ export class Player {
   async #arrive(event: RecordedEvent): Promise<OfflineClient | typeof GONE> {
     const { client: id = '', remote = '127.0.0.1', kind = 'websocket', identity } = event
     const { hub } = this.#headless
-    if (!this.#orders.has(id)) this.#orders.set(id, this.#orders.size)
+    if (!this.#orders.has(id)) this.#orders.set(id, this.#appeared++)
     if (!KINDS.includes(kind)) throw new SyntaxError(`"kind" is one of ${KINDS.join(', ')}, received ${kind}`)
     const arrived = hub.isFull
       ? { refused: { status: TRY_LATER } }
@@ -178,13 +179,15 @@ export class Player {
   async #disconnect({ client: name = '', code = 1000, reason = '' }: RecordedEvent): Promise<void> {
     const found = this.#clients.get(name)
     this.#clients.delete(name)
-    if (found === undefined || found === GONE) return
-    const { client } = found
-    if (found.isOpen) {
-      found.end(code, reason)
-      this.#leaving.push(client)
-    } else client.abandoned()
-    await this.#finish(client)
+    if (found !== undefined && found !== GONE) {
+      const { client } = found
+      if (found.isOpen) {
+        found.end(code, reason)
+        this.#leaving.push(client)
+      } else client.abandoned()
+      await this.#finish(client)
+    }
+    this.#orders.delete(name)
   }
 
   async #publish({ channel = '', payload = '' }: RecordedEvent): Promise<void> {

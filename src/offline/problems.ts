@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream'
 import { FwsError, messageOf } from '../contract/errors.ts'
+import { visible } from '../kit/visible.ts'
 
 /** Bad lines that are printed; the others are counted. */
 const MAX_PRINTED = 10
@@ -21,7 +22,7 @@ export class Problems {
       const message = `line ${this.line}: ${messageOf(error)}`
       throw (error as { code?: unknown }).code === 'ERR_COMMAND' ? new FwsError('ERR_COMMAND', message, error) : error
     }
-    if (this.total++ < MAX_PRINTED) this.#stderr.write(`fws-server: line ${this.line}: ${error.message}\n`)
+    if (this.total++ < MAX_PRINTED) this.#stderr.write(`fws-server: line ${this.line}: ${visible(error.message)}\n`)
   }
 
   end(): void {

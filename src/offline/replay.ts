@@ -64,7 +64,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
       const wait = writer.write(stdout.isTTY ? visible(line) : line)
       if (wait !== undefined && room === undefined) room = pauseUntil(wait)
     },
-    report: problem => void stderr.write(`fws-server: ${problem}\n`),
+    report: problem => void stderr.write(`fws-server: ${visible(problem)}\n`),
   })
   const pauseUntil = async (wait: Promise<void>) => {
     replayer.pause()

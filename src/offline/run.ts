@@ -107,7 +107,7 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   if (playing.ignored > 0)
     log.warn({ lines: playing.ignored }, 'messages of clients that the server had closed or refused are ignored')
   problems.end()
-  if (expectation?.difference !== undefined) stderr.write(`fws-server: ${expectation.difference}\n`)
+  if (expectation?.difference !== undefined) stderr.write(`fws-server: ${visible(expectation.difference)}\n`)
   return headless.hub.counters.errors > 0 || problems.total > 0 || expectation?.difference !== undefined ? 1 : 0
 }
 

@@ -166,9 +166,9 @@ describe('fws-server run', () => {
 
   it('goes on after a bad line and a filter that fails, and exits with 1', async t => {
     const input = lines({ client: 'a', event: 'open' }, { client: 'a', event: 'open' }, { client: 'a', data: 'on' })
-    const bad = await offline(at(t), ['-f', './room.js'], `bad\n${input}`)
+    const bad = await offline(at(t), ['-f', './room.js'], `bad\x1b[2J\n${input}`)
     assert.deepEqual(bad.said, [
-      'fws-server: line 1: a line is a JSON object, received bad',
+      'fws-server: line 1: a line is a JSON object, received bad\\x1b[2J',
       'fws-server: line 3: client a is open already',
     ])
     assert.deepEqual([bad.code, bad.lines.at(-1)], [1, '{"client":"a","data":"on"}'])
