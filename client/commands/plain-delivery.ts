@@ -110,7 +110,7 @@ export class PlainDelivery implements Delivery {
     this.#target.socket!.ping(String(this.#pings))
   }
 
-  /** @param number - of a ping; a pong may answer several, and acknowledges the earlier ones too. Servers may send other pongs. */
+  /** @param number - of a ping; a pong may answer several, and acknowledges the earlier ones too. Servers may send others. */
   #acknowledge(number: number): void {
     if (!this.#sent.has(number)) return
     for (const [ping, { bytes }] of this.#sent) {

@@ -9,6 +9,7 @@ import type { Awaitable } from '../contract/deadline.ts'
 import { FwsError, isOptionError, messageOf } from '../contract/errors.ts'
 import type { FilterModule } from '../contract/filter.ts'
 import type { OptionSpec, OptionSpecs, OptionValues } from '../contract/option.ts'
+import { PieceWriter } from '../kit/piece-writer.ts'
 import { FILTER, type LoadedModule, type Loader } from '../modules/loader.ts'
 import { checkShape } from '../modules/shape.ts'
 import { EXTENSION, ROOT } from '../root.ts'
@@ -84,11 +85,18 @@ export function describeCommands(): Promise<{ readonly name: string; readonly de
   return Promise.all(described)
 }
 
-/** Runs a command, with the options that its filter would have if it belongs to one; returns the exit code. */
+/**
+ * Runs a command, with the options that its filter would have if it belongs to one; returns the exit code.
+ *
+ * @throws FwsError `ERR_COMMAND`: its output cannot be written.
+ */
 export async function runCommand(name: string, sources: CommandSources, loader: Loader): Promise<ExitCode> {
   const result = await outcomeOf(name, sources, loader)
   if (typeof result === 'number') return result
-  sources.streams.stdout.write(`${result}\n`)
+  const writer = new PieceWriter(sources.streams.stdout)
+  void writer.write(`${result}\n`)
+  await writer.flush()
+  if (writer.failure !== undefined) throw writer.failure
   return 0
 }
 

@@ -324,6 +324,17 @@ describe('fws-server run', () => {
     assert.deepEqual([status, stderr], [1, `fws-server: the output cannot be written: ${FULL}\n`])
   })
 
+  it('ends with 1 when the output of a command is a full disk', t => {
+    const full = openSync('/dev/full', 'w')
+    t.after(() => closeSync(full))
+    const { status, stderr } = spawnSync(process.execPath, [...built, 'token', '--sub', 'ann'], {
+      env: { ...process.env, FWS_JWT_SECRET: 'a-secret-of-32-characters-or-more' },
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    })
+    assert.deepEqual([status, stderr], [1, `fws-server: the output cannot be written: ${FULL}\n`])
+  })
+
   it('waits for a slow reader of its output', async t => {
     const input = new PassThrough()
     const child = spawn(process.execPath, [...built, 'run', '-f', 'echo', '--input', 'lines'], { cwd: at(t) })
