@@ -259,7 +259,9 @@ describe('a program that does not follow the protocol', () => {
     it(`is started again when it has closed its standard ${pipe}`, async t => {
       const command = `exec:sh -c "exec ${redirection}; sleep 60"`
       const { peer, logs } = await start(t, [command, ONLY_MESSAGES], { drain: 0 })
-      peer.send('x')
+      // A closed input is noticed at the next event.
+      const messages = setInterval(() => peer.send('x'), 50)
+      t.after(() => clearInterval(messages))
       await logs(new RegExp(`^the program has closed its standard ${pipe}; it is ended`))
       await logs(/^the program was ended by SIGKILL; it is started again/)
     })
