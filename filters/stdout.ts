@@ -40,7 +40,7 @@ export const options = {
 } as const satisfies OptionSpecs
 
 /** `fws-server -f broadcast stdout | reader`: standard output belongs to this filter, and a slow reader makes the clients wait. */
-export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof options>): SetUp => {
+export const setup = ({ stdoutStream, log, options: chosen, timeouts }: Host<typeof options>): SetUp => {
   const { 'stdout-framing': framing, 'stdout-topic': topic, 'stdout-position': path } = chosen
   const isTerminal = stdoutStream.isTTY === true
   if (framing === 'length' && isTerminal)
@@ -74,7 +74,7 @@ export const setup = ({ stdoutStream, log, options: chosen }: Host<typeof option
         stopWith(server)
       },
       stop() {
-        output?.stop()
+        output?.stop(timeouts.drain)
         return written
       },
     }

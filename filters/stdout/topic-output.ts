@@ -24,9 +24,10 @@ export interface TopicOutputHost {
 export class TopicOutput {
   readonly #server: Server
   readonly #host: TopicOutputHost
-  readonly #stop = new AbortController()
+  readonly #end = new AbortController()
   #position: Position
   #isChanged = false
+  #isStopping = false
   #wake = () => {}
 
   /** Reads the position; without a file, that of the newest entry, and if the file does not exist, of the oldest. */
@@ -43,7 +44,7 @@ export class TopicOutput {
     this.#position = position
   }
 
-  /** Writes until `stop` is called or the reader is gone; then everything is passed to the system, and the position is stored. */
+  /** Writes until it is stopped or the reader is gone; then everything is passed to the system, and the position is stored. */
   async run(): Promise<void> {
     const { topic, writer } = this.#host
     const changed = () => {
@@ -51,14 +52,15 @@ export class TopicOutput {
       this.#wake()
     }
     const unwatch = this.#server.watch(topic, { changed })
-    void writer.gone.then(() => this.stop())
+    void writer.gone.then(() => this.#abort())
     try {
-      while (!this.#stop.signal.aborted) {
+      while (!this.#end.signal.aborted) {
         this.#isChanged = false
         const page = await this.#persist(() => this.#readPage())
         if (page === undefined) break
         if (page.lost !== undefined) await this.#skip(page.lost, page.floor)
         else if (page.entries.length > 0) await this.#write(page)
+        else if (this.#isStopping && !this.#isChanged) break
         else await this.#change()
       }
     } finally {
@@ -66,8 +68,15 @@ export class TopicOutput {
     }
   }
 
-  stop(): void {
-    this.#stop.abort()
+  /** Writes what is stored, for at most `graceMs` milliseconds. */
+  stop(graceMs: number): void {
+    this.#isStopping = true
+    setTimeout(() => this.#abort(), graceMs).unref()
+    this.#wake()
+  }
+
+  #abort(): void {
+    this.#end.abort()
     this.#wake()
   }
 
@@ -83,7 +92,7 @@ export class TopicOutput {
       const room = writer.write(encoder.encode({ payload, at, position: { epoch, offset: next } }))
       offset = next
       if (room !== undefined) await room
-      if (this.#stop.signal.aborted) break
+      if (this.#end.signal.aborted) break
     }
     await this.#commit({ epoch, offset })
   }
@@ -106,7 +115,7 @@ export class TopicOutput {
   }
 
   #change(): Promise<void> | undefined {
-    if (this.#isChanged || this.#stop.signal.aborted) return undefined
+    if (this.#isChanged || this.#isStopping || this.#end.signal.aborted) return undefined
     return new Promise(resolve => {
       this.#wake = resolve
     })
@@ -114,13 +123,13 @@ export class TopicOutput {
 
   /** Tries until it succeeds; `undefined`: it was stopped. */
   async #persist<T>(work: () => Promise<T>): Promise<T | undefined> {
-    const { signal } = this.#stop
+    const { signal } = this.#end
     for (;;) {
       try {
         return await work()
       } catch (error) {
         this.#host.onRetry(error)
-        if (signal.aborted) return undefined
+        if (this.#isStopping || signal.aborted) return undefined
         await sleep(RETRY, undefined, { signal }).catch(() => {})
         if (signal.aborted) return undefined
       }

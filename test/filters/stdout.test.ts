@@ -170,6 +170,17 @@ describe('filter stdout', () => {
       assert.deepEqual(stored(), top)
     })
 
+    it('writes all that is stored when the server stops', async () => {
+      const { stdout, text } = output()
+      const stdin = new PassThrough()
+      const filters = ['streams', 'stdin', 'broadcast', 'stdout']
+      const options = { 'stdin-topic': 'news', 'stdin-end': 'stop', 'stdout-topic': 'news' }
+      const server = await createServer({ port: 0, logLevel: 'silent', stdin, stdout, filters, ...RULES, ...options })
+      stdin.end('a\nb\nc\nd\n')
+      await server.closed
+      assert.equal(text(), 'a\nb\nc\nd\n')
+    })
+
     it('with --stdout-commit reader does not write the file', async t => {
       const path = join(folder(t, { 'at.json': '{"epoch":"other1","offset":7}\n' }), 'at.json')
       const options = { 'stdout-topic': 'news', 'stdout-position': path, 'stdout-commit': 'reader' }
