@@ -1,6 +1,5 @@
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
 import { FRAMINGS, optionError } from 'filtered-websocket/kit'
-import { PlainListener } from './plain-listener.ts'
 import { Printer } from './printer.ts'
 import { type CloseError, type Input, stopOf, Target, targetOptions } from './target.ts'
 import { TopicListener } from './topic-listener.ts'
@@ -46,17 +45,18 @@ export async function run(input: Input<Options>): Promise<0> {
   if (chosen.topic === undefined && alone !== undefined) throw optionError(`--${alone} needs --topic`)
   const target = new Target('listen', input)
   const printer = new Printer(target, chosen.framing, streams.stdout)
-  const listener =
-    chosen.topic === undefined
-      ? new PlainListener(target, printer)
-      : await TopicListener.start(target, printer, { ...chosen, topic: chosen.topic })
+  const { topic } = chosen
+  let listener: TopicListener | undefined
+  if (topic === undefined) printer.printFrom(target.connect())
+  else listener = await TopicListener.start(target, printer, { ...chosen, topic })
   try {
-    await Promise.race([listener.failed, printer.gone, stopOf(streams.signal)])
+    await Promise.race([target.failed, printer.gone, stopOf(streams.signal)])
   } catch (error) {
     // The server has ended the connection normally.
     if ((error as CloseError).closeCode !== NORMAL) throw error
   } finally {
-    await listener.stop()
+    target.leave()
+    await printer.finish(listener?.saving)
   }
   printer.check()
   return 0

@@ -1,9 +1,8 @@
 import type { Payload } from 'filtered-websocket'
 import type { Incoming } from 'filtered-websocket/kit'
-import { type Connection, connect } from '../connection.ts'
+import type { Connection } from '../connection.ts'
 import { LOST } from '../reconnecting-socket.ts'
 import type { Delivery } from './delivery.ts'
-import { type Printer, payloadOf } from './printer.ts'
 import { commandError, type Target } from './target.ts'
 
 /** Bytes that may wait for an acknowledgement. */
@@ -29,7 +28,6 @@ class Batch {
  * that are not acknowledged when the connection breaks are sent again on the next one.
  */
 export class PlainDelivery implements Delivery {
-  readonly failed: Promise<never>
   readonly #target: Target
   readonly #connection: Connection
   /** Batches by the number of their ping, the oldest first. */
@@ -43,22 +41,16 @@ export class PlainDelivery implements Delivery {
   /** Called after each progress. */
   #onProgress = () => {}
 
-  constructor(target: Target) {
+  constructor(target: Target, connection: Connection) {
     this.#target = target
-    this.#connection = connect(target.url, target.socketOptions)
-    this.#connection.on('open', () => this.#open())
-    this.failed = target.watch(this.#connection)
+    this.#connection = connection
+    connection.on('open', () => this.#open())
   }
 
   get pending(): number {
     let count = this.#batch.payloads.length
     for (const { payloads } of this.#sent.values()) count += payloads.length
     return count
-  }
-
-  /** Writes the messages of the server. */
-  printTo(printer: Printer): void {
-    this.#connection.on('message', data => printer.print({ payload: payloadOf(data) }))
   }
 
   write({ payload }: Incoming): Promise<void> | undefined {
@@ -74,14 +66,9 @@ export class PlainDelivery implements Delivery {
     this.#ping()
     await this.#until(() => this.#connection.state === 'open' && this.#bytes === 0)
     // The server answers the Close frame after the messages before it.
-    const code = await this.#target.end(this.#connection)
+    const code = await this.#target.end()
     if (code === LOST)
       throw commandError(`the connection to ${this.#target.name} is lost at its end; the last messages may be lost`)
-  }
-
-  close(): void {
-    clearTimeout(this.#timer)
-    this.#target.leave(this.#connection)
   }
 
   #open(): void {

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Payload } from 'filtered-websocket'
 import {
   type Encoder,
   encoderOf,
@@ -8,6 +7,7 @@ import {
   optionError,
   PieceWriter,
 } from 'filtered-websocket/kit'
+import type { Connection } from '../connection.ts'
 import type { Input, Target } from './target.ts'
 
 /** Milliseconds for written messages to reach their reader at the end. */
@@ -42,6 +42,11 @@ export class Printer {
     if (this.#writer.failure !== undefined) throw this.#writer.failure
   }
 
+  /** Prints all messages of a server. */
+  printFrom(connection: Connection): void {
+    connection.on('message', data => this.print({ payload: typeof data === 'string' ? data : Buffer.from(data) }))
+  }
+
   print(message: Outgoing): void {
     const room = this.#writer.write(this.#encoder.encode(message))
     if (room !== undefined && !this.#isPaused) void this.#pauseUntil(room)
@@ -64,9 +69,4 @@ export class Printer {
     this.#isPaused = false
     this.#target.resume()
   }
-}
-
-/** A message of the client library. */
-export function payloadOf(data: string | ArrayBuffer): Payload {
-  return typeof data === 'string' ? data : Buffer.from(data)
 }

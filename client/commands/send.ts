@@ -40,10 +40,10 @@ export async function run(input: SendInput): Promise<0> {
     throw optionError('--listen and --topic exclude each other; run listen --topic too')
   const target = new Target('send', input)
   if (topic !== undefined) return send(input, target, new TopicDelivery(target, topic))
-  const delivery = new PlainDelivery(target)
   const printer = listen ? new Printer(target, input.options.framing, input.streams.stdout) : undefined
-  if (printer) delivery.printTo(printer)
-  return send(input, target, delivery, printer)
+  const connection = target.connect()
+  printer?.printFrom(connection)
+  return send(input, target, new PlainDelivery(target, connection), printer)
 }
 
 async function send(input: SendInput, target: Target, delivery: Delivery, printer?: Printer): Promise<0> {
@@ -59,10 +59,10 @@ async function send(input: SendInput, target: Target, delivery: Delivery, printe
     if (!streams.signal?.aborted || delivery.pending > 0) await delivery.finish()
   }
   try {
-    await Promise.race([work(), delivery.failed, printer?.gone ?? delivery.failed, stopped.then(() => sleep(GRACE))])
+    await Promise.race([work(), target.failed, printer?.gone ?? target.failed, stopped.then(() => sleep(GRACE))])
   } finally {
     source.stop()
-    delivery.close()
+    target.leave()
     await printer?.finish()
   }
   printer?.check()

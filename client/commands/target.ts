@@ -2,8 +2,9 @@ import type { Readable, Writable } from 'node:stream'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
 import { certificatesIn, Heartbeat, isLoopback, optionError, readPem, readTlsFiles } from 'filtered-websocket/kit'
 import type { ClientOptions } from 'ws'
+import { type Connection, connect } from '../connection.ts'
 import { LOST, type SocketClass, type SocketEvents, type SocketOptions } from '../reconnecting-socket.ts'
-import type { Topics } from '../topics.ts'
+import { connectTopics, type Topics } from '../topics.ts'
 import { checkedProtocols, type Failure, failureOf, headersOf, refusalOf, shown, urlOf } from './handshake.ts'
 import { TargetSocket } from './target-socket.ts'
 
@@ -62,11 +63,14 @@ const HEARTBEAT = 30
 
 /** The server that a command connects to: its URL, its sockets, and why they end. */
 export class Target {
-  readonly url: string
   /** The URL without credentials and query, which may be secret. */
   readonly name: string
-  /** For `reconnectingSocket` and `connectTopics`. */
-  readonly socketOptions: SocketOptions
+  /** Rejects when the connection does not come back, or by `fail`; never resolves. */
+  readonly failed: Promise<never>
+  readonly #url: string
+  readonly #socketOptions: SocketOptions
+  #connection: Watched | undefined
+  #fail = (_error: Error) => {}
   /** The newest socket. */
   socket: TargetSocket | undefined
   readonly #stderr: Writable
@@ -81,7 +85,7 @@ export class Target {
   /** @throws Error `ERR_OPTION` */
   constructor(command: string, { options, words, streams }: Input<TargetOptions>) {
     const url = urlOf(command, words)
-    this.url = url.href
+    this.#url = url.href
     this.name = url.origin + url.pathname
     this.#stderr = streams.stderr
     const { token, protocol, reconnect } = options
@@ -89,13 +93,31 @@ export class Target {
     const clientOptions = { headers, maxPayload: options['max-payload'], ...this.#tlsOf(options) }
     if (token !== undefined && url.protocol === 'ws:' && !isLoopback(url.hostname))
       this.report(`the token is not encrypted on its way to ${url.host}; use wss:`)
-    this.socketOptions = {
+    this.#socketOptions = {
       protocols: checkedProtocols(protocol),
       // Node sees the status of a refused handshake.
       refusals: false,
       attempts: reconnect ? Infinity : 1,
       WebSocket: this.#socketClass(clientOptions) as unknown as SocketClass,
     }
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject
+    })
+    this.failed.catch(() => {})
+  }
+
+  /** Connects, and reports breaks to the operator. */
+  connect(): Connection {
+    return this.#watch(connect(this.#url, this.#socketOptions))
+  }
+
+  connectTopics(): Topics {
+    return this.#watch(connectTopics(this.#url, this.#socketOptions))
+  }
+
+  /** Makes `failed` reject. */
+  fail(error: Error): void {
+    this.#fail(error)
   }
 
   /** Stops reading from the server, also on later connections, until `resume`. */
@@ -114,39 +136,37 @@ export class Target {
     this.#stderr.write(`fws-server: ${line}\n`)
   }
 
-  /** Reports breaks of a connection. The promise rejects when it does not come back, and never resolves. */
-  watch(connection: Watched): Promise<never> {
-    const failed = new Promise<never>((_, reject) => {
-      connection.on('close', event => {
-        const cause = this.#causeOf(event)
-        const isFinal = event.retryIn === undefined || this.#failure?.isFinal
-        this.#failure = undefined
-        if (this.#isEnding) return
-        if (!isFinal) return this.report(`${cause}; next attempt in ${(event.retryIn / 1000).toFixed(1)} s`)
-        this.#isEnding = true
-        connection.close()
-        reject(Object.assign(commandError(cause), { closeCode: event.code } satisfies CloseError))
-      })
-    })
-    failed.catch(() => {})
-    return failed
-  }
-
-  /** Closes a connection; resolves with the close code. */
-  end(connection: Watched): Promise<number> {
+  /** Closes the connection; resolves with the close code. */
+  end(): Promise<number> {
+    const connection = this.#connection
     this.#isEnding = true
-    if (connection.state === 'closed') return Promise.resolve(LOST)
+    if (connection === undefined || connection.state === 'closed') return Promise.resolve(LOST)
     return new Promise(resolve => {
       connection.on('close', ({ code }) => resolve(code))
       connection.close()
     })
   }
 
-  /** Closes a connection without waiting for the server. */
-  leave(connection: Watched): void {
-    void this.end(connection)
+  /** Closes the connection without waiting for the server. */
+  leave(): void {
+    void this.end()
     // After the Close frame has been written.
     setImmediate(() => this.socket?.terminate())
+  }
+
+  #watch<C extends Watched>(connection: C): C {
+    this.#connection = connection
+    connection.on('close', event => {
+      const cause = this.#causeOf(event)
+      const isFinal = event.retryIn === undefined || this.#failure?.isFinal
+      this.#failure = undefined
+      if (this.#isEnding) return
+      if (!isFinal) return this.report(`${cause}; next attempt in ${(event.retryIn / 1000).toFixed(1)} s`)
+      this.#isEnding = true
+      connection.close()
+      this.fail(Object.assign(commandError(cause), { closeCode: event.code } satisfies CloseError))
+    })
+    return connection
   }
 
   #causeOf({ code, reason }: SocketEvents['close']): string {

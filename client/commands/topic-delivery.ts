@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Incoming } from 'filtered-websocket/kit'
 import { delayBefore } from '../backoff.ts'
-import { connectTopics, type Topics, type TopicsError } from '../topics.ts'
+import type { Topics, TopicsError } from '../topics.ts'
 import type { Delivery } from './delivery.ts'
 import { shown } from './handshake.ts'
 import { commandError, type Target } from './target.ts'
@@ -13,7 +13,6 @@ const DELAYS = [500, 10_000] as const
 
 /** Publishes to topics. A message without a reply, or with an error that the server calls temporary, is published again. */
 export class TopicDelivery implements Delivery {
-  readonly failed: Promise<never>
   readonly #target: Target
   readonly #topics: Topics
   readonly #topic: string
@@ -21,20 +20,14 @@ export class TopicDelivery implements Delivery {
   #queue: Incoming[] = []
   /** Messages without a reply. */
   #batch: readonly Incoming[] = []
-  /** Settles when the queue is published, or `failed` has rejected. */
-  #publishing = Promise.resolve()
-  #fail = (_error: Error) => {}
+  /** Settles when the queue is published, or the target has failed. */
+  #publishing: Promise<void> | undefined
 
   constructor(target: Target, topic: string) {
     this.#target = target
     this.#topic = topic
-    this.#topics = connectTopics(target.url, target.socketOptions)
+    this.#topics = target.connectTopics()
     this.#opened = new Promise(resolve => this.#topics.on('open', resolve))
-    this.failed = new Promise((_, reject) => {
-      this.#fail = reject
-      target.watch(this.#topics).catch(reject)
-    })
-    this.failed.catch(() => {})
   }
 
   get pending(): number {
@@ -42,19 +35,15 @@ export class TopicDelivery implements Delivery {
   }
 
   write(message: Incoming): Promise<void> | undefined {
-    if (this.pending === 0) this.#publishing = this.#publish().catch(this.#fail)
     this.#queue.push(message)
+    this.#publishing ??= this.#publish().catch(error => this.#target.fail(error))
     return this.#queue.length < BATCH ? undefined : this.#publishing
   }
 
   async finish(): Promise<void> {
     await this.#opened
     await this.#publishing
-    await this.#target.end(this.#topics)
-  }
-
-  close(): void {
-    this.#target.leave(this.#topics)
+    await this.#target.end()
   }
 
   async #publish(): Promise<void> {
@@ -72,6 +61,7 @@ export class TopicDelivery implements Delivery {
         await sleep(delayBefore(attempt++, ...DELAYS))
       }
     }
+    this.#publishing = undefined
   }
 
   /** Publishes the batch, and keeps what is to be published again; returns an error of it. @throws Error: a refusal. */

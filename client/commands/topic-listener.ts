@@ -1,5 +1,5 @@
 import { optionError, PositionFile, positionIn } from 'filtered-websocket/kit'
-import { connectTopics, type Position, type Subscription, type Topics } from '../topics.ts'
+import type { Position, Subscription } from '../topics.ts'
 import { shown } from './handshake.ts'
 import type { Printer } from './printer.ts'
 import { commandError, type Target } from './target.ts'
@@ -13,16 +13,12 @@ interface TopicOptions {
 
 /** Prints the messages of a topic, from a position on. */
 export class TopicListener {
-  /** Rejects when the connection does not come back, or the subscription ends; never resolves. */
-  readonly failed: Promise<never>
   readonly #target: Target
   readonly #printer: Printer
-  readonly #topics: Topics
   readonly #file: PositionFile | undefined
   readonly #subscription: Subscription
   #isSaved = true
   #saving: Promise<void> | undefined
-  #fail = (_error: Error) => {}
 
   /** @throws Error `ERR_OPTION` */
   static async start(target: Target, printer: Printer, options: TopicOptions): Promise<TopicListener> {
@@ -44,13 +40,7 @@ export class TopicListener {
     this.#target = target
     this.#printer = printer
     this.#file = file
-    this.#topics = connectTopics(target.url, target.socketOptions)
-    this.failed = new Promise((_, reject) => {
-      this.#fail = reject
-      target.watch(this.#topics).catch(reject)
-    })
-    this.failed.catch(() => {})
-    this.#subscription = this.#topics.subscribe(topic, {
+    this.#subscription = target.connectTopics().subscribe(topic, {
       after,
       newest,
       onMessage: data => {
@@ -61,20 +51,20 @@ export class TopicListener {
       },
       onSubscribed: () => this.#save(),
       onReset: reason => target.report(`messages of ${topic} are missing: ${shown(reason)}`),
-      onEnd: ({ code, message }) => this.#fail(commandError(`no subscription to ${topic}: ${code} ${shown(message)}`)),
+      onEnd: ({ code, message }) => target.fail(commandError(`no subscription to ${topic}: ${code} ${shown(message)}`)),
     })
   }
 
-  async stop(): Promise<void> {
-    this.#target.leave(this.#topics)
-    await this.#printer.finish(this.#saving)
+  /** Settles when the position of the last message is saved. */
+  get saving(): Promise<void> | undefined {
+    return this.#saving
   }
 
   /** Saves the position of the last message as soon as the reader has accepted the message. */
   #save(): void {
     if (this.#file === undefined) return
     this.#isSaved = false
-    this.#saving ??= this.#saveAll(this.#file).catch(this.#fail)
+    this.#saving ??= this.#saveAll(this.#file).catch(error => this.#target.fail(error))
   }
 
   async #saveAll(file: PositionFile): Promise<void> {
