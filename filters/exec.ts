@@ -65,7 +65,7 @@ export const setup = ({ command, isGuard, limits, log, options: chosen, timeouts
     log,
     isGuard,
     maxLine: limits['max-payload'] * LINE_FACTOR + LINE_MARGIN,
-    events: eventsIn(chosen['exec-events']),
+    events: eventsIn(chosen['exec-events'], isGuard),
     begun: () => questions.begun(program.events.has('open') ? openLines(present) : []),
     ended: why => questions.ended(why),
     drained() {
@@ -139,9 +139,9 @@ function* openLines(present: ReadonlySet<Client>): Generator<string> {
 }
 
 /** @throws Error `ERR_OPTION`. */
-function eventsIn(names: readonly string[] | undefined) {
+function eventsIn(names: readonly string[] | undefined, isGuard: boolean) {
   try {
-    return names && readEvents(names)
+    return names && readEvents(names, isGuard)
   } catch (error) {
     throw optionError(`--exec-events: ${(error as Error).message}`)
   }

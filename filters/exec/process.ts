@@ -210,7 +210,7 @@ export class Process {
     try {
       if (hello !== VERSION)
         throw new Error(`it speaks version ${excerpt(hello)} of the protocol; the server speaks ${VERSION}`)
-      this.events = readEvents(events)
+      this.events = readEvents(events, this.#host.isGuard)
     } catch (error) {
       const problem = `the program answers hello wrongly: ${visible((error as Error).message)}`
       if (this.#onHello === undefined) this.#host.log.error(problem)

@@ -24,11 +24,13 @@ export function lineOf(event: string, body: string, id?: number, isAgain = false
   return `${head}${isAgain ? ',"again":true' : ''}${body === '' ? '' : `,${body}`}}\n`
 }
 
-/** @throws Error: an event that does not exist. */
-export function readEvents(names: unknown): ReadonlySet<ProgramEvent> {
+/** @throws Error: an event that does not exist, or a guard that checks neither handshakes nor messages. */
+export function readEvents(names: unknown, isGuard: boolean): ReadonlySet<ProgramEvent> {
   const all: readonly unknown[] = EVENTS
   if (!Array.isArray(names)) throw new Error(`"events" must be an array, received ${excerpt(names)}`)
   const wrong = names.find(name => !all.includes(name))
   if (wrong !== undefined) throw new Error(`events are ${EVENTS.join(', ')}, received ${excerpt(wrong)}`)
+  if (isGuard && !names.includes('connect') && !names.includes('message'))
+    throw new Error(`a guard needs the event connect or message, received ${excerpt(names)}`)
   return new Set(names)
 }

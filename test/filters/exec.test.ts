@@ -252,6 +252,14 @@ describe('the command line of exec:', () => {
       'filter exec:cat: --exec-events: events are connect, open, message, disconnect, consumer, received mesage',
     ],
     [
+      ['-f', 'exec-guard:cat', '--exec-events', 'open'],
+      'filter exec-guard:cat: --exec-events: a guard needs the event connect or message, received ["open"]',
+    ],
+    [
+      ['-f', 'exec-guard:echo \'{"hello":1,"events":[]}\''],
+      'filter exec-guard:echo: the program answers hello wrongly: a guard needs the event connect or message, received []',
+    ],
+    [
       ['-f', 'exec:cat', '--exec-timeout', '31'],
       'filter exec:cat: --exec-timeout 31 exceeds --filter-timeout 30; raise that too',
     ],
