@@ -12,7 +12,7 @@ export const options = {
     choices: FRAMINGS,
     default: 'lines',
     describe:
-      'What a message is: a line; the text up to a NUL byte (nul); a line of JSON with "data" or "binary" and "topic" (json); 4 bytes with its length, then that many bytes (length)',
+      'Form of a message: a line; the text up to a NUL byte (nul); a line of JSON with "data" or "binary" and "topic" (json); 4 bytes with its length, then that many bytes (length)',
   },
   'stdin-topic': { type: 'string', describe: 'Topic to which broadcasts of the messages go. Default: all clients' },
   'stdin-end': {

@@ -64,7 +64,7 @@ export class TopicDelivery implements Delivery {
     this.#publishing = undefined
   }
 
-  /** Publishes the batch, and keeps what is to be published again; returns an error of it. @throws Error: a refusal. */
+  /** Publishes the batch, and keeps the messages that are published again; returns the error of one of them. @throws Error: a refusal. */
   async #publishBatch(): Promise<TopicsError | undefined> {
     const errors = new Map<Incoming, TopicsError>()
     const publish = (message: Incoming) => {

@@ -73,7 +73,7 @@ export class Commands {
     else this.#report(command, 'done')
   }
 
-  /** The program has read what was written. */
+  /** The program has read all results. */
   drained(): void {
     this.#unread = 0
     this.#flow()

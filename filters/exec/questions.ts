@@ -6,7 +6,7 @@ import { carryOut } from './verdict.ts'
 const MAX_OPEN = 256
 const MAX_UNWRITTEN = 1_048_576
 
-/** What happens to questions while the program is down. */
+/** The outcome of questions while the program is down. */
 export type DownPolicy = 'fail' | 'hold' | 'pass'
 
 export interface QuestionsHost {

@@ -1,6 +1,6 @@
 import type { HandlerCall, Server } from 'filtered-websocket'
 
-/** Milliseconds for which calls are measured after somebody has looked. */
+/** Milliseconds for which calls are measured after a sample. */
 const WATCH_MS = 10_000
 
 /** Calls of the handlers of a filter on a chain that were measured, and their time. */
@@ -11,7 +11,7 @@ export interface Timing {
 
 const NONE: Readonly<Timing> = { timed: 0, nanoseconds: 0 }
 
-/** Running totals of measured calls. Nothing is measured unless `watch` was called in the last 10 seconds. */
+/** Running totals of measured calls. Calls are measured only for 10 seconds after `watch`. */
 export class Timings {
   readonly #server: Server
   /** By chain, then by the position of the filter. */

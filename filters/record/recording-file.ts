@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { optionError, RECORDING_VERSION } from 'filtered-websocket/kit'
 
 const FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
-/** Recordings hold what clients send. */
+/** Recordings hold messages of clients. */
 const MODE = 0o600
 /** Bytes of one write, and of one read. */
 const PIECE = 1_048_576

@@ -145,7 +145,7 @@ export class Input implements Transport {
     } else void stored.then(this.#handled)
   }
 
-  /** The server stops: handles what has been read. */
+  /** The server stops: handles the messages that were read. */
   #finish(): Promise<void> {
     return new Promise(resolve => {
       this.#onRead = () => {

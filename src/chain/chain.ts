@@ -142,7 +142,7 @@ export class Chain<V> {
     return this.#observers?.isOn ? this.#observed(first, value, a, b) : this.#from(first, value, a, b)
   }
 
-  /** Each handler runs as a chain of its own, with its own counts: so runs without an observer measure nothing. */
+  /** Each handler runs as a separate chain with its own counts, so that runs without an observer measure nothing. */
   #observed(i: number, value: V, a: unknown, b: unknown): Outcome<V> | Promise<Outcome<V>> {
     const step = this.steps[i]
     if (step === undefined) return this.#end(this.#kind.subject?.(value, a), value)

@@ -17,7 +17,7 @@ export interface Outgoing {
 
 export interface Encoder {
   encode(message: Outgoing): string | Buffer
-  /** What is written in place of messages that are lost; `undefined`: the framing cannot express it. */
+  /** The line in place of lost messages; `undefined`: the framing cannot express it. */
   lost?(reason: LostReason, position: Position): string
 }
 
@@ -25,7 +25,7 @@ export interface Encoder {
 const LINE_ENDS = /\r\n?|\n/g
 
 /**
- * How messages are written. A message never contains what separates messages.
+ * How messages are written. A written message never contains the separator.
  *
  * @param isTerminal - control characters are shown as codes.
  */

@@ -10,7 +10,7 @@ export class LengthFrames implements Framing<Buffer> {
   readonly #onSkip: (why: 'too long' | 'incomplete') => void
   readonly #header: Buffer = Buffer.alloc(HEADER)
   #chunk: Buffer = NOTHING
-  /** What the bytes fill: a header or a message. */
+  /** The buffer that the bytes fill: a header or a message. */
   #target = this.#header
   #filled = 0
   /** Bytes of a skipped message that are still to come. */

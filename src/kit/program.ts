@@ -99,7 +99,7 @@ export class Program {
       const child = spawn(file, args, {
         cwd: base,
         env: { ...Object.fromEntries(inherited), ...env },
-        // A group of its own: signals of the terminal do not reach it, and its children can be ended with it.
+        // A separate group: signals of the terminal do not reach it, and its children can be ended with it.
         detached: true,
         stdio: 'pipe',
       })
@@ -136,7 +136,7 @@ export class Program {
           this.kill()
           for (const stream of [stdout, stderr]) stream!.destroy()
         }
-        // What it has written is still read by a reader that is slow.
+        // A slow reader still reads the output.
         const closeUnlessPaused = () => {
           if (stdout!.isPaused()) closeTimer = setTimeout(closeUnlessPaused, CLOSE_AFTER)
           else close()

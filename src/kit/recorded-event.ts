@@ -18,7 +18,7 @@ const NEEDED = {
 
 const isString = (value: unknown) => typeof value === 'string'
 const isNumber = (value: unknown) => Number.isFinite(value)
-/** What each field holds, and the check of that. */
+/** The content of each field, and its check. */
 const FIELDS = new Map<string, readonly [what: string, isRight: (value: unknown) => boolean]>([
   ['client', ['a string', isString]],
   ['at', ['a number', isNumber]],

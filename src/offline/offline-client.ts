@@ -24,7 +24,7 @@ class Sink extends Duplex {
   }
 }
 
-/** A client without a socket: what it gets becomes lines of JSON. */
+/** A client without a socket: messages to it become lines of JSON. */
 export class OfflineClient implements Transport {
   readonly name = 'websocket'
   readonly remote: string

@@ -214,10 +214,10 @@ export class Player {
     return found !== undefined && found !== GONE && found.isOpen
   }
 
-  /** Delivers what was sent, at once if no handler of the client waits. */
+  /** Delivers all messages, at once if no handler of the client waits. */
   #finish(client?: ServerClient): Promise<void> | undefined {
     const { hub } = this.#headless
-    // What happens to a kept topic goes on behind the handler.
+    // Work on a kept topic goes on after the handler.
     if (client?.isIdle === false || hub.kept !== undefined || this.#headless.settled() !== undefined)
       return this.#settle(client)
     hub.fanout.flush()

@@ -36,7 +36,7 @@ export class ReplayedClient {
   readonly #name: string
   readonly #host: ReplayedClientHost
   readonly #socket: WebSocket
-  /** What is done when the connection is open. */
+  /** Actions for the open connection. */
   #queue: (() => void)[] = []
   #isOpen = false
   #isPaused = false

@@ -55,7 +55,7 @@ export class Replayer {
     options.signal.addEventListener('abort', () => this.terminate())
   }
 
-  /** What was played, in one sentence. */
+  /** The result in one sentence. */
   get summary(): string {
     const seconds = ((performance.now() - this.#began) / 1000).toFixed(1)
     const skipped = this.#skipped > 0 ? `, ${this.#skipped} events skipped` : ''
@@ -110,7 +110,7 @@ export class Replayer {
     } while (this.#isPaused || this.#pauses !== pauses)
   }
 
-  /** Reads on when half of what waits has left. */
+  /** Reads on when half of the waiting bytes have left. */
   #checkRoom(): void {
     if (this.#waiting <= MAX_WAITING / 2 && this.#changing.size <= MAX_CHANGING / 2) this.#onRoom()
   }

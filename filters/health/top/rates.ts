@@ -8,7 +8,7 @@ export interface Rate {
   readonly perSecond: number
 }
 
-/** What `fws-server top` shows, and `--once` prints: the difference between two samples. */
+/** The view of `fws-server top` and the output of `--once`: the difference between two samples. */
 export type Rates = NonNullable<ReturnType<typeof ratesOf>>
 
 /** The rates between two samples; `undefined` if the server has started again between them. */
