@@ -1,9 +1,9 @@
 import type { Payload } from 'filtered-websocket'
-import type { Incoming } from 'filtered-websocket/kit'
+import { commandError, type Incoming } from 'filtered-websocket/kit'
 import type { Connection } from '../connection.ts'
 import { LOST } from '../reconnecting-socket.ts'
 import type { Delivery } from './delivery.ts'
-import { commandError, type Target } from './target.ts'
+import type { Target } from './target.ts'
 
 /** Bytes that may wait for an acknowledgement. */
 const WINDOW = 8_388_608

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
-import { FRAMINGS, optionError } from 'filtered-websocket/kit'
+import { commandError, FRAMINGS, optionError } from 'filtered-websocket/kit'
 import type { Delivery } from './delivery.ts'
 import { PlainDelivery } from './plain-delivery.ts'
 import { Printer } from './printer.ts'
 import { Source } from './source.ts'
-import { commandError, type Input, stopOf, Target, targetOptions } from './target.ts'
+import { type Input, stopOf, Target, targetOptions } from './target.ts'
 import { TopicDelivery } from './topic-delivery.ts'
 
 export const describe = 'Send each line of standard input as a message'

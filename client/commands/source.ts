@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import {
+  commandError,
   createFraming,
   type Framing,
   type FramingName,
@@ -8,7 +9,6 @@ import {
   readMessages,
 } from 'filtered-websocket/kit'
 import type { Delivery } from './delivery.ts'
-import { commandError } from './target.ts'
 
 interface SourceOptions {
   readonly framing: FramingName

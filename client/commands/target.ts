@@ -1,6 +1,14 @@
 import type { Readable, Writable } from 'node:stream'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
-import { certificatesIn, Heartbeat, isLoopback, optionError, readPem, readTlsFiles } from 'filtered-websocket/kit'
+import {
+  certificatesIn,
+  commandError,
+  Heartbeat,
+  isLoopback,
+  optionError,
+  readPem,
+  readTlsFiles,
+} from 'filtered-websocket/kit'
 import type { ClientOptions } from 'ws'
 import { type Connection, connect } from '../connection.ts'
 import { LOST, type SocketClass, type SocketEvents, type SocketOptions } from '../reconnecting-socket.ts'
@@ -216,11 +224,6 @@ export class Target {
       ...(cert !== undefined && key !== undefined && readTlsFiles({ key, cert, passphrase }, '--', () => {})),
     }
   }
-}
-
-/** An error that ends a command with exit code 1. */
-export function commandError(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_COMMAND' })
 }
 
 /** Resolves when the operator ends the command. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Incoming } from 'filtered-websocket/kit'
+import { commandError, type Incoming } from 'filtered-websocket/kit'
 import { delayBefore } from '../backoff.ts'
 import type { Topics, TopicsError } from '../topics.ts'
 import type { Delivery } from './delivery.ts'
 import { shown } from './handshake.ts'
-import { commandError, type Target } from './target.ts'
+import type { Target } from './target.ts'
 
 /** Messages that are published together, and messages that may wait. */
 const BATCH = 256

@@ -1,8 +1,8 @@
-import { optionError, PositionFile, positionIn } from 'filtered-websocket/kit'
+import { commandError, optionError, PositionFile, positionIn } from 'filtered-websocket/kit'
 import type { Position, Subscription } from '../topics.ts'
 import { shown } from './handshake.ts'
 import type { Printer } from './printer.ts'
-import { commandError, type Target } from './target.ts'
+import type { Target } from './target.ts'
 
 interface TopicOptions {
   readonly topic: string

@@ -1,6 +1,6 @@
 import { type KeyObject, randomBytes } from 'node:crypto'
 import type { OptionSpecs, OptionValues } from 'filtered-websocket'
-import { optionError, privateKeyIn, readPem } from 'filtered-websocket/kit'
+import { commandError, optionError, privateKeyIn, readPem } from 'filtered-websocket/kit'
 import jwt, { type Algorithm } from 'jsonwebtoken'
 import { isEdDsa, signedByEdDsa } from './eddsa.ts'
 import { keySourceOf, pinned, requireAlgorithms, secretSource } from './keys.ts'
@@ -101,7 +101,7 @@ async function checked(token: string, chosen: TokenOptions): Promise<string> {
     return JSON.stringify(claims, null, 2)
   } catch (error) {
     if (!(error instanceof Refused)) throw error
-    throw Object.assign(new Error(`${error.message}${error.isUnavailable ? cause : ''}`), { code: 'ERR_COMMAND' })
+    throw commandError(`${error.message}${error.isUnavailable ? cause : ''}`)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Payload } from '../contract/payload.ts'
+import { commandError } from './command-error.ts'
 import { payloadIn } from './json-payload.ts'
 
 /** Version of the format of recordings, see docs/reference/recordings.md. A reader refuses a higher one. */
@@ -108,6 +109,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function checkVersion(version: unknown): void {
   if (version === RECORDING_VERSION) return
-  const message = `the recording has version ${JSON.stringify(version)}, and this fws-server reads version ${RECORDING_VERSION}`
-  throw Object.assign(new Error(message), { code: 'ERR_COMMAND' })
+  throw commandError(
+    `the recording has version ${JSON.stringify(version)}, and this fws-server reads version ${RECORDING_VERSION}`,
+  )
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { OptionValues } from 'filtered-websocket'
-import { formatEndpoint, optionError, visible, withoutBrackets } from 'filtered-websocket/kit'
+import { commandError, formatEndpoint, optionError, visible, withoutBrackets } from 'filtered-websocket/kit'
 import type { options } from '../../health.ts'
 import { SAMPLE_VERSION, type Sample } from '../sample.ts'
 
@@ -60,11 +60,11 @@ export async function readSample(url: URL, signal: AbortSignal): Promise<Sample>
     text = await bounded(response)
   } catch (error) {
     signal.throwIfAborted()
-    throw failure(`no health port at ${url.origin}: ${reasonOf(error)}; start the server with -f health`)
+    throw commandError(`no health port at ${url.origin}: ${reasonOf(error)}; start the server with -f health`)
   }
   const sample = status === 200 && type === 'application/json' ? parsed(text) : undefined
   if (sample?.version === SAMPLE_VERSION) return sample
-  throw failure(visible(problemOf(url.origin, status, type, text, sample)))
+  throw commandError(visible(problemOf(url.origin, status, type, text, sample)))
 }
 
 /** @throws Error `ERR_COMMAND`: a value of the answer is another one than that of a server. */
@@ -72,7 +72,7 @@ export function readable<T>({ origin }: URL, make: () => T): T {
   try {
     return make()
   } catch {
-    throw failure(`${origin} sends a sample that this fws-server cannot read`)
+    throw commandError(`${origin} sends a sample that this fws-server cannot read`)
   }
 }
 
@@ -112,10 +112,6 @@ function reasonOf(error: unknown): string {
   const { name, cause = error } = error as Error
   const { code, message } = cause as NodeJS.ErrnoException
   return REASONS[code ?? ''] ?? REASONS[name] ?? visible(code ?? message)
-}
-
-function failure(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ERR_COMMAND' })
 }
 
 /** An address to connect to: a server that is bound to all addresses answers on loopback. */
