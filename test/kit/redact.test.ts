@@ -72,8 +72,8 @@ describe('redactor', () => {
     })
   }
 
-  it('takes milliseconds for a megabyte, whatever it is', () => {
-    const size = 1_000_000
+  it('takes milliseconds for 300 KB, whatever they are, in one or in many messages', () => {
+    const size = 300_000
     const pieces = [
       'a',
       '-eyJ',
@@ -91,10 +91,13 @@ describe('redactor', () => {
     const lines = ['{\n', '[\n', '"\n', '{}\n', '{"token":"x"}\n']
     const texts = [...pieces, ...lines].map(piece => piece.repeat(size / piece.length))
     for (const text of [...texts, JSON.stringify(Array(size / 20).fill('{\n{\n{\n'))]) {
-      const start = process.cpuUsage()
-      redact(text)
-      const { user } = process.cpuUsage(start)
-      assert.ok(user < 1_000_000, `${user} µs for ${JSON.stringify(text.slice(0, 20))}`)
+      for (const count of [1, 300]) {
+        const message = text.slice(0, text.length / count)
+        const start = process.cpuUsage()
+        for (let i = 0; i < count; i++) redact(message)
+        const { user } = process.cpuUsage(start)
+        assert.ok(user < 600_000, `${user} µs for ${count} of ${JSON.stringify(text.slice(0, 20))}`)
+      }
     }
   })
 })
