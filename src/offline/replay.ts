@@ -7,7 +7,6 @@ import { readRecorded } from '../kit/recorded-event.ts'
 import { visible } from '../kit/visible.ts'
 import type { CommandInput, ExitCode } from '../lifecycle/command.ts'
 import { feed } from './feed.ts'
-import { Problems } from './problems.ts'
 import { Replayer } from './replayer.ts'
 
 export const describe = 'Play the clients of a recording against a server'
@@ -54,7 +53,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
   signal?.addEventListener('abort', end, { once: true })
   void writer.gone.then(end)
   let room: Promise<void> | undefined
-  const problems = new Problems(stderr)
+  let bad = 0
   const replayer = new Replayer({
     to: targetOf(to),
     speed,
@@ -73,7 +72,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
     replayer.resume()
   }
   try {
-    await feed(path === '-' ? streams.stdin : createReadStream(path), {
+    bad = await feed(path === '-' ? streams.stdin : createReadStream(path), {
       play: async line => {
         const event = line.trim() === '' ? undefined : readRecorded(line)
         if (event !== undefined) await replayer.play(event)
@@ -81,7 +80,7 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
       },
       maxLine: MAX_LINE,
       tooLong: `it is longer than ${MAX_LINE} bytes`,
-      problems,
+      stderr,
       output: writer,
       signal: stop.signal,
     })
@@ -91,9 +90,8 @@ export async function run({ options: given, words, streams }: CommandInput): Pro
   await writer.flush()
   if (writer.failure !== undefined) throw writer.failure
   if (writer.isGone) return 0
-  problems.end()
   stderr.write(`fws-server: ${replayer.summary}\n`)
-  return problems.total > 0 || replayer.failures > 0 ? 1 : 0
+  return bad > 0 || replayer.failures > 0 ? 1 : 0
 }
 
 /** @throws FwsError `ERR_OPTION`. */

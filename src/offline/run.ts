@@ -14,7 +14,6 @@ import { Expectation } from './expectation.ts'
 import { feed } from './feed.ts'
 import { Headless } from './headless.ts'
 import { Player } from './player.ts'
-import { Problems } from './problems.ts'
 
 export const describe = 'Run the chains without a socket, on events as lines'
 
@@ -75,7 +74,7 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   if (chosen.trace) headless.hub.observe(call => playing.print(traceOf(call), call.client))
   const maxPayload = headless.assembly.options['max-payload']
   const isJson = chosen.input === 'json'
-  const problems = new Problems(stderr)
+  let bad = 0
   const read = isJson ? eventIn : (payload: string): RecordedEvent => ({ event: 'message', client: CLIENT, payload })
   const play = (line: string): Promise<void> | undefined => {
     const event = read(line)
@@ -88,11 +87,11 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
     room = undefined
   }
   try {
-    await feed(stdin, {
+    bad = await feed(stdin, {
       play,
       maxLine: isJson ? JSON_FACTOR * maxPayload + JSON_FIELDS : maxPayload,
       tooLong: `it is longer than --max-payload, ${maxPayload} bytes, permits`,
-      problems,
+      stderr,
       output: writer,
       signal,
     })
@@ -106,9 +105,8 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   if (writer.isGone) return 0
   if (playing.ignored > 0)
     log.warn({ lines: playing.ignored }, 'messages of clients that the server had closed or refused are ignored')
-  problems.end()
   if (expectation?.difference !== undefined) stderr.write(`fws-server: ${visible(expectation.difference)}\n`)
-  return headless.hub.counters.errors > 0 || problems.total > 0 || expectation?.difference !== undefined ? 1 : 0
+  return headless.hub.counters.errors > 0 || bad > 0 || expectation?.difference !== undefined ? 1 : 0
 }
 
 /** @throws FwsError `ERR_OPTION`: a filter opens a port, or waits for a listener. */
