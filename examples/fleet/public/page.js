@@ -148,8 +148,19 @@ addEventListener('drop', event => {
   choose(event.dataTransfer.files)
 })
 
+const subscribed = tryTo(() =>
+  station.subscribe('telemetry', (action, [value]) => {
+    if (action === 'copter') show(value)
+    else if (action === 'path') showPath(value)
+    else if (action === 'starting') write(element('started'), 'Starting in two seconds, all at the same time')
+    else if (action === 'started') showStarted(value)
+    else if (action === 'event') add(value.id, value.text, value)
+  }),
+)
 station.on('open', async () => {
   setOnline(true, 'connected')
+  // Changes after the answer must not be missed.
+  await subscribed
   await tryTo(async () => {
     const { copters, paths, path, started, events } = await station.call('fleet')
     for (const name of paths) addPath(name)
@@ -165,12 +176,3 @@ station.on('close', ({ retryIn }) => {
   setOnline(false, retryIn === undefined ? 'disconnected; load the page again' : 'offline, trying again')
 })
 setOnline(false, 'connecting')
-tryTo(() =>
-  station.subscribe('telemetry', (action, [value]) => {
-    if (action === 'copter') show(value)
-    else if (action === 'path') showPath(value)
-    else if (action === 'starting') write(element('started'), 'Starting in two seconds, all at the same time')
-    else if (action === 'started') showStarted(value)
-    else if (action === 'event') add(value.id, value.text, value)
-  }),
-)

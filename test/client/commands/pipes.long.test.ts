@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { WebSocket } from 'ws'
@@ -46,7 +46,8 @@ describe('the built commands', () => {
     for (let kill = 0; kill < 6; kill++) {
       const { child, out } = start(t, argv)
       const before = received.at(-1) ?? -1
-      await until(() => out.stdout.split('\n').length > 300, `lines, got ${out.stderr}`)
+      // Until its first position is saved, a listener begins with messages from now on.
+      await until(() => out.stdout.split('\n').length > 300 && existsSync(path), `lines, got ${out.stderr}`)
       if (kill === 5) {
         clearInterval(sending)
         await until(() => out.stdout.endsWith(`\n${sent - 1}\n`), 'the last line')
