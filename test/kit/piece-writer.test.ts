@@ -96,7 +96,7 @@ describe('PieceWriter', () => {
     ['ECONNRESET', undefined],
     ['ENOSPC', 'the output cannot be written: write ENOSPC'],
   ] as const) {
-    it(`tells a reader that is gone from an output that has failed: ${code}`, async () => {
+    it(`distinguishes a reader that is gone from an output that has failed: ${code}`, async () => {
       const error = Object.assign(new Error(`write ${code}`), { code })
       const writer = new PieceWriter(new Writable({ write: (_chunk, _encoding, done) => setImmediate(done, error) }))
       writer.write('a')

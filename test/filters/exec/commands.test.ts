@@ -74,7 +74,7 @@ describe('commands of a program', () => {
     [{ do: 'explode' }, '"do" is one of send, broadcast, join, leave, disconnect, append, received explode'],
     [{ do: 'toString' }, '"do" is one of send, broadcast, join, leave, disconnect, append, received toString'],
     [{ do: null }, '"do" is one of send, broadcast, join, leave, disconnect, append, received null'],
-    [{ do: 'send', client: 'nobody', data: '' }, 'no client nobody is open on this node'],
+    [{ do: 'send', client: 'missing', data: '' }, 'no client missing is open on this node'],
     [{ do: 'send', data: '' }, '"client" must be a string, received undefined'],
     [{ do: 'send', client: 'ann' }, 'it needs "data" or "binary"'],
     [{ do: 'send', client: 'ann', data: 1 }, '"data" must be a string, received number'],
@@ -85,7 +85,7 @@ describe('commands of a program', () => {
     ],
     [{ do: 'disconnect', client: 'bob', code: 'x' }, '"code" must be a number, received x'],
     [{ do: 'append', topic: 'none', data: '' }, 'append() needs a kept topic; no filter keeps topics: see -f streams'],
-    [{ do: 'broadcast', as: 'nobody', data: '' }, 'no client nobody is open on this node'],
+    [{ do: 'broadcast', as: 'missing', data: '' }, 'no client missing is open on this node'],
   ] as const)
     it(`report a failure: ${JSON.stringify(command)}`, async t => {
       const { ann, logged, obey } = await start(t)

@@ -264,7 +264,7 @@ describe('/trace', () => {
   })
 
   const refused: readonly (readonly [query: string, method: string, status: number, reason: string])[] = [
-    ['?client=nobody', 'GET', 404, 'no client has this id'],
+    ['?client=missing', 'GET', 404, 'no client has this id'],
     ['?clinet=x', 'GET', 400, 'unknown parameter; /trace takes client, seconds, lines'],
     ['?seconds=0', 'GET', 400, 'seconds is a whole number from 1 to 600'],
     ['?seconds=601', 'GET', 400, 'seconds is a whole number from 1 to 600'],
