@@ -176,6 +176,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
         copter.on('open', () => copter.emit('telemetry', [], { ...TELEMETRY, ...values }))
       }
       await fleet.see(1, COPTERS[3]!.mode!)
+      await until(async () => (await page.locator('meter').count()) === COPTERS.length, 'all copters')
       await page.locator('#own').setInputFiles({
         name: `${'a path from another program, '.repeat(4)}.csv`,
         mimeType: 'text/csv',
