@@ -128,10 +128,9 @@ type FrameParts = readonly [
  * @throws RangeError when the header is longer than 65,535 bytes, or the content than its maximum.
  */
 export function writeFrame<B extends Uint8Array>(bytes: Bytes<B>, ...parts: FrameParts): B {
-  const { header, body, length } = textsOf(bytes, parts)
+  const { header, body, content, length } = textsOf(bytes, parts)
   // One conversion for header and body; the length replaces the two characters in front.
   const frame = bytes.from(`\0\0${header}${body}`)
-  const content = parts[4]
   const isJson = typeof content === 'string'
   const headerLength = checkHeader(frame.length - LENGTH_BYTES - (isJson ? length : 0))
   frame[0] = headerLength >> 8
@@ -140,13 +139,13 @@ export function writeFrame<B extends Uint8Array>(bytes: Bytes<B>, ...parts: Fram
 }
 
 /**
- * Writes a frame as a string with a character for each byte, which many frames share a write in; `undefined` if it has bytes that are not
- * ASCII. Faster than `writeFrame`.
+ * Writes a frame as a string with a character for each byte, so that several frames can be written together; `undefined` if its content
+ * is bytes, or it has characters that are not ASCII. Faster than `writeFrame`.
  */
 export function frameString(bytes: Pick<Bytes, 'byteLength'>, ...parts: FrameParts): string | undefined {
-  if (typeof parts[4] !== 'string') return undefined
-  const { header, body, length } = textsOf(bytes, parts)
-  if (length !== body.length || bytes.byteLength(header) !== header.length) return undefined
+  const { header, body, content, length } = textsOf(bytes, parts)
+  if (typeof content !== 'string' || length !== body.length || bytes.byteLength(header) !== header.length)
+    return undefined
   const headerLength = checkHeader(header.length)
   return String.fromCharCode(headerLength >> 8, headerLength & 0xff) + header + body
 }
@@ -156,11 +155,11 @@ function checkHeader(length: number): number {
   throw new RangeError(`a header has at most ${MAX_HEADER} bytes, received ${length}; shorten its names`)
 }
 
-/** The header and the content of a frame as strings, and the bytes of the content. */
+/** The header and the content of a frame as strings, the content as it was given, and its bytes. */
 function textsOf(
   bytes: Pick<Bytes, 'byteLength'>,
   [type, name, id, fields, content, maxContent = Number.POSITIVE_INFINITY]: FrameParts,
-): { readonly header: string; readonly body: string; readonly length: number } {
+): { readonly header: string; readonly body: string; readonly content: string | Uint8Array; readonly length: number } {
   const isJson = typeof content === 'string'
   const names = `"${type === 'message' ? 'action' : 'requested_value'}": ${JSON.stringify(name)}${id === undefined ? '' : `, "request_id": ${JSON.stringify(id)}`}`
   const isRequest = type === 'request'
@@ -169,7 +168,7 @@ function textsOf(
   const length = isJson ? bytes.byteLength(body) : content.length
   if (length > maxContent) throw new RangeError(`a content has at most ${maxContent} bytes, received ${length}`)
   const header = `{"byteorder": "little", "content-type": "${isJson ? 'json' : 'binary'}", "content-encoding": "utf-8", "content-length": ${length}, "message-type": "${type}"${isRequest ? '' : `, ${names}`}${membersOf(fields)}}`
-  return { header, body, length }
+  return { header, body, content, length }
 }
 
 /** Further members of a JSON object. */

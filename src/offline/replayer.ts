@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../contract/errors.ts'
+import { MAX_TIMEOUT } from '../kit/pending-calls.ts'
 import type { RecordedEvent } from '../kit/recorded-event.ts'
 import { ReplayedClient } from './replayed-client.ts'
 
@@ -9,8 +10,6 @@ const MAX_WAITING = 8_388_608
 const MAX_CHANGING = 256
 /** Milliseconds that a server has to answer the Close frames at the end. */
 const CLOSE_TIMEOUT = 10_000
-/** Milliseconds of the longest timer in Node. */
-const MAX_TIMER = 2_147_483_647
 /** Failed connections that are reported; the others are counted. */
 const MAX_REPORTED = 10
 
@@ -121,7 +120,7 @@ export class Replayer {
     this.#first ??= at
     const delay = this.#began + (at - this.#first) / speed - performance.now()
     // Rejects when the replay is stopped.
-    if (delay >= 1) await sleep(Math.min(delay, MAX_TIMER), undefined, { signal }).catch(() => {})
+    if (delay >= 1) await sleep(Math.min(delay, MAX_TIMEOUT), undefined, { signal }).catch(() => {})
   }
 
   #play(event: RecordedEvent): void {
