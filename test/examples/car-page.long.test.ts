@@ -12,7 +12,7 @@ import {
   watched,
 } from '../support/browser.ts'
 import { launch, root } from '../support/cli.ts'
-import { Peer, serve, until } from '../support/peer.ts'
+import { becomes, Peer, serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
 
 const CAR = join(root, 'examples/car')
@@ -374,7 +374,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     }
     const observer = await (await launch(t, command)).connect()
     await Promise.all([connected(ann), connected(bob)])
-    assert.equal(await bob.locator(DISABLED).count(), 0)
+    await becomes(() => bob.locator(DISABLED).count(), 0)
     await bob.keyboard.down('ArrowDown')
     // Longer than the interval at which the page repeats a held command.
     await see(ann, 'a car that backs', ({ y, driver }) => y > 2 && driver === 'someone')

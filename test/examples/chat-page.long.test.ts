@@ -14,7 +14,7 @@ import {
 import { launch, type Test } from '../support/cli.ts'
 import { borderContrast } from '../support/contrast.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { until } from '../support/peer.ts'
+import { becomes, until } from '../support/peer.ts'
 import { skipWithoutOwn, startRedis } from '../support/redis.ts'
 import { root } from '../support/root.ts'
 
@@ -85,7 +85,7 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     const second = await tab(t, ann.context, url)
     await shows(second, [...guests, ...said])
     for (const { page } of [ann, bob, second])
-      assert.deepEqual(await page.locator('#people li').allTextContents(), ['ann', 'bob'])
+      await becomes(() => page.locator('#people li').allTextContents(), ['ann', 'bob'])
     await rename(second, 'anna')
     for (const person of [ann, bob, second]) {
       await person.page.locator('#people', { hasText: 'anna' }).waitFor()
@@ -211,20 +211,20 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
       )
     for (let number = 0; number < 30; number++) await say(bob, `message ${number}`)
     await until(async () => (await lines(ann)).length === 30, '30 messages')
-    assert.ok(await isAtEnd())
+    await becomes(isAtEnd, true)
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
     await until(async () => !(await isAtEnd()))
     await say(bob, 'below')
     await newer.click()
-    assert.ok(await isAtEnd())
-    assert.equal(await newer.isVisible(), false)
+    await becomes(isAtEnd, true)
+    await newer.waitFor({ state: 'hidden' })
     assert.equal(await page.evaluate('document.activeElement.id'), 'line')
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
     await say(bob, 'below again')
     await newer.waitFor()
     await say(ann, 'mine')
     await newer.waitFor({ state: 'hidden' })
-    assert.ok(await isAtEnd())
+    await becomes(isAtEnd, true)
   })
 
   for (const colorScheme of ['light', 'dark'] as const) {

@@ -3,7 +3,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { connectMessaging } from '../../client/messaging/node.ts'
 import { PHONE, PHONE_CONTEXT, screenshot, skipWithoutBrowser, suiteBrowser } from '../support/browser.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
-import { until } from '../support/peer.ts'
+import { becomes, until } from '../support/peer.ts'
 
 /** Telemetry of a copter, and values that change its row. */
 const TELEMETRY = { mode: 'on the ground', armed: false, battery: 50, position: { x: 1, y: 1, z: 0 }, path: null }
@@ -147,7 +147,7 @@ describe('examples/fleet: the page', { skip: skipWithoutBrowser }, () => {
     const isNext = async (step: string | undefined, words: string) => {
       const current = fleet.page.locator('[aria-current=step]')
       await until(async () => (await fleet.page.locator('#next').textContent()) === words, words)
-      assert.deepEqual(await current.allTextContents(), step === undefined ? [] : [step])
+      await becomes(() => current.allTextContents(), step === undefined ? [] : [step])
       if (step !== undefined) await fleet.press(step)
     }
     await isNext('Arm', 'Next: arm the copters')

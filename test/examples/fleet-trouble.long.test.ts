@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { skipWithoutBrowser, suiteBrowser } from '../support/browser.ts'
 import { folder, root } from '../support/cli.ts'
 import { DESKTOP, Fleet } from '../support/fleet.ts'
-import { until } from '../support/peer.ts'
+import { becomes, until } from '../support/peer.ts'
 
 describe('examples/fleet: failures', { skip: skipWithoutBrowser }, () => {
   const chromium = suiteBrowser()
@@ -19,7 +19,7 @@ describe('examples/fleet: failures', { skip: skipWithoutBrowser }, () => {
     await fleet.press('Take off')
     await fleet.press('Cut link of copter2 for 6 seconds')
     await fleet.see(2, 'hovering')
-    assert.equal(await fleet.count(), '2 of 3 copters')
+    await becomes(() => fleet.count(), '2 of 3 copters')
     await fleet.press('Land')
     await fleet.logs(/3 copters: landing sent/)
     assert.match(await fleet.link('copter2'), /away \d s/)

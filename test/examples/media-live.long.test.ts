@@ -6,7 +6,7 @@ import { browser, DESKTOP, PHONE, screenshot, skipWithoutBrowser, UNREACHABLE } 
 import { root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
 import { enter, file, hills, room, say, seen, two } from '../support/media-room.ts'
-import { Peer, serve, until } from '../support/peer.ts'
+import { becomes, Peer, serve, until } from '../support/peer.ts'
 
 /** Heights of the audio bars, from 0 to 1; `left` is the oldest. */
 const bars = (page: Page) =>
@@ -28,10 +28,10 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     const { ann, bob } = await two(t)
     await ann.click('#microphone')
     await until(() => isLoud(bob), 'sound')
-    assert.equal(await bob.textContent('#speaker'), 'guest-1 is speaking; press Listen to hear it')
+    await becomes(() => bob.textContent('#speaker'), 'guest-1 is speaking; press Listen to hear it')
     await bob.click('#listen')
-    assert.equal(await bob.textContent('#speaker'), 'guest-1 is speaking')
-    assert.equal(await ann.textContent('#speaker'), 'you are speaking; others hear it after they press Listen')
+    await becomes(() => bob.textContent('#speaker'), 'guest-1 is speaking')
+    await becomes(() => ann.textContent('#speaker'), 'you are speaking; others hear it after they press Listen')
     // Also for a page that is opened meanwhile, and after a change of the name.
     await bob.reload()
     await bob.locator('#speaker', { hasText: 'guest-1 is speaking' }).waitFor()
@@ -92,7 +92,7 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await ann.click('#microphone')
     await ann.getByRole('alert').getByText('offline: talk when the page is connected again').waitFor()
     assert.equal(await ann.getAttribute('#microphone', 'aria-pressed'), 'false')
-    assert.equal(await ann.textContent('#status'), 'offline, trying again, 1 to send')
+    await becomes(() => ann.textContent('#status'), 'offline, trying again, 1 to send')
     await room(t, new URL(server.url).port)
     await bob.locator('#status', { hasText: /, \d here/ }).waitFor()
     await ann.locator('#status', { hasText: /, 2 here/ }).waitFor()

@@ -5,7 +5,7 @@ import { Names } from '../../examples/media/names.ts'
 import { fakeClient } from '../../src/testing/index.ts'
 import { browser, PHONE_CONTEXT } from '../support/browser.ts'
 import { enter, file, hills, room, say, seen, two } from '../support/media-room.ts'
-import { until } from '../support/peer.ts'
+import { becomes, until } from '../support/peer.ts'
 
 /** Records the progress bars of uploads, and calls `on` at the first change. */
 const watchBars = (atFirst = '') => `{
@@ -24,9 +24,9 @@ describe('examples/media: the page', () => {
     await seen(bob, markup)
     await say(bob, '"in quotes"')
     await seen(ann, '"in quotes"')
-    assert.deepEqual(await ann.locator('#feed .from').allTextContents(), ['you', 'guest-2'])
-    assert.deepEqual(await bob.locator('#feed .from').allTextContents(), ['guest-1', 'you'])
-    assert.equal(await bob.textContent('#status'), 'connected, 2 here')
+    await becomes(() => ann.locator('#feed .from').allTextContents(), ['you', 'guest-2'])
+    await becomes(() => bob.locator('#feed .from').allTextContents(), ['guest-1', 'you'])
+    await becomes(() => bob.textContent('#status'), 'connected, 2 here')
     assert.equal(await bob.inputValue('#name'), 'guest-2')
   })
 
@@ -99,7 +99,7 @@ describe('examples/media: the page', () => {
       assert.match((await row.locator('small').textContent())!, name === 'setup.exe' ? /exe/ : /png/)
     }
     await ann.getByRole('button', { name: 'Dismiss setup.exe' }).click()
-    assert.equal(await refused.count(), 1)
+    await becomes(() => refused.count(), 1)
     assert.equal(await bob.locator('#feed .item').count(), 0)
     assert.deepEqual(readdirSync(uploads), [])
   })
@@ -195,8 +195,8 @@ describe('examples/media: the page and its people', () => {
     await bob.locator('#feed .note', { hasText: 'guest-1 is now Ann' }).waitFor()
     await say(ann, 'as Ann')
     await seen(bob, 'as Ann')
-    assert.deepEqual(await bob.locator('#feed .from').allTextContents(), ['guest-1', 'Ann'])
-    assert.deepEqual(await ann.locator('#feed .mine').count(), 2)
+    await becomes(() => bob.locator('#feed .from').allTextContents(), ['guest-1', 'Ann'])
+    await becomes(() => ann.locator('#feed .mine').count(), 2)
     await bob.fill('#name', 'ann')
     await bob.press('#name', 'Tab')
     await bob.getByRole('alert').getByText('the name "ann" is taken, choose another one').waitFor()

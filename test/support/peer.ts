@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { type ClientOptions, WebSocket } from 'ws'
 import { createServer, type RunningServer, type ServerOptions } from '../../src/index.ts'
 
@@ -59,6 +61,12 @@ export async function until(condition: () => boolean | Promise<boolean>, what = 
     if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`)
     await sleep(2)
   }
+}
+
+/** Waits until `read` returns the expected value, with a deadline; fails with the difference. */
+export async function becomes<T>(read: () => T | Promise<T>, expected: T, ms = 30_000): Promise<void> {
+  const isExpected = async () => isDeepStrictEqual(await read(), expected)
+  await until(isExpected, 'it', ms).catch(async () => assert.deepEqual(await read(), expected))
 }
 
 /** Sends bytes to a server. `answer` waits until the server closes, and returns all that it sent. */
