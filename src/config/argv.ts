@@ -1,5 +1,5 @@
-import yargs, { type Argv, type Options } from 'yargs'
-import { Parser } from 'yargs/helpers'
+import type { Argv, Options } from 'yargs'
+import Parser from 'yargs-parser'
 import { FwsError } from '../contract/errors.ts'
 import { hintFor } from './nearest.ts'
 import { commandOptions, coreOptions, kebab } from './options.ts'
@@ -97,13 +97,13 @@ interface Described {
 }
 
 /** The help text: options grouped by owner, the commands and the built-in filters. */
-export function helpText(
+export async function helpText(
   claims: ReadonlyMap<string, Claim>,
   commands: readonly Described[],
   builtins: readonly Described[],
   width: number,
 ): Promise<string> {
-  const help = helpOn(
+  const help = await helpOn(
     'fws-server -f FILTER... [options]\nfws-server COMMAND [options]\n\nA WebSocket server composed of filters, as a shell composes a pipeline.',
     claims,
     width,
@@ -116,7 +116,7 @@ export function helpText(
     .epilogue(
       `Commands, each with --help:\n${listOf(commands)}\n\nBuilt-in filters:\n${listOf(builtins)}\n\nOptions can also be set as FWS_NAME in the environment or as "name" in the config file.`,
     )
-  return Promise.resolve(help.getHelp())
+  return help.getHelp()
 }
 
 function listOf(described: readonly Described[]): string {
@@ -125,11 +125,13 @@ function listOf(described: readonly Described[]): string {
 }
 
 /** The help text of a subcommand. */
-export function commandHelp(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<string> {
-  return Promise.resolve(helpOn(usage, claims, width).getHelp())
+export async function commandHelp(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<string> {
+  return (await helpOn(usage, claims, width)).getHelp()
 }
 
-function helpOn(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Argv {
+async function helpOn(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<Argv> {
+  // It makes only help here, and would make every start slower.
+  const { default: yargs } = await import('yargs')
   const help = yargs([]).locale('en').scriptName('fws-server').usage(usage).help(false).version(false).wrap(width)
   for (const [name, { owner, spec }] of claims) {
     const option: Options = spec.secret ? { ...spec, defaultDescription: 'none' } : spec

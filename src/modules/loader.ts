@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createJiti, type Jiti } from 'jiti'
+import type { Jiti } from 'jiti'
 import { suggest } from '../config/nearest.ts'
 import { unlessAborted } from '../contract/deadline.ts'
 import { FwsError, messageOf } from '../contract/errors.ts'
@@ -88,7 +88,7 @@ export interface LoadedModule {
 export class Loader {
   readonly #virtual: Readonly<Record<string, unknown>>
   readonly #signal: AbortSignal | undefined
-  readonly #jitis = new Map<string, Jiti>()
+  readonly #jitis = new Map<string, Promise<Jiti>>()
 
   /**
    * @param virtual - modules of this package by import id, for modules that are not built in. jiti matches ids exactly.
@@ -114,7 +114,8 @@ export class Loader {
     const wanted = modernName(kind, asked)
     const tried: string[] = isPath(wanted) ? [] : [`built-in ${kind.folder}`]
     const builtin = builtinFile(kind, wanted)
-    const file = builtin ?? (isPath(wanted) ? this.#findPath(wanted, base, tried) : this.#findBare(wanted, base, tried))
+    const file =
+      builtin ?? (isPath(wanted) ? this.#findPath(wanted, base, tried) : await this.#findBare(wanted, base, tried))
     if (file === undefined) {
       const user = usedBy === undefined ? '' : `, which ${usedBy} uses`
       const hint = asked.includes(',')
@@ -147,11 +148,11 @@ export class Loader {
     return found
   }
 
-  #findBare(name: string, base: string, tried: string[]): string | undefined {
+  async #findBare(name: string, base: string, tried: string[]): Promise<string | undefined> {
     for (const candidate of [`filtered-websocket-${name}`, name]) {
       if (hasPackage(candidate, base)) {
         const parentURL = pathToFileURL(join(base, 'x.js')).href
-        const found = this.#jiti(base).esmResolve(candidate, { try: true, parentURL, conditions: CONDITIONS })
+        const found = (await this.#jiti(base)).esmResolve(candidate, { try: true, parentURL, conditions: CONDITIONS })
         if (found !== undefined) return fileURLToPath(found)
       }
       tried.push(`package ${candidate} from ${base}`)
@@ -161,21 +162,21 @@ export class Loader {
 
   async #import(kind: ModuleKind, asked: string, file: string, base: string): Promise<unknown> {
     try {
-      return await unlessAborted(this.#jiti(base).import(file), this.#signal)
+      const jiti = await this.#jiti(base)
+      return await unlessAborted(jiti.import(file), this.#signal)
     } catch (error) {
       throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problemOf(file, error)}`, error)
     }
   }
 
-  #jiti(base: string): Jiti {
+  /** Loads the library at the first module that is not built in. */
+  #jiti(base: string): Promise<Jiti> {
     let jiti = this.#jitis.get(base)
     if (jiti === undefined) {
-      // No cache on disk: other users of the machine may write to its folder.
-      jiti = createJiti(join(base, 'x.js'), {
-        virtualModules: { ...this.#virtual },
-        fsCache: false,
-        interopDefault: false,
-      })
+      jiti = import('jiti').then(({ createJiti }) =>
+        // No cache on disk: other users of the machine may write to its folder.
+        createJiti(join(base, 'x.js'), { virtualModules: { ...this.#virtual }, fsCache: false, interopDefault: false }),
+      )
       this.#jitis.set(base, jiti)
     }
     return jiti
