@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import type { Client, HandlerCall, Payload, Server } from 'filtered-websocket'
+import type { Client, Payload, Server } from 'filtered-websocket'
+import { traced } from 'filtered-websocket/kit'
 import { jsonLine } from './json.ts'
 
 const MAX_TRACES = 4
@@ -56,7 +57,7 @@ export class Traces {
     let written = 0
     const stopObserving = this.#server.observe(call => {
       if (client !== undefined && call.client !== client.id) return
-      res.write(`${jsonLine(this.#lineOf(call))}\n`)
+      res.write(`${jsonLine({ at: Date.now(), ...traced(call, this.#shown) })}\n`)
       if (++written === lines) end('lines')
       else if (res.writableLength > MAX_UNSENT) end('slow reader')
     })
@@ -83,22 +84,8 @@ export class Traces {
     })
   }
 
-  #lineOf({ chain, filter, order, client, verdict, nanoseconds, before, after }: HandlerCall): object {
-    return {
-      at: Date.now(),
-      client,
-      chain,
-      filter,
-      place: order + 1,
-      verdict,
-      us: Math.round(nanoseconds / 100) / 10,
-      before: before === undefined ? undefined : this.#shown(before),
-      after: verdict === 'rewrite' && after !== undefined ? this.#shown(after) : undefined,
-    }
-  }
-
   /** Of binary payloads only the size: secrets cannot be found in them. */
-  #shown(payload: Payload): object {
+  readonly #shown = (payload: Payload): object => {
     const bytes = Buffer.byteLength(payload)
     if (this.#redact === undefined || typeof payload !== 'string' || payload.length > MAX_SEARCHED) return { bytes }
     if (payload !== this.#last.payload) this.#last = { payload, data: this.#redact(payload).slice(0, MAX_SHOWN) }

@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream'
 import { FwsError } from '../contract/errors.ts'
-import type { HandlerCall } from '../contract/observer.ts'
 import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import { payloadField } from '../kit/json-payload.ts'
 import { PieceWriter } from '../kit/piece-writer.ts'
 import { type RecordedEvent, readRecorded } from '../kit/recorded-event.ts'
+import { traced } from '../kit/traced.ts'
 import { visible } from '../kit/visible.ts'
 import type { CommandInput, ExitCode } from '../lifecycle/command.ts'
 import { createLogger } from '../lifecycle/log.ts'
@@ -71,7 +71,8 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   const headless = await Headless.start(plan!, { log, stdout: stdoutOfFilters }, signal)
   const playing = new Player(headless, emit)
   player = playing
-  if (chosen.trace) headless.hub.observe(call => playing.print(traceOf(call), call.client))
+  if (chosen.trace)
+    headless.hub.observe(call => playing.print(`${JSON.stringify(traced(call, payloadField))}\n`, call.client))
   const maxPayload = headless.assembly.options['max-payload']
   const isJson = chosen.input === 'json'
   let bad = 0
@@ -129,12 +130,6 @@ function expectationOf({ expect, ignore }: OptionValues<typeof options>): Expect
   if (ignore.length > 0)
     throw new FwsError('ERR_OPTION', '--ignore is given without --expect; it names fields that may differ')
   return undefined
-}
-
-/** `{"client":"ann","chain":"message","filter":"hello","verdict":"rewrite","us":12,"data":"..."}`; the payload only of a rewrite. */
-function traceOf({ client, chain, filter, verdict, nanoseconds, after }: HandlerCall): string {
-  const payload = verdict === 'rewrite' && after !== undefined ? payloadField(after) : undefined
-  return `${JSON.stringify({ client, chain, filter, verdict, us: Math.round(nanoseconds / 1000), ...payload })}\n`
 }
 
 /** Standard output of the filters: `{"stdout":"..."}`. */

@@ -229,18 +229,18 @@ describe('fws-server run', () => {
       ['-f', './up.js', './odd.js', '--trace'],
       lines({ client: 'a', data: 'x' }, { client: 'a', data: 'y' }),
     )
-    const up = { client: 'a', chain: 'message', filter: './up.js', verdict: 'rewrite' }
-    const odd = { client: 'a', chain: 'message', filter: './odd.js' }
+    const up = { client: 'a', chain: 'message', filter: './up.js', place: 1, verdict: 'rewrite' }
+    const odd = { client: 'a', chain: 'message', filter: './odd.js', place: 2 }
     const traces = out.map(line => {
       const { us, ...rest } = JSON.parse(line)
       assert.ok(us >= 0)
       return rest
     })
     assert.deepEqual(traces, [
-      { ...up, data: 'X' },
-      { ...odd, verdict: 'drop' },
-      { ...up, data: 'Y' },
-      { ...odd, verdict: 'pass' },
+      { ...up, before: { data: 'x' }, after: { data: 'X' } },
+      { ...odd, verdict: 'drop', before: { data: 'X' } },
+      { ...up, before: { data: 'y' }, after: { data: 'Y' } },
+      { ...odd, verdict: 'pass', before: { data: 'Y' } },
     ])
   })
 
