@@ -104,6 +104,16 @@ async function firstLineOf(response: IncomingMessage): Promise<string> {
   return shown(text.split('\n', 1)[0]!.trim())
 }
 
+/** Whether the first message of a server for topics is its reply to `connect`, and not the command sent back. */
+export function isTopicsReply(text: string): boolean {
+  try {
+    const { connect, error } = JSON.parse(text.split('\n', 1)[0]!)
+    return typeof connect?.client === 'string' || typeof error?.code === 'number'
+  } catch {
+    return false
+  }
+}
+
 /** A text of the server in a line for a terminal. */
 export function shown(text: string): string {
   return text.slice(0, MAX_SHOWN).replace(/\p{Cc}/gu, ' ')

@@ -13,7 +13,16 @@ import type { ClientOptions } from 'ws'
 import { type Connection, connect } from '../connection.ts'
 import { LOST, type SocketClass, type SocketEvents, type SocketOptions } from '../reconnecting-socket.ts'
 import { connectTopics, type Topics } from '../topics.ts'
-import { checkedProtocols, type Failure, failureOf, headersOf, refusalOf, shown, urlOf } from './handshake.ts'
+import {
+  checkedProtocols,
+  type Failure,
+  failureOf,
+  headersOf,
+  isTopicsReply,
+  refusalOf,
+  shown,
+  urlOf,
+} from './handshake.ts'
 import { TargetSocket } from './target-socket.ts'
 
 /** Options of the commands that connect to a server. */
@@ -68,6 +77,8 @@ type Watched = Pick<Topics, 'on' | 'state' | 'close'>
 
 /** Seconds between pings. A server that sends nothing until the next one is dead. */
 const HEARTBEAT = 30
+/** Connections without an answer after which the server is taken for one without topics, if it has never answered. */
+const MAX_SILENT = 3
 
 /** The server that a command connects to: its URL, its sockets, and why they end. */
 export class Target {
@@ -87,6 +98,9 @@ export class Target {
   /** Whether the newest socket has been open. */
   #wasOpen = false
   #isPaused = false
+  /** Whether the connection is for topics, and the number of connections that the server has accepted, but not answered. */
+  #isForTopics = false
+  #silent = 0
   /** Whether the command has closed the connection. */
   #isEnding = false
 
@@ -120,6 +134,7 @@ export class Target {
   }
 
   connectTopics(): Topics {
+    this.#isForTopics = true
     return this.#watch(connectTopics(this.#url, this.#socketOptions))
   }
 
@@ -169,12 +184,26 @@ export class Target {
       const isFinal = event.retryIn === undefined || this.#failure?.isFinal
       this.#failure = undefined
       if (this.#isEnding) return
+      if (this.#isForTopics && this.#wasOpen && event.code === LOST && ++this.#silent === MAX_SILENT)
+        return this.#failWithoutTopics()
       if (!isFinal) return this.report(`${cause}; next attempt in ${(event.retryIn / 1000).toFixed(1)} s`)
       this.#isEnding = true
       connection.close()
       this.fail(Object.assign(commandError(cause), { closeCode: event.code } satisfies CloseError))
     })
     return connection
+  }
+
+  /** A server without filter `centrifuge` accepts the connection too, and may even send the commands back. */
+  #expectReply(socket: TargetSocket): void {
+    socket.once('message', data => {
+      this.#silent = Number.NEGATIVE_INFINITY
+      if (!isTopicsReply(String(data))) this.#failWithoutTopics()
+    })
+  }
+
+  #failWithoutTopics(): void {
+    this.fail(commandError(`${this.name} does not serve topics; --topic needs filter centrifuge there`))
   }
 
   #causeOf({ code, reason }: SocketEvents['close']): string {
@@ -190,6 +219,8 @@ export class Target {
       this.socket = socket
       this.#failure = undefined
       this.#wasOpen = false
+      // Before the connection reads the message.
+      if (this.#isForTopics) this.#expectReply(socket)
       socket.once('open', () => {
         this.#wasOpen = true
         if (this.#isPaused) socket.pause()
