@@ -189,13 +189,26 @@ export class Program {
   }
 }
 
+/** One listener for all: more than ten would be reported as a leak. */
+const ends = new Set<() => void>()
+
+function endAll(): void {
+  for (const end of ends) end()
+}
+
 /**
  * Calls `end` when the process of the server exits, also without the stops of its filters, as at a second SIGINT. Returns a function that
  * takes it back.
  */
 export function atExit(end: () => void): () => void {
-  process.once('exit', end)
-  return () => void process.off('exit', end)
+  if (ends.size === 0) process.once('exit', endAll)
+  // A function of its own for each call.
+  const entry = () => end()
+  ends.add(entry)
+  return () => {
+    ends.delete(entry)
+    if (ends.size === 0) process.off('exit', endAll)
+  }
 }
 
 /** Why a program did not start, in words. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import process from 'node:process'
 import { describe, it } from 'node:test'
-import { Program, splitWords } from '../../src/kit/program.ts'
+import { atExit, Program, splitWords } from '../../src/kit/program.ts'
 import { RateLimitedLog } from '../../src/kit/rate-limited-log.ts'
 import { folder, type Test } from '../support/cli.ts'
 import { isAlive } from '../support/is-alive.ts'
@@ -183,5 +184,18 @@ describe('Program', () => {
     const { program, lines } = await start(t, ['sh', '-c', 'yes x | head -n 10000 >&2'])
     await program.ended
     assert.ok(lines().length <= 200, `${lines().length} lines`)
+  })
+})
+
+describe('atExit', () => {
+  it('adds one listener to the process for any number of programs, and removes it', () => {
+    const before = process.listenerCount('exit')
+    const end = () => {}
+    const releases = Array.from({ length: 20 }, () => atExit(end))
+    assert.equal(process.listenerCount('exit'), before + 1)
+    for (const release of releases.slice(1)) release()
+    assert.equal(process.listenerCount('exit'), before + 1)
+    releases[0]!()
+    assert.equal(process.listenerCount('exit'), before)
   })
 })
