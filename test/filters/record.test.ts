@@ -307,11 +307,13 @@ describe('record', () => {
 
   it('leaves complete lines, except the last, when the process is killed', async t => {
     const path = join(folder(t), 'r.jsonl')
-    const server = await launch(t, ['-f', 'record', '--record-file', path, '-p', '0'])
+    // A disk that is slower than the clients would end the recording.
+    const unbounded = ['--record-max-buffered', String(2 ** 27)]
+    const server = await launch(t, ['-f', 'record', '--record-file', path, ...unbounded, '-p', '0'])
     const peers = await Promise.all(Array.from({ length: 5 }, () => server.connect()))
     for (const peer of peers)
       for (let number = 0; number < 10_000; number++) peer.send(`${number} ${'ä'.repeat(number % 500)}`)
-    await until(() => existsSync(path) && statSync(path).size > 3_000_000)
+    await until(() => existsSync(path) && statSync(path).size > 3_000_000, '3 MB')
     await server.kill()
     const lines = readFileSync(path, 'utf8').split('\n')
     const next = new Map<string, number>()
