@@ -10,7 +10,7 @@ export interface Frame {
   readonly path: string
   /** From 1. */
   readonly line: number
-  /** Path within this package, such as `src/chain/chain.js`; `undefined` for other code. */
+  /** See `oursOf`. */
   readonly ours: string | undefined
 }
 
@@ -80,6 +80,7 @@ function pathOf(place: string): string | undefined {
   }
 }
 
-function oursOf(path: string): string | undefined {
+/** A path within this package, such as `src/chain/chain.js`; `undefined` for other code. */
+export function oursOf(path: string): string | undefined {
   return HOMES.flatMap(home => (path.startsWith(home) ? path.slice(home.length) : [])).find(inside => CODE.test(inside))
 }

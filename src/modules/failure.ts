@@ -1,4 +1,4 @@
-import { framesOf } from '../chain/stack.ts'
+import { framesOf, oursOf } from '../chain/stack.ts'
 import { readRegular } from '../kit/regular-file.ts'
 import { visible } from '../kit/visible.ts'
 
@@ -13,8 +13,12 @@ export interface Failure {
   readonly code: string
 }
 
-/** Where code of a module has thrown: the innermost line in its own package or project. */
+/**
+ * Where code of a module has thrown: the innermost line in its own package or project. A built-in module has no line: other lines are
+ * of the program that starts the server.
+ */
 export function failureOf(file: string, error: unknown): Failure {
+  if (oursOf(file) !== undefined) return { place: file, code: '' }
   const own = packageOf(file)
   const frame = framesOf(error).find(({ path, ours }) => ours === undefined && packageOf(path) === own)
   if (frame === undefined) return { place: file, code: '' }

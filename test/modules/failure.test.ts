@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { failureOf } from '../../src/modules/failure.ts'
+import { EXTENSION, ROOT } from '../../src/root.ts'
 import { folder, refusalInside } from '../support/cli.ts'
 
 const UNDEFINED = "Cannot read properties of undefined (reading 'b')"
@@ -91,4 +94,11 @@ describe('a filter that fails shows the line of its code', { concurrency: 3 }, (
       assert.equal(refused, sentence.replaceAll('DIR', cwd))
     })
   }
+})
+
+describe('a built-in filter that fails', () => {
+  it('has no line: that on the stack is of the program that starts the server', () => {
+    const file = fileURLToPath(new URL(`filters/stdout-messages${EXTENSION}`, ROOT))
+    assert.deepEqual(failureOf(file, new Error('no standard output')), { place: file, code: '' })
+  })
 })
