@@ -14,7 +14,7 @@ export default async function* report(events) {
   async function* watch() {
     for await (const event of events) {
       const { skip, file, nesting, details } = event.data ?? {}
-      if (nesting === 0 && details?.duration_ms !== undefined && file?.endsWith('.js'))
+      if (event.type === 'test:complete' && nesting === 0 && file?.endsWith('.test.ts'))
         times.set(file, (times.get(file) ?? 0) + details.duration_ms)
       if (event.type === 'test:pass' && skip !== undefined) {
         const reason = typeof skip === 'string' && skip !== '' ? skip : 'no reason is given'
@@ -26,7 +26,7 @@ export default async function* report(events) {
   yield* Readable.from(watch()).pipe(new spec())
   for (const [reason, count] of skipped) yield `skipped ${count} tests and suites: ${reason}\n`
   const slowest = [...times].sort(([, a], [, b]) => b - a).slice(0, SLOWEST)
-  const shown = slowest.map(([file, ms]) => `${relative('.build', file)} ${Math.round(ms / 1000)} s`)
+  const shown = slowest.map(([file, ms]) => `${relative('', file)} ${Math.round(ms / 1000)} s`)
   yield `slowest files: ${shown.join(', ')}\n`
   const isMissing = reason => reason.includes('on the PATH')
   if (process.env.NO_SKIPS && [...skipped.keys()].some(isMissing)) process.exitCode = 1

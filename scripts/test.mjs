@@ -1,15 +1,17 @@
 // Runs the quick tests, with --long the long ones (*.long.test.ts), or the given files.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 
 const root = dirname(import.meta.dirname)
-/** Milliseconds for a test, and for a file. Tests have shorter deadlines. */
-const TIMEOUT = 300_000
+/** Quick test files of a folder in one process: loading the server takes longer than most tests. */
+const FILES_PER_PROCESS = 8
 
 const [option, ...named] = process.argv.slice(2)
 const isLong = option === '--long'
+/** Milliseconds for a test, and for a process. Tests have shorter deadlines. */
+const TIMEOUT = isLong ? 900_000 : 300_000
 const given = isLong || option === undefined ? named : [option, ...named]
 const all = readdirSync(join(root, 'test'), { recursive: true })
   .filter(file => file.endsWith('.test.ts'))
@@ -23,13 +25,14 @@ const node = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: 
 // Tests run the built command.
 for (const script of ['build.mjs', 'compile-tests.mjs']) if (node(join(root, 'scripts', script)) !== 0) process.exit(1)
 
-// Quick tests mostly wait, so there are more of them than cores.
+const built = files.map(file => join('.build', file.replace(/\.ts$/, '.js')))
+// Quick tests mostly wait, so there are more processes than cores.
 const groups = isLong
   ? [
-      [files.filter(file => ALONE.test(file)), 1],
-      [files.filter(file => !ALONE.test(file)), 2],
+      [built.filter(file => ALONE.test(relative('.build', file))), 1],
+      [built.filter(file => !ALONE.test(relative('.build', file))), 2],
     ]
-  : [[files, 3]]
+  : [[filesOfProcesses(built), 3]]
 /** Kills the processes of the running tests; returns whether there were any. */
 let endGroup = () => false
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
@@ -43,6 +46,23 @@ for (const [group, concurrency] of groups)
   if (group.length > 0) code = Math.max(code, await runTests(group, concurrency))
 process.exit(code)
 
+/** Writes a file for each process, which imports its test files. */
+function filesOfProcesses(paths) {
+  const folder = join('.build', 'processes')
+  mkdirSync(join(root, folder))
+  const processes = []
+  for (const path of paths) {
+    const last = processes.at(-1)
+    if (last !== undefined && last.length < FILES_PER_PROCESS && dirname(last[0]) === dirname(path)) last.push(path)
+    else processes.push([path])
+  }
+  return processes.map((paths, number) => {
+    const file = join(folder, `${number}.js`)
+    writeFileSync(join(root, file), paths.map(path => `import '${relative(folder, path)}'\n`).join(''))
+    return file
+  })
+}
+
 /** Runs test files, that many at a time; resolves with the exit code. */
 async function runTests(paths, concurrency) {
   const runner = spawn(
@@ -54,7 +74,7 @@ async function runTests(paths, concurrency) {
       `--test-timeout=${TIMEOUT}`,
       `--test-reporter=${join(root, 'scripts/test-reporter.mjs')}`,
       '--test-reporter-destination=stdout',
-      ...paths.map(file => join('.build', file.replace(/\.ts$/, '.js'))),
+      ...paths,
     ],
     // In its own process group, so that all processes of the tests can be killed at the end.
     { cwd: root, stdio: 'inherit', detached: true },
