@@ -160,7 +160,7 @@ async function measure(fault: string): Promise<Row> {
 }
 
 async function withScene(fault: string, undo: (() => unknown)[]): Promise<Row> {
-  const sentinels = fault.startsWith('Sentinel') ? await startSentinelSet() : undefined
+  const sentinels = fault.startsWith('Sentinel') ? await startSentinelSet(500) : undefined
   const redis = sentinels?.master ?? (await startRedis({ config: configs[fault] ?? {} }))
   undo.push(() => (sentinels ?? redis).stop())
   const proxies: FaultProxy[] = []

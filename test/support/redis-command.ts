@@ -15,7 +15,7 @@ export async function command(url: string, args: readonly string[], tls: Connect
   const socket = secure ? connectTls({ ...at, ...tls }) : connect(at)
   const deadline = setTimeout(
     () => socket.destroy(new Error(`no reply of ${at.host}:${at.port} to ${args[0]}`)),
-    10_000,
+    30_000,
   )
   try {
     await once(socket, secure ? 'secureConnect' : 'connect')

@@ -44,7 +44,7 @@ export interface RedisCluster {
 
 /** Starts a Redis Cluster and waits until all nodes report state ok. */
 export async function startRedisCluster(): Promise<RedisCluster> {
-  const config = { 'cluster-enabled': 'yes', 'cluster-config-file': 'nodes.conf', 'cluster-node-timeout': '2000' }
+  const config = { 'cluster-enabled': 'yes', 'cluster-config-file': 'nodes.conf', 'cluster-node-timeout': '5000' }
   const nodes: RedisServer[] = []
   try {
     for (let i = 0; i < 3; i++) nodes.push(await startOwn({ config }))
@@ -88,8 +88,12 @@ export interface SentinelSet {
   stop(): Promise<void>
 }
 
-/** Starts a master, its replica, and three connected sentinels, which detect a failure after 0.5 s. */
-export async function startSentinelSet(): Promise<SentinelSet> {
+/**
+ * Starts a master, its replica, and three connected sentinels.
+ *
+ * @param downAfter - milliseconds without an answer after which a master counts as down.
+ */
+export async function startSentinelSet(downAfter = 2000): Promise<SentinelSet> {
   const name = 'fws'
   const all: RedisServer[] = []
   const add = async (config: RedisConfig, ...args: string[]) => {
@@ -104,7 +108,7 @@ export async function startSentinelSet(): Promise<SentinelSet> {
     await until(async () => String(await replica.command('INFO')).includes('master_link_status:up'), 'a replica')
     const monitor = {
       'sentinel monitor': `${name} 127.0.0.1 ${master.port} 2`,
-      'sentinel down-after-milliseconds': `${name} 500`,
+      'sentinel down-after-milliseconds': `${name} ${downAfter}`,
       'sentinel failover-timeout': `${name} 2000`,
     }
     const sentinels = [
@@ -161,12 +165,14 @@ class Sentinels implements SentinelSet {
     const { port } = await this.currentMaster()
     const [old, next] = port === this.master.port ? [this.master, this.replica] : [this.replica, this.master]
     await old.kill()
-    await until(async () => {
+    // A sentinel that was paused itself waits for 30 s.
+    const isDone = async () => {
       const named = await Promise.all(this.#processes.map(sentinel => this.#masterOf(sentinel)))
       // A server drops its clients while it is promoted.
       const [role] = (await next.command('ROLE').catch(() => [])) as string[]
       return role === 'master' && named.every(([, port]) => Number(port) === next.port)
-    }, `port ${next.port} as master`)
+    }
+    await until(isDone, `port ${next.port} as master`, 90_000)
     return { host: '127.0.0.1', port: next.port }
   }
 
