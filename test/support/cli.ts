@@ -112,6 +112,7 @@ export async function launch(t: Test, argv: readonly string[], where: Where & Wi
   await until(
     () => server.listening() || server.child.exitCode !== null,
     `a server, got ${JSON.stringify(server.stderr)}`,
+    60_000,
   )
   assert.ok(server.listening(), server.stderr)
   return server

@@ -87,7 +87,7 @@ export async function runPresence(seed: number, steps = 60): Promise<Ran> {
   const expected = nodes.flatMap(({ node }) => [...node.membersOf(TOPIC)]).toSorted()
   const users = [...new Set(expected.map(([, user]) => user))].toSorted()
   const shown = (members: readonly Member[]) => members.map(({ client, user }) => [client, user] as const).toSorted()
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     try {
       for (const { node } of nodes) {
