@@ -129,7 +129,7 @@ describe('examples/fleet: a copter', () => {
 })
 
 it('examples/fleet leaves no copter behind when its server is killed while they start', {
-  timeout: 30_000,
+  timeout: 120_000,
 }, async () => {
   const argv = ['-c', 'examples/fleet/config.json', '-p', '0', '--messaging-port', '0']
   const server = new Launched(argv, {})

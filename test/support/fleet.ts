@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { connectMessaging } from '../../client/messaging/node.ts'
 import { UNREACHABLE, watched } from './browser.ts'
 import { folder, type Launched, launch, root } from './cli.ts'
 import { until } from './peer.ts'
@@ -23,11 +24,13 @@ export class Fleet {
   readonly page: Page
   /** The URL for copters. */
   readonly station: string
+  readonly #client: ReturnType<typeof connectMessaging>
 
   private constructor(server: Launched, page: Page, station: string) {
     this.server = server
     this.page = page
     this.station = station
+    this.#client = connectMessaging(server.url)
   }
 
   static async start(t: TestContext, chromium: Browser, copters: number, how: BrowserContextOptions): Promise<Fleet> {
@@ -43,12 +46,23 @@ export class Fleet {
     t.after(() => page.close())
     await page.goto(server.url.replace('ws:', 'http:'))
     const fleet = new Fleet(server, page, station)
+    t.after(() => fleet.#client.close())
     await until(
       async () => (await fleet.count()) === `${copters} ${copters === 1 ? 'copter' : 'copters'}`,
       'the copters',
-      20_000,
+      60_000,
     )
     return fleet
+  }
+
+  /** Sends a request as a page does. */
+  call(name: string, args: readonly unknown[] = []): Promise<unknown> {
+    return this.#client.call(name, args)
+  }
+
+  /** Cuts the link of a copter for longer than its button does. */
+  async cut(id: string, seconds: number): Promise<void> {
+    await this.call('cut', [id, seconds])
   }
 
   press(name: string): Promise<void> {

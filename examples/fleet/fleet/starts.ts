@@ -1,7 +1,7 @@
 import { numberIn } from './roster.ts'
 
 /** Milliseconds for the reports of copters after the start time. */
-const REPORT_TIMEOUT = 2000
+const REPORT_TIMEOUT = 5000
 
 /** Result of a start. */
 export interface Started {
