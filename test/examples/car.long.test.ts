@@ -436,7 +436,10 @@ describe('examples/car: its README', () => {
   async function drive(url: string): Promise<void> {
     const ann = await Peer.open(url)
     ann.send('{"command": "raw", "data": 22, "duration": 0.2}')
-    await until(() => ann.received.length > 5 && !/"driver":"/.test(String(ann.received.at(-1))), 'the end of a drive')
+    await until(() => {
+      const { car, driver } = JSON.parse(String(ann.received.at(-1) ?? '{"car":{}}'))
+      return car.y < MIDDLE.y && car.speed === 0 && driver === null
+    }, 'the end of a drive')
     ann.ws.terminate()
   }
 
