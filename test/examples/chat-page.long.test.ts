@@ -15,6 +15,7 @@ import { launch, type Test } from '../support/cli.ts'
 import { borderContrast } from '../support/contrast.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { becomes, until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
 import { skipWithoutOwn, startRedis } from '../support/redis.ts'
 import { root } from '../support/root.ts'
 
@@ -66,19 +67,24 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
       return copy.textContent.trim()
     })`)
 
-  async function shows(person: Person, expected: readonly string[]) {
-    await until(async () => (await lines(person)).length >= expected.length, `${expected.length} lines`)
-    assert.deepEqual(await lines(person), expected)
+  const shows = (person: Person, expected: readonly string[]) => becomes(() => lines(person), [...expected])
+
+  async function linesOf(person: Person, count: number): Promise<string[]> {
+    await until(async () => (await lines(person)).length === count, `${count} lines`)
+    return lines(person)
   }
+
+  /** Settles when the page has handled a scroll. */
+  const frame = ({ page }: Person) => page.evaluate('new Promise(requestAnimationFrame)')
 
   it('loses nothing over a reload, and shows a person with two tabs once', async t => {
     const { url } = await start(t)
     const ann = await enter(t, url, 'ann')
     const bob = await enter(t, url, 'bob')
+    const guests = await linesOf(ann, 2)
+    assert.match(guests.join(), /^guest-[0-9a-f]{4} is ann now,guest-[0-9a-f]{4} is bob now$/)
     await say(ann, 'hello', '<b>again</b>', 'مرحبا')
     const said = ['annhello', 'ann<b>again</b>', 'annمرحبا']
-    const guests = (await lines(ann)).slice(0, 2)
-    assert.match(guests.join(), /^guest-[0-9a-f]{4} is ann now,guest-[0-9a-f]{4} is bob now$/)
     for (const person of [ann, bob]) await shows(person, [...guests, ...said])
     await bob.page.reload()
     await shows(bob, [...guests, ...said])
@@ -109,7 +115,7 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     const bob = await enter(t, second.url, 'bob')
     await say(ann, 'before')
     await ann.page.locator('#people', { hasText: 'bob' }).waitFor()
-    const before = await lines(ann)
+    const before = await linesOf(ann, 3)
     await ann.page.evaluate(`{
       window.changes = []
       const note = () => changes.push(document.querySelector('#status').textContent + document.querySelector('#people').textContent)
@@ -128,7 +134,8 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
   })
 
   it('says that it is offline after a while, and keeps what it cannot send', async t => {
-    const server = await start(t)
+    const port = `${await freePort()}`
+    const server = await start(t, '-p', port)
     const ann = await enter(t, server.url, 'ann')
     await server.kill()
     await ann.page.locator('#status', { hasText: 'offline, trying again' }).waitFor()
@@ -136,7 +143,7 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     await say(ann, 'lost?')
     await ann.alert.filter({ hasText: 'not sent: no answer to publish' }).waitFor()
     assert.equal(await ann.line.inputValue(), 'lost?')
-    await launch(t, [...ARGV, '-p', `${portOf(server)}`])
+    await start(t, '-p', port)
     await ann.page.waitForSelector('.online')
     await ann.line.press('Enter')
     await ann.page.locator('.mine', { hasText: 'lost?' }).waitFor()
@@ -154,7 +161,7 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     await ann.page.locator('#count', { hasText: '1 here' }).waitFor()
     await say(ann, 'in the garden')
     await shows(ann, ['annin the garden'])
-    assert.equal((await lines(bob)).at(-1), 'annin the lobby')
+    await becomes(async () => (await lines(bob)).at(-1), 'annin the lobby')
     await ann.page.getByRole('textbox', { name: 'Another room' }).fill('Küche')
     await ann.page.getByRole('textbox', { name: 'Another room' }).press('Enter')
     await ann.page.getByRole('link', { name: 'Küche' }).waitFor()
@@ -210,16 +217,17 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
         "(log => log.scrollHeight - log.scrollTop - log.clientHeight < 2)(document.querySelector('#log'))",
       )
     for (let number = 0; number < 30; number++) await say(bob, `message ${number}`)
-    await until(async () => (await lines(ann)).length === 30, '30 messages')
+    await linesOf(ann, 30)
     await becomes(isAtEnd, true)
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
-    await until(async () => !(await isAtEnd()))
+    await frame(ann)
     await say(bob, 'below')
     await newer.click()
     await becomes(isAtEnd, true)
     await newer.waitFor({ state: 'hidden' })
     assert.equal(await page.evaluate('document.activeElement.id'), 'line')
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
+    await frame(ann)
     await say(bob, 'below again')
     await newer.waitFor()
     await say(ann, 'mine')
@@ -234,10 +242,13 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
       const bob = await enter(t, url, 'M'.repeat(20))
       await say(bob, LONG, 'مرحبا '.repeat(80))
       await say(ann, '👩‍👩‍👧'.repeat(60), LONG)
-      await until(async () => (await lines(ann)).length === 6, '6 lines')
+      await linesOf(ann, 6)
+      const links = ann.page.locator('#rooms a')
       await ann.page.evaluate("location.hash = 'W'.repeat(32)")
+      await becomes(() => links.count(), 4)
       await ann.page.evaluate("location.hash = 'lobby'")
-      await until(async () => (await lines(ann)).length === 6, '6 lines')
+      await becomes(() => links.count(), 3)
+      await linesOf(ann, 6)
       assert.ok(await ann.page.evaluate<boolean>('document.documentElement.scrollWidth <= innerWidth'))
       assert.ok((await borderContrast(ann.page, '#line')) >= 3)
       await ann.page.evaluate("document.querySelector('#newer').hidden = false")
@@ -254,12 +265,12 @@ describe('examples/chat: the page in a browser', { skip: skipWithoutBrowser }, (
     const bob = await enter(t, url, 'bob')
     const zoe = await enter(t, url, 'Zoë')
     await say(ann, 'Good morning, who is here?')
-    await shows(bob, await lines(ann))
+    await linesOf(bob, 4)
     await say(bob, 'Me, on the train: the tunnel took my connection twice')
     await say(bob, 'and nothing is missing')
-    await until(async () => (await lines(zoe)).length === 6, 'the messages')
+    await linesOf(zoe, 6)
     await say(zoe, 'Two tabs, and I am here only once')
-    await until(async () => (await lines(ann)).length === 7, 'the last message')
+    await linesOf(ann, 7)
     await screenshot(ann.page, 'chat')
   })
 })

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { browser, DESKTOP, PHONE, screenshot, skipWithoutBrowser, UNREACHABLE } from '../support/browser.ts'
 import { root } from '../support/cli.ts'
 import { envelope, opened, vector } from '../support/media.ts'
 import { enter, file, hills, room, say, seen, two } from '../support/media-room.ts'
 import { becomes, Peer, serve, until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
 
 /** Heights of the audio bars, from 0 to 1; `left` is the oldest. */
 const bars = (page: Page) =>
@@ -79,7 +80,8 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
 
   it('reconnects when the server is killed and restarted, and sends the messages written meanwhile', async t => {
     const chromium = await browser(t)
-    const { server, http } = await room(t)
+    const port = `${await freePort()}`
+    const { server, http } = await room(t, port)
     const ann = await enter(t, chromium, http, DESKTOP, UNREACHABLE)
     const bob = await enter(t, chromium, http, DESKTOP, UNREACHABLE)
     await ann.fill('#name', 'Ann')
@@ -93,7 +95,7 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await ann.getByRole('alert').getByText('offline: talk when the page is connected again').waitFor()
     assert.equal(await ann.getAttribute('#microphone', 'aria-pressed'), 'false')
     await becomes(() => ann.textContent('#status'), 'offline, trying again, 1 to send')
-    await room(t, new URL(server.url).port)
+    await room(t, port)
     await bob.locator('#status', { hasText: /, \d here/ }).waitFor()
     await ann.locator('#status', { hasText: /, 2 here/ }).waitFor()
     await say(bob, 'back again')
@@ -124,7 +126,7 @@ describe('examples/media: the page, live', { skip: skipWithoutBrowser }, () => {
     await ann.locator('.refused').waitFor()
     await ann.click('#listen')
     await bob.click('#microphone')
-    await until(async () => (await bars(ann)).left > 0, 'a full line of sound', 20_000)
+    await until(async () => (await bars(ann)).left > 0, 'a full line of sound', 60_000)
     await screenshot(ann, 'media')
     await screenshot(bob, 'media-phone')
     assert.equal(await bob.evaluate('document.documentElement.scrollWidth'), PHONE.width)
@@ -156,10 +158,17 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     assert.deepEqual([level, category, message], ['error', 'kind', 'this room accepts text, images, files and sound'])
   })
 
-  it('notifies a client once that it cannot speak yet, and admits it after a second of silence', async t => {
-    const { http } = await room(t)
-    const ann = await guest(http)
-    const bob = await guest(http)
+  /** A server whose clock stands still, and two guests. The clock also stops the deadlines of `until`. */
+  async function withClock(t: TestContext) {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })
+    return [await guest(url), await guest(url)] as const
+  }
+
+  it('notifies a client once that it cannot speak yet, and admits it after a second of silence', {
+    timeout: 60_000,
+  }, async t => {
+    const [ann, bob] = await withClock(t)
     const sound = (id: number) => envelope(AUDIO, Buffer.from([id, 0]), '16000', id)
     ann.peer.send(sound(1))
     await until(() => bob.messages().length === 3, 'sound')
@@ -183,18 +192,14 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
         .map(({ said }) => said.alert?.message ?? said),
       ['guest-1 is speaking; wait a moment', { from: 'guest-2', text: 'and so' }],
     )
-    await until(() => {
-      bob.peer.send(sound(4))
-      return ann.messages().some(({ said }) => said.from === 'guest-2' && said.speaks)
-    }, 'its turn')
+    t.mock.timers.tick(1000)
+    bob.peer.send(sound(4))
+    await until(() => ann.messages().some(({ said }) => said.from === 'guest-2' && said.speaks), 'its turn')
     await until(() => ann.messages().at(-1)!.type === AUDIO, 'its sound')
   })
 
-  // The fake clock also stops the deadlines of `until`.
-  it('notifies a client again that retries while the same client speaks', { timeout: 10_000 }, async t => {
-    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
-    const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })
-    const [ann, bob] = [await guest(url), await guest(url)]
+  it('notifies a client again that retries while the same client speaks', { timeout: 60_000 }, async t => {
+    const [ann, bob] = await withClock(t)
     const sound = envelope(AUDIO, Buffer.from([1, 0]))
     const speak = async () => {
       const count = bob.messages().length
@@ -227,7 +232,9 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     const { peer, messages } = await guest(http)
     peer.send(envelope(IMAGE, PNG, 'png'))
     await page.locator('#feed a img').waitFor()
-    const { url, ...file } = messages().at(-1)!.said.file
+    const shared = () => messages().find(({ type, said }) => type === JSON_ && said.file !== undefined)
+    await until(() => shared() !== undefined, 'the file')
+    const { url, ...file } = shared()!.said.file
     assert.deepEqual(file, { kind: 'image', size: PNG.length, name: 'unnamed.png' })
     assert.deepEqual(Buffer.from(await (await fetch(http + url)).arrayBuffer()), PNG)
     peer.send(envelope(IMAGE, PNG))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { browser, PHONE, screenshot, skipWithoutBrowser, UNREACHABLE } from '../support/browser.ts'
 import { until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
 import { call, enter, one, pictures, rate, start, traffic } from '../support/wslink-page.ts'
 
 describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => {
@@ -55,7 +56,8 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
 
   it('reconnects when the server is killed and restarted, and ends running calls', async t => {
     const chromium = await browser(t)
-    const { server, http } = await start(t)
+    const port = `${await freePort()}`
+    const { server, http } = await start(t, { port })
     const page = await enter(t, chromium, http, UNREACHABLE)
     await page.fill('form[data-method="demo.slow"] input', '60')
     await page.click('form[data-method="demo.slow"] button')
@@ -65,7 +67,7 @@ describe('examples/wslink: the page, live', { skip: skipWithoutBrowser }, () => 
     assert.equal(await page.textContent('#answers output'), 'the connection was lost')
     await until(async () => (await rate(page)) === 'no images in the last second', 'the rate')
     for (const setting of await page.locator('#settings input').all()) assert.ok(await setting.isDisabled())
-    await start(t, { port: new URL(server.url).port })
+    await start(t, { port })
     await page.waitForSelector('#settings:enabled')
     assert.deepEqual((await call(page, 'demo.add', '1', '1')).texts, ['demo.add(1, 1)', '2'])
     await pictures(page, 5)

@@ -94,7 +94,7 @@ describe('examples/wslink: the page', { skip: skipWithoutBrowser }, () => {
 
   it('keeps the focus of the keyboard on a button while its call runs, and runs one call of it at a time', async t => {
     const { page } = await one(t)
-    await page.fill('form[data-method="demo.slow"] input', '0.5')
+    await page.fill('form[data-method="demo.slow"] input', '3')
     await page.focus('form[data-method="demo.slow"] button')
     const focused = 'document.activeElement.closest("form")?.dataset.method'
     for (let count = 1; count <= 2; count++) {
