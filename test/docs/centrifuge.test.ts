@@ -6,6 +6,7 @@ import { browser, skipWithoutBrowser, UNREACHABLE, watched } from '../support/br
 import { centrifuge } from '../support/centrifuge.ts'
 import { folder, launch, root, run } from '../support/cli.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
+import { until } from '../support/peer.ts'
 
 const text = readFileSync(join(root, 'docs/guide/centrifuge.md'), 'utf8')
 /** The files that the page shows; the first line of each is a comment with its name. */
@@ -35,7 +36,14 @@ describe('docs/guide/centrifuge.md', () => {
     t.after(() => proxy.stop())
     const open = async (port: number | string) => {
       const page = watched(t, await started.newPage(), UNREACHABLE)
+      let isSubscribed = false
+      page.on('websocket', socket =>
+        socket.on('framereceived', ({ payload }) => {
+          if (payload.includes('"subscribe":')) isSubscribed = true
+        }),
+      )
       await page.goto(`http://127.0.0.1:${port}`)
+      await until(() => isSubscribed, 'a subscription')
       return page
     }
     const [ann, bob] = [await open(new URL(server.url).port), await open(proxy.port)]

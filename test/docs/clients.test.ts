@@ -46,12 +46,21 @@ describe('docs/guide/clients.md', () => {
   it('shows a topic with its history, messages and people', async t => {
     const { url } = await launch(t, [...argv, '-p', '0'], { cwd: folder(t, site) })
     const library = import.meta.resolve('../../client/node.js')
-    const code = program
-      .replace('filtered-websocket/client', library)
-      .replace('ws://127.0.0.1:9000', url)
-      .concat('\nsetTimeout(() => topics.close(), 300)')
+    const code = program.replace('filtered-websocket/client', library).replace('ws://127.0.0.1:9000', url)
     for (const messages of [1, 2]) {
-      const { stdout, stderr } = await run(['-e', code], { command: ['--input-type=module'], cwd: folder(t) })
+      const untilShown = `
+        const [{ log }, missing] = [console, new Set(['here', ${messages}])]
+        const complete = new Promise(resolve => {
+          console.log = (...words) => {
+            log(...words)
+            missing.delete(/ here$/.test(words[0]) ? 'here' : words[0])
+            if (missing.size === 0) resolve()
+          }
+        })
+        ${code}
+        await complete
+        topics.close()`
+      const { stdout, stderr } = await run(['-e', untilShown], { command: ['--input-type=module'], cwd: folder(t) })
       assert.equal(stderr, '')
       const lines = stdout.split('\n')
       const shown = lines.filter(line => line.endsWith("{ text: 'hello' }"))

@@ -151,7 +151,7 @@ describe('README and guides, followed from a clone in an empty folder', () => {
           // The listener may not be connected yet.
           await runToEnd(send!)
           return listener.said.stdout.startsWith('hello\n')
-        }, listener.said.stderr)
+        }, listener.said.stderr, 120_000)
         await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n/.test(said.stdout), said.stdout)
       } finally {
         await listener.stop()
