@@ -83,7 +83,7 @@ const TSCONFIG = {
 /** Runs a program to its end; a failure contains its output. */
 async function exec(file: string, args: readonly string[], cwd: string): Promise<string> {
   try {
-    return (await promisify(execFile)(file, args, { cwd, timeout: 55_000 })).stdout
+    return (await promisify(execFile)(file, args, { cwd, timeout: 200_000 })).stdout
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string }
     throw new Error(`${file} ${args.join(' ')}: ${stdout}${stderr}`, { cause: error })
@@ -197,7 +197,7 @@ describe('the package, packed and installed in an empty folder', () => {
     })
     try {
       const url = () => /listening on (ws:\/\/[^"]*)/.exec(log)?.[1]
-      await until(() => url() !== undefined || npx.exitCode !== null, `a server, got ${log}`)
+      await until(() => url() !== undefined || npx.exitCode !== null, `a server, got ${log}`, 60_000)
       assert.notEqual(url(), undefined, log)
       const peer = await Peer.open(url()!)
       for (const text of ['one', 'two', 'three', 'four']) peer.send(text)

@@ -179,21 +179,9 @@ describe('a running server', { skip: skipWithoutOwn }, () => {
   it('logs no password when Redis refuses it or disconnects', async t => {
     const own = await startRedis({ config: { requirepass: SECRET } })
     t.after(() => own.stop())
-    const argv = [
-      '--storage',
-      'redis',
-      '-f',
-      'echo',
-      '-p',
-      '0',
-      '--log-level',
-      'trace',
-      '--drain',
-      '0',
-      '--redis-timeout',
-      '1',
-    ]
-    const refused = new Launched([...argv, '--redis-url', own.url.replace(SECRET, `${SECRET}wrong`)], {})
+    const argv = ['--storage', 'redis', '-f', 'echo', '-p', '0', '--log-level', 'trace', '--drain', '0']
+    const wrong = ['--redis-timeout', '1', '--redis-url', own.url.replace(SECRET, `${SECRET}wrong`)]
+    const refused = new Launched([...argv, ...wrong], {})
     const { code, stdout, stderr } = await refused.ended()
     assert.equal(code, 1)
     assertNone(stdout + stderr, 'a refused password')
