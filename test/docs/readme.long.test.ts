@@ -147,11 +147,15 @@ describe('README and guides, followed from a clone in an empty folder', () => {
       const [listen, send] = pipes.map(command => command.replace('ws://127.0.0.1:9000', url))
       const listener = start(listen!)
       try {
-        await until(async () => {
-          // The listener may not be connected yet.
-          await runToEnd(send!)
-          return listener.said.stdout.startsWith('hello\n')
-        }, listener.said.stderr, 120_000)
+        await until(
+          async () => {
+            // The listener may not be connected yet.
+            await runToEnd(send!)
+            return listener.said.stdout.startsWith('hello\n')
+          },
+          listener.said.stderr,
+          120_000,
+        )
         await until(() => /^--MESSAGE--\n[0-9a-f-]{36} => hello\n/.test(said.stdout), said.stdout)
       } finally {
         await listener.stop()

@@ -17,7 +17,8 @@ export const PHONE_CONTEXT: BrowserContextOptions = {
   hasTouch: true,
 }
 /** What Chromium logs while a server is down; it may also request the icon of a page only then. */
-export const UNREACHABLE = /^WebSocket connection to 'ws:.*failed|^Failed to load resource: net::ERR_(CONNECTION_|EMPTY_RESPONSE)/
+export const UNREACHABLE =
+  /^WebSocket connection to 'ws:.*failed|^Failed to load resource: net::ERR_(CONNECTION_|EMPTY_RESPONSE)/
 
 const IMAGES = join(root, 'docs/images')
 /** Bytes of a screenshot, which stays in the history of the repository. */
