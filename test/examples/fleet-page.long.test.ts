@@ -29,7 +29,7 @@ const SMALL = `[...document.querySelectorAll('main :is(button, select, .choose)'
   return width < 44 || height < 44
 }).map(({ outerHTML }) => outerHTML)`
 /** Milliseconds between the first and the last of ten starts, and starts of which one is as precise: any process may pause. */
-const MAX_SKEW = 50
+const MAX_SKEW = 250
 const MAX_STARTS = 5
 
 /** Milliseconds between the first and the last copter, by their own clocks and by the one of the machine. */
