@@ -13,7 +13,7 @@ interface Started {
 }
 
 /** Starts the example on a free port. */
-export async function start(t: TestContext, { port = '0', fps = '10', secret }: Started = {}) {
+export async function start(t: TestContext, { port = '0', fps = '3', secret }: Started = {}) {
   const flags = ['-p', port, '--procedures-fps', fps, ...(secret === undefined ? [] : ['--wslink-secret', secret])]
   const server = await launch(t, ['-c', 'examples/wslink/config.json', ...flags])
   return { server, http: server.url.replace('ws:', 'http:') }
