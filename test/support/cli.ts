@@ -136,7 +136,11 @@ class Command {
       env: { PATH, HOME, ...env },
       stdio: ['ignore', stdout === undefined || stdout === 'unread' ? 'pipe' : stdout, 'pipe'],
     })
-    this.#closed = once(this.child, stdout === undefined ? 'close' : 'exit')
+    // Its `close` would wait for a reader of its standard output.
+    this.#closed =
+      stdout === 'unread'
+        ? Promise.all([once(this.child, 'exit'), once(this.child.stderr!, 'close')])
+        : once(this.child, 'close')
     if (stdout === undefined) this.readStdout()
     this.child.stderr!.setEncoding('utf8').on('data', text => {
       this.stderr += text
