@@ -96,6 +96,8 @@ describe('exec:', () => {
           events.push({ ...event, client: undefined, remote: undefined })
           if (event.id) answer(event.id, event.data)
         }`,
+        // The server waits longer for the answer of a guard.
+        'exec-guard',
       ),
       'echo',
     ])
@@ -168,10 +170,9 @@ describe('exec:', () => {
 
   it('asks for events of channels', async t => {
     const code = `const handle = event => {
-      hello('consumer')(event)
       if (event.event === 'consumer') write({ id: event.id, data: event.channel + ':' + event.data })
     }`
-    const server = await startTestServer(t, [execOf(t, code), 'broadcast-pubsub'], {})
+    const server = await startTestServer(t, [[execOf(t, code), { events: ['consumer'] }], 'broadcast-pubsub'], {})
     const ann = await server.connect()
     await server.publish('news', 'x')
     assert.deepEqual(ann.received, ['news:x'])
@@ -238,7 +239,10 @@ describe('the command line of exec:', () => {
     [['-f', 'exec:'], 'filter exec: a command line needs a program, received none'],
     [['-f', "exec:a 'secret"], "filter exec: a quote (') that is not closed in word 2 of the command line"],
     [['-f', 'exec:./none secret'], 'filter exec:none: cannot start ./none: /none does not exist'],
-    [['-f', 'exec:sh -c "exit 3"'], 'filter exec:sh: the program exited with code 3 at once; try it in a shell'],
+    [
+      ['-f', 'exec-guard:sh -c "exit 3"'],
+      'filter exec-guard:sh: the program exited with code 3 at once; try it in a shell',
+    ],
     [
       ['-f', 'broadcast', 'exec-guard:cat'],
       'exec-guard:cat is a guard and must stand before broadcast: -f exec-guard:cat broadcast',
@@ -264,12 +268,12 @@ describe('the command line of exec:', () => {
       'filter exec:cat: --exec-timeout 31 exceeds --filter-timeout 30; raise that too',
     ],
     [
-      ['-f', 'exec:echo \'{"hello":2}\''],
-      'filter exec:echo: the program answers hello wrongly: it speaks version 2 of the protocol; the server speaks 1',
+      ['-f', 'exec-guard:echo \'{"hello":2}\''],
+      'filter exec-guard:echo: the program answers hello wrongly: it speaks version 2 of the protocol; the server speaks 1',
     ],
     [
-      ['-f', 'exec:echo \'{"hello":1,"events":["data"]}\''],
-      'filter exec:echo: the program answers hello wrongly: events are connect, open, message, disconnect, consumer, received data',
+      ['-f', 'exec-guard:echo \'{"hello":1,"events":["data"]}\''],
+      'filter exec-guard:echo: the program answers hello wrongly: events are connect, open, message, disconnect, consumer, received data',
     ],
   ] as const)
     it(`is refused at start: ${argv.join(' ')}`, async () => {

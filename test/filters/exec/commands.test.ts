@@ -12,7 +12,6 @@ import { Peer, serve, until } from '../../support/peer.ts'
 const OBEY = `
 const names = {}
 const handle = event => {
-  hello('open', 'message')(event)
   if (event.event === 'open') names[event.url.slice(1)] = event.client
   const named = command => ({
     ...command,
@@ -28,7 +27,8 @@ const handle = event => {
 
 async function start(t: Test, filters: NonNullable<ServerOptions['filters']> = [], options: ServerOptions = {}) {
   const { log, logged } = collectedLog()
-  const server = await serve(t, { log, filters: [...filters, execOf(t, OBEY), 'echo'], ...options })
+  const obeying = [execOf(t, OBEY), { events: ['open', 'message'] }] as const
+  const server = await serve(t, { log, filters: [...filters, obeying, 'echo'], ...options })
   const ann = await Peer.open(`${server.url}/ann`)
   const bob = await Peer.open(`${server.url}/bob`)
   return { server, logged, ann, bob, obey: (...commands: object[]) => ann.send(JSON.stringify(commands)) }
