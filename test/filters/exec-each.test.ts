@@ -40,8 +40,12 @@ describe('exec-each', () => {
   })
 
   it('closes the input of the program when the client leaves, after all of its messages', async t => {
-    const { server, cwd } = await serving(t, 'cd "$(dirname "$0")"; cat > received; echo end >> received')
+    const { server, cwd } = await serving(
+      t,
+      'trap "" INT TERM; cd "$(dirname "$0")"; echo ready; cat > received; echo end >> received',
+    )
     const peer = await Peer.open(server.url)
+    await peer.get(1)
     for (let i = 0; i < 100; i++) peer.send(`${i}`)
     peer.ws.close()
     const received = () => (existsSync(join(cwd, 'received')) ? readFileSync(join(cwd, 'received'), 'utf8') : '')
@@ -308,8 +312,9 @@ describe('exec-each', () => {
 
   it('ends the program also when a second signal ends the server at once', async t => {
     const script = `trap "" TERM INT; echo '{"hello":1,"events":["message"]}'; echo $$ >&2; while :; do sleep 1; done`
-    const base = folder(t, { 'hang.sh': script })
-    const server = await launch(t, ['-p', '0', '-f', `exec-each:sh ${base}/hang.sh`, 'echo'])
+    // Its client never leaves: otherwise the server would end within a second.
+    const base = folder(t, { 'hang.sh': script, 'hang.js': 'export const disconnect = () => new Promise(() => {})' })
+    const server = await launch(t, ['-p', '0', '-f', `${base}/hang.js`, `exec-each:sh ${base}/hang.sh`, 'echo'])
     const peer = await server.connect()
     const pidIn = () => Number(server.logged().find(({ msg }) => msg === 'standard error of a program')?.line)
     await until(() => pidIn() > 0)
