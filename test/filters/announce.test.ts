@@ -31,7 +31,7 @@ describe('filter announce', () => {
     const { received, to } = await receiver(t)
     const before = Date.now()
     const { port } = await announcing(t, to)
-    await until(() => received.length === 3)
+    await until(() => received.length >= 3)
     const [{ bytes, announced }, ...others] = received as [(typeof received)[0], ...typeof received]
     assert.deepEqual([announced!.host, announced!.port], ['127.0.0.1', port])
     assert.match(announced!.id, /^\d{4}$/)
@@ -46,7 +46,7 @@ describe('filter announce', () => {
   }, async t => {
     const { received, port } = await receiver(t, '127.255.255.255')
     const room = await announcing(t, `127.255.255.255:${port}`)
-    await until(() => received.length === 1)
+    await until(() => received.length > 0)
     assert.equal(received[0]!.announced!.port, room.port)
   })
 
@@ -60,7 +60,7 @@ describe('filter announce', () => {
   it('announces the host of the option, or an address of this machine for a port on all addresses', async t => {
     const { received, to } = await receiver(t)
     await announcing(t, to, { messagingAnnounceHost: 'ground.example' })
-    await until(() => received.length === 1)
+    await until(() => received.length > 0)
     assert.equal(received[0]!.announced!.host, 'ground.example')
     const addresses = Object.values(networkInterfaces()).flatMap(list => list ?? [])
     const [first] = addresses.filter(({ family, internal }) => family === 'IPv4' && !internal)
@@ -126,7 +126,7 @@ describe('filter announce', () => {
     const { received, to } = await receiver(t)
     const argv = ['-f', 'messaging', '-p', '0', '--messaging-port', '0', '--messaging-announce']
     const server = await launch(t, [...argv, '--messaging-announce-to', to, '--messaging-announce-every', '0.1'])
-    await until(() => received.length === 1)
+    await until(() => received.length > 0)
     const { announced } = received[0]!
     const line = server.logged().find(({ msg }) => String(msg).includes('is announced to'))
     assert.equal(line!.msg, `server "${announced!.id}" at 127.0.0.1:${announced!.port} is announced to ${to}`)
