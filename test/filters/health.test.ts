@@ -86,7 +86,7 @@ describe('health', () => {
       release = resolve
     })
     const slow: FilterModule = { message: () => released }
-    const { server, get } = await withHealth(t, { filters: ['health', slow] })
+    const { server, get } = await withHealth(t, { filters: ['health', slow], drain: 30 })
     const peer = await Peer.open(server.url)
     peer.send('work')
     await until(() => server.counters.messages === 1)

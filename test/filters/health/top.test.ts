@@ -12,8 +12,10 @@ import { type Rates, ratesOf } from '../../../filters/health/top/rates.ts'
 import { run } from '../../../filters/health/top.ts'
 import { createServer, DROP, type FilterModule, type ServerOptions } from '../../../src/index.ts'
 import { inside, refusalInside } from '../../support/cli.ts'
+import { gate } from '../../support/gate.ts'
 import { collectedLog } from '../../support/log.ts'
 import { Peer, until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
 
 const PORT = { 'health-port': 9001, 'health-host': '127.0.0.1', 'health-payloads': false, 'health-redact': [] }
 const PLAIN = { heading: (text: string) => text, alarm: (text: string) => `!${text}!` }
@@ -86,7 +88,10 @@ describe('fws-server top', () => {
     const { server, health } = await withHealth(t, { filters: ['health', slow, 'broadcast'] })
     const [ann, bob] = [await Peer.open(server.url), await Peer.open(server.url)]
     let samples = 0
+    const { opened, open } = gate()
     const url = await web(t, async ({ url }, res) => {
+      // The second sample follows the messages.
+      if (samples > 0) await opened
       const answer = await fetch(health + url)
       res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type')! }).end(await answer.text())
       samples++
@@ -95,10 +100,11 @@ describe('fws-server top', () => {
     await until(() => samples === 1)
     for (const text of ['a', 'drop', 'b']) ann.send(text)
     await bob.get(2)
+    open()
     const { code, stdout, stderr } = await result
     assert.deepEqual([code, stderr], [0, ''])
     const { seconds, clients, totals, filters, failing } = JSON.parse(stdout) as Rates
-    assert.ok(seconds >= 0.5 && seconds < 10)
+    assert.ok(seconds >= 0.5 && seconds < 60)
     assert.deepEqual([clients, failing], [2, []])
     assert.deepEqual(totals.messages, { total: 3, perSecond: 3 / seconds })
     const [its, broadcast] = filters.filter(({ chain }) => chain === 'message')
@@ -141,8 +147,8 @@ describe('fws-server top', () => {
   }
 
   it('in a terminal waits for a server that is not there, and goes on after its restart', async t => {
-    const { server, health } = await withHealth(t)
-    const { port } = new URL(health)
+    const healthPort = await freePort()
+    const { server, health } = await withHealth(t, { healthPort })
     const { streams, seen, ending } = streamsOf(t, true)
     const result = start(health, streams)
     await until(() => seen.stdout.includes('received'))
@@ -150,29 +156,29 @@ describe('fws-server top', () => {
     const line = `no health port at ${health}: connection refused; start the server with -f health`
     await until(() => seen.stdout.includes(line))
     seen.stdout = ''
-    await withHealth(t, { healthPort: Number(port) })
+    await withHealth(t, { healthPort })
     await until(() => seen.stdout.includes('received'))
     ending.abort()
     assert.equal(await result, 0)
   })
 
   it('in a pipe prints plain views, and one line on standard error while the server is away', async t => {
-    const { server, health } = await withHealth(t)
-    const { port } = new URL(health)
+    const healthPort = await freePort()
+    const { server, health } = await withHealth(t, { healthPort })
     const { streams, seen, ending } = streamsOf(t, false)
     const result = start(health, streams)
     await until(() => seen.stdout.split('\n\n').length > 4)
     assert.equal(seen.stdout, stripVTControlCharacters(seen.stdout))
     assert.match(seen.stdout, /^fws-server http:\S+ {3}ready {3}up \d+ s {3}cpu \d+ % {3}memory \d+ MiB\nclients {3}0 /)
     await server.close()
-    await until(() => seen.stderr !== '')
-    await withHealth(t, { healthPort: Number(port) })
+    await until(() => seen.stderr.includes('connection refused'))
+    await withHealth(t, { healthPort })
     seen.stdout = ''
     await until(() => seen.stdout !== '')
-    assert.equal(
-      seen.stderr,
-      `fws-server: no health port at ${health}: connection refused; start the server with -f health\n`,
-    )
+    // A request that runs when the server stops may be the first to fail.
+    const lines = seen.stderr.split('\n').filter(line => !/: connection (closed|reset);/.test(line))
+    const line = `fws-server: no health port at ${health}: connection refused; start the server with -f health`
+    assert.deepEqual(lines, [line, ''])
     ending.abort()
     assert.equal(await result, 0)
   })
