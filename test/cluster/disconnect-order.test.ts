@@ -195,7 +195,7 @@ describe('order', () => {
     await until(
       () => peers.every((peer, i) => peer.received.length >= totals[i]!) && arrived.every(list => list.length === EACH),
       `all messages (seed ${seed})`,
-      20_000,
+      60_000,
     )
     assert.deepEqual(arrived, sent, `the chain works on each client's messages in order (seed ${seed})`)
     for (const [to, { received }] of peers.entries()) {

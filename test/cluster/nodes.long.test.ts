@@ -3,7 +3,7 @@ import { after, before, describe, it, type TestContext } from 'node:test'
 import { folder, type Launched, launch } from '../support/cli.ts'
 import { envelope, opened } from '../support/media.ts'
 import { TcpPeer } from '../support/messaging.ts'
-import { Peer, until } from '../support/peer.ts'
+import { becomes, Peer, until } from '../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../support/redis.ts'
 import { PNG } from '../support/uploads.ts'
 
@@ -63,7 +63,7 @@ export const setup = host => {
   messaging.action('all', (client, [action, ...args]) => messaging.broadcast(client.server, action, args, { at: 1 }))
 }`
 
-const QUICK = ['--redis-timeout', '1', '--redis-lease', '1.5', '--drain', '1']
+const QUICK = ['--redis-lease', '1.5', '--drain', '1']
 
 describe('nodes of one server', { skip: skipWithoutOwn }, () => {
   let shared: RedisServer
@@ -93,6 +93,14 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     return { key, nodes: started, start }
   }
   const open = (node: Launched) => Peer.open(node.url)
+  /** The number of members of a token group, as the node of a client counts them. */
+  const members = async (peer: Peer, token: string): Promise<number> => {
+    const before = peer.received.length
+    peer.send(`who broadcast-by-token:${token}`)
+    const answer = () => peer.received.slice(before).find(payload => String(payload).startsWith('['))
+    await until(() => answer() !== undefined, 'the members')
+    return JSON.parse(String(answer())).length
+  }
   const logged = (node: Launched, text: string) => node.logged().filter(({ msg }) => String(msg).includes(text))
 
   it('a broadcast reaches all clients of all nodes except the sender, once and in order', async t => {
@@ -113,12 +121,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     bob!.send('token:friends')
     eve!.send('token:others')
     for (const peer of [ann!, bob!, eve!]) await peer.get(1)
-    await until(async () => {
-      eve!.send('who broadcast-by-token:friends')
-      const before = eve!.received.length
-      await eve!.get(before + 1)
-      return JSON.parse(String(eve!.received.at(-1))).length === 2
-    })
+    await until(async () => (await members(eve!, 'friends')) === 2)
     const before = eve!.received.length
     // The subscription to the topic follows the registration.
     await until(() => {
@@ -127,12 +130,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     })
     assert.equal(eve!.received.length, before)
     bob!.ws.close()
-    await until(async () => {
-      eve!.send('who broadcast-by-token:friends')
-      const count = eve!.received.length
-      await eve!.get(count + 1)
-      return JSON.parse(String(eve!.received.at(-1))).length === 1
-    })
+    await until(async () => (await members(eve!, 'friends')) === 1)
   })
   it('redis-cli PUBLISH global reaches every browser on every node exactly once', async t => {
     const { nodes: all } = await nodes(t, 2, ['broadcast-pubsub'])
@@ -228,16 +226,11 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     bob!.send('token:x')
     cy!.send('token:x')
     for (const peer of [ann!, bob!, cy!]) await peer.get(1)
-    const members = async (peer: Peer) => {
-      const before = peer.received.length
-      peer.send('who broadcast-by-token:x')
-      await until(() => String(peer.received.slice(before).at(-1) ?? '').startsWith('['))
-      return JSON.parse(String(peer.received.at(-1))).length
-    }
-    await until(async () => (await members(bob!)) === 3 && (await members(cy!)) === 3)
+    const areAll = async (count: number) => (await members(bob!, 'x')) === count && (await members(cy!, 'x')) === count
+    await until(() => areAll(3))
     all[0]!.child.kill('SIGKILL')
     const killed = Date.now()
-    await until(async () => (await members(bob!)) === 2 && (await members(cy!)) === 2)
+    await until(() => areAll(2))
     // Far less than the default lease of 15 s; a loaded machine adds to the 1.5 s of this test.
     assert.ok(Date.now() - killed < 7500, `${Date.now() - killed} ms with a lease of 1,500`)
     // Two owners remain, with their keys.
@@ -251,19 +244,16 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
     const [ann, bob] = await Promise.all(all.map(open))
     for (const peer of [ann!, bob!]) peer.send('token:x')
     for (const peer of [ann!, bob!]) await peer.get(1)
-    const members = async () => {
-      const before = bob!.received.length
-      bob!.send('who broadcast-by-token:x')
-      await bob!.get(before + 1)
-      return JSON.parse(String(bob!.received.at(-1))).length
-    }
-    await until(async () => (await members()) === 2)
+    const are = async (count: number) => (await members(bob!, 'x')) === count
+    const written = () => logged(all[0]!, 'sets of this node written again').length
+    await until(() => are(2))
+    const before = written()
     all[0]!.child.kill('SIGSTOP')
-    await until(async () => (await members()) === 1)
+    await until(() => are(1))
     all[0]!.child.kill('SIGCONT')
-    await until(async () => (await members()) === 2)
+    await until(() => are(2))
     // The members are written before the log line.
-    await until(() => logged(all[0]!, 'sets of this node written again').length === 1)
+    await until(() => written() > before)
   })
   it('after a restart of Redis without data the nodes recover, and local clients are not affected', async t => {
     const redis = await own(t)
@@ -287,11 +277,7 @@ describe('nodes of one server', { skip: skipWithoutOwn }, () => {
       return cy!.received.at(-1) === 'to all nodes'
     })
     assert.ok(!cy!.received.includes('while down'))
-    cy!.send('who broadcast-by-token:x')
-    // Not the last message, since more messages of `late` may follow.
-    const answer = () => cy!.received.find(payload => String(payload).startsWith('['))
-    await until(() => answer() !== undefined)
-    assert.equal(JSON.parse(String(answer())).length, 4)
+    await becomes(() => members(cy!, 'x'), 4)
     // Once per outage, however often the client library retried.
     for (const node of all) assert.equal(logged(node, 'is lost').length, 1)
   })
