@@ -211,7 +211,7 @@ describe('presence-grace', () => {
   })
 
   it('a user leaves once when it has ended', async t => {
-    const { api, enter, changes } = await room(t, { 'presence-grace': 0.05 })
+    const { api, enter, changes } = await room(t, { 'presence-grace': 2 })
     const [ann, tab] = [await enter('ann'), await enter('ann')]
     await api.count('room')
     for (const client of [ann, tab]) client.disconnect()

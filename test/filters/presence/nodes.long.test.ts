@@ -11,7 +11,7 @@ const ROUNDS = 13
 const TOPICS = 8
 const SEED = 1
 /** Seconds. A user whose node dies and that returns within them does not leave. */
-const GRACE = 3
+const GRACE = 6
 const LEASE = 0.6
 
 /** Clients of `/?user=NAME&topic=TOPIC`, and answers to `list TOPIC` and `changes TOPIC`. */

@@ -5,7 +5,7 @@ import { type NodeOptions, PresenceNode, replay } from '../../support/presence-n
 import { type RedisServer, skipWithoutOwn, startRedis, startRedisCluster } from '../../support/redis.ts'
 import { type Chosen, openRedis } from '../../support/redis-storage.ts'
 
-const LEASE = 600
+const LEASE = 4000
 
 /** Three nodes with connections of their own. */
 async function nodesOn(t: TestContext, chosen: Chosen, options: NodeOptions = {}) {
@@ -130,7 +130,7 @@ describe('presence without an answer of Redis', { skip: skipWithoutOwn }, () => 
   it('joins and leaves wait, and only the last state of each client counts', async t => {
     const own = await startRedis()
     t.after(() => own.stop())
-    const chosen = { 'redis-url': own.url, 'redis-timeout': 0.3 }
+    const chosen = { 'redis-url': own.url, 'redis-timeout': 2 }
     const [ann, bob] = await nodesOn(t, chosen, { waitMs: 300, leaseMs: 20_000 })
     ann.join('a1', 'ann', 'away')
     ann.join('b1', 'bob', 'away')
