@@ -355,8 +355,8 @@ describe('close codes', () => {
     })
 
   it('of a stop is 3001, and of a client that never connects 3502', async t => {
-    const { server, raw } = await connected(t, { holdTimeout: 0.1 })
-    const late = await Raw.open(server.url)
+    const { server, raw } = await connected(t)
+    const late = await Raw.open((await serveKept(t, { holdTimeout: 0.1 })).url)
     assert.deepEqual(await late.peer.end(), { code: 3502, reason: 'not admitted in time' })
     await server.close()
     assert.deepEqual(await raw.peer.end(), { code: 3001, reason: 'server is shutting down' })

@@ -107,7 +107,7 @@ const BREAKS: readonly Break[] = [
   {
     what: 'its token expires, and is refreshed',
     fault: ({ events }) => until(() => events().includes('token 2'), 'a refresh'),
-    expires: 3,
+    expires: 6,
     events: ['token 1', '= subscribed', 'token 2'],
   },
 ]
@@ -236,7 +236,7 @@ async function run(t: TestContext, { what, fault, events, missed = 0, hasState, 
       .join(' ')} | ${lost.length} of ${sent.length} |`,
   )
   assert.deepEqual(seenEvents(), events)
-  assert.ok(missed === 'some' ? lost.length < 20 : lost.length === missed, `${lost.length} missed`)
+  assert.ok(missed === 'some' ? lost.length < 100 : lost.length === missed, `${lost.length} missed`)
   assert.deepEqual(duplicates, [])
   assert.deepEqual(
     log,

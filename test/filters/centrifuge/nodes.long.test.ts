@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { RunningServer, ServerOptions } from '../../../src/index.ts'
 import { page, Raw } from '../../support/centrifuge.ts'
-import { serve, until } from '../../support/peer.ts'
+import { becomes, serve, until } from '../../support/peer.ts'
 import { skipWithoutOwn, skipWithoutRedis, startRedis, startRedisCluster } from '../../support/redis.ts'
 
 const OPTIONS = {
@@ -83,7 +83,7 @@ for (const [name, skip, storage] of STORAGES)
       ann.sub.on('join', () => joined++)
       await Promise.all([ann.sees('= subscribed'), bob.sees('= subscribed')])
       await until(async () => (await ann.sub.presenceStats()).numUsers === 2, '2 users')
-      assert.equal(Object.keys((await bob.sub.presence()).clients).length, 2)
+      await becomes(async () => Object.keys((await bob.sub.presence()).clients).length, 2)
       await until(() => joined > 0, 'a join')
       first.unsubscribe({ topic: 'chat:1' }, 'chat:1')
       await Promise.all([ann.sees('x 2000'), bob.sees('x 2000')])
