@@ -29,19 +29,7 @@ describe('jwt on several nodes', { skip: skipWithoutOwn }, () => {
 
   it('revokes on all nodes, and admits no client that may be revoked while the storage is down', async t => {
     const cwd = folder(t, { 'revoke.js': REVOKE })
-    const argv = [
-      '-p',
-      '0',
-      '-f',
-      'jwt',
-      './revoke.js',
-      '--redis-url',
-      redis.url,
-      '--redis-timeout',
-      '1',
-      '--drain',
-      '1',
-    ]
+    const argv = ['-p', '0', '-f', 'jwt', './revoke.js', '--redis-url', redis.url, '--drain', '1']
     const env = { STORAGE_OBJECT_MODULE: 'redis', FWS_JWT_SECRET: SECRET }
     const [one, two] = await Promise.all([launch(t, argv, { cwd, env }), launch(t, argv, { cwd, env })])
     const admin = (await upgrade(one.url, by({ sub: 'root' }))).peer!
