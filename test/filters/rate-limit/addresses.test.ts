@@ -76,7 +76,9 @@ describe('rate-limit-connects', () => {
     for (let i = 0; i < 3; i++) statuses.push((await ask(server.url, handshake(server.url))).status)
     assert.equal(statuses[0], 101)
     assert.ok(statuses.includes(429), String(statuses))
-    const { reason, remote } = server.logged().find(({ msg }) => msg === 'handshake refused')!
+    const line = () => server.logged().find(({ msg }) => msg === 'handshake refused')
+    await until(() => line() !== undefined, 'a line in the log')
+    const { reason, remote } = line()!
     assert.deepEqual([reason, remote], ['too many connections a second from your address', '127.0.0.1'])
   })
 })
