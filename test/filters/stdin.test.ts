@@ -271,7 +271,7 @@ describe('a pipe into the command', () => {
     child.stderr.setEncoding('utf8').on('data', chunk => {
       text += chunk
     })
-    const ended = new Promise<number | null>(resolve => child.once('exit', resolve))
+    const ended = new Promise<number | null>(resolve => child.once('close', resolve))
     t.after(() => {
       try {
         process.kill(-child.pid!, 'SIGKILL')
