@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { WslinkApi } from '../../filters/wslink.ts'
 import type { Client } from '../../src/contract/client.ts'
 import type { Payload } from '../../src/contract/payload.ts'
@@ -599,8 +601,8 @@ describe('a client of wslink', () => {
     for (let i = 0; i < 40; i++) client.call('large')
     await until(() => server.counters.messages >= 10 && made > 3)
     // Those in the socket buffers, one sent, and three queued.
-    const sockets = server.counters.deliveries
     await new Promise(setImmediate)
+    const sockets = server.counters.deliveries
     assert.ok(made <= sockets + 4, `${made} answers, ${sockets} sent`)
     client.peer.ws.resume()
     await client.peer.get(41)
@@ -611,6 +613,8 @@ describe('a client of wslink', () => {
     const { server, enter } = await serveWslink(t, wslink =>
       wslink.register('wait', () => new Promise<void>(end => ends.push(end))),
     )
+    setFlagsFromString('--expose-gc')
+    const gc = runInNewContext('gc') as () => void
     const before = process.memoryUsage().arrayBuffers
     for (let i = 0; i < 4; i++) {
       const client = await enter()
@@ -622,6 +626,7 @@ describe('a client of wslink', () => {
       client.peer.ws.terminate()
       await until(() => server.clients.size === 0)
     }
+    gc()
     const kept = process.memoryUsage().arrayBuffers - before
     assert.equal(ends.length, 4)
     assert.ok(kept < 200_000_000, `${kept} bytes`)

@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, it, type TestContext } from 'node:test'
 import type { WslinkApi } from '../../../filters/wslink.ts'
+import { freePort } from '../../support/port.ts'
 import { official, serveWslink, type Version } from '../../support/wslink.ts'
 
 const MIB = 1024 * 1024
@@ -182,12 +183,12 @@ describe('chunks of the official client 2.x', () => {
 })
 
 it('a client whose server has stopped can connect to the next one', async t => {
-  const first = await serveWslink(t, procedures)
-  const { port } = new URL(first.url)
+  const port = await freePort()
+  const first = await serveWslink(t, procedures, { port })
   // The client asks the test to stop the server after its authentication.
   const control = createServer(async (_, response) => {
     await first.server.close()
-    await serveWslink(t, procedures, { port: Number(port) })
+    await serveWslink(t, procedures, { port })
     response.end()
   }).listen(0, '127.0.0.1')
   t.after(() => control.close())
