@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { checkName, savedName } from '../../../filters/media/names.ts'
+import { cheap } from '../../support/cpu.ts'
 import { HOSTILE, LONG } from '../../support/hostile-names.ts'
 
 describe("the name of a client's file", () => {
@@ -15,11 +16,9 @@ describe("the name of a client's file", () => {
     assert.ok(new Set(HOSTILE.flatMap(([, ...names]) => names)).size > 60)
   })
 
-  it('with 100,000 accents is refused within 500 ms', () => {
+  it('with 100,000 accents is refused in little time', () => {
     const name = `a${'\u0301'.repeat(50_000)}${'\u0316'.repeat(50_000)}.png`
-    const began = performance.now()
-    assert.throws(() => checkName(name), { code: 'name', message: LONG })
-    assert.ok(performance.now() - began < 500)
+    cheap(() => assert.throws(() => checkName(name), { code: 'name', message: LONG }), 'a name')
   })
 
   it('has the last extension, in lower case', () => {
