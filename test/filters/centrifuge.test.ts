@@ -230,7 +230,7 @@ describe('messages', () => {
     const { raw } = await connected(t)
     raw.send({ id: 2, rpc: {} }, { id: 3, fly: {} }, { id: 4, unsubscribe: { channel: 'a' } })
     await raw.reply(4)
-    assert.ok(raw.peer.received.length <= 4, 'frames')
+    assert.ok(raw.peer.received.filter(frame => frame !== '{}').length <= 4, 'frames')
     assert.deepEqual(
       (await raw.get(4)).map(({ id }) => id),
       [1, 2, 3, 4],

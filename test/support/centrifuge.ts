@@ -95,12 +95,12 @@ export class Raw {
     this.peer.send(commands.map(command => JSON.stringify(command)).join('\n'))
   }
 
+  /** Without pings, which may come at any time. */
   get messages(): readonly Record<string, unknown>[] {
-    return this.peer.received.flatMap(frame =>
-      String(frame)
-        .split('\n')
-        .map(line => JSON.parse(line)),
-    )
+    return this.peer.received
+      .flatMap(frame => String(frame).split('\n'))
+      .filter(line => line !== '{}')
+      .map(line => JSON.parse(line))
   }
 
   async get(count: number): Promise<readonly Record<string, unknown>[]> {
