@@ -69,8 +69,9 @@ async function scene(t: TestContext, commit: 'server' | 'reader') {
     async kill(victim: 'reader' | 'server') {
       let isOver = false
       const appending = (async () => {
+        for (let i = 0; i < 25; i++) await append()
         // A server notices that its reader is gone when it writes.
-        while (!isOver) await Promise.all([append(), sleep(20)])
+        while (!isOver) await Promise.all([append(), sleep(100)])
       })()
       try {
         const before = received().length
