@@ -6,6 +6,7 @@ import type { RunningServer, ServerOptions } from '../../src/index.ts'
 import { run } from '../support/cli.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { serve, until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
 import { root } from '../support/root.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 import { accept, type Command, closesOf, scripted, topicsAt, View } from '../support/topics.ts'
@@ -105,8 +106,8 @@ describe('a topic of the client', () => {
   })
 
   it('resets when the server has lost the topic, as a restart without Redis does', async t => {
-    const server = await room(t)
-    const port = portOf(server)
+    const port = await freePort()
+    const server = await room(t, { port })
     const view = new View(topicsAt(t, server.url), 'chat/1')
     await until(() => view.position !== undefined)
     await append(server, 'chat/1', 'before')
@@ -227,12 +228,12 @@ describe('a topic of the client', () => {
   it('that has ended is forgotten: its process can end', async t => {
     const { url } = await scripted(t, accept)
     const code = `import { connectTopics } from '${import.meta.resolve('../../client/node.js')}'
-      const topics = connectTopics('${url}')
+      const topics = connectTopics('${url}', { timeout: 60_000 })
       topics.subscribe('a', { onMessage() {} })
       topics.publish('a', 1).then(() => topics.close())`
     const start = Date.now()
     assert.equal((await run(['-e', code], { command: ['--input-type=module'] })).code, 0)
-    assert.ok(Date.now() - start < 8000)
+    assert.ok(Date.now() - start < 40_000)
   })
 })
 
@@ -257,8 +258,10 @@ describe('the connection of topics', () => {
   it('publishes what waits for a connection, and gives up after the timeout', async t => {
     const { server, proxy, url } = await behindProxy(t)
     proxy.refuse()
-    const topics = topicsAt(t, url, { timeout: 500 })
-    await assert.rejects(topics.publish('chat/1', 'late'), { code: 'timeout', message: 'no answer to publish' })
+    const hasty = topicsAt(t, url, { timeout: 100 })
+    await assert.rejects(hasty.publish('chat/1', 'late'), { code: 'timeout', message: 'no answer to publish' })
+    hasty.close()
+    const topics = topicsAt(t, url)
     const waiting = topics.publish('chat/1', 'in time')
     await proxy.accept()
     const { offset } = await waiting
@@ -350,8 +353,8 @@ describe('the connection of topics', () => {
     it(`is refused with ${what}`, async t => {
       const { url } = await scripted(t, () => ({ error }))
       const closes = closesOf(topicsAt(t, url))
-      await until(() => closes.length === 1)
-      assert.deepEqual(closes, [close])
+      await until(() => closes.length > 0)
+      assert.deepEqual(closes[0], close)
     })
 
   it('subscribes again after a temporary error, and from its position after an unsubscribe that is not final', async t => {

@@ -8,6 +8,7 @@ import { queueOf } from '../../client/queue.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { FOREIGN, foreignServer } from '../support/foreign-servers.ts'
 import { serve, until } from '../support/peer.ts'
+import { freePort } from '../support/port.ts'
 
 /** Delays that allow several attempts within a second. */
 const QUICK = { firstDelay: 20, maxDelay: 50 }
@@ -55,8 +56,8 @@ describe('a connection', () => {
   })
 
   it('reconnects when the server returns, and then sends queued messages', async t => {
-    const first = await serve(t, { filters: [echo] })
-    const { port } = new URL(first.url)
+    const port = await freePort()
+    const first = await serve(t, { filters: [echo], port })
     const { connection, opened, closed, received } = follow(t, first.url)
     await until(() => opened.length === 1)
     await first.close()
@@ -65,15 +66,15 @@ describe('a connection', () => {
     assert.ok(closed.every(({ retryIn }) => retryIn !== undefined && retryIn <= QUICK.maxDelay))
     assert.notEqual(connection.state, 'open')
     connection.send('while away')
-    await serve(t, { filters: [echo], port: Number(port) })
+    await serve(t, { filters: [echo], port })
     await until(() => received.length === 1)
     assert.deepEqual(received, ['while away'])
     assert.ok(opened[1]!.attempt >= 2)
   })
 
   it('passes all messages through the setup of each connection, queued ones first', async t => {
-    const first = await serve(t, { filters: [echo] })
-    const { port } = new URL(first.url)
+    const port = await freePort()
+    const first = await serve(t, { filters: [echo], port })
     const numbering = () => {
       let number = 0
       return (data: unknown) => `${number++} ${data}`
@@ -87,7 +88,7 @@ describe('a connection', () => {
     await first.close()
     await until(() => closed.length >= 1)
     connection.send('d')
-    await serve(t, { filters: [echo], port: Number(port) })
+    await serve(t, { filters: [echo], port })
     await until(() => received.length === 4)
     connection.send('e')
     await until(() => received.length === 5)
@@ -203,7 +204,7 @@ describe('a connection', () => {
       const isOpen = failing[i] !== undefined
       it(`${isOpen ? 'opens' : 'does not open'} to another server that ${what}${offer}`, async t => {
         const url = await foreignServer(t, options)
-        const { connection, opened, received } = follow(t, url, { ...QUICK, timeout: 500, protocols, attempts: 4 })
+        const { connection, opened, received } = follow(t, url, { ...QUICK, protocols, attempts: 4 })
         connection.send('hello')
         await until(() => received.length === 1 || connection.state === 'closed')
         assert.deepEqual([received, opened[0]?.attempt], [isOpen ? ['hello'] : [], failing[i]])
@@ -308,9 +309,8 @@ describe('a connection', () => {
     const { url } = await serve(t, { filters: [echo] })
     let asked = 0
     const token = () => (++asked === 1 ? new Promise<string>(() => {}) : 'a')
-    const { opened, closed } = follow(t, url, { ...QUICK, timeout: 50, token })
+    const { opened, closed } = follow(t, url, { ...QUICK, timeout: 500, token })
     await until(() => opened.length === 1)
-    assert.equal(closed.length, 1)
     assert.equal(closed[0]!.reason, 'protocols or token too late')
   })
 

@@ -18,6 +18,7 @@ import { readEnvelope, writeEnvelope, writeId } from '../../../protocols/nanollm
 import { folder } from '../../support/cli.ts'
 import { vector } from '../../support/media.ts'
 import { serve, until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
 
 const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
 const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -224,7 +225,7 @@ describe('a media connection', () => {
   })
 
   it('numbers from 0 after a reconnect, with the messages that waited', async t => {
-    const first = await fake(t)
+    const first = await fake(t, await freePort())
     const { media } = follow(t, first.url)
     media.send('text', 'a')
     media.send('text', 'b')

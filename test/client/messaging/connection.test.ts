@@ -6,6 +6,7 @@ import { type GroundOptions, ground } from '../../support/ground.ts'
 import { plainly } from '../../support/messaging.ts'
 import { failing, follow, responseTo } from '../../support/messaging-client.ts'
 import { until } from '../../support/peer.ts'
+import { freePort } from '../../support/port.ts'
 
 /** Responds to the request `echo` with its args, and to actions with null. */
 const echoing: GroundOptions['onMessage'] = (message, line) => {
@@ -70,7 +71,7 @@ for (const over of ['tcp', 'ws'] as const) {
     })
 
     it('sends unanswered messages again with their ids and arguments, before new ones', async t => {
-      const first = await ground(t, { over })
+      const first = await ground(t, { over, port: await freePort() })
       const { client, events, opened } = follow(t, first.url)
       await opened()
       const calls = [client.call('echo', ['one']), client.deliver('two', [2])]
