@@ -8,7 +8,7 @@ describe('JSON of clever-show', () => {
     const before = performance.now()
     assert.equal(toStrictJson(endless), endless)
     // Quadratic time takes minutes.
-    assert.ok(performance.now() - before < 2000)
+    assert.ok(performance.now() - before < 20_000)
   })
 
   it('has null for NaN and Infinity, but not in strings', () => {
