@@ -248,8 +248,8 @@ it('a page sends and receives files as Blobs, in transfers of both sides', { ski
     }
     const sent = await ground.sendFile(file, 'a.bin')
     const got = await isTheSame(await ground.getFile('a.bin'))
-    await ground.call('push', [], {}, { timeout: 30_000 })
-    await ground.call('pull', [], {}, { timeout: 30_000 })
+    await ground.call('push', [], {}, { timeout: 120_000 })
+    await ground.call('pull', [], {}, { timeout: 120_000 })
     const refused = await ground.sendFile('text', '../a').catch(error => error instanceof MessagingError && error.code)
     const seen = { sent, got, refused, pushed: received[0].filepath, isPushed: await isTheSame(received[0].blob) }
     ground.close()

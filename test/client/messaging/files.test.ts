@@ -173,7 +173,8 @@ describe('a file that a messaging client sends', () => {
     await copter.sendFile('abc', 'a')
     assert.equal(count, 3)
     assert.equal(String(station.files.get('a')), 'abc')
-    await assert.rejects(copter.sendFile('abc', 'a', { timeout: 400 }), failing('busy', '64 files are under way'))
+    // At its end the timeout may also end the last attempt.
+    await assert.rejects(copter.sendFile('abc', 'a', { timeout: 400 }), { code: /^(busy|timeout)$/ })
   })
 
   it('rejects with the error of the server, on abort, after a timeout, and on close', async t => {
@@ -192,9 +193,11 @@ describe('a file that a messaging client sends', () => {
       failing('failed', 'expected a number of bytes up to 1, received 2'),
     )
     await assert.rejects(copter.sendFile('a', 'silent', { timeout: 50 }), failing('timeout'))
+    const silentParts = () => station.received.filter(({ header }) => header.filepath === 'silent').length
+    const before = silentParts()
     const stop = new AbortController()
     const sending = copter.sendFile('a', 'silent', { signal: stop.signal })
-    await until(() => station.received.filter(({ header }) => header.filepath === 'silent').length === 2)
+    await until(() => silentParts() > before)
     stop.abort('cancelled')
     await assert.rejects(sending, reason => reason === 'cancelled')
     const last = copter.sendFile('a', 'silent')
