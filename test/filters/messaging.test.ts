@@ -256,6 +256,7 @@ describe('messaging over WebSocket', () => {
     })
     ann.send(request('sum', '0001', [1, 2]))
     ann.send('{"request": "sum", "id": "0002", "args": [3, 4]}')
+    await ann.get(2)
     bob.send('raw')
     bob.send(action('land'))
     await ann.get(3)
@@ -670,7 +671,7 @@ describe('the API of messaging', () => {
     await clientOf(4)
     for (const [i, client] of [...last.server.clients.values()].slice(0, 3).entries())
       client.state.messaging = { id: i < 2 ? `copter${i}` : 'other' }
-    const answers = api.callAll('copter*', 'id', [], {}, { timeout: 300 })
+    const answers = api.callAll('copter*', 'id', [], {}, { timeout: 3000 })
     await until(() => peers.filter(({ received }) => received.length > 0).length === 2)
     const [first] = peers.filter(({ received }) => received.length > 0)
     first!.send(JSON.stringify({ response: 'id', id: json(first!)[0].id, value: 'here' }))

@@ -125,12 +125,12 @@ describe('the tasks of one client', () => {
 
   it('are answered before a stop closes the client', async t => {
     const { opened, open: go } = gate()
-    const { open, server } = await working(t, api => {
+    const slow = (api: MessagingApi) =>
       api.request('slow', async () => {
         await opened
         return 'done'
       })
-    })
+    const { open, server } = await working(t, slow, { drain: 30 })
     const ann = await open()
     ann.say({ request: 'slow', id: 'a' })
     await ann.read()
