@@ -106,7 +106,9 @@ describe('the time of the server', () => {
 
   it('is available to filters, in fractions of a millisecond', async t => {
     const { api } = await room(t)
-    assert.ok(Math.abs(api.now() - clock.now) < 0.002)
+    const before = clock.now
+    const now = api.now()
+    assert.ok(now > before - 0.002 && now < clock.now + 0.002, `${now} after ${before}`)
   })
 })
 
@@ -118,7 +120,7 @@ describe('the clock of a client', () => {
       const { asked } = await peerWith(t, port, { 'fws.clock': () => [theirs(), theirs()] })
       const found = await api.clockOf(await clientOf(1))
       within(found, ahead)
-      assert.ok(found.error < 0.1, `${found.error}`)
+      assert.ok(found.error < 1, `${found.error}`)
       // The first request finds out whether it is supported.
       assert.deepEqual(asked, Array(9).fill('fws.clock'))
       await api.clockOf(await clientOf(1))
@@ -139,37 +141,38 @@ describe('the clock of a client', () => {
       await peerWith(t, await relay(t, port, delays), { 'fws.clock': () => [theirs(), theirs()] })
       const found = await api.clockOf(await clientOf(1))
       within(found, 5)
-      // The error is half of the delay, and the time that the test itself takes.
-      assert.ok(found.error >= 0.028 && found.error < 0.08, `${found.error}`)
+      // The error is half of the delay, and of the time that the test itself takes.
+      assert.ok(found.error >= 0.028 && found.error < 1, `${found.error}`)
       // The error comes from the delay of one direction.
       const mistake = (delays.out - delays.in) / 2000
-      assert.ok(Math.abs(found.offset - 5 - mistake) < 0.02, `${found.offset}`)
+      const own = found.error - 0.03
+      assert.ok(Math.abs(found.offset - 5 - mistake) <= own + 0.003, `${found.offset} within ${found.error}`)
     })
 
   it('is measured without the processing time of the answer', async t => {
     const { api, port, clientOf } = await room(t)
     const answer = async () => {
       const came = clock.now
-      await sleep(50)
+      await sleep(200)
       return [came + 5, clock.now + 5]
     }
     await peerWith(t, port, { 'fws.clock': answer })
     const found = await api.clockOf(await clientOf(1))
     within(found, 5)
-    assert.ok(found.error < 0.02, `${found.error}`)
+    assert.ok(found.error < 0.1, `${found.error}`)
   })
 
   it('is a median: three delayed samples have no effect', async t => {
     const { api, port, clientOf } = await room(t)
     let count = 0
     const answer = async () => {
-      if (++count % 3 === 0) await sleep(200)
+      if (++count % 3 === 0) await sleep(400)
       return [clock.now + 5, clock.now + 5]
     }
     await peerWith(t, port, { 'fws.clock': answer })
     const found = await api.clockOf(await clientOf(1))
     within(found, 5)
-    assert.ok(found.error < 0.05, `${found.error}`)
+    assert.ok(found.error < 0.2, `${found.error}`)
   })
 
   it('has the error of the best sample', async t => {
@@ -177,15 +180,15 @@ describe('the clock of a client', () => {
     let count = 0
     const answer = async () => {
       const isSlow = ++count > 3
-      if (isSlow) await sleep(50)
+      if (isSlow) await sleep(150)
       const time = clock.now + 5
-      if (isSlow) await sleep(50)
+      if (isSlow) await sleep(150)
       return [time, time]
     }
     await peerWith(t, port, { 'fws.clock': answer })
     const found = await api.clockOf(await clientOf(1))
     within(found, 5)
-    assert.ok(found.error < 0.03, `${found.error}`)
+    assert.ok(found.error < 0.1, `${found.error}`)
   })
 
   it('is requested by time if fws.clock is unknown', async t => {
