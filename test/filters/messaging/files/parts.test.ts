@@ -200,7 +200,7 @@ describe('files that are sent in parts', () => {
   }
 
   it('close the upload without progress, and continue its part later', async t => {
-    const { root, peer } = await fileDoor(t, { messagingIdle: 0.2, messagingMaxTransfers: 1 })
+    const { root, peer } = await fileDoor(t, { messagingIdle: 1, messagingMaxTransfers: 1 })
     const [ann, bob] = [await peer(), await peer()]
     ann.send(partsOf('a.bin', MB)[0]!)
     await ann.get(1)

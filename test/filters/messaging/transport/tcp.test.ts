@@ -26,6 +26,7 @@ import {
   vector,
 } from '../../../support/messaging.ts'
 import { Peer, until } from '../../../support/peer.ts'
+import { freePort } from '../../../support/port.ts'
 
 /** The error of a start that is refused. */
 async function refusal(options: object, filters: string[] = ['messaging']): Promise<string> {
@@ -40,7 +41,7 @@ async function refusal(options: object, filters: string[] = ['messaging']): Prom
 
 describe('messaging over TCP', () => {
   it('opens no port by default', async t => {
-    const { server, port } = await door(t, ['echo'])
+    const { server, port } = await door(t, ['echo'], { messagingPort: await freePort() })
     assert.ok(port > 0)
     await server.close()
     const without = await createServer({ port: 0, logLevel: 'silent', filters: ['messaging'] })
@@ -237,13 +238,13 @@ describe('messaging over TCP', () => {
   })
 
   it('starts the timeout of a header when the frame before it is complete', async t => {
-    const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.4 })
+    const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 3 })
     const ann = await peer()
     const frame = action('message', ['x'])
     for (let i = 0; i < 4; i++) {
       ann.socket.write(frame.subarray(0, 10))
       // Together longer than the timeout of one header.
-      await sleep(200)
+      await sleep(900)
       ann.socket.write(frame.subarray(10))
     }
     await ann.get(4)
@@ -251,13 +252,13 @@ describe('messaging over TCP', () => {
   })
 
   it('does not close a slow content that makes progress', async t => {
-    const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 0.3 })
+    const { peer } = await door(t, ['echo'], { messagingHeaderTimeout: 3 })
     const ann = await peer()
     const frame = action('message', ['x'])
     // In the header, in the content, and long after the timeout of a header.
     for (const [from, to, ms] of [
       [0, 10, 50],
-      [10, -10, 500],
+      [10, -10, 3300],
       [-10, frame.length, 0],
     ] as const) {
       ann.socket.write(frame.subarray(from, to))
@@ -366,7 +367,7 @@ describe('messaging over TCP', () => {
     client.disconnect(4000, 'enough')
     await ann.end()
     assert.equal(ann.received.length, 100)
-    await until(() => server.clients.size === 0, 'the end of a connection that is half open', 5000)
+    await until(() => server.clients.size === 0, 'the end of a connection that is half open')
     assert.equal(server.counters.closes[4000], 1)
   })
 
@@ -477,7 +478,7 @@ describe('messaging over TCP', () => {
     const { key, cert } = await authority('localhost')
     const path = folder(t, { 'key.pem': key, 'cert.pem': cert })
     const tls = { messagingKey: `${path}/key.pem`, messagingCert: `${path}/cert.pem` }
-    const { server, peer, port, clientOf } = await door(t, [], tls)
+    const { server, peer, port, clientOf } = await door(t, [], { ...tls, messagingHeaderTimeout: 60 })
     const silent = await peer()
     // Accepted after that connection.
     const next = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -486,7 +487,7 @@ describe('messaging over TCP', () => {
     const before = Date.now()
     await server.close()
     await silent.end()
-    assert.ok(Date.now() - before < 5000)
+    assert.ok(Date.now() - before < 30_000)
     const patient = await door(t, [], { ...tls, messagingHeaderTimeout: 0.2 })
     const late = await patient.peer()
     await late.end()
@@ -499,6 +500,7 @@ describe('messaging over TCP', () => {
     const { port, clientOf } = await door(t, ['echo'], {
       messagingKey: `${path}/key.pem`,
       messagingCert: `${path}/cert.pem`,
+      messagingHeaderTimeout: 60,
     })
     const silent = await Promise.all(Array.from({ length: 300 }, () => TcpPeer.open(t, port)))
     const begun = Date.now()
@@ -506,7 +508,7 @@ describe('messaging over TCP', () => {
     t.after(() => void ann.socket.destroy())
     ann.send(action('message', ['in time']))
     await ann.get(1)
-    assert.ok(Date.now() - begun < 5000, 'it had to wait for others')
+    assert.ok(Date.now() - begun < 25_000, 'it had to wait for others')
     await clientOf(1)
     // The oldest connections, as many as exceed the limit.
     const ended = () => silent.flatMap(({ hasEnded, socket }, i) => (hasEnded || socket.closed ? [i] : []))
@@ -562,13 +564,15 @@ describe('messaging over TCP', () => {
 
   it('logs at most five refused peers per second', async t => {
     const { port, logged, server } = await door(t, [])
+    const before = Date.now()
     for (let i = 0; i < 30; i++) {
       const socket = connect(port, '127.0.0.1', () => socket.end(vector('bad/header-not-json')))
       socket.on('error', () => {})
     }
     await until(() => server.counters.closes[1007] === 30)
     const lines = logged.filter(({ msg }) => String(msg).startsWith('messaging peer refused'))
-    assert.ok(lines.length >= 5 && lines.length <= 15, `${lines.length} lines`)
+    const seconds = (Date.now() - before) / 1000
+    assert.ok(lines.length >= 5 && lines.length <= 5 * (seconds + 2), `${lines.length} lines in ${seconds} s`)
   })
 
   it('does not close a peer that reads slowly', async t => {
