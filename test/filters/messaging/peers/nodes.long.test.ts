@@ -37,13 +37,13 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
 
   let group = 0
   /** Two real processes on one Redis. */
-  async function nodes(t: TestContext, redis = shared): Promise<readonly [Launched, Launched]> {
-    const key = `group${++group}`
-    return [await start(t, 'a', redis, key), await start(t, 'b', redis, key)]
+  async function nodes(t: TestContext, redis = shared, timeout = 10): Promise<readonly [Launched, Launched]> {
+    const storage = ['--redis-url', redis.url, '--redis-key', `group${++group}`, '--redis-timeout', `${timeout}`]
+    return [await start(t, 'a', storage), await start(t, 'b', storage)]
   }
-  function start(t: TestContext, node: string, redis: RedisServer, key: string): Promise<Launched> {
-    const argv = ['-p', '0', '-f', './fleet.js', '--messaging-resume', '--messaging-lease', '1', '--drain', '1']
-    return launch(t, [...argv, '--redis-url', redis.url, '--redis-key', key, '--redis-timeout', '1'], {
+  function start(t: TestContext, node: string, storage: readonly string[]): Promise<Launched> {
+    const argv = ['-p', '0', '-f', './fleet.js', '--messaging-resume', '--messaging-lease', '5', '--drain', '1']
+    return launch(t, [...argv, ...storage], {
       env: { STORAGE_OBJECT_MODULE: 'redis', NODE: node },
       cwd: folder(t, { 'fleet.js': FLEET }),
     })
@@ -202,7 +202,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
       ['far', 'copter2', 2],
       ['far', 'copter3', 'empty'],
     ])
-    const some = ask(ground, 'all', 'copter*', 500)
+    const some = ask(ground, 'all', 'copter*', 5000)
     copters[1]!.answer(await battery(1, 2), 2)
     assert.deepEqual(await some, [
       ['near', 'copter1', 'timeout'],
@@ -227,7 +227,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
   it('without the storage no request runs, and calls reach the peers of the node', async t => {
     const redis = await startRedis()
     t.after(() => redis.stop())
-    const [a] = await nodes(t, redis)
+    const [a] = await nodes(t, redis, 1)
     const [ground, copter] = [await open(a), await come(a)]
     copter.say({ request: 'quick', id: 'e.1' })
     await answer(copter, 'e.1')

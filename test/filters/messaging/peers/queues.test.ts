@@ -140,7 +140,7 @@ describe('the queue of a peer', () => {
   it('is sent again with resend after Redis comes back with an older state', { skip: skipWithoutOwn }, async t => {
     const redis = await startRedis()
     t.after(() => redis.stop())
-    const { api, come } = await resuming(t, { storage: 'redis', redisPort: redis.port })
+    const { api, come, server } = await resuming(t, { storage: 'redis', redisPort: redis.port })
     const peer = api.peer('copter1')
     await peer.emit('land')
     const keys = (await redis.command('KEYS', '*stream*{*')) as string[]
@@ -153,7 +153,11 @@ describe('the queue of a peer', () => {
     ann.answer(land!)
     await ann.read()
     await ann.drop()
-    await until(() => peer.client === undefined)
+    // Its last changes.
+    await until(async () => {
+      const { entries, attributes } = await server.read('@messaging/copter1', { from: 'oldest', entries: 1, bytes: 1000 })
+      return entries.length === 0 && attributes.active === undefined
+    }, 'an empty queue')
     await copy('snapshot:', '')
     const again = await come()
     assert.deepEqual(await again.todo(1), [{ ...land, resend: true }])
@@ -245,14 +249,14 @@ describe('the queue of a peer', () => {
   })
 
   it('loses expired actions, which are counted in the log once', async t => {
-    const { api, come, logged } = await resuming(t, { messagingQueue: 2, messagingQueueAge: 1 })
+    const { api, come, logged } = await resuming(t, { messagingQueue: 2, messagingQueueAge: 4 })
     const peer = api.peer('copter1')
     const emitted = (name: string) =>
       peer.emit(name).then(
         () => true,
         () => false,
       )
-    for (const name of ['one', 'two']) await peer.emit(name)
+    await Promise.all(['one', 'two'].map(name => peer.emit(name)))
     await until(() => emitted('three'), 'room in the queue')
     for (const _ of [1, 2]) {
       const ann = await come()
