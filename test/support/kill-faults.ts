@@ -83,6 +83,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   'Redis cut off for 3 s': {
     nodes: 2,
     storage: 'redis',
+    redisTimeout: 1,
     fails: ['unavailable'],
     async run({ nodes }) {
       for (const { storage } of nodes) storage!.refuse()
@@ -93,6 +94,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   'Redis killed, back empty after 1 s': {
     nodes: 2,
     storage: 'redis',
+    redisTimeout: 1,
     loses: { kinds: ['emit'], because: 'the data of Redis is lost' },
     fails: ['unavailable'],
     async run({ redis }) {

@@ -1,8 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { folder, type Launched, launch, root, type Test } from './cli.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 import { type Kind, type LogRecord, readRecords, type Tally, tally } from './numbered.ts'
@@ -17,6 +16,8 @@ export interface SceneOptions {
   readonly over: 'tcp' | 'ws'
   /** Requests per second, and as many actions, of the client and of each node. */
   readonly rate: number
+  /** Seconds for an answer of Redis. Default: 10. */
+  readonly redisTimeout?: number
   /** A transfer in place of messages. Paths are relative to `folder`; the files of the server are in `root`. */
   readonly transfer?: Transfer
 }
@@ -92,7 +93,10 @@ export class KillScene {
         join(this.folder, 'root'),
       ],
       ...(storage
-        ? ['--storage', 'redis', '--redis-url', `redis://127.0.0.1:${storage.port}`, '--redis-timeout', '1']
+        ? [
+            ...['--storage', 'redis', '--redis-url', `redis://127.0.0.1:${storage.port}`],
+            ...['--redis-timeout', String(this.#options.redisTimeout ?? 10)],
+          ]
         : []),
     ]
     return { flags, proxy, storage, launched: await launch(this.#test, flags) }
@@ -157,19 +161,19 @@ export class KillScene {
     await launched.kill()
   }
 
-  /** Stops a process while it handles a message whose response has not arrived. */
+  /** Stops a process while it handles a message that needs a response. */
   async #stopAtWork(pid: number): Promise<void> {
     if (this.#options.transfer !== undefined) return
-    for (let tries = 0; tries < 20; tries++) {
-      const since = Date.now()
-      const fresh = () =>
-        this.records().filter(({ at, pid: by, event }) => by === pid && event === 'done' && at >= since)
-      await until(() => fresh().length > 0, 'a handled message')
+    const underWay = () => {
+      const own = this.records().filter(({ pid: by, kind }) => by === pid && kind !== 'emit')
+      const worked = new Set(own.flatMap(({ event, n }) => (event === 'worked' ? [n] : [])))
+      return own.some(({ event, n }) => event === 'done' && !worked.has(n))
+    }
+    for (let tries = 0; tries < 200; tries++) {
+      await until(underWay, 'a message under way')
       process.kill(pid, 'SIGSTOP')
-      // Earlier responses arrive by then.
-      await sleep(100)
-      const answered = new Set(this.records().flatMap(({ event, n }) => (event === 'answered' ? [n] : [])))
-      if (fresh().some(({ kind, n }) => kind !== 'emit' && !answered.has(n))) return
+      await until(() => isStopped(pid), 'a stopped process')
+      if (underWay()) return
       process.kill(pid, 'SIGCONT')
     }
     throw new Error(`process ${pid} was never stopped while it handled a message`)
@@ -206,6 +210,11 @@ export class KillScene {
   async close(): Promise<void> {
     for (const step of this.#undo.splice(0).reverse()) await step()
   }
+}
+
+/** Whether SIGSTOP has stopped a process: its log has no more records. */
+function isStopped(pid: number): boolean {
+  return /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
 }
 
 const ALL: readonly Kind[] = ['call', 'deliver', 'emit', 'ask']

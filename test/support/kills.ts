@@ -18,7 +18,7 @@ export type Outcome = Readonly<Record<Kind, Tally>>
 /** Runs a fault while servers and a client exchange messages. */
 export async function endure(name: string, { over, rate, calm, deadline }: KillOptions): Promise<Outcome> {
   const fault = faults[name]!
-  const scene = await KillScene.open({ nodes: fault.nodes, storage: fault.storage, over, rate })
+  const scene = await KillScene.open({ ...fault, over, rate })
   try {
     await sleep(calm)
     await fault.run(scene)

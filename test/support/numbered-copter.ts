@@ -25,7 +25,7 @@ export type Report = 'open' | 'transferred' | number
 
 /** Milliseconds from the log record to the response. */
 const WORK = 20
-const TIMEOUT = 15_000
+const TIMEOUT = 60_000
 
 const { urls, log, rate, transfer }: Orders = JSON.parse(process.argv[2]!)
 const copter = connectMessaging(urls[0]!, { id: 'copter1', firstDelay: 50, maxDelay: 200, heartbeat: 500 })
@@ -43,6 +43,7 @@ function record(...what: readonly unknown[]): void {
 async function work(kind: string, [n]: Args, { repeated }: Delivery): Promise<unknown> {
   record('done', kind, n, repeated)
   await sleep(WORK)
+  record('worked', kind, n)
   return n
 }
 

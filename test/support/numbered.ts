@@ -5,7 +5,8 @@ export interface LogRecord {
   /** Milliseconds since 1970. */
   readonly at: number
   readonly pid: number
-  readonly event: 'said' | 'done' | 'answered' | 'failed'
+  /** `done` begins the work on a message, `worked` ends it. */
+  readonly event: 'said' | 'done' | 'worked' | 'answered' | 'failed'
   readonly kind: Kind
   readonly n: string
   /** For `done`, `repeated` of the delivery; for `failed`, the error code. */
@@ -59,7 +60,7 @@ interface Message {
 export function tally(records: readonly LogRecord[], kind: Kind, dead: ReadonlySet<number>, instant: number): Tally {
   const messages = new Map<string, Message>()
   for (const one of records) {
-    if (one.kind !== kind) continue
+    if (one.kind !== kind || one.event === 'worked') continue
     const message: Message = messages.get(one.n) ?? { done: [] }
     messages.set(one.n, message)
     if (one.event === 'done') message.done.push(one)

@@ -6,7 +6,7 @@ import type { Args, Delivery } from 'filtered-websocket/filters/messaging'
 const WORK = 20
 const PEER = 'copter1'
 /** Milliseconds for a response, including reconnects of the peer. */
-const TIMEOUT = 15_000
+const TIMEOUT = 60_000
 
 export const uses = ['messaging']
 
@@ -32,6 +32,7 @@ export const setup = ({ options: chosen, use, every }: Host<typeof options>) => 
   async function work(kind: string, [n]: Args, { repeated }: Delivery): Promise<unknown> {
     record('done', kind, n, repeated)
     await new Promise(resolve => setTimeout(resolve, WORK))
+    record('worked', kind, n)
     return n
   }
 

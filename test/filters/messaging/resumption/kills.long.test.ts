@@ -6,7 +6,7 @@ import { broken, endure } from '../../../support/kills.ts'
 import { skipWithoutOwn } from '../../../support/redis.ts'
 
 // The complete table, with more messages: npm run bench:messaging-faults
-const SHORT = { rate: 20, calm: 500, deadline: 20_000 }
+const SHORT = { rate: 20, calm: 500, deadline: 90_000 }
 
 describe('messages between a server and a client', { concurrency: 4 }, () => {
   for (const [name, over] of [
@@ -42,7 +42,7 @@ describe('a file between a server and a client', { concurrency: 4 }, () => {
     ['half-open for 3 s', 'pull', 'tcp'],
   ] as const) {
     it(`${name}, in the middle of a ${direction} over ${over}: it arrives complete`, async () => {
-      const { isWhole } = await endureWithFile(name, direction, over, 30_000)
+      const { isWhole } = await endureWithFile(name, direction, over, 90_000)
       assert.ok(isWhole)
     })
   }
