@@ -311,7 +311,7 @@ for (const [name, tap] of taps) {
         return frame(BINARY, number)
       })
       peer.send(...frames)
-      await until(() => seen.length === COUNT, 'all messages', 30_000)
+      await until(() => seen.length === COUNT, 'all messages', 120_000)
       assert.deepEqual(
         seen,
         Array.from({ length: COUNT }, (_, i) => i),
@@ -339,6 +339,7 @@ for (const [name, tap] of taps) {
           },
         ],
         maxQueued: MAX_QUEUED,
+        filterTimeout: 0,
         drain: 0,
       })
       const peer = await RawPeer.open(server.url)
@@ -364,7 +365,7 @@ for (const [name, tap] of taps) {
       assert.ok(grown < NOISE, `${grown} bytes`)
       release()
       await progress.done
-      await until(() => seen.length === 1024 * 64, 'all messages', 30_000)
+      await until(() => seen.length === 1024 * 64, 'all messages', 120_000)
       assert.deepEqual(
         seen,
         Array.from({ length: 1024 * 64 }, (_, i) => i),
@@ -392,6 +393,7 @@ for (const [name, tap] of taps) {
           },
         ],
         maxBuffered: MAX_BUFFERED,
+        filterTimeout: 0,
         drain: 0,
       })
       const peer = await RawPeer.open(server.url)
@@ -401,7 +403,7 @@ for (const [name, tap] of taps) {
       // The first is in the filter, the others are queued.
       assert.ok(server.counters.bytesIn <= SIZE + MAX_BUFFERED + ONE_READ + SIZE, `${server.counters.bytesIn} bytes`)
       release()
-      await until(() => bytes === 400 * SIZE, 'all bytes', 30_000)
+      await until(() => bytes === 400 * SIZE, 'all bytes', 120_000)
       peer.socket.destroy()
       clock.socket.destroy()
     })
@@ -424,6 +426,8 @@ for (const [name, tap] of taps) {
         const server = await serve(t, {
           filters: [tap, { [chain]: holdFirst }, { message: payload => void seen.push(payload) }],
           maxQueued: MAX_QUEUED,
+          filterTimeout: 0,
+          handshakeTimeout: 0,
           drain: 0,
         })
         const peer = await RawPeer.sendHandshake(server.url)
@@ -435,7 +439,7 @@ for (const [name, tap] of taps) {
         assert.ok(progress.written < 16_000_000, `${progress.written} bytes were taken in`)
         assert.ok(server.counters.messages <= MAX_QUEUED + ONE_READ / SIZE + 2, `${server.counters.messages} messages`)
         release()
-        await until(() => seen.length === 512 * 64, 'all messages', 30_000)
+        await until(() => seen.length === 512 * 64, 'all messages', 120_000)
         peer.socket.destroy()
         clock.socket.destroy()
       })
