@@ -45,7 +45,7 @@ const text = fc.oneof(
   },
 )
 
-it(`${COUNT} random config files are accepted, or refused in one sentence`, { timeout: 120_000 }, async t => {
+it(`${COUNT} random config files are accepted, or refused in one sentence`, { timeout: 280_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const loader = new RememberingLoader()

@@ -12,7 +12,7 @@ import { chooseSeed } from './seed.ts'
 /** Concurrent connections. */
 const AT_ONCE = 200
 /** Milliseconds in which a server must close a connection. */
-const DEADLINE = 10_000
+const DEADLINE = 30_000
 /** Cases before the first measurement of resources, so that caches are full. */
 const WARM_UP = 1000
 

@@ -106,7 +106,7 @@ function check(answer: Buffer): void {
 }
 
 it(`${COUNT * FRAMES} random frames are answered according to RFC 6455 or disconnected, and leak nothing`, {
-  timeout: 120_000,
+  timeout: 280_000,
 }, async t => {
   await fuzzConnections(t, { conversations, count: COUNT, kept: kept('frames'), check })
 })

@@ -112,7 +112,7 @@ const conversations: fc.Arbitrary<Conversation> = fc
   })
 
 it(`${COUNT} random handshakes are answered in HTTP or disconnected, and leak nothing`, {
-  timeout: 120_000,
+  timeout: 280_000,
 }, async t => {
   await fuzzConnections(t, {
     conversations,

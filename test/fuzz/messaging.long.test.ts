@@ -51,7 +51,7 @@ const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 300 }).map(some => Buffer.from(some)),
 )
 
-it(`${RUNS} streams are parsed as frames, or refused in one sentence`, { timeout: 60_000 }, t => {
+it(`${RUNS} streams are parsed as frames, or refused in one sentence`, { timeout: 90_000 }, t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const stream = fc.tuple(fc.array(bytes, { maxLength: 4 }), fc.integer({ min: 1, max: 500 }))
@@ -82,7 +82,7 @@ it(`${RUNS} streams are parsed as frames, or refused in one sentence`, { timeout
 })
 
 it(`${RUNS} strings are parsed as messages, refused in one sentence, or left to other filters`, {
-  timeout: 60_000,
+  timeout: 90_000,
 }, t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
@@ -102,7 +102,7 @@ it(`${RUNS} strings are parsed as messages, refused in one sentence, or left to 
   fc.assert(property, { seed, numRuns: RUNS })
 })
 
-it(`${CONNECTIONS} connections over TCP leak nothing`, { timeout: 60_000 }, async t => {
+it(`${CONNECTIONS} connections over TCP leak nothing`, { timeout: 90_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const server = await launch(
@@ -124,7 +124,7 @@ it(`${CONNECTIONS} connections over TCP leak nothing`, { timeout: 60_000 }, asyn
   const talk = (parts: readonly Buffer[]) =>
     new Promise<void>((resolve, reject) => {
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-      const late = setTimeout(() => reject(new Error(`FUZZ_SEED=${seed}: still open`)), 10_000)
+      const late = setTimeout(() => reject(new Error(`FUZZ_SEED=${seed}: still open`)), 30_000)
       socket
         .on('error', () => {})
         .on('data', () => {})

@@ -59,7 +59,7 @@ const env = fc.dictionary(
   { maxKeys: 2 },
 )
 
-it(`${COUNT} random option lists are accepted, or refused in one sentence`, { timeout: 120_000 }, async t => {
+it(`${COUNT} random option lists are accepted, or refused in one sentence`, { timeout: 280_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const loader = new RememberingLoader()

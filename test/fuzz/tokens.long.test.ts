@@ -73,7 +73,7 @@ const conversations = fc.tuple(token, place).map(([text, put]) => {
 })
 
 it(`${COUNT} random tokens are admitted only if they are valid, and release all resources`, {
-  timeout: 120_000,
+  timeout: 280_000,
 }, async t => {
   let letIn = 0
   await fuzzConnections(t, {

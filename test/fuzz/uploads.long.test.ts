@@ -44,7 +44,7 @@ function checkOrder(replies: readonly UploadReply[]): void {
   }
 }
 
-it(`${RUNS} rooms of three clients`, { timeout: 60_000 }, async t => {
+it(`${RUNS} rooms of three clients`, { timeout: 280_000 }, async t => {
   const seed = chooseSeed()
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const clients = fc.array(fc.array(step, { maxLength: 30 }), { minLength: 3, maxLength: 3 })

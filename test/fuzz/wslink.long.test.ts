@@ -176,7 +176,7 @@ const talks: fc.Arbitrary<Talk> = fc
   })
 
 it(`${CONVERSATIONS} random conversations of wslink get valid replies or are closed, and release all resources`, {
-  timeout: 120_000,
+  timeout: 280_000,
 }, async t => {
   const filters = join(root, 'test/support/filters')
   let letIn = 0
