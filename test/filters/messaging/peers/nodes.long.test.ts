@@ -5,7 +5,7 @@ import { Browser } from '../../../support/messaging-browser.ts'
 import { until } from '../../../support/peer.ts'
 import { type RedisServer, skipWithoutOwn, startRedis } from '../../../support/redis.ts'
 
-/** Sends peers what its clients request; `slow` runs until this node gets the action `go`. */
+/** Sends peers what its clients request; `slow` runs until this node gets the action `go`; `waiting` counts queued actions, up to 1. */
 const FLEET = `export const uses = ['messaging']
 export const setup = host => {
   const messaging = host.use('messaging')
@@ -26,6 +26,10 @@ export const setup = host => {
     go = () => resolve({ node, repeated })
   }))
   messaging.action('go', () => go())
+  messaging.request('waiting', async (client, [peer]) => {
+    const page = await client.server.read('@messaging/' + peer, { from: 'oldest', entries: 1, bytes: 1000 })
+    return page.entries.length
+  })
 }`
 
 describe('peers between nodes', { skip: skipWithoutOwn }, () => {
@@ -64,6 +68,9 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     browser.say({ request, id, args })
     return answer(browser, id)
   }
+  /** Waits until the answers of a peer are stored. */
+  const emptied = (ground: Browser) =>
+    until(async () => (await ask(ground, 'waiting', 'copter1')) === 0, 'an empty queue')
   const names = (browser: Browser) => browser.tasks.map(({ action, resend = false }) => [action, resend])
 
   it('the actions of one reach the peer at the other, all, once and in order', async t => {
@@ -79,7 +86,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
       names(copter),
       [...all, 'end'].map(name => [name, false]),
     )
-    await copter.read()
+    await emptied(ground)
     await copter.drop()
     const back = await come(a)
     await ask(ground, 'emit', 'copter1', 'more')
@@ -111,6 +118,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     const young = await come(b)
     await ask(ground, 'emit', 'copter1', 'one')
     young.answer((await young.todo(1))[0]!)
+    await emptied(ground)
     await young.drop()
     await ask(ground, 'emit', 'copter1', 'two')
     await old.todo(1)
@@ -261,7 +269,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
     const young = await come(b)
     await ask(ground, 'emit', 'copter1', 'one')
     young.answer((await young.todo(1))[0]!)
-    await young.read()
+    await emptied(ground)
     b.pause()
     await ask(ground, 'emit', 'copter1', 'two')
     assert.equal((await old.todo(1))[0]!.action, 'two')
