@@ -7,7 +7,7 @@ import { serve } from '../support/peer.ts'
 
 /** Resolves with the failed attempts and the echo of a message, or with the code of the last close. */
 const EXCHANGE = `(connect, url) => new Promise(resolve => {
-  const connection = connect(url, { firstDelay: 20, attempts: 4 })
+  const connection = connect(url, { firstDelay: 20, timeout: 3000, attempts: 4 })
   let attempts
   connection.on('open', ({ attempt }) => { attempts = attempt })
   connection.on('message', text => { connection.close(); resolve([attempts, text]) })

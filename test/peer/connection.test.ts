@@ -204,7 +204,7 @@ describe('a connection', () => {
       const isOpen = failing[i] !== undefined
       it(`${isOpen ? 'opens' : 'does not open'} to another server that ${what}${offer}`, async t => {
         const url = await foreignServer(t, options)
-        const { connection, opened, received } = follow(t, url, { ...QUICK, protocols, attempts: 4 })
+        const { connection, opened, received } = follow(t, url, { ...QUICK, timeout: 3000, protocols, attempts: 4 })
         connection.send('hello')
         await until(() => received.length === 1 || connection.state === 'closed')
         assert.deepEqual([received, opened[0]?.attempt], [isOpen ? ['hello'] : [], failing[i]])

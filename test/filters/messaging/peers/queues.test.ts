@@ -154,8 +154,9 @@ describe('the queue of a peer', () => {
     await ann.read()
     await ann.drop()
     // Its last changes.
+    const start = { from: 'oldest', entries: 1, bytes: 1000 } as const
     await until(async () => {
-      const { entries, attributes } = await server.read('@messaging/copter1', { from: 'oldest', entries: 1, bytes: 1000 })
+      const { entries, attributes } = await server.read('@messaging/copter1', start)
       return entries.length === 0 && attributes.active === undefined
     }, 'an empty queue')
     await copy('snapshot:', '')
