@@ -83,7 +83,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   'Redis cut off for 3 s': {
     nodes: 2,
     storage: 'redis',
-    redisTimeout: 1,
+    redisTimeout: 2,
     fails: ['unavailable'],
     async run({ nodes }) {
       for (const { storage } of nodes) storage!.refuse()

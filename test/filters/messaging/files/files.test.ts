@@ -9,7 +9,7 @@ import type { Payload } from '../../../../src/contract/payload.ts'
 import type { Closed } from '../../../../src/contract/peer.ts'
 import { createServer } from '../../../../src/index.ts'
 import { folder } from '../../../support/cli.ts'
-import { action, building } from '../../../support/messaging.ts'
+import { action, building, request, type TcpPeer } from '../../../support/messaging.ts'
 import {
   asked,
   begun,
@@ -143,7 +143,7 @@ describe('files that are sent over TCP', () => {
     const ann = await peer()
     const frames = Array.from({ length: 100 }, (_, i) => [pushed('a.txt', `version ${i}`), pushed(`${i}.txt`, `${i}`)])
     ann.send(...frames.flat())
-    await until(() => existsSync(join(root, '99.txt')))
+    await until(() => existsSync(join(root, '99.txt')), 'the last file', 120_000)
     assert.equal(readFileSync(join(root, 'a.txt'), 'utf8'), 'version 99')
     assert.equal(filesIn(root).length, 101)
   })
@@ -177,18 +177,27 @@ describe('files that are sent over TCP', () => {
   it('may not exceed the quota together, running transfers included', async t => {
     const { root, peer, server } = await fileDoor(t, {
       files: { there: 'x'.repeat(500_000) },
+      filters: [building(api => api.request('saved', () => true))],
       messagingQuota: 2_600_000,
     })
     const peers = await Promise.all([peer(), peer(), peer()])
     for (const [i, ann] of peers.entries()) ann.send(begun(`${i}.bin`, MB.length, MB.subarray(0, 1000)))
     await until(() => server.counters.drops['file: full'] === 1)
     for (const ann of peers) ann.send(MB.subarray(1000))
-    await until(() => filesIn(root).length === 3)
+    /** Waits until the files of a client are saved: until then they count to its share. */
+    const saved = async (ann: TcpPeer, count: number) => {
+      ann.send(request('saved', `${count}`))
+      await ann.get(count)
+    }
+    for (const ann of peers) await saved(ann, 1)
+    assert.equal(filesIn(root).length, 3)
     // The replaced file releases its quota.
     peers[0]!.send(pushed('there', 'x'))
-    await until(() => readFileSync(join(root, 'there')).length === 1)
+    await saved(peers[0]!, 2)
+    assert.equal(readFileSync(join(root, 'there')).length, 1)
     peers[0]!.send(pushed('small', 'x'.repeat(500_000)))
-    await until(() => filesIn(root).includes('small'), 'the small one')
+    await saved(peers[0]!, 3)
+    assert.ok(filesIn(root).includes('small'))
     assert.deepEqual(unfinished(root), [])
   })
 

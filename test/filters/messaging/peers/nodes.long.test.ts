@@ -43,7 +43,7 @@ describe('peers between nodes', { skip: skipWithoutOwn }, () => {
   /** Two real processes on one Redis. */
   async function nodes(t: TestContext, redis = shared, timeout = 10): Promise<readonly [Launched, Launched]> {
     const storage = ['--redis-url', redis.url, '--redis-key', `group${++group}`, '--redis-timeout', `${timeout}`]
-    return [await start(t, 'a', storage), await start(t, 'b', storage)]
+    return Promise.all([start(t, 'a', storage), start(t, 'b', storage)])
   }
   function start(t: TestContext, node: string, storage: readonly string[]): Promise<Launched> {
     const argv = ['-p', '0', '-f', './fleet.js', '--messaging-resume', '--messaging-lease', '5', '--drain', '1']
