@@ -66,8 +66,8 @@ for (const [name, tap] of taps.slice(0, 2)) {
         if (server.counters.drops['slow client'] === undefined) peak = Math.max(peak, client.buffered)
         if (sent % 50 === 0) await other.get(sent)
       }
-      // Under load several messages are written at once, and the test may miss the last ones below the limit.
-      assert.ok(sent * 10_000 > MAX_BUFFERED && peak <= 4 * MAX_BUFFERED, `${sent} messages, ${peak} bytes`)
+      // Four times the limit unsent; under load a flush has the broadcasts of several turns, up to max-buffered.
+      assert.ok(sent * 10_000 > MAX_BUFFERED && peak <= 5 * MAX_BUFFERED + 10_004, `${sent} messages, ${peak} bytes`)
       server.broadcast('after')
       sent++
       assert.deepEqual(
