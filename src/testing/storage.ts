@@ -106,8 +106,11 @@ export function storageConformance(name: string, open: () => Awaitable<OpenStora
       it('expires after its time to live', async t => {
         if (!storage.values) return t.skip('no values')
         const k = key('ttl')
-        await values().set(k, 'x', { ttlMs: 60 })
-        assert.equal(await values().get(k), 'x')
+        const since = performance.now()
+        await values().set(k, 'x', { ttlMs: 100 })
+        const value = await values().get(k)
+        // A busy machine may read it too late.
+        if (performance.now() - since < 50) assert.equal(value, 'x')
         await until(async () => (await values().get(k)) === undefined)
         assert.equal(await values().set(k, 'y', { ifAbsent: true }), true)
       })

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable } from '../../contract/deadline.ts'
 
 /** Milliseconds for asynchronous effects: expiry and delivery. */
-const TIMEOUT = 5000
+const TIMEOUT = 30_000
 
 /** Waits for a condition, with a deadline. */
 export async function until(condition: () => Awaitable<boolean>): Promise<void> {
