@@ -103,10 +103,10 @@ async function connectionsOf(redis: RedisServer, instance: string, type: 'pubsub
 const namesOf = async (redis: RedisServer) =>
   new Set([...String(await redis.command('CLIENT', 'LIST')).matchAll(/ name=(fws:\S+)/g)].map(([, name]) => name!))
 
-/** A node, and the name of its connections. */
+/** A node that notices lost connections only by their end, and the name of its connections. */
 async function namedNode(t: TestContext, redis: RedisServer): Promise<{ node: Node; name: string }> {
   const before = await namesOf(redis)
-  const one = await node(t, { redisPort: redis.port })
+  const one = await node(t, { redisPort: redis.port, redisTimeout: 30 })
   const [name] = [...(await namesOf(redis))].filter(name => !before.has(name))
   return { node: one, name: name! }
 }
@@ -225,7 +225,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     it(`${fault.name}: not ${fault.fails.join(' and ')}, with the reason in the log, and recovers by itself`, async t => {
       const redis = await own(t, fault.config)
       const [one, two] = [await node(t, { redisPort: redis.port }), await node(t, { redisPort: redis.port })]
-      assert.deepEqual(await one.readyz(), { status: 200, checks: ALL })
+      await becomes(one, ALL, 'ready')
       await fault.begin(redis)
       await becomes(one, without(...fault.fails), fault.name)
       await until(
@@ -266,7 +266,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
       one.server.broadcast('hello')
       return two.peer.received.includes('hello')
     })
-    assert.deepEqual(await one.readyz(), { status: 200, checks: ALL })
+    await becomes(one, ALL, 'ready')
     const denied = [one, two].flatMap(({ logged }) => logged).filter(line => /NOPERM/.test(JSON.stringify(line)))
     assert.deepEqual(denied, [])
   })
@@ -281,6 +281,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     await new Promise(setImmediate)
     // On the same connection, so that all earlier commands have been answered.
     await one.server.publish('other', 'x')
+    const since = performance.now()
     await acl('-publish')(redis)
     for (let i = 0; i < 30; i++) {
       one.server.broadcast(`refused ${i}`)
@@ -292,14 +293,11 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     assert.equal(one.server.counters.drops['publish failed'], 1)
     assert.ok(one.server.storageMetrics.refused_publishes_total! >= 31)
     assert.equal(one.server.storageMetrics.unanswered_publishes_total, 0)
-    await until(
-      () => one.logged.some(({ msg }) => msg === 'redis refuses messages, they do not reach other nodes'),
-      'a line',
-    )
-    const lines = one.logged.filter(({ msg }) => msg === 'redis refuses messages, they do not reach other nodes')
-    assert.ok(lines.length <= 2)
-    assert.ok((lines[0]!.refused as number) >= 31)
-    assert.match(String(lines[0]!.reason), /^redis PUBLISH: NOPERM/)
+    const lines = () => one.logged.filter(({ msg }) => msg === 'redis refuses messages, they do not reach other nodes')
+    await until(() => lines().reduce((sum, { refused }) => sum + (refused as number), 0) >= 31, 'lines about all')
+    const seconds = (performance.now() - since) / 1000
+    assert.ok(lines().length <= 1 + seconds, `${lines().length} lines in ${seconds} s`)
+    assert.match(String(lines()[0]!.reason), /^redis PUBLISH: NOPERM/)
     assert.doesNotMatch(JSON.stringify(one.logged), /secret text|refused 0/)
     await acl('+publish')(redis)
     await until(() => one.server.ready && two.server.ready)
@@ -314,20 +312,19 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     const two = await node(t, { redisPort: redis.port })
     let sent = 0
     const send = () => one.server.broadcast(`${sent++}`)
-    for (let kills = 0; kills < 5; kills++) {
+    for (let kills = 1; kills <= 5; kills++) {
       for (const id of await connectionsOf(redis, name, 'pubsub')) await redis.command('CLIENT', 'KILL', 'ID', id)
       await until(() => {
         send()
         return !one.server.checks.receiving
       }, 'not receiving')
-      assert.deepEqual([one.server.checks.sending, one.server.checks.writing], [true, true])
-      assert.equal((await one.readyz()).status, 503)
+      const { sending, writing } = one.server.checks
+      assert.deepEqual([sending, writing, one.server.ready], [true, true, false])
       await until(() => {
         send()
-        return one.server.ready
+        return one.server.ready && sent >= 5 * kills
       }, 'ready again')
     }
-    assert.ok(sent > 20, String(sent))
     await until(() => two.peer.received.length === sent, `${sent} messages, got ${two.peer.received.length}`)
     assert.deepEqual(
       two.peer.received,
@@ -366,16 +363,15 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
   it('a subscriber that is silently dead: it alone is replaced, and every published message arrives', async t => {
     const redis = await own(t)
     const subscribers = await startDeafProxy(t, redis.port)
-    const one = await node(t, { redisPort: subscribers.port, redisTimeout: 0.4 })
+    const one = await node(t, { redisPort: subscribers.port })
     const two = await node(t, { redisPort: redis.port })
     let sent = 0
     const send = () => one.server.broadcast(`${sent++}`)
     subscribers.deafen()
     await until(() => {
       send()
-      return !one.server.checks.receiving
-    }, 'not receiving')
-    assert.equal(one.server.checks.sending, true)
+      return !one.server.checks.receiving && one.server.checks.sending === true
+    }, 'not receiving, but sending')
     await until(() => {
       send()
       return one.server.ready
@@ -389,7 +385,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     const redis = await own(t)
     const proxy = await startFaultProxy({ host: '127.0.0.1', port: redis.port })
     t.after(() => proxy.stop())
-    const one = await node(t, { redisPort: proxy.port, redisTimeout: 0.4 })
+    const one = await node(t, { redisPort: proxy.port })
     proxy.pause()
     await becomes(one, { ...without('sending', 'receiving', 'writing') }, 'silence')
     proxy.resume()
@@ -400,7 +396,7 @@ describe('storage redis reports', { skip: skipWithoutOwn }, () => {
     const cluster = await startRedisCluster()
     t.after(() => cluster.stop())
     const one = await node(t, { redisCluster: cluster.nodes.map(({ port }) => `127.0.0.1:${port}`) })
-    assert.deepEqual((await one.readyz()).checks, ALL)
+    await becomes(one, ALL, 'ready')
     for (const master of cluster.nodes) {
       await config('maxmemory', '1mb')(master)
       await becomes(one, without('writing'), `${master.port} without memory`)

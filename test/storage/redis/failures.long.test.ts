@@ -13,7 +13,7 @@ import {
 import { openRedis } from '../../support/redis-storage.ts'
 
 /** Seconds; a silent connection is replaced after three times this. */
-const TIMEOUT = 0.4
+const TIMEOUT = 1
 
 interface Node {
   readonly server: RunningServer
@@ -88,7 +88,9 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
   })
   it('while Redis is paused, broadcasts are queued up to --redis-buffer and arrive; further ones are dropped and counted', async t => {
     const { proxy, at } = await proxied(t)
-    const nodes = [await node(t, { ...at, redisBuffer: 1_048_576, maxBuffered: 10_000_000 }), await node(t, at)]
+    const patient = { ...at, redisTimeout: 30 }
+    const limits = { redisBuffer: 1_048_576, maxBuffered: 10_000_000 }
+    const nodes = [await node(t, { ...patient, ...limits }), await node(t, patient)]
     proxy.pause()
     for (let i = 0; i < 50; i++) {
       nodes[0]!.server.broadcast(`${i}`.padEnd(100_000))
@@ -128,13 +130,13 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
   })
   it('sets are complete as soon as Redis is back without data, before the next renewal of the lease', async t => {
     const redis = await own(t)
-    const chosen = { 'redis-port': redis.port, 'redis-timeout': TIMEOUT, 'redis-lease': 60 }
+    const chosen = { 'redis-port': redis.port, 'redis-lease': 600 }
     const [a, b] = [await openRedis(chosen), await openRedis(chosen)]
     t.after(() => Promise.all([a.close?.(), b.close?.()]))
     await a.sets!.add('room', 'ann')
     await redis.restart()
     await until(() => a.ready!() && b.ready!(), 'both ready')
-    await until(async () => (await b.sets!.get('room')).has('ann'), 'the member of the other node', 5000)
+    await until(async () => (await b.sets!.get('room')).has('ann'), 'the member of the other node')
   })
   it('a PUBLISH whose answer was lost is not sent again', async t => {
     const { redis, proxy, at } = await proxied(t)
@@ -186,12 +188,14 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     // Its lease is renewed every third of a second, which a replica refuses.
     const one = await node(t, { ...at, redisLease: 1 })
     const before = one.server.storageMetrics.reconnects_total!
+    const since = performance.now()
     await redis.command('REPLICAOF', '127.0.0.1', '1')
     for (let i = 0; i < 30; i++) {
       await Promise.resolve(one.server.publish('global', 'x')).catch(() => {})
       await new Promise(resolve => setTimeout(resolve, 50))
     }
-    assert.ok(one.server.storageMetrics.reconnects_total! - before <= 2)
+    const pauses = (performance.now() - since) / (3000 * TIMEOUT)
+    assert.ok(one.server.storageMetrics.reconnects_total! - before <= 2 + pauses)
     await redis.command('REPLICAOF', 'NO', 'ONE')
     await until(() => one.server.ready)
   })
@@ -200,7 +204,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
     const one = await node(t, at)
     const [channel] = (await redis.command('PUBSUB', 'CHANNELS', 'fws:canary:*')) as string[]
     for (const text of ['garbage', '1e15', '-1', '', 'Infinity', 'NaN']) await redis.command('PUBLISH', channel!, text)
-    assert.equal(one.server.ready, true)
+    await until(() => one.server.ready)
     proxy.pause()
     await redis.command('PUBLISH', channel!, '1e15')
     await until(() => !one.server.ready)
@@ -274,7 +278,7 @@ describe('storage redis', { skip: skipWithoutOwn }, () => {
       await assertLocal(nodes[0]!, `without ${master.port}`)
       await new Promise(resolve => setTimeout(resolve, 4 * 500 + Math.random() * 500))
       await master.restart()
-      await until(() => nodes.every(({ server }) => server.ready), 'every node ready', 20_000)
+      await until(() => nodes.every(({ server }) => server.ready), 'every node ready', 60_000)
       await assertWhole(nodes)
       for (let i = 0; i < 20; i++) nodes[0]!.server.broadcast(`${master.port} to ${i}`, { topic: `topic ${i}` })
       const arrived = () => nodes[1]!.peers[0]!.received.filter(text => String(text).startsWith(`${master.port} to `))

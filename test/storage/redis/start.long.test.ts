@@ -182,7 +182,7 @@ describe('start with storage redis', { skip: skipWithoutOwn }, () => {
     t.after(() => proxy.stop())
     proxy.halfOpen()
     const server = new Launched(
-      argv('--redis-port', String(proxy.port), '--redis-wait', '--redis-timeout', '0.3', '--log-format', 'json'),
+      argv('--redis-port', String(proxy.port), '--redis-wait', '--redis-timeout', '2', '--log-format', 'json'),
       { env },
     )
     t.after(() => server.kill())

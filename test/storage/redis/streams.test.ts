@@ -317,11 +317,11 @@ describe('redis streams, failures', { skip: skipWithoutOwn }, () => {
 
   it('an append without an answer that Redis executes later happens once, also if it is repeated', async t => {
     const redis = await own(t)
-    const { node } = await opened(t, redis, { 'redis-timeout': 0.5 })
+    const { node } = await opened(t, redis, { 'redis-timeout': 2 })
     await node.say('t', 'a')
     redis.pause()
     await assert.rejects(async () => node.append('t', [ENTRY, ENTRY]), {
-      message: 'redis EVALSHA: no answer within 0.5 s',
+      message: 'redis EVALSHA: no answer within 2 s',
     })
     const again = node.again('t', [ENTRY, ENTRY])
     redis.resume()
@@ -336,7 +336,7 @@ describe('redis streams, failures', { skip: skipWithoutOwn }, () => {
 
   it('older data after a restart: a known position begins an epoch, and no node sees old offsets twice', async t => {
     const redis = await own(t)
-    const { node } = await opened(t, redis, { 'redis-timeout': 0.5 })
+    const { node } = await opened(t, redis)
     await node.streams.listen('t')
     await node.say('t', 'a', 'b')
     await redis.command('SAVE')
@@ -356,7 +356,7 @@ describe('redis streams, failures', { skip: skipWithoutOwn }, () => {
 
   it('without the subscriber connection streams are ready; without the command connection they are not, and calls reject', async t => {
     const redis = await own(t)
-    const { node } = await opened(t, redis, { 'redis-timeout': 0.3 })
+    const { node } = await opened(t, redis)
     await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
     assert.equal(node.streams.isReady(), true)
     await redis.kill()
