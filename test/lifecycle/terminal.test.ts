@@ -7,14 +7,14 @@ import { Peer, until } from '../support/peer.ts'
 
 /** Runs a command in a terminal that is read until the command listens, and then blocked, as with Ctrl-S. */
 const STALLED_TERMINAL = `
-import os, pty, signal, subprocess, sys
+import os, pty, re, signal, subprocess, sys
 ours, its = pty.openpty()
 child = subprocess.Popen(sys.argv[1:], stdin=its, stdout=its, stderr=its)
 os.close(its)
 signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
 signal.signal(signal.SIGHUP, lambda *_: child.kill())
 text = b''
-while b'listening on' not in text:
+while not re.search(rb'listening on .*ws://[0-9.:]+[^0-9.:]', text):
     text += os.read(ours, 4096)
 os.write(1, text)
 sys.exit(child.wait())
@@ -36,7 +36,7 @@ describe('a terminal that is stopped with Ctrl-S', { skip: hasPython ? false : '
     for (let i = 0; i < 60; i++) peer.send('x'.repeat(50_000))
     await peer.get(60)
     child.kill('SIGTERM')
-    const [code] = await once(child, 'exit', { signal: AbortSignal.timeout(10_000) })
+    const [code] = await once(child, 'exit', { signal: AbortSignal.timeout(60_000) })
     assert.equal(code, 0)
   })
 })
