@@ -8,7 +8,7 @@ import { deflateRawSync } from 'node:zlib'
 import { type Launched, launch } from '../support/cli.ts'
 import { BINARY, CLOSE, CONTINUATION, closeFrame, frame, handshake, PING, RawPeer, TEXT } from '../support/frames.ts'
 import { metricsOf } from '../support/metrics.ts'
-import { Peer, raw, until } from '../support/peer.ts'
+import { becomes, Peer, raw, until } from '../support/peer.ts'
 import { recovered, resourcesOf, watched } from '../support/resources.ts'
 
 const MIB = 1_048_576
@@ -91,7 +91,7 @@ describe('request smuggling', () => {
       const known = server.logged().length
       const { answer } = await raw(server.url, bytes(server) + SMUGGLED)
       assert.match(await answer(), /^HTTP\/1\.1 400 Bad Request\r\n(?:(?!HTTP\/1\.1).)*\r\n\r\nBad Request\n$/s)
-      assert.deepEqual(logLines(server, 'bad request', known), [[400, log]])
+      await becomes(() => logLines(server, 'bad request', known), [[400, log]])
       await servesOthers(server)
     })
   }
@@ -135,6 +135,7 @@ describe('request smuggling', () => {
       const { answer } = await raw(server.url, bytes(server))
       const text = await answer()
       assert.match(text, new RegExp(`^HTTP/1\\.1 ${status} `))
+      await until(() => logLines(server, 'handshake refused', known).length > 0, 'a log line')
       const [[loggedStatus, loggedReason] = [], ...more] = logLines(server, 'handshake refused', known) as [
         number,
         string,
@@ -174,7 +175,7 @@ describe('request smuggling', () => {
 })
 
 describe('slowness', () => {
-  const IMPATIENT = ['--handshake-timeout', '1', '--heartbeat', '1']
+  const IMPATIENT = ['--handshake-timeout', '3', '--heartbeat', '1']
 
   it('of 300 peers that drip header fields is cut off with 408, and others are served meanwhile', async t => {
     const server = await start(t, ['echo'], IMPATIENT)
@@ -188,9 +189,7 @@ describe('slowness', () => {
     await servesOthers(server)
     const answers = await Promise.all(peers.map(({ answer }) => answer()))
     for (const text of answers) assert.match(text, /^(?:HTTP\/1\.1 408 Request Timeout\r\n|$)/)
-    const log = logLines(server, 'bad request')
-    assert.deepEqual(log, Array(log.length).fill([408, 'ERR_HTTP_REQUEST_TIMEOUT']))
-    assert.equal(log.length, 300)
+    await becomes(() => logLines(server, 'bad request'), Array(300).fill([408, 'ERR_HTTP_REQUEST_TIMEOUT']))
   })
 
   it('of a peer that drips the body of a plain request does not outlive its answer', async t => {
@@ -201,7 +200,7 @@ describe('slowness', () => {
     t.after(() => clearInterval(drip))
     const begun = Date.now()
     assert.match(await answer(), /^HTTP\/1\.1 426 .*Connection: close/s)
-    assert.ok(Date.now() - begun < 5000)
+    assert.ok(Date.now() - begun < 20_000)
     assert.equal((await metricsOf(server)).get('fws_refused_total{status="426"}'), 1)
   })
 
@@ -260,7 +259,7 @@ describe('slowness', () => {
     await servesOthers(server)
     const { rss } = await resourcesOf(server)
     assert.ok(rss - before.rss < BOUNDED, `${rss - before.rss} bytes more`)
-    await until(() => ended === sockets.length, 'the end of all connections', 20_000)
+    await until(() => ended === sockets.length, 'the end of all connections', 60_000)
     assert.equal((await metricsOf(server)).get('fws_refused_total{status="408"}'), 10_000)
     await recovered(server, before)
   })
@@ -329,7 +328,7 @@ describe('a flood', () => {
     const { socket, answer } = await raw(server.url, handshakeWith(server, `X: ${'x'.repeat(MIB)}\r\n`))
     assert.match(await answer(), /^HTTP\/1\.1 431 (?:(?!HTTP\/1\.1).)*$/s)
     socket.destroy()
-    assert.deepEqual(logLines(server, 'bad request'), [[431, 'HPE_HEADER_OVERFLOW']])
+    await becomes(() => logLines(server, 'bad request'), [[431, 'HPE_HEADER_OVERFLOW']])
     assert.equal((await metricsOf(server)).get('fws_refused_total{status="431"}'), 1)
   })
 
@@ -379,7 +378,7 @@ describe('a decompression bomb', () => {
       const { rss } = await resourcesOf(server)
       assert.ok(rss - before.rss < BOUNDED, `${rss - before.rss} bytes more`)
       const log = once ? [] : Array(50).fill([undefined, 1009])
-      assert.deepEqual(logLines(server, 'bad frame'), log)
+      await becomes(() => logLines(server, 'bad frame'), log)
       await servesOthers(server)
       for (const peer of peers) peer.socket.destroy()
       await recovered(server, before)

@@ -32,10 +32,9 @@ describe('a connection that is idle', () => {
         return DROP
       }
       const server = await serve(t, { filters: [{ request, ...more }], ...IMPATIENT })
-      const { socket, answer } = await raw(server.url, '')
+      const { socket, answer } = await raw(server.url, REQUEST)
       socket.pause()
-      socket.write(REQUEST)
-      await until(() => hasEnded, 'the end of the answer', 5000)
+      await until(() => hasEnded, 'the end of the answer')
       socket.resume()
       assert.ok((await answer()).length < LARGE.length)
     })
@@ -58,14 +57,12 @@ describe('a connection that is idle', () => {
       }
       const filters = [{ request, connect: () => opened, ...more }]
       const server = await serve(t, { filters, heartbeat: 0.125, handshakeTimeout: 0 })
-      const { socket, answer } = await raw(server.url, '')
-      socket.write(LAST_REQUEST)
+      const { answer } = await raw(server.url, LAST_REQUEST)
       const knocking = await RawPeer.sendHandshake(server.url)
       // A later connection that does not read: its end shows that the timeout has passed for the others.
-      const clock = await raw(server.url, '')
+      const clock = await raw(server.url, REQUEST.replace('/', '/unread'))
       clock.socket.pause()
-      clock.socket.write(REQUEST.replace('/', '/unread'))
-      await until(() => isOver, 'the end of the clock', 5000)
+      await until(() => isOver, 'the end of the clock')
       clock.socket.destroy()
       open()
       assert.match(await answer(), /^HTTP\/1.1 200 .*late$/s)

@@ -182,10 +182,9 @@ describe('a plain request that offers another protocol', () => {
       },
     }
     const server = await serve(t, { filters: [filter], heartbeat: 0.125, handshakeTimeout: 0.1 })
-    const { socket } = await raw(server.url, '')
+    const { socket } = await raw(server.url, request(H2C))
     socket.pause()
-    socket.write(request(H2C))
-    await until(() => hasEnded, 'the end of the answer', 5000)
+    await until(() => hasEnded, 'the end of the answer')
     socket.destroy()
   })
 

@@ -315,6 +315,8 @@ describe('SIGHUP', () => {
         ? ['--key', '--cert']
         : ['--messaging-key', '--messaging-cert']
       const prefix = keyOption === '--key' ? '' : 'filter messaging: '
+      // It handles SIGHUP when it serves clients.
+      assert.deepEqual(new Set(await served()), new Set(['first']))
       await renew('second')
       await writeFile(bad, '')
       assert.deepEqual(await reload(text => text.startsWith('50')), [
