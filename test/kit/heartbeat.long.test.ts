@@ -67,7 +67,7 @@ describe('a heartbeat over sockets', { concurrency: true }, () => {
         read += peer.read(10_000)?.length ?? peer.read()?.length ?? 0
       }, 100)
       t.after(() => clearInterval(timer))
-      await until(() => read > 0.95 * MIB, 'the message')
+      await until(() => read > 0.95 * MIB, 'the message', 90_000)
       assert.deepEqual([connection.terminatedAt, socket.bytesRead], [0, 0])
       assert.ok(connection.pings > 20, `${connection.pings} pings`)
     })
@@ -88,7 +88,7 @@ describe('a heartbeat over sockets', { concurrency: true }, () => {
       const life = connection.terminatedAt - pingedAt
       assert.ok(life > 0.8 * INTERVAL + extra, `${life} ms`)
       // Under load the intervals become longer.
-      assert.ok(life < 3 * (3 * INTERVAL + extra), `${life} ms`)
+      assert.ok(life < 10_000 + 3 * INTERVAL + 2 * extra, `${life} ms`)
     })
 
   it('gives a full interval after a hold', async t => {

@@ -61,13 +61,15 @@ describe('work in slices', () => {
     assert.deepEqual(order, ['a', 'first', 'after a', 'b', 'after b'])
   })
 
-  it('ends with the error of an item', async () => {
+  it('ends with the error of an item', async t => {
     const seen: number[] = []
     const fail = (item: number) => {
       seen.push(item)
       if (item === 2) throw new Error('broken')
     }
+    const { mock } = t.mock.method(performance, 'now', () => 0)
     assert.throws(() => inSlices([1, 2, 3], fail), { message: 'broken' })
+    mock.restore()
     const late = inSlices([1, 2, 3], item => {
       spin(LONG)
       fail(item)

@@ -92,11 +92,14 @@ function suite(open: (t: TestContext) => Promise<OpenStorage> | OpenStorage): vo
   it('a node that dies fails its calls before their timeout', async t => {
     const storage = await open(t)
     const registry = () => new NodeRegistry({ ...(storage as Required<OpenStorage>), prefix: 'x', deadAfterMs: 200 })
-    const nodes = registry()
+    const [nodes, others] = [registry(), registry()]
     const ann = await node(t, storage, () => 'ann', nodes)
-    const bob = await node(t, storage, () => new Promise(() => {}), registry())
-    await nodes.look()
-    assert.equal(nodes.wasAlive(bob.id), true)
+    const bob = await node(t, storage, () => new Promise(() => {}), others)
+    await until(async () => {
+      await others.look()
+      await nodes.look()
+      return nodes.wasAlive(bob.id)
+    }, 'a node that is alive')
     const asked = assert.rejects(ann.ask(bob.id, 1, { timeout: 60_000 }), {
       code: 'gone',
       message: `node ${bob.id} is dead`,
