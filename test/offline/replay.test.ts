@@ -9,7 +9,7 @@ import { main } from '../../src/cli.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { folder, inside, root, type Test } from '../support/cli.ts'
 import { Output } from '../support/command.ts'
-import { Peer, serve, until } from '../support/peer.ts'
+import { becomes, Peer, serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
 
 const SECRET = 'a-secret-of-32-characters-or-more'
@@ -204,7 +204,8 @@ describe('fws-server replay', () => {
     it(`plays ${what} on the server of --to only, or reports it`, async t => {
       const server = await collecting(t)
       const { code, said } = await replay(server.url, lines(...events), ['--speed', '0'])
-      assert.deepEqual({ code, said, seen: server.seen() }, { code: expected.length, said: expected, seen })
+      assert.deepEqual({ code, said }, { code: expected.length, said: expected })
+      await becomes(server.seen, seen)
     })
 
   it('refuses a token that no header can have', async () => {
@@ -358,6 +359,7 @@ describe('fws-server replay', () => {
     const stopped = performance.now()
     stop.abort()
     assert.equal(await ended, 0)
-    assert.ok(performance.now() - stopped < 5000)
+    // Less than the 10 s for closes that are not answered.
+    assert.ok(performance.now() - stopped < 8000)
   })
 })

@@ -344,13 +344,13 @@ describe('fws-server run', () => {
     let written = 0
     while (input.write(line)) written++
     await until(() => input.writableNeedDrain && child.stdin.writableNeedDrain)
-    const exited = once(child, 'exit')
+    const closed = once(child, 'close')
     let bytes = 0
     child.stdout.on('data', (chunk: Buffer) => {
       bytes += chunk.length
     })
     input.end()
-    assert.deepEqual(await exited, [0, null])
+    assert.deepEqual(await closed, [0, null])
     assert.equal(bytes, (written + 1) * (line.length + '{"client":"-","data":""}'.length))
   })
 })
