@@ -6,7 +6,7 @@ import { root } from '../support/cli.ts'
 
 it('the benchmark of messaging runs, and every answer is correct', async () => {
   const argv = ['--import', 'tsx', 'bench/messaging.ts', '--only', 'ours', '--rounds', '1', '--seconds', '0.3']
-  const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: root, timeout: 60_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: root, timeout: 240_000 })
   const names = ['TCP', 'TCP, --messaging-resume', 'WebSocket', 'WebSocket, --messaging-resume']
   const rows = names.map(
     name => String.raw` {2}${name}: [1-9]\d* requests/s \([1-9]\d*\), µs per request: server \d+, client \d+\n`,

@@ -51,7 +51,7 @@ describe('bench/wslink', () => {
     const { port } = server.address() as { port: number }
     const caller = await Caller.open(`ws://127.0.0.1:${port}`, 'any')
     t.after(() => caller.destroy())
-    const { total } = await caller.rate('demo.add', [1, 2], 1, 0, 0.05)
+    const { total } = await caller.rate('demo.add', [1, 2], 1, 0, 3)
     assert.ok(total > 2, `${total} answers`)
     assert.equal(total, calls)
     assert.ok(masks.size > 2, `${masks.size} masks of ${calls} calls`)
