@@ -802,7 +802,7 @@ describe('host.every', () => {
     const script = `import { repeat } from ${JSON.stringify(new URL('src/lifecycle/timer.ts', source).href)}
       repeat(5, () => {}, () => {})`
     const tsx = pathToFileURL(join(home, 'node_modules/tsx/dist/loader.mjs')).href
-    execFileSync(process.execPath, ['--import', tsx, '--input-type=module', '-e', script], { timeout: 20_000 })
+    execFileSync(process.execPath, ['--import', tsx, '--input-type=module', '-e', script], { timeout: 60_000 })
   })
 })
 
