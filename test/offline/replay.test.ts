@@ -205,7 +205,7 @@ describe('fws-server replay', () => {
       const server = await collecting(t)
       const { code, said } = await replay(server.url, lines(...events), ['--speed', '0'])
       assert.deepEqual({ code, said }, { code: expected.length, said: expected })
-      await becomes(server.seen, seen)
+      await becomes<unknown>(server.seen, seen)
     })
 
   it('refuses a token that no header can have', async () => {
