@@ -233,7 +233,7 @@ const INFORMED: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
 describe('a kept topic on two nodes with Redis', { skip: skipWithoutOwn }, () => {
   for (const [name, fault] of Object.entries(HEALED)) {
     it(`${name}: all clients get all entries in order`, async t => {
-      const scene = await start(t)
+      const scene = await start(t, { options: { keptWait: 60 } })
       await fault(scene)
       await assertHealed(scene, false)
       assert.deepEqual(
