@@ -385,9 +385,10 @@ export function streamsConformance({ storage, open, key }: StreamsSuite): void {
           assert.deepEqual([page.lost, page.top, page.floor], ['trimmed', { epoch, offset: 2 }, { epoch, offset: 2 }])
           const kept = new Node(stream.streams, { ...stream.ref, bounds: BOUNDS })
           assert.deepEqual(await kept.say('c'), { epoch, offset: 3 })
-          assert.deepEqual(offsetsOf((await kept.read({ after: { epoch, offset: 2 }, entries: 10, bytes: 1000 })).entries), [
-            3,
-          ])
+          assert.deepEqual(
+            offsetsOf((await kept.read({ after: { epoch, offset: 2 }, entries: 10, bytes: 1000 })).entries),
+            [3],
+          )
         },
         { ttlMs: 80 },
       )
