@@ -100,7 +100,7 @@ describe('the conformance suite', () => {
     const { status, stdout } = spawnSync(process.execPath, ['--import', loader, '--test-reporter=tap', file], {
       env,
       encoding: 'utf8',
-      timeout: 60_000,
+      timeout: 240_000,
     })
     const [broken] = stdout.split('# Subtest: storage small')
     const passed = [...broken!.matchAll(/^\s*ok \d+ - (?!.*# SKIP)(.*)$/gm)].map(([, name]) => name!)
