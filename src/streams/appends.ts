@@ -87,7 +87,8 @@ export class Appends {
         new FwsError('ERR_LIMIT', `${this.#bytes} bytes wait for the storage, at most ${this.#host.maxBytes}`),
       )
     }
-    const isAway = kept.bounds.away !== 'wait' && !this.#host.streams.isReady()
+    const mustNotWait = kept.bounds.away !== 'wait' || this.#isStopped
+    const isAway = mustNotWait && !this.#host.streams.isReady()
     // Behind others that wait it is refused after them.
     if (isAway && !this.#queues.has(kept.topic)) return Promise.reject(this.#unsent(kept, append.entries.length))
     return new Promise((resolve, reject) => {

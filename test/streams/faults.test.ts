@@ -602,6 +602,19 @@ describe('storage away', () => {
     assert.equal(tops, before)
   })
 
+  it('a node that has stopped refuses an append at once while the storage is away', async t => {
+    const engine = new Engine()
+    engine.ready = false
+    const { kept, topic, totals } = node(t, engine)
+    kept.stop()
+    let error: { code?: string } = {}
+    kept.append(topic, { entries: [{ payload: 'x' }] }).catch(reason => {
+      error = reason
+    })
+    await nextTurn()
+    assert.deepEqual([error.code, totals.unsent], ['ERR_STORAGE', 1])
+  })
+
   it('disconnects while appends wait cost no more than both', async t => {
     const engine = new Engine()
     engine.ready = false
