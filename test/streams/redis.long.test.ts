@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, it, type TestContext } from 'node:test'
+import { after, describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AppendOutcome, FilterModule, RunningServer, ServerOptions } from '../../src/index.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
@@ -21,6 +21,10 @@ const TIMEOUT = 1
 /** Milliseconds between two appends of a publisher. */
 const PACE = 3
 const AOF: RedisConfig = { appendonly: 'yes', appendfsync: 'always' }
+
+/** The timers of the code under test do not keep the process alive. */
+const alive = setInterval(() => {}, 1000)
+after(() => clearInterval(alive))
 
 /** Appends numbered entries, one after the other. */
 class Publisher {
