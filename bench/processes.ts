@@ -10,7 +10,7 @@ export { processorTime } from './processor-time.ts'
 export const SERVER_CORE = 0
 export const LOAD_CORE = 1
 /** Milliseconds until a server listens, or prints its memory. */
-const DEADLINE = 20_000
+const DEADLINE = 60_000
 
 const hasTaskset = spawnSync('taskset', ['-c', String(LOAD_CORE), 'true']).status === 0
 

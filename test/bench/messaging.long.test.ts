@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { root } from '../support/cli.ts'
 
 it('the benchmark of messaging runs, and every answer is correct', async () => {
-  const argv = ['--import', 'tsx', 'bench/messaging.ts', '--only', 'ours', '--rounds', '1', '--seconds', '0.3']
+  const argv = ['--import', 'tsx', 'bench/messaging.ts', '--only', 'ours', '--rounds', '1', '--seconds', '1']
   const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: root, timeout: 240_000 })
   const names = ['TCP', 'TCP, --messaging-resume', 'WebSocket', 'WebSocket, --messaging-resume']
   const rows = names.map(

@@ -15,7 +15,7 @@ function answer(): Buffer {
 
 describe('bench/wslink', () => {
   it('measures every row', async () => {
-    const argv = ['--import', 'tsx', 'bench/wslink.ts', '--rounds', '1', '--seconds', '0.1']
+    const argv = ['--import', 'tsx', 'bench/wslink.ts', '--rounds', '1', '--seconds', '2']
     const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: root })
     const row = (name: string) => String.raw`${name}\n {2}ours: [1-9]\d* \([1-9]\d*\), \d+ µs of CPU per reply\n`
     const names = ['calls/s, 1', 'calls/s, 32', 'MB/s of 1 MB answers, 1', 'MB/s of 1 MB answers, 8']

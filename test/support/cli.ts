@@ -158,7 +158,7 @@ class Command {
     await until(
       () => child.exitCode !== null || child.signalCode !== null,
       `an exit, got ${this.stdout}${this.stderr}`,
-      60_000,
+      180_000,
     )
     await this.#closed
     return { code: child.exitCode, signal: child.signalCode, stdout: this.stdout, stderr: this.stderr }
