@@ -76,6 +76,8 @@ describe('accept handlers', () => {
         ],
       ] as const satisfies readonly (readonly [string, FilterModule['accept'], string | undefined])[])
         it(`close a connection of ${scheme}${what} by ${verdict}`, async t => {
+          // Within one minute of the log.
+          t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
           const logged: { msg: string; remote?: string; filters?: string[]; err?: { message: string } }[] = []
           const log = pino({}, { write: line => void logged.push(JSON.parse(line)) })
           let reads = 0

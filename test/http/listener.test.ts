@@ -161,6 +161,7 @@ describe('a request whose filter fails', () => {
 
 describe('connections', () => {
   it('above --max-clients and 1,024 are closed at once, counted, and logged once a minute', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const warned: { msg: string; remote?: string }[] = []
     const log = pino({}, { write: line => void warned.push(JSON.parse(line)) })
     const server = await serve(t, { log, maxClients: 1, filters: [] })

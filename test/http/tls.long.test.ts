@@ -410,6 +410,7 @@ describe('a failed TLS handshake', () => {
   it('is counted, and logged once a minute if the client refuses the certificate', async t => {
     const { files } = await selfSignedFiles(t)
     const { log, logged } = collectedLog()
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const server = await serve(t, { filters: [], ...files, log })
     const { host } = new URL(server.url)
     for (let i = 0; i < 7; i++)
