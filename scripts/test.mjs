@@ -32,7 +32,7 @@ const groups = isLong
       [built.filter(file => ALONE.test(relative('.build', file))), 1],
       [built.filter(file => !ALONE.test(relative('.build', file))), 2],
     ]
-  : [[filesOfProcesses(built), 3]]
+  : [[filesOfProcesses(built), 4]]
 /** Kills the processes of the running tests; returns whether there were any. */
 let endGroup = () => false
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
