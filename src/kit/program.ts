@@ -202,7 +202,7 @@ function endAll(): void {
  */
 export function atExit(end: () => void): () => void {
   if (ends.size === 0) process.once('exit', endAll)
-  // A function of its own for each call.
+  // Another function for each call, since a set has each value once.
   const entry = () => end()
   ends.add(entry)
   return () => {
