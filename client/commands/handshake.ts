@@ -104,7 +104,7 @@ async function firstLineOf(response: IncomingMessage): Promise<string> {
   return shown(text.split('\n', 1)[0]!.trim())
 }
 
-/** Whether the first message of a server for topics is its reply to `connect`, and not the command sent back. */
+/** Whether a first message is a reply to `connect`, and not the command itself, which some servers send back. */
 export function isTopicsReply(text: string): boolean {
   try {
     const { connect, error } = JSON.parse(text.split('\n', 1)[0]!)

@@ -77,7 +77,8 @@ type Watched = Pick<Topics, 'on' | 'state' | 'close'>
 
 /** Seconds between pings. A server that sends nothing until the next one is dead. */
 const HEARTBEAT = 30
-/** Connections without an answer after which the server is taken for one without topics, if it has never answered. */
+/** Reason of a close after a `connect` without a reply, and such connections after which the server counts as one without topics. */
+const NO_REPLY = 'no answer to connect'
 const MAX_SILENT = 3
 
 /** The server that a command connects to: its URL, its sockets, and why they end. */
@@ -98,8 +99,8 @@ export class Target {
   /** Whether the newest socket has been open. */
   #wasOpen = false
   #isPaused = false
-  /** Whether the connection is for topics, and the number of connections that the server has accepted, but not answered. */
   #isForTopics = false
+  /** Connections for topics on which the server has not replied, until it replies for the first time. */
   #silent = 0
   /** Whether the command has closed the connection. */
   #isEnding = false
@@ -184,8 +185,8 @@ export class Target {
       const isFinal = event.retryIn === undefined || this.#failure?.isFinal
       this.#failure = undefined
       if (this.#isEnding) return
-      if (this.#isForTopics && this.#wasOpen && event.code === LOST && ++this.#silent === MAX_SILENT)
-        return this.#failWithoutTopics()
+      if (event.reason === NO_REPLY && ++this.#silent === MAX_SILENT)
+        return this.#failWithoutTopics(`has not answered on ${MAX_SILENT} connections`)
       if (!isFinal) return this.report(`${cause}; next attempt in ${(event.retryIn / 1000).toFixed(1)} s`)
       this.#isEnding = true
       connection.close()
@@ -198,12 +199,12 @@ export class Target {
   #expectReply(socket: TargetSocket): void {
     socket.once('message', data => {
       this.#silent = Number.NEGATIVE_INFINITY
-      if (!isTopicsReply(String(data))) this.#failWithoutTopics()
+      if (!isTopicsReply(String(data))) this.#failWithoutTopics('does not serve topics')
     })
   }
 
-  #failWithoutTopics(): void {
-    this.fail(commandError(`${this.name} does not serve topics; --topic needs filter centrifuge there`))
+  #failWithoutTopics(problem: string): void {
+    this.fail(commandError(`${this.name} ${problem}; --topic needs filter centrifuge there`))
   }
 
   #causeOf({ code, reason }: SocketEvents['close']): string {

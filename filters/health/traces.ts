@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Client, Payload, Server } from 'filtered-websocket'
-import { traced } from 'filtered-websocket/kit'
+import { traceFields } from 'filtered-websocket/kit'
 import { jsonLine } from './json.ts'
 
 const MAX_TRACES = 4
@@ -57,7 +57,7 @@ export class Traces {
     let written = 0
     const stopObserving = this.#server.observe(call => {
       if (client !== undefined && call.client !== client.id) return
-      res.write(`${jsonLine({ at: Date.now(), ...traced(call, this.#shown) })}\n`)
+      res.write(`${jsonLine({ at: Date.now(), ...traceFields(call, this.#shown) })}\n`)
       if (++written === lines) end('lines')
       else if (res.writableLength > MAX_UNSENT) end('slow reader')
     })

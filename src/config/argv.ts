@@ -25,7 +25,7 @@ export function readArgv(argv: readonly string[], claims: ReadonlyMap<string, Cl
   const ofType = (...types: string[]) =>
     [...claims].filter(([, { spec }]) => types.includes(spec.type)).map(([name]) => name)
   const given = argv.flatMap((word, i) => normalize(word, argv[i - 1], claims))
-  // yargs reads any value after `--switch=` as true.
+  // yargs-parser reads any value after `--switch=` as true.
   const switches = given.flatMap(word => {
     const [, name, value] = /^--([^=]+)=(.*)$/.exec(word) ?? []
     return claims.get(name ?? '')?.spec.type === 'boolean' ? [[name!, value] as const] : []
@@ -130,7 +130,7 @@ export async function commandHelp(usage: string, claims: ReadonlyMap<string, Cla
 }
 
 async function helpOn(usage: string, claims: ReadonlyMap<string, Claim>, width: number): Promise<Argv> {
-  // It makes only help here, and would make every start slower.
+  // It only formats the help; loading it would slow down every start.
   const { default: yargs } = await import('yargs')
   const help = yargs([]).locale('en').scriptName('fws-server').usage(usage).help(false).version(false).wrap(width)
   for (const [name, { owner, spec }] of claims) {

@@ -189,7 +189,7 @@ export class Program {
   }
 }
 
-/** One listener for all: more than ten would be reported as a leak. */
+/** Of the process, as its exit is: Node reports more than ten listeners as a leak. */
 const ends = new Set<() => void>()
 
 function endAll(): void {
@@ -202,7 +202,7 @@ function endAll(): void {
  */
 export function atExit(end: () => void): () => void {
   if (ends.size === 0) process.once('exit', endAll)
-  // Another function for each call, since a set has each value once.
+  // A set has each value once: each call needs another function.
   const entry = () => end()
   ends.add(entry)
   return () => {

@@ -162,8 +162,8 @@ export class Loader {
 
   async #import(kind: ModuleKind, asked: string, file: string, base: string): Promise<unknown> {
     try {
-      const jiti = await this.#jiti(base)
-      return await unlessAborted(jiti.import(file), this.#signal)
+      const importing = this.#jiti(base).then(jiti => jiti.import(file))
+      return await unlessAborted(importing, this.#signal)
     } catch (error) {
       throw new FwsError('ERR_MODULE', `cannot load ${kind.noun} ${asked}: ${problemOf(file, error)}`, error)
     }

@@ -4,7 +4,7 @@ import type { OptionSpecs, OptionValues } from '../contract/option.ts'
 import { payloadField } from '../kit/json-payload.ts'
 import { PieceWriter } from '../kit/piece-writer.ts'
 import { type RecordedEvent, readRecorded } from '../kit/recorded-event.ts'
-import { traced } from '../kit/traced.ts'
+import { traceFields } from '../kit/trace-fields.ts'
 import { visible } from '../kit/visible.ts'
 import type { CommandInput, ExitCode } from '../lifecycle/command.ts'
 import { createLogger } from '../lifecycle/log.ts'
@@ -72,7 +72,7 @@ export async function run({ options: given, plan, env, streams }: CommandInput):
   const playing = new Player(headless, emit)
   player = playing
   if (chosen.trace)
-    headless.hub.observe(call => playing.print(`${JSON.stringify(traced(call, payloadField))}\n`, call.client))
+    headless.hub.observe(call => playing.print(`${JSON.stringify(traceFields(call, payloadField))}\n`, call.client))
   const maxPayload = headless.assembly.options['max-payload']
   const isJson = chosen.input === 'json'
   let bad = 0

@@ -172,12 +172,12 @@ describe('the built commands', () => {
     assert.equal(received.at(-1)!.at(-1), 'b')
   })
 
-  it('listen ends with 1 if a server accepts three connections and answers none', async t => {
+  it('listen ends with 1 if a server accepts three connections and does not answer', async t => {
     const { url, received } = await plainServer(t)
     const { code, stderr } = await run(['listen', url, '--topic', 'log'])
     assert.deepEqual([code, received.length], [1, 3])
     assert.match(stderr, /is lost: no answer to connect; next attempt/)
-    assert.match(stderr, /does not serve topics; --topic needs filter centrifuge there\n$/)
+    assert.match(stderr, /has not answered on 3 connections; --topic needs filter centrifuge there\n$/)
   })
 
   it('checks certificates also where the environment turns the check of Node off', async t => {

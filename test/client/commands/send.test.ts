@@ -370,7 +370,7 @@ describe('fws-server send --topic', () => {
     assert.deepEqual([code, stderr], [1, [`${url}/ refuses a message with 103: permission denied`]])
   })
 
-  it('exits with 1, and takes nothing as acknowledged, if the server sends the commands back', async t => {
+  it('exits with 1, and counts no message as acknowledged, if the server sends the commands back', async t => {
     const { url } = await serve(t, { filters: ['echo'] })
     const { code, stderr } = await runCommand(t, ['send', url, '--topic', 'chat/1'], 'a\nb\n')
     assert.deepEqual([code, stderr], [1, [`${url}/ does not serve topics; --topic needs filter centrifuge there`]])

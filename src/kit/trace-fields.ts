@@ -2,14 +2,14 @@ import type { HandlerCall } from '../contract/observer.ts'
 import type { Payload } from '../contract/payload.ts'
 
 /**
- * The fields of a call of a handler in a line of a trace; `us` is its time in microseconds.
+ * Fields of a call of a handler, for a line of a trace; `us` is its time in microseconds.
  *
  * @param shown - the fields of a payload.
  * @example
- * server.observe(call => console.log(JSON.stringify(traced(call, payloadField))))
+ * server.observe(call => console.log(JSON.stringify(traceFields(call, payloadField))))
  * // {"client":"ann","chain":"message","filter":"json","place":3,"verdict":"pass","us":4.5,"before":{"data":"{}"}}
  */
-export function traced(
+export function traceFields(
   { client, chain, filter, order, verdict, nanoseconds, before, after }: HandlerCall,
   shown: (payload: Payload) => object,
 ): object {
