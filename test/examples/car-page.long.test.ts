@@ -186,7 +186,7 @@ describe('examples/car: the page', { skip: skipWithoutBrowser }, () => {
     await atRest(page)
     const { y } = await shown(page)
     await forward.dispatchEvent('click')
-    await see(page, 'a car that has driven', car => car.y < y - 0.02)
+    await see(page, 'a car that has driven', car => car.y < y - 0.1)
     await atRest(page)
   })
 

@@ -158,7 +158,7 @@ describe('examples/media: the room', { skip: skipWithoutBrowser }, () => {
     assert.deepEqual([level, category, message], ['error', 'kind', 'this room accepts text, images, files and sound'])
   })
 
-  /** A server whose clock stands still, and two guests. The clock also stops the deadlines of `until`. */
+  /** A server whose clock stands still, and two guests. */
   async function withClock(t: TestContext) {
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const { url } = await serve(t, { filters: ['media', join(root, 'examples/media/media-demo.ts')] })

@@ -193,7 +193,7 @@ describe('slowness', () => {
   })
 
   it('of a peer that drips the body of a plain request does not outlive its answer', async t => {
-    const server = await start(t, ['echo'], IMPATIENT)
+    const server = await start(t, ['echo'], ['--handshake-timeout', '120'])
     const bytes = 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n'
     const { socket, answer } = await raw(server.url, bytes)
     const drip = setInterval(() => socket.write('x'), 50)

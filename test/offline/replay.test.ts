@@ -9,7 +9,7 @@ import { main } from '../../src/cli.ts'
 import type { FilterModule } from '../../src/contract/filter.ts'
 import { folder, inside, root, type Test } from '../support/cli.ts'
 import { Output } from '../support/command.ts'
-import { becomes, Peer, serve, until } from '../support/peer.ts'
+import { Peer, serve, until } from '../support/peer.ts'
 import { freePort } from '../support/port.ts'
 
 const SECRET = 'a-secret-of-32-characters-or-more'
@@ -205,7 +205,8 @@ describe('fws-server replay', () => {
       const server = await collecting(t)
       const { code, said } = await replay(server.url, lines(...events), ['--speed', '0'])
       assert.deepEqual({ code, said }, { code: expected.length, said: expected })
-      await becomes<unknown>(server.seen, seen)
+      await server.server.close()
+      assert.deepEqual(server.seen(), seen)
     })
 
   it('refuses a token that no header can have', async () => {

@@ -26,7 +26,7 @@ const BATCHES = 50
 const ENTRIES = 400
 const MISSED = 200
 /** Reads of one return: a few, and more on a busy machine, where announcements are late. */
-const MAX_READS = 100
+const MAX_READS = 40
 const ROUNDS = 4
 
 const offsets: Codec = {

@@ -173,8 +173,14 @@ describe('a file that a messaging client sends', () => {
     await copter.sendFile('abc', 'a')
     assert.equal(count, 3)
     assert.equal(String(station.files.get('a')), 'abc')
-    // At its end the timeout may also end the last attempt.
-    await assert.rejects(copter.sendFile('abc', 'a', { timeout: 400 }), { code: /^(busy|timeout)$/ })
+    // The timeout may also end the last attempt.
+    const codes = new Set<string>()
+    for (let i = 0; i < 5 && !codes.has('busy'); i++)
+      await assert.rejects(copter.sendFile('abc', 'a', { timeout: 400 }), ({ code, message }) => {
+        codes.add(code)
+        return code === 'timeout' || message === '64 files are under way'
+      })
+    assert.ok(codes.has('busy'))
   })
 
   it('rejects with the error of the server, on abort, after a timeout, and on close', async t => {
